@@ -1,0 +1,16 @@
+// One function per family of kernels; module.cpp calls them all.
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace xp {
+
+void bind_status(pybind11::module_& m);
+void bind_perturb(pybind11::module_& m);
+void bind_relu(pybind11::module_& m);
+void bind_algebra(pybind11::module_& m);
+void bind_delta(pybind11::module_& m);
+// in builds with device kernels alone
+void bind_gram(pybind11::module_& m);
+void bind_device(pybind11::module_& m);
+
+}  // namespace xp

@@ -1,0 +1,103 @@
+// One processor's Winograd convolution; see delta_winograd.cpp.
+
+// One axis of the input transform, Bᵀ d, of six values `s` apart.
+XP_HD void bend_in(const vec* d, int s, vec* o, int t) {
+  const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
+  o[0] = 4.f * d0 - 5.f * d2 + d4;
+  const vec a = d4 - 4.f * d2, b = d3 - 4.f * d1;
+  o[t] = a + b;
+  o[2 * t] = a - b;
+  const vec c = d4 - d2, e = 2.f * (d3 - d1);
+  o[3 * t] = c + e;
+  o[4 * t] = c - e;
+  o[5 * t] = 4.f * d1 - 5.f * d3 + d5;
+}
+// One axis of the output transform, Aᵀ m.
+XP_HD void bend_out(const vec* m, int s, vec* o, int t) {
+  const vec p = m[s] + m[2 * s], q = m[s] - m[2 * s], r = m[3 * s] + m[4 * s], u = m[3 * s] - m[4 * s];
+  o[0] = m[0] + p + r;
+  o[t] = q + 2.f * u;
+  o[2 * t] = p + 4.f * r;
+  o[3 * t] = q + 8.f * u + m[5 * s];
+}
+
+inline void tiles_in(const ConvArgs& a, const Deltas<const float>& in, const Tile* tiles, int64_t count, float* to,
+                     int64_t plane) {
+  const int64_t channels = a.channels_in, pitch = spread(channels);
+  for (int64_t n = 0; n < count; ++n) {
+    const Window& w = in.windows[tiles[n].mask];
+    const int64_t y = tiles[n].y - a.geometry.pad_y - w.y, x = tiles[n].x - a.geometry.pad_x - w.x;
+    const float* rows[36];
+    for (int64_t i = 0; i < 36; ++i) {
+      const int64_t py = y + i / 6, px = x + i % 6;
+      const bool inside = py >= 0 && py < w.h && px >= 0 && px < w.w;
+      rows[i] = inside ? in.data + w.offset + py * w.pitch + px * in.step : nullptr;
+    }
+    for (int64_t c = 0; c < channels; c += kWidth) {
+      vec d[36], e[36];
+      for (int i = 0; i < 36; ++i) d[i] = rows[i] ? load(rows[i] + c) : vec{};
+      for (int i = 0; i < 6; ++i) bend_in(d + i, 6, e + i, 6);
+      for (int i = 0; i < 6; ++i) bend_in(e + 6 * i, 1, d + 6 * i, 1);
+      for (int i = 0; i < 36; ++i) store(to + i * plane + n * pitch + c, d[i]);
+    }
+  }
+}
+
+inline void tiles_out(const ConvArgs& a, const Deltas<float>& out, const Deltas<const float>& residual,
+                      const Tile* tiles, int64_t count, const float* from, int64_t plane, int64_t width) {
+  const Bender act(a.act);
+  for (int64_t n = 0; n < count; ++n) {
+    const Tile& t = tiles[n];
+    const Window& w = out.windows[t.mask];
+    const int64_t h4 = min64(4, w.y + w.h - t.y), w4 = min64(4, w.x + w.w - t.x);
+    for (int64_t c = 0; c < a.channels_out; c += kWidth) {
+      vec d[36], e[24], r[16];
+      for (int i = 0; i < 36; ++i) d[i] = load(from + i * plane + n * width + c);
+      for (int i = 0; i < 6; ++i) bend_out(d + i, 6, e + i, 6);
+      for (int i = 0; i < 4; ++i) bend_out(e + 6 * i, 1, r + 4 * i, 1);
+      for (int64_t y = 0; y < h4; ++y)
+        for (int64_t x = 0; x < w4; ++x) {
+          vec v = r[4 * y + x];
+          const float* also = residual.find(t.mask, t.y + y, t.x + x);
+          if (also) v += load(also + c);
+          if (!act.none()) v = act.around(load(a.base.at(t.y + y, t.x + x) + c), v);
+          store(out.at(t.mask, t.y + y, t.x + x) + c, v);
+        }
+    }
+  }
+}
+
+// [tiles, channels in] x [channels in, channels out] for one of the 36 frequencies
+inline void frequency(const ConvArgs& a, int64_t count, const float* in, const float* weights, float* out,
+                      int64_t width) {
+  const int32_t first = 0;
+  const int64_t pitch = spread(a.channels_in);
+  const float* rows[kRows];
+  for (int64_t p = 0; p < a.panel_count; ++p)
+    for (int64_t at = 0; at < count; at += kRows) {
+      const int64_t left = min64(kRows, count - at);
+      for (int64_t i = 0; i < kRows; ++i) rows[i] = in + (at + (i < left ? i : 0)) * pitch;
+      for (int64_t column = 0; column < kPanel; column += kSpan) {
+        const float* w = weights + p * a.channels_in * kPanel + column;
+        vec sums[kRows][kColumns];
+        multiply<kRows>(rows, &first, 1, a.channels_in, w, sums);
+#pragma GCC unroll 16
+        for (int i = 0; i < kRows; ++i) {
+          if (i >= left) break;
+          float* to = out + (at + i) * width + p * kPanel + column;
+          store(to, sums[i][0]);
+          store(to + kWidth, sums[i][1]);
+        }
+      }
+    }
+}
+
+inline void winograd_group(const ConvArgs& a, const Deltas<const float>& in, const Deltas<float>& out,
+                           const Deltas<const float>& residual, const Tile* tiles, int64_t count, const float* weights,
+                           float* inside, int64_t in_plane, float* outside, int64_t out_plane) {
+  const int64_t width = a.panel_count * kPanel, pitch = spread(width);
+  tiles_in(a, in, tiles, count, inside, in_plane);
+  for (int64_t f = 0; f < 36; ++f)
+    frequency(a, count, inside + f * in_plane, weights + f * width * a.channels_in, outside + f * out_plane, pitch);
+  tiles_out(a, out, residual, tiles, count, outside, out_plane, pitch);
+}

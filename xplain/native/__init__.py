@@ -1,0 +1,38 @@
+"""The compiled kernels: the only door to ``xplain._native``.
+
+| function | does |
+|---|---|
+| ``fill`` | writes edited copies of items straight into a model's input buffer |
+| ``accumulate``, ``coverage`` | weighted sums of masks that are never stored |
+| ``soft_grid_cells`` | the cells and shifts behind RISE's masks |
+| ``rank`` | places of values in descending order, ties and NaN defined |
+| ``coalition_gram``, ``constrained_solve`` | weighted least squares of Kernel SHAP and LIME |
+| ``gram``, ``gram_backward`` | products of feature maps for texture and style |
+| ``relu_backward``, ``relu_forward_bits`` | gradient, guided and deconvnet ReLU, from values or from bits |
+| ``status`` | what is compiled in and what is in use |
+
+``xplain.native.reference`` defines each in plain numpy; the tests hold every implementation to it.
+"""
+
+from __future__ import annotations
+
+from xplain.native.algebra import coalition_gram, constrained_solve, rank
+from xplain.native.gram import gram, gram_backward
+from xplain.native.perturb import accumulate, coverage, fill, soft_grid_cells
+from xplain.native.relu import relu_backward, relu_forward_bits
+from xplain.native.status import status
+
+__all__ = [
+    "accumulate",
+    "coalition_gram",
+    "constrained_solve",
+    "coverage",
+    "fill",
+    "gram",
+    "gram_backward",
+    "rank",
+    "relu_backward",
+    "relu_forward_bits",
+    "soft_grid_cells",
+    "status",
+]

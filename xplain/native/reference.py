@@ -1,0 +1,240 @@
+"""What every kernel computes, in plain numpy, and the cases that every implementation is held to.
+
+Slow and literal on purpose: each definition is the formula, item by item. CPU kernels, the fiber simulator and CUDA run
+the same case lists against these. Soft masks use single float32 operations in the order written here, so kernels must
+agree to the bit and not only closely.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from xplain.core.edits import Array, Coalitions, Edits, Full, Ranked, SoftGrid, Untouched, Windows
+from xplain.core.layout import Layout
+
+__all__ = [
+    "EditCase",
+    "accumulate",
+    "edit_cases",
+    "fill",
+    "kept",
+    "philox",
+    "rank",
+    "relu_backward",
+    "soft_grid_cells",
+    "soft_grid_mask",
+]
+
+
+def philox(counter: tuple[int, int, int, int], seed: int) -> tuple[int, int, int, int]:
+    """Philox4x32-10 of Salmon et al. 2011: four 32-bit draws for a counter under a 64-bit key."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = seed & 0xFFFFFFFF, seed >> 32
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ k1, p0 & 0xFFFFFFFF
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c0, c1, c2, c3
+
+
+def soft_grid_cells(
+    seed: int, first: int, count: int, cells: tuple[int, int], keep: float, plane: tuple[int, int]
+) -> tuple[Array, Array]:
+    """Cells and shifts of ``count`` masks: cell b of mask m is draw ``b % 4`` of the counter (m, b // 4, 0)."""
+    rows, cols = cells
+    size = math.ceil(plane[0] / rows), math.ceil(plane[1] / cols)
+    threshold = min(round(keep * 2**32), 2**32 - 1)
+    number = (rows + 1) * (cols + 1)
+    grid = np.zeros((count, number), np.uint8)
+    shifts = np.zeros((count, 2), np.int32)
+    for m in range(count):
+        low, high = (first + m) & 0xFFFFFFFF, (first + m) >> 32
+        draws = [d for q in range(-(-number // 4)) for d in philox((low, high, q, 0), seed)]
+        grid[m] = [draw < threshold for draw in draws[:number]]
+        along_y, along_x, _, _ = philox((low, high, 0, 1), seed)
+        shifts[m] = along_y * size[0] >> 32, along_x * size[1] >> 32
+    return grid.reshape(count, rows + 1, cols + 1), shifts
+
+
+def _between(t: Array, size: int, last: int) -> tuple[Array, Array]:
+    """Cell index and the share of the next cell for enlarged coordinates; cell i's centre is at 2 i size + size - 1."""
+    offset = 2 * t + 1 - size
+    index = np.clip(offset // (2 * size), 0, last)
+    share = (offset - 2 * size * index).astype(np.float32) * (np.float32(1) / np.float32(2 * size))
+    share[(offset < 0) | (offset // (2 * size) >= last)] = 0
+    return index, share
+
+
+def soft_grid_mask(grid: Array, shift: Array, cells: tuple[int, int], plane: tuple[int, int]) -> Array:
+    """One mask float32 ``[H, W]``: the grid enlarged bilinearly with half-pixel centres, then cut out at the shift."""
+    rows, cols = cells
+    size = math.ceil(plane[0] / rows), math.ceil(plane[1] / cols)
+    i, down = _between(np.arange(plane[0]) + int(shift[0]), size[0], rows)
+    j, right = _between(np.arange(plane[1]) + int(shift[1]), size[1], cols)
+    values = grid.astype(np.float32)
+    upper, lower = values[i], values[np.minimum(i + 1, rows)]
+    columns = upper + down[:, None] * (lower - upper)
+    left, next_ = columns[:, j], columns[:, np.minimum(j + 1, cols)]
+    return np.asarray(left + right * (next_ - left))
+
+
+def kept(edits: Edits, n: int, m: int, plane: tuple[int, int]) -> Array:
+    """The share of each position that edit m of item n keeps: float32 ``[H, W]`` (``[1, size]`` for whole labels)."""
+    height, width = plane
+    match edits:
+        case Untouched():
+            return np.ones(plane, np.float32)
+        case Windows():
+            y0, x0, y1, x1 = edits.boxes[n, m] if edits.boxes.ndim == 3 else edits.boxes[m]
+            y, x = np.mgrid[:height, :width]
+            return np.where((y >= y0) & (y < y1) & (x >= x0) & (x < x1), 0, 1).astype(np.float32)
+        case Coalitions():
+            per_item = edits.labels.size != height * width
+            labels = (edits.labels[n] if per_item else edits.labels).reshape(plane)
+            keep = (edits.keep[n] if edits.keep.ndim == 3 else edits.keep)[m]
+            return np.where(labels < 0, 1, keep[labels] != 0).astype(np.float32)
+        case SoftGrid():
+            grid, shift = soft_grid_cells(edits.seed, edits.first + m, 1, edits.cells, edits.keep, plane)
+            return soft_grid_mask(grid[0], shift[0], edits.cells, plane)
+        case Ranked():
+            rank = (edits.rank[n] if edits.rank.size != height * width else edits.rank).reshape(plane)
+            return np.where((rank < edits.counts[m]) == edits.insert, 1, 0).astype(np.float32)
+        case Full():
+            return np.asarray((edits.masks[n] if edits.per_item else edits.masks)[m].reshape(plane))
+
+
+def fill(x: Array, edits: Edits, layout: Layout, scale: Array | None = None, shift: Array | None = None) -> Array:
+    """All N * M edited rows, float32 ``[N * M, *item]``: ``fill * (1 - mask) + x * mask``, or a choice where hard."""
+    whole = isinstance(edits, Coalitions) and edits.whole
+    plane = (1, math.prod(layout.item)) if whole else layout.plane
+    hard = not isinstance(edits, SoftGrid | Full)
+    colour = x if isinstance(edits, Untouched) else np.broadcast_to(edits.fill, x.shape)
+    if scale is not None and shift is not None:
+        axes = [1] * x.ndim
+        if layout.channel_axis is not None:
+            axes[layout.channel_axis] = -1
+        x, colour = (v * scale.reshape(axes) + shift.reshape(axes) for v in (x, colour))
+    rows = []
+    for n in range(len(x)):
+        for m in range(edits.count):
+            mask = kept(edits, n, m, plane)
+            if whole:
+                mask = mask.reshape(layout.item)
+            else:
+                mask = mask.reshape(layout.map_shape)
+                if layout.channel_axis is not None:
+                    mask = np.expand_dims(mask, layout.channel_axis - 1)
+            rows.append(
+                np.where(mask != 0, x[n], colour[n]) if hard else colour[n] * (np.float32(1) - mask) + x[n] * mask
+            )
+    return np.stack(rows).astype(np.float32) if rows else np.empty((0, *x.shape[1:]), np.float32)
+
+
+def accumulate(edits: Edits, weights: Array, plane: tuple[int, int], power: int = 1) -> Array:
+    """Sum over m of ``weights[n, m, k] * mask**power``, float64 ``[N, K, H, W]``; windows count where they cover."""
+    out = np.zeros((weights.shape[0], weights.shape[2], *plane))
+    for n in range(weights.shape[0]):
+        for m in range(weights.shape[1]):
+            mask = kept(edits, n, m, plane).astype(np.float64)
+            if isinstance(edits, Windows):
+                mask = 1 - mask
+            out[n] += weights[n, m][:, None, None] * mask**power
+    return out
+
+
+def relu_backward(x: Array, g: Array, rule: str) -> Array:
+    """What passes back through max(x, 0): g, or 0 where the rule says so; NaN is not ``<= 0`` and stays."""
+    zero = np.zeros(g.shape, bool)
+    if rule != "deconvnet":
+        zero |= x <= 0
+    if rule != "gradient":
+        zero |= g <= 0
+    return np.where(zero, np.zeros((), g.dtype), g)
+
+
+def rank(values: Array) -> Array:
+    """Place of each value of ``[N, P]`` in descending order; ties by index, NaN last."""
+    places = np.empty(values.shape, np.int32)
+    for n, row in enumerate(values):
+        order = sorted(range(len(row)), key=lambda i: (bool(np.isnan(row[i])), -row[i] if row[i] == row[i] else 0, i))
+        places[n, order] = np.arange(len(row))
+    return places
+
+
+# ---- cases -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EditCase:
+    """One input of ``fill`` and ``accumulate``."""
+
+    name: str
+    x: Array
+    layout: Layout
+    edits: Edits
+
+
+# Shapes on and off the widths that vector code likes, with one and many channels, both layouts, series and tables.
+_SHAPES = [
+    ("NCHW", (2, 3, 16, 40)),
+    ("NCHW", (1, 3, 17, 23)),
+    ("NCHW", (3, 1, 5, 7)),
+    ("NCHW", (1, 5, 33, 64)),
+    ("NHWC", (2, 16, 40, 3)),
+    ("NHWC", (1, 9, 13, 1)),
+    ("NHWC", (1, 10, 11, 4)),
+    ("NCT", (2, 3, 50)),
+    ("NTC", (2, 50, 3)),
+    ("NS", (4, 11)),
+    ("NXXX", (2, 3, 4, 5)),
+    ("NHW", (2, 8, 9)),
+]
+
+
+def edit_cases(seed: int = 0) -> Iterator[EditCase]:
+    """Every kind of edit over every shape, with shared and per-item arrays and fills of all broadcasts."""
+    rng = np.random.default_rng(seed)
+    for axes, shape in _SHAPES:
+        layout = Layout(axes, shape[1:])
+        x = rng.standard_normal(shape).astype(np.float32)
+        for name, edits in _edits(rng, x, layout):
+            yield EditCase(f"{axes}-{'x'.join(map(str, shape))}-{name}", x, layout, edits)
+
+
+def _edits(rng: np.random.Generator, x: Array, layout: Layout) -> Iterator[tuple[str, Edits]]:
+    count, plane, rank = len(x), layout.plane, x.ndim
+    size = plane[0] * plane[1]
+    number = np.full((1,) * rank, 0.25, np.float32)
+    colour_shape = [count if k == 0 else (layout.channels if k == layout.channel_axis else 1) for k in range(rank)]
+    colour = rng.standard_normal(colour_shape).astype(np.float32)
+    picture = rng.standard_normal(x.shape).astype(np.float32)
+
+    def boxes(*lead: int) -> Array:
+        corners = np.sort(rng.integers(-3, max(plane) + 3, (*lead, 2, 2)), axis=-1)
+        return np.ascontiguousarray(np.moveaxis(corners, -1, -2).reshape(*lead, 4)[..., [0, 1, 2, 3]], np.int32)
+
+    yield "untouched", Untouched()
+    yield "windows", Windows(boxes(37), number)
+    yield "windows-per-item", Windows(boxes(count, 5), colour)
+    labels = rng.integers(-1, 6, (count, *layout.map_shape)).astype(np.int32)
+    yield "coalitions", Coalitions(labels[0], rng.integers(0, 2, (70, 6)).astype(np.uint8), colour)
+    yield "coalitions-per-item", Coalitions(labels, rng.integers(0, 2, (count, 3, 6)).astype(np.uint8), picture)
+    whole = rng.integers(0, 9, layout.item).astype(np.int32)
+    yield "coalitions-whole", Coalitions(whole, rng.integers(0, 2, (33, 9)).astype(np.uint8), colour, whole=True)
+    cells = min(3, plane[0]), min(7, plane[1])
+    yield "soft-grid", SoftGrid(2**63 + 5, 35, cells, 0.5, number, first=2**33)
+    yield (
+        "soft-grid-fine",
+        SoftGrid(7, 4, plane if size < 200 else (plane[0] // 2 + 1, plane[1] // 3 + 1), 0.1, picture),
+    )
+    order = np.stack([rng.permutation(size) for _ in range(count)]).astype(np.int32).reshape(count, *layout.map_shape)
+    counts = np.linspace(0, size, 5).astype(np.int64)
+    yield "deletion", Ranked(order[0], counts, picture)
+    yield "insertion-per-item", Ranked(order, counts, number, insert=True)
+    masks = rng.random((count, 3, *layout.map_shape), np.float32)
+    yield "full", Full(masks[0], number)
+    yield "full-per-item", Full(masks, colour, per_item=True)

@@ -1,0 +1,83 @@
+"""xplain tells a person why a classifier said what it said, for any classifier they can run.
+
+Names are loaded when they are first used, so that ``import xplain`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xplain.api import explain, explain_many, load, methods, plan, predict, probe
+    from xplain.compiling import compile
+    from xplain.core.attribution import Attribution
+    from xplain.core.card import Card
+    from xplain.core.errors import XplainError
+    from xplain.core.target import Target, channel, inner, label, neuron
+    from xplain.engine import Sentinel, Store
+    from xplain.models.table import table
+    from xplain.models.text import text
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attribution",
+    "Card",
+    "Sentinel",
+    "Store",
+    "Target",
+    "XplainError",
+    "channel",
+    "compile",
+    "explain",
+    "explain_many",
+    "inner",
+    "label",
+    "load",
+    "methods",
+    "neuron",
+    "plan",
+    "predict",
+    "probe",
+    "table",
+    "text",
+]
+
+_HOMES = {
+    "Attribution": "xplain.core.attribution",
+    "Card": "xplain.core.card",
+    "Sentinel": "xplain.engine",
+    "Store": "xplain.engine",
+    "Target": "xplain.core.target",
+    "XplainError": "xplain.core.errors",
+    "channel": "xplain.core.target",
+    "compile": "xplain.compiling",
+    "explain": "xplain.api",
+    "explain_many": "xplain.api",
+    "inner": "xplain.core.target",
+    "label": "xplain.core.target",
+    "load": "xplain.api",
+    "methods": "xplain.api",
+    "neuron": "xplain.core.target",
+    "plan": "xplain.api",
+    "predict": "xplain.api",
+    "probe": "xplain.api",
+    "table": "xplain.models.table",
+    "text": "xplain.models.text",
+}
+_ROOMS = ("api", "core", "demo", "measure", "models", "plugins", "render", "report", "testing")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xplain' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ROOMS, "__version__"})

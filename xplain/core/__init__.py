@@ -1,0 +1,1 @@
+"""The nouns: questions, edits, targets, options, outlines, attributions, errors. numpy only."""

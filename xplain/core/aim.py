@@ -1,0 +1,129 @@
+"""From what a person asks for as a target to ``Target`` values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.errors import NonFinite, UsageError
+from xplain.core.outline import Outline
+from xplain.core.target import SCORES, Label, Target, channel, neuron
+
+__all__ = ["Aim", "aim"]
+
+_TOP = re.compile(r"top[-:]?(\d+)", re.IGNORECASE)
+_INNER = re.compile(r"(?P<tensor>.+)\[(?P<index>-?\d+(\s*,\s*-?\d+)*)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """One target to explain, and the class it stands for per item (empty for a target that is no class)."""
+
+    target: Target
+    labels: tuple[int, ...] = ()
+
+
+def aim(wanted: Any, scores: Array, outline: Outline) -> list[Aim]:
+    """The targets that ``wanted`` stands for.
+
+    Args:
+        wanted: None (each item's predicted class), a class number, a label's name, ``"a - b"`` (a difference of two
+            classes), ``"layer[12]"`` (a channel's mean), ``"layer[12, 6, 6]"`` (one neuron), ``"topK"`` (K targets:
+            each item's best, second best, ...), a list with one class per item, or a ``Target``, used as it is.
+        scores: Scores of the untouched items, ``[N, K]``.
+        outline: Knows the labels.
+
+    Raises:
+        UsageError: out of range, or not understood.
+        UnknownName: no such label or layer; the message names the nearest.
+        NonFinite: the predicted class is asked for, but the scores are not finite.
+    """
+    classes = scores.shape[1]
+    top = _TOP.fullmatch(wanted.strip()) if isinstance(wanted, str) and wanted not in outline.labels else None
+    if top:
+        count = int(top[1])
+        if not 1 <= count <= classes:
+            raise UsageError(f"Target {wanted!r} asks for {count} classes; the model has {classes}.")
+        order = _ranking(scores, outline)
+        return [_labels(order[:, k].tolist(), outline) for k in range(count)]
+    if isinstance(wanted, Target):
+        _check(wanted, classes, len(scores))
+        _check_layers(wanted, outline)
+        return [Aim(wanted)]
+    if isinstance(wanted, (list, tuple, np.ndarray)):
+        if len(wanted) != len(scores):
+            raise UsageError(f"The target is a list of {len(wanted)} for {len(scores)} items; give one per item.")
+        best = _ranking(scores, outline)[:, 0].tolist() if any(w is None for w in wanted) else []
+        return [_labels([best[n] if w is None else _index(w, classes, outline) for n, w in enumerate(wanted)], outline)]
+    if isinstance(wanted, str) and (inner := _INNER.fullmatch(wanted.strip())):
+        unit = _inner(inner["tensor"], inner["index"], outline)
+        _check_layers(unit, outline)
+        return [Aim(unit)]
+    if wanted is None:
+        return [_labels(_ranking(scores, outline)[:, 0].tolist(), outline)]
+    if isinstance(wanted, str) and " - " in wanted and wanted.casefold() not in map(str.casefold, outline.labels):
+        left, right = (_index(side, classes, outline) for side in wanted.split(" - ", 1))
+        return [Aim(outline.label_target([left]) - outline.label_target([right]))]
+    return [_labels([_index(wanted, classes, outline)] * len(scores), outline)]
+
+
+def _ranking(scores: Array, outline: Outline) -> Array:
+    if outline.scores.partial:  # a class that the model leaves out ranks behind all that it names
+        some = np.isfinite(scores).any(axis=1, keepdims=True)
+        scores = np.where(np.isnan(scores) & some, np.finfo(np.float64).min, scores)
+    if not np.isfinite(scores).all():
+        n, k = (int(i) for i in np.argwhere(~np.isfinite(scores))[0])
+        raise NonFinite(
+            f"The model's score of class {k} for item {n} is {scores[n, k]}, so no class is predicted. Look at the "
+            "input and the preprocessing card, or name a target."
+        )
+    return np.argsort(-scores, axis=1, kind="stable")
+
+
+def _index(wanted: Any, classes: int, outline: Outline) -> int:
+    if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool):
+        return outline.label_index(int(wanted), classes)
+    if isinstance(wanted, str):
+        return outline.label_index(wanted, classes)
+    raise UsageError(
+        f"Target {wanted!r} is not understood; accepted: None, a class number, a label's name, 'a - b', 'top3', a list "
+        "with one per item, or an xplain target such as label(3) - label(7)."
+    )
+
+
+def _inner(tensor: str, index: str, outline: Outline) -> Target:
+    outline.layer(tensor)
+    numbers = [int(part) for part in index.split(",")]
+    return channel(tensor, numbers[0]) if len(numbers) == 1 else neuron(tensor, *numbers)
+
+
+def _labels(indices: Sequence[int], outline: Outline) -> Aim:
+    return Aim(outline.label_target(list(indices)), tuple(int(i) for i in indices))
+
+
+def _check(target: Target, classes: int, items: int) -> None:
+    for _, term in target.terms:
+        if isinstance(term, Label) and term.tensor == SCORES:
+            indices = (term.index,) if isinstance(term.index, int) else term.index
+            wrong = [i for i in indices if not -classes <= i < classes]
+            if wrong:
+                raise UsageError(f"Target {target.name!r} asks for class {wrong[0]}; the model has {classes} classes.")
+            if not isinstance(term.index, int) and len(indices) != items:
+                raise UsageError(f"Target {target.name!r} names {len(indices)} classes for {items} items.")
+
+
+def _check_layers(target: Target, outline: Outline) -> None:
+    """Terms inside the model must name a layer, and a place in it, as far as its shape is known."""
+    if not any(layer.shape for layer in outline.layers):
+        return  # a torch module that has seen no item
+    for _, term in target.terms:
+        if term.tensor in (SCORES, outline.scores.tensor):
+            continue
+        extents = [extent for extent in outline.layer(term.tensor).shape[1:] if extent is not None]
+        if extents and len(extents) == len(outline.layer(term.tensor).shape) - 1:
+            term.read(np.zeros((1, *extents)), np.zeros(1, np.int64))  # says what does not fit

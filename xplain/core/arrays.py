@@ -1,0 +1,58 @@
+"""The few array operations that methods need beyond the array API, written so that every kind of array has them.
+
+A method's arithmetic runs on numpy arrays, on device arrays, and on graph values while it is compiled; ``namespace``
+gives the functions of whichever it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.layout import Layout
+
+__all__ = ["collapse", "enlarge", "enlarging", "namespace"]
+
+
+def namespace(*arrays: Any) -> Any:
+    """The array API functions for these arrays: numpy's, torch's, or a graph under construction's."""
+    return array_api_compat.array_namespace(*arrays)
+
+
+def collapse(values: Any, layout: Layout, how: str = "sum") -> Any:
+    """``[N, *item]`` to one map per item: over channels the signed ``sum``, or ``max-abs`` of the magnitudes."""
+    if layout.channel_axis is None:
+        return values
+    xp = namespace(values)
+    if how == "sum":
+        return xp.sum(values, axis=layout.channel_axis)
+    return xp.max(xp.abs(values), axis=layout.channel_axis)
+
+
+def enlarging(small: int, large: int) -> Array:
+    """The matrix ``[large, small]`` of linear interpolation with half-pixel centres and clamped borders, float32.
+
+    Row p reads the source at ``(p + 0.5) * small / large - 0.5``: the convention of ``align_corners=False``.
+    """
+    at = np.clip((np.arange(large) + 0.5) * small / large - 0.5, 0, small - 1)
+    left = np.minimum(at.astype(np.int64), max(small - 2, 0))
+    share = at - left
+    matrix = np.zeros((large, small))
+    matrix[np.arange(large), left] = 1 - share
+    matrix[np.arange(large), np.minimum(left + 1, small - 1)] += share
+    return matrix.astype(np.float32)
+
+
+def enlarge(maps: Any, size: tuple[int, int]) -> Any:
+    """Maps ``[..., h, w]`` to ``[..., H, W]`` bilinearly; two matrix products, so every kind of array can do it."""
+    height, width = maps.shape[-2:]
+    if (height, width) == size:
+        return maps
+    xp = namespace(maps)
+    rows, columns = enlarging(height, size[0]), enlarging(width, size[1])
+    if xp is array_api_compat.array_namespace(rows):
+        return rows @ maps @ columns.T
+    return xp.matmul(xp.matmul(xp.asarray(rows), maps), xp.asarray(columns.T.copy()))

@@ -1,0 +1,207 @@
+"""The result: raw signed values with everything needed to draw, compare, repeat and sign them."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.files import whole_file
+from xplain.core.items import Columns, Passage
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Attribution", "Cost"]
+
+_FORMAT = 1
+_ARRAYS = ("values", "error", "scores", "base", "pictures")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an explanation cost: model evaluations of single items, reverse sweeps, answers reused, seconds, money."""
+
+    queries: int = 0
+    sweeps: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    money: float = 0.0
+    currency: str = ""
+
+    def __add__(self, other: Cost) -> Cost:
+        numbers = ("queries", "sweeps", "reused", "seconds", "money")
+        sums = {name: getattr(self, name) + getattr(other, name) for name in numbers}
+        return Cost(**sums, currency=self.currency or other.currency)
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Raw signed attributions of N items to one target; never rescaled, scaling happens at drawing.
+
+    Args:
+        values: float32 ``[N, H, W]`` for pictures (``[N, C, H, W]`` with channels), ``[N, S]`` for tables.
+        unit: What one unit of value means, such as ``"delta logit when hidden"``.
+        method: Name of the method.
+        options: Its options, all of them, with the values used.
+        target: What was explained, in words.
+        error: Standard error of each value, same shape, or None for a method that does not sample.
+        scores: The target's value for each untouched item, float64 ``[N]``.
+        base: What values are relative to, ``[N]``, or None.
+        labels: Index of the explained class per item; empty for a target that is no class.
+        names: What each item is called: a file's name, or its number.
+        signed: Whether the sign carries meaning.
+        model: Digest (sha256) of the model, empty where it cannot be known.
+        card: The preprocessing card as TOML, empty where tensors were given.
+        cost: What it cost.
+        seed: Root of all randomness.
+        resolution: True cells (rows, columns) behind a map that was enlarged, or None.
+        notes: Further results: convergence, fit, warnings.
+        versions: Versions of what computed it.
+        pictures: uint8 ``[N, H, W, 3]``, what the model saw, for drawing; or None.
+        columns: Names and values of the S columns, if the items are rows of a table.
+        texts: The texts and where their features lie, one per item, if the items are texts; the values beyond a
+            text's own features belong to longer texts and mean nothing.
+    """
+
+    values: Array
+    unit: str
+    method: str
+    options: Mapping[str, Any]
+    target: str
+    scores: Array
+    error: Array | None = None
+    base: Array | None = None
+    labels: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    signed: bool = True
+    model: str = ""
+    card: str = ""
+    cost: Cost = field(default_factory=Cost)
+    seed: int = 0
+    resolution: tuple[int, int] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    pictures: Array | None = None
+    columns: Columns | None = None
+    texts: tuple[Passage, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> Attribution:
+        """The attribution of one item, as an attribution of one."""
+        if not -len(self) <= index < len(self):
+            raise UsageError(f"Item {index} was asked for; there are {len(self)} items, 0 to {len(self) - 1}.")
+        index %= len(self)
+        one = slice(index, index + 1)
+        cut: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        cut = {name: array[one] for name, array in cut.items()}
+        if self.columns is not None:
+            cut["columns"] = replace(self.columns, values=self.columns.values[one])
+        return replace(self, labels=self.labels[one], names=self.names[one], texts=self.texts[one], **cut)
+
+    def meta(self) -> dict[str, Any]:
+        """Everything but the arrays, as plain JSON values."""
+        out: dict[str, Any] = {"format": _FORMAT}
+        for item in fields(self):
+            if item.name not in _ARRAYS:
+                value = getattr(self, item.name)
+                out[item.name] = _plain(value)
+        return out
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write one ``.npz`` file: the arrays and, as text, the JSON of ``meta()``; no pickle, whole or absent.
+
+        Raises:
+            OutputError: the place cannot be written.
+        """
+        target = Path(path)
+        if target.suffix != ".npz":
+            raise UsageError(f"An attribution is saved as .npz; got {target.name!r}. Use a name that ends in .npz.")
+        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        arrays["meta"] = np.array(json.dumps(self.meta()))
+        with whole_file(target) as file:
+            np.savez_compressed(file, **arrays)
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Attribution:
+        """Read what ``save`` wrote; nothing in the file is executed.
+
+        Raises:
+            UsageError: the file is not a saved attribution.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                meta = json.loads(str(file["meta"]))
+                arrays = {name: file[name] for name in _ARRAYS if name in file}
+        except FileNotFoundError:
+            raise UsageError(f"There is no file {os.fspath(path)!r}.") from None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UsageError(f"{os.fspath(path)!r} is not a saved attribution: {error}.") from None
+        if meta.pop("format", None) != _FORMAT:
+            raise UsageError(f"{os.fspath(path)!r} was written in another format than {_FORMAT}; save it again.")
+        meta["cost"] = Cost(**meta["cost"])
+        for name in ("labels", "names"):
+            meta[name] = tuple(meta[name])
+        meta["resolution"] = tuple(meta["resolution"]) if meta["resolution"] else None
+        meta["columns"] = Columns.from_dict(meta.get("columns"))
+        meta["texts"] = tuple(Passage.from_dict(one) for one in meta.get("texts", ()))
+        return cls(**arrays, **meta)
+
+    def overlay(self, item: int = 0, **drawing: Any) -> Image:
+        """The map of one item over its picture, with a colour bar; see ``xplain.render.draw`` for ``drawing``."""
+        from xplain.render import draw  # drawing is optional and needs Pillow: loaded when first asked for
+
+        return draw(self, item, **drawing)
+
+    def to_shap(self) -> Any:
+        """The same numbers as a ``shap.Explanation``, for shap's own plots."""
+        from xplain.render.shap_bridge import to_shap
+
+        return to_shap(self)
+
+    def _repr_html_(self) -> str:
+        from xplain.render import to_html
+
+        return to_html(self)
+
+    def __str__(self) -> str:
+        """Coloured words, or a table, where the items are texts or rows; else the same as ``repr``."""
+        if self.columns is None and not self.texts:
+            return repr(self)
+        from xplain.render import to_text
+
+        return to_text(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Attribution {self.method} of {self.target!r}: values {list(self.values.shape)}, {self.unit}, "
+            f"{self.cost.queries} queries, {self.cost.sweeps} sweeps, {self.cost.seconds:.2f} s>"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist()) if value.size <= 4096 else f"array {value.dtype} {list(value.shape)}"
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -1,0 +1,255 @@
+"""The preprocessing card: how a picture becomes the tensor. Wrong preprocessing is silent, so it is written down.
+
+A card is a small TOML file ``<model>.card.toml`` beside the model::
+
+    mode = "RGB"            # RGB, BGR or L: channel order of the tensor
+    resize_short = 256      # shorter side, bilinear; or resize = [height, width]
+    crop = [224, 224]       # centre crop
+    layout = "NCHW"
+    scale = 0.00392156862   # tensor = (picture * scale - mean) / std, picture in 0..255
+    mean = [0.485, 0.456, 0.406]
+    std = [0.229, 0.224, 0.225]
+    labels = "labels.txt"   # one per line, or a list
+
+It may also lie in the ONNX metadata ``xplain.card`` (the same TOML), be named as a preset, or be read from a Hugging
+Face ``preprocessor_config.json``. Applying a card to a picture is ``xplain.render.pictures``.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from xplain.core.errors import CardError, unknown
+
+__all__ = ["PRESETS", "Card", "find_card", "load_card"]
+
+_MODES = ("RGB", "BGR", "L")
+_LAYOUTS = ("NCHW", "NHWC")
+_FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
+_MOST_LABELS = 1_000_000
+_LONGEST_LABEL = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """How a picture becomes a tensor: ``tensor = (picture * scale - mean) / std``.
+
+    Args:
+        mode: Channel order of the tensor, ``RGB``, ``BGR`` or ``L`` (grey).
+        resize_short: Resize so that the shorter side has this many pixels, keeping the aspect; or None.
+        resize: Resize to exactly (height, width), after ``resize_short`` if both are given; or None.
+        crop: Centre crop (height, width); a picture that is smaller is padded with zeros; or None.
+        resample: Filter of the resize.
+        layout: ``NCHW`` or ``NHWC``.
+        scale: Factor on the 0..255 values.
+        mean: Subtracted after scaling, one per channel of the tensor in its own order.
+        std: Divides last, one per channel.
+        labels: Class names.
+        name: Where the card came from.
+    """
+
+    mode: str = "RGB"
+    resize_short: int | None = None
+    resize: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    resample: str = "bilinear"
+    layout: str = "NCHW"
+    scale: float = 1.0 / 255.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    labels: tuple[str, ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for what, value, accepted in (
+            ("mode", self.mode, _MODES),
+            ("layout", self.layout, _LAYOUTS),
+            ("resample", self.resample, _FILTERS),
+        ):
+            if value not in accepted:
+                raise CardError(f"{self._where}{what} is {value!r}; accepted: {', '.join(accepted)}.")
+        for what, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, self.channels):
+                raise CardError(f"{self._where}{what} has {len(numbers)} numbers for {self.channels} channels.")
+        if any(s == 0 for s in self.std):
+            raise CardError(f"{self._where}std holds a zero; the tensor is divided by it.")
+
+    @property
+    def channels(self) -> int:
+        """Channels of the tensor."""
+        return 1 if self.mode == "L" else 3
+
+    @property
+    def _where(self) -> str:
+        return f"Preprocessing card{f' {self.name}' if self.name else ''}: "
+
+    def sized(self, height: int, width: int) -> Card:
+        """This card with a size for a model whose input is ``height x width``, if it states none itself."""
+        if self.resize or self.crop or self.resize_short:
+            return self
+        short = round(min(height, width) * 256 / 224) if min(height, width) >= 64 else min(height, width)
+        return replace(self, resize_short=short, crop=(height, width))
+
+    def to_toml(self) -> str:
+        """The card as TOML text that ``Card.from_toml`` reads back to an equal card."""
+        lines = []
+        for key, value in asdict(self).items():
+            if value is None or key == "name":
+                continue
+            lines.append(f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_toml(cls, text: str, name: str = "", folder: Path | None = None) -> Card:
+        """Read a card from TOML text; ``labels`` may name a file in ``folder``."""
+        try:
+            return cls.from_dict(tomllib.loads(text), name, folder)
+        except tomllib.TOMLDecodeError as error:
+            raise CardError(f"Preprocessing card {name} is not TOML: {error}.") from None
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], name: str = "", folder: Path | None = None) -> Card:
+        """Read a card from a mapping of this class's fields; an unknown key is an error that names the nearest."""
+        known = [f.name for f in fields(cls)]
+        values: dict[str, Any] = {"name": name}
+        for key, value in raw.items():
+            if key not in known:
+                raise CardError(str(unknown(f"key in preprocessing card {name}:", key, known)))
+            values[key] = value
+        where = f"Preprocessing card {name}: "
+        try:
+            for key in ("resize", "crop"):
+                if values.get(key) is not None:
+                    values[key] = _pair(values[key])
+            if values.get("resize_short") is not None:
+                values["resize_short"] = _extent(values["resize_short"])
+            for key in {"mean", "std"} & values.keys():
+                one = values[key]
+                values[key] = tuple(float(v) for v in (one if isinstance(one, Sequence) else [one]))
+            for key in {"scale"} & values.keys():
+                values[key] = float(values[key])
+            for key in {"mode", "layout"} & values.keys():
+                values[key] = str(values[key]).upper()
+        except (TypeError, ValueError) as error:
+            raise CardError(f"{where}{key} is {raw[key]!r}: {error}.") from None
+        if "labels" in values:
+            values["labels"] = _labels(values["labels"], where, folder)
+        return cls(**values)
+
+    @classmethod
+    def from_hugging_face(cls, raw: Mapping[str, Any], name: str = "") -> Card:
+        """Read a Hugging Face ``preprocessor_config.json`` of an image processor."""
+        size = raw.get("size") or {}
+        size = {"shortest_edge": size} if isinstance(size, int) else size
+        crop = raw.get("crop_size") if raw.get("do_center_crop", True) else None
+        filters = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+        card: dict[str, Any] = {"mode": "RGB", "resample": filters.get(raw.get("resample", 2), "bilinear")}
+        if raw.get("do_resize", True):
+            if "shortest_edge" in size:
+                card["resize_short"] = size["shortest_edge"]
+            elif "height" in size and "width" in size:
+                card["resize"] = [size["height"], size["width"]]
+        if isinstance(crop, int):
+            card["crop"] = crop
+        elif crop:
+            card["crop"] = [crop["height"], crop["width"]]
+        card["scale"] = raw.get("rescale_factor", 1 / 255) if raw.get("do_rescale", True) else 1.0
+        if raw.get("do_normalize", True):
+            card["mean"], card["std"] = raw.get("image_mean", [0.5] * 3), raw.get("image_std", [0.5] * 3)
+        return cls.from_dict(card, name)
+
+
+PRESETS: Mapping[str, Card] = {
+    "imagenet": Card(
+        resize_short=256,
+        crop=(224, 224),
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        name="imagenet",
+    ),
+    "imagenet-pm1": Card(
+        resize_short=256, crop=(224, 224), scale=1 / 127.5, mean=(1.0,), std=(1.0,), name="imagenet-pm1"
+    ),
+    "imagenet-caffe": Card(
+        mode="BGR",
+        resize_short=256,
+        crop=(224, 224),
+        scale=1.0,
+        mean=(103.94, 116.78, 123.68),
+        name="imagenet-caffe",
+    ),
+    "unit": Card(name="unit"),
+    "raw": Card(scale=1.0, name="raw"),
+    "grey": Card(mode="L", name="grey"),
+    "raw-grey": Card(mode="L", scale=1.0, name="raw-grey"),
+}
+"""Cards that can be given by name."""
+
+
+def load_card(source: str | Path | Mapping[str, Any] | Card) -> Card:
+    """A card from a card, a mapping, a preset's name, a ``.toml`` file or a ``preprocessor_config.json``.
+
+    Raises:
+        CardError: the source cannot be used; the message says what is accepted.
+    """
+    if isinstance(source, Card):
+        return source
+    if isinstance(source, Mapping):
+        return Card.from_dict(source, "given")
+    if str(source) in PRESETS:
+        return PRESETS[str(source)]
+    path = Path(source)
+    if not path.is_file():
+        presets = ", ".join(PRESETS)
+        raise CardError(f"Preprocessing card {str(source)!r} is neither a file nor a preset. Presets: {presets}.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return Card.from_hugging_face(json.loads(text), path.name)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CardError(f"Preprocessing card {path} cannot be read: {error}.") from None
+    return Card.from_toml(text, path.name, path.parent)
+
+
+def find_card(model: Path, metadata: Mapping[str, str]) -> Card | None:
+    """The card that lies beside a model file, in its metadata, or in a Hugging Face config in its folder; else None."""
+    beside = model.with_name(model.stem + ".card.toml")
+    if beside.is_file():
+        return load_card(beside)
+    if "xplain.card" in metadata:
+        return Card.from_toml(metadata["xplain.card"], "in the model's metadata")
+    config = model.with_name("preprocessor_config.json")
+    return load_card(config) if config.is_file() else None
+
+
+def _extent(value: Any) -> int:
+    if isinstance(value, bool) or int(value) != value or not 0 < int(value) <= 65536:
+        raise ValueError("accepted: a whole number of pixels from 1 to 65536")
+    return int(value)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    numbers = list(value) if isinstance(value, Sequence) else [value, value]
+    if len(numbers) != 2:
+        raise ValueError("accepted: one number or [height, width]")
+    return _extent(numbers[0]), _extent(numbers[1])
+
+
+def _labels(value: Any, where: str, folder: Path | None) -> tuple[str, ...]:
+    """Labels as plain text: control characters out, length capped, because files are not trusted."""
+    if isinstance(value, str):
+        name = Path(value)
+        if folder is None or name.is_absolute() or ".." in name.parts:
+            raise CardError(f"{where}labels = {value!r}; accepted: a list, or a file in the card's own folder.")
+        try:
+            value = (folder / name).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CardError(f"{where}the labels file {value!r} cannot be read: {error}.") from None
+    if not isinstance(value, Sequence) or len(value) > _MOST_LABELS:
+        raise CardError(f"{where}labels must be a list of at most {_MOST_LABELS} names.")
+    return tuple("".join(c for c in str(v) if c.isprintable()).strip()[:_LONGEST_LABEL] for v in value)

@@ -1,0 +1,83 @@
+"""What a person gives, ready for the model: tensors, names, and what is needed to show the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from xplain.core.card import Card
+from xplain.core.edits import Array
+from xplain.core.query import Model
+
+__all__ = ["Columns", "Items", "Passage", "Reads"]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a table.
+
+    Args:
+        names: S names.
+        values: What each item holds, as a person wrote it: N tuples of S texts.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...] = ()
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any] | None) -> Columns | None:
+        """What ``dataclasses.asdict`` made, also after a journey through JSON."""
+        return None if raw is None else cls(tuple(raw["names"]), tuple(tuple(row) for row in raw["values"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text and its features.
+
+    Args:
+        text: The text as it was given.
+        spans: Start and end of each feature in ``text``, half open, in characters; they do not overlap.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The features as text."""
+        return tuple(self.text[start:stop] for start, stop in self.spans)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Passage:
+        """What ``dataclasses.asdict`` made, also after a journey through JSON."""
+        return cls(raw["text"], tuple((start, stop) for start, stop in raw["spans"]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Items:
+    """Items ready for the model.
+
+    Args:
+        x: Tensors ``[N, *item]``.
+        names: What each is called.
+        pictures: uint8 ``[N, H, W, 3]``, what the model sees, for drawing; or None.
+        card: How pictures became tensors, or None.
+        columns: The columns, if the items are rows of a table.
+        texts: The texts, one per item, if the items are texts.
+    """
+
+    x: Array
+    names: tuple[str, ...]
+    pictures: Array | None = None
+    card: Card | None = None
+    columns: Columns | None = None
+    texts: tuple[Passage, ...] = ()
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A model that takes something else than pictures and tensors, such as texts or the rows of a table."""
+
+    def read(self, source: Any) -> tuple[Model, Items]:
+        """The items in ``source`` as tensors of codes, and a model that answers questions about just these codes."""

@@ -1,0 +1,284 @@
+"""Typed options: one annotation validates, documents, reads text from a command line, and makes invalid test values.
+
+    def rise(view: View, *, samples: Positive = 4000, keep: Fraction = 0.5) -> Flow: ...
+
+``Positive`` is ``Annotated[int, Whole(1)]``. The object behind ``Annotated`` is the option's *kind*.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from xplain.core.errors import UsageError
+
+__all__ = ["Baseline", "Fraction", "Kind", "Natural", "NonNegative", "Option", "Positive", "PositiveReal", "Size"]
+__all__ += ["Share", "options_of"]
+
+
+class Kind(Protocol):
+    """What an option accepts."""
+
+    @property
+    def accepts(self) -> str:
+        """Words for a message: "a whole number of at least 1"."""
+
+    @property
+    def invalid(self) -> tuple[Any, ...]:
+        """Values that must be refused; contract tests try each."""
+
+    def read(self, value: Any) -> Any:
+        """The value in its proper type. Text is read as a command line gives it. Raises ValueError when refused."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from ``least`` up."""
+
+    least: int
+
+    @property
+    def accepts(self) -> str:
+        return f"a whole number of at least {self.least}"
+
+    @property
+    def invalid(self) -> tuple[Any, ...]:
+        return (self.least - 1, -7, 1.5, "many", True)
+
+    def read(self, value: Any) -> int:
+        if isinstance(value, (bool, np.bool_)):
+            raise ValueError
+        number = int(value) if isinstance(value, str) else value
+        if not isinstance(number, (int, np.integer)) or number < self.least:
+            raise ValueError
+        return int(number)
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number between two bounds, either bound open or closed."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    @property
+    def accepts(self) -> str:
+        if self.high == math.inf:
+            if self.low == -math.inf:
+                return "a finite number"
+            return f"a number {'above' if self.open_low else 'of at least'} {self.low:g}"
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"a number in {left}{self.low:g}, {self.high:g}{right}"
+
+    @property
+    def invalid(self) -> tuple[Any, ...]:
+        outside = [self.low - 1, self.high + 1]
+        outside += [self.low] if self.open_low else []
+        outside += [self.high] if self.open_high else []
+        return (math.nan, math.inf, "much", *[v for v in outside if math.isfinite(v)])
+
+    def read(self, value: Any) -> float:
+        if isinstance(value, (bool, np.bool_)):
+            raise ValueError
+        number = float(value)
+        low = number > self.low if self.open_low else number >= self.low
+        high = number < self.high if self.open_high else number <= self.high
+        if not (low and high and math.isfinite(number)):
+            raise ValueError
+        return number
+
+
+@dataclass(frozen=True)
+class Extent:
+    """One whole number for both axes, or (height, width); text as ``16`` or ``16x8``."""
+
+    accepts: str = "a whole number of at least 1, or (height, width) of such; on a command line 16 or 16x8"
+    invalid: tuple[Any, ...] = (0, -3, (4, 0), (1, 2, 3), "wide", 2.5)
+
+    def read(self, value: Any) -> int | tuple[int, int]:
+        whole = Whole(1)
+        if isinstance(value, str) and "x" in value:
+            value = tuple(value.split("x"))
+        if isinstance(value, (tuple, list)):
+            if len(value) != 2:
+                raise ValueError
+            return whole.read(value[0]), whole.read(value[1])
+        return whole.read(value)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a hidden position becomes; resolved by ``xplain.methods.perturbation.baseline``."""
+
+    accepts: str = (
+        "a number in the model's own units, 'mean', 'blur:SIGMA' (SIGMA in pixels), 'noise' or 'noise:SIGMA', or an "
+        "array that broadcasts to [N, *item]"
+    )
+    invalid: tuple[Any, ...] = ("soup", "blur:-1", "blur:x", math.nan, "noise:0", math.inf)
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
+                raise ValueError
+            return value
+        if isinstance(value, str):
+            word, _, number = value.partition(":")
+            if word in ("mean", "noise") and not number:
+                return word
+            if word in ("blur", "noise"):
+                return f"{word}:{Real(0, open_low=True).read(number):g}"
+        return Real().read(value)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A switch."""
+
+    accepts: str = "true or false"
+    invalid: tuple[Any, ...] = ("perhaps", 2)
+
+    def read(self, value: Any) -> bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        if isinstance(value, (bool, np.bool_)):
+            return bool(value)
+        raise ValueError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def accepts(self) -> str:
+        return "one of " + ", ".join(self.words)
+
+    @property
+    def invalid(self) -> tuple[Any, ...]:
+        return ("none-of-these", 3)
+
+    def read(self, value: Any) -> str:
+        if isinstance(value, str) and value.replace("_", "-") in self.words:
+            return value.replace("_", "-")
+        raise ValueError
+
+
+@dataclass(frozen=True)
+class Text:
+    """Any text that is not empty."""
+
+    accepts: str = "text"
+    invalid: tuple[Any, ...] = (3, "")
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str) or not value:
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True)
+class Maybe:
+    """Another kind, or None (``none`` or ``auto`` on a command line where the inner kind refuses the word)."""
+
+    inner: Kind
+
+    @property
+    def accepts(self) -> str:
+        return f"{self.inner.accepts}, or none"
+
+    @property
+    def invalid(self) -> tuple[Any, ...]:
+        return self.inner.invalid
+
+    def read(self, value: Any) -> Any:
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return self.inner.read(value)
+
+
+Positive: TypeAlias = Annotated[int, Whole(1)]
+Natural: TypeAlias = Annotated[int, Whole(0)]
+PositiveReal: TypeAlias = Annotated[float, Real(0, open_low=True)]
+NonNegative: TypeAlias = Annotated[float, Real(0)]
+Fraction: TypeAlias = Annotated[float, Real(0, 1, open_low=True, open_high=True)]
+Share: TypeAlias = Annotated[float, Real(0, 1)]
+Size: TypeAlias = Annotated[int | tuple[int, int], Extent()]
+Baseline: TypeAlias = Annotated[Any, Reference()]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword option of a method: what ``explain``, the command line, the docs and the tests know of it."""
+
+    name: str
+    kind: Kind
+    default: Any
+    doc: str = ""
+
+    def read(self, value: Any, owner: str) -> Any:
+        """The validated value.
+
+        Raises:
+            UsageError: says the owner, the option, what was got and what is accepted.
+        """
+        try:
+            return self.kind.read(value)
+        except (ValueError, TypeError, OverflowError) as error:
+            detail = f" {error}" if isinstance(error, UsageError) else ""  # a kind with parts says which part
+            raise UsageError(
+                f"{owner}: option {self.name!r} is {_short(value)}; accepted: {self.kind.accepts} "
+                f"(default {self.default!r}).{detail}"
+            ) from None
+
+
+def options_of(function: Callable[..., Any], docs: dict[str, str]) -> dict[str, Option]:
+    """The keyword-only parameters of a method as options, in order.
+
+    Raises:
+        TypeError: a parameter has no usable annotation or no default: an error of the method's author.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    options: dict[str, Option] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
+        if parameter.default is parameter.empty or name not in hints:
+            raise TypeError(f"{function.__name__}: option {name!r} needs an annotation and a default.")
+        options[name] = Option(name, _kind(hints[name], name), parameter.default, docs.get(name, ""))
+    return options
+
+
+def _kind(annotation: Any, name: str) -> Kind:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        kind: Kind = arguments[1]
+        return kind
+    if origin is Literal:
+        return Choice(tuple(str(word) for word in arguments))
+    if origin in (Union, types.UnionType) and type(None) in arguments:
+        rest = [a for a in arguments if a is not type(None)]
+        if len(rest) == 1:
+            return Maybe(_kind(rest[0], name))
+    plain: dict[Any, Kind] = {bool: Flag(), str: Text(), float: Real()}
+    if annotation in plain:
+        return plain[annotation]
+    raise TypeError(f"Option {name!r}: annotation {annotation!r} is not a kind that xplain knows.")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} {list(value.shape)}"
+    if isinstance(value, Sequence) and len(value) > 8:
+        return f"{type(value).__name__} of {len(value)}"
+    return repr(value)

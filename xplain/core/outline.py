@@ -1,0 +1,162 @@
+"""What is known of a model without running a method: inputs, scores, layers, labels, quirks, digest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from xplain.core.card import Card
+from xplain.core.errors import UsageError, unknown
+from xplain.core.layout import Layout
+from xplain.core.target import Target, label
+
+__all__ = ["LayerSpec", "Outline", "ScoreSpec", "TensorSpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A named tensor: shape with None for a free dimension, and dtype by its numpy name (``"str"`` for strings)."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSpec:
+    """The tensor that is read as scores ``[N, K]``.
+
+    Args:
+        tensor: Its name; extents of 1 behind the class axis are dropped.
+        classes: K, or None where the model does not say.
+        kind: What the numbers are. ``logits`` is also used for any unbounded score; ``decisions`` are 1 for the class
+            that was chosen and 0 for the others.
+        link: What turns these scores into probabilities: ``softmax``, ``sigmoid`` or ``none``.
+        found: One sentence on how the tensor was found, for a person to check.
+        partial: Why a class's score may be unknown (NaN), such as "only the 5 best classes are answered"; else empty.
+    """
+
+    tensor: str
+    classes: int | None
+    kind: Literal["logits", "probabilities", "log-probabilities", "decisions"]
+    link: Literal["softmax", "sigmoid", "none"]
+    found: str
+    partial: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """A tensor inside the model that a person may name as ``layer``, target or tap.
+
+    Args:
+        name: The tensor's name (ONNX) or the module's path (torch).
+        op: The operator or module class that makes it.
+        shape: Shape with the batch axis, None for free dimensions; empty where it is not known.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int | None, ...] = ()
+
+    @property
+    def spatial(self) -> bool:
+        """True for ``[N, C, H, W]`` with more than one row and column."""
+        return len(self.shape) == 4 and all(n is None or n > 1 for n in self.shape[2:])
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of a model.
+
+    Args:
+        source: Where it came from, for a person: a path, ``"bytes"``, a class name, a URL.
+        kind: ``onnx``, ``torch``, ``function`` or ``endpoint``.
+        digest: sha256 of the model's content in hex; empty where content cannot be read (a function).
+        inputs: All inputs.
+        input: Name of the input that is explained.
+        layout: Axes and item shape of that input, or None until the first item is seen (free shape).
+        scores: Which tensor is read as scores.
+        layers: Tensors that a person may name, in the order of evaluation.
+        labels: Class names, empty where none are known.
+        quirks: One sentence per thing that a careful user should know.
+        card: How pictures become tensors, or None.
+        batch: ``free``, ``edited`` (a fixed batch was freed and verified) or ``fixed`` (asked ``rows`` at a time).
+        rows: The batch extent that must be used when ``batch`` is ``fixed``, else None.
+        facts: Further facts that a person may want to see (opset, producer, precision, size ...).
+        activations: Clipping activations that were seen to run, by their ONNX names, where ``layers`` does not tell, as
+            for functions in a torch module; None where nothing was seen.
+    """
+
+    source: str
+    kind: str
+    digest: str
+    inputs: tuple[TensorSpec, ...]
+    input: str
+    layout: Layout | None
+    scores: ScoreSpec
+    layers: tuple[LayerSpec, ...] = ()
+    labels: tuple[str, ...] = ()
+    quirks: tuple[str, ...] = ()
+    card: Card | None = None
+    batch: Literal["free", "edited", "fixed"] = "free"
+    rows: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    activations: frozenset[str] | None = None
+
+    def runs(self, operators: Collection[str]) -> bool | None:
+        """Whether the model has any of these activations; None where that is not known."""
+        if self.kind == "onnx":
+            return any(layer.op in operators for layer in self.layers)
+        return None if self.activations is None else bool(self.activations & set(operators))
+
+    def layer(self, name: str) -> LayerSpec:
+        """The layer called ``name``.
+
+        Raises:
+            UnknownName: no such layer; the message names the nearest.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise unknown("layer", name, [layer.name for layer in self.layers], "'xplain inspect MODEL' lists them all.")
+
+    def label_index(self, wanted: int | str, classes: int) -> int:
+        """The class index of a number, a decimal string, or a label's name (case does not matter).
+
+        Raises:
+            UsageError: the number is out of range.
+            UnknownName: no label has this name; the message names the nearest.
+        """
+        if isinstance(wanted, str):
+            folded = wanted.strip().casefold()
+            hits = [k for k, name in enumerate(self.labels) if name.casefold() == folded]
+            if not hits:  # ImageNet labels are lists of synonyms: "tabby, tabby cat"
+                hits = [k for k, n in enumerate(self.labels) if folded in [s.strip().casefold() for s in n.split(",")]]
+            if len(hits) == 1:
+                return hits[0]
+            if len(hits) > 1:
+                raise UsageError(f"Label {wanted!r} stands for classes {hits}; give the number of the one you mean.")
+            name = wanted
+            try:
+                wanted = int(folded)
+            except ValueError:
+                if not self.labels:
+                    raise UsageError(
+                        f"Target {name!r} is a name, but no labels are known for {self.source}. Give the class "
+                        "number, or labels in the preprocessing card."
+                    ) from None
+                raise unknown("label", name, self.labels) from None
+        if not -classes <= wanted < classes:
+            raise UsageError(f"Target {wanted} is out of range: the model has {classes} classes, 0 to {classes - 1}.")
+        return wanted % classes
+
+    def label_name(self, index: int) -> str:
+        """The label of a class, or its number as text."""
+        return self.labels[index] if 0 <= index < len(self.labels) else str(index)
+
+    def label_target(self, indices: Sequence[int]) -> Target:
+        """The target "score of class ``indices[n]``", named as a person would."""
+        names = list(dict.fromkeys(self.label_name(i) for i in indices))
+        same = len(set(indices)) == 1
+        return label(int(indices[0]) if same else indices, names[0] if same else "per item: " + " | ".join(names))

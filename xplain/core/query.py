@@ -1,0 +1,233 @@
+"""The questions that a method asks and the answers it gets.
+
+A method is a generator: it yields a question, receives the answer, and returns a ``Reading``. It asks for everything
+at once; the engine cuts the question into chunks, packs, caches, counts and retries.
+
+| question | who answers | answer that the method receives |
+|---|---|---|
+| ``Score`` | any model | float64 ``[N, M]``: the target's value under each edit |
+| ``Peek``  | models with a graph | ``{tap: values [N, *shape]}`` |
+| ``Sweep`` | models with a graph | ``{tap: (value, cotangent)}``, each ``[N, *shape]`` |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from xplain.core.edits import Array, Edits
+from xplain.core.layout import Layout
+from xplain.core.outline import Outline
+from xplain.core.target import EveryScore, Stack, Target
+
+if TYPE_CHECKING:
+    from xplain.core.rules import Rules
+
+__all__ = ["Answer", "Compiles", "Diagnoses", "Flow", "Model", "Peek", "Query", "Reading", "Score", "Sweep"]
+__all__ += ["TargetInput", "View", "fingerprint"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """The target's value for every edit of every item.
+
+    Args:
+        x: Items ``[N, *item]`` in the model's own layout and units.
+        edits: M edits per item, described.
+        target: What is read; the engine may stack several flows' targets into one question.
+        at: Tensor whose values ``x`` are; the model is run from there on. ``"input"`` is the ordinary case.
+        part: Rows ``(start, stop)`` of ``r = n * M + m`` that are asked now; set by the engine alone. A model that is
+            asked answers float64 ``[stop - start, T]``, one column per target (``[.., K]`` for every score).
+    """
+
+    x: Array
+    edits: Edits
+    target: Target | Stack | EveryScore
+    at: str = "input"
+    part: tuple[int, int] | None = None
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """The rows asked for, ``(0, N * M)`` when no part is set."""
+        return self.part if self.part is not None else (0, len(self.x) * self.edits.count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peek:
+    """The values of named tensors, ``{tap: [N, *shape]}``, for items ``x`` ``[N, *item]``; ``"input"`` is the item."""
+
+    x: Any  # an array; a graph value while the flow is compiled
+    taps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """Forward and reverse: values of taps and the cotangent of the target at each, summed over S points per item.
+
+    The engine flattens the points, so a model is only ever asked ``[R, 1, *item]`` without weights.
+
+    Args:
+        x: ``[N, S, *item]``: S points per item. The answer sums ``weights[s] * cotangent(x[n, s])`` over s; values are
+            those of the last point.
+        target: The scalar that is pulled back.
+        rules: How each operator passes it back; the empty table is the plain gradient.
+        taps: Tensors wanted; ``"input"`` is the item itself.
+        weights: ``[S]`` or ``[N, S]``; None means ``1 / S``.
+        baseline: Reference items ``[N, *item]`` or ``[N, S, *item]``, for rules that compare two forward passes.
+    """
+
+    x: Any  # an array; a graph value while the flow is compiled
+    target: Target
+    rules: Rules
+    taps: tuple[str, ...] = ("input",)
+    weights: Array | None = None
+    baseline: Array | None = None
+
+
+Query: TypeAlias = Score | Peek | Sweep
+Answer: TypeAlias = Any  # per question, see the table at the top
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What a method returns.
+
+    Args:
+        values: Signed attribution, ``[N, *map]`` (or ``[N, *item]`` where channels are asked for), any real dtype.
+        error: Standard error of each value, same shape, or None for a method that does not sample.
+        base: What the values are relative to, ``[N]``, such as f(x) or f(baseline); None where there is none.
+        resolution: True cells per axis ``(rows, columns)`` behind a picture map that was enlarged; None: every pixel.
+        notes: Further results a person or a test may want: name to number, string or small array.
+        unit: Overrides the unit the method declares, where an option changes it.
+        signed: Overrides what the method declares, where an option changes it.
+    """
+
+    values: Any
+    error: Any = None
+    base: Any = None
+    resolution: tuple[int, int] | None = None
+    notes: Mapping[str, Any] | None = None
+    unit: str | None = None
+    signed: bool | None = None
+
+
+Flow: TypeAlias = Generator[Query, Answer, Reading]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a method sees: items, target, the model's outline, and where randomness comes from; never the model.
+
+    Args:
+        x: Items ``[N, *item]``.
+        target: The scalar to explain, resolved to indices.
+        outline: What is known of the model.
+        seed: Root of all randomness. Derive with ``rng``; never seed anything else.
+        budget: Evaluations that the flow may ask for, so that a sampled method can share them out between the items
+            before it starts; None: no limit.
+    """
+
+    x: Any  # an array; a graph value while the flow is compiled
+    target: Target
+    outline: Outline
+    seed: int = 0
+    budget: int | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Axes and item shape of ``x``; the outline's, or the likeliest one where the model leaves it open."""
+        known = self.outline.layout
+        if known is not None and known.item == self.x.shape[1:]:
+            return known
+        if known is not None and len(known.axes) == self.x.ndim:
+            return Layout(known.axes, self.x.shape[1:])
+        return Layout.guess(self.x.shape[1:])
+
+    def layout_of(self, tensor: str, values: Any) -> Layout:
+        """The layout of a tap's ``values``: the view's own for ``"input"``, the likeliest of its shape for a layer."""
+        if tensor == "input":
+            return self.layout
+        item = tuple(values.shape[1:])
+        return Layout("NCHW", item) if len(item) == 3 else Layout.guess(item)
+
+    def rng(self, stream: str) -> np.random.Generator:
+        """An independent, reproducible generator for the named purpose (Philox keyed by seed and name)."""
+        key = hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()[:16]
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+
+
+class Model(Protocol):
+    """Anything that answers questions."""
+
+    @property
+    def outline(self) -> Outline:
+        """What is known of the model."""
+
+    @property
+    def answers(self) -> frozenset[type]:
+        """The kinds of question this model can answer: its capability."""
+
+    def answer(self, query: Query) -> Answer:
+        """The answer to one question, or one part of it."""
+
+
+TargetInput: TypeAlias = Literal["optional", "required", "none"]
+"""Whether a compiled file has an input ``target`` that may be left out, one that must be fed, or none."""
+
+
+@runtime_checkable
+class Diagnoses(Protocol):
+    """A model that can say which of its nodes makes numbers that are not finite."""
+
+    def why_not_finite(self, query: Sweep) -> str:
+        """One sentence on the first node that makes such numbers in the sweep of one item; empty if none is found."""
+
+
+@runtime_checkable
+class Compiles(Model, Protocol):
+    """A model with a graph that an explanation can be compiled into."""
+
+    def blank(self) -> Array:
+        """One item of zeros, ``[1, *item]``.
+
+        Raises:
+            UsageError: the size of an item is not known; the message says how to make it so.
+        """
+
+    def compile(
+        self, target: Target, flow: Callable[[View], Flow], about: Mapping[str, Any], choose: TargetInput
+    ) -> Any:
+        """The model, as an ``onnx.ModelProto``, with what ``flow`` computes as output ``attribution``."""
+
+
+def fingerprint(*parts: Any) -> str:
+    """sha256 of values made of dataclasses, arrays, mappings, sequences and plain scalars: equal content, equal key."""
+    sha = hashlib.sha256()
+    for part in parts:
+        _feed(sha, part)
+    return sha.hexdigest()
+
+
+def _feed(sha: Any, part: Any) -> None:
+    if isinstance(part, np.ndarray):
+        sha.update(f"array {part.dtype.str} {part.shape} ".encode())
+        # strings have no useful buffer; their repr is exact
+        sha.update(repr(part.tolist()).encode() if part.dtype.hasobject else np.ascontiguousarray(part).tobytes())
+    elif is_dataclass(part) and not isinstance(part, type):
+        sha.update(f"{type(part).__qualname__}(".encode())
+        for field in fields(part):
+            sha.update(field.name.encode())
+            _feed(sha, getattr(part, field.name))
+        sha.update(b")")
+    elif isinstance(part, Mapping):
+        _feed(sha, sorted(part.items(), key=lambda item: str(item[0])))
+    elif isinstance(part, (list, tuple)):
+        sha.update(f"[{len(part)}".encode())
+        for item in part:
+            _feed(sha, item)
+    else:
+        sha.update(f"{type(part).__name__}={part!r};".encode())

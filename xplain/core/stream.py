@@ -1,0 +1,43 @@
+"""Answers in pieces: a model may hand over what it has before the whole question is answered.
+
+A model with a method ``stream(query) -> Iterator[((start, stop), rows)]`` yields pieces of its answer to a ``Score`` as
+they become known, in any order, each row once. What was yielded before an error is kept and need not be asked again;
+models that ask over a wire answer this way, because there every answer costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.query import Model, Score
+
+__all__ = ["Piece", "Streams", "pieces"]
+
+Piece: TypeAlias = tuple[tuple[int, int], Array]
+"""Rows ``(start, stop)`` and their answer, float64 ``[stop - start, T]``."""
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A model that answers in pieces."""
+
+    def stream(self, query: Score) -> Iterator[Piece]:
+        """The answer, piece by piece."""
+
+
+def pieces(model: Model, query: Score, rows: int | None) -> Iterator[Piece]:
+    """The answer to ``query`` in pieces of at most ``rows`` rows; None leaves the size to a model that streams."""
+    start, stop = query.rows
+    step = rows or max(1, stop - start)
+    for left in range(start, stop, step):
+        part = (left, min(stop, left + step))
+        asked = replace(query, part=part)
+        if isinstance(model, Streams):
+            yield from model.stream(asked)
+        else:
+            yield part, np.asarray(model.answer(asked), dtype=np.float64)

@@ -1,0 +1,136 @@
+"""Parts of a model as models of their own: other outputs, a start inside the graph, or a batch size set free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from xplain.core.errors import ModelError
+from xplain.graph.bounds import reads
+from xplain.graph.load import Loaded
+
+__all__ = ["cut", "dtype_name", "free_batch", "header", "mixes_batch"]
+
+_MIXERS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
+"""Operators whose result for one item depends on the other items of the batch."""
+
+
+def mixes_batch(model: ModelProto) -> str:
+    """The first node that looks at the whole batch at once, as a person would call it; empty when there is none."""
+    for node in model.graph.node:
+        training = any(a.name == "training_mode" and a.i for a in node.attribute)
+        if node.op_type in _MIXERS or (node.op_type == "BatchNormalization" and training):
+            return f"{node.op_type} (node {node.name or node.output[0]!r})"
+    return ""
+
+
+def cut(loaded: Loaded, model: ModelProto, outputs: Sequence[str], start: str | None = None) -> ModelProto:
+    """The part of a model that leads to ``outputs``, from its inputs or from the tensor ``start`` on.
+
+    Args:
+        loaded: Knows dtypes.
+        model: ``loaded.model``, or an edited copy.
+        outputs: Names of the tensors wanted, the model's own outputs or inner ones.
+        start: Tensor that becomes the first input, in place of what makes it.
+
+    Raises:
+        ModelError: no path leads from ``start`` to the outputs.
+    """
+    live, kept = set(outputs), []
+    for node in reversed(model.graph.node):
+        wanted = [name for name in node.output if name in live and name != start]
+        if wanted:
+            kept.append(node)
+            live.update(reads(node))
+    if start is not None and start not in live:
+        raise ModelError(f"Nothing that {', '.join(map(repr, outputs))} needs is computed from tensor {start!r}.")
+    part = ModelProto(ir_version=model.ir_version, producer_name="xplain")
+    part.opset_import.extend(model.opset_import)
+    graph = part.graph
+    graph.name = model.graph.name or "part"
+    graph.node.extend(reversed(kept))
+    graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in live)
+    graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in live)
+    if start is not None:
+        graph.input.append(_info(loaded, start))
+    graph.input.extend(entry for entry in model.graph.input if entry.name in live and entry.name != start)
+    graph.output.extend(_info(loaded, name) for name in outputs)
+    return part
+
+
+def _info(loaded: Loaded, name: str) -> ValueInfoProto:
+    """A tensor without extents: what is cut out must run for any batch."""
+    info = ValueInfoProto(name=name)
+    info.type.tensor_type.elem_type = loaded.known.dtypes.get(name, TensorProto.FLOAT)
+    shape = loaded.known.shapes.get(name)
+    if shape is not None:
+        for _ in shape:
+            info.type.tensor_type.shape.dim.add()
+    return info
+
+
+def free_batch(loaded: Loaded, input_name: str) -> ModelProto | None:
+    """A copy of a model of fixed batch size that may take any, or None where it is free already.
+
+    The batch extent of inputs becomes free, and ``Reshape`` to a constant shape that begins with the batch keeps the
+    batch instead. That is a guess at what the exporter baked in: compare the copy with the model before it is used.
+    """
+    known = loaded.known
+    batch = next(_batch(entry) for entry in loaded.model.graph.input if entry.name == input_name)
+    if batch is None:
+        return None
+    model = ModelProto()
+    model.CopyFrom(loaded.model)
+    graph = model.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    for entry in graph.input:
+        if entry.name not in stored and _batch(entry) == batch:
+            entry.type.tensor_type.shape.dim[0].dim_param = "batch"
+    for entry in graph.output:
+        if entry.type.HasField("tensor_type") and entry.type.tensor_type.HasField("shape"):
+            for dim in entry.type.tensor_type.shape.dim[:1]:
+                dim.dim_param = "batch"
+    del graph.value_info[:]
+    for k, node in enumerate(graph.node):
+        data = node.input[0] if node.input else ""
+        if node.op_type != "Reshape" or data in known.constants or known.shapes.get(data, (0,))[:1] != (batch,):
+            continue
+        _keep_batch(node, batch, k, loaded, model)
+    return model
+
+
+def _keep_batch(node: NodeProto, batch: int, number: int, loaded: Loaded, model: ModelProto) -> None:
+    """Let a Reshape copy the batch extent (0) where it states it."""
+    if len(node.input) < 2:  # before opset 5 the shape is an attribute
+        for attribute in node.attribute:
+            if attribute.name == "shape" and len(attribute.ints) > 1 and attribute.ints[0] == batch:
+                attribute.ints[0] = 0
+        return
+    stated = loaded.known.content.get(node.input[1])
+    keeps_zero = any(a.name == "allowzero" and a.i for a in node.attribute)
+    if stated is None or stated.size < 2 or int(stated[0]) != batch or keeps_zero:
+        return
+    name = f"{node.input[1]}.free.{number}"
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, *stated[1:]], dtype=np.int64), name))
+    node.input[1] = name
+
+
+def _batch(entry: ValueInfoProto) -> int | None:
+    dims = entry.type.tensor_type.shape.dim
+    return int(dims[0].dim_value) if len(dims) and dims[0].dim_value > 0 else None
+
+
+def header(model: ModelProto) -> ModelProto:
+    """A model with the inputs of another and nothing else: what is needed to know how to feed it."""
+    head = ModelProto()
+    head.graph.input.extend(model.graph.input)
+    return head
+
+
+def dtype_name(dtype: int) -> str:
+    """The numpy name of an ONNX element type; ``"str"`` for text."""
+    if dtype == TensorProto.STRING:
+        return "str"
+    return str(helper.tensor_dtype_to_np_dtype(dtype).name)

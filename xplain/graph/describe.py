@@ -1,0 +1,71 @@
+"""What a person may name in a loaded model: its inputs, and the tensors inside."""
+
+from __future__ import annotations
+
+from onnx import TensorProto
+
+from xplain.core.errors import ModelError
+from xplain.core.outline import LayerSpec, TensorSpec
+from xplain.graph.cut import dtype_name
+from xplain.graph.load import Loaded
+
+__all__ = ["inputs_of", "layers_of", "put_first", "quirks_of"]
+
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
+
+
+def inputs_of(loaded: Loaded) -> tuple[TensorSpec, ...]:
+    """The inputs that a caller must give; weights that old exporters list among the inputs are left out.
+
+    Raises:
+        ModelError: there is none, or one is no tensor.
+    """
+    graph = loaded.model.graph
+    stored = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+    found = []
+    for entry in graph.input:
+        if entry.name in stored:
+            continue
+        tensor = entry.type.tensor_type
+        if not entry.type.HasField("tensor_type") or not tensor.elem_type:
+            raise ModelError(f"Input {entry.name!r} of {loaded.source} is no tensor; a function can wrap such a model.")
+        shape = tuple(int(d.dim_value) if d.dim_value > 0 else None for d in tensor.shape.dim)
+        found.append(TensorSpec(entry.name, shape, dtype_name(tensor.elem_type)))
+    if not found:
+        raise ModelError(f"{loaded.source} has no input, so there is nothing to explain.")
+    return tuple(found)
+
+
+def put_first(loaded: Loaded, name: str) -> None:
+    """Make ``name`` the first input: that is the one a sweep explains."""
+    entries = sorted(loaded.model.graph.input, key=lambda entry: entry.name != name)
+    del loaded.model.graph.input[:]
+    loaded.model.graph.input.extend(entries)
+
+
+def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
+    """Real-valued tensors inside the model that depend on its input, in the order of evaluation."""
+    known = loaded.known
+    found = []
+    for node in loaded.model.graph.node:
+        for name in node.output:
+            if not name or name in known.constants or known.dtypes.get(name) not in _FLOATS:
+                continue
+            shape = loaded.shape(name)
+            if shape is None or len(shape) >= 2:
+                found.append(LayerSpec(name, node.op_type, shape or ()))
+    return tuple(found)
+
+
+def quirks_of(loaded: Loaded, scores: str) -> list[str]:
+    """What a careful user should know of this file."""
+    found = [f"{check.what}: {check.found}." for check in loaded.verdict.notable]
+    ops = {node.op_type for node in loaded.model.graph.node}
+    if ops & {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}:
+        found.append("The model is quantised to integers: equal scores are common, and maps are coarser in value.")
+    if loaded.known.dtypes.get(scores) == TensorProto.FLOAT16:
+        found.append("Scores are fp16, about 3 decimal digits: differences below a thousandth of a score are rounded.")
+    rank = len(loaded.known.shapes.get(scores, (1, 1)))
+    if rank > 2:
+        found.append(f"Scores have {rank} axes; those of extent 1 are dropped.")
+    return found

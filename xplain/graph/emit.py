@@ -1,0 +1,90 @@
+"""From a tracer to a file: sort, drop what nobody reads, name the outputs, put the weights back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+
+from xplain.graph.call import inputs_of
+from xplain.graph.tracer import Tracer, Value
+
+__all__ = ["emit", "needed", "ordered"]
+
+
+def emit(
+    tracer: Tracer,
+    outputs: Mapping[str, Value],
+    inputs: Sequence[str] = (),
+    keep_outputs: bool = False,
+    weights: Mapping[str, TensorProto] | None = None,
+) -> ModelProto:
+    """A finished model.
+
+    Args:
+        tracer: The graph that was built.
+        outputs: Output name to value.
+        inputs: Names of inputs that were added; those that nothing reads are left out.
+        keep_outputs: Keep the model's own outputs, in front.
+        weights: Tensors that were taken out of the model while it was worked on.
+
+    Returns:
+        A new model; nothing of it is shared with the tracer's.
+    """
+    source, weights = tracer.model, weights or {}
+    named = []
+    for name, value in outputs.items():
+        named.append(helper.make_node("Identity", [value.name], [name], name=tracer.fresh(f"output/{name}")))
+    kept = list(source.graph.output) if keep_outputs else []
+    wanted = {v.name for v in kept} | set(outputs)
+    nodes, live = needed(ordered([*tracer.forward, *tracer.emitted, *named]), wanted)
+
+    model = ModelProto(ir_version=source.ir_version, producer_name="xplain")
+    model.opset_import.extend(source.opset_import)
+    model.metadata_props.extend(source.metadata_props)
+    model.functions.extend(source.functions)
+    graph = model.graph
+    graph.name = source.graph.name or "explained"
+    graph.node.extend(nodes)
+    for tensor in (*source.graph.initializer, *tracer.initializers):
+        if tensor.name in live:
+            graph.initializer.add().CopyFrom(weights.get(tensor.name, tensor))
+    # the model's own first input stays even when a sweep does not read it: callers feed it
+    graph.input.extend(v for k, v in enumerate(source.graph.input) if k == 0 or keep_outputs or v.name in live)
+    graph.input.extend(_info(tracer.value(name)) for name in inputs if name in live)
+    graph.output.extend(kept)
+    graph.output.extend(_info(value, name) for name, value in outputs.items())
+    return model
+
+
+def _info(value: Value, name: str = "") -> ValueInfoProto:
+    return helper.make_tensor_value_info(name or value.name, value.dtype, value.shape)
+
+
+def needed(nodes: Sequence[NodeProto], wanted: set[str]) -> tuple[list[NodeProto], set[str]]:
+    """The nodes that lead to ``wanted``, and every tensor that is read."""
+    live, kept = set(wanted), []
+    for node in reversed(nodes):
+        if any(name in live for name in node.output):
+            kept.append(node)
+            live.update(inputs_of(node))
+    return kept[::-1], live
+
+
+def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """Nodes after the nodes they read; otherwise in the order given. No recursion: graphs are deep."""
+    makers = {name: k for k, node in enumerate(nodes) for name in node.output if name}
+    done, order = [False] * len(nodes), list[NodeProto]()
+    for root in range(len(nodes)):
+        stack = [(root, False)]
+        while stack:
+            k, ready = stack.pop()
+            if done[k]:
+                continue
+            if ready:
+                done[k] = True
+                order.append(nodes[k])
+                continue
+            stack.append((k, True))
+            stack.extend((makers[n], False) for n in inputs_of(nodes[k]) if n in makers and not done[makers[n]])
+    return order

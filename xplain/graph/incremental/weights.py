@@ -1,0 +1,80 @@
+"""Convolution weights in the order in which the kernels read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.graph.incremental.steps import Conv
+from xplain.native.delta import PANEL, stored
+
+__all__ = ["bfloat16", "direct", "per_channel", "square"]
+
+_G = np.array(
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ]
+)
+"""Winograd's weight transform for F(4x4, 3x3), points 0, 1, -1, 2, -2, infinity (Lavin and Gray 2015)."""
+
+
+def bfloat16(values: Array) -> Array:
+    """Round float32 to bfloat16, half to even, as uint16 bits."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def direct(conv: Conv, pairs: bool = False) -> tuple[Array, Array]:
+    """Weights ``[panel][tap][channel][32]`` as a vector, and panels ``[P, 3]``.
+
+    A panel computes 32 output channels and reads the input channels of the groups they belong to; weights between
+    groups are zero. With ``pairs`` the result is bfloat16, two channels side by side.
+    """
+    weight, groups = conv.weight, conv.groups
+    outputs, per_group = weight.shape[:2]
+    out_per_group = outputs // groups
+    taps = weight.shape[2] * weight.shape[3]
+    count = -(-stored(outputs) // PANEL)
+    panels = np.zeros((count, 3), np.int64)
+    blocks, at = [], 0
+    for p in range(count):
+        low, high = p * PANEL, min((p + 1) * PANEL, outputs)
+        first = low // out_per_group * per_group if low < outputs else 0
+        last = ((high - 1) // out_per_group + 1) * per_group if low < outputs else 0
+        if pairs:
+            first, last = first // 2 * 2, -(-last // 2) * 2
+        block = np.zeros((taps, last - first, PANEL), np.float32)
+        for o in range(low, high):
+            begin = o // out_per_group * per_group - first
+            block[:, begin : begin + per_group, o - low] = weight[o].reshape(per_group, taps).T
+        if pairs:
+            block = bfloat16(block.reshape(taps, -1, 2, PANEL).transpose(0, 1, 3, 2))
+        panels[p] = first, last - first, at
+        at += block.size
+        blocks.append(block.ravel())
+    return np.concatenate(blocks), panels
+
+
+def per_channel(conv: Conv) -> tuple[Array, Array]:
+    """Depthwise weights ``[tap][stored channel]`` as a vector; the panel is a placeholder."""
+    out = np.zeros((conv.weight.shape[2] * conv.weight.shape[3], stored(len(conv.weight))), np.float32)
+    out[:, : len(conv.weight)] = conv.weight.reshape(len(conv.weight), -1).T
+    return out.ravel(), np.zeros((1, 3), np.int64)
+
+
+def square(conv: Conv) -> tuple[Array, Array]:
+    """Winograd weights ``[36][panel][stored channel][32]`` as a vector, ``G g Gᵀ`` in float64, and panels."""
+    outputs, inputs = conv.weight.shape[:2]
+    count, rows = -(-stored(outputs) // PANEL), stored(inputs)
+    out = np.zeros((36, count, rows, PANEL), np.float32)
+    both = np.kron(_G, _G)  # G g Gᵀ as one product over the nine weights
+    for p in range(count):
+        g = conv.weight[p * PANEL : (p + 1) * PANEL].astype(np.float64)
+        u = both @ g.reshape(-1, 9).T  # [36, outputs * inputs]
+        out[:, p, :inputs, : len(g)] = u.reshape(36, len(g), inputs).transpose(0, 2, 1)
+    return out.ravel(), np.tile(np.array([0, rows, 0], np.int64), (count, 1))

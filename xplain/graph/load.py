@@ -1,0 +1,215 @@
+"""Read an ONNX model that nobody vouches for: from a path, bytes or a ModelProto, to a graph that is safe to run.
+
+Order matters: first bytes, then parsing, then what the file says of itself, then the bound on every tensor. Only after
+that may a runtime see the model. The file is read once; what was checked is what is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from onnx import ModelProto, inliner
+
+from xplain.core.edits import Array
+from xplain.core.errors import ModelError, Unsafe, UsageError, XplainError
+from xplain.graph.bounds import Extents, Known, measure, ordered
+from xplain.graph.external import open_external, take_out_weights
+from xplain.graph.safety import Check, Limits, Verdict, check_structure, human, looks_like
+
+__all__ = ["Loaded", "OnnxSource", "read", "to_bytes"]
+
+OnnxSource: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto"
+
+_LONGEST_TEXT = 200
+
+
+@dataclass(eq=False)
+class Loaded:
+    """A model that passed every check.
+
+    Args:
+        model: The graph, its own functions written out, its nodes in order, without its large weights.
+        source: Where it came from, for a person.
+        digest: sha256 of the content, external data included.
+        verdict: What was checked.
+        known: Shapes, dtypes and constants for one item.
+        free: Names of extents that are free, by tensor: the axes that changed when free extents got other numbers.
+        outside: Large weights by name, which are not in the graph: taken out of it, or mapped from other files.
+        path: The file, None for bytes and ModelProto.
+        size: Bytes of the model and its external data.
+    """
+
+    model: ModelProto
+    source: str
+    digest: str
+    verdict: Verdict
+    known: Known
+    free: Mapping[str, frozenset[int]]
+    outside: Mapping[str, Array] = field(default_factory=dict)
+    path: Path | None = None
+    size: int = 0
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The model's metadata, as it stands; text from a file is not trusted."""
+        return {entry.key: entry.value for entry in self.model.metadata_props}
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """What a person may want to know of the file."""
+        opsets = {entry.domain or "ai.onnx": int(entry.version) for entry in self.model.opset_import}
+        producer = f"{self.model.producer_name} {self.model.producer_version}".strip()
+        plain = "".join(c for c in producer if c.isprintable())[:_LONGEST_TEXT]
+        return {
+            "opset": ", ".join(f"{domain} {version}" for domain, version in sorted(opsets.items())),
+            "ir": int(self.model.ir_version),
+            "producer": plain,
+            "bytes": self.size,
+            "nodes": len(self.model.graph.node),
+        }
+
+    def shape(self, tensor: str) -> tuple[int | None, ...] | None:
+        """The shape of a tensor with None for free extents; None where it is not known."""
+        shape = self.known.shapes.get(tensor)
+        if shape is None:
+            return None
+        free = self.free.get(tensor, frozenset())
+        return tuple(None if axis in free else extent for axis, extent in enumerate(shape))
+
+
+def read(source: OnnxSource, *, allow_external_data: bool = False, limits: Limits | None = None) -> Loaded:
+    """Read and check a model.
+
+    Args:
+        source: A path, the content of a file, or a ModelProto.
+        allow_external_data: Whether weights may lie in other files of the model's folder.
+        limits: How large a model may be.
+
+    Raises:
+        UsageError: no such file, or no file.
+        Unsafe: refused; the message says why, and how to allow it where that is possible.
+        ModelError: not an ONNX model, or damaged.
+    """
+    limits = limits or Limits()
+    path = None
+    if isinstance(source, ModelProto):
+        name = source.graph.name or "ModelProto"
+        model = ModelProto()
+        model.CopyFrom(source)
+        content = to_bytes(model, name)
+    else:
+        if isinstance(source, bytes):
+            name, content = "bytes", source
+        else:
+            path = Path(source)
+            name, content = str(path), _read_file(path, limits)
+        looks_like(content, name)
+        model = _parse(content, name)
+    if len(content) > limits.file_bytes:
+        raise Unsafe(f"{name} has {human(len(content))}; accepted: {human(limits.file_bytes)} (limits.file_bytes).")
+    digest = hashlib.sha256(content).hexdigest()
+    first = Check("format", f"ONNX, {human(len(content))}")
+    size = len(content)
+    del content  # weights are large: nothing is held twice
+    try:
+        found = _examine(model, path, name, allow_external_data, limits)
+    except XplainError:
+        raise
+    except Exception as error:  # onnx and numpy raise many classes when they meet damaged content
+        raise ModelError(
+            f"{name} cannot be understood ({type(error).__name__}: {str(error)[:200]}). The file is damaged, or newer "
+            "than the installed onnx. Check it with onnx.checker, or export it again."
+        ) from error
+    found.digest = hashlib.sha256((digest + found.digest).encode()).hexdigest() if found.digest else digest
+    found.verdict = Verdict((first,)) + found.verdict
+    found.size += size
+    return found
+
+
+def _examine(model: ModelProto, path: Path | None, name: str, allow_external_data: bool, limits: Limits) -> Loaded:
+    """All checks of what is inside; the digest and size are those of external data alone."""
+    verdict = check_structure(model, limits)
+    outside, files, more = open_external(model, path, name, allow_external_data, limits)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    nodes = ordered(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    known = measure(model, limits)
+    other = measure(model, limits, Extents(batch=3, picture=256, steps=160))
+    free = {
+        tensor: frozenset(k for k, (a, b) in enumerate(zip(shape, other.shapes[tensor], strict=True)) if a != b)
+        for tensor, shape in known.shapes.items()
+        if tensor in other.shapes and len(other.shapes[tensor]) == len(shape)
+    }
+    light, weights = take_out_weights(model)
+    return Loaded(
+        model=light,
+        source=name,
+        digest=files,
+        verdict=verdict + more + known.verdict(limits),
+        known=known,
+        free=free,
+        outside=outside | weights,
+        path=path,
+        size=sum(array.nbytes for array in outside.values()),
+    )
+
+
+def to_bytes(model: ModelProto, name: str = "The model") -> bytes:
+    """The model as the content of a file.
+
+    Raises:
+        ModelError: it is larger than protobuf's 2 GiB.
+    """
+    try:
+        content: bytes = model.SerializeToString(deterministic=True)
+    except Exception:  # protobuf's own class, or ValueError, by its version
+        raise ModelError(
+            f"{name} is larger than 2 GiB, more than one protobuf can hold. Save it with "
+            "onnx.save(..., save_as_external_data=True), and load the path with allow_external_data=True."
+        ) from None
+    return content
+
+
+def _read_file(path: Path, limits: Limits) -> bytes:
+    if path.is_dir():
+        inside = sorted(p.name for p in path.glob("*.onnx"))[:3]
+        hint = f" It holds {', '.join(inside)}." if inside else " It holds no .onnx file."
+        raise UsageError(f"{path} is a folder; a model is a file.{hint}")
+    try:
+        # O_NONBLOCK: opening a named pipe must not wait for its other end
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        near = sorted(p.name for p in path.parent.glob("*.onnx"))[:3] if path.parent.is_dir() else []
+        hint = f" In that folder: {', '.join(near)}." if near else ""
+        raise UsageError(f"There is no file {path}.{hint}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be opened: {error.strerror}.") from None
+    with os.fdopen(file, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{path} is not a plain file.")
+        if status.st_size > limits.file_bytes:
+            raise Unsafe(
+                f"{path} has {human(status.st_size)}; accepted: {human(limits.file_bytes)} (limits.file_bytes)."
+            )
+        return stream.read(limits.file_bytes + 1)
+
+
+def _parse(content: bytes, name: str) -> ModelProto:
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+    except Exception:  # protobuf's own class, which differs between its implementations
+        raise ModelError(
+            f"{name} is not a whole ONNX model: {human(len(content))} were read, but they cannot be decoded. The file "
+            "is truncated (compare its size or checksum with the original), nested too deep, or of another format."
+        ) from None
+    return model

@@ -1,0 +1,202 @@
+"""Which tensor of a classifier is its scores, and which are the logits behind its probabilities.
+
+Probabilities carry little signal: on a saturated model, hiding a part moves the probability by less than a thousandth
+where the logit moves by six. So from the output the walk goes back, through operators that only repack, to a softmax or
+sigmoid, and reads what goes into it. An 8-bit output, which has 256 values, is looked through to the numbers before
+they were rounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from onnx import NodeProto, TensorProto, ValueInfoProto
+
+from xplain.core.errors import ModelError, unknown
+from xplain.core.outline import ScoreSpec
+from xplain.graph.load import Loaded
+
+__all__ = ["Found", "find_scores"]
+
+_REPACK = frozenset(
+    {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "QuantizeLinear", "DequantizeLinear"}
+)
+_LINKS: dict[str, Literal["softmax", "sigmoid"]] = {
+    "Softmax": "softmax",
+    "LogSoftmax": "softmax",
+    "Sigmoid": "sigmoid",
+    "QLinearSoftmax": "softmax",
+    "QLinearSigmoid": "sigmoid",
+}
+_TRANSFORMS: dict[bytes, Literal["softmax", "sigmoid"]] = {b"SOFTMAX": "softmax", b"LOGISTIC": "sigmoid"}
+_TABLES = frozenset({"LinearClassifier", "TreeEnsembleClassifier", "SVMClassifier"})
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The scores, what they are called in the model, and what is to be known of them.
+
+    Args:
+        scores: The tensor that is read, with the sentence on how it was found.
+        labels: Class names that the model itself states.
+        quirks: What a careful user should know.
+        node: A node that must be added to the model to make the tensor, or None.
+    """
+
+    scores: ScoreSpec
+    labels: tuple[str, ...] = ()
+    quirks: tuple[str, ...] = ()
+    node: NodeProto | None = None
+
+
+def find_scores(loaded: Loaded, output: str | None = None) -> Found:
+    """Find the score tensor.
+
+    Args:
+        loaded: The model.
+        output: Tensor to read as scores instead of the likeliest output; it is read as it is.
+
+    Raises:
+        ModelError: no output can be scores.
+        UnknownName: no tensor ``output``.
+    """
+    graph = loaded.model.graph
+    makers = {name: node for node in graph.node if len(node.input) > 0 for name in node.output if name}
+    if output is not None:
+        if output not in makers:
+            raise unknown("output", output, [o.name for o in graph.output])
+        return Found(ScoreSpec(output, _classes(loaded, output), "logits", "none", f"{output!r}, as asked for"))
+    start, labels, quirks = _output(loaded, makers)
+    return replace(_look_through(loaded, makers, start), labels=labels, quirks=quirks)
+
+
+def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The likeliest of the outputs, the labels that a ZipMap states, and a remark if there was a choice."""
+    graph = loaded.model.graph
+    maps = [makers[o.name] for o in graph.output if o.name in makers and makers[o.name].op_type == "ZipMap"]
+    if maps:
+        return maps[0].input[0], _zip_labels(maps[0]), ()
+    floats = [o.name for o in graph.output if _dtype(loaded, o) in _FLOATS and o.name in makers]
+    if not floats:
+        kinds = ", ".join(f"{o.name!r} ({_kind(loaded, o)})" for o in graph.output)
+        raise ModelError(
+            f"{loaded.source} has no output of scores: {kinds}. A label alone cannot be explained; export the scores "
+            "too, or give load(..., output=) the name of an inner tensor."
+        )
+    ranked = sorted(floats, key=lambda name: -_fitness(loaded, name))
+    labels: tuple[str, ...] = ()
+    node = makers[ranked[0]]
+    for one in (node, *(makers[name] for name in node.input if name in makers)):
+        if one.op_type in _TABLES:
+            labels = _zip_labels(one)
+    if len(floats) == 1:
+        return ranked[0], labels, ()
+    rest = ", ".join(repr(name) for name in ranked[1:])
+    return ranked[0], labels, (f"Of several outputs {ranked[0]!r} is read; the others: {rest} (load(..., output=)).",)
+
+
+def _fitness(loaded: Loaded, name: str) -> int:
+    """How much a tensor looks like [N, K] with several classes."""
+    shape = loaded.known.shapes.get(name)
+    if shape is None:
+        return 1
+    wide = sum(extent > 1 for extent in shape[1:])
+    return 3 if wide == 1 else 2 if wide == 0 and len(shape) > 1 else 0
+
+
+def _look_through(loaded: Loaded, makers: dict[str, NodeProto], start: str) -> Found:
+    """From a tensor back through repacking to a softmax or sigmoid, and to what goes into it."""
+    at, passed = start, []
+    while at in makers and _repacks(loaded, makers[at]):
+        passed.append(makers[at].op_type)
+        at = makers[at].input[0]
+    node = makers.get(at)
+    way = f" (through {', '.join(passed)})" if passed else ""
+    if node is not None and node.op_type == "Normalizer" and makers.get(node.input[0], node).op_type in _TABLES:
+        node, way = makers[node.input[0]], f"{way} (through Normalizer)"
+    if node is not None and node.op_type in _TABLES and len(node.output) > 1:
+        return _table(loaded, node, start)
+    if node is not None and node.op_type in _LINKS:
+        link, inside = _LINKS[node.op_type], node.input[0]
+        if node.op_type.startswith("QLinear"):
+            return _probabilities(loaded, start, link, f"output {start!r}; its {node.op_type} hides the logits")
+        logits, rounded = _before_rounding(loaded, makers, inside)
+        found = f"{logits!r}: what goes into {node.op_type}{way} of output {start!r}"
+        if rounded:
+            found += ", before it is rounded to 8 bits"
+        return Found(ScoreSpec(logits, _classes(loaded, logits), "logits", link, found))
+    return Found(ScoreSpec(start, _classes(loaded, start), "logits", "none", f"output {start!r}; no softmax before it"))
+
+
+def _repacks(loaded: Loaded, node: NodeProto) -> bool:
+    """Whether a node keeps the numbers and the order of classes.
+
+    A Transpose does when it moves only one axis longer than 1, the batch aside.
+    """
+    if node.op_type == "Transpose":
+        shape = loaded.known.shapes.get(node.input[0])
+        return shape is not None and sum(extent > 1 for extent in shape[1:]) <= 1
+    return node.op_type in _REPACK
+
+
+def _before_rounding(loaded: Loaded, makers: dict[str, NodeProto], name: str) -> tuple[str, bool]:
+    """``name``, or the float tensor that a quantise and dequantise pair made it from, repacking aside."""
+    at, rounded, best = name, False, name
+    while at in makers and _repacks(loaded, makers[at]):
+        node = makers[at]
+        at = node.input[0]
+        if node.op_type == "QuantizeLinear":
+            rounded, best = True, at
+    return (best, True) if rounded and loaded.known.dtypes.get(best) in _FLOATS else (name, False)
+
+
+def _table(loaded: Loaded, node: NodeProto, start: str) -> Found:
+    """A classifier of scikit-learn's kind: its scores before the built-in softmax, by a copy of the node."""
+    transform = next((bytes(a.s) for a in node.attribute if a.name == "post_transform"), b"NONE")
+    classes = len(_zip_labels(node)) or _classes(loaded, node.output[1])
+    link = _TRANSFORMS.get(transform)
+    if link is None:
+        found = f"{node.output[1]!r} of {node.op_type}, which has no logits"
+        kind: Literal["logits", "probabilities"] = "logits" if node.op_type == "LinearClassifier" else "probabilities"
+        return Found(ScoreSpec(start, classes, kind, "none", found))
+    raw = NodeProto()
+    raw.CopyFrom(node)
+    raw.name = f"{node.name or node.output[1]}.raw"
+    del raw.output[:]
+    raw.output.extend([f"{node.output[0]}.raw", f"{node.output[1]}.raw"])
+    for attribute in raw.attribute:
+        if attribute.name == "post_transform":
+            attribute.s = b"NONE"
+    found = f"scores of {node.op_type} before its built-in {transform.decode().lower()}"
+    return Found(ScoreSpec(raw.output[1], classes, "logits", link, found), node=raw)
+
+
+def _probabilities(loaded: Loaded, name: str, link: Literal["softmax", "sigmoid"], found: str) -> Found:
+    return Found(ScoreSpec(name, _classes(loaded, name), "probabilities", link, found))
+
+
+def _classes(loaded: Loaded, name: str) -> int | None:
+    """Extent of the one axis longer than 1 behind the batch; None where it is not known or not one."""
+    shape = loaded.shape(name)
+    if shape is None:
+        return None
+    wide = [extent for extent in shape[1:] if extent != 1]
+    return wide[0] if len(wide) == 1 else 1 if not wide else None
+
+
+def _zip_labels(node: NodeProto) -> tuple[str, ...]:
+    for attribute in node.attribute:
+        if attribute.name in ("classlabels_strings", "classlabels_int64s", "classlabels_ints"):
+            texts = [v.decode(errors="replace") for v in attribute.strings] or [str(v) for v in attribute.ints]
+            return tuple("".join(c for c in text if c.isprintable())[:200] for text in texts)
+    return ()
+
+
+def _dtype(loaded: Loaded, output: ValueInfoProto) -> int:
+    return loaded.known.dtypes.get(output.name) or int(output.type.tensor_type.elem_type)
+
+
+def _kind(loaded: Loaded, output: ValueInfoProto) -> str:
+    return TensorProto.DataType.Name(_dtype(loaded, output)).lower() if _dtype(loaded, output) else "no tensor"

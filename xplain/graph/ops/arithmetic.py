@@ -1,0 +1,93 @@
+"""Operators on several tensors of broadcast shapes: sums, products, quotients, powers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from xplain.core.rules import Kind
+from xplain.graph.call import NodeCall
+from xplain.graph.table import backward
+from xplain.graph.tracer import Value
+
+
+def _each(call: NodeCall, *parts: Callable[[], Value]) -> list[Value | None]:
+    """Evaluate the cotangent of each active input, and undo broadcasting."""
+    return [call.shaped(part(), k) if call.active[k] else None for k, part in enumerate(parts)]
+
+
+def _product(call: NodeCall) -> Kind:
+    return "product" if sum(call.active) > 1 else "scale"
+
+
+def _quotient(call: NodeCall) -> Kind:
+    if sum(call.active) > 1:
+        return "product"
+    return "scale" if call.active[0] else "slope"
+
+
+@backward("Add", kind="sum")
+def add(call: NodeCall, g: Value) -> list[Value | None]:
+    """d(a + b) = da + db."""
+    return _each(call, lambda: g, lambda: g)
+
+
+@backward("Sub", kind="sum")
+def sub(call: NodeCall, g: Value) -> list[Value | None]:
+    """d(a - b) = da - db."""
+    return _each(call, lambda: g, lambda: -g)
+
+
+@backward("Mul", kind=_product)
+def mul(call: NodeCall, g: Value) -> list[Value | None]:
+    """d(a b) = b da + a db."""
+    return _each(call, lambda: g * call.need(1), lambda: g * call.need(0))
+
+
+@backward("Div", kind=_quotient)
+def div(call: NodeCall, g: Value) -> list[Value | None]:
+    """d(a / b) = da / b - (a / b) db / b."""
+    return _each(call, lambda: g / call.need(1), lambda: -(g * call.y / call.need(1)))
+
+
+@backward("Sum", kind="sum")
+def total(call: NodeCall, g: Value) -> list[Value | None]:
+    """Each summand gets dy."""
+    return _each(call, *[lambda: g] * len(call.inputs))
+
+
+@backward("Mean", kind="sum")
+def mean(call: NodeCall, g: Value) -> list[Value | None]:
+    """Each of n tensors gets dy / n."""
+    share = g * (1.0 / len(call.inputs))
+    return _each(call, *[lambda: share] * len(call.inputs))
+
+
+@backward("Pow", kind=lambda call: "slope" if not call.active[1] else "joint")
+def power(call: NodeCall, g: Value) -> list[Value | None]:
+    """d(x^p) = p x^(p-1) dx + x^p ln(x) dp."""
+    t, x, p = call.t, call.need(0), call.need(1)
+    exponent = p.data
+    p = t.cast(p, x.dtype)
+
+    def base() -> Value:
+        if exponent is not None and exponent.size == 1 and float(exponent.reshape(-1)[0]) == 2.0:
+            return g * x * 2.0
+        return g * p * t.Pow(x, p - 1.0)
+
+    return _each(call, base, lambda: g * call.y * t.Log(x))
+
+
+@backward("Mod", kind="slope")
+def mod(call: NodeCall, g: Value) -> list[Value | None]:
+    """X mod b has slope 1 in x; the divisor is taken to be constant."""
+    return [call.shaped(g, 0)]
+
+
+@backward("com.microsoft::BiasGelu", kind="slope")
+def bias_gelu(call: NodeCall, g: Value) -> list[Value | None]:
+    """gelu(x + b)."""
+    t, x = call.t, call.need(0) + call.need(1)
+    density = t.Exp(x * x * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
+    d = g * ((t.Erf(x * math.sqrt(0.5)) + 1.0) * 0.5 + x * density)
+    return _each(call, lambda: d, lambda: d)

@@ -1,0 +1,143 @@
+"""Unary operators: y = f(x) element by element, dx = dy * f'(x)."""
+
+from __future__ import annotations
+
+import math
+
+from xplain.graph.call import NodeCall
+from xplain.graph.table import backward, slope
+from xplain.graph.tracer import FLOATS, Value
+
+_SELU_ALPHA, _SELU_GAMMA = 1.6732632423543772, 1.0507009873554805
+
+
+def _inside(call: NodeCall, v: Value, low: float, high: float) -> Value:
+    """1 where low < v < high."""
+    return call.t.step(call.t.And(v > low, v < high), v.dtype)
+
+
+def _positive(call: NodeCall, then: float, otherwise: Value | float) -> Value:
+    """``then`` where the input is positive, ``otherwise`` elsewhere."""
+    dtype = call.x.dtype
+    other = otherwise if isinstance(otherwise, Value) else call.t.const(otherwise, dtype)
+    return call.t.where(call.x > 0.0, then, other)
+
+
+def _relu(call: NodeCall) -> Value:
+    return call.t.step(call.y > 0.0, call.y.dtype)
+
+
+def _hard_swish(call: NodeCall) -> Value:
+    x = call.x
+    above = call.t.step(x >= 3.0, x.dtype)
+    return (2.0 * x + 3.0) * (1.0 / 6.0) * _inside(call, x, -3.0, 3.0) + above
+
+
+def _gelu(call: NodeCall) -> Value:
+    t, x = call.t, call.x
+    if call.attribute("approximate", "none") == "tanh":
+        return _tanh_gelu(call, x)
+    return (t.Erf(x * math.sqrt(0.5)) + 1.0) * 0.5 + x * t.Exp(x * x * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
+
+
+def _tanh_gelu(call: NodeCall, x: Value) -> Value:
+    c = math.sqrt(2.0 / math.pi)
+    s = call.t.Tanh((x + x * x * x * 0.044715) * c)
+    return (s + 1.0) * 0.5 + x * (1.0 - s * s) * ((x * x * (3 * 0.044715) + 1.0) * (0.5 * c))
+
+
+def _mish(call: NodeCall) -> Value:
+    t, x = call.t, call.x
+    s = t.Tanh(t.Softplus(x))
+    return s + x * (1.0 - s * s) * t.Sigmoid(x)
+
+
+def _swish(call: NodeCall, default: float = 1.0) -> Value:
+    """Swish and QuickGelu differ in the default of alpha alone."""
+    alpha = float(call.attribute("alpha", default))
+    s = call.t.Sigmoid(call.x * alpha)
+    return s + call.y * alpha * (1.0 - s)
+
+
+slope("Relu", _relu)
+slope("Sigmoid", lambda c: c.y * (1.0 - c.y))
+slope("Tanh", lambda c: 1.0 - c.y * c.y)
+slope("Exp", lambda c: c.y)
+slope("Log", lambda c: 1.0 / c.x)
+slope("Sqrt", lambda c: 0.5 / c.y)
+slope("Reciprocal", lambda c: -(c.y * c.y))
+slope("Erf", lambda c: c.t.Exp(-(c.x * c.x)) * (2.0 / math.sqrt(math.pi)))
+slope("Abs", lambda c: c.t.Sign(c.x))
+slope("Sin", lambda c: c.t.Cos(c.x))
+slope("Cos", lambda c: -c.t.Sin(c.x))
+slope("Tan", lambda c: c.y * c.y + 1.0)
+slope("Asin", lambda c: 1.0 / c.t.Sqrt(1.0 - c.x * c.x))
+slope("Acos", lambda c: -1.0 / c.t.Sqrt(1.0 - c.x * c.x))
+slope("Atan", lambda c: 1.0 / (c.x * c.x + 1.0))
+slope("Sinh", lambda c: c.t.Cosh(c.x))
+slope("Cosh", lambda c: c.t.Sinh(c.x))
+slope("Asinh", lambda c: 1.0 / c.t.Sqrt(c.x * c.x + 1.0))
+slope("Acosh", lambda c: 1.0 / c.t.Sqrt(c.x * c.x - 1.0))
+slope("Atanh", lambda c: 1.0 / (1.0 - c.x * c.x))
+slope("Softplus", lambda c: c.t.Sigmoid(c.x))
+slope("Softsign", lambda c: 1.0 / ((c.t.Abs(c.x) + 1.0) * (c.t.Abs(c.x) + 1.0)))
+slope("LeakyRelu", lambda c: _positive(c, 1.0, c.attribute("alpha", 0.01)))
+slope("ThresholdedRelu", lambda c: c.t.step(c.x > c.attribute("alpha", 1.0), c.x.dtype))
+slope("Elu", lambda c: _positive(c, 1.0, c.y + c.attribute("alpha", 1.0)))
+slope("Celu", lambda c: _positive(c, 1.0, c.t.Exp(c.x / c.attribute("alpha", 1.0))))
+slope(
+    "Selu",
+    lambda c: _positive(
+        c,
+        c.attribute("gamma", _SELU_GAMMA),
+        c.y + c.attribute("alpha", _SELU_ALPHA) * c.attribute("gamma", _SELU_GAMMA),
+    ),
+)
+slope("HardSigmoid", lambda c: _inside(c, c.y, 0.0, 1.0) * c.attribute("alpha", 0.2))
+slope("HardSwish", _hard_swish)
+slope("Gelu com.microsoft::Gelu", _gelu)
+slope("com.microsoft::FastGelu", lambda c: _tanh_gelu(c, c.x + c.need(1) if c.has(1) else c.x))
+slope("com.microsoft::QuickGelu", lambda c: _swish(c, 1.702))
+slope("Mish", _mish)
+slope("Swish", _swish)
+
+
+@backward("Neg", kind="scale")
+def neg(call: NodeCall, g: Value) -> list[Value | None]:
+    """``dx`` = -dy."""
+    return [-g]
+
+
+@backward("Identity", "Dropout", kind="move", flow=(0,))
+def identity(call: NodeCall, g: Value) -> list[Value | None]:
+    """``dx`` = dy; dropout does nothing when a model is run."""
+    return [g]
+
+
+@backward("Cast", "CastLike", kind="move", flow=(0,))
+def cast(call: NodeCall, g: Value) -> list[Value | None]:
+    """``dx`` = dy in the input's precision; cotangents of integer tensors stay floating."""
+    return [call.t.cast(g, call.x.dtype) if call.x.dtype in FLOATS else g]
+
+
+@backward("PRelu", kind=lambda call: "joint" if len(call.active) > 1 and call.active[1] else "slope")
+def prelu(call: NodeCall, g: Value) -> list[Value | None]:
+    """Y = x where x > 0, else s x."""
+    t, x, s = call.t, call.need(0), call.need(1)
+    positive = x > 0.0
+    ds = t.unbroadcast(t.where(positive, 0.0, g * x), s, x.shape) if call.active[1] else None
+    return [t.where(positive, g, g * s), ds]
+
+
+@backward("Clip", kind="slope")
+def clip(call: NodeCall, g: Value) -> list[Value | None]:
+    """``dy`` strictly inside the bounds. The output is compared, so that Conv + Clip can still fuse."""
+    t, y, inside = call.t, call.y, None
+    for index, name, compare in ((1, "min", t.Greater), (2, "max", t.Less)):
+        bound = call.inputs[index] if call.has(index) else None
+        if bound is None and name in call.attributes:
+            bound = t.const(call.attributes[name], y.dtype)
+        if bound is not None:
+            here = compare(y, bound)
+            inside = here if inside is None else t.And(inside, here)
+    return [g if inside is None else t.where(inside, g, 0.0)]

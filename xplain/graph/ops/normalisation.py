@@ -1,0 +1,128 @@
+"""Softmax and normalisations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xplain.graph.call import NodeCall
+from xplain.graph.table import backward
+from xplain.graph.tracer import Tracer, Value
+
+
+def _coerced(call: NodeCall) -> list[int]:
+    """The axes that a softmax runs over: one, or before opset 13 all from ``axis`` on."""
+    if call.t.opset >= 13:
+        return [call.attribute("axis", -1)]
+    axis = call.attribute("axis", 1)
+    return list(range(axis % call.x.rank, call.x.rank))
+
+
+@backward("Softmax", kind="joint")
+def softmax(call: NodeCall, g: Value) -> list[Value | None]:
+    """``dx`` = y (dy - sum y dy)."""
+    weighted = g * call.y
+    return [weighted - call.y * call.t.sum(weighted, _coerced(call))]
+
+
+@backward("LogSoftmax", kind="joint")
+def log_softmax(call: NodeCall, g: Value) -> list[Value | None]:
+    """``dx`` = dy - softmax(x) sum dy."""
+    return [g - call.t.Exp(call.y) * call.t.sum(g, _coerced(call))]
+
+
+@backward("BatchNormalization", kind="scale")
+def batch_normalization(call: NodeCall, g: Value) -> list[Value | None]:
+    """Statistics are constants when a model is run: dx = dy s / sqrt(var + eps)."""
+    t = call.t
+    if call.attribute("training_mode", 0):
+        raise call.refuse("it is in training mode; export the model in evaluation mode")
+    factor = call.need(1) / t.Sqrt(call.need(4) + call.attribute("epsilon", 1e-5))
+    return [g * t.reshape(factor, [-1, *[1] * (call.x.rank - 2)])]
+
+
+def normalised_vjp(t: Tracer, g: Value, normal: Value, inverse: Value, axes: Sequence[int]) -> Value:
+    """``dx`` of n = (x - mean) / std: (dn - mean(dn) - n mean(dn n)) / std."""
+    return inverse * (g - t.mean(g, axes) - normal * t.mean(g * normal, axes))
+
+
+@backward("LayerNormalization", kind="joint")
+def layer_normalization(call: NodeCall, g: Value) -> list[Value | None]:
+    """Mean and inverse deviation are optional outputs of the forward node, so they cost nothing here."""
+    t, x = call.t, call.x
+    axes = list(range(call.attribute("axis", -1) % x.rank, x.rank))
+    mean, inverse = (t.cast(call.extra_output(k), g.dtype) for k in (1, 2))
+    return [normalised_vjp(t, g * call.need(1), (x - mean) * inverse, inverse, axes)]
+
+
+@backward("InstanceNormalization", kind="joint")
+def instance_normalization(call: NodeCall, g: Value) -> list[Value | None]:
+    """Normalisation of each plane of each item."""
+    t, x = call.t, call.x
+    axes = list(range(2, x.rank))
+    centred = x - t.mean(x, axes)
+    inverse = 1.0 / t.Sqrt(t.mean(centred * centred, axes) + call.attribute("epsilon", 1e-5))
+    scale = t.reshape(call.need(1), [-1, *[1] * (x.rank - 2)])
+    return [normalised_vjp(t, g * scale, centred * inverse, inverse, axes)]
+
+
+@backward("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization", kind="joint")
+def skip_layer_normalization(call: NodeCall, g: Value) -> list[Value | None]:
+    """LayerNorm(x + skip): both summands get the same."""
+    t = call.t
+    total = call.need(0) + call.need(1)
+    if call.op.endswith("SkipLayerNormalization"):
+        if call.has(4):
+            total = total + call.need(4)
+        centred = total - t.mean(total, [-1])
+        inverse = 1.0 / t.Sqrt(t.mean(centred * centred, [-1]) + call.attribute("epsilon", 1e-5))
+        dx = normalised_vjp(t, g * call.need(2), centred * inverse, inverse, [-1])
+    else:
+        inverse = 1.0 / t.Sqrt(t.mean(total * total, [-1]) + call.attribute("epsilon", 1e-5))
+        dx = _root_mean_square_vjp(t, g * call.need(2), total * inverse, inverse, [-1])
+    return [dx, dx]
+
+
+def _root_mean_square_vjp(t: Tracer, g: Value, normal: Value, inverse: Value, axes: Sequence[int]) -> Value:
+    """``dx`` of n = x / rms(x)."""
+    return inverse * (g - normal * t.mean(g * normal, axes))
+
+
+@backward("RMSNormalization", "SimplifiedLayerNormalization", kind="joint")
+def rms_normalization(call: NodeCall, g: Value) -> list[Value | None]:
+    """Y = s x / sqrt(mean(x^2) + eps)."""
+    t, x = call.t, call.x
+    axes = list(range(call.attribute("axis", -1) % x.rank, x.rank))
+    inverse = 1.0 / t.Sqrt(t.mean(x * x, axes) + call.attribute("epsilon", 1e-5))
+    return [_root_mean_square_vjp(t, g * call.need(1), x * inverse, inverse, axes)]
+
+
+@backward("LpNormalization", kind="joint")
+def lp_normalization(call: NodeCall, g: Value) -> list[Value | None]:
+    """Y = x / |x|_p."""
+    t, x, y, axes = call.t, call.x, call.y, [call.attribute("axis", -1)]
+    along = t.sum(g * y, axes)
+    if call.attribute("p", 2) == 2:
+        return [(g - y * along) / t.Sqrt(t.sum(x * x, axes))]
+    return [(g - t.Sign(x) * along) / t.sum(t.Abs(x), axes)]
+
+
+@backward("LRN", kind="joint")
+def local_response_normalization(call: NodeCall, g: Value) -> list[Value | None]:
+    """Y = x D^-b with D = k + a/n sum of x^2 over neighbouring channels."""
+    t, x = call.t, call.x
+    size, alpha = call.attribute("size"), call.attribute("alpha", 1e-4)
+    beta, bias = call.attribute("beta", 0.75), call.attribute("bias", 1.0)
+    low, high = (size - 1) // 2, size - 1 - (size - 1) // 2
+    channels = (x.shape or (None, None))[1]
+    if not isinstance(channels, int):
+        raise call.refuse("the number of channels is not known")
+
+    def neighbours(v: Value, before: int, after: int) -> Value:
+        plane = t.Reshape(v, t.ints(0, 1, channels, -1))
+        mean = t.AveragePool(plane, kernel_shape=[size, 1], pads=[before, 0, after, 0], count_include_pad=1)
+        return t.reshape_like(mean, x) * float(size)
+
+    base = neighbours(x * x, low, high) * (alpha / size) + bias
+    power = t.Pow(base, t.const(-beta, x.dtype))
+    # an element is in the window of its neighbours mirrored: before and after change place
+    return [g * power - x * neighbours(g * x * power / base, high, low) * (2.0 * alpha * beta / size)]

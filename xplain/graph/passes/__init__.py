@@ -1,0 +1,77 @@
+"""Everything that is done to a model before it is walked. Each pass changes a model without weights in place.
+
+The order matters: weights out (so that nothing heavy is copied), local functions inlined, opset raised, shapes
+inferred, control flow and recurrence written out, integer operators opened, operators without a rule replaced by their
+definition, batch norms folded, and at last the shapes that inference could not see are probed by one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+
+from onnx import ModelProto, TensorProto
+
+from xplain.core.edits import Array
+from xplain.core.rules import Rules
+from xplain.graph.passes.branches import open_constant_branches
+from xplain.graph.passes.definitions import open_undefined
+from xplain.graph.passes.dequantise import open_integer_operators
+from xplain.graph.passes.functions import inline_local, open_functions
+from xplain.graph.passes.norms import fold_norms
+from xplain.graph.passes.opset import TARGET, raise_opset
+from xplain.graph.passes.recurrent import unroll
+from xplain.graph.passes.shapes import infer, probe_missing
+from xplain.graph.passes.weights import take_out
+from xplain.graph.tracer import opset_of
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model that is ready to be walked.
+
+    Args:
+        model: Without its weights.
+        weights: Name to tensor, as they were; put back when a file is written.
+        notes: What a person should know.
+    """
+
+    model: ModelProto
+    weights: Mapping[str, TensorProto]
+    notes: tuple[str, ...] = ()
+
+
+def prepare(
+    model: ModelProto,
+    rules: Rules,
+    wanted: Set[str] = frozenset(),
+    folder: str = "",
+    outside: Mapping[str, Array] | None = None,
+) -> Prepared:
+    """Make a model ready to be walked with a table of rules; the given model is not changed.
+
+    Args:
+        model: Any ONNX model.
+        rules: The table; it may ask for batch norms to be folded and for operators to be opened.
+        wanted: Tensors that must stay, because they are taps or seeds.
+        folder: Where external data lie.
+        outside: Weights that are marked external but are here, by name.
+    """
+    light, weights = take_out(model)
+    notes: list[str] = []
+    light = inline_local(light)
+    light = raise_opset(light, notes)
+    infer(light)
+    open_constant_branches(light, weights, folder)
+    unroll(light)
+    open_integer_operators(light)
+    if opset_of(light) >= TARGET:
+        open_undefined(light, rules.opened)
+    light = open_functions(light, rules.opened)
+    infer(light)
+    if rules.fold_norms:
+        fold_norms(light, wanted)
+    probe_missing(light, weights, folder, notes, outside)
+    return Prepared(light, weights, tuple(notes))

@@ -1,0 +1,139 @@
+"""Write operators on integers as dequantise, float operator, quantise. The runtime fuses them again where it can.
+
+One set of rules then serves float, QDQ and QOperator models, and every relevance rule works on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from onnx import ModelProto, NodeProto
+
+from xplain.graph.passes.chain import Chain, attributes_of
+
+__all__ = ["open_integer_operators"]
+
+
+def open_integer_operators(model: ModelProto) -> None:
+    """Replace QLinear operators, of the standard set and of onnxruntime's own, in place."""
+    if not any(node.op_type in _OPEN for node in model.graph.node):
+        return
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*model.graph.value_info, *model.graph.input)}
+    ranks.update({t.name: len(t.dims) for t in model.graph.initializer})
+    scalars = {t.name: not t.dims or list(t.dims) == [1] for t in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        opener = _OPEN.get(node.op_type)
+        if opener is None:
+            nodes.append(node)
+            continue
+        chain = _Quantised(model, node, ranks, scalars)
+        opener(chain, attributes_of(node))
+        nodes.extend(chain.nodes)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    written = {name for node in nodes for name in node.output}
+    known = [v for v in model.graph.value_info if v.name in written]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(known)
+
+
+class _Quantised(Chain):
+    """A chain for one quantised node."""
+
+    def __init__(self, model: ModelProto, node: NodeProto, ranks: dict[str, int], scalars: dict[str, bool]) -> None:
+        super().__init__(model, f"{node.output[0]}/opened")
+        self.node, self.ranks, self.scalars = node, ranks, scalars
+
+    def input(self, index: int) -> str:
+        """The name of an input, empty where it is not given."""
+        return self.node.input[index] if index < len(self.node.input) else ""
+
+    def real(self, index: int, axis: int = 0) -> str:
+        """Input ``index`` as real numbers; its scale and zero point follow it."""
+        scale, zero = self.input(index + 1), self.input(index + 2)
+        per_channel = not self.scalars.get(scale, True)
+        extra: dict[str, Any] = {"axis": axis} if per_channel else {}
+        return self("DequantizeLinear", self.input(index), scale, *([zero] if zero else []), **extra)
+
+    def bias(self, index: int, scale: str) -> str:
+        """An int32 bias as real numbers; its scale has one entry per channel where that of the weights does."""
+        per_channel = not self.scalars.get(self.input(4), True)
+        extra: dict[str, Any] = {"axis": 0} if per_channel else {}
+        return self("DequantizeLinear", self.input(index), scale, **extra)
+
+    def done(self, real: str, scale: int) -> None:
+        """Quantise to the node's output; scale and zero point are inputs ``scale`` and ``scale + 1``."""
+        zero = self.input(scale + 1)
+        self("QuantizeLinear", real, self.input(scale), *([zero] if zero else []), output=self.node.output[0])
+
+
+def _conv(chain: _Quantised, attributes: dict[str, Any]) -> None:
+    inputs = [chain.real(0), chain.real(3)]
+    if chain.input(8):
+        scale = chain("Mul", chain.input(1), chain.input(4))
+        inputs.append(chain.bias(8, scale))
+    chain.done(chain("Conv", *inputs, **attributes), 6)
+
+
+def _matmul(chain: _Quantised, attributes: dict[str, Any]) -> None:
+    columns = chain.ranks.get(chain.input(3), 2) - 1
+    chain.done(chain("MatMul", chain.real(0), chain.real(3, columns)), 6)
+
+
+def _gemm(chain: _Quantised, attributes: dict[str, Any]) -> None:
+    alpha = float(attributes.get("alpha", 1.0))
+    attributes["alpha"] = alpha
+    inputs = [chain.real(0), chain.real(3, 0 if attributes.get("transB", 0) else 1)]
+    if chain.input(6):  # int32 in units of alpha * scale_a * scale_b
+        units = chain("Mul", chain("Mul", chain.input(1), chain.input(4)), chain.const(alpha, "float32"))
+        inputs.append(chain.bias(6, units))
+    real = chain("Gemm", *inputs, **attributes)
+    if chain.input(7):
+        chain.done(real, 7)
+    else:
+        chain("Identity", real, output=chain.node.output[0])
+
+
+def _binary(op: str) -> Callable[[_Quantised, dict[str, Any]], None]:
+    def opened(chain: _Quantised, attributes: dict[str, Any]) -> None:
+        chain.done(chain(op, chain.real(0), chain.real(3)), 6)
+
+    return opened
+
+
+def _unary(op: str) -> Callable[[_Quantised, dict[str, Any]], None]:
+    def opened(chain: _Quantised, attributes: dict[str, Any]) -> None:
+        last = attributes.pop("channels_last", 0)
+        attributes.pop("opset", None)
+        real = chain.real(0)
+        if last:
+            rank = chain.ranks.get(chain.input(0), 4)
+            real = chain("Transpose", real, perm=[0, rank - 1, *range(1, rank - 1)])
+        real = chain(op, real, **attributes)
+        if last:
+            real = chain("Transpose", real, perm=[0, *range(2, rank), 1])
+        chain.done(real, 3)
+
+    return opened
+
+
+def _concat(chain: _Quantised, attributes: dict[str, Any]) -> None:
+    parts = [chain.real(k) for k in range(2, len(chain.node.input), 3)]
+    chain.done(chain("Concat", *parts, **attributes), 0)
+
+
+_OPEN: dict[str, Callable[[_Quantised, dict[str, Any]], None]] = {
+    "QLinearConv": _conv,
+    "QLinearMatMul": _matmul,
+    "QGemm": _gemm,
+    "QLinearAdd": _binary("Add"),
+    "QLinearMul": _binary("Mul"),
+    "QLinearConcat": _concat,
+    "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
+    "QLinearAveragePool": _unary("AveragePool"),
+    "QLinearSigmoid": _unary("Sigmoid"),
+    "QLinearLeakyRelu": _unary("LeakyRelu"),
+    "QLinearSoftmax": _unary("Softmax"),
+}

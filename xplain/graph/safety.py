@@ -1,0 +1,306 @@
+"""What a model file may not do, checked before anything of it runs. A model file is somebody else's program.
+
+| danger | what is done |
+|---|---|
+| not ONNX (pickle, archive, TFLite ...) | refused by its first bytes, and said what it looks like |
+| external data that read another file | refused, unless allowed and then only plain files inside the model's folder |
+| operators that run foreign code | only the standard domains, and functions that the file itself defines |
+| size: file, nodes, nesting, function calls that multiply, tensors that are declared but not there | limits |
+| a small file that unfolds to gigabytes | every tensor is bounded before a runtime sees it: ``xplain.graph.bounds`` |
+| endless loops | the runtime stops a run with loops after a time limit |
+
+Each check leaves a line in the ``Verdict`` that ``xplain inspect`` prints. A refusal is ``Unsafe`` and says how to
+allow what was refused, where that can be allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
+
+from xplain.core.errors import ModelError, Unsafe
+
+__all__ = ["Check", "Limits", "Verdict", "check_structure", "elements_bits", "human", "looks_like", "tensors_of"]
+
+_STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+_FOREIGN_CODE = frozenset({"EPContext", "PythonOp", "PythonOpGrad", "ATen", "OpaqueOp"})
+LOOPS = frozenset({"Loop", "Scan"})
+
+_NAMED_BITS = {
+    "FLOAT": 32, "UINT8": 8, "INT8": 8, "UINT16": 16, "INT16": 16, "INT32": 32, "INT64": 64, "STRING": 64, "BOOL": 8,
+    "FLOAT16": 16, "DOUBLE": 64, "UINT32": 32, "UINT64": 64, "COMPLEX64": 64, "COMPLEX128": 128, "BFLOAT16": 16,
+    "FLOAT8E4M3FN": 8, "FLOAT8E4M3FNUZ": 8, "FLOAT8E5M2": 8, "FLOAT8E5M2FNUZ": 8, "FLOAT8E8M0": 8,
+    "UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2,
+}  # fmt: skip
+_BITS = {int(getattr(TensorProto, name)): bits for name, bits in _NAMED_BITS.items() if hasattr(TensorProto, name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a model may be before it is refused. Give ``load(..., limits=Limits(nodes=10**6))`` to move one.
+
+    Args:
+        file_bytes: The model file; protobuf itself ends at 2 GiB.
+        external_bytes: All external data together, where they are allowed.
+        nodes: Operators, after all function calls are counted out.
+        depth: Graphs inside operators inside graphs.
+        tensor_bytes: Any one tensor, for a batch of one.
+        constant_bytes: All tensors that follow from constants alone (a runtime unfolds those when it loads the file),
+            beyond eight times the weights.
+        seconds: One run of a model with loops.
+    """
+
+    file_bytes: int = 2 * 2**30
+    external_bytes: int = 64 * 2**30
+    nodes: int = 100_000
+    depth: int = 16
+    tensor_bytes: int = 2 * 2**30
+    constant_bytes: int = 256 * 2**20
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at, what was found, and whether a careful person should look too."""
+
+    what: str
+    found: str
+    notable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All checks that a model passed."""
+
+    checks: tuple[Check, ...] = ()
+
+    def __add__(self, more: Verdict) -> Verdict:
+        return Verdict(self.checks + more.checks)
+
+    @property
+    def notable(self) -> tuple[Check, ...]:
+        """The checks that a careful person should look at."""
+        return tuple(check for check in self.checks if check.notable)
+
+
+_MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
+    (
+        0,
+        b"PK\x03\x04",
+        "a zip archive, as torch checkpoints (.pt, .pth), Keras (.keras) and numpy (.npz) files are",
+        "",
+    ),
+    (0, b"\x80\x02", "a Python pickle", ""),
+    (0, b"\x80\x03", "a Python pickle", ""),
+    (0, b"\x80\x04", "a Python pickle", ""),
+    (0, b"\x80\x05", "a Python pickle", ""),
+    (0, b"\x89HDF\r\n", "an HDF5 file, as Keras saves (.h5)", "Convert it with tf2onnx."),
+    (4, b"TFL3", "a TensorFlow Lite model", "Convert it with tf2onnx --tflite."),
+    (4, b"ORTM", "an ONNX Runtime flatbuffer (.ort)", "Give the .onnx file it was made from."),
+    (0, b"GGUF", "a GGUF file", ""),
+    (0, b"\x93NUMPY", "a numpy array", ""),
+    (0, b"\x1f\x8b", "a gzip archive", "Unpack it first."),
+    (0, b"\x78\x9c", "zlib data, as joblib writes", ""),
+    (0, b"\x7fELF", "a program", ""),
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself", "Fetch the file with: git lfs pull."),
+)
+_RUNS_CODE = (b"PK", b"\x80", b"\x78\x9c", b"\x7fELF")
+_EXPORT = (
+    "Export the model to ONNX where you trust it (torch.onnx.export, skl2onnx, tf2onnx), or load it in Python and give "
+    "xplain.load the module or a function."
+)
+
+
+def looks_like(content: bytes, name: str) -> None:
+    """Refuse content that is something else than ONNX, by its first bytes.
+
+    Raises:
+        Unsafe: the format can run code when it is opened.
+        ModelError: it is another format, text, or empty.
+    """
+    if not content:
+        raise ModelError(f"{name} is empty. Give an ONNX file.")
+    for at, magic, kind, advice in _MAGIC:
+        if content[at : at + len(magic)] == magic:
+            if magic.startswith(_RUNS_CODE):
+                raise Unsafe(f"{name} is {kind}; opening one can run code, so only ONNX is read from files. {_EXPORT}")
+            raise ModelError(f"{name} is {kind}, not ONNX. {advice or _EXPORT}")
+    head = content[:512]
+    if head.lstrip()[:1] in (b"<", b"{") and b"\0" not in head:
+        page = head.lstrip()[:9].lower() in (b"<!doctype", b"<html>")
+        kind = "a web page: the download went wrong" if page else "a text file (XML or JSON)"
+        raise ModelError(f"{name} is {kind}, not ONNX. {_EXPORT}")
+    if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head):
+        raise ModelError(f"{name} is a text file that begins {head[:30].decode()!r}, not ONNX. {_EXPORT}")
+
+
+def human(size: float) -> str:
+    """A number of bytes for a person."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def elements_bits(tensor: TensorProto | SparseTensorProto) -> tuple[int, int]:
+    """Elements that a tensor declares, and bits of each.
+
+    Raises:
+        Unsafe: an extent is negative.
+    """
+    count = 1
+    for extent in tensor.dims:
+        if extent < 0:
+            raise Unsafe(f"A tensor declares the negative extent {extent}. The file is damaged or made to do harm.")
+        count *= int(extent)
+    kind = tensor.values.data_type if isinstance(tensor, SparseTensorProto) else tensor.data_type
+    return count, _BITS.get(kind, 8)
+
+
+def _check_names(holder: GraphProto | NodeProto) -> None:
+    """All names must be text; protobuf hands out bytes that are none as they are."""
+    if isinstance(holder, NodeProto):
+        names = [holder.op_type, holder.domain, holder.name, *holder.input, *holder.output]
+        names += [attribute.name for attribute in holder.attribute]
+    else:
+        stored = [*holder.input, *holder.output, *holder.initializer, *(t.values for t in holder.sparse_initializer)]
+        names = [entry.name for entry in stored]
+    if not all(isinstance(name, str) for name in names):
+        raise ModelError("The model has a name that is no text. The file is damaged; export it again.")
+
+
+def graphs_of(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs that a node holds."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def tensors_of(graph: GraphProto) -> Iterator[TensorProto | SparseTensorProto]:
+    """All stored tensors of a graph: initializers, sparse ones and attributes; not those of inner graphs."""
+    yield from graph.initializer
+    yield from graph.sparse_initializer
+    for node in graph.node:
+        yield from _attribute_tensors(node)
+
+
+def _attribute_tensors(node: NodeProto) -> Iterator[TensorProto | SparseTensorProto]:
+    for attribute in node.attribute:
+        if attribute.HasField("t"):
+            yield attribute.t
+        if attribute.HasField("sparse_tensor"):
+            yield attribute.sparse_tensor
+        yield from attribute.tensors
+        yield from attribute.sparse_tensors
+
+
+def check_structure(model: ModelProto, limits: Limits) -> Verdict:
+    """Check what a model says of itself: operators, nesting, calls and stored tensors. Nothing is unfolded.
+
+    Raises:
+        Unsafe: a limit is passed, an operator is foreign, or a tensor declares more than the file holds.
+        ModelError: the model holds no graph.
+    """
+    if not model.graph.node and not model.graph.output:
+        raise ModelError("The model holds no graph. The file is truncated, or no ONNX model.")
+    functions = {(f.domain, f.name): f for f in model.functions}
+    nodes = _count_nodes(model.graph, functions, limits)
+    foreign: dict[str, str] = {}
+    declared = depth = 0
+    ops: set[str] = set()
+    for level, nested in _all_nodes(model):
+        depth = max(depth, level)
+        _check_names(nested)
+        if isinstance(nested, GraphProto):
+            declared += sum(_check_tensor(tensor) for tensor in (*nested.initializer, *nested.sparse_initializer))
+            continue
+        declared += sum(_check_tensor(tensor) for tensor in _attribute_tensors(nested))
+        ops.add(nested.op_type)
+        own = (nested.domain, nested.op_type) in functions
+        if not own and (nested.domain not in _STANDARD or nested.op_type in _FOREIGN_CODE):
+            foreign[f"{nested.domain}:{nested.op_type}"] = nested.name or (nested.output[0] if nested.output else "")
+        if depth > limits.depth:
+            raise Unsafe(f"The model nests graphs {depth} deep; accepted: {limits.depth} (limits.depth).")
+    if foreign:
+        listed = ", ".join(f"{op} (node {name!r})" for op, name in sorted(foreign.items())[:5])
+        raise Unsafe(
+            f"The model uses operators outside the standard: {listed}. They need foreign code, which is not loaded. "
+            "Accepted domains: ai.onnx, ai.onnx.ml, com.microsoft. Export without custom operators, or run the model "
+            "yourself and give xplain.load a function."
+        )
+    loops = sorted(ops & LOOPS)
+    checks = [
+        Check("operators", f"{nodes} nodes (limit {limits.nodes}), standard domains only, nested {depth} deep"),
+        Check("stored tensors", f"{human(declared)}, none declares more than the file holds"),
+    ]
+    if loops:
+        checks.append(Check("loops", f"{', '.join(loops)}: a run is stopped after {limits.seconds:g} s", notable=True))
+    return Verdict(tuple(checks))
+
+
+def _all_nodes(model: ModelProto) -> Iterator[tuple[int, GraphProto | NodeProto]]:
+    """Every graph and node with its depth, functions included; without recursion, because depth is not trusted."""
+    waiting: list[tuple[int, GraphProto | FunctionProto]] = [(0, model.graph), *((0, f) for f in model.functions)]
+    while waiting:
+        depth, holder = waiting.pop()
+        if isinstance(holder, GraphProto):
+            yield depth, holder
+        for node in holder.node:
+            yield depth, node
+            waiting.extend((depth + 1, inner) for inner in graphs_of(node))
+
+
+def _count_nodes(graph: GraphProto, functions: dict[tuple[str, str], FunctionProto], limits: Limits) -> int:
+    """Nodes once all calls of the model's own functions are written out; they are counted, not made."""
+    sizes: dict[tuple[str, str], int] = {}
+    open_calls: list[tuple[str, str]] = []
+
+    def size(holder: GraphProto | FunctionProto) -> int:
+        total = 0
+        for node in holder.node:
+            key = (node.domain, node.op_type)
+            if key not in functions:
+                total += 1 + sum(size(inner) for inner in graphs_of(node))
+            elif key in open_calls:
+                raise Unsafe(f"The model's function {node.op_type!r} calls itself, which would never end.")
+            else:
+                if key not in sizes:
+                    open_calls.append(key)
+                    sizes[key] = size(functions[key])
+                    open_calls.pop()
+                total += sizes[key]
+            if total > limits.nodes:
+                raise Unsafe(
+                    f"The model has more than {limits.nodes} nodes once its functions are written out. Give "
+                    "limits=Limits(nodes=...) if you trust it."
+                )
+        return total
+
+    return size(graph)
+
+
+def _check_tensor(tensor: TensorProto | SparseTensorProto) -> int:
+    """Bytes that a stored tensor declares, which must be there."""
+    count, bits = elements_bits(tensor)
+    if isinstance(tensor, SparseTensorProto):
+        return count * bits // 8  # its dense form is bounded with all other tensors
+    if tensor.data_location == TensorProto.EXTERNAL:
+        return 0
+    typed = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
+    held = len(tensor.raw_data) * 8 // bits + sum(len(field) for field in typed) * (8 // bits if bits < 8 else 1)
+    held += len(tensor.string_data)
+    if tensor.data_type not in _BITS:
+        raise ModelError(
+            f"Tensor {tensor.name!r} has element type {tensor.data_type}, which is not known. The file is damaged, or "
+            "newer than the installed onnx: pip install -U onnx."
+        )
+    if count > held:
+        raise Unsafe(
+            f"Tensor {tensor.name!r} declares {list(tensor.dims)}, {human(count * bits / 8)}, but the file holds "
+            f"{held} of its {count} elements. The file is truncated or made to do harm."
+        )
+    return count * bits // 8

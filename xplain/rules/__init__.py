@@ -1,0 +1,1 @@
+"""Rule tables: gradient, guided, deconvnet, LRP, DeepLIFT, excitation. See ``core.rules``."""

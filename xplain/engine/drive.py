@@ -1,0 +1,80 @@
+"""Drive methods: take their questions, ask the model in full batches, hand back the answers.
+
+Several flows (one per target) run in lock step. Questions of one round that differ only in their target are asked
+once, with the targets stacked: explaining the top three classes costs the evaluations of one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from xplain.core.attribution import Cost
+from xplain.core.errors import BudgetError
+from xplain.core.query import Answer, Flow, Model, Query, Reading, Score, fingerprint
+from xplain.core.target import Stack, Target
+from xplain.engine.run import Run, Settings
+
+__all__ = ["drive"]
+
+
+def drive(flows: Sequence[Flow], model: Model, settings: Settings | None = None) -> tuple[list[Reading], Cost]:
+    """Run flows to their ends, in lock step.
+
+    A flow whose next question the budget cannot pay receives ``BudgetError`` at its ``yield``: a method that can stop
+    early catches it and returns what it has.
+
+    Returns:
+        One reading per flow, and what the run cost together.
+    """
+    run = Run(model, settings or Settings())
+    started = time.perf_counter()
+    readings: list[Reading | None] = [None] * len(flows)
+    waiting: dict[int, Query] = {}
+
+    def advance(k: int, answer: Answer = None, error: BudgetError | None = None) -> None:
+        try:
+            waiting[k] = flows[k].throw(error) if error is not None else flows[k].send(answer)
+        except StopIteration as stop:
+            waiting.pop(k, None)
+            readings[k] = stop.value
+
+    for k in range(len(flows)):
+        advance(k)
+    while waiting:
+        for members in _groups(waiting):
+            query = waiting[members[0]]
+            stacked = _stack([waiting[k] for k in members])
+            try:
+                answer = run.ask(stacked if stacked is not None else query)
+            except BudgetError as error:
+                for k in members:
+                    advance(k, error=error)
+                continue
+            for column, k in enumerate(members):
+                advance(k, answer if stacked is None else answer[..., column])
+    run.finish()
+    currency = run.price.currency if run.price is not None else ""
+    cost = Cost(
+        run.queries, run.sweeps, run.reused, time.perf_counter() - started, money=float(run.cost), currency=currency
+    )
+    return [reading for reading in readings if reading is not None], cost
+
+
+def _groups(waiting: dict[int, Query]) -> list[list[int]]:
+    """Flows whose questions can be asked as one: the same question, targets apart."""
+    groups: dict[Any, list[int]] = {}
+    for k, query in waiting.items():
+        mergeable = isinstance(query, Score) and isinstance(query.target, Target) and len(waiting) > 1
+        key = fingerprint(query.x, query.edits, query.at, query.part) if mergeable and isinstance(query, Score) else k
+        groups.setdefault(key, []).append(k)
+    return list(groups.values())
+
+
+def _stack(queries: Sequence[Query]) -> Score | None:
+    if len(queries) < 2:
+        return None
+    scores = [q for q in queries if isinstance(q, Score)]
+    return replace(scores[0], target=Stack(tuple(q.target for q in scores if isinstance(q.target, Target))))

@@ -1,0 +1,89 @@
+"""What a run would cost, found by driving its methods with an answerer that answers zero to everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from xplain.core.price import Price
+from xplain.core.query import Answer, Flow, Model, Query, Score, Sweep
+from xplain.core.target import EveryScore, Stack
+from xplain.engine.drive import drive
+from xplain.engine.run import Settings
+from xplain.engine.store import Rehearsal, Shelf
+
+__all__ = ["Plan", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would cost. ``str(plan)`` is the bill.
+
+    Args:
+        queries: Model evaluations of single items that would be asked.
+        sweeps: Reverse sweeps.
+        reused: Different evaluations that a store knows already, which cost nothing.
+        price: The model's tariff, or None for a model that is not billed.
+    """
+
+    queries: int
+    sweeps: int
+    reused: int = 0
+    price: Price | None = None
+
+    @property
+    def money(self) -> Decimal | None:
+        """What the evaluations would be billed, or None for a model without a price."""
+        return None if self.price is None else self.price.bill(self.queries)
+
+    def __str__(self) -> str:
+        parts = [f"{self.queries:,} evaluations"]
+        if self.sweeps:
+            parts.append(f"{self.sweeps:,} sweeps")
+        if self.price is not None:
+            parts.append(f"{self.price.calls(self.queries):,} calls")
+            parts.append(f"{self.price.show(self.price.bill(self.queries))}, retries not counted")
+        if self.reused:
+            parts.append(f"{self.reused:,} more are known already")
+        return "; ".join(parts)
+
+
+class _Zero:
+    """Answers zero to everything, in the right shape: drives a method without a model to see what it asks."""
+
+    def __init__(self, like: Model) -> None:
+        self.outline, self.answers = like.outline, like.answers
+        self.canonical = getattr(like, "canonical", None)  # the real rows, so that a store finds them
+        self._shapes = {layer.name: layer.shape for layer in like.outline.layers}
+
+    def answer(self, query: Query) -> Answer:
+        if isinstance(query, Score):
+            start, stop = query.rows
+            columns = 1
+            if isinstance(query.target, Stack):
+                columns = len(query.target.targets)
+            elif isinstance(query.target, EveryScore):
+                columns = self.outline.scores.classes or 1
+            return np.zeros((stop - start, columns))
+        one = query.x[:, 0] if isinstance(query, Sweep) else query.x
+        found = {}
+        for tap in query.taps:
+            inner = one.shape[1:] if tap == "input" else tuple(n or 1 for n in self._shapes.get(tap, (1, 1, 1, 1))[1:])
+            zero = np.zeros((len(one), *inner), dtype=np.float32)
+            found[tap] = (zero, zero) if isinstance(query, Sweep) else zero
+        return found
+
+
+def plan(flows: Sequence[Flow], model: Model, store: Shelf | None = None) -> Plan:
+    """What driving these flows would cost; nothing is asked, and ``store`` is only read.
+
+    Exact for methods that ask a fixed number of questions; for a method that decides from what it sees, the cost of a
+    constant model.
+    """
+    trial = None if store is None else Rehearsal(store)
+    _, cost = drive(flows, _Zero(model), Settings(store=trial))
+    known = 0 if trial is None else len(trial.known)
+    return Plan(cost.queries, cost.sweeps, known, getattr(model, "price", None))

@@ -1,0 +1,87 @@
+"""The content of a question's rows: under which key the answer to each is remembered.
+
+    key(row) = sha256( model, input, scores read, card, target read, dtype and shape, bytes of the row )
+
+The bytes are those of the edited row as the model receives it, so the same row is the same key whatever method, chunk
+or edit made it. Where the target reads class scores alone, the whole score vector is remembered and the target is not
+part of the key: one paid evaluation serves every target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from xplain import native
+from xplain.core.edits import Array, Untouched
+from xplain.core.errors import UsageError
+from xplain.core.query import Model, Score, View, fingerprint
+from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
+from xplain.engine.schedule import batch_rows, chunks
+
+__all__ = ["canonical_rows", "row_keys", "runs", "widest"]
+
+
+def widest(target: Target | Stack | EveryScore) -> Target | Stack | EveryScore:
+    """What to ask so that the answer serves most: every score, where the target reads nothing else."""
+    return every_score if target.tensors == (SCORES,) else target
+
+
+def row_keys(model: Model, query: Score) -> list[bytes]:
+    """The key of every row that ``query`` asks for, in order.
+
+    Raises:
+        UsageError: the model cannot be told from another, so its answers must not be remembered.
+    """
+    outline = model.outline
+    if not outline.digest:
+        raise UsageError(
+            f"Answers of {outline.source} cannot be remembered: it has no digest, so it cannot be told from another "
+            "model. Give it one: xplain.load(..., version='2024-05')."
+        )
+    card = "" if outline.card is None else replace(outline.card, name="").to_toml()
+    target = None if isinstance(query.target, EveryScore) else query.target
+    read = (outline.input, outline.scores.tensor, outline.scores.kind)  # not how many classes: a function tells late
+    prefix = fingerprint(outline.digest, read, card, query.at, target).encode()
+    start, stop = query.rows
+    keys = []
+    for part in chunks(start, stop, batch_rows(query.x, None)):
+        keys += [hashlib.sha256(prefix + row).digest() for row in canonical_rows(model, replace(query, part=part))]
+    return keys
+
+
+def canonical_rows(model: Model, query: Score) -> list[bytes]:
+    """Each row as bytes: as the model says (``model.canonical``), or the edited tensor with its dtype and shape."""
+    own = getattr(model, "canonical", None)
+    if own is not None:
+        return list(own(query))
+    rows = _filled(query, model)
+    head = f"{rows.dtype.str}{rows.shape[1:]}".encode()
+    return [head + row.tobytes() for row in rows]
+
+
+def _filled(query: Score, model: Model) -> Array:
+    start, stop = query.rows
+    if isinstance(query.edits, Untouched):
+        return np.ascontiguousarray(query.x[start:stop])
+    x = np.ascontiguousarray(query.x, dtype=np.float32)
+    out = np.empty((stop - start, *x.shape[1:]), dtype=np.float32)
+    layout = View(x, Target(()), model.outline).layout  # the one that the edits were made for
+    native.fill(x, query.edits, start, stop, out, layout)
+    return out
+
+
+def runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Increasing row numbers as pieces ``(start, stop)`` without gaps."""
+    first = previous = -2
+    for row in rows:
+        if row != previous + 1:
+            if first >= 0:
+                yield first, previous + 1
+            first = row
+        previous = row
+    if first >= 0:
+        yield first, previous + 1

@@ -1,0 +1,305 @@
+"""How one run asks its questions: in full batches, past what is known already, within its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TypeAlias
+
+import numpy as np
+
+from xplain.core.edits import Array, Untouched
+from xplain.core.errors import CapabilityError, ModelError, NonFinite
+from xplain.core.price import Price
+from xplain.core.query import Answer, Diagnoses, Model, Peek, Query, Score, Sweep
+from xplain.core.stream import Piece, Streams, pieces
+from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
+from xplain.engine.budget import Budget
+from xplain.engine.cache import Memo
+from xplain.engine.recall import row_keys, runs, widest
+from xplain.engine.schedule import batch_rows, chunks
+from xplain.engine.sentinel import Sentinel
+from xplain.engine.store import Shelf
+
+__all__ = ["Progress", "Run", "Settings"]
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (evaluations done, evaluations asked so far)."""
+
+
+@dataclass
+class Settings:
+    """How a run asks: limits, memory of answers, progress.
+
+    Args:
+        batch_size: Rows per model call, or None to choose; never changes the result.
+        budget: Evaluations and money that may be spent.
+        memo: Answers already paid for; share one between runs to share their answers.
+        progress: Called after every model call.
+        store: Answers on disk, row by row, or None.
+        sentinel: Notices that the model was replaced while it was being asked, or None.
+    """
+
+    batch_size: int | None = None
+    budget: Budget = field(default_factory=Budget)
+    memo: Memo = field(default_factory=Memo)
+    progress: Progress | None = None
+    store: Shelf | None = None
+    sentinel: Sentinel | None = None
+
+
+class Run:
+    """One run: the model, its settings, and what was spent."""
+
+    def __init__(self, model: Model, settings: Settings) -> None:
+        self.model, self.settings = model, settings
+        self.queries = self.sweeps = self.reused = 0
+        self.asked = self.done = 0
+        self.price: Price | None = getattr(model, "price", None)
+        self.cost = Decimal(0)
+        self._seen: Decimal = getattr(model, "spent", Decimal(0))
+        self._sentinel: Sentinel
+        self._watched: Score | None = None
+        self._watched_key = b""
+        self._doubtful: list[bytes] = []  # stored since the sentinel last looked
+
+    def ask(self, query: Query) -> Answer:
+        """The whole answer to one question."""
+        if type(query) not in self.model.answers:
+            kinds = ", ".join(sorted(kind.__name__ for kind in self.model.answers))
+            raise CapabilityError(
+                f"The method asks {type(query).__name__}, but {self.model.outline.source} answers only {kinds}."
+            )
+        if isinstance(query, Score):
+            return self._score(query)
+        return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
+
+    def _score(self, query: Score) -> Array:
+        key = self.settings.memo.key(query)
+        known = self.settings.memo.get(query, key)
+        first, last = query.rows
+        if known is not None:
+            self.reused += last - first
+            return known
+        rows = self._asked(query) if self.settings.store is None or query.at != "input" else self._recalled(query)
+        answer = rows.reshape(len(query.x), query.edits.count, -1)
+        if isinstance(query.target, Target):
+            answer = answer[..., 0]
+        self.settings.memo.put(key, answer)
+        return answer
+
+    def _asked(self, query: Score) -> Array:
+        """Every row, asked."""
+        first, last = query.rows
+        self.settings.budget.require(last - first, self.price)
+        self._begin_watch(query)
+        self._begin(last - first)
+        rows: Array | None = None
+        for part, piece in self._pieces(query, (first, last)):
+            if rows is None:
+                rows = np.empty((last - first, piece.shape[1]))
+            elif piece.shape[1] != rows.shape[1]:
+                raise self._other_shape(rows.shape[1], piece.shape[1])
+            self._check(piece, replace(query, part=part))
+            rows[part[0] - first : part[1] - first] = piece
+        return np.zeros((0, 1)) if rows is None else rows
+
+    def _recalled(self, query: Score) -> Array:
+        """Rows that the store knows as they are, the rest asked once each and stored as their answers arrive."""
+        store = self.settings.store
+        assert store is not None
+        first, last = query.rows
+        asked = replace(query, target=widest(query.target))
+        keys = row_keys(self.model, asked)
+        found = store.get(keys)
+        if len(found) < len(set(keys)) and self._begin_watch(query):
+            found = store.get(keys)  # the watched row may be one of them
+        missing = list({key: row for row, key in reversed(list(enumerate(keys, first))) if key not in found}.values())
+        self.settings.budget.require(len(missing), self.price)
+        self._begin(len(missing))
+        self.reused += last - first - len(missing)
+        for run in runs(sorted(missing)):
+            for part, piece in self._pieces(asked, run):
+                fresh = dict(zip(keys[part[0] - first : part[1] - first], piece, strict=True))
+                store.put(fresh)
+                self._doubtful += fresh if self.settings.sentinel is not None else ()
+                found.update(fresh)
+        widths = {len(row) for row in found.values()}
+        if len(widths) > 1:
+            raise self._other_shape(*sorted(widths)[:2])
+        rows = np.stack([found[key] for key in keys]) if keys else np.zeros((0, 1))
+        if asked.target is query.target or not isinstance(asked.target, EveryScore):
+            return rows
+        items = np.arange(first, last) // query.edits.count
+        rows = query.target.read({SCORES: rows}, items).reshape(len(rows), -1)
+        self._check(rows, query)
+        return rows
+
+    def _pieces(self, query: Score, run: tuple[int, int]) -> Iterator[Piece]:
+        """Pieces of the answer to the rows ``run``; each is counted and paid when it has been taken care of."""
+        size = self.settings.batch_size
+        rows = size if isinstance(self.model, Streams) and size is None else batch_rows(query.x, size)
+        for part, piece in pieces(self.model, replace(query, part=run), rows):
+            count = part[1] - part[0]
+            if piece.ndim != 2 or len(piece) != count:
+                raise CapabilityError(
+                    f"The model answered {list(piece.shape)} to {count} rows; one row each was asked."
+                )
+            yield part, piece
+            self.queries += count
+            self._pay(count)
+            if self._watched is not None and self._sentinel.due(count):
+                self._look()
+
+    def finish(self) -> None:
+        """The last look at a model that may have been replaced since the one before."""
+        if self._watched is not None and self._sentinel.since:
+            self._look()
+
+    def _begin_watch(self, query: Score) -> bool:
+        """Before the first row is paid: learn what the model says, or said when the store was filled.
+
+        Returns:
+            Whether the watched row was asked now.
+        """
+        if self.settings.sentinel is None or self._watched is not None:
+            return False
+        self._sentinel, self._watched = self.settings.sentinel, Score(query.x[:1], Untouched(), every_score)
+        store = self.settings.store
+        if store is not None:
+            self._watched_key = row_keys(self.model, self._watched)[0]
+            known = store.get([self._watched_key])
+            if known:
+                self._sentinel.look(known[self._watched_key], self.model.outline)
+        self._look()
+        return True
+
+    def _look(self) -> None:
+        """Ask the watched item again."""
+        assert self._watched is not None
+        store = self.settings.store
+        self.settings.budget.require(1, self.price)
+        self._begin(1)
+        (answer,) = np.asarray(self.model.answer(self._watched), dtype=np.float64)
+        self.queries += 1
+        self._pay(1)
+        try:
+            self._sentinel.look(answer, self.model.outline)
+        except ModelError:
+            if store is not None:
+                store.drop(self._doubtful)
+            raise
+        self._doubtful.clear()
+        if store is not None:
+            store.put({self._watched_key: answer})
+
+    def _other_shape(self, one: int, other: int) -> ModelError:
+        return ModelError(
+            f"{self.model.outline.source} answered {one} scores to some rows and {other} to others. A classifier gives "
+            "one score per class every time: look at the model, or say which output to read with output=."
+        )
+
+    def _peek(self, query: Peek) -> dict[str, Array]:
+        self.settings.budget.require(len(query.x))
+        self._begin(len(query.x))
+        found: dict[str, list[Array]] = {tap: [] for tap in query.taps}
+        for start, stop in chunks(0, len(query.x), batch_rows(query.x, self.settings.batch_size)):
+            part = self.model.answer(replace(query, x=query.x[start:stop]))
+            for tap in query.taps:
+                found[tap].append(part[tap])
+            self.queries += stop - start
+            self._pay(stop - start)
+        return {tap: np.concatenate(parts) for tap, parts in found.items()}
+
+    def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+        """Points are flattened, asked in batches, and summed point by point: chunking cannot change the order."""
+        items, points = query.x.shape[:2]
+        flat = query.x.reshape(items * points, 1, *query.x.shape[2:])
+        weights = np.full((items, points), 1.0 / points) if query.weights is None else np.asarray(query.weights)
+        weights = np.broadcast_to(weights, (items, points)).reshape(-1)
+        baseline = query.baseline
+        if baseline is not None:
+            shape = (items, points, *query.x.shape[2:])
+            lifted = baseline[:, None] if baseline.ndim == query.x.ndim - 1 else baseline
+            baseline = np.broadcast_to(lifted, shape).reshape(flat.shape)
+        self.settings.budget.require(len(flat))
+        self._begin(len(flat))
+        rows = max(1, batch_rows(flat, self.settings.batch_size) // (1 if self.settings.batch_size else 2))
+        values: dict[str, Array] = {}
+        totals: dict[str, Array] = {}
+        for start, stop in chunks(0, len(flat), rows):
+            owners = np.arange(start, stop) // points
+            asked = replace(
+                query,
+                x=flat[start:stop],
+                target=query.target.take(owners),
+                weights=None,
+                baseline=None if baseline is None else baseline[start:stop],
+            )
+            part = self.model.answer(asked)
+            self._check_sweep(part, asked, owners)
+            for tap, (value, cotangent) in part.items():
+                if tap not in totals:
+                    totals[tap] = np.zeros((items, *cotangent.shape[1:]), dtype=np.float64)
+                    values[tap] = np.zeros((items, *value.shape[1:]), dtype=value.dtype)
+                for k, owner in enumerate(owners):
+                    totals[tap][owner] += weights[start + k] * cotangent[k]
+                    values[tap][owner] = value[k]
+            self.sweeps += stop - start
+            self._pay(stop - start)
+        return {tap: (values[tap], totals[tap]) for tap in query.taps}
+
+    def _check(self, rows: Array, query: Score) -> None:
+        if np.isfinite(rows).all() or isinstance(query.target, EveryScore):
+            return
+        row, column = (int(i) for i in np.argwhere(~np.isfinite(rows))[0])
+        item, edit = divmod(row + query.rows[0], query.edits.count)
+        targets = query.target.targets if isinstance(query.target, Stack) else (query.target,)
+        raise self._unknown(rows[row, column], targets[column].name, item, edit)
+
+    def _check_sweep(self, part: dict[str, tuple[Array, Array]], asked: Sweep, owners: Array) -> None:
+        """Cotangents must be finite; if not, the model is asked once more, to name the node."""
+        for tap, (_, cotangent) in part.items():
+            if np.isfinite(cotangent).all():
+                continue
+            row = int(np.argwhere(~np.isfinite(cotangent))[0][0])
+            one = replace(
+                asked,
+                x=asked.x[row : row + 1],
+                target=asked.target.take(np.array([row])),
+                baseline=None if asked.baseline is None else asked.baseline[row : row + 1],
+            )
+            why = self.model.why_not_finite(one) if isinstance(self.model, Diagnoses) else ""
+            raise NonFinite(
+                f"What arrives at {tap!r} for item {owners[row]} is not finite. {why} Look at this input, or explain "
+                "another target or layer.".replace("  ", " ")
+            )
+
+    def _unknown(self, value: float, target: str, item: int, edit: int) -> NonFinite:
+        partial = self.model.outline.scores.partial
+        if partial and np.isnan(value):
+            return NonFinite(
+                f"The score of {target!r} is unknown for item {item} under edit {edit}: {partial}. A class that "
+                "is left out is not 0. Ask for more classes, name a target that stays among them, or hide less at once."
+            )
+        return NonFinite(
+            f"The score of {target!r} for item {item} under edit {edit} is {value}. Explanations need finite scores: "
+            "look at this input, or choose another baseline."
+        )
+
+    def _begin(self, count: int) -> None:
+        self.asked += count
+
+    def _pay(self, count: int) -> None:
+        """Count evaluations as spent, at the price, or at what the model says was really spent: retries cost too."""
+        spent: Decimal | None = getattr(self.model, "spent", None)
+        if spent is not None:
+            cost, self._seen = spent - self._seen, spent
+        else:
+            cost = self.price.bill(count) if self.price is not None else Decimal(0)
+        self.cost += cost
+        self.settings.budget.spend(count, cost)
+        self.done += count
+        if self.settings.progress is not None:
+            self.settings.progress(self.done, self.asked)

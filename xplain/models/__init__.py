@@ -1,0 +1,128 @@
+"""Models that answer questions: ONNX files, torch modules, Python functions. One door to all of them: ``load``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from xplain.core.card import Card
+from xplain.core.errors import UsageError, unknown
+from xplain.core.query import Model
+
+if TYPE_CHECKING:
+    from xplain.graph.safety import Limits
+
+__all__ = ["ENGINES", "load", "providers"]
+
+ENGINES = ("auto", "plain", "fast")
+"""Ways in which an ONNX model answers hidden windows."""
+
+
+def load(
+    source: Any,
+    *,
+    card: Card | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    input: str | None = None,  # noqa: A002  (the word that people know)
+    output: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    providers: Sequence[str] | str | None = None,
+    threads: int | None = None,
+    allow_external_data: bool = False,
+    limits: Limits | None = None,
+    engine: str = "auto",
+    version: str = "",
+    price: Any = None,
+    **endpoint: Any,
+) -> Model:
+    """A model that answers questions.
+
+    Args:
+        source: Path of an ONNX file, its bytes, an ``onnx.ModelProto``, a ``torch.nn.Module``, a Python function
+            ``f(batch) -> scores``, or the URL of an endpoint.
+        card: How pictures become tensors; None for the card beside the file or in its metadata.
+        input: Name of the input that is explained, where there are several.
+        output: Name of the tensor that is read as scores, instead of the one that is found.
+        fixed: Values of the other inputs, by name, with or without a batch axis of 1.
+        providers: ONNX Runtime execution providers, best first (``"cpu"`` and ``"cuda"`` for short); None for CUDA
+            where there is a device, else the CPU.
+        threads: Threads of one run; None for all that the process may use.
+        allow_external_data: Whether an ONNX file may read weights from other files of its folder.
+        limits: How large an ONNX file may be; see ``xplain.graph.safety.Limits``.
+        version: Names what a function, or an endpoint that tells no version, answers with, so that its answers can be
+            remembered (``explain(..., cache=)``); change it with the model.
+        price: What an evaluation by a function or an endpoint costs.
+        engine: How an ONNX model answers hidden windows (occlusion). ``"auto"``: incrementally, computing again only
+            what a window changes, where that is predicted to pay; same answers to float32 rounding. ``"fast"``: the
+            same with bfloat16 differences, approximate. ``"plain"``: every window in full.
+        endpoint: Options of an endpoint; see ``xplain.models.endpoint.open_endpoint``.
+
+    Raises:
+        UsageError: an option that cannot be used, or a source that is none of the kinds above.
+        Unsafe: refused by default; the message says why, and how to allow it.
+        ModelError: the model cannot be loaded.
+        CardError: the card does not fit.
+        MissingDependency: ONNX Runtime or torch is needed and not there.
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise UsageError(f"threads is {threads!r}; accepted: a whole number of at least 1, or None for all.")
+    if engine not in ENGINES:
+        raise UsageError(f"engine is {engine!r}; accepted: {', '.join(map(repr, ENGINES))}.")
+    onnx_only: dict[str, Any] = {
+        "input": input,
+        "output": output,
+        "fixed": fixed,
+        "providers": providers,
+        "allow_external_data": allow_external_data,
+        "limits": limits,
+        "engine": engine if engine != "auto" else None,
+    }
+    if isinstance(source, str) and source.startswith(("https://", "http://", "grpcs://", "grpc://")):
+        from xplain.models.endpoint import open_endpoint
+
+        for name in endpoint:
+            if name not in signature(open_endpoint).parameters:
+                raise unknown("option of an endpoint:", name, signature(open_endpoint).parameters)
+        shared: dict[str, Any] = {"card": card, "input": input, "output": output, "fixed": fixed}
+        shared |= {"version": version, "price": price}
+        return open_endpoint(source, **shared, **endpoint)
+    if endpoint:
+        raise UsageError(f"{', '.join(endpoint)}: only for endpoints (https://...), or not an option at all.")
+    if isinstance(source, (str, os.PathLike, bytes)) or _is(source, "onnx", "ModelProto"):
+        from xplain.models.open_onnx import open_onnx
+
+        return open_onnx(source, card=card, threads=threads, **{**onnx_only, "engine": engine})
+    given = [name for name, value in onnx_only.items() if value]
+    if given:
+        raise UsageError(f"{', '.join(given)}: only for ONNX models; {type(source).__name__} takes card and threads.")
+    if _is(source, "torch.nn", "Module"):
+        from xplain.models.torch_module import TorchModule
+
+        return TorchModule(source, card=card)
+    if callable(source):
+        from xplain.models.function import Function
+
+        return Function(source, card=card, version=version, price=price)
+    raise UsageError(
+        f"{type(source).__name__} is no model; accepted: a path of an ONNX file, its bytes, an onnx.ModelProto, a "
+        "torch.nn.Module, a function f(batch) -> scores, or the URL of an endpoint."
+    )
+
+
+def providers() -> list[str]:
+    """Execution providers that can be used here.
+
+    Raises:
+        MissingDependency: no ONNX Runtime is installed, or two that overwrite each other.
+    """
+    from xplain.models.session import providers as usable
+
+    return usable()
+
+
+def _is(source: Any, module: str, name: str) -> bool:
+    """Whether ``source`` is an instance of a class of a package that is only looked up if somebody imported it."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(source, kind)

@@ -1,0 +1,272 @@
+"""How often, how fast and how patiently an endpoint is asked; every attempt is bounded, paid from a budget, and kept.
+
+Waiting: what ``Retry-After`` says, else ``uniform(0, min(longest, first * 2**attempt))`` ("full jitter": clients that
+failed together do not come back together).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+
+from xplain.core.errors import BudgetError, ModelError, Unsafe, XplainError
+from xplain.core.price import Price
+from xplain.models.endpoint.ledger import Entry, Ledger, now
+from xplain.models.endpoint.secrets import Auth
+from xplain.models.endpoint.transport import Failure, Request, Response, Sends
+
+__all__ = ["Caller", "Patience", "TooLarge"]
+
+_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_NOT_DONE = {429, 503}  # the server says that it did not do the work
+_EXCERPT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When to ask again, and when to give up.
+
+    Args:
+        attempts: Tries per call, the first one included.
+        first: Upper bound of the first wait in seconds.
+        longest: Upper bound of any wait; a server that wants longer is not waited for.
+        breaker: Failed attempts in a row, over all calls, after which nothing more is sent for ``cooling`` seconds.
+        cooling: How long that lasts.
+    """
+
+    attempts: int = 5
+    first: float = 0.5
+    longest: float = 60.0
+    breaker: int = 10
+    cooling: float = 30.0
+
+
+class TooLarge(Exception):
+    """The server refuses so large a request (413): ask in smaller ones."""
+
+
+class Caller:
+    """Calls an endpoint with patience and within limits; may be used by several threads.
+
+    Args:
+        transport: Sends one request.
+        auth: Makes the headers that prove who asks.
+        patience: When to ask again.
+        ledger: Where every attempt is written down.
+        price: What a call costs, or None.
+        rate: Calls per second, or None for no limit.
+        max_calls: Attempts that may leave, all in all.
+        max_cost: Money that may be spent, all in all.
+    """
+
+    def __init__(
+        self,
+        transport: Sends,
+        auth: Auth,
+        patience: Patience,
+        ledger: Ledger,
+        price: Price | None = None,
+        rate: float | None = None,
+        max_calls: int | None = None,
+        max_cost: Decimal | None = None,
+    ) -> None:
+        self._transport, self._auth, self._patience, self.ledger = transport, auth, patience, ledger
+        self._price, self._rate, self._max_calls, self._max_cost = price, rate, max_calls, max_cost
+        self._lock = threading.Lock()
+        self._next_slot = 0.0
+        self._flying = 0  # calls that have left and are not in the ledger yet
+        self._flying_cost = Decimal(0)
+        self._failed = 0
+        self._why = ""  # of the last failure
+        self._closed_until = 0.0
+        self._random = random.Random()
+        self.sleep = time.sleep  # a test replaces it
+
+    def call(self, request: Request, rows: int = 0, key: str = "") -> Response:
+        """The answer to a request.
+
+        Args:
+            request: What is sent.
+            rows: Items in it, for the bill.
+            key: Names the call's content to the server, which then may know a repeated one.
+
+        Raises:
+            ModelError: refused, or failed as often as patience allows.
+            BudgetError: the limits of calls or money are reached.
+            TooLarge: the request must be smaller.
+            Unsafe: the server sends the caller elsewhere.
+        """
+        for attempt in range(1, self._patience.attempts + 1):
+            self._check_breaker()
+            self._wait_for_slot()
+            response, why, wait = self._attempt(request, rows, key, attempt)
+            if response is not None:
+                return response
+            if attempt < self._patience.attempts:
+                self.sleep(self._pause(attempt) if wait is None else wait)
+        raise ModelError(
+            f"{request.method} {request.path} failed {self._patience.attempts} times, the last time: {why}."
+        )
+
+    def close(self) -> None:
+        """Close connections and ledger."""
+        self._transport.close()
+        self.ledger.close()
+
+    def _attempt(
+        self, request: Request, rows: int, key: str, attempt: int
+    ) -> tuple[Response | None, str, float | None]:
+        """One try: the response, or why not and how long the server asks to wait."""
+        bill = self._price.per_row * rows + self._price.per_call if self._price is not None and rows else Decimal(0)
+        headers = self._auth.headers()
+        if key:
+            headers["Idempotency-Key"] = key
+        self._reserve(bill)
+        began, started = now(), time.monotonic()
+        response, failure, outcome, billed = None, None, "interrupted", True
+        try:
+            response = self._transport.send(request, headers)
+            outcome, billed = ("ok", True) if response.status < 400 else ("refused", False)
+        except Failure as error:
+            failure, outcome, billed = error, self._auth.hide(str(error)), error.sent
+        except XplainError:
+            outcome, billed = "not sent", False
+            raise
+        finally:
+            self._release(
+                bill,
+                Entry(
+                    call=f"{request.method} {request.path}",
+                    rows=rows,
+                    attempt=attempt,
+                    status=0 if response is None else response.status,
+                    outcome=outcome,
+                    sent=len(request.body),
+                    received=0 if response is None else len(response.body),
+                    seconds=time.monotonic() - started,
+                    cost=bill if billed else Decimal(0),
+                    request="" if response is None else _printable(response.headers.get("x-request-id", "")),
+                    key=key,
+                    time=began,
+                ),
+            )
+        if failure is not None:
+            why = self._auth.hide(str(failure))
+            self._count(why)
+            if not failure.retry or (failure.sent and not request.idempotent):
+                raise ModelError(f"{request.method} {request.path}: {why}.")
+            return None, why, None
+        assert response is not None
+        return self._judged(request, response)
+
+    def _judged(self, request: Request, response: Response) -> tuple[Response | None, str, float | None]:
+        status = response.status
+        if 200 <= status < 300:
+            self._count("")
+            return response, "", None
+        if 300 <= status < 400:
+            raise Unsafe(
+                f"{request.method} {request.path}: the server sends the caller elsewhere (status {status}). Redirects "
+                "are not followed, because secrets and data would go along; give the final URL."
+            )
+        if status == 413:
+            raise TooLarge
+        why = f"status {status}{self._said(response)}"
+        self._count(why if status in _AGAIN else "")
+        if status in (401, 403):
+            hint = "the secret was refused" if self._auth else "give auth='${VARIABLE}' with a variable that holds it"
+            raise ModelError(f"{request.method} {request.path}: {why}. The server wants proof of who asks: {hint}.")
+        if status not in _AGAIN or not (request.idempotent or status in _NOT_DONE):
+            raise ModelError(f"{request.method} {request.path}: {why}.")
+        wait = _retry_after(response.headers.get("retry-after", ""))
+        if wait is not None and wait > self._patience.longest:
+            raise ModelError(
+                f"{request.method} {request.path}: {why}. The server asks to wait {wait:.0f} s; at most "
+                f"{self._patience.longest:.0f} s are waited. Try later: what was answered is kept if a cache was given."
+            )
+        return None, why, wait
+
+    def _said(self, response: Response) -> str:
+        """What the server said about an error, fit for a message: short, printable, without secrets."""
+        text = response.body[:20_000].decode("utf-8", "replace")
+        try:
+            said = json.loads(text)
+            text = str(said["error"]) if isinstance(said, dict) and "error" in said else text
+        except (ValueError, RecursionError):
+            pass
+        text = _printable(self._auth.hide(text)).strip()
+        return f", {text[:_EXCERPT]!r}" if text else ""
+
+    def _reserve(self, bill: Decimal) -> None:
+        """Check the limits and count the call as leaving, in one step, so that threads cannot overspend together."""
+        with self._lock:
+            calls, cost = self.ledger.calls + self._flying, self.ledger.cost + self._flying_cost
+            if self._max_calls is not None and calls >= self._max_calls:
+                raise BudgetError(
+                    f"{calls} calls have been made, and max_calls={self._max_calls} allows no more. What was answered "
+                    "is kept if a cache was given."
+                )
+            if self._max_cost is not None and self._price is not None and cost + bill > self._max_cost:
+                raise BudgetError(
+                    f"{self._price.show(cost)} has been spent, and the next call, for {self._price.show(bill)}, would "
+                    f"pass max_cost={self._price.show(self._max_cost)}. What was answered is kept if a cache was given."
+                )
+            self._flying += 1
+            self._flying_cost += bill
+
+    def _release(self, bill: Decimal, entry: Entry) -> None:
+        with self._lock:
+            self._flying -= 1
+            self._flying_cost -= bill
+            self.ledger.add(entry)
+
+    def _wait_for_slot(self) -> None:
+        if self._rate is None:
+            return
+        with self._lock:
+            start = max(self._next_slot, time.monotonic())
+            self._next_slot = start + 1.0 / self._rate
+        if (delay := start - time.monotonic()) > 0:
+            self.sleep(delay)
+
+    def _pause(self, attempt: int) -> float:
+        return self._random.uniform(0.0, min(self._patience.longest, self._patience.first * 2.0**attempt))
+
+    def _count(self, why: str) -> None:
+        """Count a call that failed, or, without a reason, one that was answered."""
+        with self._lock:
+            self._failed, self._why = (self._failed + 1, why) if why else (0, "")
+            if self._failed >= self._patience.breaker:
+                self._closed_until = time.monotonic() + self._patience.cooling
+
+    def _check_breaker(self) -> None:
+        with self._lock:
+            left = self._closed_until - time.monotonic()
+            if self._failed >= self._patience.breaker and left > 0:
+                raise ModelError(
+                    f"The endpoint failed {self._failed} times in a row, the last time: {self._why}. Nothing is sent "
+                    f"for another {left:.0f} s."
+                )
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for, given as seconds or as a date; None where it says nothing."""
+    if text.strip().isdigit():
+        return float(text)
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:2000]

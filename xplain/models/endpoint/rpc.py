@@ -1,0 +1,221 @@
+"""The Open Inference Protocol V2 over gRPC: ``grpcs://host:port/v2/models/m``.
+
+The messages are few and flat, so they are written and read here (``wire``); grpcio carries bytes and nothing is
+generated. Tensors always travel raw. Retries, limits, ledger and secrets are those of HTTP (``caller``): a gRPC status
+is told as the HTTP status that means the same.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.errors import MissingDependency, ModelError, UsageError
+from xplain.core.outline import TensorSpec
+from xplain.models.endpoint import wire
+from xplain.models.endpoint.address import Address, resolve
+from xplain.models.endpoint.tensors import from_bytes, from_list, numpy_name, to_bytes
+from xplain.models.endpoint.transport import Failure, Request, Response, Timeouts
+from xplain.models.endpoint.v2 import V2, Metadata
+
+try:
+    import grpc
+except ImportError as error:  # pragma: no cover - the message is what matters
+    raise MissingDependency("gRPC endpoints need grpcio: pip install 'xplain[grpc]'.") from error
+
+__all__ = ["RpcTransport", "RpcV2", "describe", "read_description"]
+
+_SERVICE = "/inference.GRPCInferenceService"
+_STATUS = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.ABORTED: 500,
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNKNOWN: 500,
+    grpc.StatusCode.DATA_LOSS: 500,
+}
+# field of InferTensorContents that holds the elements of a datatype, and how they are written
+_CONTENTS: Mapping[str, tuple[int, str]] = {
+    "BOOL": (1, ""), "INT8": (2, ""), "INT16": (2, ""), "INT32": (2, ""), "INT64": (3, ""), "UINT8": (4, ""),
+    "UINT16": (4, ""), "UINT32": (4, ""), "UINT64": (5, ""), "FP32": (6, "f"), "FP64": (7, "d"),
+}  # fmt: skip
+
+
+class RpcTransport:
+    """Sends one message at a time to one address; see ``transport.Transport`` for the arguments."""
+
+    def __init__(self, address: Address, timeouts: Timeouts, max_response: int, ca: str | None = None) -> None:
+        self._address, self._timeouts, self._max, self._ca = address, timeouts, max_response, ca
+        self._channel: Any = None
+        self._end: Any = None
+
+    def send(self, request: Request, secret_headers: Mapping[str, str]) -> Response:
+        """One call, once.
+
+        Raises:
+            Failure: no whole answer came.
+            Unsafe: the host's name leads where nothing is sent.
+        """
+        call = self._open().unary_unary(request.path)  # without serialisers: bytes out, bytes in
+        metadata = [(name.lower(), value) for name, value in secret_headers.items()]
+        try:
+            body, done = call.with_call(request.body, timeout=self._timeouts.total, metadata=metadata)
+        except grpc.RpcError as error:
+            return self._failed(error)
+        return Response(200, _readable(done.trailing_metadata()), body)
+
+    def close(self) -> None:
+        """Close the channel."""
+        if self._end is not None:
+            self._end()
+
+    def _failed(self, error: Any) -> Response:
+        code, details = error.code(), str(error.details() or "")
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise Failure(f"no whole answer in time ({self._timeouts.total:g} s)", sent=True) from None
+        if code == grpc.StatusCode.UNAVAILABLE:
+            connected = "connect" not in details.lower() and "handshake" not in details.lower()
+            raise Failure(f"the connection failed: {details[:200]}", sent=connected) from None
+        if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+            if f"vs. {self._max})" in details:  # our own limit; the server's is about what was sent to it
+                why = f"the answer is larger than {self._max} bytes; allow more with max_response="
+                raise Failure(why, sent=True, retry=False) from None
+            return Response(413, {}, b"")
+        body = json.dumps({"error": details}).encode()
+        return Response(_STATUS.get(code, 500), _readable(error.trailing_metadata()), body)
+
+    def _open(self) -> Any:
+        """The channel, to addresses that were checked."""
+        if self._channel is None:
+            ip = resolve(self._address)[0]
+            target = f"ipv6:[{ip}]:{self._address.port}" if ":" in ip else f"ipv4:{ip}:{self._address.port}"
+            options: list[tuple[str, Any]] = [
+                ("grpc.max_receive_message_length", self._max),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.enable_retries", 0),
+                ("grpc.enable_http_proxy", 0),
+                ("grpc.default_authority", f"{self._address.host}:{self._address.port}"),
+            ]
+            if self._address.scheme == "https":
+                options.append(("grpc.ssl_target_name_override", self._address.host))
+                trusted = grpc.ssl_channel_credentials(_certificates(self._ca))
+                self._channel = grpc.secure_channel(target, trusted, options)
+            else:
+                self._channel = grpc.insecure_channel(target, options)
+            self._end = weakref.finalize(self, self._channel.close)
+        return self._channel
+
+
+class RpcV2(V2):
+    """V2 in protobuf messages; see ``v2.V2`` for the arguments."""
+
+    def request(self, rows: Array) -> Request:
+        """A ModelInferRequest for ``rows``."""
+        parameters: list[wire.Field] = []
+        if self.top_k is not None:
+            parameters.append((2, wire.encode([(1, "classification"), (2, wire.encode([(2, self.top_k)]))])))
+        name, version = _named(self.path)
+        fields: list[wire.Field] = [(1, name), (2, version)]
+        raw = []
+        for tensor_name, tensor, datatype in self.feeds(rows):
+            described: list[wire.Field] = [(1, tensor_name), (2, datatype), (3, wire.varints(tensor.shape))]
+            fields.append((5, wire.encode(described)))
+            raw.append(to_bytes(tensor, datatype))
+        fields.append((6, wire.encode([(1, self.output.name), *parameters])))
+        fields += [(7, content) for content in raw]
+        return Request("POST", f"{_SERVICE}/ModelInfer", {}, wire.encode(fields))
+
+    def outputs_in(self, response: Response, what: str) -> dict[str, Array]:
+        """All tensors of a ModelInferResponse, raw or in typed contents.
+
+        Raises:
+            ModelError: its parts do not fit together.
+        """
+        fields = wire.decode(response.body, what)
+        raw = [one for one in fields.get(6, []) if isinstance(one, bytes)]
+        described = [wire.decode(one, what) for one in fields.get(5, []) if isinstance(one, bytes)]
+        if raw and len(raw) != len(described):
+            raise ModelError(f"{what}: the answer describes {len(described)} tensors and holds {len(raw)}.")
+        found = {}
+        for number, one in enumerate(described):
+            name, datatype = wire.text(one.get(1)), wire.text(one.get(2))
+            shape = wire.numbers(one.get(3, []), what)
+            if raw:
+                found[name] = from_bytes(raw[number], datatype, shape, what)
+            else:
+                contents = [c for c in one.get(5, []) if isinstance(c, bytes)]
+                found[name] = _typed(contents[-1] if contents else b"", datatype, shape, what)
+        return found
+
+
+def describe(path: str) -> Request:
+    """A ModelMetadataRequest for ``/v2/models/m[/versions/v]``."""
+    name, version = _named(path)
+    return Request("GET", f"{_SERVICE}/ModelMetadata", {}, wire.encode([(1, name), (2, version)]))
+
+
+def read_description(response: Response) -> Metadata:
+    """What a ModelMetadataResponse says.
+
+    Raises:
+        ModelError: it is none.
+    """
+    what = "The model's metadata"
+    fields = wire.decode(response.body, what)
+    sides, datatypes = [], {}
+    for number in (4, 5):
+        specs = []
+        for raw in fields.get(number, []):
+            one = wire.decode(raw, what) if isinstance(raw, bytes) else {}
+            name, datatype = wire.text(one.get(1)), wire.text(one.get(2))
+            shape = tuple(None if n < 0 else n for n in wire.numbers(one.get(3, []), what))
+            specs.append(TensorSpec(name, shape, numpy_name(datatype)))
+            datatypes[name] = datatype
+        sides.append(tuple(specs))
+    if not all(sides):
+        raise ModelError(f"{what} are not those of the V2 protocol: inputs and outputs are needed.")
+    versions = ", ".join(one.decode("utf-8", "replace") for one in fields.get(2, []) if isinstance(one, bytes))
+    return Metadata(wire.text(fields.get(1)), versions, wire.text(fields.get(3)), sides[0], sides[1], datatypes)
+
+
+def _typed(contents: bytes, datatype: str, shape: list[int], what: str) -> Array:
+    fields = wire.decode(contents, what)
+    if datatype == "BYTES":
+        texts = [one.decode("utf-8", "replace") for one in fields.get(8, []) if isinstance(one, bytes)]
+        return from_list(np.array(texts, dtype=object), datatype, shape, what)
+    if datatype not in _CONTENTS:
+        raise ModelError(f"{what} holds {datatype} outside raw contents, which the protocol does not know.")
+    number, code = _CONTENTS[datatype]
+    values = fields.get(number, [])
+    data = wire.floats(values, code) if code else wire.numbers(values, what)
+    return from_list(data, datatype, shape, what)
+
+
+def _named(path: str) -> tuple[str, str]:
+    parts = path.split("/")
+    return parts[3], parts[5] if len(parts) > 5 else ""
+
+
+def _readable(metadata: Any) -> dict[str, str]:
+    return {key.lower(): value for key, value in metadata or () if isinstance(value, str)}
+
+
+def _certificates(ca: str | None) -> bytes | None:
+    if ca is None:
+        return None
+    try:
+        return Path(ca).read_bytes()
+    except OSError as error:
+        raise UsageError(f"ca={ca!r} holds no certificates: {error}.") from None

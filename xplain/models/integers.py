@@ -1,0 +1,36 @@
+"""Inputs that are whole numbers, such as token ids: they have no gradient, but the tensor that they become has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from xplain.core.errors import ModelError, UnsupportedOperator, UsageError
+from xplain.core.outline import Outline
+
+__all__ = ["explain_the_embedding", "no_gradient"]
+
+_LOOKUPS = ("Gather", "Embedding", "EmbeddingBag")
+
+
+def no_gradient(outline: Outline, dtype: str) -> UsageError:
+    """The error for a sweep back to such an input; it names the tensor to explain in its place."""
+    name = next((layer.name for layer in outline.layers if layer.op in _LOOKUPS), "NAME")
+    return UsageError(
+        f"Input {outline.input!r} ({dtype}) of {outline.source} is integers, which have no gradient. Explain the "
+        f"tensor that they become with a method that has layer=, such as saliency with layer={name!r}, or hide parts "
+        "of the input with a perturbation method."
+    )
+
+
+@contextmanager
+def explain_the_embedding(outline: Outline, dtype: str, taps: Sequence[str]) -> Iterator[None]:
+    """Around the building of a sweep: "no path" from an input of integers says what else can be explained."""
+    try:
+        yield
+    except ModelError as error:
+        if isinstance(error, UnsupportedOperator) or np.dtype(dtype).kind not in "iub" or "input" not in taps:
+            raise
+        raise no_gradient(outline, dtype) from None

@@ -1,0 +1,98 @@
+"""An ONNX model that is asked with whole feeds, one array per input: texts, tokens, the columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.outline import Outline
+from xplain.graph.cut import cut
+from xplain.graph.describe import inputs_of, quirks_of
+from xplain.graph.load import OnnxSource, read, to_bytes
+from xplain.graph.logits import find_scores
+from xplain.graph.safety import LOOPS, Limits
+from xplain.models.reading import score_rows
+from xplain.models.session import Session, choose_providers
+
+__all__ = ["OnnxFeeds"]
+
+
+class OnnxFeeds:
+    """Scores of a model whose inputs are several, or hold text.
+
+    Nothing here knows features or edits; ``xplain.models.text`` and ``xplain.models.table`` turn edited items into
+    feeds. The scores read are found as ``xplain.load`` finds them: the logits behind a softmax, the raw scores of a
+    linear or tree classifier, with or without a ZipMap.
+
+    Args:
+        source: Path of an ONNX file, its bytes, or a ``ModelProto``.
+        output: Tensor to read as scores instead.
+        providers: Execution providers, best first.
+        threads: Threads of one run.
+        allow_external_data: Whether the file may read weights from others of its folder.
+        limits: How large it may be.
+
+    Raises:
+        Unsafe: refused by default.
+        ModelError: the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        source: OnnxSource,
+        *,
+        output: str | None = None,
+        providers: Sequence[str] | str | None = None,
+        threads: int | None = None,
+        allow_external_data: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        loaded = read(source, allow_external_data=allow_external_data, limits=limits)
+        inputs = inputs_of(loaded)
+        found = find_scores(loaded, output)
+        if found.node is not None:
+            loaded.model.graph.node.append(found.node)
+        part = cut(loaded, loaded.model, (found.scores.tensor,))
+        loops = any(node.op_type in LOOPS for node in part.graph.node)
+        self._session = Session(
+            to_bytes(part, loaded.source),
+            loaded.source,
+            choose_providers(providers),
+            threads,
+            loaded.outside,
+            limits.seconds if loops else None,
+        )
+        self.outline = Outline(
+            source=loaded.source,
+            kind="onnx",
+            digest=loaded.digest,
+            inputs=inputs,
+            input=inputs[0].name,
+            layout=None,
+            scores=found.scores,
+            labels=found.labels,
+            quirks=(*found.quirks, *quirks_of(loaded, found.scores.tensor)),
+            facts=dict(loaded.facts),
+        )
+
+    def scores(self, feeds: Mapping[str, Array]) -> Array:
+        """Scores ``[R, K]``.
+
+        Args:
+            feeds: One array of R rows per input, cast to the input's type and given its rank.
+
+        Raises:
+            ModelError: the model fails.
+        """
+        typed: dict[str, Array] = {}
+        for spec in self.outline.inputs:
+            if spec.name in self._session.inputs:
+                array = np.asarray(feeds[spec.name])
+                shape = array.shape + (1,) * (len(spec.shape) - array.ndim)
+                dtype = object if spec.dtype == "str" else np.dtype(spec.dtype)
+                typed[spec.name] = np.ascontiguousarray(array.reshape(shape), dtype=dtype)
+        tensor = self.outline.scores.tensor
+        return score_rows(self._session.run(typed)[tensor], self.outline.source, tensor)

@@ -1,0 +1,416 @@
+"""An ONNX model that answers questions: scores of edited items, values of inner tensors, and reverse sweeps.
+
+Edited rows are written straight into the buffer that the runtime reads. A graph is cut down to the tensors that are
+asked for, so each kind of question has its own session; the latest few are kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from xplain.core.edits import Array, Untouched, Windows
+from xplain.core.errors import ModelError, UsageError
+from xplain.core.outline import Outline
+from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.target import SCORES, Target
+from xplain.graph.compile import compile_flow
+from xplain.graph.cut import cut, free_batch, header, mixes_batch
+from xplain.graph.load import Loaded, to_bytes
+from xplain.models.incremental import Incremental, Report
+from xplain.models.integers import explain_the_embedding
+from xplain.models.reading import as_float32, check_items, read_target, score_rows, write_rows
+from xplain.models.session import Session
+
+__all__ = ["OnnxFile"]
+
+_SESSIONS = 4  # kept at once; each has its own copy of the weights
+_HEAVY = 256 * 2**20  # bytes of a model from which on only two are kept
+# With several threads the runtime cuts the work on one row otherwise than on several, which changes last bits (measured
+# with onnxruntime 1.31 on an int8 MobileNetV2: one row in two); from two rows on, a row's bits are always the same.
+_LEAST = 2
+_INPUT = "input"
+_FLOAT16 = 10  # ONNX's number of the type
+
+
+class OnnxFile:
+    """A loaded ONNX model.
+
+    Args:
+        loaded: The checked graph.
+        outline: What is known of it; whether the batch is free is settled here.
+        providers: Execution providers, best first.
+        fixed: Values of the inputs that are not explained, as the model takes them.
+        threads: Threads of one run; None for all.
+        seconds: After so long a run is stopped; None for never.
+        engine: How hidden windows are answered, see ``xplain.models.load``.
+
+    Raises:
+        ModelError: the runtime refuses the model.
+    """
+
+    answers: frozenset[type] = frozenset({Score, Peek, Sweep})
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        outline: Outline,
+        providers: Sequence[str],
+        fixed: Mapping[str, Array],
+        threads: int | None = None,
+        seconds: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        self.outline = outline
+        self._loaded, self._model = loaded, loaded.model
+        self._providers, self._threads, self._seconds = list(providers), threads, seconds
+        self._fixed, self._scores = dict(fixed), outline.scores.tensor
+        self._sessions: OrderedDict[Hashable, Any] = OrderedDict()
+        self._buffer: Array | None = None
+        self._cast: tuple[Array, Array] | None = None
+        self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
+        self._layers = {layer.name: layer for layer in outline.layers}
+        self.outline = self._settle_batch()
+        self._plain((self._scores,))  # a model that the runtime refuses is refused now
+        self.incremental = self._incremental(engine)
+
+    # ------------------------------------------------------------------ questions
+
+    def answer(self, query: Query) -> Answer:
+        """The answer to one question, or to the part of it that ``Score.part`` names."""
+        if isinstance(query, Score):
+            return self._score(query)
+        return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
+
+    def _score(self, query: Score) -> Array:
+        query = replace(query, x=self._float32(query.x))
+        tensors = {name: self._tensor(name) for name in query.target.tensors}
+        start = None if query.at == "input" else self._tensor(query.at)
+        outputs = tuple(dict.fromkeys(tensors.values()))
+        changes = None
+        if self.incremental is not None and start is None and isinstance(query.edits, Windows):
+            self._check(query)
+            changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
+        pieces = []
+        for rows, found in changes if changes is not None else self._each(self._plain(outputs, start), query, start):
+            values = {name: found[tensor] for name, tensor in tensors.items()}
+            if SCORES in values:
+                values[SCORES] = score_rows(values[SCORES], self.outline.source, self._scores)
+            pieces.append(read_target(query, rows, values))
+        return np.concatenate(pieces)
+
+    def _peek(self, query: Peek) -> dict[str, Array]:
+        whole = Score(self._float32(query.x), Untouched(), Target(()))
+        tensors = {tap: self._tensor(tap) for tap in query.taps if tap != _INPUT}
+        answer = {tap: whole.x for tap in query.taps if tap == _INPUT}
+        if tensors:
+            session = self._plain(tuple(dict.fromkeys(tensors.values())))
+            found = [values for _, values in self._each(session, whole)]
+            answer |= {tap: _real(np.concatenate([part[name] for part in found])) for tap, name in tensors.items()}
+        return answer
+
+    def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+        tensors = self._taps(query)
+        names, found = self._swept(query, tensors, "sweep")
+        return {
+            tap: (
+                _real(np.concatenate([part[names.taps[name][0]] for part in found])),
+                _real(np.concatenate([part[names.taps[name][1]] for part in found])),
+            )
+            for tap, name in tensors.items()
+        }
+
+    def balance(self, query: Sweep) -> tuple[tuple[str, ...], Array, Array]:
+        """What each node received and passed on in a sweep of one item; see ``xplain.graph.balance``.
+
+        Returns:
+            The nodes in the order they were visited, and two float64 arrays of their number.
+        """
+        if len(query.x) != 1:
+            raise UsageError(f"A conservation report is of one item; {len(query.x)} were given.")
+        names, (found,) = self._swept(query, self._taps(query), "report")
+        return names.report, found["received"].astype(np.float64), found["passed"].astype(np.float64)
+
+    def why_not_finite(self, query: Sweep) -> str:
+        """The first node that makes numbers that are not finite in a sweep of one item, as a sentence."""
+        probed, (found,) = self._swept(query, self._taps(query), "flags")
+        return str(probed.told(*found.values()))
+
+    def _taps(self, query: Sweep) -> dict[str, str]:
+        return {tap: self._input.name if tap == _INPUT else self._tensor(tap) for tap in query.taps}
+
+    def _swept(
+        self, query: Sweep, tensors: Mapping[str, str], kind: Literal["sweep", "report", "flags"]
+    ) -> tuple[Any, list[dict[str, Array]]]:
+        """What was built for a sweep, and its outputs for each run of rows."""
+        from xplain.graph.diagnose import probe
+        from xplain.graph.seeds import feeds_of, seeds_of  # the reverse mode is loaded when first asked for
+        from xplain.graph.sweep import BASELINE, build
+
+        if query.x.shape[1] != 1 or query.weights is not None:
+            raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
+        whole = Score(self._float32(query.x[:, 0]), Untouched(), Target(()))
+        seeds = seeds_of(query.target, self._scores)
+        wanted = tuple(dict.fromkeys(tensors.values()))
+
+        def make() -> tuple[Session, Any]:
+            builders: dict[str, Any] = {"sweep": build, "report": partial(build, report=True), "flags": probe}
+            with explain_the_embedding(self.outline, self._input.dtype, query.taps):
+                built = builders[kind](self._model, wanted, seeds, query.rules, outside=self._loaded.outside)
+            session = self._open(to_bytes(built.model, self.outline.source), built.model)
+            return session, replace(built, model=header(built.model))  # the weights live in the session alone
+
+        session, built = self._kept((query.rules, wanted, seeds, kind), make)
+        baseline = None if query.baseline is None else query.baseline.reshape(whole.x.shape)
+
+        def extra(rows: tuple[int, int]) -> dict[str, Array]:
+            feeds = feeds_of(query.target, np.arange(*rows), built.model)
+            if baseline is not None:
+                feeds[BASELINE] = baseline[slice(*rows)].astype(self._input.dtype)
+            return feeds
+
+        return built, [values for _, values in self._each(session, whole, extra=extra, by_row=kind == "sweep")]
+
+    # ------------------------------------------------------------------ runs
+
+    def _each(
+        self,
+        session: Session,
+        query: Score,
+        start: str | None = None,
+        extra: Callable[[tuple[int, int]], Mapping[str, Array]] | None = None,
+        by_row: bool = True,
+    ) -> Iterator[tuple[tuple[int, int], dict[str, Array]]]:
+        """Run the rows that a question asks, as many at once as the model takes; yields rows and output values.
+
+        Outputs have a row each, unless ``by_row`` says that they are of the batch as a whole.
+        """
+        name = start or self._input.name
+        self._check(query, start)
+        dtype = self._input.dtype if start is None else "float32"
+        if start is not None and self._loaded.known.dtypes.get(start) == _FLOAT16:
+            dtype = "float16"
+        first, last = query.rows
+        step = self.outline.rows or max(1, last - first)
+        least = _LEAST if extra is None and self._threads != 1 else 1
+        for left in range(first, last, step):
+            right = min(left + step, last)
+            count = right - left
+            batch = self.outline.rows or max(count, least)
+            buffer = self._rows((batch, *query.x.shape[1:]), dtype)
+            write_rows(query, left, right, buffer[:count], self.outline.layout, self._threads or 0)
+            buffer[count:] = buffer[:1]
+            feeds: dict[str, Any] = {name: session.wrap(buffer)}
+            for other, value in self._fixed.items():
+                feeds[other] = session.wrap(self._repeated(other, value, batch))
+            for other, value in (extra((left, right)) if extra is not None else {}).items():
+                feeds[other] = session.wrap(_padded(value, batch))
+            values = session.run(feeds)
+            if not by_row:
+                yield (left, right), values
+                continue
+            for output, value in values.items():
+                if value.shape[:1] != (batch,):
+                    raise ModelError(
+                        f"Tensor {output!r} of {self.outline.source} is {list(value.shape)} for a batch of {batch}: it "
+                        "has no batch axis in front, so it cannot be told which item it belongs to."
+                    )
+            yield (left, right), {output: value[:count] for output, value in values.items()}
+
+    def _check(self, query: Score, start: str | None = None) -> None:
+        """Items must fit the input, or the tensor they stand for."""
+        expected = self._layers[start].shape if start in self._layers else self._input.shape
+        if expected:
+            check_items(query.x.shape, expected, self.outline.source, start or self._input.name)
+
+    def _rows(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """The input buffer, seen as an array of this shape; one piece of memory serves all runs."""
+        kind = np.dtype(dtype)
+        size = int(np.prod(shape)) * kind.itemsize
+        if self._buffer is None or self._buffer.nbytes < size:
+            self._buffer = np.zeros(size, np.uint8)
+        return self._buffer[:size].view(kind).reshape(shape)
+
+    def _repeated(self, name: str, value: Array, batch: int) -> Array:
+        """The value of another input for a whole batch."""
+        spec = next(spec for spec in self.outline.inputs if spec.name == name)
+        follows = bool(spec.shape) and (spec.shape[0] is None or spec.shape[0] == self._input.shape[0])
+        return np.ascontiguousarray(np.repeat(value, batch, axis=0) if follows and len(value) == 1 else value)
+
+    def _float32(self, x: Array) -> Array:
+        """``x`` as the fill wants it; the last cast is kept, because a question comes in many parts."""
+        if self._cast is None or self._cast[0] is not x:
+            self._cast = (x, as_float32(x, self.outline.source))
+        return self._cast[1]
+
+    # ------------------------------------------------------------------ hidden windows
+
+    def _incremental(self, engine: str) -> Incremental | None:
+        """Who answers hidden windows incrementally; None where this model or the options rule it out."""
+        layout, cpu = self.outline.layout, self._providers[0] == "CPUExecutionProvider"
+        pictures = layout is not None and layout.axes in ("NCHW", "NHWC") and self._input.dtype == "float32"
+        if engine == "plain" or not (cpu and pictures) or self._fixed or self.outline.rows not in (None, 1):
+            return None
+        return Incremental(
+            self._model,
+            self._input.name,
+            self._loaded.digest,
+            lambda part: self._open(to_bytes(part, self.outline.source), part, lean=True),
+            channels_last=layout is not None and layout.axes == "NHWC",
+            outside=self._loaded.outside,
+            threads=self._threads or 0,
+            fast=engine == "fast",
+            single=self.outline.rows == 1,
+        )
+
+    @property
+    def windows(self) -> Report | None:
+        """How the last question of hidden windows was answered; None where only the plain way is there."""
+        return None if self.incremental is None else self.incremental.report
+
+    def forecast(self, patch: int, stride: int) -> Report | None:
+        """How a grid of hidden windows would be answered; None where only the plain way is there."""
+        if self.incremental is None or self.outline.layout is None:
+            return None
+        return self.incremental.forecast(self.outline.layout.item, (self._scores,), patch, stride)
+
+    # ------------------------------------------------------------------ sessions
+
+    def _tensor(self, name: str) -> str:
+        """The tensor that a name stands for.
+
+        Raises:
+            UnknownName: no such layer.
+        """
+        if name in (SCORES, self._scores):
+            return self._scores
+        return self.outline.layer(name).name
+
+    def _plain(self, outputs: tuple[str, ...], start: str | None = None) -> Session:
+        """The session that returns these tensors, from the input or from ``start`` on."""
+
+        def make() -> Session:
+            part = cut(self._loaded, self._model, outputs, start)
+            if start is not None and self._input.name in {entry.name for entry in part.graph.input}:
+                raise UsageError(
+                    f"The scores depend on the input also past tensor {start!r}, so they cannot be computed from it "
+                    "alone. Name a layer that everything passes through."
+                )
+            return self._open(to_bytes(part, self.outline.source), part)
+
+        session: Session = self._kept((outputs, start), make)
+        return session
+
+    def _open(self, content: bytes, model: Any, lean: bool = False) -> Session:
+        used = {tensor.name for tensor in model.graph.initializer}
+        outside = {name: array for name, array in self._loaded.outside.items() if name in used}
+        return Session(content, self.outline.source, self._providers, self._threads, outside, self._seconds, lean)
+
+    def _kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What ``make`` makes, or the same from last time."""
+        if key not in self._sessions:
+            self._sessions[key] = make()
+        self._sessions.move_to_end(key)
+        while len(self._sessions) > (_SESSIONS if self._loaded.size < _HEAVY else 2):
+            self._sessions.popitem(last=False)
+        return self._sessions[key]
+
+    # ------------------------------------------------------------------ compiling
+
+    def blank(self) -> Array:
+        """One item of zeros.
+
+        Raises:
+            UsageError: the input's size is free.
+        """
+        layout = self.outline.layout
+        if layout is None:
+            raise UsageError(
+                f"The input of {self.outline.source} has no fixed size, which compiling needs. Fix it first, for "
+                "example with onnxruntime.tools.make_dynamic_shape_fixed."
+            )
+        return np.zeros((1, *layout.item), np.float32)
+
+    def compile(
+        self,
+        target: Target,
+        flow: Callable[[View], Flow],
+        about: Mapping[str, Any],
+        choose: TargetInput = "optional",
+        names: Mapping[str, str] | None = None,
+        view: View | None = None,
+    ) -> Any:
+        """The model with what ``flow`` computes as one more output; see ``xplain.graph.compile``.
+
+        ``view`` is what the method sees, if it is not this model's own outline, and ``names`` what its layers are here.
+
+        Raises:
+            UsageError: the input's size is free, or the flow asks what a graph cannot answer.
+        """
+        seen = view or View(self.blank(), target, self.outline)
+        outside = self._loaded.outside
+        with explain_the_embedding(self.outline, self._input.dtype, (_INPUT,)):
+            return compile_flow(self._model, seen, flow, self._scores, about, choose, names=names, outside=outside)
+
+    # ------------------------------------------------------------------ the batch axis
+
+    def _settle_batch(self) -> Outline:
+        """Whether rows can be asked in any number, and the outline that says so."""
+        outline, batch = self.outline, self._input.shape[0] if self._input.shape else None
+        mixer = mixes_batch(self._model)
+        if mixer:
+            why = f"{mixer} looks at the whole batch, so items are asked {batch or 1} at a time."
+            return replace(outline, batch="fixed", rows=batch or 1, quirks=(*outline.quirks, why))
+        edited = None if batch is None else free_batch(self._loaded, self._input.name)
+        if batch is None or edited is None:
+            return outline
+        fixed = replace(outline, batch="fixed", rows=batch)
+        if not self._agree(fixed, edited, batch):
+            why = f"The batch size {batch} is baked into the model, so items are asked {batch} at a time."
+            return replace(fixed, quirks=(*outline.quirks, why))
+        self._model = edited
+        layers = tuple(
+            replace(layer, shape=(None, *layer.shape[1:])) if layer.shape[:1] == (batch,) else layer
+            for layer in outline.layers
+        )
+        self._layers = {layer.name: layer for layer in layers}
+        why = f"The batch size was fixed to {batch}; it was set free, with the same scores."
+        return replace(outline, batch="edited", layers=layers, quirks=(*outline.quirks, why))
+
+    def _agree(self, fixed: Outline, edited: Any, batch: int) -> bool:
+        """Whether the edited model gives several random items the scores that the model gives them batch by batch."""
+        item = tuple(extent or 32 for extent in self._input.shape[1:])
+        x = np.random.default_rng(0).uniform(0, 255 if self._input.dtype == "uint8" else 1, (2 * batch + 1, *item))
+        query = Score(x.astype(np.float32), Untouched(), Target(()))
+        found = []
+        for outline, model in ((fixed, self._model), (replace(fixed, rows=None), edited)):
+            self.outline = outline
+            part = cut(self._loaded, model, (self._scores,))
+            try:
+                session = self._open(to_bytes(part, outline.source), part)
+                found.append(np.concatenate([v[self._scores] for _, v in self._each(session, query)]))
+            except ModelError:
+                if model is not edited:
+                    raise
+                return False
+        expected, got = (_real(values).astype(np.float64) for values in found)
+        if expected.shape != got.shape:
+            return False
+        close = 1e-2 if found[0].dtype == np.float16 else 1e-4
+        return bool(np.allclose(got, expected, rtol=0, atol=close * max(np.ptp(expected), 1e-6), equal_nan=True))
+
+
+def _real(values: Array) -> Array:
+    """Values as float32 or float64; half precision is no good to compute with."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def _padded(value: Array, batch: int) -> Array:
+    """``value`` repeated at its end to ``batch`` rows."""
+    missing = batch - len(value)
+    return np.ascontiguousarray(np.concatenate([value, np.repeat(value[-1:], missing, axis=0)]) if missing else value)

@@ -1,0 +1,136 @@
+"""From an ONNX source to a model that answers: read, check, find the scores, choose the input, attach the card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xplain.core.card import Card, find_card, load_card
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError, unknown
+from xplain.core.layout import Layout
+from xplain.core.outline import Outline, TensorSpec
+from xplain.graph.describe import inputs_of, layers_of, put_first, quirks_of
+from xplain.graph.load import Loaded, OnnxSource, read
+from xplain.graph.logits import find_scores
+from xplain.graph.safety import LOOPS, Limits
+from xplain.models.onnx_file import OnnxFile
+from xplain.models.outlines import attach_card
+from xplain.models.session import choose_providers
+
+__all__ = ["open_onnx"]
+
+
+def open_onnx(
+    source: OnnxSource,
+    *,
+    card: Any = None,
+    input: str | None = None,  # noqa: A002  (the word that people know)
+    output: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    providers: Sequence[str] | str | None = None,
+    threads: int | None = None,
+    allow_external_data: bool = False,
+    limits: Limits | None = None,
+    engine: str = "auto",
+) -> OnnxFile:
+    """An ONNX model that answers questions; see ``xplain.models.load``."""
+    used = choose_providers(providers)
+    limits = limits or Limits()
+    loaded = read(source, allow_external_data=allow_external_data, limits=limits)
+    inputs = inputs_of(loaded)
+    explained = _explained(loaded.source, inputs, input, fixed or {})
+    others = _others(loaded.source, inputs, explained, fixed or {})
+    put_first(loaded, explained.name)
+    found = find_scores(loaded, output)
+    if found.node is not None:
+        loaded.model.graph.node.append(found.node)
+    outline = Outline(
+        source=loaded.source,
+        kind="onnx",
+        digest=loaded.digest,
+        inputs=inputs,
+        input=explained.name,
+        layout=_layout(explained),
+        scores=found.scores,
+        layers=layers_of(loaded),
+        labels=found.labels,
+        quirks=(*found.quirks, *quirks_of(loaded, found.scores.tensor)),
+        facts={
+            **loaded.facts,
+            "providers": ", ".join(used),
+            **{f"checked: {check.what}": check.found for check in loaded.verdict.checks},
+        },
+    )
+    outline = attach_card(outline, _card(loaded, card))
+    loops = any(node.op_type in LOOPS for node in loaded.model.graph.node)
+    return OnnxFile(loaded, outline, used, others, threads, limits.seconds if loops else None, engine)
+
+
+def _card(loaded: Loaded, given: Any) -> Card | None:
+    if given is not None:
+        return load_card(given)
+    if loaded.path is not None:
+        return find_card(loaded.path, loaded.metadata)
+    text = loaded.metadata.get("xplain.card")
+    return None if text is None else Card.from_toml(text, "in the model's metadata")
+
+
+def _layout(spec: TensorSpec) -> Layout | None:
+    """Axes of the explained input; None while extents behind the batch are free."""
+    item = spec.shape[1:]
+    sizes = tuple(n for n in item if n is not None)
+    return Layout.guess(sizes) if item and len(sizes) == len(item) else None
+
+
+def _explained(source: str, inputs: Sequence[TensorSpec], wanted: str | None, fixed: Mapping[str, Any]) -> TensorSpec:
+    """The input that is explained: the one asked for, or the only one that is not fixed."""
+    names = [spec.name for spec in inputs]
+    for name in (*([wanted] if wanted is not None else []), *fixed):
+        if name not in names:
+            raise unknown(f"input of {source}", name, names)
+    free = [spec for spec in inputs if spec.name not in fixed]
+    if wanted is not None:
+        if wanted in fixed:
+            raise UsageError(f"Input {wanted!r} is to be explained and fixed at once; leave it out of one.")
+        free = [spec for spec in free if spec.name == wanted]
+    if len(free) != 1:
+        listed = ", ".join(f"{s.name!r} {['?' if n is None else n for n in s.shape]} {s.dtype}" for s in inputs)
+        raise UsageError(
+            f"{source} has {len(inputs)} inputs: {listed}. Say which is explained and what the others are, for example "
+            f"load(..., input={names[0]!r}, fixed={{{names[-1]!r}: array}})."
+        )
+    if free[0].dtype == "str":
+        raise UsageError(f"Input {free[0].name!r} of {source} holds text; only numbers are explained.")
+    return free[0]
+
+
+def _others(
+    source: str, inputs: Sequence[TensorSpec], explained: TensorSpec, fixed: Mapping[str, Any]
+) -> dict[str, Array]:
+    """Values of the inputs that are not explained; nothing is taken to be zero."""
+    others = [spec for spec in inputs if spec.name != explained.name]
+    missing = [spec for spec in others if spec.name not in fixed]
+    if missing:
+        listed = ", ".join(f"{s.name!r} {['?' if n is None else n for n in s.shape]} {s.dtype}" for s in missing)
+        raise UsageError(
+            f"{source} also needs {listed}; no value is assumed. Give load(..., fixed={{{missing[0].name!r}: array}})."
+        )
+    values = {}
+    for spec in others:
+        value = np.asarray(fixed[spec.name])
+        kind = object if spec.dtype == "str" else np.dtype(spec.dtype)
+        if value.ndim == len(spec.shape) - 1:
+            value = value[None]
+        fits = value.ndim == len(spec.shape) and all(
+            want in (None, got) for want, got in zip(spec.shape[1:], value.shape[1:], strict=True)
+        )
+        if not fits or (spec.shape and spec.shape[0] is None and len(value) != 1):
+            raise UsageError(
+                f"fixed[{spec.name!r}] is {list(np.shape(fixed[spec.name]))}; accepted: one value of "
+                f"{['?' if n is None else n for n in spec.shape[1:]]} for all items."
+            )
+        values[spec.name] = np.ascontiguousarray(value, dtype=kind)
+    return values

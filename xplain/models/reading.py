@@ -1,0 +1,112 @@
+"""What all doors share: edited rows into a buffer, scores out of whatever shape a model gives, targets read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from xplain import native
+from xplain.core.edits import Array
+from xplain.core.errors import ModelError, NonFinite, UsageError
+from xplain.core.layout import Layout
+from xplain.core.query import Score
+from xplain.core.target import SCORES, Target
+
+__all__ = ["KERNEL_TYPES", "as_float32", "check_items", "read_target", "score_rows", "write_rows"]
+
+KERNEL_TYPES = frozenset({"float32", "float16", "float64", "uint8", "bfloat16"})
+"""Types that the native fill writes itself."""
+
+
+def write_rows(query: Score, start: int, stop: int, out: Array, layout: Layout | None, threads: int = 0) -> None:
+    """Write the edited rows ``start..stop`` into a model's input buffer.
+
+    Args:
+        query: Items (float32) and edits.
+        start: First row.
+        stop: End of the rows.
+        out: ``[stop - start, *item]``; types that no kernel writes get the rounded values.
+        layout: The model's layout, None where it is free.
+        threads: At most so many; 0 means all.
+    """
+    item = query.x.shape[1:]
+    if layout is None or layout.item != item or query.at != "input":
+        axes = layout.axes if layout is not None and query.at == "input" and len(layout.axes) == query.x.ndim else None
+        layout = Layout(axes, item) if axes else Layout("NCHW", item) if len(item) == 3 else Layout.guess(item)
+    if out.dtype.name in KERNEL_TYPES:
+        native.fill(query.x, query.edits, start, stop, out, layout, threads=threads)
+        return
+    scratch = np.empty(out.shape, np.float32)
+    native.fill(query.x, query.edits, start, stop, scratch, layout, threads=threads)
+    if out.dtype.kind in "iu":
+        info = np.iinfo(out.dtype)
+        np.rint(scratch, out=scratch)
+        np.clip(scratch, info.min, info.max, out=scratch)
+    out[...] = scratch
+
+
+def as_float32(x: Array, source: str) -> Array:
+    """Items as the native fill takes them.
+
+    Raises:
+        UsageError: they are no numbers.
+    """
+    if x.dtype.kind not in "fiub" and x.dtype.name != "bfloat16":
+        raise UsageError(f"The items are of type {x.dtype.name}; {source} is explained on numbers.")
+    return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def check_items(shape: tuple[int, ...], expected: tuple[int | None, ...], source: str, name: str) -> None:
+    """Items must have the rank and the fixed extents of the model's input; the batch axis is free.
+
+    Raises:
+        UsageError: they do not.
+    """
+    fits = len(shape) == len(expected)
+    if not fits or any(want not in (None, got) for want, got in zip(expected[1:], shape[1:], strict=True)):
+        wanted = ["N", *("?" if n is None else n for n in expected[1:])]
+        raise UsageError(
+            f"The input is {list(shape)}; {source} takes [{', '.join(map(str, wanted))}] as {name!r}. "
+            + ("Add the batch axis." if len(shape) == len(expected) - 1 else "Check rank, channel order and size.")
+        )
+
+
+def score_rows(values: Array, source: str, tensor: str) -> Array:
+    """Scores as ``[R, K]``: extents of 1 behind the batch are dropped, a vector ``[R]`` becomes ``[R, 1]``.
+
+    Raises:
+        ModelError: what is left is no vector of scores per row.
+    """
+    wide = [extent for extent in values.shape[1:] if extent != 1]
+    if len(wide) > 1:
+        raise ModelError(
+            f"Scores {tensor!r} of {source} are {list(values.shape)}; a classifier's are [N, K]. For maps or sequences "
+            "name what to explain, for example target=channel(tensor, index), and read the scores from another tensor "
+            "with load(..., output=)."
+        )
+    return values.reshape(len(values), wide[0] if wide else 1)
+
+
+def read_target(query: Score, rows: tuple[int, int], values: Mapping[str, Array]) -> Array:
+    """The answer to a score question, float64 ``[R, T]``.
+
+    Args:
+        query: The question.
+        rows: Rows that ``values`` belong to.
+        values: Tensor name to its rows; ``SCORES`` to ``[R, K]``.
+
+    Raises:
+        NonFinite: a score is NaN.
+    """
+    scores = values.get(SCORES)
+    if scores is not None and scores.dtype.kind == "f" and np.isnan(scores).any():
+        row, column = (int(i) for i in np.argwhere(np.isnan(scores))[0])
+        item, edit = divmod(rows[0] + row, query.edits.count)
+        raise NonFinite(
+            f"The score of class {column} for item {item} under edit {edit} is NaN. Explanations need finite scores: "
+            "look at this input and its preprocessing, or at the model (an fp16 model may overflow)."
+        )
+    items = np.arange(*rows) // query.edits.count
+    answer = query.target.read(values, items)
+    return answer[:, None] if isinstance(query.target, Target) else answer

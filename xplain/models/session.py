@@ -1,0 +1,232 @@
+"""The door to ONNX Runtime: which distribution is there, sessions on the devices asked for, and runs without copies.
+
+A session reads its input from buffers that it keeps bound; the caller writes rows straight into them. Threads do not
+spin between runs, because the time between two runs belongs to the caller. Logs are silent: what fails is raised.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from xplain import native
+from xplain.core.edits import Array
+from xplain.core.errors import MissingDependency, ModelError, UsageError
+
+__all__ = ["Session", "choose_providers", "providers"]
+
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
+_SHORT = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    # results that do not depend on which algorithm happened to win a timing race
+    "CUDAExecutionProvider": {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
+}
+_CPU_MEMORY = ("cpu", 0)
+_BFLOAT16 = 16  # ONNX's number of the type
+
+
+def _installed() -> list[str]:
+    found = []
+    for name in _DISTRIBUTIONS:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            continue
+        found.append(name)
+    return found
+
+
+def _runtime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        MissingDependency: it is not installed, or two distributions of it overwrite each other's files.
+    """
+    found = _installed()
+    if len(found) > 1:
+        raise MissingDependency(
+            "Both onnxruntime and onnxruntime-gpu are installed; they overwrite each other's files. Keep one: "
+            "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'xplain[cpu]' or pip install 'xplain[gpu]'."
+        )
+    try:
+        import onnxruntime as ort
+
+        ort.InferenceSession  # noqa: B018  (after one of two distributions was removed, an empty module is left)
+    except (ImportError, AttributeError):
+        state = f"{found[0]} is installed but broken" if found else "No ONNX Runtime is installed"
+        raise MissingDependency(
+            f"{state}; it runs ONNX models. Install one: pip install 'xplain[cpu]', or pip install 'xplain[gpu]' on a "
+            "machine with CUDA."
+        ) from None
+    return ort
+
+
+def providers() -> list[str]:
+    """Execution providers that can be used here: what the runtime was built with, less CUDA where no device is.
+
+    Raises:
+        MissingDependency: no ONNX Runtime, or two.
+    """
+    available = _runtime().get_available_providers()
+    return [name for name in available if name != "CUDAExecutionProvider" or native.status()["devices"] > 0]
+
+
+def choose_providers(wanted: Sequence[str] | str | None) -> list[str]:
+    """Full names of the providers to use, best first.
+
+    Args:
+        wanted: Names, ``"cpu"`` and ``"cuda"`` for short; None for CUDA where there is a device, else the CPU.
+
+    Raises:
+        UsageError: a provider that is not there.
+    """
+    usable = providers()
+    if wanted is None:
+        return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in usable]
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    full = [_SHORT.get(name.lower(), name) for name in names]
+    missing = [name for name in full if name not in usable]
+    if missing:
+        why = ""
+        if "CUDAExecutionProvider" in missing:
+            why = " CUDA needs pip install 'xplain[gpu]' and a device with its driver; see 'xplain doctor'."
+        raise UsageError(f"Provider {', '.join(missing)} is not usable here; usable: {', '.join(usable)}.{why}")
+    return full
+
+
+class Session:
+    """One graph, ready to run.
+
+    Args:
+        content: The model, serialised.
+        source: The model for messages.
+        wanted: Providers, best first, by their full names.
+        threads: Threads of one run; None for all that the process may use.
+        outside: Weights that are not in ``content``, by name.
+        seconds: After so long a run is stopped; None for never.
+        lean: Read weights as they are instead of keeping a rearranged copy: slower, and half the memory.
+
+    Raises:
+        ModelError: the runtime refuses the model; its message is passed on.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        source: str,
+        wanted: Sequence[str],
+        threads: int | None = None,
+        outside: Mapping[str, Array] | None = None,
+        seconds: float | None = None,
+        lean: bool = False,
+    ) -> None:
+        self._ort, self._source, self._seconds = _runtime(), source, seconds
+        options = self._ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.use_deterministic_compute = True
+        if lean:
+            options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        # a planned block beside the arena doubles the memory of a batch (MobileNetV2, 13 rows: 181 against 96 MiB) and
+        # gains no time
+        options.enable_mem_pattern = False
+        self._kept = dict(outside or {})  # the runtime reads this memory in place
+        if self._kept:
+            values = [self.wrap(array) for array in self._kept.values()]
+            options.add_external_initializers(list(self._kept), values)
+        try:
+            self._session = self._ort.InferenceSession(
+                content, options, providers=[(name, dict(_OPTIONS.get(name, {}))) for name in wanted]
+            )
+        except Exception as error:  # the runtime's own classes are private
+            raise _refused(source, error) from None
+        self.providers: list[str] = self._session.get_providers()
+        if wanted[0] not in self.providers:
+            raise ModelError(
+                f"{wanted[0]} was asked for, but ONNX Runtime fell back to {', '.join(self.providers)}. Its libraries "
+                "or the driver do not fit ('xplain doctor'); give providers='cpu' to use the CPU on purpose."
+            )
+        self.outputs: list[str] = [entry.name for entry in self._session.get_outputs()]
+        self.inputs: list[str] = [entry.name for entry in self._session.get_inputs()]
+
+    def wrap(self, array: Array) -> Any:
+        """A view of an array that a run can read."""
+        if array.dtype.name == "bfloat16":  # numpy itself has no such type, so the runtime must be told
+            return self._ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), _BFLOAT16)
+        return self._ort.OrtValue.ortvalue_from_numpy(array)
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            feeds: Wrapped arrays by input name, or plain arrays where text is among them, which cannot be wrapped;
+                inputs that this graph does not have are left out.
+
+        Returns:
+            Output name to array.
+
+        Raises:
+            ModelError: the runtime fails, or the run took longer than allowed.
+        """
+        plain = any(isinstance(feed, np.ndarray) for feed in feeds.values())
+        binding = None if plain else self._bound(feeds)
+        options = self._ort.RunOptions()
+        options.log_severity_level = 4
+        watch = None
+        if self._seconds is not None:
+            watch = threading.Timer(self._seconds, setattr, (options, "terminate", True))
+            watch.daemon = True
+            watch.start()
+        try:
+            if binding is None:
+                values = self._session.run(self.outputs, {name: feeds[name] for name in self.inputs}, options)
+            else:
+                self._session.run_with_iobinding(binding, options)
+                values = [value.numpy() for value in binding.get_outputs()]
+        except Exception as error:
+            if options.terminate:
+                raise ModelError(
+                    f"{self._source} ran for more than {self._seconds:g} s and was stopped: it has loops, and they may "
+                    "be endless. If you trust it, give limits=Limits(seconds=...)."
+                ) from None
+            raise ModelError(f"{self._source} failed while it ran: {_first_line(error)}") from None
+        finally:
+            if watch is not None:
+                watch.cancel()
+        return {name: np.asarray(value) for name, value in zip(self.outputs, values, strict=True)}
+
+    def _bound(self, feeds: Mapping[str, Any]) -> Any:
+        """Inputs and outputs tied to their memory."""
+        binding = self._session.io_binding()
+        for name in self.inputs:
+            binding.bind_ortvalue_input(name, feeds[name])
+        for name in self.outputs:
+            binding.bind_output(name, *_CPU_MEMORY)
+        return binding
+
+
+def _refused(source: str, error: Exception) -> ModelError:
+    message = _first_line(error)
+    advice = "Export it again with a newer exporter, or check it with onnx.checker."
+    if "opset" in message.lower() and ("only guarantees" in message or "under development" in message):
+        advice = "Export it with an older opset (for example opset_version=21), or install a newer onnxruntime."
+    elif "is not a registered function/op" in message or "Could not find an implementation" in message:
+        advice = (
+            "This runtime does not have an operator in that version. Install a newer onnxruntime, or export with "
+            "another opset or without custom operators."
+        )
+    elif "locale" in message:
+        advice = "Its text operators need a locale of the system: install it, for example with locale-gen en_US.UTF-8."
+    return ModelError(f"ONNX Runtime refuses {source}: {message} {advice}")
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if line.endswith(".") else line + "."

@@ -1,0 +1,95 @@
+"""A torch module as an ONNX model: exported once, with layers that a person may name as tensors of the graph."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from xplain.core.errors import ModelError, UsageError
+from xplain.core.target import SCORES
+from xplain.models.torch_modes import eval_mode, tree_leaves
+
+if TYPE_CHECKING:
+    from xplain.models.onnx_file import OnnxFile
+
+__all__ = ["export"]
+
+Forward = Callable[[torch.Tensor, Sequence[str]], Mapping[str, torch.Tensor]]
+"""Batch and layers to the scores (under ``SCORES``) and the layers' values."""
+
+
+def export(
+    module: torch.nn.Module,
+    forward: Forward,
+    item: Sequence[int],
+    layers: Sequence[str],
+    source: str,
+    why: str,
+    *,
+    own_outputs: bool = False,
+) -> tuple[OnnxFile, dict[str, str]]:
+    """The module as an ONNX model of free batch size, and what its layers are called there.
+
+    Args:
+        module: The module; float32.
+        forward: How its scores and layers are computed.
+        item: Shape of one item.
+        layers: Layers that must be tensors of the graph.
+        source: The module for a message.
+        why: What the graph is needed for, for a message.
+        own_outputs: The graph's outputs are the module's own (``output``, ``output_1`` ...), instead of the scores.
+
+    Raises:
+        UsageError: the module is not float32.
+        ModelError: the module cannot be exported.
+    """
+    from xplain.models.open_onnx import open_onnx
+
+    tensors = [*module.parameters(), *module.buffers()]
+    kinds = {one.dtype for one in module.parameters() if one.is_floating_point()}
+    if kinds - {torch.float32}:
+        raise UsageError(f"{source} holds {kinds.pop()}; only float32 modules are exported. Call module.float() first.")
+    names = {layer: f"layer/{layer}" for layer in layers}  # a layer may be called as a tensor inside
+    example = torch.zeros((2, *item), device=tensors[0].device if tensors else None)
+    wrapped = _Outputs(module, forward, layers, own_outputs)
+    with eval_mode(module), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own future
+        own = [f"output_{k}" if k else "output" for k in range(len(wrapped(example)) - 1 - len(layers))]
+        program = torch.onnx.export(
+            wrapped,
+            (example,),
+            dynamo=True,
+            verbose=False,
+            input_names=["input"],
+            output_names=["scores", *names.values(), *own],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    if program is None:
+        raise ModelError(f"{source} could not be exported to ONNX, which {why}.")
+    proto = program.model_proto
+    if own_outputs:
+        kept = [one for one in proto.graph.output if one.name in own]
+        del proto.graph.output[:]
+        proto.graph.output.extend(kept)
+    return open_onnx(proto, providers="cpu", output="scores"), names
+
+
+class _Outputs(torch.nn.Module):
+    """A module that returns scores and layers side by side, and what it returns itself, for the exporter."""
+
+    def __init__(self, module: torch.nn.Module, forward: Forward, layers: Sequence[str], own: bool) -> None:
+        super().__init__()
+        self.module, self._run, self._layers, self._own = module, forward, list(layers), own
+
+    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        returned: list[Any] = []
+        handle = self.module.register_forward_hook(lambda _module, _inputs, output: returned.append(output))
+        try:
+            found = self._run(batch, self._layers)
+        finally:
+            handle.remove()
+        own = [leaf for leaf in tree_leaves(returned) if isinstance(leaf, torch.Tensor)] if self._own else []
+        return (*(found[name] for name in (SCORES, *self._layers)), *own)

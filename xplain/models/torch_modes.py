@@ -1,0 +1,197 @@
+"""What the torch door does around a module's passes: watch, change rules, keep flags, read values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from xplain.core.edits import Array
+from xplain.core.rules import Rules
+from xplain.core.target import Channel, Inner, Label, Target
+from xplain.rules.guided import DECONVNET, GUIDED
+
+__all__ = [
+    "LINKS",
+    "ActivationsSeen",
+    "LogitsSeen",
+    "NonFiniteSeen",
+    "backward_rule",
+    "digest_of",
+    "eval_mode",
+    "kind_of",
+]
+__all__ += ["to_numpy", "total", "tree_leaves"]
+
+_aten = torch.ops.aten
+_CLIPPING = frozenset(
+    {
+        _aten.threshold_backward.default,
+        _aten.hardtanh_backward.default,
+        _aten.leaky_relu_backward.default,
+        _aten.elu_backward.default,
+    }
+)
+_ACTIVATIONS = {
+    _aten.relu.default: "Relu",
+    _aten.relu_.default: "Relu",
+    _aten.threshold.default: "ThresholdedRelu",
+    _aten.threshold_.default: "ThresholdedRelu",
+    _aten.hardtanh.default: "Clip",
+    _aten.hardtanh_.default: "Clip",
+    _aten.leaky_relu.default: "LeakyRelu",
+    _aten.leaky_relu_.default: "LeakyRelu",
+    _aten.elu.default: "Elu",
+    _aten.elu_.default: "Elu",
+}
+"""Those whose backward pass ``ClippingRule`` knows, by their names in ONNX."""
+LINKS: Mapping[str, Literal["softmax", "sigmoid"]] = {
+    "softmax": "softmax",
+    "log_softmax": "softmax",
+    "sigmoid": "sigmoid",
+}
+
+
+class LogitsSeen(TorchFunctionMode):
+    """Watches a forward pass for a softmax or sigmoid whose result the module returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = ""
+        self._inside: Any = None
+        self._result: Any = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in LINKS:
+            inside = args[0] if args else (kwargs or {}).get("input")
+            self.last, self._inside, self._result = name, inside, result
+        return result
+
+    def behind(self, output: Any) -> Any:
+        """What went into the softmax that made ``output``, or ``output``."""
+        return self._inside if output is self._result and self._inside is not None else output
+
+
+class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its hooks
+    """Watches a forward pass for activations that clip, be they modules or functions."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _ACTIVATIONS:
+            self.names.add(_ACTIVATIONS[func])
+        return func(*args, **(kwargs or {}))
+
+
+class NonFiniteSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Remembers the first operator that makes numbers that are not finite from finite ones."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.first = ""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        odd = not self.first and any(map(_odd, tree_leaves((args, kwargs))))
+        result = func(*args, **(kwargs or {}))
+        if not self.first and not odd and any(map(_odd, tree_leaves(result))):
+            self.first = str(func)
+        return result
+
+
+def _odd(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all())
+
+
+def tree_leaves(value: Any) -> list[Any]:
+    """All that is neither a mapping nor a sequence in nested ones."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [leaf for part in value for leaf in tree_leaves(part)] if isinstance(value, (tuple, list)) else [value]
+
+
+class ClippingRule(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its hooks
+    """Passes on only positive cotangents where an activation clips; with ``everywhere`` also where it was clipped."""
+
+    def __init__(self, everywhere: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._everywhere = everywhere
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _CLIPPING:
+            positive = args[0].clamp(min=0)
+            return positive if self._everywhere else func(positive, *args[1:], **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def backward_rule(rules: Rules) -> Any:
+    """A context for the backward pass that does what a table says; None for a table that autograd cannot follow."""
+    if not rules.entries:
+        return nullcontext()
+    for table, everywhere in ((GUIDED, False), (DECONVNET, True)):
+        if rules.entries == table.entries:
+            return ClippingRule(everywhere)
+    return None
+
+
+@contextmanager
+def eval_mode(module: torch.nn.Module) -> Iterator[None]:
+    """Every part in eval mode; afterwards as it was, part by part."""
+    training = [one for one in module.modules() if one.training]
+    try:
+        for one in training:
+            one.training = False
+        yield
+    finally:
+        for one in training:
+            one.training = True
+
+
+def total(target: Target, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The target summed over the batch; its gradient at one item is that item's own."""
+    summed = torch.zeros((), device=values["input"].device)
+    for weight, term in target.terms:
+        tensor = values[term.tensor]
+        if isinstance(term, Label):
+            index = torch.as_tensor(term.index, device=tensor.device).expand(len(tensor))
+            part = tensor[torch.arange(len(tensor), device=tensor.device), index]
+        elif isinstance(term, Channel):
+            part = tensor[:, term.index].flatten(1).mean(1) if tensor.ndim > 2 else tensor[:, term.index]
+        elif isinstance(term, Inner):
+            part = tensor * torch.from_numpy(np.ascontiguousarray(term.cotangent)).to(tensor)
+        else:
+            part = tensor.flatten(1)[
+                :, int(np.ravel_multi_index(np.mod(term.index, tensor.shape[1:]), tensor.shape[1:]))
+            ]
+        summed = summed + weight * part.sum()
+    return summed
+
+
+def to_numpy(tensor: torch.Tensor) -> Array:
+    """A tensor as float32, or float64 where it is that, on the CPU."""
+    kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    return np.asarray(tensor.detach().to(device="cpu", dtype=kind).numpy())
+
+
+def kind_of(tensor: torch.Tensor) -> str:
+    """Type and shape of a tensor for a message."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def digest_of(module: torch.nn.Module) -> str:
+    """sha256 over the classes, names and content of everything in the state."""
+    sha = hashlib.sha256(repr(module).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        if isinstance(tensor, torch.Tensor):
+            sha.update(f"{name} {kind_of(tensor)}".encode())
+            sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()

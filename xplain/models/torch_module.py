@@ -1,0 +1,386 @@
+"""A torch module that answers questions natively: scores, values of layers, and reverse sweeps by autograd.
+
+The module is borrowed: hooks and training flags that a question needs are taken back after it, also when it fails.
+Guided and deconvnet rules act at the dispatcher during the backward pass, where every ReLU arrives, be it a module, a
+function, in place or used many times. Other rule tables run on the module exported to ONNX, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from xplain.core.card import load_card
+from xplain.core.edits import Array
+from xplain.core.errors import ModelError, UsageError
+from xplain.core.outline import LayerSpec, Outline, ScoreSpec, TensorSpec
+from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.target import SCORES, Label, Target
+from xplain.models.integers import no_gradient
+from xplain.models.outlines import attach_card
+from xplain.models.reading import as_float32, check_items, read_target, score_rows, write_rows
+from xplain.models.torch_modes import (
+    LINKS,
+    ActivationsSeen,
+    LogitsSeen,
+    NonFiniteSeen,
+    backward_rule,
+    digest_of,
+    eval_mode,
+    kind_of,
+    to_numpy,
+    total,
+)
+
+if TYPE_CHECKING:
+    from xplain.models.onnx_file import OnnxFile
+
+__all__ = ["TorchModule"]
+
+_INPUT = "input"
+_WHY = "compiling and rule tables other than gradient, guided and deconvnet need"
+
+
+class TorchModule:
+    """A ``torch.nn.Module`` from a batch to scores ``[R, K]``: a tensor, a tuple that begins with it, or ``.logits``.
+
+    Layers are the names of ``named_modules()``. A module that is called several times also has ``name:0``, ``name:1``
+    ... for its calls; its plain name means the last. Shapes of layers and the kind of scores are known from the first
+    item on.
+
+    Args:
+        module: The module; it is asked in eval mode, on the device where its parameters are.
+        card: How pictures become its input; None where items are tensors.
+
+    Raises:
+        CardError: the card cannot be used.
+    """
+
+    answers: frozenset[type] = frozenset({Score, Peek, Sweep})
+
+    def __init__(self, module: torch.nn.Module, card: Any = None) -> None:
+        module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does
+        self._module = module
+        self._modules: dict[str, torch.nn.Module] = {name: one for name, one in module.named_modules() if name}
+        self._looks_through = False
+        self._item: tuple[int, ...] | None = None
+        self._exported: dict[Hashable, tuple[OnnxFile, dict[str, str]]] = {}
+        training = any(one.training for one in module.modules())
+        outline = Outline(
+            source=f"torch {type(module).__name__}",
+            kind="torch",
+            digest=digest_of(module),
+            inputs=(TensorSpec(_INPUT, (), "float32"),),
+            input=_INPUT,
+            layout=None,
+            scores=ScoreSpec("output", None, "logits", "none", "the module's output; looked at with the first item"),
+            layers=tuple(LayerSpec(name, type(one).__name__) for name, one in self._modules.items()),
+            quirks=("The module is in training mode; it is explained in eval mode.",) if training else (),
+        )
+        self.outline = attach_card(outline, None if card is None else load_card(card))
+
+    # ------------------------------------------------------------------ questions
+
+    def answer(self, query: Query) -> Answer:
+        """The answer to one question, or to the part of it that ``Score.part`` names.
+
+        Raises:
+            UnknownName: a layer that the module does not have.
+            ModelError: the module's output is no scores, or nothing leads from a tap to the target.
+            Exception: whatever the module raises, with a note on what it was called with.
+        """
+        if isinstance(query, Score):
+            return self._score(query)
+        return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
+
+    def why_not_finite(self, query: Sweep) -> str:
+        """The first operator that makes numbers that are not finite in a sweep; a sentence, empty where none does."""
+        with NonFiniteSeen() as seen:
+            self.answer(query)
+        return f"{seen.first} makes such numbers from finite ones." if seen.first else ""
+
+    def _score(self, query: Score) -> Array:
+        inside = None if query.at == _INPUT else query.at
+        if inside is None:
+            self._look(query.x)
+        layers = [name for name in query.target.tensors if name != SCORES]
+        integer = query.x.dtype.kind in "iu" and inside is None
+        query = replace(query, x=as_float32(query.x, self.outline.source))
+        start, stop = query.rows
+        rows = np.empty((stop - start, *query.x.shape[1:]), np.float32)
+        write_rows(query, start, stop, rows, self.outline.layout)
+        with torch.no_grad():
+            batch = self._tensor(rows, integer)
+            found = self._forward(batch, layers) if inside is None else self._tail(inside, batch, layers)
+        values = {name: to_numpy(found[name]) for name in (SCORES, *layers)}
+        return read_target(query, (start, stop), values)
+
+    def _peek(self, query: Peek) -> dict[str, Array]:
+        self._look(query.x)
+        x = as_float32(query.x, self.outline.source)
+        with torch.no_grad():
+            found = self._forward(self._tensor(x, query.x.dtype.kind in "iu"), [t for t in query.taps if t != _INPUT])
+        return {tap: x if tap == _INPUT else to_numpy(found[tap]) for tap in query.taps}
+
+    def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+        if query.x.shape[1] != 1 or query.weights is not None:
+            raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
+        rule = backward_rule(query.rules)
+        if rule is None:
+            return self._through_onnx(query)
+        self._look(query.x[:, 0])
+        integer = query.x.dtype.kind in "iu"
+        if integer and _INPUT in query.taps:
+            raise no_gradient(self.outline, str(query.x.dtype))
+        layers = [tap for tap in query.taps if tap != _INPUT]
+        reads = [name for name in query.target.tensors if name != SCORES]
+        with torch.inference_mode(False), torch.enable_grad(), self._recurrent_backward():
+            batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer)
+            if not integer:
+                batch = batch.requires_grad_()
+            found = self._forward(batch, [*layers, *reads])
+            found[_INPUT] = batch
+            summed = total(query.target, found)
+            if not summed.requires_grad:
+                raise ModelError(f"Target {query.target.name!r} depends on nothing that has a gradient.")
+            with rule:
+                cotangents = torch.autograd.grad(summed, [found[tap] for tap in query.taps], allow_unused=True)
+        for tap, cotangent in zip(query.taps, cotangents, strict=True):
+            if cotangent is None:
+                raise ModelError(f"There is no path from {tap!r} to target {query.target.name!r} with a derivative.")
+        return {
+            tap: (to_numpy(found[tap]), to_numpy(cotangent))
+            for tap, cotangent in zip(query.taps, cotangents, strict=True)
+            if cotangent is not None
+        }
+
+    # ------------------------------------------------------------------ forward passes
+
+    def _forward(
+        self, batch: torch.Tensor, layers: Sequence[str], replaced: Mapping[str, torch.Tensor] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Scores (as ``SCORES``) and the outputs of layers, with their autograd history."""
+        taps: dict[str, list[Any]] = {}
+        logits = LogitsSeen()
+        with ExitStack() as stack:
+            stack.enter_context(eval_mode(self._module))
+            for name in dict.fromkeys([*layers, *(replaced or {})]):
+                calls = taps.setdefault(name, [])
+                stack.enter_context(self._hooked(name, calls, (replaced or {}).get(name)))
+            if self._looks_through:
+                stack.enter_context(logits)
+            output = self._call(batch)
+        found = {SCORES: self._scores(logits.behind(output) if self._looks_through else output, len(batch))}
+        for name in layers:
+            calls = taps[name]
+            number = self._locate(name)[1]
+            if not calls or (number is not None and number >= len(calls)):
+                raise ModelError(f"Layer {name!r} was not called for this input, so it has no value.")
+            found[name] = calls[-1 if number is None else number]
+            if not isinstance(found[name], torch.Tensor):
+                raise UsageError(f"Layer {name!r} returns {type(found[name]).__name__}; only tensors can be named.")
+        return found
+
+    def _tail(self, layer: str, values: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Scores when ``layer`` returns ``values``, whatever went in."""
+        if self._item is None:
+            raise UsageError(f"Ask {self.outline.source} about an item before asking it from layer {layer!r} on.")
+        with torch.inference_mode(False), torch.enable_grad():
+            blank = torch.zeros((1, *self._item), device=values.device, dtype=self._dtype()).requires_grad_()
+            scores = self._forward(blank, [], {layer: values[:1].detach()})[SCORES].sum()
+            through = torch.autograd.grad(scores, blank, allow_unused=True)[0] if scores.requires_grad else None
+        if through is not None:
+            raise UsageError(
+                f"The scores depend on the input also past layer {layer!r}, so they cannot be computed from it alone. "
+                "Name a layer that everything passes through."
+            )
+        return self._forward(blank.detach().expand(len(values), *self._item), layers, {layer: values})
+
+    def _call(self, batch: torch.Tensor) -> Any:
+        try:
+            return self._module(batch)
+        except Exception as error:
+            error.add_note(f"raised by {self.outline.source} when xplain called it with {kind_of(batch)}")
+            raise
+
+    def _scores(self, output: Any, rows: int) -> torch.Tensor:
+        """The score tensor ``[R, K]`` in whatever the module returns."""
+        scores = getattr(output, "logits", output)
+        if isinstance(scores, Mapping):
+            scores = scores.get("logits", next(iter(scores.values()), None))
+        if isinstance(scores, (tuple, list)) and scores:
+            scores = scores[0]
+        if not isinstance(scores, torch.Tensor) or scores.ndim == 0 or len(scores) != rows:
+            got = kind_of(scores) if isinstance(scores, torch.Tensor) else type(output).__name__
+            raise ModelError(
+                f"{self.outline.source} returned {got} for a batch of {rows}; accepted: one row of scores per item, a "
+                "tensor [R, K], a tuple that begins with it, or an object with .logits."
+            )
+        wide = [extent for extent in scores.shape[1:] if extent != 1]
+        if len(wide) > 1:
+            score_rows(np.empty((1, *scores.shape[1:]), np.bool_), self.outline.source, "output")
+        return scores.reshape(rows, wide[0] if wide else 1)
+
+    @contextmanager
+    def _hooked(self, name: str, calls: list[Any], replacement: torch.Tensor | None) -> Iterator[None]:
+        """Collect what a layer returns at each call, or replace it."""
+        module, number = self._locate(name)
+        count = 0
+
+        def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+            nonlocal count
+            count += 1
+            if replacement is not None:
+                return replacement if number is None or number == count - 1 else output
+            if not isinstance(output, torch.Tensor):
+                calls.append(output)
+                return output
+            if torch.is_grad_enabled() and not output.requires_grad and output.is_floating_point():
+                output = output.detach().requires_grad_()
+            calls.append(output)
+            return output.clone()  # an operator in place would change what was collected
+
+        handle = module.register_forward_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _locate(self, name: str) -> tuple[torch.nn.Module, int | None]:
+        """A layer's module, and which of its calls ``name:2`` means; None for the last.
+
+        Raises:
+            UnknownName: no such layer.
+        """
+        if name in self._modules:
+            return self._modules[name], None
+        path, _, number = self.outline.layer(name).name.rpartition(":")
+        return self._modules[path], int(number)
+
+    # ------------------------------------------------------------------ looking at the module
+
+    def _look(self, x: Array) -> None:
+        """Run one item once, to see layers in order with their shapes, and what the scores are."""
+        if self._item == x.shape[1:]:
+            return
+        if self.outline.layout is not None:
+            check_items(x.shape, (None, *self.outline.layout.item), self.outline.source, _INPUT)
+        seen: list[LayerSpec] = []
+        calls: dict[str, int] = {}
+
+        def see(name: str) -> Callable[[Any, Any, Any], None]:
+            def hook(module: Any, _inputs: Any, output: Any) -> None:
+                if isinstance(output, torch.Tensor) and output.ndim > 0:
+                    calls[name] = calls.get(name, 0) + 1
+                    shape = (None, *(int(n) for n in output.shape[1:]))
+                    seen.append(LayerSpec(f"{name}:{calls[name] - 1}", type(module).__name__, shape))
+
+            return hook
+
+        batch = self._tensor(as_float32(x[:1], self.outline.source), x.dtype.kind in "iu")
+        logits = LogitsSeen()
+        with torch.no_grad(), eval_mode(self._module), ExitStack() as stack:
+            for name, module in self._modules.items():
+                stack.callback(module.register_forward_hook(see(name)).remove)
+            with logits, ActivationsSeen() as activations:
+                output = self._call(batch)
+        self._looks_through = logits.behind(output) is not output
+        scores = self._scores(logits.behind(output), 1)
+        layers = []
+        for spec in seen:
+            name, _, number = spec.name.rpartition(":")
+            if calls[name] > 1:
+                layers.append(spec)
+            if int(number) == calls[name] - 1:
+                layers.append(replace(spec, name=name))
+        found = ScoreSpec("output", scores.shape[1], "logits", "none", "the module's output; no softmax before it")
+        if self._looks_through:
+            word = f"what goes into the {logits.last} that the module returns"
+            found = replace(found, link=LINKS[logits.last], found=word)
+        ran = frozenset(activations.names)
+        outline = replace(self.outline, layers=tuple(layers), scores=found, activations=ran)
+        self.outline = attach_card(outline, self.outline.card)
+        self._item = x.shape[1:]
+
+    def _tensor(self, rows: Array, integer: bool = False) -> torch.Tensor:
+        where = next(iter((*self._module.parameters(), *self._module.buffers())), torch.empty(0)).device
+        return torch.from_numpy(rows).to(device=where, dtype=torch.int64 if integer else self._dtype())
+
+    def _dtype(self) -> torch.dtype:
+        kinds = (p.dtype for p in self._module.parameters() if p.is_floating_point())
+        return next(kinds, torch.float32)
+
+    @contextmanager
+    def _recurrent_backward(self) -> Iterator[None]:
+        """Recurrent kernels of cuDNN have no backward pass in eval mode; the plain ones have."""
+        if not any(isinstance(one, torch.nn.RNNBase) for one in self._modules.values()):
+            yield
+            return
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
+
+    # ------------------------------------------------------------------ rule tables that autograd does not have
+
+    def _through_onnx(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+        """Sweep the module as an ONNX graph."""
+        self._look(query.x[:, 0])
+        layers = tuple(sorted({tap for tap in query.taps if tap != _INPUT} | set(query.target.tensors) - {SCORES}))
+        model, names = self._export(layers)
+        terms = tuple(
+            (w, t if isinstance(t, Label) else replace(t, tensor=names[t.tensor])) for w, t in query.target.terms
+        )
+        target = Target(terms, query.target.name)
+        found = model.answer(replace(query, target=target, taps=tuple(names.get(tap, tap) for tap in query.taps)))
+        return {tap: found[names.get(tap, tap)] for tap in query.taps}
+
+    def _export(self, layers: tuple[str, ...], own_outputs: bool = False) -> tuple[OnnxFile, dict[str, str]]:
+        """The module as an ONNX model, made once for each set of layers, and what these are called there."""
+        from xplain.models.torch_export import export
+
+        item = self.blank().shape[1:]
+        key = (item, layers, own_outputs)
+        if key not in self._exported:
+            self._exported[key] = export(
+                self._module, self._forward, item, layers, self.outline.source, _WHY, own_outputs=own_outputs
+            )
+        return self._exported[key]
+
+    # ------------------------------------------------------------------ compiling
+
+    def blank(self) -> Array:
+        """One item of zeros.
+
+        Raises:
+            UsageError: no item has been seen, so their size is not known.
+        """
+        if self._item is None:
+            raise UsageError(
+                f"{self.outline.source} has seen no item, so the size of its input is not known. Ask it about one "
+                "first, for example xplain.predict(model, x)."
+            )
+        return np.zeros((1, *self._item), np.float32)
+
+    def compile(
+        self,
+        target: Target,
+        flow: Callable[[View], Flow],
+        about: Mapping[str, Any],
+        choose: TargetInput = "optional",
+    ) -> Any:
+        """The module, exported, with what ``flow`` computes as one more output; see ``xplain.graph.compile``.
+
+        Raises:
+            UsageError: no item has been seen, the module is not float32, or the flow asks what a graph cannot answer.
+            ModelError: the module cannot be exported.
+        """
+        from xplain.graph.compile import asked_by, layers_of
+
+        view = View(self.blank(), target, self.outline)
+        layers = layers_of(asked_by(flow, view), target)
+        exported, names = self._export(tuple(sorted(layers)), own_outputs=True)
+        return exported.compile(target, flow, about, choose, names, view)

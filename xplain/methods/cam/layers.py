@@ -1,0 +1,139 @@
+"""The layer behind a class activation map: which one, in what shape, and back to the picture's size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xplain.core.arrays import enlarge, namespace
+from xplain.core.errors import UsageError
+from xplain.core.outline import LayerSpec
+from xplain.core.query import Reading, View
+
+__all__ = ["MapLayer", "map_layer", "reading"]
+
+
+@dataclass(frozen=True, slots=True)
+class MapLayer:
+    """A layer that can be seen as maps ``[N, C, h, w]``.
+
+    Args:
+        name: The tensor's name.
+        tokens: Leading tokens that are no positions (class and register tokens) of a token layer ``[N, T, C]``; None
+            for a layer that is maps already.
+        channels_last: The layer is ``[N, h, w, C]``.
+    """
+
+    name: str
+    tokens: int | None = None
+    channels_last: bool = False
+
+    def maps(self, values: Any) -> Any:
+        """The layer's values or cotangents as ``[N, C, h, w]``."""
+        xp = namespace(values)
+        if self.channels_last:
+            return xp.permute_dims(values, (0, 3, 1, 2))
+        if self.tokens is None:
+            return values
+        rest = values[:, self.tokens :]
+        side = math.isqrt(rest.shape[1])
+        return xp.reshape(xp.permute_dims(rest, (0, 2, 1)), (-1, rest.shape[2], side, side))
+
+
+def map_layer(view: View, layer: str, *, neck: bool = False) -> MapLayer:
+    """The layer called ``layer``; for ``auto`` the last one with more than one position before the head.
+
+    Token layers ``[N, T, C]`` count when T, or T less up to 5 class and register tokens, is a square. Where a class
+    token carries the answer, nothing of the patches matters behind the last attention, so ``auto`` takes the tokens
+    that go into it: normalised, because before a layer norm gradient times value always sums to zero; or with ``neck``
+    the residual stream, which everything behind passes through.
+
+    Raises:
+        UnknownName: no such layer.
+        UsageError: the layer has no positions, or the model has no layer that has.
+    """
+    layers = view.outline.layers
+    if layer != "auto":
+        found = _as_maps(view.outline.layer(layer))
+        if found is None:
+            spec = view.outline.layer(layer)
+            near = [one.name for one in layers if _as_maps(one) is not None][-3:]
+            raise UsageError(
+                f"Layer {layer!r} is {_shape(spec)}: it has no positions to draw. Layers that have: {', '.join(near)}."
+            )
+        return found
+    for found in _candidates(layers, neck):
+        return found
+    raise UsageError(
+        f"{view.outline.source} has no layer with positions ([N, C, h, w] or a square grid of tokens), so there is no "
+        "class activation map. Use a gradient or perturbation method, such as saliency or occlusion."
+    )
+
+
+def reading(view: View, layer: MapLayer, maps: Any, *, rectify: bool, **more: Any) -> Reading:
+    """Maps ``[N, h, w]`` of a layer as a reading of picture size; ``rectify`` keeps only what argues for the target."""
+    xp = namespace(maps)
+    notes = {"layer": layer.name, **more.pop("notes", {})}
+    if rectify:
+        maps = xp.where(maps > 0, maps, xp.zeros_like(maps))
+        notes |= _emptiness(maps)
+    height, width = (int(n) for n in maps.shape[-2:])
+    return Reading(
+        enlarge(maps, view.layout.plane), resolution=(height, width), notes=notes, signed=not rectify, **more
+    )
+
+
+def _emptiness(maps: Any) -> dict[str, str]:
+    """Says so where nothing is left of an item's map; a graph value is not known before it runs."""
+    empty = [n for n, one in enumerate(maps) if not (one > 0).any()] if isinstance(maps, np.ndarray) else []
+    if not empty:
+        return {}
+    named = ", ".join(map(str, empty[:5])) + (" ..." if len(empty) > 5 else "")
+    return {
+        "warning": f"The map of item {named} is zero: as this method weighs the layer, nothing argues for the target. "
+        "Look at hires-cam, which weighs every position by itself, at signed=True where the method has it, or at "
+        "another layer."
+    }
+
+
+def _candidates(layers: Sequence[LayerSpec], neck: bool) -> Iterator[MapLayer]:
+    """Layers that ``auto`` may take, best first."""
+    seen = [(place, spec, _as_maps(spec)) for place, spec in enumerate(layers)]
+    tokens = {spec.shape[1] for _, spec, maps in seen if maps is not None and maps.tokens is not None}
+    # attention matrices [N, heads, T, T] and their factors are no pictures
+    seen = [(k, spec, maps) for k, spec, maps in seen if len(spec.shape) != 4 or not tokens & set(spec.shape[1:])]
+    attention = [k for k, spec in enumerate(layers) if spec.op == "Softmax" and tokens & set(spec.shape[2:])]
+    for place, spec, maps in reversed(seen):
+        if maps is not None and maps.tokens and attention:
+            stream = [
+                (neck and earlier.op == "Add", before, other)
+                for before, earlier, other in seen[:place]
+                if before < attention[-1] and other is not None and earlier.shape[1:] == spec.shape[1:]
+            ]
+            if stream:
+                yield max(stream, key=lambda one: one[:2])[2]
+        if maps is not None:
+            yield maps
+
+
+def _as_maps(spec: LayerSpec) -> MapLayer | None:
+    if spec.spatial:
+        _, first, second, last = spec.shape
+        # token grids of Swin-like nets are [N, h, w, C]: two equal extents first, and many channels last
+        if first is not None and first == second and last is not None and last > first and last >= 16:
+            return MapLayer(spec.name, channels_last=True)
+        return MapLayer(spec.name)
+    if len(spec.shape) == 3 and isinstance(spec.shape[1], int) and isinstance(spec.shape[2], int):
+        for extra in range(6):
+            side = math.isqrt(max(0, spec.shape[1] - extra))
+            if side > 1 and side * side == spec.shape[1] - extra:
+                return MapLayer(spec.name, tokens=extra)
+    return None
+
+
+def _shape(spec: LayerSpec) -> str:
+    return f"[{', '.join('?' if n is None else str(n) for n in spec.shape)}]" if spec.shape else "of unknown shape"

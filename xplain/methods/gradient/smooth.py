@@ -1,0 +1,130 @@
+"""SmoothGrad and VarGrad: any method, averaged over noisy copies of the item."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.options import Positive, PositiveReal
+from xplain.core.query import Flow, Reading, Sweep, View
+from xplain.core.registry import Paper, find, method
+
+__all__ = ["smoothgrad", "vargrad"]
+
+_ROWS = 32
+"""Noisy copies that are held at once."""
+
+
+@method(
+    "smoothgrad",
+    needs=Sweep,
+    paper=Paper("Smilkov 2017", "arXiv:1706.03825"),
+    unit="mean of the method's unit",
+    sampled=True,
+    traceable=False,
+)
+def smoothgrad(
+    view: View, *, of: str = "saliency", samples: Positive = 32, sigma: PositiveReal = 0.15, squared: bool = False
+) -> Flow:
+    """What the method says on average around the item, so that what flickers with tiny changes cancels.
+
+    ``a = 1/M * sum over k of method(x + sigma * range(x) * e_k)``, e_k standard normal; squared: of ``method ** 2``.
+
+    Args:
+        of: The method that is averaged, with its default options.
+        samples: M, at least 2.
+        sigma: Standard deviation of the noise as a share of each item's range max x - min x.
+        squared: Average squares (SmoothGrad-Squared).
+
+    Returns:
+        Shape and sign of the method. ``error`` is the standard error of the mean over the copies.
+
+    Cost:
+        ``samples`` times the method.
+
+    Raises:
+        UsageError: fewer than 2 samples, or a combinator inside a combinator.
+
+    Source:
+        Smilkov et al., SmoothGrad: Removing Noise by Adding Noise, 2017; Hooker et al., arXiv:1806.10758 (squared).
+    """
+    mean, variance, reading = yield from _moments(view, of, samples, sigma, 2 if squared else 1)
+    inner = find(of)
+    signed = False if squared else (inner.signed if reading.signed is None else reading.signed)
+    unit = f"squared {inner.unit}" if squared else inner.unit
+    return replace(reading, values=mean, error=np.sqrt(variance / samples), signed=signed, unit=unit)
+
+
+@method(
+    "vargrad",
+    needs=Sweep,
+    paper=Paper("Adebayo 2018", "arXiv:1810.03292, appendix"),
+    unit="variance of the method's unit",
+    signed=False,
+    sampled=True,
+    traceable=False,
+)
+def vargrad(view: View, *, of: str = "saliency", samples: Positive = 32, sigma: PositiveReal = 0.15) -> Flow:
+    """How much the method's answer varies around the item.
+
+    ``a = 1/(M-1) * sum over k of (method(x + noise_k) - mean)**2``, noise as in SmoothGrad.
+
+    Args:
+        of: The method whose variance is taken, with its default options.
+        samples: M, at least 2.
+        sigma: Standard deviation of the noise as a share of each item's range.
+
+    Returns:
+        Shape of the method, at least 0. ``error`` is the standard error of a normal sample's variance,
+        ``a * sqrt(2 / (M - 1))``.
+
+    Cost:
+        ``samples`` times the method.
+
+    Raises:
+        UsageError: fewer than 2 samples, or a combinator inside a combinator.
+
+    Source:
+        Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, 2018.
+    """
+    _, variance, reading = yield from _moments(view, of, samples, sigma, 1)
+    error = variance * np.sqrt(2 / (samples - 1))
+    return replace(reading, values=variance, error=error, signed=False, unit=f"variance of {find(of).unit}")
+
+
+def _moments(
+    view: View, of: str, samples: int, sigma: float, power: int
+) -> Generator[Any, Any, tuple[Array, Array, Reading]]:
+    """Mean and variance over noisy copies. Copies travel as further items of one view, so batches stay full."""
+    inner = find(of)
+    if inner.function in (smoothgrad, vargrad):
+        raise UsageError(f"of is {of!r}, which averages over noise itself; name a method that does not.")
+    if samples < 2:
+        raise UsageError(f"samples is {samples}; at least 2 noisy copies are needed to see a spread.")
+    items, item = len(view.x), view.x.shape[1:]
+    options = inner.read_options({})
+    flat = view.x.reshape(items, -1)
+    scale = (sigma * (flat.max(axis=1) - flat.min(axis=1))).reshape(items, *[1] * len(item))
+    draws = view.rng("smoothgrad")
+    first: Array = np.zeros(())
+    second: Array = np.zeros(())
+    rows = max(1, _ROWS // items)
+    for left in range(0, samples, rows):
+        count = min(rows, samples - left)
+        noise = draws.standard_normal((1, count, *item), dtype=np.float32)
+        copies = (view.x[:, None] + scale[:, None] * noise).astype(np.float32).reshape(items * count, *item)
+        target = view.target.take(np.repeat(np.arange(items), count))
+        reading = yield from inner.function(replace(view, x=copies, target=target), **options)
+        values = np.asarray(reading.values, dtype=np.float64) ** power
+        values = values.reshape(items, count, *values.shape[1:])
+        first = first + values.sum(axis=1)
+        second = second + (values**2).sum(axis=1)
+    mean = first / samples
+    variance = np.maximum(second - samples * mean**2, 0) / (samples - 1)
+    notes = {"of": inner.name, "samples": samples, "sigma": sigma}
+    return mean, variance, Reading(mean, resolution=reading.resolution, notes=notes, signed=reading.signed)

@@ -1,0 +1,91 @@
+"""What a hidden position becomes: the option ``baseline``, resolved to the ``fill`` of the edits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.layout import Layout
+from xplain.core.query import View
+
+__all__ = ["fill_of"]
+
+
+def fill_of(view: View, baseline: Any) -> Array:
+    """The fill that ``baseline`` stands for, float32, broadcastable against ``[N, *item]``.
+
+    - a number: that value everywhere, in the model's own (normalised) units, as captum's ``baselines``;
+    - ``"mean"``: each item's own mean per channel;
+    - ``"blur:SIGMA"``: the item under a Gaussian of SIGMA positions (reflected at the border, cut at 4 SIGMA);
+    - ``"noise"`` or ``"noise:SIGMA"``: the item's channel mean plus normal noise of SIGMA times the channel's standard
+      deviation (default 1), one draw per item from the view's seed, the same for equal items in any order;
+    - an array: as it is, if it broadcasts to ``[N, *item]``.
+
+    Raises:
+        UsageError: an array that does not broadcast to the items, or ``inpaint``, which only features have.
+    """
+    layout = view.layout
+    if isinstance(baseline, np.ndarray):
+        return _given(baseline, tuple(view.x.shape))
+    if not isinstance(baseline, str):
+        return np.full((1,) * len(view.x.shape), baseline, dtype=np.float32)
+    if baseline == "inpaint":
+        raise UsageError("Baseline 'inpaint' paints features over; say which: features='slic:50', or any other.")
+    if not isinstance(view.x, np.ndarray):
+        raise UsageError(
+            f"Baseline {baseline!r} is made from each item, which cannot be compiled into a graph; accepted there: a "
+            "number or an array."
+        )
+    x = np.asarray(view.x, dtype=np.float32)
+    word, _, number = baseline.partition(":")
+    if word == "blur":
+        return blurred(x, layout, float(number))
+    mean = x.mean(axis=layout.plane_axes, keepdims=True, dtype=np.float64)
+    if word == "mean":
+        return np.asarray(mean, dtype=np.float32)
+    spread = x.std(axis=layout.plane_axes, keepdims=True, dtype=np.float64) * (float(number) if number else 1.0)
+    draw = view.rng("baseline").standard_normal((1, *x.shape[1:]))
+    return np.asarray(mean + spread * draw, dtype=np.float32)
+
+
+def blurred(x: Array, layout: Layout, sigma: float) -> Array:
+    """``x`` under a separable Gaussian along its position axes, in float64, cut at 4 sigma, borders reflected."""
+    radius = max(1, int(4 * sigma + 0.5))
+    offsets = np.arange(-radius, radius + 1)
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel /= kernel.sum()
+    out = x.astype(np.float64)
+    for axis in layout.plane_axes:
+        length = out.shape[axis]
+        if length == 1:
+            continue
+        # one small matrix per axis: any radius folds back into it, and the product is a single BLAS call
+        at = _folded(np.arange(length)[:, None] + offsets[None, :], length)
+        smooth = np.zeros((length, length))
+        np.add.at(smooth, (np.repeat(np.arange(length), len(offsets)), at.reshape(-1)), np.tile(kernel, length))
+        out = np.moveaxis(np.tensordot(smooth, out, axes=(1, axis)), 0, axis)
+    return out.astype(np.float32)
+
+
+def _folded(at: Array, length: int) -> Array:
+    """Indices of the half-sample symmetric extension: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..."""
+    at = at % (2 * length)
+    return np.where(at < length, at, 2 * length - 1 - at)
+
+
+def _given(baseline: Array, shape: tuple[int, ...]) -> Array:
+    fill = np.asarray(baseline, dtype=np.float32)
+    if fill.ndim == len(shape) - 1:
+        fill = fill[None]
+    elif fill.ndim == 0:
+        fill = fill.reshape((1,) * len(shape))
+    fits = fill.ndim == len(shape) and all(a in (1, b) for a, b in zip(fill.shape, shape, strict=True))
+    if not fits:
+        raise UsageError(
+            f"The baseline is an array of {list(baseline.shape)}; the items are {list(shape)}. Accepted: one item's "
+            "shape, or the batch's, with extents of 1 where it repeats."
+        )
+    return fill

@@ -1,0 +1,223 @@
+"""An explanation as a cooperative game: features are players, a coalition's worth is the score with only it shown.
+
+``games`` cuts the items into features and into groups that can be asked together; a method finds what each player of
+each game is worth; ``read_off`` paints that back onto the items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+
+from xplain.core.edits import Array, Coalitions, Untouched
+from xplain.core.errors import UsageError
+from xplain.core.options import Reference
+from xplain.core.query import Reading, Score, View
+from xplain.methods.features.partition import Partition
+from xplain.methods.features.spec import partition
+from xplain.methods.perturbation.baseline import fill_of
+from xplain.methods.perturbation.inpaint import inpainted
+from xplain.methods.perturbation.sampling import Design, Outcome, affordable_draws, sample, sampling_notes
+
+__all__ = ["Background", "Game", "Hidden", "Table", "Worth", "play", "read_off", "seat"]
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """What a hidden feature becomes: as for positions, or painted over from its surroundings."""
+
+    accepts: str = f"'inpaint', {Reference.accepts}"
+    invalid: tuple[Any, ...] = Reference.invalid
+
+    def read(self, value: Any) -> Any:
+        return value if isinstance(value, str) and value == "inpaint" else Reference().read(value)
+
+
+@dataclass(frozen=True)
+class _Background:
+    """A set of reference items."""
+
+    accepts: str = "an array of reference items [B, *item], or the path of a .npy file that holds one"
+
+    @property
+    def invalid(self) -> tuple[Any, ...]:
+        return (3, "no-such-file.npy", np.array(["a"]), np.array(1.0), np.array([np.nan]))
+
+    def read(self, value: Any) -> Array:
+        if isinstance(value, (str, Path)):
+            try:
+                value = np.load(value, allow_pickle=False)
+            except OSError as error:
+                raise ValueError from error
+        if not isinstance(value, np.ndarray) or value.ndim < 1 or value.dtype.kind not in "fiu":
+            raise ValueError
+        if not len(value) or not np.isfinite(value).all():
+            raise ValueError
+        return value
+
+
+Hidden: TypeAlias = Annotated[Any, _Hidden()]
+Background: TypeAlias = Annotated[Any, _Background()]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Game:
+    """Items whose features have the same numbers, asked together.
+
+    Args:
+        view: These items alone.
+        members: Their places in the whole batch.
+        players: S, the number of features.
+        labels: Which feature each position belongs to; see ``Partition``.
+        whole: Whether labels go by element.
+        fills: What hidden positions become, float32: one fill ``[1, ...]`` or ``[n, ...]``, or a background
+            ``[B, *item]``.
+        backgrounds: B, over which a coalition's worth is averaged; 1 for a fill.
+    """
+
+    view: View
+    members: Array
+    players: int
+    labels: Array
+    whole: bool
+    fills: Array
+    backgrounds: int = 1
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def worth(self, keep: Array, items: Array | None = None) -> Generator[Score, Array, Array]:
+        """The worth of coalitions, float64 ``[n, M]``; costs M times the number of backgrounds per item.
+
+        Args:
+            keep: uint8 ``[M, S]``, or ``[n, M, S]`` for coalitions of each item's own.
+            items: Which items, all by default.
+        """
+        items = np.arange(len(self)) if items is None else items
+        x, target, times = self.view.x[items], self.view.target.take(items), self.backgrounds
+        if times > 1:
+            x, target = np.repeat(x, times, axis=0), self.view.target.take(np.repeat(items, times))
+            fill = np.tile(self.fills, (len(items), *[1] * (self.fills.ndim - 1)))
+            keep = np.repeat(keep, times, axis=0) if keep.ndim == 3 else keep
+        else:
+            fill = self.fills if len(self.fills) == 1 else self.fills[items]
+        keep = np.ascontiguousarray(keep, dtype=np.uint8)
+        scores = yield Score(x, Coalitions(self.labels, keep, fill, self.whole), target)
+        means: Array = np.asarray(scores).reshape(len(items), times, -1).mean(axis=1)
+        return means
+
+    def ends(self) -> Generator[Score, Array, tuple[Array, Array]]:
+        """The worth of nobody and of everybody, ``[n]`` each; costs one evaluation per background, and the prediction.
+
+        Everybody's worth is asked as the item itself, whose answer the engine already has.
+        """
+        everybody = yield Score(self.view.x, Untouched(), self.view.target)
+        nobody = yield from self.worth(np.zeros((1, self.players)))
+        return nobody[:, 0], np.asarray(everybody)[:, 0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Worth:
+    """What one item's players are worth: values and standard errors ``[S]``, the base, and notes."""
+
+    values: Array
+    error: Array | None = None
+    base: float | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """All games of a batch, and how its items were cut."""
+
+    view: View
+    parts: Partition
+    games: tuple[Game, ...]
+
+
+def seat(view: View, features: Any, baseline: Any, background: Array | None = None) -> Table:
+    """Cut the items into features, and group those that can be asked together.
+
+    Raises:
+        UsageError: features, baseline or background do not fit the items.
+    """
+    parts = partition(view, features)
+    if background is not None:
+        fills = np.asarray(background, dtype=np.float32)
+        fills = fills[None] if fills.ndim == view.x.ndim - 1 else fills
+        if fills.shape[1:] != view.x.shape[1:]:
+            raise UsageError(
+                f"The background is {list(background.shape)}; accepted: [B, *item] with items {list(view.x.shape[1:])}."
+            )
+    else:
+        fills = (
+            inpainted(view, parts) if isinstance(baseline, str) and baseline == "inpaint" else fill_of(view, baseline)
+        )
+    games = []
+    for members, players in parts.cohorts(len(view.x)):
+        own = View(view.x[members], view.target.take(members), view.outline, view.seed)
+        labels = parts.of(int(members[0]))
+        shared = background is not None or len(fills) == 1
+        count = len(fills) if background is not None else 1
+        games.append(Game(own, members, players, labels, parts.whole, fills if shared else fills[members], count))
+    return Table(view, parts, tuple(games))
+
+
+def play(
+    table: Table,
+    design: Callable[[Game], Design],
+    samples: int,
+    precision: float | None,
+    method: str,
+) -> Generator[Score, Array, list[Worth]]:
+    """Play every game by sampling; one worth per item, in the batch's order.
+
+    Raises:
+        UsageError: fewer samples than the features need.
+        BudgetError: the budget is below the method's minimum.
+    """
+    designs = [design(game) for game in table.games]
+    for game, one in zip(table.games, designs, strict=True):
+        if one.draws(samples) < one.least:
+            least = (max(0, one.fixed - game.backgrounds) + one.least * one.cost) // game.backgrounds
+            raise UsageError(
+                f"method {method!r}: {game.players} features need at least {least} samples to be told apart, with an "
+                "error. Ask for more samples, or use fewer features."
+            )
+    limits = affordable_draws(designs, table.view.budget, method)
+    worths: list[Worth | None] = [None] * len(table.view.x)
+    for game, one, most in zip(table.games, designs, limits, strict=True):
+        outcomes = yield from sample(one, one.draws(samples), precision, most)
+        for member, outcome in zip(game.members, outcomes, strict=True):
+            estimate = outcome.estimate
+            worths[int(member)] = Worth(estimate.values, estimate.error, estimate.notes.get("base"), outcome)
+    return [worth for worth in worths if worth is not None]
+
+
+def read_off(table: Table, worths: Sequence[Worth], stream: str = "", unit: str | None = None, **notes: Any) -> Reading:
+    """The reading: values painted onto positions, with the values per feature, their names and labels in the notes."""
+    view, parts = table.view, table.parts
+    outcomes = [worth.outcome for worth in worths if worth.outcome is not None]
+    trust = sampling_notes(outcomes, lambda: view.rng(f"{stream} stability")) if outcomes else {}
+    bases = trust.pop("base", None) or [worth.base for worth in worths]
+    errors = [worth.error for worth in worths if worth.error is not None]
+    details: dict[str, Any] = {"feature_values": _rows([worth.values for worth in worths])}
+    if errors:
+        details["feature_errors"] = _rows(errors)
+    if parts.names:
+        details["features"] = parts.names
+    return Reading(
+        parts.paint([worth.values for worth in worths]),
+        error=parts.paint(errors) if errors else None,
+        base=None if bases[0] is None else np.array(bases, dtype=np.float64),
+        notes={**details, "labels": parts.labels, **trust, **notes},
+        unit=unit,
+    )
+
+
+def _rows(values: Sequence[Array]) -> list[list[float]]:
+    return [[float(v) for v in row] for row in values]

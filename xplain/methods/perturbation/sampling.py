@@ -1,0 +1,232 @@
+"""Ask in rounds, know the error, stop when enough is known or the budget is spent.
+
+A sampled method describes its *design*: how draw k is asked, and how scores become an estimate with a standard error.
+``sample`` does the rest, for all of them alike: one round where nothing is said, growing rounds where a ``precision``
+is wanted, and a last, smaller round where the budget ends. Draw k depends on the seed and on k alone, and each item
+stops for itself, so an item's result depends neither on its batch nor on how its draws were cut into rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.errors import BudgetError
+from xplain.core.query import Score, View
+
+__all__ = ["Design", "Estimate", "Outcome", "affordable_draws", "sample", "sampling_notes", "stability", "uniforms"]
+
+HALF_WIDTH = 1.959964
+"""Standard errors in half a 95 % interval."""
+
+_FIRST_ROUND = 64
+_GROWTH = 1.5
+_TOP = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """What one item's scores say.
+
+    Args:
+        values: Estimated attribution, any shape.
+        error: Standard error of each value, same shape.
+        effective: Number of independent draws of equal weight that the estimate is worth.
+        chances: Number of independent deviations that the error is made of.
+        resample: Multipliers ``[R, chances]`` of mean 0 and variance 1 to R sets of errors ``[R, S]`` that are as
+            likely as the one made, for the ``S`` entries of ``values`` at ``seats`` (all of them when None).
+        seats: Flat indices into ``values`` that ``resample`` speaks of.
+        notes: Further results of the fit.
+        redraws: How often the error is redrawn for the stability; fewer where a redraw is dear.
+    """
+
+    values: Array
+    error: Array
+    effective: float
+    chances: int
+    resample: Callable[[Array], Array]
+    seats: Array | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    redraws: int = 200
+
+    @classmethod
+    def of(cls, values: Array, deviations: Array, freedom: float, effective: float, **notes: Any) -> Estimate:
+        """An estimate whose error is a sum of one independent deviation ``[draws, S]`` per draw.
+
+        The error is widened by what Student's t asks for at few degrees of ``freedom``, so that 1.96 errors to each
+        side are the 95 % interval at any number of draws.
+        """
+        wide = deviations * (_student(freedom) / HALF_WIDTH)
+        error = np.sqrt((wide**2).sum(axis=0))
+        return cls(values, error, effective, len(wide), lambda signs: np.asarray(signs @ wide), None, notes)
+
+    @classmethod
+    def mean(cls, draws: Array, **notes: Any) -> Estimate:
+        """The mean of independent draws ``[n, S]`` and its standard error."""
+        count, centre = len(draws), draws.mean(axis=0)
+        return cls.of(centre, (draws - centre) / math.sqrt(count * (count - 1)), count - 1, float(count), **notes)
+
+    @property
+    def precision(self) -> float:
+        """Half-width of the widest 95 % interval as a share of the largest attribution; 0 when nothing is uncertain."""
+        widest, largest = HALF_WIDTH * float(np.max(self.error)), float(np.max(np.abs(self.values)))
+        return 0.0 if widest == 0 else math.inf if largest == 0 else widest / largest
+
+
+def _student(freedom: float) -> float:
+    """Half-width of a 95 % interval in standard errors at so many degrees of freedom (Abramowitz & Stegun 26.7.5)."""
+    z, v = HALF_WIDTH, max(1.0, freedom)
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    )
+
+
+class Design(Protocol):
+    """How a sampled method asks for the items of one view, and how it reads the answers."""
+
+    @property
+    def view(self) -> View:
+        """The items."""
+
+    @property
+    def fixed(self) -> int:
+        """Model evaluations per item that are asked before the first draw."""
+
+    @property
+    def cost(self) -> int:
+        """Model evaluations per draw and item."""
+
+    @property
+    def least(self) -> int:
+        """Draws below which there is no estimate, or no standard error."""
+
+    def draws(self, samples: int) -> int:
+        """Draws that so many samples, the unit that a person counts in, pay for."""
+
+    def prepare(self) -> Generator[Score, Array, None]:
+        """Ask what does not depend on draws."""
+
+    def ask(self, items: Array, first: int, draws: int) -> Generator[Score, Array, Array]:
+        """Ask draws ``first .. first + draws`` for the items; returns ``[len(items), draws, *one draw's answer]``."""
+
+    def estimate(self, item: int, scores: Array) -> Estimate:
+        """The estimate for one item from all of its scores so far, ``[draws, *one draw's answer]``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """One item's estimate, the number of draws behind it, and why it stopped: samples, precision or budget."""
+
+    estimate: Estimate
+    draws: int
+    stopped: str
+
+
+def uniforms(view: View, stream: str, first: int, count: int, width: int) -> Array:
+    """Draws ``first .. first + count`` of a stream of uniform rows ``[count, width]``, however the stream is cut."""
+    return view.rng(stream).random((first + count, width))[first:]
+
+
+def affordable_draws(designs: Sequence[Design], budget: int | None, method: str) -> list[int | None]:
+    """Draws that each design's share of the budget pays for: every item gets the same number of evaluations.
+
+    Raises:
+        BudgetError: a share is below the least that the method needs; says how much that is. Nothing was asked yet.
+    """
+    if budget is None:
+        return [None] * len(designs)
+    items = sum(len(design.view.x) for design in designs)
+    share = budget // items
+    least = max(design.fixed + design.least * design.cost for design in designs)
+    if share < least:
+        raise BudgetError(
+            f"method {method!r} needs at least {least * items} more model evaluations for {items} items "
+            f"({least} each), but {budget} of max_queries are left. Allow more, explain fewer items, or use fewer "
+            "features.",
+            left=budget,
+        )
+    return [(share - design.fixed) // design.cost for design in designs]
+
+
+def sample(
+    design: Design, draws: int, precision: float | None, affordable: int | None = None
+) -> Generator[Score, Array, list[Outcome]]:
+    """Ask until ``draws`` are made, each item's ``precision`` is reached, or what is ``affordable`` is spent."""
+    yield from design.prepare()
+    items = len(design.view.x)
+    most, last = (draws, "samples") if affordable is None or draws <= affordable else (affordable, "budget")
+    active, made = np.arange(items), 0
+    found: dict[int, Outcome] = {}
+    scores: list[Array] = []
+    while len(active):
+        goal = most if precision is None else min(most, max(design.least, _FIRST_ROUND, math.ceil(_GROWTH * made)))
+        stopped = last if goal == most else ""
+        answer: Array | None = None
+        try:
+            answer = yield from design.ask(active, made, goal - made)
+        except BudgetError:
+            # several targets that stop apart share one budget; whoever comes last keeps what was answered
+            if made < design.least:
+                raise
+            goal, stopped = made, "budget"
+        made = goal
+        if answer is not None:
+            scores = [np.concatenate(both) for both in zip(scores, answer, strict=True)] if scores else [*answer]
+        for item, own in zip(active, scores, strict=True):
+            estimate = design.estimate(int(item), own)
+            enough = precision is not None and estimate.precision <= precision
+            if enough or stopped:
+                found[int(item)] = Outcome(estimate, made, "precision" if enough else stopped)
+        going = [k for k, item in enumerate(active) if int(item) not in found]
+        active, scores = active[going], [scores[k] for k in going]
+    return [found[item] for item in range(items)]
+
+
+def stability(estimate: Estimate, signs: Array) -> tuple[int, float]:
+    """(k, probability that the k largest attributions in size are really the k largest), by a multiplier bootstrap.
+
+    The error is redrawn many times as a random recombination of the draws' own deviations, which keeps the correlations
+    between features; the probability is the share of redraws with the same k on top. ``signs`` are +1 and -1,
+    ``[redraws, chances]``.
+    """
+    flat = estimate.values.reshape(-1)
+    centre = flat if estimate.seats is None else flat[estimate.seats]
+    k = min(_TOP, max(1, len(centre) // 2))
+    redrawn = centre + estimate.resample(signs)
+    best, others = (_largest(np.abs(values), k) for values in (centre[None], redrawn))
+    return k, float((best == others).all(axis=1).mean())
+
+
+def _largest(values: Array, k: int) -> Array:
+    return np.sort(np.argsort(-values, axis=1, kind="stable")[:, :k], axis=1)
+
+
+def sampling_notes(outcomes: Sequence[Outcome], rng: Callable[[], np.random.Generator]) -> dict[str, Any]:
+    """What a person should know of how far each item's estimate can be trusted; one entry per item.
+
+    ``samples``: draws made; ``effective``: independent draws they are worth; ``precision``: half-width of the widest
+    95 % interval as a share of the largest attribution; ``stopped``: samples, precision or budget; ``stability``:
+    probability that the ``top`` largest attributions are really the largest. ``rng`` gives the same generator anew.
+    """
+    shapes = {(one.estimate.redraws, one.estimate.chances) for one in outcomes}
+    signs = {shape: 1.0 - 2.0 * rng().integers(0, 2, shape, dtype=np.int8) for shape in shapes}
+    stable = [stability(one.estimate, signs[one.estimate.redraws, one.estimate.chances]) for one in outcomes]
+    notes: dict[str, Any] = {
+        "samples": [one.draws for one in outcomes],
+        "effective": [one.estimate.effective for one in outcomes],
+        "precision": [one.estimate.precision for one in outcomes],
+        "stopped": [one.stopped for one in outcomes],
+        "top": [k for k, _ in stable],
+        "stability": [probability for _, probability in stable],
+    }
+    for name in outcomes[0].estimate.notes:
+        notes[name] = [one.estimate.notes[name] for one in outcomes]
+    return notes

@@ -1,0 +1,48 @@
+"""What a notebook shows for an attribution: figures as embedded pictures and the facts below; no script, no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from typing import TYPE_CHECKING
+
+from xplain.core.attribution import Attribution
+from xplain.render.figure import draw
+from xplain.render.spoken import item_html
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["data_url", "to_html"]
+
+_MOST_ITEMS = 8
+
+
+def data_url(picture: Image) -> str:
+    """An image as a ``data:`` address with the PNG inside."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def to_html(attribution: Attribution) -> str:
+    """An HTML fragment with the first items drawn; every name in it is escaped, because names come from files."""
+    shown = range(min(len(attribution), _MOST_ITEMS))
+    figures = "".join(_figure(attribution, item) for item in shown)
+    more = len(attribution) - len(shown)
+    cost = attribution.cost
+    facts = [
+        f"<b>{escape(attribution.method)}</b> of <b>{escape(attribution.target)}</b>",
+        f"values {list(attribution.values.shape)}, {escape(attribution.unit)}",
+        f"{cost.queries} queries, {cost.sweeps} sweeps, {cost.seconds:.2f} s",
+    ]
+    if more > 0:
+        facts.append(f"{more} more items are not shown")
+    return f"<div>{figures}<p>{'; '.join(facts)}.</p></div>"
+
+
+def _figure(attribution: Attribution, item: int) -> str:
+    if attribution.texts or attribution.columns is not None:
+        return item_html(attribution, item)
+    return f'<img alt="" style="vertical-align:top" src="{data_url(draw(attribution, item))}">'

@@ -1,0 +1,357 @@
+"""Pictures in, and pictures as the model saw them: safe reading, and applying a preprocessing card.
+
+Picture files are not trusted: formats come from a short list, sizes are known before anything is decoded, and
+whatever a decoder raises becomes one ``PictureError`` that names the file.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from xplain.core.card import Card
+from xplain.core.edits import Array
+from xplain.core.errors import PictureError, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL.Image import Image
+
+__all__ = ["MOST_BYTES", "MOST_PIXELS", "SAMPLE", "Source", "collect", "prepare", "read", "samples"]
+
+Source: TypeAlias = "str | os.PathLike[str] | Array | Image"
+
+MOST_PIXELS = 50_000_000
+"""Largest picture that is decoded, in pixels; a 20 KB file can hold more."""
+
+MOST_BYTES = 256 * 1024 * 1024
+"""Largest picture file that is read, in bytes."""
+
+SAMPLE = "skimage:"
+"""Prefix of a picture that comes with scikit-image, such as ``skimage:chelsea``."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_ACCEPTED = "accepted: PNG, JPEG, WebP, BMP and one-page TIFF"
+# what people hand over by mistake, by its first bytes, so that the message can name it
+_OTHER_FORMATS = {
+    b"GIF8": "a GIF",
+    b"%PDF": "a PDF",
+    b"8BPS": "a Photoshop file",
+    b"<svg": "an SVG drawing",
+    b"<?xm": "an XML file",
+    b"<htm": "a web page",
+    b"<!DO": "a web page",
+    b"PK\x03\x04": "a ZIP archive",
+    b"DICM": "a DICOM file",
+}
+_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION_TAG = 0x0112
+
+
+def read(source: Source) -> Array:
+    """Read one picture as it should be looked at.
+
+    EXIF orientation is applied; transparency is laid over white; palette, grey and CMYK pictures become RGB; 16-bit
+    samples keep their upper 8 bits. Colour profiles are ignored, as training pipelines ignore them.
+
+    Args:
+        source: A path, ``skimage:NAME``, a PIL picture, or a uint8 array ``[H, W]``, ``[H, W, 1]``, ``[H, W, 3]`` or
+            ``[H, W, 4]``.
+
+    Returns:
+        uint8 ``[H, W, 3]``, RGB.
+
+    Raises:
+        PictureError: the picture cannot be read; the message says why and what is accepted.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, (str, os.PathLike)):
+        return _from_file(os.fspath(source))
+    from PIL import Image
+
+    if isinstance(source, Image.Image):
+        with _decoding("the given picture"):
+            return _decode(source, "the given picture")
+    raise PictureError(f"A picture is a path, a PIL picture or a uint8 array; got {type(source).__name__}.")
+
+
+def prepare(card: Card, picture: Source) -> tuple[Array, Array]:
+    """The tensor that a model with this card sees, and the same pixels for a person.
+
+    ``tensor = (pixels * scale - mean) / std`` after resizing (PIL, with antialiasing) and the centre crop.
+
+    Args:
+        card: How pictures become tensors; ``card.sized(h, w)`` gives it the model's size where it states none.
+        picture: Anything that ``read`` takes.
+
+    Returns:
+        ``(tensor, pixels)``: float32 ``[C, h, w]`` or ``[h, w, C]`` by the card's layout, channels in the order of its
+        mode; and uint8 ``[h, w, 3]`` in RGB (grey repeated where the card is grey), position for position what the
+        tensor holds.
+
+    Raises:
+        PictureError: the picture cannot be read, or the card would enlarge it beyond ``MOST_PIXELS``.
+    """
+    pixels = _crop(_resize(read(picture), card), card)
+    if card.mode == "L":
+        channels = _grey(pixels)
+        pixels = np.repeat(channels, 3, axis=2)
+    else:
+        channels = pixels[:, :, ::-1] if card.mode == "BGR" else pixels
+    scaled = channels.astype(np.float32) * np.float32(card.scale)
+    tensor = (scaled - np.asarray(card.mean, np.float32)) / np.asarray(card.std, np.float32)
+    return np.ascontiguousarray(tensor.transpose(2, 0, 1) if card.layout == "NCHW" else tensor), pixels
+
+
+def collect(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """The pictures that a person named: files, folders (with all below them), globs and ``skimage:NAME``, in order.
+
+    A folder gives the files whose names end as pictures do, sorted; hidden ones are left out. Nothing is opened.
+
+    Raises:
+        PictureError: a source gives no picture.
+    """
+    found: dict[str, None] = {}  # an ordered set: a file named twice is explained once
+    for given in sources:
+        source = os.fspath(given)
+        path = Path(source)
+        if source.startswith(SAMPLE) or path.is_file():
+            found[source] = None
+        elif path.is_dir():
+            found.update(dict.fromkeys(_below(path)))
+        elif any(c in source for c in "*?["):
+            matches = glob.glob(source, recursive=True)  # noqa: PTH207 - Path.glob would give hidden files too
+            hits = sorted(p for p in matches if Path(p).is_file())
+            if not hits:
+                raise PictureError(f"No file matches {source!r}.")
+            found.update(dict.fromkeys(hits))
+        else:
+            raise _absent(source)
+    return list(found)
+
+
+def samples() -> list[str]:
+    """Names of the pictures that lie inside the installed scikit-image; nothing is ever downloaded."""
+    return sorted({path.stem for path in _sample_folder().iterdir() if path.suffix in _SUFFIXES})
+
+
+def _below(folder: Path) -> list[str]:
+    hits = [
+        str(p)
+        for p in sorted(folder.rglob("*"))
+        if p.suffix.lower() in _SUFFIXES and p.is_file() and not any(s[0] == "." for s in p.relative_to(folder).parts)
+    ]
+    if not hits:
+        raise PictureError(f"Folder {str(folder)!r} holds no picture; {_ACCEPTED}.")
+    return hits
+
+
+def _absent(source: str) -> PictureError:
+    if "://" in source:
+        return PictureError(f"{source!r} is an address; pictures are read from files. Download it first.")
+    return PictureError(f"There is no picture {source!r} in {str(Path.cwd())!r}; names are case-sensitive.")
+
+
+def _sample_folder() -> Path:
+    # located, not imported: skimage.data offers to download what is not there
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        raise PictureError(f"Pictures named {SAMPLE}NAME need scikit-image: pip install scikit-image.")
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+def _from_file(source: str) -> Array:
+    path = Path(source)
+    if source.startswith(SAMPLE):
+        name = source.removeprefix(SAMPLE)
+        files = {p.stem: p for p in _sample_folder().iterdir() if p.suffix in _SUFFIXES}
+        if name not in files:
+            raise PictureError(str(unknown("picture of the installed scikit-image:", name, sorted(files))))
+        path = files[name]
+    elif path.is_dir():
+        raise PictureError(f"{source!r} is a folder; name a picture in it.")
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise PictureError(f"{source!r} is not a regular file.")
+        if facts.st_size > MOST_BYTES:
+            raise PictureError(f"{source!r} has {facts.st_size:,} bytes; accepted: up to {MOST_BYTES:,}.")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise _absent(source) from None
+    except OSError as error:
+        raise PictureError(f"{source!r} cannot be read: {error.strerror}.") from None
+    return _from_bytes(content, repr(source))
+
+
+def _from_bytes(content: bytes, what: str) -> Array:
+    from PIL import Image, UnidentifiedImageError
+
+    if not content:
+        raise PictureError(f"{what} is empty.")
+    with _decoding(what):
+        try:
+            picture = Image.open(io.BytesIO(content), formats=_FORMATS)
+        except UnidentifiedImageError:
+            kind = next((name for start, name in _OTHER_FORMATS.items() if content.startswith(start)), None)
+            if content[4:8] == b"ftyp":
+                kind = "an HEIC, AVIF or video file"
+            found = f"is {kind}" if kind else "is no picture that can be read, or its beginning is damaged"
+            raise PictureError(f"{what} {found}; {_ACCEPTED}. Convert it first.") from None
+        with picture:
+            return _decode(picture, what)
+
+
+@contextmanager
+def _decoding(what: str) -> Iterator[None]:
+    """Turn whatever a decoder raises on hostile bytes into one error that names the picture."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged metadata is common, and no reason to refuse good pixels
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except (PictureError, KeyboardInterrupt):
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise PictureError(_too_large(what, "too many")) from None
+    except MemoryError:
+        raise PictureError(f"{what} does not fit into memory. Make it smaller first.") from None
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
+        raise PictureError(f"{what} is damaged or truncated: {error}. Save it again; {_ACCEPTED}.") from None
+
+
+def _too_large(what: str, pixels: str) -> str:
+    return f"{what} has {pixels} pixels; accepted: up to {MOST_PIXELS:,}. Make it smaller first."
+
+
+def _decode(picture: Image, what: str) -> Array:
+    """Pixels of an opened picture; sizes and frames are checked before anything is decoded."""
+    width, height = picture.size
+    if width * height == 0:
+        raise PictureError(f"{what} has no pixels: it is {width} wide and {height} high.")
+    if width * height > MOST_PIXELS:
+        raise PictureError(_too_large(what, f"{width} x {height}"))
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format != "MPO":  # MPO: a phone's JPEG with a preview behind the picture
+        kind = "pages" if picture.format == "TIFF" else "frames"
+        raise PictureError(f"{what} has {frames} {kind}; accepted: one. Export the one you mean.")
+    picture.load()
+    return _upright(_to_rgb(picture, what), picture)
+
+
+def _to_rgb(picture: Image, what: str) -> Array:
+    from PIL import Image
+
+    mode = picture.mode
+    if mode in _SIXTEEN_BIT or (mode == "I" and picture.format == "PNG"):  # older Pillow reads 16-bit PNG as "I"
+        eight = (np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(eight[:, :, None], 3, axis=2)
+    if mode in ("I", "F"):
+        raise PictureError(
+            f"{what} holds 32-bit samples, whose range is not known; accepted: 8 or 16 bits per sample. Convert it "
+            "first, or give a floating array, which is used as the model's tensor."
+        )
+    if picture.has_transparency_data:
+        layers = picture.convert("RGBA")
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers).convert("RGB"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def _upright(pixels: Array, picture: Image) -> Array:
+    """Apply the EXIF orientation; damaged EXIF counts as none. A TIFF is already turned when it is loaded."""
+    try:
+        orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # metadata is as untrusted as pixels, and less needed
+        orientation = 1
+    turned = {
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
+        6: np.rot90(pixels, -1),
+        7: pixels[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(pixels),
+    }
+    return np.array(turned.get(orientation, pixels), order="C")
+
+
+def _from_array(array: Array) -> Array:
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    if array.dtype != np.uint8 or not fits:
+        raise PictureError(
+            f"A picture array is uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]; got {array.dtype} "
+            f"{list(array.shape)}. A floating array is used as the model's tensor; several pictures go in a list."
+        )
+    if array.size == 0:
+        raise PictureError(f"The given picture has no pixels: it is {list(array.shape)}.")
+    if array.shape[0] * array.shape[1] > MOST_PIXELS:
+        raise PictureError(_too_large("The given picture", f"{array.shape[1]} x {array.shape[0]}"))
+    planes = array if array.ndim == 3 else array[:, :, None]
+    if planes.shape[2] == 1:
+        return np.repeat(planes, 3, axis=2)
+    if planes.shape[2] == 4:
+        from PIL import Image
+
+        return _to_rgb(Image.fromarray(planes), "The given picture")
+    return np.array(planes, order="C")
+
+
+def _resize(pixels: Array, card: Card) -> Array:
+    height, width = pixels.shape[:2]
+    if card.resize_short:
+        ratio = card.resize_short / min(height, width)
+        pixels = _resample(pixels, (round(height * ratio), round(width * ratio)), card)
+    if card.resize:
+        pixels = _resample(pixels, card.resize, card)
+    return pixels
+
+
+def _resample(pixels: Array, size: tuple[int, int], card: Card) -> Array:
+    from PIL import Image
+
+    if size == pixels.shape[:2]:
+        return pixels
+    if size[0] * size[1] > MOST_PIXELS:
+        raise PictureError(
+            f"The preprocessing card would enlarge a picture of {pixels.shape[1]} x {pixels.shape[0]} to "
+            f"{size[1]} x {size[0]} pixels; accepted: up to {MOST_PIXELS:,}. Crop the picture first."
+        )
+    resized = Image.fromarray(pixels).resize(size[::-1], Image.Resampling[card.resample.upper()])
+    return np.asarray(resized)
+
+
+def _crop(pixels: Array, card: Card) -> Array:
+    """Centre crop; what the picture does not cover stays black."""
+    if card.crop is None:
+        return pixels
+    out = np.zeros((*card.crop, 3), np.uint8)
+    source: list[Any] = []
+    place: list[Any] = []
+    for have, want in zip(pixels.shape[:2], card.crop, strict=True):
+        extent = min(have, want)
+        source.append(slice((have - extent) // 2, (have - extent) // 2 + extent))
+        place.append(slice((want - extent) // 2, (want - extent) // 2 + extent))
+    out[tuple(place)] = pixels[tuple(source)]
+    return out
+
+
+def _grey(pixels: Array) -> Array:
+    """ITU-R 601 luma, uint8 ``[H, W, 1]``; a grey picture is returned unchanged."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]

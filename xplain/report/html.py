@@ -1,0 +1,217 @@
+"""One self-contained HTML page for a list of attributions: maps, scores, and everything needed to repeat them.
+
+File names, labels and notes come from files that are not trusted. They are escaped by the template engine, control
+characters and invisible direction marks are replaced, and a content policy in the page forbids scripts, frames and
+every address but the pictures inside.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xplain.core.attribution import Attribution
+from xplain.core.errors import UsageError
+from xplain.core.files import whole_file
+from xplain.render.figure import draw, montage, target_of
+from xplain.render.notebook import data_url
+from xplain.render.overlay import limit_of, map_of
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["page", "write"]
+
+_MOST_ROWS = 20  # items side by side; all are shown one by one further down
+_LONGEST = 4000  # characters of any one text from outside
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One item of one attribution, as the template sees it."""
+
+    name: str
+    target: str
+    score: str
+    base: str
+    limit: str
+    figure: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """One attribution, as the template sees it: facts as (name, text) pairs."""
+
+    anchor: str
+    attribution: Attribution
+    items: Sequence[_Shown]
+    options: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str]]
+    notes: Sequence[tuple[str, str]]
+    warnings: Sequence[str]
+    call: str
+
+
+def page(
+    attributions: Attribution | Sequence[Attribution],
+    *,
+    title: str = "Explanations",
+    command: str = "",
+    **drawing: Any,
+) -> str:
+    """The page as text.
+
+    Attributions of the same items are also shown side by side: on one scale where their units agree, each on its own
+    otherwise.
+
+    Args:
+        attributions: What to show, in this order.
+        title: Heading of the page.
+        command: The command line that made it; printed under "To repeat this".
+        drawing: Options of ``xplain.render.draw`` for the figures; ``beside`` is true unless given.
+
+    Raises:
+        UsageError: nothing to show.
+        NonFinite: an attribution holds NaN or infinity.
+    """
+    listed = [attributions] if isinstance(attributions, Attribution) else list(attributions)
+    if not listed:
+        raise UsageError("A report needs at least one attribution; the list is empty.")
+    drawing = {"beside": True, **drawing}
+    style = _text("page.css")
+    return _template().render(
+        title=title,
+        command=command,
+        style=style,
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        sections=[_section(a, number, drawing) for number, a in enumerate(listed, 1)],
+        together=_together(listed, drawing),
+    )
+
+
+def write(
+    attributions: Attribution | Sequence[Attribution],
+    path: str | os.PathLike[str],
+    **options: Any,
+) -> Path:
+    """Write the page whole or not at all; ``options`` are those of ``page``.
+
+    Raises:
+        UsageError: the name does not end in ``.html``, or there is nothing to show.
+        OutputError: the place cannot be written.
+    """
+    target = Path(path)
+    if target.suffix != ".html":
+        raise UsageError(f"A report is written as .html; got {target.name!r}. Use a name that ends in .html.")
+    content = page(attributions, **options).encode()
+    with whole_file(target) as file:
+        file.write(content)
+    return target
+
+
+def _section(a: Attribution, number: int, drawing: Mapping[str, Any]) -> _Section:
+    cost = a.cost
+    facts = [
+        ("Target", a.target),
+        ("Unit of the values", a.unit),
+        ("Sign", "positive speaks for the target, negative against it" if a.signed else "none: sizes only"),
+        ("Cost", f"{cost.queries:,} queries, {cost.sweeps:,} sweeps, {cost.reused:,} reused, {cost.seconds:.2f} s"),
+        ("Seed", str(a.seed)),
+        ("True resolution", "every pixel" if a.resolution is None else f"{a.resolution[0]} x {a.resolution[1]} cells"),
+        (
+            "Standard error",
+            "estimated, see the hatching" if a.error is not None else "none: the method does not sample",
+        ),
+        ("Model, sha256", a.model or "not known"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(a.versions.items())) or "not recorded"),
+    ]
+    notes = {str(key): _plain(value) for key, value in a.notes.items()}
+    return _Section(
+        anchor=f"method-{number}",
+        attribution=a,
+        items=[_shown(a, item, drawing) for item in range(len(a))],
+        options=[(name, _plain(value)) for name, value in a.options.items()],
+        facts=facts,
+        notes=[(key, text) for key, text in notes.items() if not key.startswith("warning")],
+        warnings=[text for key, text in notes.items() if key.startswith("warning")],
+        call=_call(a),
+    )
+
+
+def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
+    one = a[item]
+    native = bool(drawing.get("native_resolution"))
+    limit = drawing.get("limit")
+    if limit is None and one.values.ndim > 2:
+        limit = limit_of(map_of(a, item, native).values)
+    return _Shown(
+        name=one.names[0] if one.names else f"item {item}",
+        target=target_of(a, item),
+        score=f"{float(one.scores[0]):.6g}",
+        base="" if one.base is None else f"{float(np.asarray(one.base)[0]):.6g}",
+        limit="" if limit is None else f"{'±' if a.signed else ''}{limit:.4g}",
+        figure=data_url(draw(a, item, **drawing)),
+    )
+
+
+def _together(listed: Sequence[Attribution], drawing: Mapping[str, Any]) -> str:
+    """The maps of the first items side by side, where all attributions speak of the same items."""
+    pictures = all(a.values.ndim > 2 for a in listed)
+    if len(listed) < 2 or not pictures or len({a.names for a in listed}) > 1 or len({len(a) for a in listed}) > 1:
+        return ""
+    shared = len({(a.unit, a.signed) for a in listed}) == 1
+    kept = {name: value for name, value in drawing.items() if name not in ("beside", "size")}
+    return data_url(montage(listed, items=range(min(len(listed[0]), _MOST_ROWS)), share=shared, **kept))
+
+
+def _call(a: Attribution) -> str:
+    """The call that gives the same numbers for the same model and pictures."""
+    options = "".join(f", {name}={_literal(value)}" for name, value in a.options.items())
+    target = f"[{', '.join(map(str, a.labels))}]" if a.labels else "..."
+    return f"xplain.explain(model, pictures, method={a.method!r}, target={target}, seed={a.seed}{options})"
+
+
+def _literal(value: Any) -> str:
+    return repr(value) if isinstance(value, (str, int, float, bool, tuple, list, type(None))) else "..."
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.size > 32:
+        return f"array {value.dtype} {list(value.shape)}"
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _printable(value: Any) -> Any:
+    """Everything the template prints passes here: no control characters, no direction marks, no endless text."""
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    shown = "".join(c if c.isprintable() or c == "\n" else _REPLACEMENT for c in value[:_LONGEST])
+    return shown + "…" if len(value) > _LONGEST else shown
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_printable, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_text("page.html"))
+
+
+def _text(name: str) -> str:
+    return (files("xplain.report") / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,156 @@
+"""Signatures of the compiled module. Arguments are checked for memory safety only; use ``xplain.native``."""
+
+from typing import Any, TypeAlias
+
+_Grid: TypeAlias = tuple[int, int, int, int, float]  # seed, first, rows, columns, keep
+
+built_with_cuda: bool
+cuda_archs: str
+
+def cpu_variant() -> str: ...
+def available_threads() -> int: ...
+def cuda_device_count() -> int: ...
+def occlude_windows(
+    x: Any, fill: Any, scale: Any, shift: Any, out: Any, boxes: Any, *, start: int, threads: int = 0, stream: int = 0
+) -> None: ...
+def occlude_coalitions(
+    x: Any,
+    fill: Any,
+    scale: Any,
+    shift: Any,
+    out: Any,
+    labels: Any,
+    keep: Any,
+    *,
+    samples: int,
+    start: int,
+    threads: int = 0,
+    stream: int = 0,
+) -> None: ...
+def occlude_ranked(
+    x: Any,
+    fill: Any,
+    scale: Any,
+    shift: Any,
+    out: Any,
+    rank: Any,
+    counts: Any,
+    *,
+    insert: bool,
+    start: int,
+    threads: int = 0,
+    stream: int = 0,
+) -> None: ...
+def occlude_full(
+    x: Any, fill: Any, scale: Any, shift: Any, out: Any, masks: Any, *, start: int, threads: int = 0, stream: int = 0
+) -> None: ...
+def occlude_soft_grid(
+    x: Any,
+    fill: Any,
+    scale: Any,
+    shift: Any,
+    out: Any,
+    grid: _Grid,
+    *,
+    samples: int,
+    start: int,
+    threads: int = 0,
+    stream: int = 0,
+) -> None: ...
+def accumulate_windows(weights: Any, out: Any, boxes: Any, *, threads: int = 0) -> None: ...
+def accumulate_coalitions(weights: Any, out: Any, labels: Any, keep: Any, *, threads: int = 0) -> None: ...
+def accumulate_full(weights: Any, out: Any, masks: Any, *, squared: bool, threads: int = 0) -> None: ...
+def accumulate_soft_grid(weights: Any, out: Any, grid: _Grid, *, squared: bool, threads: int = 0) -> None: ...
+def soft_grid_cells(grid: _Grid, height: int, width: int, cells: Any, shifts: Any) -> None: ...
+def pack_coalitions(keep: Any, words: Any, *, threads: int = 0, stream: int = 0) -> None: ...
+def relu_backward(
+    x: Any, g: Any, dx: Any, *, rule: int, from_bits: bool, threads: int = 0, stream: int = 0
+) -> None: ...
+def relu_forward_bits(x: Any, y: Any, bits: Any, *, threads: int = 0, stream: int = 0) -> None: ...
+def rank(values: Any, rank: Any, workspace: Any, *, threads: int = 0, stream: int = 0) -> None: ...
+def pack_columns(keep: Any, place: Any, columns: Any, *, threads: int = 0) -> None: ...
+def count_gram(columns: Any, begin: Any, weight: Any, gram: Any, *, threads: int = 0, stream: int = 0) -> None: ...
+def solve(gram: Any, x: Any, total: Any, bad: Any, *, least: float, threads: int = 0, stream: int = 0) -> None: ...
+
+_Deltas: TypeAlias = tuple[Any, Any, int]  # windows [N, 6], data, step
+_Kernel: TypeAlias = tuple[int, ...]  # size, stride, pads, dilation
+_Bent: TypeAlias = tuple[int, float, float]
+
+def delta_conv(
+    way: str,
+    x: _Deltas,
+    out: _Deltas,
+    residual: _Deltas | None,
+    weights: Any,
+    panels: Any,
+    channels_in: int,
+    channels_out: int,
+    kernel: _Kernel,
+    base: Any,
+    act: _Bent,
+    factor: Any,
+    shift: Any,
+    load_base: Any,
+    load_act: _Bent,
+    threads: int,
+    processor: int,
+) -> None: ...
+def delta_pool(
+    kind: int,
+    x: _Deltas,
+    out: _Deltas,
+    channels: int,
+    kernel: _Kernel,
+    far_pads: tuple[int, int],
+    plane: tuple[int, int],
+    before: Any,
+    after: Any,
+    threads: int,
+) -> None: ...
+def delta_unary(
+    function: int,
+    x: _Deltas,
+    out: _Deltas,
+    channels: int,
+    low: float,
+    high: float,
+    factor: Any,
+    shift: Any,
+    slope: Any,
+    base: Any,
+    threads: int,
+) -> None: ...
+def delta_binary(
+    function: int,
+    first: _Deltas | None,
+    second: _Deltas | None,
+    out: _Deltas,
+    channels: int,
+    first_base: Any,
+    second_base: Any,
+    base: Any,
+    act: _Bent,
+    threads: int,
+) -> None: ...
+def delta_scale(x: _Deltas, out: _Deltas, channels: int, factors: Any, threads: int) -> None: ...
+def delta_gather(x: _Deltas, out: _Deltas, channels: int, rows: Any, columns: Any, threads: int) -> None: ...
+def delta_clear_rim(inner: Any, outer: _Deltas, channels: int, threads: int) -> None: ...
+def delta_enter(x: Any, fill: Any, out: _Deltas, channels: int, threads: int) -> None: ...
+def delta_leave(base: Any, x: _Deltas, out: Any, channels: int, threads: int) -> None: ...
+def delta_plane_mean(base: Any, x: _Deltas, out: Any, channels: int, factor: float, threads: int) -> None: ...
+def delta_channels_last(x: Any, out: Any) -> None: ...
+
+class DeviceArray:  # builds with device kernels alone
+    pointer: int
+    shape: list[int]
+    dtype: str
+    def __init__(self, shape: list[int], dtype: str, device: int = 0) -> None: ...
+    def as_strided(self, shape: list[int], strides: list[int]) -> DeviceArray: ...
+    def copy_from(self, host: Any, stream: int = 0) -> None: ...
+    def copy_to(self, host: Any, stream: int = 0) -> None: ...
+
+class Stream:  # builds with device kernels alone
+    handle: int
+    def __init__(self, device: int = 0) -> None: ...
+    def synchronize(self) -> None: ...
+    def wait_for(self, other: int) -> None: ...

@@ -1,0 +1,349 @@
+"""The public face: load a model, explain items, get attributions.
+
+model = xplain.load("model.onnx")
+a = xplain.explain(model, "cat.jpg", method="occlusion", patch=16, stride=8)
+a.overlay(0).save("cat.png")
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from xplain import plugins
+from xplain.core import registry
+from xplain.core.aim import Aim, aim
+from xplain.core.attribution import Attribution, Cost
+from xplain.core.edits import Array, Untouched
+from xplain.core.errors import CapabilityError, NonFinite, UnsupportedOperator, UsageError
+from xplain.core.items import Items
+from xplain.core.query import Flow, Model, Reading, Score, Sweep, View
+from xplain.core.registry import Method
+from xplain.core.target import every_score
+from xplain.engine import Plan, Progress, Sentinel, Settings, Store, drive
+from xplain.engine import plan as plan_flows
+from xplain.engine import probe as repeat
+from xplain.engine.budget import Budget
+from xplain.engine.sentinel import Spread
+from xplain.items import entered, items_of
+
+__all__ = ["Items", "explain", "explain_many", "items_of", "load", "methods", "plan", "predict", "probe"]
+
+Cache: TypeAlias = str | os.PathLike[str] | Store
+"""A folder of answers, or one that is open already."""
+
+
+def load(source: Any, **options: Any) -> Model:
+    """A model that answers questions.
+
+    Args:
+        source: A path to an ONNX file, its bytes, a ``ModelProto``, a ``torch.nn.Module``, or a Python function
+            ``f(batch) -> scores``. A model that was loaded already is returned as it is.
+        options: ``card`` (how pictures become tensors), ``providers``, ``input`` (which input to explain), ``fixed``
+            (values of the other inputs), ``threads``; see ``xplain.models.load``.
+
+    Raises:
+        Unsafe: refused by default; the message says why, and how to allow it.
+        ModelError: the model cannot be loaded.
+    """
+    if hasattr(source, "answers") and hasattr(source, "outline"):
+        return source  # type: ignore[no-any-return]
+    from xplain import models
+
+    return models.load(source, **options)
+
+
+def methods() -> list[Method]:
+    """All methods, by family and name: our own, and those of installed plugins."""
+    import_module("xplain.methods")  # imported for its registrations alone
+    plugins.load()
+    return list(registry.methods())
+
+
+def predict(
+    model: Any, x: Any, *, card: Any = None, batch_size: int | None = None, cache: Cache | None = None
+) -> Array:
+    """The scores of the untouched items, float64 ``[N, K]``: logits where the loader found them."""
+    loaded, items = entered(load(model), x, card)
+    with _opened(cache) as store:
+        return scores_of(loaded, items.x, Settings(batch_size=batch_size, store=store))[0]
+
+
+def probe(model: Any, x: Any, *, card: Any = None, times: int = 3) -> Spread:
+    """Ask the same items several times, past any cache, and report how much the answers differ.
+
+    A vendor's model may answer with noise; the sentinel's tolerance must be above it. Costs ``times`` evaluations per
+    item. ``str`` of the result is a sentence.
+
+    Raises:
+        UsageError: fewer than 2 times.
+    """
+    loaded, items = entered(load(model), x, card)
+    return repeat(loaded, items.x, times)
+
+
+def plan(
+    model: Any,
+    x: Any,
+    method: str = "occlusion",
+    *,
+    target: Any = None,
+    card: Any = None,
+    cache: Cache | None = None,
+    **options: Any,
+) -> Plan:
+    """What ``explain`` would cost, in evaluations, sweeps and money, without asking the model anything.
+
+    Answers that lie in ``cache`` cost nothing. ``str(plan)`` is the bill.
+    """
+    loaded, entry = load(model), method_called(method)
+    values = entry.read_options(options)
+    require(entry, loaded)
+    loaded, items = entered(loaded, x, card)
+    blank = np.zeros((len(items.x), loaded.outline.scores.classes or 1))
+    aims = aim(target, blank, loaded.outline)
+    flows = [_ask(Score(items.x, Untouched(), every_score)), *_flows(entry, items.x, aims, loaded, 0, values)]
+    with _opened(cache) as store:
+        return plan_flows(flows, loaded, store)
+
+
+def explain(
+    model: Any,
+    x: Any,
+    method: str = "occlusion",
+    *,
+    target: Any = None,
+    seed: int = 0,
+    card: Any = None,
+    batch_size: int | None = None,
+    max_queries: int | None = None,
+    max_cost: Any = None,
+    cache: Cache | None = None,
+    sentinel: int | Sentinel | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Attribution:
+    """Explain why the model scores each item as it does.
+
+    Args:
+        model: What ``load`` takes, or a loaded model.
+        x: Pictures (paths, PIL, uint8 arrays) or tensors; see ``items_of``.
+        method: Name of a method; ``xplain methods`` lists them.
+        target: None for each item's predicted class, a class number, a label's name, ``"a - b"``, a list with one per
+            item, or a ``Target`` such as ``label(3) - label(7)``. ``"top3"`` needs ``explain_many``.
+        seed: Root of all randomness. The same seed gives the same bits for any batch size.
+        card: How pictures become tensors, if the model has no card of its own.
+        batch_size: Rows per model call; None chooses. Never changes the result.
+        max_queries: Model evaluations that may be spent; asked for more, a method stops before it starts.
+        max_cost: Money that may be spent on a model that has a price.
+        cache: A folder where answers are kept, row by row; what lies there is not asked, nor paid, again, also after a
+            crash. Needs a model with a digest or a version.
+        sentinel: Ask the first item again every so many evaluations, and stop if the model's answer has changed.
+        progress: Called with (evaluations done, evaluations asked so far).
+        options: The method's own options; an unknown one is an error that names the nearest.
+
+    Returns:
+        Raw signed values with unit, target, scores, cost and everything needed to repeat them.
+
+    Raises:
+        XplainError: every error on purpose is one of its kinds; see ``xplain.core.errors``.
+    """
+    found = explain_many(
+        model,
+        x,
+        method,
+        target=target,
+        seed=seed,
+        card=card,
+        batch_size=batch_size,
+        max_queries=max_queries,
+        max_cost=max_cost,
+        cache=cache,
+        sentinel=sentinel,
+        progress=progress,
+        **options,
+    )
+    if len(found) != 1:
+        raise UsageError(f"Target {target!r} stands for {len(found)} targets; use explain_many, which returns a list.")
+    return found[0]
+
+
+def explain_many(
+    model: Any,
+    x: Any,
+    method: str = "occlusion",
+    *,
+    target: Any = "top3",
+    seed: int = 0,
+    card: Any = None,
+    batch_size: int | None = None,
+    max_queries: int | None = None,
+    max_cost: Any = None,
+    cache: Cache | None = None,
+    sentinel: int | Sentinel | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Attribution]:
+    """``explain`` for a target that stands for several, such as ``"top3"``; all are read from the same evaluations."""
+    entry = method_called(method)
+    values = entry.read_options(options)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UsageError(f"seed is {seed!r}; accepted: a whole number of at least 0.")
+    loaded = load(model)
+    require(entry, loaded)
+    loaded, items = entered(loaded, x, card)
+    watch = Sentinel(sentinel) if isinstance(sentinel, int) else sentinel
+    with _opened(cache) as store:
+        settings = Settings(batch_size, Budget(max_queries, max_cost), progress=progress, store=store)
+        scores, cost = scores_of(loaded, items.x, settings)
+        aims = aim(target, scores, loaded.outline)
+        affordable = settings.budget.affordable(getattr(loaded, "price", None))
+        flows = _flows(entry, items.x, aims, loaded, seed, values, affordable)
+        before = getattr(loaded, "windows", None)
+        try:
+            readings, spent = drive(flows, loaded, replace(settings, sentinel=watch))
+        except Exception as error:
+            if isinstance(error, UnsupportedOperator):
+                error.args = (with_others(error, loaded),)
+            error.add_note(f"while explaining with method {entry.name!r} on {loaded.outline.source}")
+            raise
+        cost += spent
+        base = [_target_scores(loaded, items.x, one, settings) for one in aims]
+    after = getattr(loaded, "windows", None)
+    way = {} if after is before or after is None else {"windows answered": str(after)}
+    return [
+        _attribution(entry, values, loaded, items, one, target_scores, reading, way, cost=cost, seed=seed)
+        for one, target_scores, reading in zip(aims, base, readings, strict=True)
+    ]
+
+
+def _attribution(
+    entry: Method,
+    options: Mapping[str, Any],
+    model: Model,
+    items: Items,
+    one: Aim,
+    scores: Array,
+    reading: Reading,
+    way: dict[str, Any],
+    **run: Any,
+) -> Attribution:
+    values = np.asarray(reading.values, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise NonFinite(f"Method {entry.name!r} produced values that are not finite on {model.outline.source}.")
+    return Attribution(
+        values=values,
+        error=None if reading.error is None else np.asarray(reading.error, dtype=np.float32),
+        base=None if reading.base is None else np.asarray(reading.base, dtype=np.float64).reshape(len(values)),
+        unit=reading.unit or entry.unit,
+        method=entry.name,
+        options=dict(options),
+        target=one.target.name,
+        labels=one.labels,
+        names=items.names,
+        scores=scores,
+        signed=entry.signed if reading.signed is None else reading.signed,
+        model=model.outline.digest,
+        card="" if items.card is None else replace(items.card, labels=()).to_toml(),
+        resolution=reading.resolution,
+        notes=_notes(reading, model) | way,
+        versions=_versions(),
+        pictures=items.pictures,
+        columns=items.columns,
+        texts=items.texts,
+        **run,
+    )
+
+
+def _notes(reading: Reading, model: Model) -> dict[str, Any]:
+    notes = dict(reading.notes or {})
+    if model.outline.scores.kind == "decisions":
+        notes["scores"] = "The model only decides: values say how often hiding changes its decision, not by how much."
+    return notes
+
+
+def _opened(cache: Cache | None) -> AbstractContextManager[Store | None]:
+    if cache is None:
+        return nullcontext()
+    return nullcontext(cache) if isinstance(cache, Store) else Store(cache)
+
+
+def method_called(name: str) -> Method:
+    import_module("xplain.methods")
+    plugins.load(name)
+    return registry.find(name)
+
+
+def require(entry: Method, model: Model) -> None:
+    missing = entry.needs - model.answers
+    if missing:
+        fits = [m.name for m in registry.methods() if m.needs <= model.answers]
+        wanted = " and ".join(sorted(kind.__name__ for kind in missing))
+        raise CapabilityError(
+            f"{entry.name} needs {wanted}, but {model.outline.source} answers "
+            f"only {', '.join(sorted(k.__name__ for k in model.answers))}. Methods that fit: {', '.join(fits)}."
+        )
+
+
+def with_others(error: UnsupportedOperator, model: Model) -> str:
+    """The message of an operator that cannot be swept, and the methods that need no sweep."""
+    fits = [entry.name for entry in registry.methods() if entry.needs <= model.answers and Sweep not in entry.needs]
+    return (
+        f"{error} Methods that still work: {', '.join(fits)}; and those that sweep no further than a layer behind the "
+        "operator, such as grad-cam with layer=."
+    )
+
+
+def _flows(
+    entry: Method,
+    x: Array,
+    aims: Sequence[Aim],
+    model: Model,
+    seed: int,
+    options: Mapping[str, Any],
+    budget: int | None = None,
+) -> list[Flow]:
+    return [entry.function(View(x, one.target, model.outline, seed, budget), **options) for one in aims]
+
+
+def _ask(score: Score) -> Flow:
+    answer = yield score
+    return Reading(answer)
+
+
+def scores_of(model: Model, x: Array, settings: Settings) -> tuple[Array, Cost]:
+    readings, cost = drive([_ask(Score(x, Untouched(), every_score))], model, settings)
+    return np.asarray(readings[0].values)[:, 0], cost
+
+
+def _target_scores(model: Model, x: Array, one: Aim, settings: Settings) -> Array:
+    readings, _ = drive([_ask(Score(x, Untouched(), one.target))], model, settings)
+    return np.asarray(readings[0].values)[:, 0]
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in ("xplain", "numpy", "onnxruntime", "onnxruntime-gpu", "torch"):
+        if name == "torch" and "torch" not in sys.modules:
+            continue
+        installed = _installed(name)
+        if installed is not None:
+            found[name] = installed
+    return found
+
+
+@cache  # looking a version up reads every distribution's metadata: 20 ms that each explanation would pay again
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

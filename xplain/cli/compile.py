@@ -1,0 +1,103 @@
+"""``xplain compile``: one ONNX file that explains itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import xplain
+from xplain.cli.console import Outcome, table
+from xplain.cli.flags import find_method, options_for
+from xplain.cli.loading import CardName, ExternalData, Fixed, Input, ModelFile, Providers, Threads, open_model
+from xplain.core.errors import OutputError, UsageError
+from xplain.core.files import whole_file
+
+__all__ = ["compile"]
+
+
+def compile(  # noqa: A001  (the verb's name)
+    model: ModelFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, NAME.onnx.", show_default=False)],
+    method: Annotated[str, typer.Option("--method", "-m", help="Method that is built in.")] = "grad-cam",
+    target: Annotated[
+        str | None,
+        typer.Option(help="Class number, label, 'a - b' or 'layer[12]'. Default: the predicted class, found inside."),
+    ] = None,
+    target_input: Annotated[
+        str,
+        typer.Option(
+            "--target-input",
+            help="The file's input 'target': optional; required, so that a page in a browser can feed it; or none.",
+        ),
+    ] = "optional",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    card: CardName = None,
+    providers: Providers = None,
+    threads: Threads = None,
+    input_name: Input = None,
+    fixed: Fixed = None,
+    allow_external_data: ExternalData = False,
+    **options: Any,
+) -> Outcome:
+    """Build an explanation into MODEL: an ordinary ONNX file with one more output, 'attribution'.
+
+    Whatever runs ONNX runs the file, without xplain: the original outputs stay, and 'attribution' holds what 'xplain
+    explain' gives, before it is drawn. 'xplain methods' says which methods can be built in; their flags are shown by
+    'xplain compile --method NAME --help'.
+
+    Raises:
+        UsageError: the method, an option or the target cannot be compiled; the message says what can.
+        OutputError: the file cannot be written, or is there already.
+    """
+    entry = find_method(method)
+    given = options_for([entry], options)[entry.name]
+    place = _free(out, model, force)
+    loaded = open_model(model, card, providers, threads, input_name, fixed, allow_external_data)
+    made = xplain.compile(loaded, entry.name, target=target, target_input=target_input, **given)  # type: ignore[arg-type]
+    content = made.SerializeToString(deterministic=True)
+    with whole_file(place) as file:
+        file.write(content)
+    about = {e.key.removeprefix("xplain."): e.value for e in made.metadata_props if e.key.startswith("xplain.")}
+    defaults = {tensor.name for tensor in made.graph.initializer}
+    inputs = {v.name: "optional" if v.name in defaults else "required" for v in made.graph.input}
+    document = {
+        "out": str(place),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "model": {"source": loaded.outline.source, "sha256": loaded.outline.digest},
+        "method": entry.name,
+        "options": json.loads(about["options"]),
+        "target": about["target"],
+        "unit": about["unit"],
+        "inputs": inputs,
+        "outputs": [v.name for v in made.graph.output],
+        "opset": {one.domain or "ai.onnx": one.version for one in made.opset_import},
+        "ir": made.ir_version,
+        "nodes": len(made.graph.node),
+    }
+    rows = [
+        ("file", f"{place}, {len(content):,} bytes"),
+        ("explains", f"{entry.name} of the {about['target']}, {about['unit']}"),
+        ("inputs", ", ".join(f"{name} ({kind})" for name, kind in inputs.items())),
+        ("outputs", ", ".join(document["outputs"])),
+        ("opset", f"{', '.join(f'{k} {v}' for k, v in document['opset'].items())}; IR {made.ir_version}"),
+    ]
+    return Outcome(document, table(rows))
+
+
+def _free(out: Path, model: str, force: bool) -> Path:
+    """The place to write to: not the model itself, and not over another file unless asked."""
+    if out.suffix != ".onnx":
+        name = f"{Path(model).stem}-explained.onnx"
+        raise UsageError(f"--out {out} does not end in .onnx; give a file's name, such as {name}.")
+    if not out.parent.is_dir():
+        raise OutputError(f"--out {out}: there is no folder {out.parent}. Make it first.")
+    if out.exists() and Path(model).exists() and out.samefile(model):
+        raise OutputError(f"--out {out} is the model itself, which stays as it is. Choose another name.")
+    if out.exists() and not force:
+        raise OutputError(f"--out {out} is there already. Choose another name, or add --force to overwrite it.")
+    return out

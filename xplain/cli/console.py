@@ -1,0 +1,166 @@
+"""What every verb shares: one result to print, exit codes, errors without tracebacks, progress.
+
+stdout carries the result alone: text, or with ``--json`` one JSON document. Everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import typer
+from typer.core import TyperGroup
+
+from xplain.core.errors import Unsafe, XplainError
+
+__all__ = ["DEFECT", "FINDING", "INTERRUPTED", "OK", "PARTIAL", "UNSAFE", "USAGE"]
+__all__ += ["Outcome", "Progress", "Verbs", "note", "problem", "table", "to_json"]
+
+OK, FINDING, USAGE, UNSAFE, PARTIAL = 0, 1, 2, 3, 4
+DEFECT = 70
+"""Exit code of an exception that xplain did not raise on purpose (sysexits' EX_SOFTWARE)."""
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a verb found.
+
+    Args:
+        document: The result for a program: plain values, arrays and numpy scalars.
+        text: The same for a person.
+        code: Exit code.
+    """
+
+    document: Mapping[str, Any]
+    text: str
+    code: int = OK
+
+
+class Verbs(TyperGroup):
+    """Runs a verb, prints what it returned or why it failed, and exits.
+
+    A verb that takes a ``typer.Context`` (as ``shell``) finds the command line, as a shell takes it, in its ``obj``.
+    """
+
+    def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:
+        """Run one verb and raise ``SystemExit`` with its exit code."""
+        given = sys.argv[1:] if args is None else list(args)
+        as_json = "--json" in given
+        try:
+            outcome = self._outcome(given, rest, extra)
+            if isinstance(outcome, Outcome):
+                print(to_json({**outcome.document, "exit_code": outcome.code}) if as_json else outcome.text)
+                outcome = outcome.code
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        except typer.TyperException as error:
+            error.show()  # type: ignore[attr-defined]  # usage and the nearest option, as every typer program says it
+            outcome = _failed(error, error.format_message(), USAGE, as_json)
+        except XplainError as error:
+            note("\n".join([f"xplain: {error}", *getattr(error, "__notes__", ())]))
+            outcome = _failed(error, str(error), UNSAFE if isinstance(error, Unsafe) else USAGE, as_json)
+        except Exception as error:
+            traceback.print_exc()
+            note("xplain: this is a defect of xplain, not of what you asked; please report the lines above.")
+            outcome = _failed(error, str(error), DEFECT, as_json)
+        sys.exit(outcome or OK)
+
+    def _outcome(self, given: list[str], rest: tuple[Any, ...], extra: dict[str, Any]) -> Any:
+        try:
+            return super().main(
+                given, *rest, **{**extra, "standalone_mode": False, "obj": shlex.join(["xplain", *given])}
+            )
+        except typer.Abort:
+            return INTERRUPTED
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; Ctrl-C becomes its own exit code and one line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            said = str(interrupt)
+            note(f"xplain: interrupted. {said}".rstrip())
+            return Outcome({"error": {"kind": "Interrupted", "message": said}}, "", INTERRUPTED)
+
+
+def _failed(error: Exception, message: str, code: int, as_json: bool) -> int:
+    if as_json:
+        print(to_json({"error": problem(error, message), "exit_code": code}))
+    return code
+
+
+def problem(error: Exception, message: str = "") -> dict[str, str]:
+    """An error as JSON tells it."""
+    return {"kind": type(error).__name__, "message": message or str(error)}
+
+
+def note(text: str) -> None:
+    """Say something that is not the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def to_json(document: Any) -> str:
+    """One JSON document; NaN and infinity, which JSON does not know, never get this far."""
+    return json.dumps(document, indent=2, allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)
+
+
+def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
+    """Left-aligned columns, two spaces apart; the same on a terminal and in a pipe, so that it can be searched."""
+    lines = [head, *rows] if head else list(rows)
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))] if lines else []
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+class Progress:
+    """Evaluations done, of those expected: a bar on a terminal, else a line at most every tenth.
+
+    Args:
+        expected: Evaluations in all, as planned; more may come from methods that decide as they go.
+        every: Share of the whole between two plain lines.
+    """
+
+    def __init__(self, expected: int, every: float = 0.1) -> None:
+        from tqdm import tqdm
+
+        self._expected, self._every = max(1, expected), every
+        self._done, self._said, self._started = 0, 0.0, time.perf_counter()
+        self._bar: Any = tqdm(
+            total=self._expected, unit=" evaluations", file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def to(self, done: int) -> None:
+        """Say that ``done`` evaluations are done."""
+        step, self._done = done - self._done, done
+        if not self._bar.disable:
+            self._bar.update(step)
+            return
+        share = min(1.0, done / self._expected)
+        if share - self._said >= self._every or (share == 1.0 > self._said):
+            self._said = share
+            seconds = time.perf_counter() - self._started
+            note(f"{share:.0%} ({done} of {self._expected} evaluations, {seconds:.1f} s)")

@@ -1,0 +1,93 @@
+"""``xplain doctor``: what is installed, what is live, and what to mend."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from xplain.cli.console import FINDING, OK, Outcome, table
+from xplain.core.errors import XplainError
+
+__all__ = ["doctor"]
+
+_PACKAGES = (
+    "xplain",
+    "numpy",
+    "pillow",
+    "scikit-image",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "shap",
+    "captum",
+    "httpx",
+)
+
+
+def doctor() -> Outcome:
+    """Show versions, ONNX Runtime's providers, the native kernels and GPUs; say what is wrong and how to mend it."""
+    versions = _versions()
+    native, native_finding = _native()
+    providers, runtime_finding = _providers()
+    findings = [finding for finding in (native_finding, runtime_finding) if finding]
+    document = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": versions,
+        "providers": providers,
+        "native": native,
+        "findings": findings,
+    }
+    return Outcome(document, _text(document), FINDING if findings else OK)
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _native() -> tuple[dict[str, Any] | None, str]:
+    try:
+        from xplain import native
+    except ImportError as error:
+        return None, f"The compiled kernels cannot be imported ({error}). Install again: python -m pip install -e ."
+    return native.status(), ""
+
+
+def _providers() -> tuple[list[str], str]:
+    from xplain import models
+
+    try:
+        return models.providers(), ""
+    except XplainError as error:  # none installed, or two that overwrite each other
+        return [], str(error)
+
+
+def _text(document: dict[str, Any]) -> str:
+    native = document["native"]
+    kernels = "not live"
+    gpu = "none seen"
+    if native is not None:
+        archs = ", ".join(native["archs"])
+        kernels = f"CPU {native['cpu']}, {native['threads']} threads; " + (
+            f"CUDA for {archs}" if native["cuda"] else "built without CUDA"
+        )
+        gpu = f"{native['devices']} CUDA devices" if native["devices"] else gpu
+    rows = [
+        ("python", f"{document['python']} on {document['system']}"),
+        *[(name, found or "not installed") for name, found in document["versions"].items()],
+        ("providers", ", ".join(document["providers"]) or "none"),
+        ("kernels", kernels),
+        ("gpu", gpu),
+    ]
+    findings = [f"Finding: {finding}" for finding in document["findings"]] or [
+        "No finding: everything needed is there."
+    ]
+    return "\n".join([table(rows), "", *findings])

@@ -1,0 +1,143 @@
+"""Options that several verbs take, and the flags that are made from a method's registered signature."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from xplain import api
+from xplain.cli.console import Outcome
+from xplain.core import registry
+from xplain.core.errors import UnknownName, unknown
+from xplain.core.registry import Method
+
+__all__ = ["DEFAULT_METHOD", "BatchSize", "OutFolder"]
+__all__ += ["chosen_methods", "command", "find_method", "flag", "options_for"]
+
+DEFAULT_METHOD = "occlusion"
+
+BatchSize: TypeAlias = Annotated[
+    int | None, typer.Option("--batch-size", help="Rows per model call; never changes the result.")
+]
+OutFolder: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; made if it is absent.")]
+_Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+def command(verb: Callable[..., Outcome], arguments: Sequence[str] = ()) -> Callable[..., Outcome]:
+    """A verb as typer takes it: with ``--json``, and flags for the methods' options where it takes ``**options``."""
+    given = inspect.signature(verb, eval_str=True)
+    parameters = [p for p in given.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    extra: list[inspect.Parameter] = []
+    if len(parameters) < len(given.parameters):
+        own = given.parameters["method"].default if "method" in given.parameters else None
+        extra = _method_flags(chosen_methods(arguments, own or DEFAULT_METHOD), {p.name for p in parameters})
+    extra.append(_keyword("json", _Json, False))
+
+    def run(**values: Any) -> Outcome:
+        del values["json"]  # read by the group that prints the outcome
+        names = {p.name for p in parameters}
+        return verb(**{k: v for k, v in values.items() if k in names or v is not None})
+
+    update_wrapper(run, verb, assigned=("__module__", "__name__", "__qualname__"), updated=())
+    run.__doc__ = _help(inspect.getdoc(verb) or "")
+    del run.__dict__["__wrapped__"]  # typer would follow it past the signature below
+    run.__dict__["__signature__"] = given.replace(parameters=[*map(_by_keyword, parameters), *extra])
+    return run
+
+
+def chosen_methods(arguments: Sequence[str], default: str = DEFAULT_METHOD) -> list[str]:
+    """Names after ``--method`` and ``-m`` on a command line, as they were written; the default if there are none."""
+    found = []
+    for word, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, value = word.partition("=")
+        if name in ("--method", "-m"):
+            found.append(value if equals else following)
+    return found or [default]
+
+
+def options_for(methods: Sequence[Method], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options that each method receives: each of those given that it has.
+
+    Raises:
+        UnknownName: an option that none of the methods has; the message names the nearest, and who has it.
+    """
+    accepted = {option for method in methods for option in method.options}
+    for name in given:
+        if name not in accepted:
+            asked = " or ".join(method.name for method in methods)
+            owners = [m.name for m in api.methods() if name in m.options]
+            step = f"{flag(name)} belongs to {', '.join(owners)}." if owners else ""
+            known = [flag(option) for option in accepted]
+            raise unknown(f"option of method {asked}:", flag(name), known, f"{step} See 'xplain methods'.".strip())
+    return {m.name: {k: v for k, v in given.items() if k in m.options} for m in methods}
+
+
+def flag(option: str) -> str:
+    """An option's name on the command line."""
+    return "--" + option.replace("_", "-")
+
+
+def find_method(name: str) -> Method:
+    """The registered method called ``name``.
+
+    Raises:
+        UnknownName: no such method; the message names the nearest.
+    """
+    api.methods()  # the registry fills when the methods are first asked for
+    return registry.find(name)
+
+
+def _method_flags(chosen: Sequence[str], taken: set[str]) -> list[inspect.Parameter]:
+    """One parameter per option name of any method; help shows those of the chosen methods.
+
+    All are parsed, so that an option given to the wrong method gets a better answer than "no such option". An option
+    with the name of one of the verb's own (``taken``), as a plugin may have it, can be given from Python alone.
+    """
+    entries = api.methods()
+    shown = set()
+    for name in chosen:
+        try:
+            shown.add(registry.find(name).name)
+        except UnknownName:
+            continue  # the verb itself says so
+    flags: dict[str, inspect.Parameter] = {}
+    for entry in sorted(entries, key=lambda m: m.name not in shown):
+        for option in entry.options.values():
+            if option.name in taken:
+                continue
+            accepts = f"Accepted: {option.kind.accepts}. Default: {option.default}."
+            declared = typer.Option(
+                flag(option.name),
+                help=_plain_text(f"{option.doc} {accepts}".strip()),
+                metavar="VALUE",
+                show_default=False,
+                hidden=entry.name not in shown,
+                rich_help_panel=f"Options of {entry.name}",
+            )
+            flags.setdefault(option.name, _keyword(option.name, Annotated[str | None, declared], None))
+    return list(flags.values())
+
+
+def _help(docstring: str) -> str:
+    """The part of a docstring that is for users, one line per paragraph so that it is wrapped to the terminal."""
+    paragraphs = docstring.split("\n\n")
+    ours = [p for p in paragraphs if not p.startswith(("Args:", "Returns:", "Raises:"))]
+    return _plain_text("\n\n".join(" ".join(p.split()) for p in ours))
+
+
+def _plain_text(text: str) -> str:
+    return text.replace("[", "\\[")  # help is rich markup, where brackets are tags
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _by_keyword(parameter: inspect.Parameter) -> inspect.Parameter:
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

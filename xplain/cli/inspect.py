@@ -1,0 +1,117 @@
+"""``xplain inspect``: what a model is, and what was found in it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+import typer
+
+from xplain import api
+from xplain.cli.console import Outcome, table
+from xplain.cli.loading import CardName, ExternalData, Fixed, Input, ModelFile, Providers, Threads, open_model
+from xplain.core.outline import Outline
+
+__all__ = ["inspect"]
+
+_SHOWN = 12
+
+
+def inspect(
+    model: ModelFile,
+    card: CardName = None,
+    layers: Annotated[bool, typer.Option("--layers", help="List every layer that can be named.")] = False,
+    providers: Providers = None,
+    threads: Threads = None,
+    input_name: Input = None,
+    fixed: Fixed = None,
+    allow_external_data: ExternalData = False,
+) -> Outcome:
+    """Show MODEL's inputs, scores, layers, labels, card and quirks, and whether it is safe to load.
+
+    Raises:
+        Unsafe: the file is refused; the message says why, and how to allow it (exit code 3).
+        ModelError: the file cannot be loaded.
+    """
+    loaded = open_model(model, card, providers, threads, input_name, fixed, allow_external_data)
+    outline = loaded.outline
+    kinds = sorted(kind.__name__ for kind in loaded.answers)
+    fits = [entry.name for entry in api.methods() if entry.needs <= loaded.answers]
+    side = min(outline.layout.plane) if outline.layout is not None else 0
+    forecast = loaded.forecast(max(1, side // 14), max(1, side // 28)) if hasattr(loaded, "forecast") else None
+    document, text = _document(outline, kinds, fits), _text(outline, kinds, fits, layers)
+    if forecast is None:
+        return Outcome(document, text)
+    document["windows"] = {"way": forecast.way, "predicted gain": forecast.gain, "reason": forecast.reason}
+    lines = [text, "", f"hidden windows of {side // 14} positions at steps of {side // 28}: {forecast}"]
+    if layers and forecast.layers:
+        steps = [(f"{one.gain:.1f}", one.kind, one.name) for one in forecast.layers]
+        lines += [table(steps, ("predicted gain", "step", "tensor"))]
+    return Outcome(document, "\n".join(lines))
+
+
+def _document(outline: Outline, kinds: list[str], fits: list[str]) -> dict[str, Any]:
+    return {
+        "source": outline.source,
+        "kind": outline.kind,
+        "sha256": outline.digest,
+        "safety": "accepted",
+        "input": outline.input,
+        "layout": None if outline.layout is None else outline.layout.axes,
+        "inputs": [asdict(one) for one in outline.inputs],
+        "scores": asdict(outline.scores),
+        "batch": outline.batch,
+        "rows": outline.rows,
+        "labels": len(outline.labels),
+        "card": _card(outline),
+        "facts": dict(outline.facts),
+        "quirks": list(outline.quirks),
+        "answers": kinds,
+        "methods": fits,
+        "layers": [asdict(one) for one in outline.layers],
+    }
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
+
+
+def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool) -> str:
+    scores = outline.scores
+    labels = f"{len(outline.labels)}: {'; '.join(outline.labels[:3])}; ..." if outline.labels else "none known"
+    card = _card(outline)
+    rows = [
+        ("model", outline.source),
+        ("kind", outline.kind),
+        ("sha256", outline.digest or "not known"),
+        ("safety", "accepted: no reason found to refuse it"),
+        *[
+            (
+                "input",
+                f"{one.name} {_shape(one.shape)} {one.dtype}" + (" (explained)" if one.name == outline.input else ""),
+            )
+            for one in outline.inputs
+        ],
+        ("layout", "free" if outline.layout is None else outline.layout.axes),
+        ("batch", outline.batch if outline.rows is None else f"{outline.batch}, {outline.rows} at a time"),
+        ("scores", f"{scores.tensor}, {scores.classes or '?'} classes, {scores.kind}. {scores.found}"),
+        ("labels", labels),
+        ("card", f"{outline.card.name or 'given'}, below" if outline.card else "none: pictures need --card"),
+        *[(name, str(value)) for name, value in outline.facts.items()],
+        ("answers", ", ".join(kinds)),
+        ("methods", ", ".join(fits)),
+    ]
+    lines = [table(rows)]
+    lines += ["", "preprocessing card", *[f"  {line}" for line in card.splitlines()]] if card else []
+    lines += ["", *[f"note: {quirk}" for quirk in outline.quirks]] if outline.quirks else []
+    if outline.layers:
+        shown = outline.layers if every_layer else outline.layers[-_SHOWN:]
+        lines += ["", table([(one.op, _shape(one.shape), one.name) for one in shown], ("operator", "shape", "layer"))]
+        hidden = len(outline.layers) - len(shown)
+        lines += [f"and {hidden} layers before these; --layers lists all"] if hidden else []
+    return "\n".join(lines)
+
+
+def _card(outline: Outline) -> str | None:
+    """The card without its labels, which may be thousands."""
+    return None if outline.card is None else replace(outline.card, labels=()).to_toml()

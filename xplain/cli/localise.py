@@ -1,0 +1,187 @@
+"""``xplain localise``: where in each picture is what the model saw? Boxes from maps, held against true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from xplain.cli.boxes import read_boxes
+from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
+from xplain.cli.flags import BatchSize, OutFolder, find_method, options_for
+from xplain.cli.loading import CardName, ExternalData, Fixed, Input, ModelFile, Providers, Threads, open_model
+from xplain.cli.output import Folder, file_stem
+from xplain.cli.run import Order, Run, estimate, explain_pictures
+from xplain.core.attribution import Attribution
+from xplain.core.card import Card
+from xplain.core.errors import UsageError
+from xplain.metrics.localisation import Box, best_iou, localisation_error, region, segment
+
+__all__ = ["localise"]
+
+_NOWHERE: Box = (0, 0, 0, 0)
+
+
+def localise(
+    shell: typer.Context,
+    model: ModelFile,
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="PICTURE", help="Files, folders, globs, skimage:NAME.", show_default=False),
+    ],
+    method: Annotated[str, typer.Option("--method", "-m", help="Method whose map is used.")] = "grad-cam",
+    target: Annotated[
+        str | None, typer.Option(help="Class number, label or 'a - b'. Default: each picture's predicted class.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="CSV of true boxes: file, y0, x0, y1, x1, in pixels of the files.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="Share of the map's maximum from which a position counts.")] = 0.2,
+    segmented: Annotated[
+        bool, typer.Option("--segment", help="Refine the region by colour (GrabCut); its box is taken.")
+    ] = False,
+    at_least: Annotated[float, typer.Option(help="IoU with a true box from which a box is right.")] = 0.5,
+    out: OutFolder = Path("xplain-boxes"),
+    force: Annotated[bool, typer.Option("--force", help="Write among files that xplain did not write.")] = False,
+    seed: Annotated[int, typer.Option(help="Root of all randomness.")] = 0,
+    batch_size: BatchSize = None,
+    card: CardName = None,
+    providers: Providers = None,
+    threads: Threads = None,
+    input_name: Input = None,
+    fixed: Fixed = None,
+    allow_external_data: ExternalData = False,
+    **options: Any,
+) -> Outcome:
+    """Find what MODEL saw in each PICTURE, without ever having been trained on boxes.
+
+    The box around the largest connected part of the map that reaches --share of its maximum (the CAM paper's rule).
+    Writes per picture the map with its boxes and the region as a black and white PNG, both as the model saw the
+    picture. Boxes are told in pixels of the picture file.
+
+    Raises:
+        UsageError: --share or --at-least out of range, or a table of boxes that cannot be understood.
+        MissingDependency: --segment without OpenCV.
+    """
+    from xplain.render import pictures as reading
+
+    if not 0 < share <= 1 or not 0 < at_least <= 1:
+        raise UsageError(f"--share is {share} and --at-least is {at_least}; accepted: above 0, up to 1.")
+    entry = find_method(method)
+    order = Order(options_for([entry], options), target, seed, batch_size)
+    found = reading.collect(pictures)
+    truths = {} if truth is None else read_boxes(truth, found)
+    loaded = open_model(model, card, providers, threads, input_name, fixed, allow_external_data)
+    folder = Folder(out, force)
+    boxes = _Boxes(folder, truths, share, segmented)
+    run = Run()
+    with Progress(estimate(loaded, found, order)[0]) as progress:
+        explain_pictures(loaded, found, order, run, boxes, progress.to)
+    document = {
+        "command": shell.obj,
+        "model": {"source": loaded.outline.source, "sha256": loaded.outline.digest},
+        "method": entry.name,
+        "options": run.pictures[0]["explanations"][0]["options"] if run.pictures else {},
+        "share": share,
+        "segmented": segmented,
+        "out": str(out),
+        "pictures": boxes.told,
+        "failures": run.failures,
+        **_judged(boxes, truth is not None, at_least),
+    }
+    folder.record({"state": "finished", "run": document})
+    for failure in run.failures:
+        note(f"xplain: {failure['picture']}: {failure['error']['message']}")
+    code = (PARTIAL if run.pictures else USAGE) if run.failures else 0
+    return Outcome(document, _text(document, out), code)
+
+
+@dataclass(slots=True)
+class _Boxes:
+    """Turns each picture's map into a region and a box, and draws them."""
+
+    folder: Folder
+    truths: Mapping[str, list[Box]]
+    share: float
+    segmented: bool
+    told: list[dict[str, Any]] = field(default_factory=list)
+    _stems: set[str] = field(default_factory=set)
+
+    def keep(self, picture: str, found: Sequence[Attribution]) -> list[dict[str, str]]:
+        """Write the drawing and the region of one picture; the names of the files."""
+        from xplain.render import read
+        from xplain.render.frame import Frame
+
+        one = found[0]
+        values, seen = np.asarray(one.values[0]), None if one.pictures is None else np.asarray(one.pictures[0])
+        if len(found) != 1 or values.ndim != 2 or seen is None:
+            raise UsageError("Boxes need one target per picture and one map [H, W]; leave out 'top3' and channels.")
+        frame = Frame.of(Card.from_toml(one.card), *read(picture).shape[:2])
+        true = self.truths.get(picture)
+        told: dict[str, Any] = {"picture": picture, "target": one.target, "box": None, "threshold": None}
+        mask, box = np.zeros(values.shape, bool), None
+        try:
+            part = region(values, self.share)
+            if self.segmented:
+                part = region(segment(seen, np.maximum(values, 0)).astype(np.float32), 1.0)
+            mask, box = part.mask, part.box
+            told |= {"box": list(frame.to_picture(box)), "threshold": None if self.segmented else part.threshold}
+        except UsageError as error:  # a map with nothing positive in it
+            told["why"] = str(error)
+        told["share of the picture"] = float(mask.mean())
+        if true is not None:
+            told["truth"] = [list(box) for box in true]
+            told["iou"] = best_iou(frame.to_picture(box) if box else _NOWHERE, true)
+        stem = file_stem(picture, self._stems)
+        names = {"png": f"{stem}.{one.method}.boxes.png", "mask": f"{stem}.{one.method}.mask.png"}
+        self.folder.announce(names.values())
+        drawn = {"found": [box] if box else [], "true": [frame.to_seen(box) for box in true or []]}
+        self.folder.write_picture(names["png"], one.overlay(0, boxes={k: v for k, v in drawn.items() if v}))
+        self._write_mask(names["mask"], mask)
+        self.told.append({**told, "files": names})
+        return [names]
+
+    def _write_mask(self, name: str, mask: Any) -> None:
+        from xplain.render import canvas
+
+        self.folder.write_picture(name, canvas.image(np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)))
+
+
+def _judged(boxes: _Boxes, asked: bool, at_least: float) -> dict[str, Any]:
+    """How well the boxes fit the true ones, over the pictures that have some."""
+    if not asked:
+        return {}
+    judged = [one for one in boxes.told if "iou" in one]
+    if not judged:
+        return {"truth": {"pictures": 0}}
+    found = localisation_error(
+        [tuple(one["box"] or _NOWHERE) for one in judged], [boxes.truths[one["picture"]] for one in judged], at_least
+    )
+    return {
+        "truth": {
+            "pictures": len(judged),
+            "at_least": at_least,
+            "error": found["error"],
+            "mean iou": found["mean iou"],
+        }
+    }
+
+
+def _text(document: Mapping[str, Any], out: Path) -> str:
+    lines = []
+    for one in document["pictures"]:
+        where = "nowhere: " + one["why"] if one["box"] is None else "y {0} to {2}, x {1} to {3}".format(*one["box"])
+        iou = f", IoU {one['iou']:.2f}" if "iou" in one else ""
+        lines.append(f"{one['picture']}: {one['target']} at {where}{iou}")
+    judged = document.get("truth", {})
+    if judged.get("pictures"):
+        lines.append(
+            f"Localisation error {judged['error']:.1%} of {judged['pictures']} pictures with true boxes (IoU at least "
+            f"{judged['at_least']:g}); mean IoU {judged['mean iou']:.2f}."
+        )
+    failed = f", {len(document['failures'])} failed" if document["failures"] else ""
+    return "\n".join([*lines, f"{len(document['pictures'])} pictures{failed}; drawn into {out}."])

@@ -1,0 +1,106 @@
+"""The output folder: ours alone, and every file in it whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from xplain.cli.console import to_json
+from xplain.core.errors import OutputError
+from xplain.core.files import whole_file
+
+__all__ = ["RECORD", "Folder", "file_stem"]
+
+RECORD = "run.json"
+"""Tells what a run did, and which files of the folder xplain wrote."""
+
+_LONGEST_STEM = 80
+
+
+class Folder:
+    """A folder that xplain writes into.
+
+    Args:
+        path: Where; made if absent, with its parents.
+        force: Use a folder that holds other files too; one of the same name is overwritten.
+
+    Raises:
+        OutputError: a file stands there, it holds files that xplain did not write, or it cannot be written.
+    """
+
+    def __init__(self, path: Path, force: bool = False) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            present = {entry.name for entry in path.iterdir()}
+        except FileExistsError:
+            raise OutputError(f"--out {path} is a file; give a folder, or a name that is free.") from None
+        except OSError as error:
+            raise OutputError(f"Cannot use --out {path}: {error.strerror or error}. Choose another folder.") from None
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise OutputError(f"Cannot write into --out {path}: permission denied. Choose another folder.")
+        earlier = self._earlier()
+        self._files = earlier & present - {RECORD}
+        strangers = sorted(name for name in present - earlier if not name.startswith("."))
+        if strangers and not force:
+            listed = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
+            raise OutputError(
+                f"--out {path} holds files that xplain did not write ({listed}). Choose another folder, or add --force "
+                "to write among them."
+            )
+
+    @property
+    def files(self) -> list[str]:
+        """Names that xplain wrote here besides the record, in this run or an earlier one."""
+        return sorted(self._files)
+
+    def announce(self, names: Iterable[str]) -> None:
+        """Record names before the files are written: after an interruption the folder is still known as ours."""
+        self._files.update(names)
+        self.record({"state": "unfinished"})
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write one file, whole or not at all."""
+        self._files.add(name)
+        with whole_file(self.path / name) as file:
+            file.write(content)
+        return self.path / name
+
+    def write_picture(self, name: str, picture: Any) -> Path:
+        """Write a PIL picture as PNG."""
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        return self.write(name, buffer.getvalue())
+
+    def record(self, run: dict[str, Any]) -> Path:
+        """Write ``run.json``: what was done, and which files are ours."""
+        from xplain import __version__
+
+        written_by = {"written_by": f"xplain {__version__}", "files": self.files}
+        with whole_file(self.path / RECORD) as file:
+            file.write(to_json({**written_by, **run}).encode())
+        return self.path / RECORD
+
+    def _earlier(self) -> set[str]:
+        """Names that an earlier run recorded; empty where there is no record of ours."""
+        try:
+            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+            ours = str(record["written_by"]).startswith("xplain ")
+            return {str(name) for name in record["files"]} | {RECORD} if ours else set()
+        except (OSError, ValueError, KeyError, TypeError):
+            return set()
+
+
+def file_stem(name: str, taken: set[str]) -> str:
+    """A safe, free file name for a picture's or label's name: letters, digits, ``.``, ``_`` and ``-`` alone."""
+    plain = re.sub(r"[^\w.-]+", "-", Path(name.rpartition(":")[2]).stem).strip("-.")[:_LONGEST_STEM] or "item"
+    stem, n = plain, 2
+    while stem.casefold() in taken:  # some file systems do not tell A from a
+        stem, n = f"{plain}-{n}", n + 1
+    taken.add(stem.casefold())
+    return stem

@@ -1,0 +1,118 @@
+"""What is written per picture, a PNG and an .npz, and the page that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from xplain.cli.output import Folder, file_stem
+from xplain.core.attribution import Attribution, Cost
+from xplain.core.outline import Outline
+
+__all__ = ["PAGE", "Drawing", "Sheets"]
+
+PAGE = "index.html"
+_MOST_ON_PAGE = 100
+"""Pictures on the page; a page with more is too large to be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How maps are drawn: true cells or the enlarged map; one colour scale per method or one per picture."""
+
+    native_resolution: bool = False
+    shared_scale: bool = False
+
+
+class Sheets:
+    """Writes explanations into a folder as they come.
+
+    Args:
+        folder: Where.
+        drawing: How.
+    """
+
+    def __init__(self, folder: Folder, drawing: Drawing) -> None:
+        self._folder, self._drawing = folder, drawing
+        self._stems: set[str] = set()
+        self._limits: dict[str, float] = {}
+        self._waiting: list[tuple[str, str]] = []  # names without a suffix, and methods, of maps not yet drawn
+        self._pictures = 0
+        self._shown: dict[Any, list[Attribution]] = {}
+
+    def keep(self, picture: str, found: Sequence[Attribution]) -> list[dict[str, str]]:
+        """Write the explanations of one picture; the names of the files of each, by kind."""
+        stem = file_stem(picture, self._stems)
+        ranks = _ranks([one.method for one in found])
+        several = {one.method for one, rank in zip(found, ranks, strict=True) if rank > 1}
+        names = [
+            f"{stem}.{one.method}" + (f".top{rank}" if one.method in several else "")
+            for one, rank in zip(found, ranks, strict=True)
+        ]
+        self._folder.announce(f"{name}.{suffix}" for name in names for suffix in ("png", "npz"))
+        for one, name, rank in zip(found, names, ranks, strict=True):
+            one.save(self._folder.path / f"{name}.npz")
+            if self._drawing.shared_scale:
+                self._limits[one.method] = max(self._limit(one), self._limits.get(one.method, 0.0))
+                self._waiting.append((name, one.method))
+            else:
+                self._draw(one, name, None)
+            if self._pictures < _MOST_ON_PAGE:
+                self._shown.setdefault((one.method, rank, one.values.shape), []).append(one)
+        self._pictures += 1
+        return [{"png": f"{name}.png", "npz": f"{name}.npz"} for name in names]
+
+    def finish(self, outline: Outline, command: str) -> None:
+        """Draw what had to wait for the shared scale, and write the page."""
+        from xplain import report
+
+        for name, method in self._waiting:
+            self._draw(Attribution.load(self._folder.path / f"{name}.npz"), name, self._limits[method])
+        if not self._shown:
+            return
+        shown = min(self._pictures, _MOST_ON_PAGE)
+        title = f"{outline.source}: {shown} pictures" + (f" of {self._pictures}" if shown < self._pictures else "")
+        # the page has one scale for all it shows, so it can be shared only where there is one method
+        limit = next(iter(self._limits.values())) if len(self._limits) == 1 else None
+        drawing = {"native_resolution": self._drawing.native_resolution, "limit": limit or None}
+        self._folder.announce([PAGE])
+        joined = [_joined(group, outline) for group in self._shown.values()]
+        report.write(joined, self._folder.path / PAGE, title=title, command=command, **drawing)
+
+    def _limit(self, one: Attribution) -> float:
+        from xplain.render.overlay import limit_of, map_of
+
+        return limit_of(map_of(one, 0, self._drawing.native_resolution).values)
+
+    def _draw(self, one: Attribution, name: str, limit: float | None) -> None:
+        picture = one.overlay(0, native_resolution=self._drawing.native_resolution, limit=limit or None)
+        self._folder.write_picture(f"{name}.png", picture)
+
+
+def _ranks(methods: Sequence[str]) -> list[int]:
+    """1 for the first explanation by a method, 2 for its second, and so on: one per target."""
+    return [methods[: k + 1].count(method) for k, method in enumerate(methods)]
+
+
+def _joined(ones: Sequence[Attribution], outline: Outline) -> Attribution:
+    """Explanations of single pictures as one of all of them; notes that differ are left out."""
+    first = ones[0]
+    arrays: dict[str, Any] = {}
+    for name in ("values", "scores", "error", "base", "pictures"):
+        parts = [getattr(one, name) for one in ones]
+        if all(part is not None for part in parts):
+            arrays[name] = np.concatenate(parts)
+    labels = tuple(label for one in ones for label in one.labels)
+    costs = [one.cost for one in ones]
+    return replace(
+        first,
+        labels=labels,
+        names=tuple(name for one in ones for name in one.names),
+        target=outline.label_target(labels).name if labels else first.target,
+        cost=Cost(sum(c.queries for c in costs), sum(c.sweeps for c in costs), seconds=sum(c.seconds for c in costs)),
+        notes={k: v for k, v in first.notes.items() if all(str(one.notes.get(k)) == str(v) for one in ones)},
+        **arrays,
+    )

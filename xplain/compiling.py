@@ -1,0 +1,97 @@
+"""Compile an explanation into a model file; see ``xplain.graph.compile`` for how."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, get_args
+
+import numpy as np
+
+from xplain.api import load, method_called, require, scores_of, with_others
+from xplain.core import registry
+from xplain.core.aim import Aim, aim
+from xplain.core.errors import CapabilityError, NonFinite, UnsupportedOperator, UsageError
+from xplain.core.query import Compiles, TargetInput
+from xplain.core.target import label
+from xplain.engine import Settings
+
+__all__ = ["compile"]
+
+
+def compile(  # noqa: A001
+    model: Any, method: str = "saliency", *, target: Any = None, target_input: TargetInput = "optional", **options: Any
+) -> Any:
+    """Compile an explanation into the model: one standard ONNX file that explains itself wherever ONNX runs.
+
+    Args:
+        model: What ``load`` takes, or a loaded model with a graph: an ONNX file, or a torch module (exported once).
+        method: A method that can be compiled; ``xplain methods`` says which.
+        target: What the file explains unless told otherwise: None for the predicted class, found in the graph; a class,
+            ``"a - b"``, or a ``Target``. For a class or None the file takes an input ``target``, int64 ``[1]`` or
+            ``[N]``; a negative number there means the predicted class.
+        target_input: ``"optional"``: the input ``target`` may be left out. ``"required"``: it must be fed; for pages in
+            a browser that let people choose, because onnxruntime-web cannot feed optional inputs and always explains
+            the default. ``"none"``: there is no such input, and the target is built in.
+        options: The method's own options. Those that would let data decide how long to run are fixed.
+
+    Returns:
+        An ``onnx.ModelProto`` with the original outputs and ``attribution``, float32, the values of ``explain``.
+        Its metadata ``xplain.*`` say method, options, unit, target, the digest of the model and its card.
+
+    Raises:
+        UsageError: the method, the target or the baseline cannot be compiled; the message says what can. A torch module
+            that has seen no item: ask ``predict`` about one first, so that its input's size is known.
+        CapabilityError: the model has no graph.
+    """
+    if target_input not in get_args(TargetInput):
+        accepted = ", ".join(map(repr, get_args(TargetInput)))
+        raise UsageError(f"target_input is {target_input!r}; accepted: {accepted}.")
+    loaded, entry = load(model), method_called(method)
+    if not entry.traceable:
+        able = [one.name for one in registry.methods() if one.traceable]
+        raise UsageError(f"Method {entry.name!r} cannot be compiled into a graph. Those that can: {', '.join(able)}.")
+    clash = [name for name in options if name.replace("-", "_") in entry.traced_with]
+    if clash:
+        fixed = ", ".join(f"{name}={value!r}" for name, value in entry.traced_with.items())
+        raise UsageError(f"A compiled {entry.name!r} runs with {fixed}; leave {', '.join(clash)} out.")
+    values = entry.read_options(options) | dict(entry.traced_with)
+    require(entry, loaded)
+    if not isinstance(loaded, Compiles):
+        raise CapabilityError(
+            f"{loaded.outline.source} has no graph to compile into. Use an ONNX file or torch module."
+        )
+    one = Aim(label(-1, "predicted class")) if target is None else _built_in(loaded, target)
+    outline = loaded.outline
+    card = {} if outline.card is None else {"card": outline.card.to_toml()}
+    about = {
+        "method": entry.name,
+        "options": values,
+        "target": one.target.name,
+        "unit": entry.unit,
+        "model": outline.digest,
+        "version": version("xplain"),
+        **card,
+    }
+    try:
+        return loaded.compile(one.target, lambda view: entry.function(view, **values), about, target_input)
+    except UnsupportedOperator as error:
+        error.args = (with_others(error, loaded),)
+        raise
+
+
+def _built_in(model: Compiles, target: Any) -> Aim:
+    """The one target that every item of a compiled file has.
+
+    Raises:
+        UsageError: the target depends on the item's scores, or is several.
+    """
+    blank = model.blank()
+    scores, _ = scores_of(model, blank, Settings())
+    try:  # scores that are no numbers: a target that has to look at them cannot be built in
+        found = aim(target, np.full_like(scores, np.nan), model.outline)
+    except NonFinite:
+        raise UsageError(
+            f"Target {target!r} depends on the scores of each item, so it cannot be built into a file. Leave it out "
+            "for the predicted class, or name a class, 'a - b' or a layer's unit."
+        ) from None
+    return found[0]

@@ -1,0 +1,178 @@
+"""Ask the model whether an explanation is true.
+
+    curve = xplain.measure.curve(model, "cat.jpg", attribution, "deletion")
+    curve.area, curve.shares, curve.scores
+
+    print(xplain.measure.conservation(model, "cat.jpg", "lrp"))    # which node kept the relevance
+
+Curves are flows like methods: they share batching, budgets and answers on disk with ``explain``.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from xplain.api import Cache, explain, items_of, load
+from xplain.core.attribution import Attribution, Cost
+from xplain.core.edits import Array
+from xplain.core.errors import CapabilityError, UsageError
+from xplain.core.items import Reads
+from xplain.core.options import Reference
+from xplain.core.query import Answer, Query, Sweep, View
+from xplain.core.target import Target, label
+from xplain.engine import Settings, drive
+from xplain.engine.budget import Budget
+from xplain.engine.store import Store
+from xplain.methods.perturbation.baseline import fill_of
+from xplain.metrics.curves import deletion, insertion
+
+__all__ = ["Conservation", "Curve", "conservation", "curve"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Scores while positions go, or come, in the order of an explanation.
+
+    Args:
+        kind: ``deletion`` (a small area is good) or ``insertion`` (a large area is good).
+        shares: Share of positions that were changed, ``[P]`` from 0 to 1.
+        scores: The target's score at each, ``[N, P]``.
+        area: Area under each item's curve, ``[N]``, in units of the score.
+        cost: What asking cost.
+    """
+
+    kind: str
+    shares: Array
+    scores: Array
+    area: Array
+    cost: Cost
+
+
+def curve(
+    model: Any,
+    x: Any,
+    attribution: Attribution,
+    kind: Literal["deletion", "insertion"] = "deletion",
+    *,
+    target: Target | None = None,
+    baseline: Any = 0.0,
+    steps: int = 32,
+    card: Any = None,
+    batch_size: int | None = None,
+    max_queries: int | None = None,
+    cache: Cache | None = None,
+) -> Curve:
+    """The deletion or insertion curve of an explanation.
+
+    Args:
+        model: What ``xplain.load`` takes, or a loaded model.
+        x: The items that were explained.
+        attribution: Their explanation; values with channels are summed over them.
+        kind: ``deletion`` or ``insertion``.
+        target: What is scored; None takes the classes that the attribution explains.
+        baseline: What a hidden position becomes; the same as in the explanation makes the fairest curve.
+        steps: Intervals between nothing and everything changed.
+        card: How pictures become tensors, if the model has no card of its own.
+        batch_size: Rows per model call; never changes the result.
+        max_queries: Model evaluations that may be spent.
+        cache: A folder of answers, so that a repeated curve costs nothing.
+
+    Raises:
+        UsageError: the explanation is of other items, or of a target that is no class and none is given.
+    """
+    if kind not in ("deletion", "insertion"):
+        raise UsageError(f"A curve is {kind!r}; accepted: deletion, insertion.")
+    loaded = load(model)
+    loaded, items = loaded.read(x) if isinstance(loaded, Reads) else (loaded, items_of(loaded, x, card))
+    if len(items.x) != len(attribution):
+        raise UsageError(f"There are {len(items.x)} items, but the explanation is of {len(attribution)}.")
+    if target is None and not attribution.labels:
+        raise UsageError(f"The explanation's target {attribution.target!r} is no class; give target= an xplain target.")
+    view = View(items.x, target or label(attribution.labels), loaded.outline)
+    values = attribution.values
+    if values.ndim == items.x.ndim and view.layout.channel_axis is not None:
+        values = values.sum(axis=view.layout.channel_axis)
+    flow = deletion if kind == "deletion" else insertion
+    one = flow(view, values=values, fill=fill_of(view, Reference().read(baseline)), steps=steps)
+    with nullcontext(cache) if cache is None or isinstance(cache, Store) else Store(cache) as store:
+        (reading,), cost = drive([one], loaded, Settings(batch_size, Budget(max_queries), store=store))
+    notes = reading.notes or {}
+    return Curve(kind, np.asarray(notes["shares"]), np.asarray(notes["scores"]), np.asarray(reading.values), cost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conservation:
+    """How much each node received during a reverse walk, and how much it passed on.
+
+    Args:
+        rules: Name of the table of rules.
+        nodes: Nodes in the order of the walk, from the target to the input.
+        received: What reached each node's outputs, float64: relevance, ``m (x - x0)`` or ``g x``, by the rules.
+        passed: What each gave to its inputs.
+    """
+
+    rules: str
+    nodes: tuple[str, ...]
+    received: Array
+    passed: Array
+
+    @property
+    def kept(self) -> Array:
+        """``received - passed``: what a node kept; what it invented is negative."""
+        return np.asarray(self.received - self.passed)
+
+    @property
+    def worst(self) -> str:
+        """The node that kept, or invented, most: where completeness breaks."""
+        return self.nodes[int(np.argmax(np.abs(self.kept)))]
+
+    def __str__(self) -> str:
+        order = np.argsort(-np.abs(self.kept), kind="stable")[:20]
+        lines = [f"{self.rules}: {self.received[0]:.6g} came in at the target; nodes by what they kept"]
+        for k in order:
+            lines.append(f"  {self.kept[k]:+.4g} of {self.received[k]:.4g}  {self.nodes[k]}")
+        return "\n".join(lines)
+
+
+def conservation(
+    model: Any, x: Any, method: str = "lrp", *, target: Any = None, card: Any = None, **options: Any
+) -> list[Conservation]:
+    """Where relevance is kept or invented on its way from the target to one item: a report per sweep of the method.
+
+    Args:
+        model: What ``xplain.load`` takes, or a loaded model with a graph.
+        x: One item.
+        method: A relevance or gradient method, such as ``lrp`` or ``deeplift``.
+        target: As in ``explain``.
+        card: How a picture becomes a tensor, if the model has no card of its own.
+        options: The method's own options.
+
+    Raises:
+        CapabilityError: the model has no graph to walk, or the method asks for no sweep.
+        UsageError: more than one item is given.
+    """
+    loaded = load(model)
+    if not hasattr(loaded, "balance"):
+        raise CapabilityError(f"{loaded.outline.source} has no ONNX graph, so there are no nodes to report. Export it.")
+    watched = _Watched(loaded)
+    explain(watched, x, method, target=target, card=card, batch_size=1, **options)
+    if not watched.reports:
+        raise CapabilityError(f"Method {method!r} asks for no sweep, so nothing is conserved. Try lrp or deeplift.")
+    return watched.reports
+
+
+class _Watched:
+    """A model that also reports how each sweep conserved what it carried."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.outline, self.answers = model, model.outline, model.answers
+        self.reports: list[Conservation] = []
+
+    def answer(self, query: Query) -> Answer:
+        if isinstance(query, Sweep):
+            self.reports.append(Conservation(query.rules.name, *self.model.balance(query)))
+        return self.model.answer(query)

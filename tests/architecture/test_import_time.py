@@ -1,0 +1,32 @@
+"""``import xplain`` is quick, and loads none of the large optional packages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "shap", "sklearn", "matplotlib", "onnxruntime", "onnx", "skimage", "PIL", "httpx", "typer")
+MOST_SECONDS = 0.3
+# processor time: what else the machine does stretches the clock on the wall, and says nothing of the import
+MEASURE = "import time; t = time.process_time(); import xplain; print(time.process_time() - t)"
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_is_quick():
+    quickest = min(float(run(MEASURE)) for _ in range(5))  # the first may have to compile
+    assert quickest < MOST_SECONDS, f"import xplain took {quickest:.2f} s at best"
+
+
+def test_import_loads_nothing_heavy():
+    loaded = run(f"import sys, xplain; print(*sorted(set({HEAVY!r}) & set(sys.modules)))")
+    assert loaded == ""
+
+
+def test_naming_the_methods_loads_nothing_heavy():
+    loaded = run(f"import sys, xplain; xplain.methods(); print(*sorted(set({HEAVY!r}) & set(sys.modules)))")
+    assert loaded == ""

@@ -1,0 +1,102 @@
+"""``xplain compile``: the file, what is told of it, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from cli.tiny import CAUSE, SIDE
+
+from xplain import api
+
+
+def run(path, **feeds):
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return session.run(["attribution"], feeds)[0]
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).random((2, 3, SIDE, SIDE)).astype(np.float32)
+
+
+def test_the_file_explains_itself(xplain, model, tmp_path, x):
+    out = tmp_path / "explained.onnx"
+    ran = xplain("compile", model, "--method", "saliency", "--signed", "true", "-o", out)
+    assert ran.code == 0, ran.err
+    assert "picture (required), target (optional)" in ran.out
+    found = run(out, picture=x, target=np.array([0]))
+    assert (found[:, CAUSE[0], CAUSE[1]] > 0).all()
+    np.testing.assert_allclose(found, api.explain(str(model), x, "saliency", target=0, signed=True).values, rtol=1e-5)
+    assert api.load(str(out)).outline.labels == ("bright", "dark", "other")  # the card went along
+
+
+def test_json_says_what_was_built(xplain, model, tmp_path):
+    out = tmp_path / "explained.onnx"
+    document = xplain(
+        "compile", model, "-m", "saliency", "--target", "dark", "--target-input", "none", "-o", out, "--json"
+    ).document
+    assert (document["method"], document["target"], document["exit_code"]) == ("saliency", "dark", 0)
+    assert document["options"] == {"layer": "input", "channels": False, "signed": False}
+    assert document["inputs"] == {"picture": "required"}
+    assert document["outputs"] == ["probabilities", "attribution"]
+    assert document["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert document["bytes"] == out.stat().st_size
+    assert document["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+
+
+def test_a_required_target_for_browsers(xplain, model, tmp_path, x):
+    out = tmp_path / "explained.onnx"
+    assert xplain("compile", model, "-m", "saliency", "--target-input", "required", "-o", out).code == 0
+    with pytest.raises(ValueError, match="target"):
+        run(out, picture=x)
+    assert run(out, picture=x, target=np.array([-1])).shape == (2, SIDE, SIDE)
+
+
+def test_help_shows_the_options_of_the_method(xplain):
+    assert "Options of grad-cam" in xplain("compile", "--help").out
+    text = xplain("compile", "--method", "integrated-gradients", "--help").out
+    assert "--steps" in text
+    assert "--patch" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-m", "occlusion"), r"'occlusion' cannot be compiled into a graph. Those that can: .*saliency"),
+        (("-m", "grad-cam"), "no layer with positions"),
+        (("-m", "saliency", "--steps", "3"), r"Unknown option of method saliency: '--steps'"),
+        (("-m", "saliency", "--target", "top3"), "depends on the scores of each item"),
+        (("-m", "saliency", "--target", "green"), "Unknown label 'green'"),
+        (("-m", "saliency", "--target-input", "maybe"), "accepted: 'optional', 'required', 'none'"),
+        (("-m", "ig", "--tolerance", "0.1"), "runs with tolerance=None; leave tolerance out"),
+    ],
+)
+def test_what_cannot_be_compiled_writes_nothing(xplain, model, tmp_path, words, message):
+    ran = xplain("compile", model, *words, "-o", tmp_path / "explained.onnx")
+    assert ran.code == 2
+    assert re.search(message, ran.err), ran.err
+    assert not (tmp_path / "explained.onnx").exists()
+
+
+def test_nothing_is_overwritten_by_accident(xplain, model, tmp_path):
+    before = model.read_bytes()
+    for out, message in (
+        (model, "is the model itself"),
+        (tmp_path / "page.html", "does not end in .onnx"),
+        (tmp_path / "no" / "x.onnx", "there is no folder"),
+    ):
+        ran = xplain("compile", model, "-m", "saliency", "-o", out, "--force")
+        assert (ran.code, message in ran.err) == (2, True), ran.err
+    assert model.read_bytes() == before
+    there = tmp_path / "there.onnx"
+    there.write_text("mine")
+    ran = xplain("compile", model, "-m", "saliency", "-o", there)
+    assert (ran.code, there.read_text()) == (2, "mine")
+    assert "add --force to overwrite it" in ran.err
+    assert xplain("compile", model, "-m", "saliency", "-o", there, "--force").code == 0

@@ -1,0 +1,185 @@
+"""``xplain explain``: files, predictions, targets, cost, groups and failures."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from cli.tiny import CAUSE, write_picture
+from PIL import Image
+
+from xplain import api
+from xplain.core.attribution import Attribution
+from xplain.core.errors import NonFinite
+from xplain.render.overlay import limit_of
+
+OPTIONS = ("--patch", 4, "--stride", 4)
+WINDOWS = 16
+
+
+def test_writes_map_overlay_page_and_record(xplain, model, pictures, tmp_path):
+    out = tmp_path / "deep" / "out"
+    ran = xplain("explain", model, pictures / "a.png", *OPTIONS, "--out", out)
+    assert ran.code == 0, ran.err
+    assert sorted(p.name for p in out.iterdir()) == ["a.occlusion.npz", "a.occlusion.png", "index.html", "run.json"]
+    found = Attribution.load(out / "a.occlusion.npz")
+    inside = found.values[0][CAUSE].sum()
+    assert inside > 1
+    assert inside == pytest.approx(found.values.sum(), rel=1e-5)
+    with Image.open(out / "a.occlusion.png") as drawn:
+        drawn.verify()
+    assert "a.png: bright" in ran.out
+    assert str(out / "index.html") in ran.out
+
+
+def test_json_is_one_document_and_is_the_record(xplain, model, pictures, tmp_path):
+    ran = xplain("explain", model, pictures, *OPTIONS, "--out", tmp_path / "out", "--json")
+    document = ran.document
+    assert [p["predictions"][0]["label"] for p in document["pictures"]] == ["bright", "dark", "bright"]
+    (one,) = document["pictures"][0]["explanations"]
+    assert (one["method"], one["target"], one["class"]) == ("occlusion", "bright", 0)
+    assert one["options"]["patch"] == 4
+    assert one["files"] == {"png": "a.occlusion.png", "npz": "a.occlusion.npz"}
+    probabilities = [p["probability"] for p in document["pictures"][0]["predictions"]]
+    assert sum(probabilities) == pytest.approx(1)
+    assert document["exit_code"] == ran.code == 0
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["state"] == "finished"
+    assert record["run"]["pictures"] == document["pictures"]
+
+
+def test_each_picture_is_explained_for_its_own_class(xplain, model, pictures, tmp_path):
+    ran = xplain("explain", model, pictures, *OPTIONS, "--out", tmp_path / "out", "--json")
+    targets = [p["explanations"][0]["target"] for p in ran.document["pictures"]]
+    assert targets == ["bright", "dark", "bright"]
+    assert Attribution.load(tmp_path / "out" / "b.occlusion.npz").target == "dark"
+
+
+def test_a_picture_alone_and_in_a_group_get_the_same_map(xplain, model, pictures, tmp_path):
+    xplain("explain", model, pictures, *OPTIONS, "--out", tmp_path / "all")
+    xplain("explain", model, pictures / "b.png", *OPTIONS, "--out", tmp_path / "one")
+    one, of_all = (Attribution.load(tmp_path / name / "b.occlusion.npz").values for name in ("one", "all"))
+    np.testing.assert_array_equal(one, of_all)
+
+
+def test_several_methods_and_targets(xplain, model, pictures, tmp_path):
+    out = tmp_path / "out"
+    words = ("--method", "occlusion", "-m", "rise", "--samples", 50, "--cells", 4, "--target", "top2")
+    ran = xplain("explain", model, pictures / "a.png", *words, "--out", out, "--json")
+    explanations = ran.document["pictures"][0]["explanations"]
+    assert [(e["method"], e["target"]) for e in explanations] == [
+        ("occlusion", "bright"),
+        ("occlusion", "other"),
+        ("rise", "bright"),
+        ("rise", "other"),
+    ]
+    assert explanations[1]["files"]["png"] == "a.occlusion.top2.png"
+    assert all((out / e["files"][kind]).is_file() for e in explanations for kind in ("png", "npz"))
+
+
+@pytest.mark.parametrize("target", ["dark", "1", "-2", "dark - other", "DARK"])
+def test_targets(xplain, model, pictures, tmp_path, target):
+    ran = xplain("explain", model, pictures / "a.png", *OPTIONS, "--target", target, "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert "of 'dark" in ran.out
+
+
+def test_dry_run_counts_what_the_run_then_costs(xplain, model, pictures, tmp_path):
+    out = tmp_path / "out"
+    words = ("explain", model, pictures, *OPTIONS, "--out", out, "--json")
+    planned = xplain(*words, "--dry-run").document
+    assert not out.exists()
+    spent = xplain(*words).document["cost"]
+    assert planned["queries"] == spent["queries"]
+    assert planned["queries"] >= 3 * (1 + WINDOWS)
+    assert "3 pictures would take" in xplain(*words[:-1], "--dry-run").out
+
+
+def test_groups_do_not_change_the_result(xplain, model, pictures, tmp_path, monkeypatch):
+    xplain("explain", model, pictures, *OPTIONS, "--out", tmp_path / "a")
+    monkeypatch.setattr("xplain.cli.run._AT_ONCE", 2)
+    ran = xplain("explain", model, pictures, *OPTIONS, "--batch-size", 3, "--out", tmp_path / "b", "--json")
+    assert len(ran.document["pictures"]) == 3
+    for name in ("a", "b", "c"):
+        first, second = (Attribution.load(tmp_path / run / f"{name}.occlusion.npz").values for run in "ab")
+        np.testing.assert_array_equal(first, second)
+
+
+def test_equal_names_do_not_overwrite_each_other(xplain, model, tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        write_picture(tmp_path / folder / "same.png")
+    ran = xplain("explain", model, tmp_path / "x", tmp_path / "y", *OPTIONS, "--out", tmp_path / "out", "--json")
+    files = [p["explanations"][0]["files"]["png"] for p in ran.document["pictures"]]
+    assert files == ["same.occlusion.png", "same-2.occlusion.png"]
+
+
+def test_shared_scale_draws_all_on_the_strongest_ones_limit(xplain, model, pictures, tmp_path):
+    words = ("explain", model, pictures / "a.png", pictures / "b.png", *OPTIONS, "--target", "bright")
+    assert xplain(*words, "--shared-scale", "--out", tmp_path / "out").code == 0
+    strong, weak = (Attribution.load(tmp_path / "out" / f"{name}.occlusion.npz") for name in "ab")
+    limit = limit_of(strong.values)
+    assert limit > limit_of(weak.values)
+    for name, one in (("a", strong), ("b", weak)):
+        with Image.open(tmp_path / "out" / f"{name}.occlusion.png") as drawn:
+            np.testing.assert_array_equal(np.asarray(drawn), np.asarray(one.overlay(0, limit=limit)))
+
+
+def test_native_resolution_is_drawn_otherwise(xplain, model, pictures, tmp_path):
+    words = ("explain", model, pictures / "a.png", "-m", "rise", "--samples", 64, "--cells", 4)
+    xplain(*words, "--out", tmp_path / "map")
+    xplain(*words, "--out", tmp_path / "cells", "--native-resolution")
+    assert (tmp_path / "map" / "a.rise.png").read_bytes() != (tmp_path / "cells" / "a.rise.png").read_bytes()
+
+
+def test_one_bad_picture_does_not_stop_the_others(xplain, model, pictures, tmp_path):
+    (pictures / "bad.png").write_bytes((pictures / "a.png").read_bytes()[:60])
+    ran = xplain("explain", model, pictures, *OPTIONS, "--out", tmp_path / "out", "--json")
+    assert ran.code == 4
+    document = ran.document
+    assert [p["picture"].rsplit("/", 1)[1] for p in document["pictures"]] == ["a.png", "b.png", "c.png"]
+    (failure,) = document["failures"]
+    assert failure["picture"].endswith("bad.png")
+    assert failure["error"]["kind"] == "PictureError"
+    assert "bad.png" in ran.err
+    assert not list((tmp_path / "out").glob("bad*"))
+
+
+def test_all_pictures_bad(xplain, model, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    ran = xplain("explain", model, bad, *OPTIONS, "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert "bad.png" in ran.err
+
+
+def test_the_budget_is_shared_by_the_pictures(xplain, model, pictures, tmp_path):
+    words = ("explain", model, pictures, *OPTIONS, "--out", tmp_path / "out")
+    ran = xplain(*words, "--max-queries", 40)
+    assert ran.code == 2
+    assert "max_queries" in ran.err
+    assert xplain(*words, "--max-queries", 200).code == 0
+
+
+def test_progress_goes_to_stderr_in_plain_lines(xplain, model, pictures, tmp_path):
+    ran = xplain("explain", model, pictures, *OPTIONS, "--batch-size", 4, "--out", tmp_path / "out", "--json")
+    lines = [line for line in ran.err.splitlines() if "evaluations" in line]
+    assert 1 <= len(lines) <= 11
+    assert lines[-1].startswith("100%")
+    assert "\r" not in ran.err
+
+
+def test_a_picture_whose_scores_are_no_numbers_fails_alone(xplain, model, pictures, tmp_path, monkeypatch):
+    honest = api.explain_many
+
+    def broken(loaded, group, *rest, **options):
+        if any(name.endswith("b.png") for name in group):
+            raise NonFinite("The score is nan.")
+        return honest(loaded, group, *rest, **options)
+
+    monkeypatch.setattr(api, "explain_many", broken)
+    ran = xplain("explain", model, pictures, *OPTIONS, "--out", tmp_path / "out", "--json")
+    assert ran.code == 4
+    assert [f["picture"].rsplit("/", 1)[1] for f in ran.document["failures"]] == ["b.png"]
+    assert len(ran.document["pictures"]) == 2

@@ -1,0 +1,115 @@
+"""A method's options are flags, straight from its registered signature."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from xplain import api
+from xplain.cli.console import Outcome
+from xplain.cli.explain import explain
+from xplain.cli.flags import chosen_methods, command
+from xplain.core import registry
+from xplain.core.edits import Untouched
+from xplain.core.options import Positive
+from xplain.core.query import Flow, Reading, Score, View
+from xplain.core.registry import Paper, method
+
+
+@pytest.fixture
+def echo():
+    """A method registered for one test: its map is everywhere ``depth``."""
+
+    def build():
+        @method("echo", needs=Score, paper=Paper("Nobody", "nowhere"), unit="depth")
+        def echo(view: View, *, echo_depth: Positive = 3, loud: bool = False) -> Flow:
+            """Say how deep it was told to go.
+
+            Args:
+                echo_depth: How deep [in metres].
+                loud: Twice as deep.
+            """
+            answer = yield Score(view.x, Untouched(), view.target)
+            depth = echo_depth * (2 if loud else 1)
+            return Reading(0 * answer.reshape(-1, 1, 1) + depth + view.x[:, 0] * 0)
+
+    api.methods()
+    known, aliases = dict(registry._REGISTRY), dict(registry._ALIASES)
+    build()
+    yield "echo"
+    registry._REGISTRY.clear()
+    registry._REGISTRY.update(known)
+    registry._ALIASES.clear()
+    registry._ALIASES.update(aliases)
+
+
+def test_a_registered_method_shows_its_options_as_flags(xplain, echo):
+    shown = " ".join(xplain("explain", "--method", echo, "--help").out.replace("│", " ").split())
+    assert "--echo-depth" in shown
+    assert "How deep [in metres]" in shown
+    assert "a whole number of at least 1" in shown
+    assert "Options of echo" in shown
+    assert "--patch" not in shown
+    assert "--echo-depth" not in xplain("explain", "--help").out
+
+
+def test_a_registered_method_receives_its_flags(xplain, echo, model, pictures, tmp_path):
+    words = ("explain", model, pictures / "a.png", "-m", echo, "--out", tmp_path / "out", "--json")
+    options = xplain(*words, "--echo-depth", 5, "--loud", "true").document["pictures"][0]["explanations"][0]["options"]
+    assert options == {"echo_depth": 5, "loud": True}
+    ran = xplain(*words, "--echo-depth", "0")
+    assert ran.code == 2
+    assert "method 'echo': option 'echo_depth' is '0'; accepted: a whole number of at least 1 (default 3)." in ran.err
+
+
+def test_a_registered_method_is_listed(xplain, echo):
+    assert any(line.startswith("echo ") for line in xplain("methods").out.splitlines())
+    assert "--echo-depth" in xplain("methods", echo).out
+
+
+def test_each_method_receives_the_options_that_it_has(xplain, model, pictures, tmp_path):
+    words = ("-m", "occlusion", "-m", "rise", "--patch", 4, "--samples", 20, "--baseline", "mean")
+    ran = xplain("explain", model, pictures / "a.png", *words, "--out", tmp_path / "out", "--json")
+    occlusion, rise = (one["options"] for one in ran.document["pictures"][0]["explanations"])
+    assert (occlusion["patch"], occlusion["baseline"]) == (4, "mean")
+    assert (rise["samples"], rise["baseline"]) == (20, "mean")
+
+
+def test_an_option_of_another_method_says_whose_it_is(xplain, model, pictures, tmp_path):
+    ran = xplain("explain", model, pictures, "--cells", 4, "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert "Unknown option of method occlusion: '--cells'." in ran.err
+    assert "--cells belongs to" in ran.err
+    assert "rise" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_method_is_named_before_its_options(xplain, model, pictures):
+    ran = xplain("explain", model, pictures, "--method", "risse", "--samples", 20)
+    assert ran.code == 2
+    assert "Unknown method 'risse'. Did you mean 'rise'?" in ran.err
+
+
+def test_the_methods_on_a_command_line():
+    assert chosen_methods(["explain", "m", "-m", "a", "--method=b", "--method", "c"]) == ["a", "b", "c"]
+    assert chosen_methods(["explain", "m"]) == ["occlusion"]
+    assert chosen_methods(["--method"]) == [""]
+
+
+def test_a_method_option_with_the_name_of_an_own_flag_does_no_harm():
+    taken = inspect.signature(command(taking_patch)).parameters
+    assert taken["patch"].default == "own"
+    assert "stride" in taken
+
+
+def taking_patch(patch: str = "own", **options) -> Outcome:
+    """A verb with a flag of its own that a method has too."""
+    return Outcome(options, patch)
+
+
+@pytest.mark.parametrize("entry", api.methods(), ids=lambda m: m.name)
+def test_no_method_option_hides_a_flag_of_explain(entry):
+    own = {name for name, p in inspect.signature(explain).parameters.items() if p.kind is not p.VAR_KEYWORD}
+    assert not own & set(entry.options)
+    assert not {"json", "help", "input"} & set(entry.options)

@@ -1,0 +1,97 @@
+"""``xplain inspect`` and the options that say how a model is loaded."""
+
+from __future__ import annotations
+
+import nets
+import numpy as np
+import onnx
+import pytest
+from cli.tiny import write_picture
+
+
+def test_what_is_known_of_a_model(xplain, model):
+    document = xplain("inspect", model, "--json").document
+    assert document["inputs"] == [{"name": "picture", "shape": [None, 3, 16, 16], "dtype": "float32"}]
+    assert (document["layout"], document["batch"]) == ("NCHW", "free")
+    assert document["scores"]["tensor"] == "logits"
+    assert (document["scores"]["classes"], document["scores"]["link"]) == (3, "softmax")
+    assert document["labels"] == 3
+    assert len(document["sha256"]) == 64
+    assert "resize = [16, 16]" in document["card"]
+    assert "occlusion" in document["methods"]
+    assert document["safety"] == "accepted"
+
+
+def test_the_same_for_a_person(xplain, model):
+    ran = xplain("inspect", model)
+    assert ran.code == 0
+    for words in (
+        "picture [?, 3, 16, 16] float32 (explained)",
+        "logits, 3 classes, logits.",
+        "3: bright; dark; other",
+        "tiny.card.toml, below",
+        'mode = "RGB"',
+        "opset",
+        "accepted",
+    ):
+        assert words in ran.out
+
+
+def test_layers_are_listed_in_full_when_asked(xplain, tmp_path):
+    onnx.save(nets.cnn(), tmp_path / "cnn.onnx")
+    few, all_of_them = xplain("inspect", tmp_path / "cnn.onnx"), xplain("inspect", tmp_path / "cnn.onnx", "--layers")
+    for layer in xplain("inspect", tmp_path / "cnn.onnx", "--json").document["layers"]:
+        assert layer["name"] in all_of_them.out
+    assert "none: pictures need --card" in few.out
+
+
+def test_a_bomb_is_refused(xplain, tmp_path):
+    onnx.save(nets.doubling_bomb(), tmp_path / "bomb.onnx")
+    ran = xplain("inspect", tmp_path / "bomb.onnx", "--json")
+    assert ran.code == 3
+    assert ran.document["error"]["kind"] == "Unsafe"
+
+
+@pytest.fixture
+def two(tmp_path):
+    """A model of two inputs, and a picture for it."""
+    onnx.save(nets.two_inputs(), tmp_path / "two.onnx")
+    (tmp_path / "two.card.toml").write_text('mode = "L"\nresize = [4, 4]\n')
+    return tmp_path / "two.onnx", write_picture(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("extra", ["10,0", "0,10"])
+def test_other_inputs_are_fixed(xplain, two, tmp_path, extra):
+    np.save(tmp_path / "extra.npy", np.array([[float(v) * 10 for v in extra.split(",")]], np.float32))
+    model, picture = two
+    words = ("--input", "picture", "--fixed", f"extra={tmp_path / 'extra.npy'}", "--out", tmp_path / "out", "--json")
+    ran = xplain("explain", model, picture, "--patch", 1, "--stride", 1, *words)
+    assert ran.code == 0, ran.err
+    assert ran.document["pictures"][0]["predictions"][0]["class"] == extra.split(",").index("10")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--fixed", "extra"), "--fixed extra is not understood; accepted: NAME=NUMBER or NAME=FILE.npy"),
+        (("--fixed", "extra=much"), "'much' is neither a number nor an .npy file"),
+        (("--fixed", "extra=none.npy"), "the file cannot be read"),
+        (("--fixed", "ekstra=1"), "extra"),
+        (("--input", "pictur"), "picture"),
+        (("--threads", 0), "threads is 0; accepted: a whole number of at least 1"),
+        (("--providers", "gpu9"), "gpu9"),
+    ],
+)
+def test_loading_options_that_cannot_be_used(xplain, two, words, message):
+    ran = xplain("inspect", two[0], *words)
+    assert ran.code == 2
+    assert message in ran.err
+
+
+def test_external_data_must_be_allowed(xplain, tmp_path):
+    proto = nets.planted()
+    onnx.save(proto, tmp_path / "big.onnx", save_as_external_data=True, location="big.data", size_threshold=0)
+    ran = xplain("inspect", tmp_path / "big.onnx")
+    assert ran.code == 3
+    assert "allow_external_data" in ran.err
+    assert xplain("inspect", tmp_path / "big.onnx", "--allow-external-data").code == 0

@@ -1,0 +1,114 @@
+"""What the contract is tried on: a smooth formula for methods that only ask scores, a small network for the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import xplain
+from xplain.core.query import Score
+from xplain.core.registry import Method
+from xplain.testing import Formula
+
+ITEM = (2, 12, 12)
+
+# Small numbers where a method's default is large, so that the whole contract runs in seconds.
+_QUICK = {"samples": 200, "steps": 8}
+
+
+def quick(entry: Method, **more: Any) -> dict[str, Any]:
+    """Options that make a method cheap: any it has under a name we know."""
+    few = {"samples": 8} if entry.name == "qii" else {}  # whose samples are per feature
+    return {name: value for name, value in {**_QUICK, **few, **more}.items() if name in entry.options}
+
+
+class Recorder:
+    """A model that passes everything on and keeps the questions."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.outline, self.answers = model, model.outline, model.answers
+        self.queries: list[Any] = []
+
+    def answer(self, query: Any) -> Any:
+        self.queries.append(query)
+        return self.model.answer(query)
+
+
+def smooth_formula() -> Formula:
+    """Three classes; every element matters, with interactions; the same bits for a row in any batch."""
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(3, 2, int(np.prod(ITEM)))) / 8
+
+    def function(rows: np.ndarray) -> np.ndarray:
+        flat = rows.reshape(len(rows), -1).astype(np.float64)
+        parts = [[(flat * w).sum(axis=1) for w in pair] for pair in weights]
+        return np.stack([np.tanh(a) + 0.5 * a + a * b for a, b in parts], axis=1)
+
+    return Formula(function, "NCHW", ITEM, classes=3)
+
+
+def small_network() -> Any:
+    """Conv, ReLU, Conv, ReLU, global mean, Gemm: three classes."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(2)
+
+    def weight(name: str, *shape: int) -> Any:
+        return numpy_helper.from_array((rng.normal(size=shape) / 3).astype(np.float32), name)
+
+    weights = [("w1", 4, 2, 3, 3), ("b1", 4), ("w2", 5, 4, 3, 3), ("b2", 5), ("w3", 3, 5), ("b3", 3)]
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c2"], ["r2"]),
+        helper.make_node("GlobalAveragePool", ["r2"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w3", "b3"], ["y"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *ITEM])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [weight(*one) for one in weights],
+    )
+    return xplain.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+
+
+def additive_formula() -> Formula:
+    """A linear model, for the method that refuses all others."""
+    weights = np.random.default_rng(3).normal(size=(3, int(np.prod(ITEM))))
+
+    def function(rows: np.ndarray) -> np.ndarray:
+        flat = rows.reshape(len(rows), -1).astype(np.float64)
+        return np.stack([(flat * w).sum(axis=1) for w in weights], axis=1)
+
+    return Formula(function, "NCHW", ITEM, classes=3)
+
+
+def subject(entry: Method) -> Recorder:
+    """A model that can answer the method."""
+    formula = additive_formula() if entry.name == "linear-shap" else smooth_formula()
+    return Recorder(formula if entry.needs <= formula.answers else small_network())
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(3, *ITEM)).astype(np.float32)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per registered method: ``entry`` any, ``black_box`` asks scores alone, ``shapley`` is complete too."""
+    # attention methods read the matrices of a vision transformer, which no small network here has
+    entries = [entry for entry in xplain.methods() if not entry.name.startswith("attention")]
+    chosen = {
+        "entry": entries,
+        "black_box": [entry for entry in entries if entry.needs == {Score}],
+        "shapley": [entry for entry in entries if entry.needs == {Score} and entry.complete],
+    }
+    for fixture, some in chosen.items():
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, some, ids=[entry.name for entry in some])

@@ -1,0 +1,68 @@
+"""The report names the node that breaks completeness."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import xplain
+from xplain import measure
+from xplain.core.errors import CapabilityError, UsageError
+
+WIDTH = 6
+
+
+def net(bias: float):
+    """Two dense layers; the second has a bias that LRP-epsilon lets absorb its share."""
+    rng = np.random.default_rng(0)
+    weights = [("w1", (WIDTH, WIDTH)), ("w2", (WIDTH, 2))]
+    initializers = [
+        numpy_helper.from_array(rng.uniform(0.1, 1, shape).astype(np.float32), name) for name, shape in weights
+    ]
+    initializers.append(numpy_helper.from_array(np.full(2, bias, np.float32), "b2"))
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1"], ["h"], name="first"),
+        helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        helper.make_node("Gemm", ["r", "w2", "b2"], ["y"], name="second"),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2])]
+    graph = helper.make_graph(nodes, "net", inputs, outputs, initializers)
+    return xplain.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(1).uniform(0.5, 1, (1, WIDTH)).astype(np.float32)
+
+
+def test_nothing_is_lost_without_a_bias(x):
+    (report,) = measure.conservation(net(0.0), x, "lrp", target=1, rule="epsilon", epsilon=1e-9)
+    score = xplain.predict(net(0.0), x)[0, 1]
+    np.testing.assert_allclose(report.received[0], score, rtol=1e-5)
+    np.testing.assert_allclose(report.kept, 0, atol=1e-4 * score)
+
+
+def test_the_node_whose_bias_absorbs_relevance_is_named(x):
+    (report,) = measure.conservation(net(5.0), x, "lrp", target=1, rule="epsilon", epsilon=1e-9)
+    assert report.worst.startswith("second")
+    at = report.nodes.index(report.worst)
+    assert report.kept[at] == pytest.approx(5.0, rel=1e-4)  # exactly the bias
+    assert "second" in str(report).splitlines()[1]
+
+
+def test_deeplift_conserves_the_difference_through_the_bias(x):
+    (report,) = measure.conservation(net(5.0), x, "deeplift", target=1)
+    np.testing.assert_allclose(report.kept, 0, atol=1e-4)
+
+
+def test_what_has_no_report(x):
+    with pytest.raises(CapabilityError, match="asks for no sweep"):
+        measure.conservation(net(0.0), x, "occlusion", patch=1, stride=1)
+    with pytest.raises(CapabilityError, match="has no ONNX graph"):
+        measure.conservation(lambda batch: batch[:, :2], x, "lrp")
+    with pytest.raises(UsageError, match="of one item; 2 were given"):
+        net(0.0).balance(
+            xplain.core.query.Sweep(np.repeat(x[:, None], 2, axis=0), xplain.label(0), xplain.core.rules.Rules())
+        )

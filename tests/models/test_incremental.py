@@ -1,0 +1,285 @@
+"""Hidden windows answered incrementally, against the plain way: random graphs, awkward input, real questions."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from random_nets import Builder, boxes_on, random_net
+
+import xplain
+from xplain.core.edits import Untouched, Windows
+from xplain.core.errors import NonFinite, UsageError
+from xplain.core.query import Score
+from xplain.core.target import channel, every_score, label
+from xplain.graph import incremental as inc
+from xplain.graph.incremental import cost
+from xplain.models.incremental import Incremental, IncrementalWarning
+
+SEEDS = range(60)
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch):
+    """Take the incremental way however little it gains, as only speed speaks against it."""
+    monkeypatch.setattr("xplain.models.incremental.WORTHWHILE", 0.0)
+
+
+def both(model, **options):
+    return xplain.load(model, threads=1, **options), xplain.load(model, threads=1, engine="plain")
+
+
+def picture(seed, item, count=1):
+    return np.random.default_rng(seed).standard_normal((count, *item)).astype(np.float32)
+
+
+def apart(got, wanted):
+    return np.abs(got - wanted).max() / max(1.0, np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_graphs_give_the_plain_ways_scores(seed):
+    net, item = random_net(seed)
+    ours, plain = both(net)
+    x, fill = picture(seed, item), np.float32(0.4).reshape(1, 1, 1, 1)
+    question = Score(x, Windows(boxes_on(seed, item), fill), every_score)
+    assert apart(ours.answer(question), plain.answer(question)) < 1e-5
+    assert ours.windows.way == "incremental", ours.windows.reason
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 6))
+def test_winograd_gives_the_same_wherever_it_can_be_used(seed):
+    net, item = random_net(seed)
+    x, boxes = picture(seed, item)[0], boxes_on(seed, item)
+    made = inc.plan(net, "x", item, ["y"])
+    squares = frozenset(s.out for s in made.steps if isinstance(s, inc.steps.Conv) and s.square)
+    ours = Incremental(net, "x", "d", _session)
+    engine = ours._engine(("y",), item)
+    bases = engine.bases(x)
+    fill = np.zeros_like(bases[made.entry])
+    inside = inc.boxes.clipped(boxes, item[1:])
+    direct, square = (engine.values(inside, fill, bases, ways)["y"] for ways in (frozenset(), squares))
+    assert apart(square, direct) < 1e-4
+
+
+def _session(part):
+    from xplain.models.session import Session
+
+    return Session(part.SerializeToString(), "test", ["CPUExecutionProvider"], 1)
+
+
+def small_cnn(seed=3):
+    b = Builder(seed, (24, 27))
+    b.at, b.channels = b.act(b.conv("x", 3, 16, (3, 3)), 16), 16
+    b.residual()
+    b.branches()
+    return b.finish(), b.item
+
+
+def test_bits_depend_on_neither_cut_nor_order_nor_threads():
+    net, item = small_cnn()
+    x, boxes = picture(0, item, 2), boxes_on(0, item, 100)
+    edits = Windows(boxes, np.zeros((1, 1, 1, 1), np.float32))
+    whole = xplain.load(net, threads=1).answer(Score(x, edits, every_score))
+    rows = len(whole)
+    cut = xplain.load(net, threads=2)
+    parts = [(rows - 7, rows), (0, 1), (1, 2), (2, 90), (90, rows - 7)]
+    got = {part: cut.answer(Score(x, edits, every_score, part=part)) for part in parts}
+    assert cut.windows.way == "incremental"
+    for (start, stop), part in got.items():
+        assert np.array_equal(part, whole[start:stop])
+
+
+def test_fills_boxes_and_targets_may_differ_between_pictures():
+    net, item = small_cnn()
+    ours, plain = both(net)
+    x = picture(1, item, 3)
+    boxes = np.stack([boxes_on(seed, item, 20) for seed in range(3)])
+    for fill in (x[::-1].copy(), x.mean(axis=(2, 3), keepdims=True), picture(2, item)):
+        edits = Windows(boxes, fill)
+        for target in (label((1, 2, 3)), label(1) - label(2), every_score):
+            question = Score(x, edits, target)
+            assert apart(ours.answer(question), plain.answer(question)) < 1e-5
+    assert ours.windows.way == "incremental"
+
+
+def test_inner_tensors_are_answered_too():
+    net, item = small_cnn()
+    ours, plain = both(net)
+    layer = next(one.name for one in ours.outline.layers if one.shape is not None and len(one.shape) == 4)
+    question = Score(
+        picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), channel(layer, 2)
+    )
+    assert apart(ours.answer(question), plain.answer(question)) < 1e-5
+    assert ours.windows.way == "incremental"
+
+
+def test_pictures_in_which_channels_come_last():
+    b = Builder(3, (24, 27))
+    turned = b.add("Transpose", "x", perm=[0, 3, 1, 2])
+    b.at, b.channels = b.act(b.conv(turned, 3, 16, (3, 3)), 16), 16
+    b.residual()
+    b.item = (24, 27, 3)
+    net = b.finish()
+    ours, plain = both(net)
+    fill = np.array([0.1, 0.2, 0.3], np.float32).reshape(1, 1, 1, 3)
+    question = Score(picture(1, b.item), Windows(boxes_on(1, (3, 24, 27)), fill), every_score)
+    assert apart(ours.answer(question), plain.answer(question)) < 1e-5
+    assert ours.windows.way == "incremental"
+
+
+def test_a_batch_that_is_frozen_at_one():
+    net, item = small_cnn()
+    net.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    ours, plain = both(net)
+    question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
+    assert apart(ours.answer(question), plain.answer(question)) < 1e-5
+
+
+def test_fast_mode_is_close_and_says_how_close():
+    net, item = small_cnn()
+    ours, plain = both(net, engine="fast")
+    question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
+    error = apart(ours.answer(question), plain.answer(question))
+    assert ours.windows.way == "fast"
+    assert 0 < ours.windows.error < 0.05
+    assert 1e-6 < error < 0.05
+
+
+# ---- declining and falling back ---------------------------------------------------------------------------------
+
+
+def test_the_plain_way_is_one_option_away():
+    net, item = small_cnn()
+    plain = xplain.load(net, engine="plain")
+    plain.answer(Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score))
+    assert plain.windows is None
+    with pytest.raises(UsageError, match="engine is 'exact'; accepted: 'auto', 'plain', 'fast'"):
+        xplain.load(net, engine="exact")
+
+
+def test_little_gain_is_no_reason_to_leave_the_plain_way(monkeypatch):
+    monkeypatch.setattr("xplain.models.incremental.WORTHWHILE", 1.3)
+    net, item = small_cnn()
+    ours, plain = both(net)
+    question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
+    assert np.array_equal(ours.answer(question), plain.answer(question))
+    assert ours.windows.way == "plain"
+    assert "below 1.3 the plain way is used" in ours.windows.reason
+
+
+def test_a_mismatch_is_noticed_said_and_answered_plainly(monkeypatch):
+    net, item = small_cnn()
+    ours, plain = both(net)
+    good = inc.weights.direct
+
+    def wrong(conv, pairs=False):
+        packed, panels = good(conv, pairs)
+        return packed * np.float32(1.01), panels
+
+    monkeypatch.setattr("xplain.graph.incremental.weights.direct", wrong)
+    question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
+    with pytest.warns(IncrementalWarning, match="Item 0 is answered by evaluating every window in full: mask"):
+        got = ours.answer(question)
+    assert np.array_equal(got, plain.answer(question))
+    assert ours.windows.way == "plain"
+
+
+def test_memory_that_runs_out_is_noticed_said_and_answered_plainly(monkeypatch):
+    net, item = small_cnn()
+    ours, plain = both(net)
+
+    def none_left(self, size):
+        raise MemoryError
+
+    monkeypatch.setattr("xplain.graph.incremental.run.Runner.take", none_left)
+    question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
+    with pytest.warns(IncrementalWarning, match="memory ran out"):
+        got = ours.answer(question)
+    assert np.array_equal(got, plain.answer(question))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_left_to_the_plain_way(value):
+    net, item = small_cnn()
+    ours, plain = both(net)
+    x = picture(1, item)
+    x[0, 1, 20, 20] = value
+    hidden = Windows(np.array([[18, 18, 23, 23], [15, 15, 24, 27]], np.int32), np.zeros((1, 1, 1, 1), np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = ours.answer(Score(x, hidden, every_score))
+    assert np.array_equal(got, plain.answer(Score(x, hidden, every_score)))
+    assert "not finite" in ours.windows.reason
+    shown = Windows(np.zeros((1, 4), np.int32), np.zeros((1, 1, 1, 1), np.float32))
+    if np.isnan(value):
+        with pytest.raises(NonFinite, match="is NaN"):
+            ours.answer(Score(x, shown, every_score))
+
+
+def test_empty_windows_change_nothing():
+    net, item = small_cnn()
+    ours, _ = both(net)
+    none = Windows(np.zeros((3, 4), np.int32), np.zeros((1, 1, 1, 1), np.float32))
+    untouched = ours.answer(Score(picture(1, item), Untouched(), every_score))
+    assert apart(ours.answer(Score(picture(1, item), none, every_score)), np.repeat(untouched, 3, axis=0)) < 1e-6
+
+
+def one_input(nodes, weights=()):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 16, 16])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "one", [x], [y], list(weights))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def test_random_operators_transformers_and_tables_are_declined():
+    kernel = numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w")
+    noisy = one_input(
+        [
+            helper.make_node("RandomNormalLike", ["x"], ["n"], name="noise"),
+            helper.make_node("Add", ["x", "n"], ["s"]),
+            helper.make_node("Conv", ["s", "w"], ["y"]),
+        ],
+        [kernel],
+    )
+    refused = inc.plan(noisy, "x", (3, 16, 16), ["y"])
+    assert refused == inc.Refused("operator RandomNormalLike (noise) is random")
+    flat = one_input([helper.make_node("Flatten", ["x"], ["y"])])
+    assert "no convolution can be followed: Flatten" in inc.plan(flat, "x", (3, 16, 16), ["y"]).reason
+    assert "is not a float32 picture" in inc.plan(flat, "x", (768,), ["y"]).reason
+
+
+def test_a_changed_graph_has_another_digest():
+    net, _ = small_cnn()
+    before = inc.digest_of(net)
+    assert inc.digest_of(net) == before
+    changed = np.array(numpy_helper.to_array(net.graph.initializer[0]))
+    changed.flat[0] += 1
+    net.graph.initializer[0].CopyFrom(numpy_helper.from_array(changed, net.graph.initializer[0].name))
+    assert inc.digest_of(net) != before
+
+
+def test_the_reason_names_global_operators():
+    b = Builder(3, (24, 27))
+    b.at, b.channels = b.act(b.conv("x", 3, 16, (3, 3)), 16), 16
+    b.squeeze_excite()
+    made = inc.plan(b.finish(), "x", b.item, ["y"])
+    assert any(one.operator == "Mul" and "global value of the picture" in one.reason for one in made.blocked)
+
+
+def test_the_prediction_counts_what_windows_reach():
+    b = Builder(3, (64, 64))
+    for _ in range(3):
+        b.at, b.channels = b.add("Relu", b.conv(b.at, b.channels, 16, (3, 3))), 16
+    made = inc.plan(b.finish(), "x", b.item, ["y"])
+    boxes = np.array([[24, 24, 8, 8]])
+    way = made.way(boxes, frozenset(), rows=10**9)
+    # windows of 10, 12 and 14 pixels a side; taps that leave the 8, 10 and 12 inside are skipped
+    taps = [(3 * 8) ** 2, (3 * 10) ** 2, (3 * 12) ** 2]
+    weights = [3 * 16, 16 * 16, 16 * 16]
+    areas = [10**2, 12**2, 14**2]
+    wanted = [t * w + a * 16 * cost.ELEMENT / 4 + cost.STEP for t, w, a in zip(taps, weights, areas, strict=True)]
+    assert [layer.incremental for layer in way.layers] == pytest.approx(wanted)
+    assert [layer.plain for layer in way.layers] == [64 * 64 * 9 * w for w in weights]

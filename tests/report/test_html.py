@@ -1,0 +1,176 @@
+"""The report: complete, self-contained, and safe with hostile names."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xplain.core.attribution import Attribution, Cost
+from xplain.core.errors import NonFinite, OutputError, UsageError
+from xplain.report import page, write
+
+HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*7}}\x1b[31m\u202egnp.exe"
+
+
+class Tags(HTMLParser):
+    """All start tags with their attributes, all text, and the nesting."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self.open = "", []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, "tags close in order"
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def attribution(**fields) -> Attribution:
+    """Two small pictures explained by a method that samples."""
+    y, x = np.mgrid[0:16, 0:16]
+    hill = np.exp(-((y - 5) ** 2 + (x - 9) ** 2) / 20.0)
+    plain = {
+        "values": np.stack([2 * hill, -hill]).astype(np.float32),
+        "unit": "delta logit when hidden",
+        "method": "rise",
+        "options": {"samples": 4000, "baseline": "mean"},
+        "target": "per item: tabby | espresso",
+        "labels": (281, 967),
+        "scores": np.array([8.25, 12.5]),
+        "base": np.array([0.5, 0.25]),
+        "error": np.full((2, 16, 16), 0.1, np.float32),
+        "names": ("cat.jpg", "cup.jpg"),
+        "model": "ab" * 32,
+        "card": 'mode = "RGB"\ncrop = [16, 16]\n',
+        "cost": Cost(queries=8002, sweeps=3, reused=17, seconds=2.5),
+        "seed": 42,
+        "resolution": (7, 7),
+        "notes": {"kept": 0.5, "warning": "The probability is saturated."},
+        "versions": {"xplain": "0.1.0", "onnxruntime": "1.31.1"},
+        "pictures": np.full((2, 16, 16, 3), 90, np.uint8),
+    }
+    return Attribution(**{**plain, **fields})
+
+
+def test_the_page_holds_everything_a_reader_needs():
+    text = Tags(page(attribution(), title="Two pictures", command="xplain explain m.onnx cat.jpg --seed 42")).text
+    for fact in (
+        "Two pictures", "cat.jpg", "cup.jpg", "tabby", "espresso", "8.25", "12.5", "base 0.25", "rise",
+        "delta logit when hidden", "samples", "4000", "baseline", "8,002 queries, 3 sweeps, 17 reused, 2.50 s", "42",
+        "7 x 7 cells", "ab" * 32, "onnxruntime 1.31.1, xplain 0.1.0", "crop = [16, 16]",
+        "The probability is saturated.", "kept",
+        "xplain explain m.onnx cat.jpg --seed 42", "It does not say whether the answer is right",
+        "xplain.explain(model, pictures, method='rise', target=[281, 967], seed=42, samples=4000, baseline='mean')",
+    ):  # fmt: skip
+        assert fact in text, fact
+    assert re.search(r"colours end at ±1\.\d+ delta logit", text)
+
+
+def test_the_page_is_self_contained_and_well_formed():
+    parsed = Tags(page([attribution(), attribution(method="occlusion", error=None)]))
+    assert not parsed.open
+    assert not {"script", "link", "iframe", "object", "form", "base"} & {tag for tag, _ in parsed.tags}
+    for tag, attributes in parsed.tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        for name in ("src", "href"):
+            target = attributes.get(name)
+            assert target is None or target.startswith(("data:image/png;base64,", "#")), (tag, target)
+
+
+def test_every_picture_inside_is_a_png():
+    parsed = Tags(page([attribution(), attribution(method="occlusion")]))
+    sources = [a["src"] for tag, a in parsed.tags if tag == "img"]
+    assert len(sources) == 5, "two items by two methods, and all side by side"
+    for source in sources:
+        content = base64.b64decode(source.removeprefix("data:image/png;base64,"))
+        assert Image.open(io.BytesIO(content), formats=["PNG"]).size[0] > 100
+
+
+def test_the_content_policy_allows_the_pages_own_style_alone():
+    source = page(attribution())
+    policy = next(a["content"] for tag, a in Tags(source).tags if a.get("http-equiv") == "Content-Security-Policy")
+    style = re.search(r"<style>(.*?)</style>", source, re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert f"style-src 'sha256-{digest}'" in policy.replace("&#43;", "+")
+    assert "unsafe" not in policy
+
+
+def test_hostile_names_stay_text():
+    hostile = attribution(
+        names=(HOSTILE, "cup.jpg"),
+        target=HOSTILE,
+        unit=HOSTILE,
+        method=HOSTILE,
+        model=HOSTILE,
+        card=HOSTILE,
+        options={HOSTILE: HOSTILE},
+        notes={HOSTILE: HOSTILE, "warning": HOSTILE},
+        versions={HOSTILE: HOSTILE},
+    )
+    source = page([hostile, hostile], title=HOSTILE, command=HOSTILE)
+    plain = attribution(options={"a": 1})
+    harmless = Tags(page([plain, plain], title="a", command="b"))
+    parsed = Tags(source)
+    assert [tag for tag, _ in parsed.tags] == [tag for tag, _ in harmless.tags], "no tag came from a name"
+    assert "<script" not in source
+    assert "{{7*7}}" in parsed.text, "text is never a template"
+    assert "\x1b" not in source
+    assert "\u202e" not in source
+    assert "\N{REPLACEMENT CHARACTER}gnp.exe" in parsed.text
+
+
+def test_endless_names_are_cut():
+    assert len(page(attribution(model="x" * 1_000_000))) < 500_000
+
+
+def test_side_by_side_needs_the_same_items():
+    other = attribution(names=("a.jpg", "b.jpg"))
+    assert "Side by side" not in page([attribution(), other])
+    assert "Side by side" not in page(attribution())
+    assert "Side by side" in page([attribution(), attribution(unit="cosine", method="grad-cam")])
+
+
+def test_tables_and_items_without_pictures():
+    table = attribution(values=np.ones((2, 5), np.float32), error=None, pictures=None, resolution=None, base=None)
+    text = Tags(page([table, table])).text
+    assert "every pixel" in text
+    assert "colours end at" not in text
+
+
+def test_write_is_whole_or_absent(tmp_path, monkeypatch):
+    path = write(attribution(), tmp_path / "page.html", title="Kept")
+    assert "<title>Kept</title>" in path.read_text(encoding="utf-8")
+    with pytest.raises(NonFinite):
+        write(attribution(values=np.full((2, 16, 16), np.nan, np.float32)), tmp_path / "broken.html")
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+    with pytest.raises(OutputError, match="Cannot write .*nowhere"):
+        write(attribution(), tmp_path / "nowhere" / "page.html")
+
+
+def test_what_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"A report is written as \.html; got 'page\.txt'"):
+        write(attribution(), tmp_path / "page.txt")
+    with pytest.raises(UsageError, match="A report needs at least one attribution"):
+        page([])
+
+
+def test_drawing_options_reach_the_figures():
+    assert "colours end at ±5 " in Tags(page(attribution(), limit=5.0)).text

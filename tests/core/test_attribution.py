@@ -40,11 +40,48 @@ def test_round_trip(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
 
 
+def test_notes_and_options_come_back_as_they_were(tmp_path):
+    big = np.arange(2 * 100 * 100, dtype=np.int32).reshape(2, 100, 100)
+    notes = {
+        "labels": big,
+        "deep": [{"mask": big[0] > 7, "share": float("-inf")}, {"mask": None}],
+        "words": np.array(["a", "ü"]),
+        "objects": np.array([None, "x"], dtype=object),
+        "cells": (7, (8, 9)),
+        "looks like a marker": {"__array__": "extra.0", "more": 1},
+        "number": np.float32(0.5),
+    }
+    options = {"patch": (16, 8), "baseline": np.full((1, 3, 70, 70), 0.25, np.float32), "limit": float("nan")}
+    back = Attribution.load(example(notes=notes, options=options).save(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(back.notes["labels"], big)
+    assert back.notes["labels"].dtype == np.int32
+    np.testing.assert_array_equal(back.notes["deep"][0]["mask"], big[0] > 7)
+    assert back.notes["deep"][0]["share"] == float("-inf")
+    assert back.notes["words"].tolist() == ["a", "ü"]
+    assert back.notes["objects"] == [None, "x"]
+    assert back.notes["cells"] == (7, (8, 9))
+    assert back.notes["looks like a marker"] == notes["looks like a marker"]
+    assert back.notes["number"] == 0.5
+    assert back.options["patch"] == (16, 8)
+    np.testing.assert_array_equal(back.options["baseline"], options["baseline"])
+    assert np.isnan(back.options["limit"])
+    again = Attribution.load(back.save(tmp_path / "b.npz"))
+    assert again.meta() == back.meta()
+
+
 def test_one_item():
-    one = example()[-1]
+    own = {"labels": np.arange(24, dtype=np.int32).reshape(2, 3, 4), "gap": np.array([0.5, 1.5]), "rule": ["a", "b"]}
+    shared = {"cells": (2, 2), "layer": "conv"}
+    one = example(notes=own | shared)[-1]
     assert len(one) == 1
     assert one.names == ("b",)
     np.testing.assert_array_equal(one.values[0], example().values[1])
+    np.testing.assert_array_equal(one.notes["labels"], own["labels"][1:])
+    assert one.notes["gap"].tolist() == [1.5]
+    assert one.notes["rule"] == ["b"]
+    assert {name: one.notes[name] for name in shared} == shared
+    square = example(values=np.zeros((2, 2, 2), np.float32), error=None, notes={"labels": np.eye(2, dtype=np.int32)})
+    np.testing.assert_array_equal(square[1].notes["labels"], np.eye(2))  # one map of labels for both items
     with pytest.raises(UsageError, match="there are 2 items"):
         example()[2]
 
@@ -68,6 +105,12 @@ def test_files_that_are_no_attribution(tmp_path):
     np.savez(tmp_path / "c.npz", meta=np.array('{"format": 99}'))
     with pytest.raises(UsageError, match="another format"):
         Attribution.load(tmp_path / "c.npz")
+    with np.load(example().save(tmp_path / "d.npz")) as file:
+        whole = dict(file)
+    for lost in ("values", "extra.0", "meta"):
+        np.savez(tmp_path / "e.npz", **{name: array for name, array in whole.items() if name != lost})
+        with pytest.raises(UsageError, match="not a saved attribution"):
+            Attribution.load(tmp_path / "e.npz")
 
 
 def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def _ranks(methods: Sequence[str]) -> list[int]:
 
 
 def _joined(ones: Sequence[Attribution], outline: Outline) -> Attribution:
-    """Explanations of single pictures as one of all of them; notes that differ are left out."""
+    """Explanations of single pictures as one of all of them."""
     first = ones[0]
     arrays: dict[str, Any] = {}
     for name in ("values", "scores", "error", "base", "pictures"):
@@ -113,6 +113,19 @@ def _joined(ones: Sequence[Attribution], outline: Outline) -> Attribution:
         names=tuple(name for one in ones for name in one.names),
         target=outline.label_target(labels).name if labels else first.target,
         cost=Cost(sum(c.queries for c in costs), sum(c.sweeps for c in costs), seconds=sum(c.seconds for c in costs)),
-        notes={k: v for k, v in first.notes.items() if all(str(one.notes.get(k)) == str(v) for one in ones)},
+        notes=_joined_notes(ones),
         **arrays,
     )
+
+
+def _joined_notes(ones: Sequence[Attribution]) -> dict[str, Any]:
+    """Notes of single pictures, one after another; of those on the whole explanation, the ones that all agree on."""
+    found: dict[str, Any] = {}
+    for name, note in ones[0].notes.items():
+        parts: list[Any] = [one.notes.get(name) for one in ones]
+        if all(one.per_item(part) for one, part in zip(ones, parts, strict=True)):
+            alike = isinstance(note, np.ndarray) and len({np.shape(part) for part in parts}) == 1
+            found[name] = np.concatenate(parts) if alike else [entry for part in parts for entry in part]
+        elif all(str(part) == str(note) for part in parts):
+            found[name] = note
+    return found

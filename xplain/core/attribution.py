@@ -16,6 +16,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.files import whole_file
 from xplain.core.items import Columns, Passage
+from xplain.core.packing import EXTRA, pack, unpack
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +25,9 @@ __all__ = ["Attribution", "Cost"]
 
 _FORMAT = 1
 _ARRAYS = ("values", "error", "scores", "base", "pictures")
+_PACKED = ("options", "notes")
+_SHORT = 4096
+"""Numbers of an array that ``meta`` still writes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class Attribution:
         cost: What it cost.
         seed: Root of all randomness.
         resolution: True cells (rows, columns) behind a map that was enlarged, or None.
-        notes: Further results: convergence, fit, warnings.
+        notes: Further results: convergence, fit, warnings. A list of N, or an array ``[N, ...]``, has one entry per
+            item; tuples and maps of the features that all items share, ``[H, W]``, do not.
         versions: Versions of what computed it.
         pictures: uint8 ``[N, H, W, 3]``, what the model saw, for drawing; or None.
         columns: Names and values of the S columns, if the items are rows of a table.
@@ -107,10 +112,18 @@ class Attribution:
         cut = {name: array[one] for name, array in cut.items()}
         if self.columns is not None:
             cut["columns"] = replace(self.columns, values=self.columns.values[one])
+        cut["notes"] = {name: note[one] if self.per_item(note) else note for name, note in self.notes.items()}
         return replace(self, labels=self.labels[one], names=self.names[one], texts=self.texts[one], **cut)
 
+    def per_item(self, note: Any) -> bool:
+        """Whether a note has one entry per item."""
+        if isinstance(note, np.ndarray):
+            shared = note.dtype.kind in "iu" and note.shape == self.values.shape[1:]  # labels of all items' features
+            return note.shape[:1] == (len(self),) and not shared
+        return isinstance(note, list) and len(note) == len(self)
+
     def meta(self) -> dict[str, Any]:
-        """Everything but the arrays, as plain JSON values."""
+        """Everything but the arrays, as plain JSON values; an array in the notes is written out if it is short."""
         out: dict[str, Any] = {"format": _FORMAT}
         for item in fields(self):
             if item.name not in _ARRAYS:
@@ -119,7 +132,7 @@ class Attribution:
         return out
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write one ``.npz`` file: the arrays and, as text, the JSON of ``meta()``; no pickle, whole or absent.
+        """Write one ``.npz`` file: the arrays and, as text, the JSON of everything else; no pickle, whole or absent.
 
         Raises:
             OutputError: the place cannot be written.
@@ -128,7 +141,10 @@ class Attribution:
         if target.suffix != ".npz":
             raise UsageError(f"An attribution is saved as .npz; got {target.name!r}. Use a name that ends in .npz.")
         arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
-        arrays["meta"] = np.array(json.dumps(self.meta()))
+        extra: dict[str, Array] = {}
+        packed = {name: pack(getattr(self, name), extra) for name in _PACKED}
+        plain = replace(self, options={}, notes={}).meta()
+        arrays |= extra | {"meta": np.array(json.dumps(plain | packed, allow_nan=False))}
         with whole_file(target) as file:
             np.savez_compressed(file, **arrays)
         return target
@@ -143,20 +159,26 @@ class Attribution:
         try:
             with np.load(path, allow_pickle=False) as file:
                 meta = json.loads(str(file["meta"]))
-                arrays = {name: file[name] for name in _ARRAYS if name in file}
+                arrays = {name: file[name] for name in file.files if name in _ARRAYS or name.startswith(EXTRA)}
+            if meta.pop("format", None) == _FORMAT:
+                return cls._unpacked(meta, arrays)
         except FileNotFoundError:
             raise UsageError(f"There is no file {os.fspath(path)!r}.") from None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise UsageError(f"{os.fspath(path)!r} is not a saved attribution: {error}.") from None
-        if meta.pop("format", None) != _FORMAT:
-            raise UsageError(f"{os.fspath(path)!r} was written in another format than {_FORMAT}; save it again.")
+        raise UsageError(f"{os.fspath(path)!r} was written in another format than {_FORMAT}; save it again.")
+
+    @classmethod
+    def _unpacked(cls, meta: dict[str, Any], arrays: Mapping[str, Array]) -> Attribution:
+        for name in _PACKED:
+            meta[name] = unpack(meta[name], arrays)
         meta["cost"] = Cost(**meta["cost"])
         for name in ("labels", "names"):
             meta[name] = tuple(meta[name])
         meta["resolution"] = tuple(meta["resolution"]) if meta["resolution"] else None
         meta["columns"] = Columns.from_dict(meta.get("columns"))
         meta["texts"] = tuple(Passage.from_dict(one) for one in meta.get("texts", ()))
-        return cls(**arrays, **meta)
+        return cls(**{name: array for name, array in arrays.items() if name in _ARRAYS}, **meta)
 
     def overlay(self, item: int = 0, **drawing: Any) -> Image:
         """The map of one item over its picture, with a colour bar; see ``xplain.render.draw`` for ``drawing``."""
@@ -199,7 +221,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist()) if value.size <= 4096 else f"array {value.dtype} {list(value.shape)}"
+        return _plain(value.tolist()) if value.size <= _SHORT else f"array {value.dtype} {list(value.shape)}"
     if isinstance(value, np.generic):
         return _plain(value.item())
     if isinstance(value, float) and not np.isfinite(value):

@@ -266,6 +266,7 @@ def _attribution(
 
 def _notes(reading: Reading, model: Model) -> dict[str, Any]:
     notes = dict(reading.notes or {})
+    notes |= {name: model.outline.facts[name] for name in ("fallback", "approximate") if name in model.outline.facts}
     if model.outline.scores.kind == "decisions":
         notes["scores"] = "The model only decides: values say how often hiding changes its decision, not by how much."
     return notes

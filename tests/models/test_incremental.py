@@ -67,7 +67,7 @@ def test_winograd_gives_the_same_wherever_it_can_be_used(seed):
 def _session(part):
     from xplain.models.session import Session
 
-    return Session(part.SerializeToString(), "test", ["CPUExecutionProvider"], 1)
+    return Session(part.SerializeToString(), "test", [("CPUExecutionProvider", {})], 1)
 
 
 def small_cnn(seed=3):

@@ -310,29 +310,6 @@ def test_no_or_two_runtimes(monkeypatch, installed, message):
         xplain.load(nets.cnn())
 
 
-def test_providers(monkeypatch):
-    assert session.choose_providers("cpu") == ["CPUExecutionProvider"]
-    with pytest.raises(UsageError, match="Provider TensorrtExecutionProvider is not usable here; usable: .*CPU"):
-        xplain.load(nets.cnn(), providers=["TensorrtExecutionProvider"])
-    monkeypatch.setattr(session.native, "status", lambda: {"devices": 0})
-    with pytest.raises(
-        UsageError, match=r"CUDAExecutionProvider is not usable.*pip install 'xplain\[gpu\]' and a device"
-    ):
-        xplain.load(nets.cnn(), providers="cuda")
-    assert session.choose_providers(None) == ["CPUExecutionProvider"]
-
-
-def test_falling_back_to_the_cpu_is_never_silent():
-    content = nets.cnn().SerializeToString()
-    with (
-        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
-        pytest.raises(
-            ModelError, match="CUDAExecutionProvider was asked for, but ONNX Runtime fell back to CPUExecutionProvider"
-        ),
-    ):
-        session.Session(content, "net", ["CUDAExecutionProvider"])
-
-
 def test_the_outline_says_what_was_found(tmp_path):
     onnx.save(nets.half(), tmp_path / "half.onnx")
     outline = xplain.load(tmp_path / "half.onnx", threads=1).outline

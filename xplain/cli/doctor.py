@@ -30,8 +30,8 @@ def doctor() -> Outcome:
     """Show versions, ONNX Runtime's providers, the native kernels and GPUs; say what is wrong and how to mend it."""
     versions = _versions()
     native, native_finding = _native()
-    providers, runtime_finding = _providers()
-    findings = [finding for finding in (native_finding, runtime_finding) if finding]
+    providers, runtime_findings = _providers()
+    findings = [finding for finding in (native_finding, *runtime_findings) if finding]
     document = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -61,13 +61,13 @@ def _native() -> tuple[dict[str, Any] | None, str]:
     return native.status(), ""
 
 
-def _providers() -> tuple[list[str], str]:
+def _providers() -> tuple[list[str], list[str]]:
     from xplain import models
 
     try:
-        return models.providers(), ""
+        return models.providers(), models.provider_findings()
     except XplainError as error:  # none installed, or two that overwrite each other
-        return [], str(error)
+        return [], [str(error)]
 
 
 def _text(document: dict[str, Any]) -> str:

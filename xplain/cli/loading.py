@@ -1,9 +1,12 @@
-"""The options that say how a model is loaded; every verb that takes a model takes them."""
+"""How a model is loaded, and what asking it may cost: options that every verb with a model takes.
+
+Each group is one dataclass, declared here and nowhere else: a verb that takes ``loading: Loading`` has all its flags.
+"""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -11,116 +14,118 @@ import numpy as np
 import typer
 
 from xplain import api
-from xplain.core.errors import UsageError
+from xplain.core.errors import UsageError, unknown
 from xplain.core.query import Model
 
-__all__ = [
-    "CardName",
-    "EndpointFile",
-    "Engine",
-    "ExternalData",
-    "Fixed",
-    "Input",
-    "MaxCost",
-    "ModelFile",
-    "Providers",
-    "Threads",
-    "open_model",
-]
+__all__ = ["Asking", "Loading", "ModelFile", "Sentinel"]
 
-_PANEL = "How the model is loaded"
+_LOADED, _ASKED = "How the model is loaded", "What it may cost"
 
 ModelFile: TypeAlias = Annotated[
     str, typer.Argument(metavar="MODEL", help="An ONNX file, or the URL of an endpoint.", show_default=False)
 ]
-CardName: TypeAlias = Annotated[
-    str | None,
+Sentinel: TypeAlias = Annotated[
+    int | None,
     typer.Option(
-        "--card",
-        help="How pictures become tensors: a card, a preprocessor_config.json or a preset's name.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Providers: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--providers", help="ONNX Runtime providers, best first, such as cuda,cpu.", rich_help_panel=_PANEL),
-]
-Threads: TypeAlias = Annotated[
-    int | None, typer.Option("--threads", help="Threads of the model; default all cores.", rich_help_panel=_PANEL)
-]
-Engine: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        help="How hidden windows are answered: auto (incrementally where that pays), plain, or fast (approximate).",
-        rich_help_panel=_PANEL,
-    ),
-]
-Input: TypeAlias = Annotated[
-    str | None, typer.Option("--input", help="Name of the input to explain.", rich_help_panel=_PANEL)
-]
-Fixed: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--fixed", metavar="NAME=VALUE", help="Another input's value: a number or an .npy file.", rich_help_panel=_PANEL
-    ),
-]
-ExternalData: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--allow-external-data", help="Allow weights in other files of the model's folder.", rich_help_panel=_PANEL
+        "--sentinel",
+        help="Look every so many evaluations whether the model was replaced; then stop.",
+        rich_help_panel=_ASKED,
     ),
 ]
 
-EndpointFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--endpoint",
-        metavar="FILE.toml",
-        help="Options of a model behind a URL: auth, price, limits, mapping; see xplain.models.endpoint.open.",
-        rich_help_panel=_PANEL,
-    ),
-]
-MaxCost: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--max-cost", help="Money that an endpoint may cost, all calls together.", rich_help_panel=_PANEL),
-]
+
+def _flag(name: str, text: str, panel: str = _LOADED, metavar: str | None = None) -> Any:
+    return typer.Option(name, help=text, metavar=metavar, rich_help_panel=panel)
 
 
-def open_model(
-    model: str,
-    card: str | None,
-    providers: str | None,
-    threads: int | None,
-    input_name: str | None,
-    fixed: Sequence[str] | None,
-    allow_external_data: bool,
-    endpoint: Path | None = None,
-    max_cost: str | None = None,
-    engine: str = "auto",
-) -> Model:
-    """The model that a command line names.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How the model is loaded."""
 
-    Raises:
-        UsageError: an option that cannot be understood.
-        Unsafe: the file is refused.
-        ModelError: the file cannot be loaded.
-    """
-    remote = {} if endpoint is None else _endpoint(endpoint)
-    if max_cost is not None:
-        remote["max_cost"] = max_cost
-    words = None if providers is None else [word.strip() for word in providers.split(",") if word.strip()]
-    return api.load(
-        model,
-        card=card,
-        providers=words,
-        threads=threads,
-        engine=engine,
-        input=input_name,
-        fixed=dict(_fixed(one) for one in fixed) if fixed else None,
-        allow_external_data=allow_external_data,
-        **remote,
-    )
+    card: Annotated[
+        str | None, _flag("--card", "How pictures become tensors: a card, a preprocessor_config.json or a preset.")
+    ] = None
+    providers: Annotated[
+        str | None, _flag("--providers", "ONNX Runtime providers, best first, such as cuda,cpu.")
+    ] = None
+    threads: Annotated[int | None, _flag("--threads", "Threads of the model; default all cores.")] = None
+    engine: Annotated[
+        str,
+        _flag(
+            "--engine",
+            "How hidden windows are answered: auto (incrementally where that pays), plain, or fast (approximate).",
+        ),
+    ] = "auto"
+    input: Annotated[str | None, _flag("--input", "Name of the input to explain.")] = None
+    output: Annotated[str | None, _flag("--output", "Name of the tensor that is read as scores.")] = None
+    fixed: Annotated[
+        list[str] | None, _flag("--fixed", "Another input's value: a number or an .npy file.", metavar="NAME=VALUE")
+    ] = None
+    allow_external_data: Annotated[
+        bool, _flag("--allow-external-data", "Allow weights in other files of the model's folder.")
+    ] = False
+    limit: Annotated[
+        list[str] | None,
+        _flag("--limit", "Move a limit on an untrusted file, such as nodes=200000.", metavar="NAME=NUMBER"),
+    ] = None
+    endpoint: Annotated[
+        Path | None,
+        _flag(
+            "--endpoint",
+            "Options of a model behind a URL: auth, price, limits, mapping; see xplain.models.endpoint.open.",
+            metavar="FILE.toml",
+        ),
+    ] = None
+    max_cost: Annotated[
+        str | None, _flag("--max-cost", "Money that an endpoint may cost, all calls together.", _ASKED)
+    ] = None
+
+    def open(self, model: str) -> Model:
+        """The model that a command line names.
+
+        Raises:
+            UsageError: an option that cannot be understood.
+            Unsafe: the file is refused.
+            ModelError: the file cannot be loaded.
+        """
+        return api.load(model, **self.options())
+
+    def options(self) -> dict[str, Any]:
+        """The options given, as ``xplain.load`` takes them.
+
+        Raises:
+            UsageError: one that cannot be understood.
+        """
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        remote = {} if self.endpoint is None else _endpoint(self.endpoint)
+        del given["endpoint"]
+        if self.providers is not None:
+            given["providers"] = [word.strip() for word in self.providers.split(",") if word.strip()]
+        if self.fixed:
+            given["fixed"] = dict(_fixed(one) for one in self.fixed)
+        if self.limit:
+            given["limits"] = _limits(self.limit)
+        del given["limit"]
+        if self.engine == "auto":
+            del given["engine"]
+        return remote | {name: value for name, value in given.items() if value is not None and value is not False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How the model is asked."""
+
+    batch_size: Annotated[
+        int | None, _flag("--batch-size", "Rows per model call; never changes the result.", _ASKED)
+    ] = None
+    max_queries: Annotated[
+        int | None,
+        _flag("--max-queries", "Model evaluations that may be spent, by all pictures together.", _ASKED),
+    ] = None
+    cache: Annotated[
+        Path | None,
+        _flag("--cache", "Folder of answers: what lies there is never asked, nor paid, again.", _ASKED),
+    ] = None
 
 
 def _endpoint(file: Path) -> dict[str, Any]:
@@ -148,3 +153,22 @@ def _fixed(given: str) -> tuple[str, Any]:
         return name, np.load(value, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"--fixed {given}: the file cannot be read: {error}.") from None
+
+
+def _limits(given: list[str]) -> Any:
+    from xplain.graph.safety import Limits
+
+    known, moved = [field.name for field in fields(Limits)], {}
+    for one in given:
+        name, _, value = one.partition("=")
+        name = name.strip().replace("-", "_")
+        if name not in known:
+            raise unknown("limit", name, known)
+        try:
+            number = float(value)
+            moved[name] = int(number)
+        except (ValueError, OverflowError):
+            number = 0.0
+        if number < 1:
+            raise UsageError(f"--limit {one} is not understood; accepted: NAME=NUMBER, of at least 1.")
+    return Limits(**moved)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from xplain.core.query import Model
 
 if TYPE_CHECKING:
     from xplain.graph.safety import Limits
+    from xplain.models.execution_providers import Wanted
 
-__all__ = ["ENGINES", "load", "providers"]
+__all__ = ["ENGINES", "load", "provider_findings", "providers"]
 
 ENGINES = ("auto", "plain", "fast")
 """Ways in which an ONNX model answers hidden windows."""
@@ -28,7 +29,7 @@ def load(
     input: str | None = None,  # noqa: A002  (the word that people know)
     output: str | None = None,
     fixed: Mapping[str, Any] | None = None,
-    providers: Sequence[str] | str | None = None,
+    providers: Wanted = None,
     threads: int | None = None,
     allow_external_data: bool = False,
     limits: Limits | None = None,
@@ -46,8 +47,10 @@ def load(
         input: Name of the input that is explained, where there are several.
         output: Name of the tensor that is read as scores, instead of the one that is found.
         fixed: Values of the other inputs, by name, with or without a batch axis of 1.
-        providers: ONNX Runtime execution providers, best first (``"cpu"`` and ``"cuda"`` for short); None for CUDA
-            where there is a device, else the CPU.
+        providers: ONNX Runtime execution providers, best first: full names, ``"tensorrt"``, ``"cuda"`` or ``"cpu"`` for
+            short, ``"cuda:1"`` for a device, or ``(name, options)`` as the runtime takes them. None for CUDA where
+            there is a device, else the CPU. Those that are not there or do not start are passed over, which the quirks
+            and every result's notes say; if none is left, that is an error.
         threads: Threads of one run; None for all that the process may use.
         allow_external_data: Whether an ONNX file may read weights from other files of its folder.
         limits: How large an ONNX file may be; see ``xplain.graph.safety.Limits``.
@@ -120,6 +123,16 @@ def providers() -> list[str]:
     from xplain.models.session import providers as usable
 
     return usable()
+
+
+def provider_findings() -> list[str]:
+    """What keeps this machine's devices from being used: providers that do not start, a device that none can use."""
+    from xplain.models.execution_providers import CPU
+    from xplain.models.session import choose_providers, trial
+
+    choice = choose_providers(None)
+    found = [choice.fallback] if choice.fallback else []
+    return found + [why for name in choice.names if name != CPU and (why := trial(name))]
 
 
 def _is(source: Any, module: str, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from xplain.graph.describe import inputs_of, quirks_of
 from xplain.graph.load import OnnxSource, read, to_bytes
 from xplain.graph.logits import find_scores
 from xplain.graph.safety import LOOPS, Limits
+from xplain.models.execution_providers import Wanted
+from xplain.models.outlines import tell_providers
 from xplain.models.reading import score_rows
 from xplain.models.session import Session, choose_providers
 
@@ -44,7 +46,7 @@ class OnnxFeeds:
         source: OnnxSource,
         *,
         output: str | None = None,
-        providers: Sequence[str] | str | None = None,
+        providers: Wanted = None,
         threads: int | None = None,
         allow_external_data: bool = False,
         limits: Limits | None = None,
@@ -57,15 +59,16 @@ class OnnxFeeds:
             loaded.model.graph.node.append(found.node)
         part = cut(loaded, loaded.model, (found.scores.tensor,))
         loops = any(node.op_type in LOOPS for node in part.graph.node)
+        choice = choose_providers(providers)
         self._session = Session(
             to_bytes(part, loaded.source),
             loaded.source,
-            choose_providers(providers),
+            choice.used,
             threads,
             loaded.outside,
             limits.seconds if loops else None,
         )
-        self.outline = Outline(
+        outline = Outline(
             source=loaded.source,
             kind="onnx",
             digest=loaded.digest,
@@ -77,6 +80,7 @@ class OnnxFeeds:
             quirks=(*found.quirks, *quirks_of(loaded, found.scores.tensor)),
             facts=dict(loaded.facts),
         )
+        self.outline = tell_providers(outline, self._session.providers, choice.fallback, self._session.fallback)
 
     def scores(self, feeds: Mapping[str, Array]) -> Array:
         """Scores ``[R, K]``.

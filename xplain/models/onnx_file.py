@@ -22,6 +22,7 @@ from xplain.core.target import SCORES, Target
 from xplain.graph.compile import compile_flow
 from xplain.graph.cut import cut, free_batch, header, mixes_batch
 from xplain.graph.load import Loaded, to_bytes
+from xplain.models.execution_providers import CPU, Provider
 from xplain.models.incremental import Incremental, Report
 from xplain.models.integers import explain_the_embedding
 from xplain.models.reading import as_float32, check_items, read_target, score_rows, write_rows
@@ -44,7 +45,7 @@ class OnnxFile:
     Args:
         loaded: The checked graph.
         outline: What is known of it; whether the batch is free is settled here.
-        providers: Execution providers, best first.
+        providers: Execution providers, best first, with their options.
         fixed: Values of the inputs that are not explained, as the model takes them.
         threads: Threads of one run; None for all.
         seconds: After so long a run is stopped; None for never.
@@ -60,7 +61,7 @@ class OnnxFile:
         self,
         loaded: Loaded,
         outline: Outline,
-        providers: Sequence[str],
+        providers: Sequence[Provider],
         fixed: Mapping[str, Array],
         threads: int | None = None,
         seconds: float | None = None,
@@ -76,7 +77,8 @@ class OnnxFile:
         self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
         self._layers = {layer.name: layer for layer in outline.layers}
         self.outline = self._settle_batch()
-        self._plain((self._scores,))  # a model that the runtime refuses is refused now
+        opened = self._plain((self._scores,))  # a model that the runtime refuses is refused now
+        self._providers, self.providers, self.fallback = list(opened.used), opened.providers, opened.fallback
         self.incremental = self._incremental(engine)
 
     # ------------------------------------------------------------------ questions
@@ -252,7 +254,7 @@ class OnnxFile:
 
     def _incremental(self, engine: str) -> Incremental | None:
         """Who answers hidden windows incrementally; None where this model or the options rule it out."""
-        layout, cpu = self.outline.layout, self._providers[0] == "CPUExecutionProvider"
+        layout, cpu = self.outline.layout, self._providers[0][0] == CPU
         pictures = layout is not None and layout.axes in ("NCHW", "NHWC") and self._input.dtype == "float32"
         if engine == "plain" or not (cpu and pictures) or self._fixed or self.outline.rows not in (None, 1):
             return None

@@ -16,8 +16,9 @@ from xplain.graph.describe import inputs_of, layers_of, put_first, quirks_of
 from xplain.graph.load import Loaded, OnnxSource, read
 from xplain.graph.logits import find_scores
 from xplain.graph.safety import LOOPS, Limits
+from xplain.models.execution_providers import Wanted
 from xplain.models.onnx_file import OnnxFile
-from xplain.models.outlines import attach_card
+from xplain.models.outlines import attach_card, tell_providers
 from xplain.models.session import choose_providers
 
 __all__ = ["open_onnx"]
@@ -30,14 +31,14 @@ def open_onnx(
     input: str | None = None,  # noqa: A002  (the word that people know)
     output: str | None = None,
     fixed: Mapping[str, Any] | None = None,
-    providers: Sequence[str] | str | None = None,
+    providers: Wanted = None,
     threads: int | None = None,
     allow_external_data: bool = False,
     limits: Limits | None = None,
     engine: str = "auto",
 ) -> OnnxFile:
     """An ONNX model that answers questions; see ``xplain.models.load``."""
-    used = choose_providers(providers)
+    choice = choose_providers(providers)
     limits = limits or Limits()
     loaded = read(source, allow_external_data=allow_external_data, limits=limits)
     inputs = inputs_of(loaded)
@@ -60,13 +61,14 @@ def open_onnx(
         quirks=(*found.quirks, *quirks_of(loaded, found.scores.tensor)),
         facts={
             **loaded.facts,
-            "providers": ", ".join(used),
             **{f"checked: {check.what}": check.found for check in loaded.verdict.checks},
         },
     )
     outline = attach_card(outline, _card(loaded, card))
     loops = any(node.op_type in LOOPS for node in loaded.model.graph.node)
-    return OnnxFile(loaded, outline, used, others, threads, limits.seconds if loops else None, engine)
+    model = OnnxFile(loaded, outline, choice.used, others, threads, limits.seconds if loops else None, engine)
+    model.outline = tell_providers(model.outline, model.providers, choice.fallback, model.fallback)
+    return model
 
 
 def _card(loaded: Loaded, given: Any) -> Card | None:

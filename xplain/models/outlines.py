@@ -1,7 +1,8 @@
-"""Attach a preprocessing card to what is known of a model, and notice a card that is for another model."""
+"""Add to what is known of a model: its preprocessing card, if it fits, and the providers that run it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from xplain.core.card import Card
@@ -9,7 +10,7 @@ from xplain.core.errors import CardError
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline
 
-__all__ = ["attach_card"]
+__all__ = ["attach_card", "tell_providers"]
 
 
 def attach_card(outline: Outline, card: Card | None) -> Outline:
@@ -39,3 +40,12 @@ def attach_card(outline: Outline, card: Card | None) -> Outline:
         if layout is not None:
             layout = Layout(card.layout, layout.item)
     return replace(outline, card=card, labels=card.labels or outline.labels, layout=layout)
+
+
+def tell_providers(outline: Outline, providers: Sequence[str], *fallbacks: str) -> Outline:
+    """The outline with the providers that run the model and, as quirks, those that were asked for and do not."""
+    said = tuple(sentence for sentence in fallbacks if sentence)
+    facts = {**outline.facts, "providers": ", ".join(providers)}
+    if said:
+        facts["fallback"] = " ".join(said)
+    return replace(outline, quirks=(*outline.quirks, *said), facts=facts)

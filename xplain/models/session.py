@@ -14,19 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from xplain import native
 from xplain.core.edits import Array
-from xplain.core.errors import MissingDependency, ModelError, UsageError
+from xplain.core.errors import MissingDependency, ModelError
+from xplain.models.execution_providers import Choice, Provider, Wanted, choose, open_first, usable
 
-__all__ = ["Session", "choose_providers", "providers"]
+__all__ = ["Session", "choose_providers", "providers", "trial"]
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
-_SHORT = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_OPTIONS: Mapping[str, Mapping[str, str]] = {
-    # results that do not depend on which algorithm happened to win a timing race
-    "CUDAExecutionProvider": {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
-}
 _CPU_MEMORY = ("cpu", 0)
+# y = Identity(x), float32 [1], IR version 7, opset 13: the least model, to see whether a provider starts
+_LEAST_MODEL = bytes.fromhex(
+    "08073a370a100a017812017922084964656e746974791201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a02"
+    "080142040a00100d"
+)
 _BFLOAT16 = 16  # ONNX's number of the type
 
 
@@ -72,31 +72,23 @@ def providers() -> list[str]:
     Raises:
         MissingDependency: no ONNX Runtime, or two.
     """
-    available = _runtime().get_available_providers()
-    return [name for name in available if name != "CUDAExecutionProvider" or native.status()["devices"] > 0]
+    return usable(_runtime().get_available_providers())
 
 
-def choose_providers(wanted: Sequence[str] | str | None) -> list[str]:
-    """Full names of the providers to use, best first.
+def choose_providers(wanted: Wanted) -> Choice:
+    """The providers to use, in the order asked for; see ``xplain.models.execution_providers.choose``."""
+    runtime = _runtime()
+    return choose(wanted, runtime.get_available_providers(), runtime.get_all_providers())
 
-    Args:
-        wanted: Names, ``"cpu"`` and ``"cuda"`` for short; None for CUDA where there is a device, else the CPU.
 
-    Raises:
-        UsageError: a provider that is not there.
-    """
-    usable = providers()
-    if wanted is None:
-        return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in usable]
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
-    full = [_SHORT.get(name.lower(), name) for name in names]
-    missing = [name for name in full if name not in usable]
-    if missing:
-        why = ""
-        if "CUDAExecutionProvider" in missing:
-            why = " CUDA needs pip install 'xplain[gpu]' and a device with its driver; see 'xplain doctor'."
-        raise UsageError(f"Provider {', '.join(missing)} is not usable here; usable: {', '.join(usable)}.{why}")
-    return full
+def trial(provider: str) -> str:
+    """Why a provider, by its full name, does not start; empty where it does. It runs the least model there is."""
+    try:
+        session = Session(_LEAST_MODEL, "the least model", [(provider, {})])
+        session.run({"x": session.wrap(np.ones(1, np.float32))})
+    except (ModelError, MissingDependency) as error:
+        return str(error)
+    return ""
 
 
 class Session:
@@ -105,7 +97,7 @@ class Session:
     Args:
         content: The model, serialised.
         source: The model for messages.
-        wanted: Providers, best first, by their full names.
+        wanted: Providers, best first, by their full names, each with its options.
         threads: Threads of one run; None for all that the process may use.
         outside: Weights that are not in ``content``, by name.
         seconds: After so long a run is stopped; None for never.
@@ -119,7 +111,7 @@ class Session:
         self,
         content: bytes,
         source: str,
-        wanted: Sequence[str],
+        wanted: Sequence[Provider],
         threads: int | None = None,
         outside: Mapping[str, Array] | None = None,
         seconds: float | None = None,
@@ -141,18 +133,19 @@ class Session:
         if self._kept:
             values = [self.wrap(array) for array in self._kept.values()]
             options.add_external_initializers(list(self._kept), values)
+
+        def make(left: Sequence[Provider]) -> Any:  # its own way of falling back prints, and tells nobody
+            named = [(name, dict(values)) for name, values in left]
+            return self._ort.InferenceSession(content, options, providers=named, enable_fallback=0)
+
         try:
-            self._session = self._ort.InferenceSession(
-                content, options, providers=[(name, dict(_OPTIONS.get(name, {}))) for name in wanted]
-            )
+            opened = open_first(make, wanted)
+        except ModelError:
+            raise
         except Exception as error:  # the runtime's own classes are private
             raise _refused(source, error) from None
+        self._session, self.used, self.fallback = opened.session, opened.used, opened.fallback
         self.providers: list[str] = self._session.get_providers()
-        if wanted[0] not in self.providers:
-            raise ModelError(
-                f"{wanted[0]} was asked for, but ONNX Runtime fell back to {', '.join(self.providers)}. Its libraries "
-                "or the driver do not fit ('xplain doctor'); give providers='cpu' to use the CPU on purpose."
-            )
         self.outputs: list[str] = [entry.name for entry in self._session.get_outputs()]
         self.inputs: list[str] = [entry.name for entry in self._session.get_inputs()]
 

@@ -26,6 +26,7 @@ __all__ = [
     "Activation",
     "Deltas",
     "Kernel",
+    "aligned",
     "binary",
     "channels_last",
     "clear_rim",
@@ -44,6 +45,8 @@ LANE = 16
 """Channels are stored in groups of this many."""
 PANEL = 32
 """Output channels of one panel of convolution weights."""
+
+_LINE = 64  # bytes of a cache line
 
 ACTIVATIONS = {"none": 0, "clip": 1, "leaky": 2}
 FUNCTIONS = {
@@ -117,6 +120,18 @@ LINEAR = Activation()
 def stored(channels: int) -> int:
     """Channels as they are stored: rounded up to a multiple of ``LANE``."""
     return -(-channels // LANE) * LANE
+
+
+def aligned(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
+    """An array to be filled, whose first element begins a cache line, as every ``LANE`` channels after it then do.
+
+    numpy begins large arrays 16 bytes into a page, so that each vector of 64 bytes would be read from two lines.
+    """
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+    raw = np.empty(size + _LINE, np.uint8)
+    first = -raw.ctypes.data % _LINE
+    return raw[first : first + size].view(kind).reshape(shape)
 
 
 def conv(
@@ -282,6 +297,6 @@ def channels_last(values: Any) -> Array:
     values = np.ascontiguousarray(values, np.float32)
     if not values.flags.writeable:
         values = values.copy()
-    out = np.empty((*values.shape[1:], stored(len(values))), np.float32)
+    out = aligned((*values.shape[1:], stored(len(values))))
     _native.delta_channels_last(values, out)
     return out

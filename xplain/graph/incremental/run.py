@@ -81,8 +81,8 @@ class Runner:
         """A per-channel vector, padded to the stored channels."""
         key = owner, role
         if key not in self._vectors:
-            padded = np.zeros(stored(len(values)), np.float32)
-            padded[: len(values)] = values
+            padded = delta.aligned(stored(len(values)))
+            padded[: len(values)], padded[len(values) :] = values, 0
             self._vectors[key] = padded
         return self._vectors[key]
 
@@ -100,7 +100,7 @@ class Runner:
                 return self._free.pop(k)
         if self._free:
             self._free.pop()  # too small for this step: let go of it, or sizes would pile up
-        return np.empty(size, self._dtype)
+        return delta.aligned(size, self._dtype)
 
     def give(self, buffer: Array) -> None:
         """Hand a buffer back."""

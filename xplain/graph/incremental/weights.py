@@ -6,7 +6,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.graph.incremental.steps import Conv
-from xplain.native.delta import PANEL, stored
+from xplain.native.delta import PANEL, aligned, stored
 
 __all__ = ["bfloat16", "direct", "per_channel", "square"]
 
@@ -57,12 +57,15 @@ def direct(conv: Conv, pairs: bool = False) -> tuple[Array, Array]:
         panels[p] = first, last - first, at
         at += block.size
         blocks.append(block.ravel())
-    return np.concatenate(blocks), panels
+    packed = aligned(at, blocks[0].dtype)
+    np.concatenate(blocks, out=packed)
+    return packed, panels
 
 
 def per_channel(conv: Conv) -> tuple[Array, Array]:
     """Depthwise weights ``[tap][stored channel]`` as a vector; the panel is a placeholder."""
-    out = np.zeros((conv.weight.shape[2] * conv.weight.shape[3], stored(len(conv.weight))), np.float32)
+    out = aligned((conv.weight.shape[2] * conv.weight.shape[3], stored(len(conv.weight))))
+    out[:, len(conv.weight) :] = 0
     out[:, : len(conv.weight)] = conv.weight.reshape(len(conv.weight), -1).T
     return out.ravel(), np.zeros((1, 3), np.int64)
 
@@ -71,7 +74,8 @@ def square(conv: Conv) -> tuple[Array, Array]:
     """Winograd weights ``[36][panel][stored channel][32]`` as a vector, ``G g Gᵀ`` in float64, and panels."""
     outputs, inputs = conv.weight.shape[:2]
     count, rows = -(-stored(outputs) // PANEL), stored(inputs)
-    out = np.zeros((36, count, rows, PANEL), np.float32)
+    out = aligned((36, count, rows, PANEL))
+    out.fill(0)
     both = np.kron(_G, _G)  # G g Gᵀ as one product over the nine weights
     for p in range(count):
         g = conv.weight[p * PANEL : (p + 1) * PANEL].astype(np.float64)

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xplain
+from xplain.core.edits import Coalitions
+from xplain.methods.perturbation.shapley_sampling import balanced
 from xplain.testing import Formula, xor
 
 PLAYERS = 8
@@ -42,14 +44,18 @@ X = RNG.normal(size=(1, PLAYERS)).astype(np.float32)
 TRUTH = polynomial_shapley(X[0].astype(np.float64))
 
 
-@pytest.mark.parametrize("method", ["exact-shapley", "kernel-shap"])
+@pytest.mark.parametrize("method", ["exact-shapley", "kernel-shap", "shapley-sampling"])
 def test_exact_when_every_coalition_is_asked(method: str) -> None:
     a = xplain.explain(MODEL, X, method)
     np.testing.assert_allclose(a.notes["feature_values"][0], TRUTH, atol=1e-9)
     assert a.cost.queries <= 1 + 2**PLAYERS
+    assert a.error is None or not a.error.any()
 
 
-@pytest.mark.parametrize(("method", "samples"), [("kernel-shap", 120), ("shapley-sampling", 500), ("kernel-shap", 40)])
+@pytest.mark.parametrize(
+    ("method", "samples"),
+    [("kernel-shap", 120), ("kernel-shap", 40), ("shapley-sampling", 40), ("shapley-sampling", 200)],
+)
 def test_intervals_cover_between_92_and_98_percent(method: str, samples: int) -> None:
     covered, spread = [], []
     for seed in range(200):
@@ -61,6 +67,59 @@ def test_intervals_cover_between_92_and_98_percent(method: str, samples: int) ->
     bias = np.mean(spread, axis=0) - TRUTH
     # a regression on drawn rows is a ratio of means: its bias falls as 1/n, below its error at any n
     assert (np.abs(bias) < np.std(spread, axis=0) / 2.5).all()
+
+
+def test_intervals_of_banzhaf_values_cover() -> None:
+    """With baseline 0 a product of k factors is worth 2^(1 - k) of itself to each."""
+    truth = np.zeros(PLAYERS)
+    for weight, members in TERMS:
+        truth[list(members)] += weight * X[0, list(members)].astype(float).prod() * 2.0 ** (1 - len(members))
+    assert covered_share("banzhaf", truth, samples=80)
+
+
+def test_intervals_of_influences_cover() -> None:
+    background = np.random.default_rng(5).normal(size=(40, PLAYERS)).astype(np.float32)
+    replaced = np.repeat(X, 40 * PLAYERS, axis=0).reshape(40, PLAYERS, PLAYERS)
+    replaced[:, range(PLAYERS), range(PLAYERS)] = background
+    truth = polynomial(X)[0] - polynomial(replaced.reshape(-1, PLAYERS)).reshape(40, PLAYERS).mean(axis=0)
+    assert covered_share("qii", truth, samples=60, background=background)
+
+
+def covered_share(method: str, truth: np.ndarray, **options: object) -> bool:
+    """Whether the 95 % intervals of 200 seeds cover the truth in 92 to 98 % of cases."""
+    covered = []
+    for seed in range(200):
+        notes = xplain.explain(MODEL, X, method, seed=seed, **options).notes
+        values, errors = (np.array(notes[name][0]) for name in ("feature_values", "feature_errors"))
+        covered.append(np.abs(values - truth) <= 1.96 * errors)
+    return 0.92 <= np.mean(covered) <= 0.98
+
+
+@pytest.mark.parametrize("players", [1, 2, 5, 6, 12])
+def test_permutations_are_latin_squares(players: int) -> None:
+    turns = players // 2 if players % 2 == 0 else players
+    places = balanced(np.random.default_rng(0).random(players + 2 * (players // 2) + turns), players)
+    assert places.shape == (turns, players)
+    assert (np.sort(places, axis=1) == np.arange(players)).all()
+    both = np.concatenate([places, players - 1 - places])
+    times = 1 if players % 2 == 0 else 2
+    assert (np.sort(both, axis=0) == np.repeat(np.arange(players), times)[:, None]).all()
+
+
+def test_every_first_permutation_is_as_likely() -> None:
+    """Each permutation alone is uniform, so the mean is unbiased after any number of them."""
+    rng = np.random.default_rng(1)
+    seen = [tuple(balanced(rng.random(10), 4)[0]) for _ in range(4800)]
+    counts = np.array([seen.count(one) for one in itertools.permutations(range(4))])
+    assert ((counts - 200) ** 2 / 200).sum() < 50  # chi-squared, 23 degrees of freedom: 1 in 1000
+
+
+def test_no_coalition_is_asked_twice() -> None:
+    model = Formula(polynomial, "NS", (PLAYERS,))
+    a = xplain.explain(model, X, "shapley-sampling", samples=200)
+    rows = np.concatenate([q.edits.keep for q in model.queries if isinstance(q.edits, Coalitions)])
+    assert len(np.unique(rows, axis=0)) == len(rows) == a.cost.queries - 1
+    assert a.notes["samples"][0] * 2 * (PLAYERS - 1) > 1.5 * len(rows)
 
 
 def test_shapley_sampling_is_complete_at_any_number_of_samples() -> None:

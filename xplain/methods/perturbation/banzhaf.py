@@ -94,6 +94,10 @@ class _Halves:
         """Pairs of complements, at most all of them."""
         return min(samples // 2, self.pairs)
 
+    def afford(self, evaluations: int) -> int:
+        """Draws that so many evaluations pay for."""
+        return evaluations // self.cost
+
     def prepare(self) -> Generator[Score, Array, None]:
         """The worth of nobody, for the record."""
         self.nobody, _ = yield from self.game.ends()

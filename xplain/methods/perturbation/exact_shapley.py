@@ -13,7 +13,7 @@ from xplain.core.registry import Paper, method
 from xplain.methods.features.spec import Features
 from xplain.methods.perturbation.game import Background, Hidden, Worth, read_off, seat
 
-__all__ = ["exact_shapley"]
+__all__ = ["exact_shapley", "shapley_values"]
 
 _MOST = 14
 
@@ -66,13 +66,14 @@ def exact_shapley(
         keep = (np.arange(2**players)[:, None] >> np.arange(players - 1, -1, -1)) & 1
         answer = yield from game.worth(keep)
         for member, scores in zip(game.members, answer, strict=True):
-            worths[int(member)] = Worth(_values(scores, keep.sum(axis=1)), base=float(scores[0]))
+            worths[int(member)] = Worth(shapley_values(scores), base=float(scores[0]))
     return read_off(table, [worth for worth in worths if worth is not None])
 
 
-def _values(scores: Array, sizes: Array) -> Array:
-    """Shapley values ``[S]`` from the scores of all coalitions in the order of their bits, ``[2^S]``."""
-    players = int(sizes[-1])
+def shapley_values(scores: Array) -> Array:
+    """Shapley values ``[S]`` from the scores of all coalitions ``[2^S]``; feature i is bit S - 1 - i of the index."""
+    players = len(scores).bit_length() - 1
+    sizes = ((np.arange(2**players)[:, None] >> np.arange(players)) & 1).sum(axis=1)
     share = np.array([math.factorial(s) * math.factorial(players - s - 1) for s in range(players)])
     cube, size = scores.reshape((2,) * players), sizes.reshape((2,) * players)
     values = np.empty(players)

@@ -128,6 +128,10 @@ class _Pairs:
         """Pairs that are left beside the sizes that are asked whole."""
         return min(samples // 2 - len(self.listed), self.rest)
 
+    def afford(self, evaluations: int) -> int:
+        """Draws that so many evaluations pay for."""
+        return evaluations // self.cost
+
     def prepare(self) -> Generator[Score, Array, None]:
         """The worth of nobody, of everybody, and of the sizes that are asked whole."""
         self.nobody, self.everybody = yield from self.game.ends()

@@ -131,6 +131,10 @@ class _Cloud:
         """Coalitions, at most all of them."""
         return min(samples, int(2**self.game.players))
 
+    def afford(self, evaluations: int) -> int:
+        """Draws that so many evaluations pay for."""
+        return evaluations // self.cost
+
     def prepare(self) -> Generator[Score, Array, None]:
         """Coalitions are all that is asked."""
         yield from ()

@@ -91,6 +91,10 @@ class _Replacements:
         """Replacements of every feature."""
         return samples
 
+    def afford(self, evaluations: int) -> int:
+        """Draws that so many evaluations pay for."""
+        return evaluations // self.cost
+
     def prepare(self) -> Generator[Score, Array, None]:
         """The score of the item itself, whose answer the engine already has."""
         self.whole = np.asarray((yield Score(self.view.x, Untouched(), self.view.target)))

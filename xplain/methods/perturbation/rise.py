@@ -113,6 +113,10 @@ class _Masks:
         """Masks."""
         return samples
 
+    def afford(self, evaluations: int) -> int:
+        """Draws that so many evaluations pay for."""
+        return evaluations // self.cost
+
     def prepare(self) -> Generator[Score, Array, None]:
         """Masks are all that is asked."""
         yield from ()

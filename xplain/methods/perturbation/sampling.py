@@ -102,7 +102,7 @@ class Design(Protocol):
 
     @property
     def cost(self) -> int:
-        """Model evaluations per draw and item."""
+        """Model evaluations per draw and item, at most."""
 
     @property
     def least(self) -> int:
@@ -110,6 +110,9 @@ class Design(Protocol):
 
     def draws(self, samples: int) -> int:
         """Draws that so many samples, the unit that a person counts in, pay for."""
+
+    def afford(self, evaluations: int) -> int:
+        """Draws that so many evaluations per item pay for, beside the fixed ones."""
 
     def prepare(self) -> Generator[Score, Array, None]:
         """Ask what does not depend on draws."""
@@ -153,7 +156,7 @@ def affordable_draws(designs: Sequence[Design], budget: int | None, method: str)
             "features.",
             left=budget,
         )
-    return [(share - design.fixed) // design.cost for design in designs]
+    return [design.afford(share - design.fixed) for design in designs]
 
 
 def sample(

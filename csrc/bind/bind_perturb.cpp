@@ -74,9 +74,9 @@ struct Fill {
 
   Fill(const char* kernel, Object x_, Object fill_, Object scale_, Object shift_, Object out_, int64_t edits,
        int64_t start, uintptr_t stream)
-      : x(borrow(x_, Access::read, kernel)),
-        fill(borrow(fill_, Access::read, kernel)),
-        out(borrow(out_, Access::write, kernel)) {
+      : x(borrow(x_, Access::read, kernel, stream)),
+        fill(borrow(fill_, Access::read, kernel, stream)),
+        out(borrow(out_, Access::write, kernel, stream)) {
     require(x.axes == 4 && out.axes == 4 && fill.axes == 4, kernel, "x, fill and out must be views [N, C, H, W]");
     require(fill.has_shape({x.shape[0], x.shape[1], x.shape[2], x.shape[3]}), kernel, "fill must have the shape of x");
     require(out.shape[1] == x.shape[1] && out.shape[2] == x.shape[2] && out.shape[3] == x.shape[3], kernel,
@@ -191,56 +191,86 @@ void pack_coalitions(Object keep, Object words, int threads, uintptr_t stream) {
 
 // ---- accumulate ------------------------------------------------------------------------------------------------
 
+// What all accumulate functions share. On a device they need a workspace of 8-byte words: called without it they do
+// nothing and return how many; having run, they return 0.
 struct Sum {
-  Borrowed weights, out;
+  Borrowed weights, out, workspace;
   AccumulateArgs args;
   Extent extent;
 
-  Sum(const char* kernel, Object weights_, Object out_)
-      : weights(borrow(weights_, Access::read, kernel)), out(borrow(out_, Access::write, kernel)) {
+  Sum(const char* kernel, Object weights_, Object out_, Object workspace_, uintptr_t stream)
+      : weights(borrow(weights_, Access::read, kernel, stream)), out(borrow(out_, Access::write, kernel, stream)) {
     require(weights.axes == 3 && weights.contiguous(), kernel, "weights must be contiguous float64 [N, M, K]");
     require(out.axes == 4 && out.contiguous() && out.shape[0] == weights.shape[0] && out.shape[1] == weights.shape[2],
             kernel, "out must be contiguous float64 [N, K, H, W]");
-    require(same_place(kernel, {&weights, &out}) == Place::cpu, kernel, "accumulation runs on the CPU");
+    same_place(kernel, {&weights, &out});
+    if (!workspace_.is_none()) {
+      workspace = borrow(workspace_, Access::write, kernel, stream);
+      require(workspace.contiguous() && size_of(workspace.dtype) == 8, kernel, "workspace must be of 8-byte words");
+      same_place(kernel, {&out, &workspace});
+    }
     args = AccumulateArgs{weights.as<double>(kernel), out.as<double>(kernel), weights.shape[0], weights.shape[1],
                           weights.shape[2],           out.shape[2],           out.shape[3]};
     extent = Extent{args.items, args.edits, args.height, args.width};
   }
+
+  // on the device, or else host()
+  template <class Edits, class Host>
+  int64_t run(const char* kernel, const Edits& edits, bool squared, uintptr_t stream, Host host) const {
+    const bool device = on_device(kernel, out.place);
+#ifdef XP_WITH_DEVICE
+    if (device) {
+      if constexpr (std::is_same_v<Edits, CoalitionEdits>)
+        require(edits.packed != nullptr, kernel, "the device wants keep packed, see pack_coalitions");
+      const int64_t words = accumulate_words(args, edits);
+      if (words > 0 && !workspace.data) return words;
+      require(words == 0 || workspace.size() >= words, kernel, "the workspace is too small");
+      py::gil_scoped_release release;
+      accumulate_device(args, edits, squared, workspace.data, out.device, stream);
+      return 0;
+    }
+#endif
+    (void)device;
+    (void)squared;
+    (void)stream;
+    py::gil_scoped_release release;
+    host();
+    return 0;
+  }
 };
 
-void sum_windows(Object weights, Object out, Object boxes, int threads) {
+int64_t sum_windows(Object weights, Object out, Object boxes, Object workspace, int threads, uintptr_t stream) {
   constexpr const char* kernel = "accumulate_windows";
-  const Sum s(kernel, weights, out);
-  const Borrowed b = borrow(boxes, Access::read, kernel);
+  const Sum s(kernel, weights, out, workspace, stream);
+  const Borrowed b = borrow(boxes, Access::read, kernel, stream);
   same_place(kernel, {&s.out, &b});
   const WindowEdits edits = windows(b, s.extent, kernel);
-  py::gil_scoped_release release;
-  accumulate_windows_cpu(s.args, edits, threads);
+  return s.run(kernel, edits, false, stream, [&] { accumulate_windows_cpu(s.args, edits, threads); });
 }
-void sum_coalitions(Object weights, Object out, Object labels, Object keep, int threads) {
+int64_t sum_coalitions(Object weights, Object out, Object labels, Object keep, Object workspace, int threads,
+                       uintptr_t stream) {
   constexpr const char* kernel = "accumulate_coalitions";
-  const Sum s(kernel, weights, out);
-  const Borrowed l = borrow(labels, Access::read, kernel), k = borrow(keep, Access::read, kernel);
+  const Sum s(kernel, weights, out, workspace, stream);
+  const Borrowed l = borrow(labels, Access::read, kernel, stream), k = borrow(keep, Access::read, kernel, stream);
   same_place(kernel, {&s.out, &l, &k});
   const CoalitionEdits edits = coalitions(l, k, s.extent, kernel);
-  py::gil_scoped_release release;
-  accumulate_coalitions_cpu(s.args, edits, threads);
+  return s.run(kernel, edits, false, stream, [&] { accumulate_coalitions_cpu(s.args, edits, threads); });
 }
-void sum_full(Object weights, Object out, Object masks, bool squared, int threads) {
+int64_t sum_full(Object weights, Object out, Object masks, Object workspace, bool squared, int threads,
+                 uintptr_t stream) {
   constexpr const char* kernel = "accumulate_full";
-  const Sum s(kernel, weights, out);
-  const Borrowed k = borrow(masks, Access::read, kernel);
+  const Sum s(kernel, weights, out, workspace, stream);
+  const Borrowed k = borrow(masks, Access::read, kernel, stream);
   same_place(kernel, {&s.out, &k});
   const FullEdits edits = full(k, s.extent, kernel);
-  py::gil_scoped_release release;
-  accumulate_full_cpu(s.args, edits, squared, threads);
+  return s.run(kernel, edits, squared, stream, [&] { accumulate_full_cpu(s.args, edits, squared, threads); });
 }
-void sum_soft_grid(Object weights, Object out, const GridTuple& grid, bool squared, int threads) {
+int64_t sum_soft_grid(Object weights, Object out, const GridTuple& grid, Object workspace, bool squared, int threads,
+                      uintptr_t stream) {
   constexpr const char* kernel = "accumulate_soft_grid";
-  const Sum s(kernel, weights, out);
+  const Sum s(kernel, weights, out, workspace, stream);
   const GridEdits edits = grids(grid, s.args.height, s.args.width, kernel);
-  py::gil_scoped_release release;
-  accumulate_grids_cpu(s.args, edits, squared, threads);
+  return s.run(kernel, edits, squared, stream, [&] { accumulate_grids_cpu(s.args, edits, squared, threads); });
 }
 
 // cells uint8 [count, rows + 1, cols + 1], shifts int32 [count, 2] as (y, x)
@@ -283,12 +313,15 @@ void bind_perturb(py::module_& m) {
   m.def("occlude_soft_grid", &occlude_soft_grid, arg("x"), arg("fill"), arg("scale"), arg("shift"), arg("out"),
         arg("grid"), py::kw_only(), arg("samples"), arg("start"), threads, stream);
   m.def("pack_coalitions", &pack_coalitions, arg("keep"), arg("words"), py::kw_only(), threads, stream);
-  m.def("accumulate_windows", &sum_windows, arg("weights"), arg("out"), arg("boxes"), py::kw_only(), threads);
-  m.def("accumulate_coalitions", &sum_coalitions, arg("weights"), arg("out"), arg("labels"), arg("keep"), py::kw_only(),
-        threads);
-  m.def("accumulate_full", &sum_full, arg("weights"), arg("out"), arg("masks"), py::kw_only(), arg("squared"), threads);
-  m.def("accumulate_soft_grid", &sum_soft_grid, arg("weights"), arg("out"), arg("grid"), py::kw_only(), arg("squared"),
-        threads);
+  const auto workspace = arg("workspace") = py::none();
+  m.def("accumulate_windows", &sum_windows, arg("weights"), arg("out"), arg("boxes"), workspace, py::kw_only(), threads,
+        stream);
+  m.def("accumulate_coalitions", &sum_coalitions, arg("weights"), arg("out"), arg("labels"), arg("keep"), workspace,
+        py::kw_only(), threads, stream);
+  m.def("accumulate_full", &sum_full, arg("weights"), arg("out"), arg("masks"), workspace, py::kw_only(),
+        arg("squared"), threads, stream);
+  m.def("accumulate_soft_grid", &sum_soft_grid, arg("weights"), arg("out"), arg("grid"), workspace, py::kw_only(),
+        arg("squared"), threads, stream);
   m.def("soft_grid_cells", &soft_grid_cells, arg("grid"), arg("height"), arg("width"), arg("cells"), arg("shifts"));
 }
 

@@ -1,6 +1,5 @@
 #include "kernels/accumulate.h"
 
-#include <cmath>
 #include <vector>
 
 #include "core/check.h"
@@ -15,11 +14,11 @@ XP_CLONES void add_scaled(double* to, const double* from, double a, int64_t n) {
 XP_CLONES void add_scaled_pair(double* to, const double* low, double a, const double* high, double b, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] += a * low[i] + b * high[i];
 }
-XP_CLONES void add_kept(double* to, const uint8_t* keep, int64_t step, double w, int64_t n) {
+XP_CLONES void add_kept(int64_t* to, const uint8_t* keep, int64_t step, int64_t w, int64_t n) {
   if (step == 1)
-    for (int64_t i = 0; i < n; ++i) to[i] += keep[i] ? w : 0.0;
+    for (int64_t i = 0; i < n; ++i) to[i] += keep[i] ? w : 0;
   else
-    for (int64_t i = 0; i < n; ++i) to[i] += keep[i * step] ? w : 0.0;
+    for (int64_t i = 0; i < n; ++i) to[i] += keep[i * step] ? w : 0;
 }
 XP_CLONES void add_mask(double* to, const float* mask, int64_t step, double w, bool squared, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
@@ -37,61 +36,54 @@ void transpose(const double* from, double* to, int64_t rows, int64_t cols) {
         for (int64_t r = r0; r < min64(rows, r0 + tile); ++r) to[c * rows + r] = from[r * cols + c];
 }
 
-// A power of two that keeps the sum of |weights| below 2^62 as an integer: the only rounding is one per weight.
-double fixed_point_scale(const AccumulateArgs& a, int64_t n, int64_t k) {
-  double total = 0;
-  for (int64_t m = 0; m < a.edits; ++m) total += std::fabs(a.weights[(n * a.edits + m) * a.kinds + k]);
-  require(std::isfinite(total), "accumulate", "weights must be finite");
-  int exponent = 0;
-  std::frexp(total, &exponent);
-  return total > 0 ? std::ldexp(1.0, 61 - exponent) : 1.0;
+FixedPoint fixed_point(const AccumulateArgs& a, int64_t plane) {
+  uint64_t peak = 0;
+  for (int64_t m = 0; m < a.edits; ++m) {
+    const uint64_t v = magnitude(a.weight(plane, m));
+    peak = v > peak ? v : peak;
+  }
+  const FixedPoint fixed(peak, a.edits);
+  require(fixed.finite, "accumulate", "weights must be finite");
+  return fixed;
 }
 
-void accumulate_windows(const AccumulateArgs& a, const WindowEdits& edits, int64_t n, int64_t k) {
+void accumulate_windows(const AccumulateArgs& a, const WindowEdits& edits, int64_t plane) {
   const int64_t pitch = a.width + 1;
   std::vector<int64_t> corners((a.height + 1) * pitch);
-  const double scale = fixed_point_scale(a, n, k);
-  for (int64_t m = 0; m < a.edits; ++m) {
-    const Window w = edits.at(n, m);
-    const int64_t y0 = min64(max64(w.y0, 0), a.height), y1 = min64(max64(w.y1, 0), a.height);
-    const int64_t x0 = min64(max64(w.x0, 0), a.width), x1 = min64(max64(w.x1, 0), a.width);
-    if (y0 >= y1 || x0 >= x1) continue;
-    const int64_t v = std::llrint(a.weights[(n * a.edits + m) * a.kinds + k] * scale);
-    corners[y0 * pitch + x0] += v;
-    corners[y0 * pitch + x1] -= v;
-    corners[y1 * pitch + x0] -= v;
-    corners[y1 * pitch + x1] += v;
-  }
-  double* out = a.out + (n * a.kinds + k) * a.height * a.width;
+  const FixedPoint fixed = fixed_point(a, plane);
+  for (int64_t m = 0; m < a.edits; ++m)
+    scatter_corners(edits.at(plane / a.kinds, m), a.height, a.width, fixed.units(a.weight(plane, m)), corners.data());
+  double* out = a.out + plane * a.positions();
   std::vector<int64_t> above(a.width);
   for (int64_t y = 0; y < a.height; ++y) {
     int64_t along = 0;
     for (int64_t x = 0; x < a.width; ++x) {
       along += corners[y * pitch + x];
       above[x] += along;
-      out[y * a.width + x] = static_cast<double>(above[x]) / scale;
+      out[y * a.width + x] = fixed.value(above[x]);
     }
   }
 }
 
-void accumulate_coalitions(const AccumulateArgs& a, const CoalitionEdits& edits, int64_t n, int64_t k) {
-  std::vector<double> per_feature(edits.features);
-  double total = 0;  // what a position that is never hidden gets
+void accumulate_coalitions(const AccumulateArgs& a, const CoalitionEdits& edits, int64_t plane) {
+  const int64_t n = plane / a.kinds;
+  std::vector<int64_t> per_feature(edits.features);
+  const FixedPoint fixed = fixed_point(a, plane);
+  int64_t total = 0;  // what a position that is never hidden gets
   for (int64_t m = 0; m < a.edits; ++m) {
-    const double w = a.weights[(n * a.edits + m) * a.kinds + k];
+    const int64_t w = fixed.units(a.weight(plane, m));
     total += w;
     if (edits.keep)
       add_kept(per_feature.data(), edits.keep + n * edits.keep_item + m * edits.keep_edit, edits.keep_feature, w,
                edits.features);
     else
-      for (uint32_t s = 0; s < edits.features; ++s)
-        per_feature[s] += edits.kept(n, m, static_cast<int32_t>(s)) ? w : 0.0;
+      for (uint32_t s = 0; s < edits.features; ++s) per_feature[s] += edits.kept(n, m, static_cast<int32_t>(s)) ? w : 0;
   }
-  double* out = a.out + (n * a.kinds + k) * a.height * a.width;
+  double* out = a.out + plane * a.positions();
   for (int64_t y = 0; y < a.height; ++y)
     for (int64_t x = 0; x < a.width; ++x) {
       const uint32_t label = static_cast<uint32_t>(edits.label(n, y, x));
-      out[y * a.width + x] = label < edits.features ? per_feature[label] : total;
+      out[y * a.width + x] = fixed.value(label < edits.features ? per_feature[label] : total);
     }
 }
 
@@ -130,90 +122,70 @@ struct GridMasks {
   }
 };
 
-// What a cell's bin receives for a pair of axis parts: the cell itself, or how many of its neighbour pairs are kept.
-struct CellCount {
+struct WordBit {
   const uint32_t* words;
-  const GridGeometry& g;
-  int bit(int32_t i, int32_t j) const {
-    if (i > g.y.last || j > g.x.last) return 0;
-    const int32_t cell = i * g.cols() + j;
-    return (words[cell >> 5] >> (cell & 31)) & 1;
-  }
-  double operator()(int32_t i, int32_t j, bool cross_y, bool cross_x) const {
-    if (!cross_y && !cross_x) return bit(i, j);
-    if (!cross_y) return bit(i, j) & bit(i, j + 1);
-    if (!cross_x) return bit(i, j) & bit(i + 1, j);
-    return 0.5 * ((bit(i, j) & bit(i + 1, j + 1)) + (bit(i, j + 1) & bit(i + 1, j)));
-  }
+  int operator()(int32_t cell) const { return static_cast<int>((words[cell >> 5] >> (cell & 31)) & 1u); }
 };
 
-void accumulate_grid(const AccumulateArgs& a, const GridGeometry& g, const GridMasks& masks, int64_t n, int64_t k,
-                     AxisPart along_y, AxisPart along_x) {
-  const int64_t bin_rows = int64_t{g.rows()} * g.y.size, bin_cols = int64_t{g.cols()} * g.x.size;
-  const bool cross_y = along_y == AxisPart::cross, cross_x = along_x == AxisPart::cross;
-  std::vector<double> bins(bin_rows * bin_cols);
+void accumulate_grid(const AccumulateArgs& a, const GridGeometry& g, const GridMasks& masks, int64_t plane,
+                     GridParts parts) {
+  const GridBins size(g);
+  const FixedPoint fixed = fixed_point(a, plane);
+  std::vector<int64_t> counts(size.rows * size.cols);
   for (int64_t m = 0; m < a.edits; ++m) {
-    const double w = a.weights[(n * a.edits + m) * a.kinds + k];
+    const int64_t w = fixed.units(a.weight(plane, m));
     const Shift shift = masks.shifts[m];
-    double* shifted = bins.data() + shift.y * bin_cols + shift.x;
-    const uint32_t* words = &masks.words[m * g.words()];
-    if (!cross_y && !cross_x) {
-      for (int32_t i = 0; i < g.rows(); ++i)
-        for (int32_t j = 0; j < g.cols(); ++j)
-          shifted[i * g.y.size * bin_cols + j * g.x.size] += w * cell_value(words, i * g.cols() + j);
-    } else {
-      const CellCount count{words, g};
-      for (int32_t i = 0; i < g.rows(); ++i)
-        for (int32_t j = 0; j < g.cols(); ++j)
-          shifted[i * g.y.size * bin_cols + j * g.x.size] += w * count(i, j, cross_y, cross_x);
-    }
+    int64_t* shifted = counts.data() + shift.y * size.cols + shift.x;
+    const WordBit bit{&masks.words[m * g.words()]};
+    for (int32_t i = 0; i < g.rows(); ++i)
+      for (int32_t j = 0; j < g.cols(); ++j)
+        shifted[i * g.y.size * size.cols + j * g.x.size] += w * cell_count(g, i, j, parts, bit);
   }
-  std::vector<double> tall(a.height * bin_cols), wide(a.height * bin_cols), across(a.width * a.height);
-  expand_axis(bins.data(), tall.data(), g.y, a.height, bin_cols, along_y);
-  transpose(tall.data(), wide.data(), a.height, bin_cols);
-  expand_axis(wide.data(), across.data(), g.x, a.width, a.height, along_x);
-  double* out = a.out + (n * a.kinds + k) * a.height * a.width;
-  std::vector<double> upright(a.width * a.height);
+  std::vector<double> bins(counts.size());
+  for (size_t i = 0; i < bins.size(); ++i) bins[i] = fixed.value(counts[i]) * parts.share();
+  std::vector<double> tall(a.height * size.cols), wide(a.height * size.cols), across(a.positions());
+  expand_axis(bins.data(), tall.data(), g.y, a.height, size.cols, parts.y);
+  transpose(tall.data(), wide.data(), a.height, size.cols);
+  expand_axis(wide.data(), across.data(), g.x, a.width, a.height, parts.x);
+  std::vector<double> upright(a.positions());
   transpose(across.data(), upright.data(), a.width, a.height);
-  add_scaled(out, upright.data(), 1.0, a.width * a.height);
+  add_scaled(a.out + plane * a.positions(), upright.data(), 1.0, a.positions());
 }
 
-void accumulate_full(const AccumulateArgs& a, const FullEdits& edits, bool squared, int64_t n, int64_t k) {
-  double* out = a.out + (n * a.kinds + k) * a.height * a.width;
+void accumulate_full(const AccumulateArgs& a, const FullEdits& edits, bool squared, int64_t plane) {
+  double* out = a.out + plane * a.positions();
   for (int64_t m = 0; m < a.edits; ++m)
     for (int64_t y = 0; y < a.height; ++y)
-      add_mask(out + y * a.width, edits.masks + n * edits.item + m * edits.edit + y * edits.row, edits.col,
-               a.weights[(n * a.edits + m) * a.kinds + k], squared, a.width);
+      add_mask(out + y * a.width, edits.masks + plane / a.kinds * edits.item + m * edits.edit + y * edits.row,
+               edits.col, a.weight(plane, m), squared, a.width);
 }
 
-// f(n, k) for every item and kind; each writes its own plane of the result, which is cleared first
+// f(plane) for every item and kind; each writes its own plane of the result, which is cleared first
 template <class F>
 void for_each_plane(const AccumulateArgs& a, int threads, F f) {
-  parallel_for(a.items * a.kinds, 1, threads, [&](int64_t begin, int64_t end) {
-    const int64_t plane = a.height * a.width;
-    for (int64_t i = begin * plane; i < end * plane; ++i) a.out[i] = 0.0;
-    for (int64_t i = begin; i < end; ++i) f(i / a.kinds, i % a.kinds);
+  parallel_for(a.planes(), 1, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * a.positions(); i < end * a.positions(); ++i) a.out[i] = 0.0;
+    for (int64_t plane = begin; plane < end; ++plane) f(plane);
   });
 }
 
 }  // namespace
 
 void accumulate_windows_cpu(const AccumulateArgs& args, const WindowEdits& edits, int threads) {
-  for_each_plane(args, threads, [&](int64_t n, int64_t k) { accumulate_windows(args, edits, n, k); });
+  for_each_plane(args, threads, [&](int64_t plane) { accumulate_windows(args, edits, plane); });
 }
 void accumulate_coalitions_cpu(const AccumulateArgs& args, const CoalitionEdits& edits, int threads) {
-  for_each_plane(args, threads, [&](int64_t n, int64_t k) { accumulate_coalitions(args, edits, n, k); });
+  for_each_plane(args, threads, [&](int64_t plane) { accumulate_coalitions(args, edits, plane); });
 }
 void accumulate_grids_cpu(const AccumulateArgs& args, const GridEdits& edits, bool squared, int threads) {
   const GridMasks masks(edits.grid, args.edits, threads);
-  for_each_plane(args, threads, [&](int64_t n, int64_t k) {
-    if (!squared) return accumulate_grid(args, edits.grid, masks, n, k, AxisPart::plain, AxisPart::plain);
-    for (AxisPart y : {AxisPart::squares, AxisPart::cross})
-      for (AxisPart x : {AxisPart::squares, AxisPart::cross}) accumulate_grid(args, edits.grid, masks, n, k, y, x);
+  for_each_plane(args, threads, [&](int64_t plane) {
+    if (!squared) return accumulate_grid(args, edits.grid, masks, plane, kPlainParts[0]);
+    for (const GridParts& parts : kSquareParts) accumulate_grid(args, edits.grid, masks, plane, parts);
   });
 }
 void accumulate_full_cpu(const AccumulateArgs& args, const FullEdits& edits, bool squared, int threads) {
-  for_each_plane(args, threads, [&](int64_t n, int64_t k) { accumulate_full(args, edits, squared, n, k); });
+  for_each_plane(args, threads, [&](int64_t plane) { accumulate_full(args, edits, squared, plane); });
 }
 
 }  // namespace xp

@@ -53,6 +53,17 @@ XP_HD uint32_t grid_word(const GridGeometry& g, int64_t m, int32_t w) {
   return word;
 }
 
+// The same bit by itself, for a thread that needs few.
+XP_HD int grid_bit(const GridGeometry& g, int64_t m, int32_t cell) {
+  const uint64_t number = static_cast<uint64_t>(g.first + m);
+  const Draw d = philox(
+      Draw{{static_cast<uint32_t>(number), static_cast<uint32_t>(number >> 32), static_cast<uint32_t>(cell / 4), 0u}},
+      g.seed);
+  const int lane = cell % 4;
+  const uint32_t drawn = lane == 0 ? d.v[0] : lane == 1 ? d.v[1] : lane == 2 ? d.v[2] : d.v[3];
+  return drawn < g.threshold ? 1 : 0;
+}
+
 struct Shift {
   int32_t y, x;
 };

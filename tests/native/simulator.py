@@ -87,10 +87,26 @@ class Simulator:
     def __getattr__(self, name):
         return getattr(self.module, name)
 
-    def occlude_coalitions(self, x, fill, scale, shift, out, labels, keep, **options):
+    def packed(self, keep):
         words = np.zeros((keep.shape[0], -(-keep.shape[1] // 32), keep.shape[2]), np.int32)
         self.module.pack_coalitions(keep, words)
-        self.module.occlude_coalitions(x, fill, scale, shift, out, labels, words, **options)
+        return words
+
+    def occlude_coalitions(self, x, fill, scale, shift, out, labels, keep, **options):
+        self.module.occlude_coalitions(x, fill, scale, shift, out, labels, self.packed(keep), **options)
+
+    def accumulate_windows(self, *arrays, **options):
+        self._with_workspace(self.module.accumulate_windows, *arrays, **options)
+
+    def accumulate_coalitions(self, weights, out, labels, keep, **options):
+        self._with_workspace(self.module.accumulate_coalitions, weights, out, labels, self.packed(keep), **options)
+
+    def accumulate_soft_grid(self, *arrays, **options):
+        self._with_workspace(self.module.accumulate_soft_grid, *arrays, **options)
+
+    def _with_workspace(self, kernel, *arrays, **options):
+        words = kernel(*arrays, **options)
+        assert kernel(*arrays, np.full(words, -1, np.int64), **options) == 0
 
     def rank(self, values, rank, workspace, **options):
         self.module.rank(values, rank, np.full((len(values), 4, values.shape[1]), -1, np.int32), **options)

@@ -85,6 +85,7 @@ def test_fill_normalises_on_the_way():
             assert np.array_equal(filled(case, scale=scale, shift=shift), expected)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("kinds", [None, 1, 3])
 @pytest.mark.parametrize("case", [c for c in CASES if not isinstance(c.edits, Ranked)], ids=lambda c: c.name)

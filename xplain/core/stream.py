@@ -3,6 +3,9 @@
 A model with a method ``stream(query) -> Iterator[((start, stop), rows)]`` yields pieces of its answer to a ``Score`` as
 they become known, in any order, each row once. What was yielded before an error is kept and need not be asked again;
 models that ask over a wire answer this way, because there every answer costs.
+
+A model on a device works ahead: it takes the whole question, with the rows per run that the caller wants, if any, so
+that the next chunk is on its way while one is answered.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.query import Model, Score
 
-__all__ = ["Piece", "Streams", "pieces"]
+__all__ = ["Piece", "Streams", "WorksAhead", "pieces"]
 
 Piece: TypeAlias = tuple[tuple[int, int], Array]
 """Rows ``(start, stop)`` and their answer, float64 ``[stop - start, T]``."""
@@ -30,8 +33,26 @@ class Streams(Protocol):
         """The answer, piece by piece."""
 
 
-def pieces(model: Model, query: Score, rows: int | None) -> Iterator[Piece]:
-    """The answer to ``query`` in pieces of at most ``rows`` rows; None leaves the size to a model that streams."""
+@runtime_checkable
+class WorksAhead(Protocol):
+    """A model that may keep several chunks under way."""
+
+    def ahead(self, query: Score, rows: int | None) -> Iterator[Piece] | None:
+        """The answer in pieces of ``rows`` rows (None: as many as the model likes); None where it does not work ahead.
+
+        Pieces come in order. The caller may ask the model other questions between two of them, and may stop early.
+        """
+
+
+def pieces(model: Model, query: Score, rows: int | None, chosen: int | None = None) -> Iterator[Piece]:
+    """The answer to ``query`` in pieces of at most ``rows`` rows; None leaves the size to a model that streams.
+
+    ``chosen`` is what a person asked for: a model that works ahead keeps to it, and to its own size without.
+    """
+    found = model.ahead(query, chosen) if isinstance(model, WorksAhead) else None
+    if found is not None:
+        yield from found
+        return
     start, stop = query.rows
     step = rows or max(1, stop - start)
     for left in range(start, stop, step):

@@ -140,7 +140,7 @@ class Run:
         """Pieces of the answer to the rows ``run``; each is counted and paid when it has been taken care of."""
         size = self.settings.batch_size
         rows = size if isinstance(self.model, Streams) and size is None else batch_rows(query.x, size)
-        for part, piece in pieces(self.model, replace(query, part=run), rows):
+        for part, piece in pieces(self.model, replace(query, part=run), rows, size):
             count = part[1] - part[0]
             if piece.ndim != 2 or len(piece) != count:
                 raise CapabilityError(

@@ -18,6 +18,7 @@ from xplain.core.edits import Array, Untouched, Windows
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.stream import Piece
 from xplain.core.target import SCORES, Target
 from xplain.graph.compile import compile_flow
 from xplain.graph.cut import cut, free_batch, header, mixes_batch
@@ -25,7 +26,7 @@ from xplain.graph.load import Loaded, to_bytes
 from xplain.models.execution_providers import CPU, Provider
 from xplain.models.incremental import Incremental, Report
 from xplain.models.integers import explain_the_embedding
-from xplain.models.reading import as_float32, check_items, read_target, score_rows, write_rows
+from xplain.models.reading import as_float32, check_items, padded, read_target, real, score_rows, write_rows
 from xplain.models.session import Session
 
 __all__ = ["OnnxFile"]
@@ -90,21 +91,30 @@ class OnnxFile:
         return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
 
     def _score(self, query: Score) -> Array:
+        return np.concatenate([rows for _, rows in self._scored(query)])
+
+    def _scored(self, query: Score, rows: int | None = None) -> Iterator[Piece]:
+        """The answer in pieces, in order; ``rows`` at once, None for as many as the one who runs them likes."""
         query = replace(query, x=self._float32(query.x))
         tensors = {name: self._tensor(name) for name in query.target.tensors}
-        start = None if query.at == "input" else self._tensor(query.at)
         outputs = tuple(dict.fromkeys(tensors.values()))
-        changes = None
-        if self.incremental is not None and start is None and isinstance(query.edits, Windows):
-            self._check(query)
-            changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
-        pieces = []
-        for rows, found in changes if changes is not None else self._each(self._plain(outputs, start), query, start):
+        for part, found in self._chunks(query, outputs, rows):
             values = {name: found[tensor] for name, tensor in tensors.items()}
             if SCORES in values:
                 values[SCORES] = score_rows(values[SCORES], self.outline.source, self._scores)
-            pieces.append(read_target(query, rows, values))
-        return np.concatenate(pieces)
+            yield part, read_target(query, part, values)
+
+    def _chunks(
+        self, query: Score, outputs: tuple[str, ...], rows: int | None
+    ) -> Iterator[tuple[tuple[int, int], dict[str, Array]]]:
+        """Rows and output values of a question."""
+        start = None if query.at == "input" else self._tensor(query.at)
+        if self.incremental is not None and start is None and isinstance(query.edits, Windows):
+            self._check(query)
+            changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
+            if changes is not None:
+                return changes
+        return self._each(self._plain(outputs, start), query, start)
 
     def _peek(self, query: Peek) -> dict[str, Array]:
         whole = Score(self._float32(query.x), Untouched(), Target(()))
@@ -113,7 +123,7 @@ class OnnxFile:
         if tensors:
             session = self._plain(tuple(dict.fromkeys(tensors.values())))
             found = [values for _, values in self._each(session, whole)]
-            answer |= {tap: _real(np.concatenate([part[name] for part in found])) for tap, name in tensors.items()}
+            answer |= {tap: real(np.concatenate([part[name] for part in found])) for tap, name in tensors.items()}
         return answer
 
     def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
@@ -121,8 +131,8 @@ class OnnxFile:
         names, found = self._swept(query, tensors, "sweep")
         return {
             tap: (
-                _real(np.concatenate([part[names.taps[name][0]] for part in found])),
-                _real(np.concatenate([part[names.taps[name][1]] for part in found])),
+                real(np.concatenate([part[names.taps[name][0]] for part in found])),
+                real(np.concatenate([part[names.taps[name][1]] for part in found])),
             )
             for tap, name in tensors.items()
         }
@@ -211,7 +221,7 @@ class OnnxFile:
             for other, value in self._fixed.items():
                 feeds[other] = session.wrap(self._repeated(other, value, batch))
             for other, value in (extra((left, right)) if extra is not None else {}).items():
-                feeds[other] = session.wrap(_padded(value, batch))
+                feeds[other] = session.wrap(padded(value, batch))
             values = session.run(feeds)
             if not by_row:
                 yield (left, right), values
@@ -400,19 +410,8 @@ class OnnxFile:
                 if model is not edited:
                     raise
                 return False
-        expected, got = (_real(values).astype(np.float64) for values in found)
+        expected, got = (real(values).astype(np.float64) for values in found)
         if expected.shape != got.shape:
             return False
         close = 1e-2 if found[0].dtype == np.float16 else 1e-4
         return bool(np.allclose(got, expected, rtol=0, atol=close * max(np.ptp(expected), 1e-6), equal_nan=True))
-
-
-def _real(values: Array) -> Array:
-    """Values as float32 or float64; half precision is no good to compute with."""
-    return values.astype(np.float32) if values.dtype == np.float16 else values
-
-
-def _padded(value: Array, batch: int) -> Array:
-    """``value`` repeated at its end to ``batch`` rows."""
-    missing = batch - len(value)
-    return np.ascontiguousarray(np.concatenate([value, np.repeat(value[-1:], missing, axis=0)]) if missing else value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from xplain.graph.describe import inputs_of, layers_of, put_first, quirks_of
 from xplain.graph.load import Loaded, OnnxSource, read
 from xplain.graph.logits import find_scores
 from xplain.graph.safety import LOOPS, Limits
-from xplain.models.execution_providers import Wanted
+from xplain.models.device import lanes_for
+from xplain.models.execution_providers import CPU, Wanted
+from xplain.models.onnx_device import OnnxOnDevice
 from xplain.models.onnx_file import OnnxFile
 from xplain.models.outlines import attach_card, tell_providers
 from xplain.models.session import choose_providers
@@ -66,8 +69,15 @@ def open_onnx(
     )
     outline = attach_card(outline, _card(loaded, card))
     loops = any(node.op_type in LOOPS for node in loaded.model.graph.node)
-    model = OnnxFile(loaded, outline, choice.used, others, threads, limits.seconds if loops else None, engine)
+    lanes, used, why = lanes_for(choice.used)
+    rest: tuple[Any, ...] = (others, threads, limits.seconds if loops else None, engine)
+    on_cpu = used[0][0] == CPU
+    model = (
+        OnnxFile(loaded, outline, used, *rest) if on_cpu else OnnxOnDevice(loaded, outline, used, *rest, lanes=lanes)
+    )
     model.outline = tell_providers(model.outline, model.providers, choice.fallback, model.fallback)
+    if why:
+        model.outline = replace(model.outline, quirks=(*model.outline.quirks, why))
     return model
 
 

@@ -13,7 +13,8 @@ from xplain.core.layout import Layout
 from xplain.core.query import Score
 from xplain.core.target import SCORES, Target
 
-__all__ = ["KERNEL_TYPES", "as_float32", "check_items", "read_target", "score_rows", "write_rows"]
+__all__ = ["KERNEL_TYPES", "as_float32", "check_items", "layout_of", "padded", "read_target", "real", "score_rows"]
+__all__ += ["write_rows"]
 
 KERNEL_TYPES = frozenset({"float32", "float16", "float64", "uint8", "bfloat16"})
 """Types that the native fill writes itself."""
@@ -30,10 +31,7 @@ def write_rows(query: Score, start: int, stop: int, out: Array, layout: Layout |
         layout: The model's layout, None where it is free.
         threads: At most so many; 0 means all.
     """
-    item = query.x.shape[1:]
-    if layout is None or layout.item != item or query.at != "input":
-        axes = layout.axes if layout is not None and query.at == "input" and len(layout.axes) == query.x.ndim else None
-        layout = Layout(axes, item) if axes else Layout("NCHW", item) if len(item) == 3 else Layout.guess(item)
+    layout = layout_of(query, layout)
     if out.dtype.name in KERNEL_TYPES:
         native.fill(query.x, query.edits, start, stop, out, layout, threads=threads)
         return
@@ -44,6 +42,15 @@ def write_rows(query: Score, start: int, stop: int, out: Array, layout: Layout |
         np.rint(scratch, out=scratch)
         np.clip(scratch, info.min, info.max, out=scratch)
     out[...] = scratch
+
+
+def layout_of(query: Score, layout: Layout | None) -> Layout:
+    """The layout of a question's items: the model's where it fits, else the likeliest of their shape."""
+    item = query.x.shape[1:]
+    if layout is not None and layout.item == item and query.at == "input":
+        return layout
+    axes = layout.axes if layout is not None and query.at == "input" and len(layout.axes) == query.x.ndim else None
+    return Layout(axes, item) if axes else Layout("NCHW", item) if len(item) == 3 else Layout.guess(item)
 
 
 def as_float32(x: Array, source: str) -> Array:
@@ -110,3 +117,14 @@ def read_target(query: Score, rows: tuple[int, int], values: Mapping[str, Array]
     items = np.arange(*rows) // query.edits.count
     answer = query.target.read(values, items)
     return answer[:, None] if isinstance(query.target, Target) else answer
+
+
+def real(values: Array) -> Array:
+    """Values as float32 or float64; half precision is no good to compute with."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def padded(value: Array, batch: int) -> Array:
+    """``value`` repeated at its end to ``batch`` rows."""
+    missing = batch - len(value)
+    return np.ascontiguousarray(np.concatenate([value, np.repeat(value[-1:], missing, axis=0)]) if missing else value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -148,6 +148,7 @@ class Session:
         self.providers: list[str] = self._session.get_providers()
         self.outputs: list[str] = [entry.name for entry in self._session.get_outputs()]
         self.inputs: list[str] = [entry.name for entry in self._session.get_inputs()]
+        self.keeps: Any = None  # what must not be freed before the session
 
     def wrap(self, array: Array) -> Any:
         """A view of an array that a run can read."""
@@ -169,7 +170,39 @@ class Session:
             ModelError: the runtime fails, or the run took longer than allowed.
         """
         plain = any(isinstance(feed, np.ndarray) for feed in feeds.values())
-        binding = None if plain else self._bound(feeds)
+        if plain:
+            here = {name: feeds[name] for name in self.inputs}
+            values = self._watched(lambda options: self._session.run(self.outputs, here, options))
+        else:
+            binding = self._bound(feeds)
+            self.launch(binding)
+            values = [value.numpy() for value in binding.get_outputs()]
+        return {name: np.asarray(value) for name, value in zip(self.outputs, values, strict=True)}
+
+    def binding(self) -> Any:
+        """A new binding of inputs and outputs to memory, for ``launch``."""
+        return self._session.io_binding()
+
+    def launch(self, binding: Any, wait: bool = True) -> None:
+        """Run on bound memory.
+
+        Args:
+            binding: From ``binding()``.
+            wait: Whether to return when the results are there, or when a device's work is queued in its stream.
+
+        Raises:
+            ModelError: the runtime fails, or the run took longer than allowed.
+        """
+
+        def run(options: Any) -> None:
+            if not wait:
+                options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+            self._session.run_with_iobinding(binding, options)
+
+        self._watched(run)
+
+    def _watched(self, run: Callable[[Any], Any]) -> Any:
+        """What ``run`` returns, stopped after the time that is allowed."""
         options = self._ort.RunOptions()
         options.log_severity_level = 4
         watch = None
@@ -178,11 +211,7 @@ class Session:
             watch.daemon = True
             watch.start()
         try:
-            if binding is None:
-                values = self._session.run(self.outputs, {name: feeds[name] for name in self.inputs}, options)
-            else:
-                self._session.run_with_iobinding(binding, options)
-                values = [value.numpy() for value in binding.get_outputs()]
+            return run(options)
         except Exception as error:
             if options.terminate:
                 raise ModelError(
@@ -193,7 +222,6 @@ class Session:
         finally:
             if watch is not None:
                 watch.cancel()
-        return {name: np.asarray(value) for name, value in zip(self.outputs, values, strict=True)}
 
     def _bound(self, feeds: Mapping[str, Any]) -> Any:
         """Inputs and outputs tied to their memory."""

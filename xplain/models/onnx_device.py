@@ -1,0 +1,122 @@
+"""An ONNX model on a device: its scores are asked in chunks that are filled, run and fetched side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.outline import Outline
+from xplain.core.query import Score
+from xplain.core.stream import Piece
+from xplain.graph.load import Loaded
+from xplain.models.device import DevicePlace, HostPlace, Lanes, OutputShapes
+from xplain.models.execution_providers import CPU, Provider
+from xplain.models.onnx_file import OnnxFile
+from xplain.models.pipeline import Chunk, Place, in_flight, item_ranges, rows_at_once
+from xplain.models.reading import KERNEL_TYPES, layout_of
+from xplain.models.session import Session
+
+__all__ = ["OnnxOnDevice"]
+
+
+class OnnxOnDevice(OnnxFile):
+    """An ``OnnxFile`` whose session runs on a device; see ``xplain.models.device`` for the order of things.
+
+    Only ``Score`` questions about the input are asked this way; everything else is the plain way's, and so is a model
+    whose batch is fixed. Where the device's path fails, the plain way takes over from the row it failed at, and the
+    quirks and every later result say why. The bits of a row may depend on the rows that it shares a run with, because
+    a device's libraries choose their algorithm by shape; they do not depend on the order of things here.
+
+    Args:
+        loaded: The checked graph.
+        outline: What is known of it.
+        providers: Execution providers, best first, told to use ``lanes``.
+        fixed: Values of the inputs that are not explained.
+        threads: Threads of a fill by the CPU; None for all.
+        seconds: After so long a run is stopped; None for never.
+        engine: How hidden windows are answered where the session turns out to run on the CPU.
+        lanes: The model's streams; None where rows are written by the CPU.
+        here: The provider that is no device, where the plain way answers.
+
+    Raises:
+        ModelError: the runtime refuses the model.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        outline: Outline,
+        providers: Sequence[Provider],
+        fixed: Mapping[str, Array],
+        threads: int | None = None,
+        seconds: float | None = None,
+        engine: str = "auto",
+        *,
+        lanes: Lanes | None = None,
+        here: str = CPU,
+    ) -> None:
+        self._lanes, self._here = lanes, here
+        self._learned: dict[tuple[str, ...], OutputShapes] = {}
+        self._failed: set[tuple[str, ...]] = set()
+        super().__init__(loaded, outline, providers, fixed, threads, seconds, engine)
+
+    def ahead(self, query: Score, rows: int | None) -> Iterator[Piece] | None:
+        """The answer in pieces, several chunks under way; None for questions that are answered the plain way."""
+        return self._scored(query, rows) if self._works_ahead(query) else None
+
+    def _works_ahead(self, query: Score) -> bool:
+        plain = self._providers[0][0] == self._here or self.outline.batch == "fixed" or self._seconds is not None
+        return not plain and query.at == "input"
+
+    def _chunks(self, query: Score, outputs: tuple[str, ...], rows: int | None) -> Iterator[Chunk]:
+        if not self._works_ahead(query):
+            return super()._chunks(query, outputs, rows)
+        return self._overlapped(query, outputs, rows)
+
+    def _overlapped(self, query: Score, outputs: tuple[str, ...], rows: int | None) -> Iterator[Chunk]:
+        self._check(query)
+        session, (first, last) = self._plain(outputs), query.rows
+        item = math.prod(query.x.shape[1:]) * np.dtype(self._input.dtype).itemsize
+        rows = min(rows or rows_at_once(item), max(1, last - first))
+        done = first
+        if outputs not in self._failed:
+            try:
+                for offset, part in item_ranges(query, layout_of(query, self.outline.layout)):
+                    place = self._place(session, part, outputs, rows)
+                    for (left, right), found in in_flight(place, *part.rows, rows):
+                        yield (offset + left, offset + right), found
+                        done = offset + right
+                return
+            except RuntimeError as error:
+                self._give_up(outputs, error)
+        for left in range(done, last, rows):
+            yield from self._each(session, replace(query, part=(left, min(left + rows, last))))
+
+    def _place(self, session: Session, query: Score, outputs: tuple[str, ...], rows: int) -> Place:
+        name, dtype, threads = self._input.name, self._input.dtype, self._threads or 0
+        layout = layout_of(query, self.outline.layout)
+        fixed = self._fixed, self._repeated
+        if self._lanes is None or dtype not in KERNEL_TYPES:
+            least = 1 if threads == 1 else 2  # as the plain way, for the same bits on a CPU
+            return HostPlace(session, name, query, layout, rows, dtype, *fixed, threads, least)
+        learned = self._learned.setdefault(outputs, {})
+        return DevicePlace(session, name, query, layout, rows, dtype, *fixed, self._lanes, learned)
+
+    def _open(self, content: bytes, model: Any, lean: bool = False) -> Session:
+        session = super()._open(content, model, lean)
+        session.keeps = self._lanes  # its stream must outlive it
+        return session
+
+    def _give_up(self, outputs: tuple[str, ...], error: RuntimeError) -> None:
+        """From now on the plain way, and the outline says so."""
+        self._failed.add(outputs)
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        told = f"Chunks could not be kept under way on the device ({why}); they are asked one after another."
+        known = self.outline.facts.get("fallback")
+        facts = {**self.outline.facts, "fallback": told if known is None else f"{known} {told}"}
+        self.outline = replace(self.outline, quirks=(*self.outline.quirks, told), facts=facts)

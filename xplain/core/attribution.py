@@ -178,7 +178,8 @@ class Attribution:
         meta["resolution"] = tuple(meta["resolution"]) if meta["resolution"] else None
         meta["columns"] = Columns.from_dict(meta.get("columns"))
         meta["texts"] = tuple(Passage.from_dict(one) for one in meta.get("texts", ()))
-        return cls(**{name: array for name, array in arrays.items() if name in _ARRAYS}, **meta)
+        meta |= {name: array for name, array in arrays.items() if name in _ARRAYS}
+        return cls(**meta)
 
     def overlay(self, item: int = 0, **drawing: Any) -> Image:
         """The map of one item over its picture, with a colour bar; see ``xplain.render.draw`` for ``drawing``."""

@@ -21,6 +21,9 @@ from xplain.core.errors import UsageError
 __all__ = ["Baseline", "Fraction", "Kind", "Natural", "NonNegative", "Option", "Positive", "PositiveReal", "Size"]
 __all__ += ["Share", "options_of"]
 
+_LONGEST = 80
+"""Characters of a refused text that a message repeats."""
+
 
 class Kind(Protocol):
     """What an option accepts."""
@@ -279,6 +282,8 @@ def _kind(annotation: Any, name: str) -> Kind:
 def _short(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} {list(value.shape)}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= _LONGEST else value[:_LONGEST] + "...")
     if isinstance(value, Sequence) and len(value) > 8:
         return f"{type(value).__name__} of {len(value)}"
     return repr(value)

@@ -1,7 +1,7 @@
 """Python values as JSON and arrays, and back again unchanged: how notes and options are saved without pickle.
 
-JSON knows no arrays, tuples, NaN or infinity. Arrays are put aside under a name; what stands in their place, and in that
-of the others, is a mapping with one key of ours, such as ``{"__array__": "extra.0"}``.
+JSON knows no arrays, tuples, NaN or infinity. Arrays are put aside under a name; what stands in their place, and in
+that of the others, is a mapping with one key of ours, such as ``{"__array__": "extra.0"}``.
 """
 
 from __future__ import annotations

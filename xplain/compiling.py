@@ -31,7 +31,10 @@ def compile(  # noqa: A001
             ``[N]``; a negative number there means the predicted class.
         target_input: ``"optional"``: the input ``target`` may be left out. ``"required"``: it must be fed; for pages in
             a browser that let people choose, because onnxruntime-web cannot feed optional inputs and always explains
-            the default. ``"none"``: there is no such input, and the target is built in.
+            the default. ``"none"``: there is no such input, and the target is built in. ONNX says "may be left out" by
+            an initializer of the input's name, and ONNX Runtime logs a warning about every such initializer when it
+            loads a file ("appears in graph inputs and will not be treated as constant"); that is what is wanted here.
+            ``SessionOptions.log_severity_level = 3`` hides it; the two other choices have none.
         options: The method's own options. Those that would let data decide how long to run are fixed.
 
     Returns:

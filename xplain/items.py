@@ -81,6 +81,11 @@ def _pictures(model: Model, given: Sequence[Any], card: Any) -> Items:
     from xplain.render import pictures
 
     outline = model.outline
+    if outline.layout is not None and not outline.layout.is_picture:
+        raise UsageError(
+            f"{outline.source} takes items of {list(outline.layout.item)} ({outline.layout.axes}), no pictures. "
+            "For rows of a table use xplain.table; else give an array in the model's own layout."
+        )
     used = load_card(card) if card is not None else outline.card
     if used is None:
         raise CardError(

@@ -35,13 +35,23 @@ def test_all_is_well_without_mistakes(explain):
         (("--stride", -2), "option 'stride' is '-2'; accepted: a whole number of at least 1"),
         (("--patch", "wide"), "option 'patch' is 'wide'"),
         (("--baseline", "soup"), "option 'baseline' is 'soup'; accepted: "),
-        (("--batch-size", 0), "batch_size is 0; accepted: a whole number of at least 1"),
-        (("--max-queries", 0), "max_queries is 0 for 1 pictures; accepted: at least one each"),
-        (("--seed", -1), "seed is -1; accepted: a whole number of at least 0"),
+        (("--batch-size", 0), "--batch-size is 0; accepted: a whole number of at least 1"),
+        (("--max-queries", 0), "--max-queries is 0 for 1 pictures; accepted: at least one each"),
+        (("--seed", -1), "--seed is -1; accepted: a whole number of at least 0"),
         (("--card", "imagnet"), "neither a file nor a preset. Presets: imagenet"),
         (("--method", "oclusion"), "Unknown method 'oclusion'. Did you mean 'occlusion'"),
         (("--samples", 5), "Unknown option of method occlusion: '--samples'"),
         (("--input", "pictur"), "picture"),
+        (("--engine", "slow"), "--engine is 'slow'; accepted: 'auto', 'plain', 'fast'"),
+        (("--threads", 0), "--threads is 0; accepted: a whole number of at least 1"),
+        (("--features", "superpixels"), "option 'features' is 'superpixels'; accepted: one of "),
+        (("--limit", "node=3"), "Unknown limit 'node'. Did you mean 'nodes'?"),
+        (("--limit", "nodes=few"), "--limit nodes=few is not understood; accepted: NAME=NUMBER, of at least 1."),
+        (("--fixed", "x"), "--fixed x is not understood; accepted: NAME=NUMBER or NAME=FILE.npy."),
+        (("--max-cost", "1"), "--max-cost: only for endpoints"),
+        (("--text", "so good"), "The items mix pictures and texts; explain them one kind at a time."),
+        (("--mask", "x"), "--mask is for texts (--text, .txt), but the items are pictures."),
+        (("--hidden", "a=b"), "--hidden is for tables (.csv, .tsv), but the items are pictures."),
     ],
 )
 def test_options(explain, tmp_path, words, message):
@@ -49,7 +59,7 @@ def test_options(explain, tmp_path, words, message):
     assert ran.code == 2
     assert message in ran.err
     assert ran.out == ""
-    assert not list(tmp_path.glob("out/*.npz"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_seed_that_is_no_number(explain):
@@ -92,7 +102,15 @@ def test_a_model_without_a_card_names_the_presets(explain, tmp_path):
     ran = explain(model=write_model(tmp_path / "bare.onnx", card=False))
     assert ran.code == 2
     assert "has no preprocessing card" in ran.err
-    assert "imagenet" in ran.err
+    assert "or give --card a file or a preset: imagenet, " in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_limit_that_refuses_can_be_moved(explain, model):
+    ran = explain("--limit", "nodes=2")
+    assert ran.code == 3
+    assert "--limit nodes=..." in ran.err
+    assert explain(*OPTIONS, "--limit", "nodes=100").code == 0
 
 
 def test_pictures_that_are_not_there(explain, tmp_path):

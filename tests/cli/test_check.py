@@ -106,3 +106,16 @@ def test_a_model_without_a_card(xplain, labelled, tmp_path):
     ran = xplain("check", bare, "--labelled", labelled)
     assert ran.code == 2
     assert "has no preprocessing card" in ran.err
+
+
+def test_answers_are_remembered_and_evaluations_limited(xplain, model, labelled, tmp_path):
+    words = ("check", model, "--labelled", labelled)
+    refused = xplain(*words, "--max-queries", 20)
+    assert refused.code == 2
+    assert re.search(
+        r"12 pictures with this card and (\d+) others take \d+ evaluations, above --max-queries 20", refused.err
+    )
+    first = xplain(*words, "--cache", tmp_path / "answers", "--json")
+    again = xplain(*words, "--cache", tmp_path / "answers", "--batch-size", 2, "--json")
+    assert again.document == first.document
+    assert any((tmp_path / "answers").iterdir())

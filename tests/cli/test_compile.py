@@ -50,6 +50,16 @@ def test_json_says_what_was_built(xplain, model, tmp_path):
     assert document["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize(("kind", "warns"), [("optional", True), ("required", False), ("none", False)])
+def test_the_runtimes_warning_about_a_default_is_told_beforehand(xplain, model, tmp_path, capfd, kind, warns):
+    out = tmp_path / "explained.onnx"
+    ran = xplain("compile", model, "-m", "saliency", "--target-input", kind, "-o", out)
+    assert ("note: ONNX Runtime warns that 'target' is not constant" in ran.out) == warns
+    capfd.readouterr()
+    ort.InferenceSession(out.read_bytes(), providers=["CPUExecutionProvider"])
+    assert ("appears in graph inputs" in capfd.readouterr().err) == warns
+
+
 def test_a_required_target_for_browsers(xplain, model, tmp_path, x):
     out = tmp_path / "explained.onnx"
     assert xplain("compile", model, "-m", "saliency", "--target-input", "required", "-o", out).code == 0

@@ -67,7 +67,7 @@ def test_money_ends_the_run(xplain, remote, pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("VENDOR_TOKEN", "s3cr3t-t0ken")
     ran = xplain(*remote.words, pictures, *remote.options, "--out", tmp_path / "out", "--max-cost", "0.1")
     assert ran.code != 0
-    assert "max_cost=0.1 EUR" in ran.err
+    assert "--max-cost 0.1 EUR" in ran.err
     assert len(remote.handler.rows) <= 10
 
 

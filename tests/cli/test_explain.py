@@ -152,13 +152,15 @@ def test_all_pictures_bad(xplain, model, tmp_path):
     ran = xplain("explain", model, bad, *OPTIONS, "--out", tmp_path / "out")
     assert ran.code == 2
     assert "bad.png" in ran.err
+    assert "Open " not in ran.out
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_budget_is_shared_by_the_pictures(xplain, model, pictures, tmp_path):
     words = ("explain", model, pictures, *OPTIONS, "--out", tmp_path / "out")
     ran = xplain(*words, "--max-queries", 40)
     assert ran.code == 2
-    assert "max_queries" in ran.err
+    assert "--max-queries" in ran.err
     assert xplain(*words, "--max-queries", 200).code == 0
 
 

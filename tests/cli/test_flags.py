@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 
 import pytest
 
 from xplain import api
+from xplain.cli import VERBS
 from xplain.cli.console import Outcome
 from xplain.cli.explain import explain
 from xplain.cli.flags import chosen_methods, command
+from xplain.cli.loading import Asking, Loading
+from xplain.cli.reading import RowOptions
 from xplain.core import registry
 from xplain.core.edits import Untouched
 from xplain.core.options import Positive
@@ -108,8 +112,19 @@ def taking_patch(patch: str = "own", **options) -> Outcome:
     return Outcome(options, patch)
 
 
+def test_every_verb_with_a_model_takes_the_same_flags():
+    loading = {field.name for field in fields(Loading)}
+    for verb in VERBS:
+        names = set(inspect.signature(command(verb)).parameters)
+        if "model" in names:
+            assert loading <= names, verb.__name__
+        if "labelled" in names or "items" in names or "pictures" in names:
+            assert {field.name for field in fields(Asking)} <= names, verb.__name__
+
+
 @pytest.mark.parametrize("entry", api.methods(), ids=lambda m: m.name)
 def test_no_method_option_hides_a_flag_of_explain(entry):
     own = {name for name, p in inspect.signature(explain).parameters.items() if p.kind is not p.VAR_KEYWORD}
+    own |= {field.name for group in (Loading, Asking, RowOptions) for field in fields(group)}
     assert not own & set(entry.options)
-    assert not {"json", "help", "input"} & set(entry.options)
+    assert not {"json", "help"} & set(entry.options)

@@ -141,3 +141,27 @@ def test_a_picture_larger_than_the_model_sees(xplain, model, tmp_path):
         small.resize((4 * SIDE, 3 * SIDE), Image.Resampling.NEAREST).save(tmp_path / "large.png")
     words = ("localise", model, tmp_path / "large.png", *METHOD, "--share", 0.5, "--out", tmp_path / "out", "--json")
     assert xplain(*words).document["pictures"][0]["box"] == [3 * BOX[0], 4 * BOX[1], 3 * BOX[2], 4 * BOX[3]]
+
+
+def test_what_it_may_cost_is_said_as_in_explain(xplain, model, pictures, tmp_path):
+    words = (
+        "localise",
+        model,
+        pictures,
+        "--method",
+        "occlusion",
+        "--patch",
+        4,
+        "--stride",
+        4,
+        "--out",
+        tmp_path / "out",
+    )
+    refused = xplain(*words, "--max-queries", 6)
+    assert refused.code == 2
+    assert "--max-queries" in refused.err
+    assert not (tmp_path / "out").exists()
+    first = xplain(*words, "--cache", tmp_path / "answers", "--json")
+    again = xplain(*words, "--cache", tmp_path / "answers", "--json")
+    assert again.document["pictures"] == first.document["pictures"]
+    assert any((tmp_path / "answers").iterdir())

@@ -83,6 +83,22 @@ def test_a_place_that_cannot_be_made():
         Folder(Path("/proc/xplain"))
 
 
+def test_an_empty_folder_that_we_made_goes_again(tmp_path):
+    with pytest.raises(ValueError, match="refused"), Folder(tmp_path / "a" / "b"):
+        raise ValueError("refused")
+    assert not (tmp_path / "a").exists()
+    with Folder(tmp_path / "a" / "b") as folder:
+        folder.write("x.png", b"x")
+    assert (tmp_path / "a" / "b" / "x.png").exists()
+    (tmp_path / "theirs").mkdir()
+    with Folder(tmp_path / "theirs"):
+        pass
+    assert (tmp_path / "theirs").exists()
+    with Folder(tmp_path / "theirs" / "ours"):
+        pass
+    assert not list((tmp_path / "theirs").iterdir())
+
+
 def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # tests may run as root, who may write anywhere
     with pytest.raises(OutputError, match="Cannot write into --out .*permission denied"):

@@ -4,7 +4,11 @@
 |---|---|
 | ``explain`` ``methods`` ``inspect`` ``check`` ``compile`` ``localise`` ``doctor`` ``demo`` | the verbs |
 | ``console`` | printing, exit codes, errors, progress: what all verbs share |
-| ``flags`` | the options that several verbs take, and the flags made from a method's signature |
+| ``flags`` | flags made from a method's signature, and from groups of options |
+| ``loading`` | the groups of options that verbs share: how a model is loaded, what asking it may cost |
+| ``reading`` ``rows`` | tables and texts: how they are read, explained and told |
+| ``run`` ``sheets`` | pictures: explained in groups, and drawn |
+| ``wording`` | messages with flags instead of Python's keyword arguments |
 | ``output`` | the output folder |
 | ``predictions`` | scores as a person reads them |
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +11,13 @@ import numpy as np
 import typer
 
 from xplain import api
-from xplain.cli.console import FINDING, OK, PARTIAL, Outcome, problem, table
-from xplain.cli.flags import BatchSize
+from xplain.cli.console import FINDING, OK, PARTIAL, Outcome, Progress, problem, table
 from xplain.cli.labelled import Labelled, read_labelled
-from xplain.cli.loading import CardName, ExternalData, Fixed, Input, ModelFile, Providers, Threads, open_model
+from xplain.cli.loading import Asking, Loading, ModelFile
 from xplain.cli.predictions import best, in_words
 from xplain.core.card import PRESETS, Card
 from xplain.core.edits import Array
-from xplain.core.errors import CardError, NonFinite, PictureError, UsageError
+from xplain.core.errors import BudgetError, CardError, NonFinite, PictureError, UsageError
 from xplain.core.query import Model
 
 __all__ = ["check"]
@@ -29,18 +28,13 @@ _LEAD = 0.1
 
 def check(
     model: ModelFile,
+    loading: Loading,
+    asking: Asking,
     labelled: Annotated[
         Path, typer.Option(help="Folder with labels.csv (file, label), or with a folder per label.", show_default=False)
     ],
-    card: CardName = None,
     top: Annotated[int, typer.Option(help="A label among the best TOP classes counts as near.")] = 5,
     at_least: Annotated[float, typer.Option(help="Share of pictures whose best class must be the label.")] = 0.5,
-    batch_size: BatchSize = None,
-    providers: Providers = None,
-    threads: Threads = None,
-    input_name: Input = None,
-    fixed: Fixed = None,
-    allow_external_data: ExternalData = False,
 ) -> Outcome:
     """Check on a few labelled pictures that MODEL sees them as it was trained to.
 
@@ -55,18 +49,26 @@ def check(
     if top < 1 or not 0 <= at_least <= 1:
         raise UsageError(f"--top is {top} and --at-least is {at_least}; accepted: at least 1, and a share from 0 to 1.")
     given = read_labelled(labelled)
-    loaded = open_model(model, card, providers, threads, input_name, fixed, allow_external_data)
+    loaded = loading.open(model)
     used = loaded.outline.card
     if used is None:
         raise CardError(f"{model} has no preprocessing card; give --card a file or a preset: {', '.join(PRESETS)}.")
-    scores, readable, failures = _scores(loaded, given, batch_size)
-    if not readable:
-        raise PictureError(f"None of the {len(given)} pictures can be used: {failures[0]['error']['message']}")
-    truth = np.array([loaded.outline.label_index(one.label, scores.shape[1]) for one in readable])
-    ranks = _ranks(scores, truth)
-    others = _others(loaded, used, readable, truth, top, batch_size)
+    others = _other_cards(used)
+    planned = len(given) * (1 + len(others))
+    if asking.max_queries is not None and asking.max_queries < planned:
+        raise BudgetError(
+            f"{len(given)} pictures with this card and {len(others)} others take {planned} evaluations, above "
+            f"--max-queries {asking.max_queries}. Raise it, or label fewer pictures."
+        )
+    with Progress(planned) as progress:
+        scores, readable, failures = _scores(loaded, given, asking, progress)
+        if not readable:
+            raise PictureError(f"None of the {len(given)} pictures can be used: {failures[0]['error']['message']}")
+        truth = np.array([loaded.outline.label_index(one.label, scores.shape[1]) for one in readable])
+        ranks = _ranks(scores, truth)
+        judged = _others(loaded, others, readable, truth, top, asking, progress)
     summary = _summary("given", ranks, top)
-    findings = _findings(summary, others, at_least, len(readable))
+    findings = _findings(summary, judged, at_least, len(readable))
     pictures = [
         {"picture": one.picture, "label": one.label, "rank": int(rank) + 1, "predictions": found}
         for one, rank, found in zip(readable, ranks, best(scores, loaded.outline), strict=True)
@@ -76,7 +78,7 @@ def check(
         "card": replace(used, labels=()).to_toml(),
         **summary,
         "at_least": at_least,
-        "others": others,
+        "others": judged,
         "findings": findings,
         "pictures": pictures,
         "failures": failures,
@@ -86,18 +88,20 @@ def check(
 
 
 def _scores(
-    model: Model, given: Sequence[Labelled], batch_size: int | None
+    model: Model, given: Sequence[Labelled], asking: Asking, progress: Progress
 ) -> tuple[Array, list[Labelled], list[dict[str, Any]]]:
     """Scores of the pictures that can be used, these pictures, and the others with what is wrong."""
     rows, readable, failures = [], [], []
-    for one in given:
+    for number, one in enumerate(given, 1):
         try:
-            row = api.predict(model, one.picture, batch_size=batch_size)
+            row = api.predict(model, one.picture, batch_size=asking.batch_size, cache=asking.cache)
             if not np.isfinite(row).all():
                 raise NonFinite(f"The scores of {one.picture} hold NaN or infinity.")
         except (PictureError, NonFinite) as error:
             failures.append({"picture": one.picture, "error": problem(error)})
             continue
+        finally:
+            progress.to(number)
         rows.append(row)
         readable.append(one)
     return (np.concatenate(rows) if rows else np.zeros((0, 0))), readable, failures
@@ -118,17 +122,30 @@ def _summary(card: str, ranks: Array, top: int) -> dict[str, Any]:
     }
 
 
-def _others(
-    model: Model, used: Card, readable: Sequence[Labelled], truth: Array, top: int, batch_size: int | None
-) -> list[dict[str, Any]]:
-    """The usual other ways to turn pixels into numbers, with the model's own geometry; best first."""
-    found = []
+def _other_cards(used: Card) -> dict[str, Card]:
+    """The usual other ways to turn pixels into numbers, with the model's own geometry, by preset."""
+    found = {}
     for name, preset in PRESETS.items():
-        other = replace(used, mode=preset.mode, scale=preset.scale, mean=preset.mean, std=preset.std)
-        if preset.channels != used.channels or _same(preset, used):
-            continue
-        scores = api.predict(model, [one.picture for one in readable], card=other, batch_size=batch_size)
+        if preset.channels == used.channels and not _same(preset, used):
+            found[name] = replace(used, mode=preset.mode, scale=preset.scale, mean=preset.mean, std=preset.std)
+    return found
+
+
+def _others(
+    model: Model,
+    cards: Mapping[str, Card],
+    readable: Sequence[Labelled],
+    truth: Array,
+    top: int,
+    asking: Asking,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """How often the model is right with each of the other cards, best first."""
+    found, pictures = [], [one.picture for one in readable]
+    for number, (name, card) in enumerate(cards.items(), 2):
+        scores = api.predict(model, pictures, card=card, batch_size=asking.batch_size, cache=asking.cache)
         found.append(_summary(name, _ranks(scores, truth), top))
+        progress.to(number * len(pictures))
     return sorted(found, key=lambda one: -one["right"])
 
 

@@ -12,15 +12,22 @@ import typer
 import xplain
 from xplain.cli.console import Outcome, table
 from xplain.cli.flags import find_method, options_for
-from xplain.cli.loading import CardName, ExternalData, Fixed, Input, ModelFile, Providers, Threads, open_model
+from xplain.cli.loading import Loading, ModelFile
 from xplain.core.errors import OutputError, UsageError
 from xplain.core.files import whole_file
 
 __all__ = ["compile"]
 
+_DEFAULTED = (
+    "note: ONNX Runtime warns that 'target' is not constant when it loads the file. That is meant: it is how ONNX lets "
+    "an input be left out. SessionOptions.log_severity_level = 3 hides it; --target-input required or none avoids it."
+)
+"""Inherent: a default is an initializer of the input's name, and ONNX Runtime logs each of these."""
+
 
 def compile(  # noqa: A001  (the verb's name)
     model: ModelFile,
+    loading: Loading,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, NAME.onnx.", show_default=False)],
     method: Annotated[str, typer.Option("--method", "-m", help="Method that is built in.")] = "grad-cam",
     target: Annotated[
@@ -35,12 +42,6 @@ def compile(  # noqa: A001  (the verb's name)
         ),
     ] = "optional",
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
-    card: CardName = None,
-    providers: Providers = None,
-    threads: Threads = None,
-    input_name: Input = None,
-    fixed: Fixed = None,
-    allow_external_data: ExternalData = False,
     **options: Any,
 ) -> Outcome:
     """Build an explanation into MODEL: an ordinary ONNX file with one more output, 'attribution'.
@@ -56,7 +57,7 @@ def compile(  # noqa: A001  (the verb's name)
     entry = find_method(method)
     given = options_for([entry], options)[entry.name]
     place = _free(out, model, force)
-    loaded = open_model(model, card, providers, threads, input_name, fixed, allow_external_data)
+    loaded = loading.open(model)
     made = xplain.compile(loaded, entry.name, target=target, target_input=target_input, **given)  # type: ignore[arg-type]
     content = made.SerializeToString(deterministic=True)
     with whole_file(place) as file:
@@ -86,7 +87,8 @@ def compile(  # noqa: A001  (the verb's name)
         ("outputs", ", ".join(document["outputs"])),
         ("opset", f"{', '.join(f'{k} {v}' for k, v in document['opset'].items())}; IR {made.ir_version}"),
     ]
-    return Outcome(document, table(rows))
+    notes = ["", _DEFAULTED] if "optional" in inputs.values() else []
+    return Outcome(document | {"notes": notes[1:]}, "\n".join([table(rows), *notes]))
 
 
 def _free(out: Path, model: str, force: bool) -> Path:

@@ -19,6 +19,7 @@ import numpy as np
 import typer
 from typer.core import TyperGroup
 
+from xplain.cli.wording import in_flags
 from xplain.core.errors import Unsafe, XplainError
 
 __all__ = ["DEFECT", "FINDING", "INTERRUPTED", "OK", "PARTIAL", "UNSAFE", "USAGE"]
@@ -51,6 +52,10 @@ class Verbs(TyperGroup):
     A verb that takes a ``typer.Context`` (as ``shell``) finds the command line, as a shell takes it, in its ``obj``.
     """
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._flags: dict[str, str] = {}
+
     def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:
         """Run one verb and raise ``SystemExit`` with its exit code."""
         given = sys.argv[1:] if args is None else list(args)
@@ -68,8 +73,9 @@ class Verbs(TyperGroup):
             error.show()  # type: ignore[attr-defined]  # usage and the nearest option, as every typer program says it
             outcome = _failed(error, error.format_message(), USAGE, as_json)
         except XplainError as error:
-            note("\n".join([f"xplain: {error}", *getattr(error, "__notes__", ())]))
-            outcome = _failed(error, str(error), UNSAFE if isinstance(error, Unsafe) else USAGE, as_json)
+            said = in_flags(str(error), self._flags)
+            note("\n".join([f"xplain: {said}", *getattr(error, "__notes__", ())]))
+            outcome = _failed(error, said, UNSAFE if isinstance(error, Unsafe) else USAGE, as_json)
         except Exception as error:
             traceback.print_exc()
             note("xplain: this is a defect of xplain, not of what you asked; please report the lines above.")
@@ -83,6 +89,13 @@ class Verbs(TyperGroup):
             )
         except typer.Abort:
             return INTERRUPTED
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb that is meant; its flags are remembered, for the messages."""
+        found = super().resolve_command(ctx, args)
+        flags = (flag for one in getattr(found[1], "params", ()) for flag in one.opts if flag.startswith("--"))
+        self._flags = {flag.removeprefix("--").replace("-", "_"): flag for flag in flags}
+        return found
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb; Ctrl-C becomes its own exit code and one line."""
@@ -160,7 +173,8 @@ class Progress:
             self._bar.update(step)
             return
         share = min(1.0, done / self._expected)
-        if share - self._said >= self._every or (share == 1.0 > self._said):
+        nearly = 1.0 - self._every / 2 < share < 1.0  # the last line comes soon enough
+        if (share - self._said >= self._every and not nearly) or share == 1.0 > self._said:
             self._said = share
             seconds = time.perf_counter() - self._started
             note(f"{share:.0%} ({done} of {self._expected} evaluations, {seconds:.1f} s)")

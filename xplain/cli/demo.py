@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from xplain import api
 from xplain.cli.console import Outcome, Progress, table
-from xplain.cli.flags import OutFolder
+from xplain.cli.flags import Force, OutFolder, Seed
 from xplain.cli.output import Folder
 from xplain.cli.predictions import in_words
 from xplain.cli.run import Order, Run, estimate, explain_pictures
@@ -24,8 +24,8 @@ _METHODS: dict[str, dict[str, Any]] = {"occlusion": {"patch": 20, "stride": 10},
 def demo(
     shell: typer.Context,
     out: OutFolder = Path("xplain-demo"),
-    seed: Annotated[int, typer.Option(help="Root of all randomness.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Write among files that xplain did not write.")] = False,
+    seed: Seed = 0,
+    force: Force = False,
 ) -> Outcome:
     """Explain pictures whose cause is known, with a small model that comes along, and draw the result.
 
@@ -35,9 +35,13 @@ def demo(
     Raises:
         OutputError: the folder cannot be used.
     """
+    with Folder(out, force) as folder:
+        return _drawn(folder, seed, shell.obj)
+
+
+def _drawn(folder: Folder, seed: int, command: str) -> Outcome:
     from xplain.demo import SCENES, demo_model_path, demo_picture, share_on_cause
 
-    folder = Folder(out, force)
     loaded = api.load(demo_model_path())
     run, sheets = Run(), Sheets(folder, Drawing())
     scenes = {name: demo_picture(name) for name in SCENES}
@@ -46,7 +50,7 @@ def demo(
     with Progress(expected) as progress:
         for name, (_, _, label) in scenes.items():
             explain_pictures(loaded, [files[name]], Order(_METHODS, label, seed), run, sheets, progress.to)
-    sheets.finish(loaded.outline, shell.obj)
+    sheets.finish(loaded.outline, command)
     causes = []
     for told, (name, (_, truth, label)) in zip(run.pictures, scenes.items(), strict=True):
         for one in told["explanations"]:
@@ -55,7 +59,7 @@ def demo(
             causes.append(
                 {"picture": name, "label": label, "method": one["method"], "share": share, "area": float(truth.mean())}
             )
-    document = {"command": shell.obj, "out": str(folder.path), **run.document(), "causes": causes}
+    document = {"command": command, "out": str(folder.path), **run.document(), "causes": causes}
     folder.record({"state": "finished", "run": document})
     return Outcome(document, _text(document, folder))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from functools import update_wrapper
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
@@ -17,37 +18,44 @@ from xplain.core import registry
 from xplain.core.errors import UnknownName, unknown
 from xplain.core.registry import Method
 
-__all__ = ["DEFAULT_METHOD", "BatchSize", "OutFolder"]
+__all__ = ["DEFAULT_METHOD", "Force", "OutFolder", "Seed"]
 __all__ += ["chosen_methods", "command", "find_method", "flag", "options_for"]
 
 DEFAULT_METHOD = "occlusion"
 
-BatchSize: TypeAlias = Annotated[
-    int | None, typer.Option("--batch-size", help="Rows per model call; never changes the result.")
-]
 OutFolder: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; made if it is absent.")]
+Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Write among files that xplain did not write.")]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Root of all randomness.")]
 _Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
 def command(verb: Callable[..., Outcome], arguments: Sequence[str] = ()) -> Callable[..., Outcome]:
-    """A verb as typer takes it: with ``--json``, and flags for the methods' options where it takes ``**options``."""
+    """A verb as typer takes it: with ``--json``, and flags for the methods' options where it takes ``**options``.
+
+    A parameter whose type is a dataclass, such as ``loading: Loading``, stands for a flag per field.
+    """
     given = inspect.signature(verb, eval_str=True)
     parameters = [p for p in given.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    groups: dict[str, Any] = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
+    own = [flag for p in parameters for flag in (_fields(p.annotation) if p.name in groups else [_by_keyword(p)])]
+    names = {p.name for p in own}
     extra: list[inspect.Parameter] = []
     if len(parameters) < len(given.parameters):
-        own = given.parameters["method"].default if "method" in given.parameters else None
-        extra = _method_flags(chosen_methods(arguments, own or DEFAULT_METHOD), {p.name for p in parameters})
+        default = given.parameters["method"].default if "method" in given.parameters else None
+        extra = _method_flags(chosen_methods(arguments, default or DEFAULT_METHOD), names)
     extra.append(_keyword("json", _Json, False))
 
     def run(**values: Any) -> Outcome:
         del values["json"]  # read by the group that prints the outcome
-        names = {p.name for p in parameters}
-        return verb(**{k: v for k, v in values.items() if k in names or v is not None})
+        received = {k: v for k, v in values.items() if k in names or v is not None}
+        for name, group in groups.items():
+            received[name] = group(**{field.name: received.pop(field.name) for field in fields(group)})
+        return verb(**received)
 
     update_wrapper(run, verb, assigned=("__module__", "__name__", "__qualname__"), updated=())
     run.__doc__ = _help(inspect.getdoc(verb) or "")
     del run.__dict__["__wrapped__"]  # typer would follow it past the signature below
-    run.__dict__["__signature__"] = given.replace(parameters=[*map(_by_keyword, parameters), *extra])
+    run.__dict__["__signature__"] = given.replace(parameters=[*own, *extra])
     return run
 
 
@@ -137,6 +145,11 @@ def _plain_text(text: str) -> str:
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _fields(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [_keyword(field.name, hints[field.name], field.default) for field in fields(group)]
 
 
 def _by_keyword(parameter: inspect.Parameter) -> inspect.Parameter:

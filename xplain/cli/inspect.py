@@ -9,7 +9,7 @@ import typer
 
 from xplain import api
 from xplain.cli.console import Outcome, table
-from xplain.cli.loading import CardName, ExternalData, Fixed, Input, ModelFile, Providers, Threads, open_model
+from xplain.cli.loading import Loading, ModelFile
 from xplain.core.outline import Outline
 
 __all__ = ["inspect"]
@@ -19,13 +19,8 @@ _SHOWN = 12
 
 def inspect(
     model: ModelFile,
-    card: CardName = None,
+    loading: Loading,
     layers: Annotated[bool, typer.Option("--layers", help="List every layer that can be named.")] = False,
-    providers: Providers = None,
-    threads: Threads = None,
-    input_name: Input = None,
-    fixed: Fixed = None,
-    allow_external_data: ExternalData = False,
 ) -> Outcome:
     """Show MODEL's inputs, scores, layers, labels, card and quirks, and whether it is safe to load.
 
@@ -33,7 +28,7 @@ def inspect(
         Unsafe: the file is refused; the message says why, and how to allow it (exit code 3).
         ModelError: the file cannot be loaded.
     """
-    loaded = open_model(model, card, providers, threads, input_name, fixed, allow_external_data)
+    loaded = loading.open(model)
     outline = loaded.outline
     kinds = sorted(kind.__name__ for kind in loaded.answers)
     fits = [entry.name for entry in api.methods() if entry.needs <= loaded.answers]

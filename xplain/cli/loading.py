@@ -45,9 +45,9 @@ class Loading:
     card: Annotated[
         str | None, _flag("--card", "How pictures become tensors: a card, a preprocessor_config.json or a preset.")
     ] = None
-    providers: Annotated[
-        str | None, _flag("--providers", "ONNX Runtime providers, best first, such as cuda,cpu.")
-    ] = None
+    providers: Annotated[str | None, _flag("--providers", "ONNX Runtime providers, best first, such as cuda,cpu.")] = (
+        None
+    )
     threads: Annotated[int | None, _flag("--threads", "Threads of the model; default all cores.")] = None
     engine: Annotated[
         str,

@@ -12,8 +12,8 @@ import typer
 
 from xplain.cli.boxes import read_boxes
 from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
-from xplain.cli.flags import BatchSize, OutFolder, find_method, options_for
-from xplain.cli.loading import CardName, ExternalData, Fixed, Input, ModelFile, Providers, Threads, open_model
+from xplain.cli.flags import Force, OutFolder, Seed, find_method, options_for
+from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.output import Folder, file_stem
 from xplain.cli.run import Order, Run, estimate, explain_pictures
 from xplain.core.attribution import Attribution
@@ -29,6 +29,8 @@ _NOWHERE: Box = (0, 0, 0, 0)
 def localise(
     shell: typer.Context,
     model: ModelFile,
+    loading: Loading,
+    asking: Asking,
     pictures: Annotated[
         list[str],
         typer.Argument(metavar="PICTURE", help="Files, folders, globs, skimage:NAME.", show_default=False),
@@ -46,15 +48,9 @@ def localise(
     ] = False,
     at_least: Annotated[float, typer.Option(help="IoU with a true box from which a box is right.")] = 0.5,
     out: OutFolder = Path("xplain-boxes"),
-    force: Annotated[bool, typer.Option("--force", help="Write among files that xplain did not write.")] = False,
-    seed: Annotated[int, typer.Option(help="Root of all randomness.")] = 0,
-    batch_size: BatchSize = None,
-    card: CardName = None,
-    providers: Providers = None,
-    threads: Threads = None,
-    input_name: Input = None,
-    fixed: Fixed = None,
-    allow_external_data: ExternalData = False,
+    force: Force = False,
+    seed: Seed = 0,
+    sentinel: Sentinel = None,
     **options: Any,
 ) -> Outcome:
     """Find what MODEL saw in each PICTURE, without ever having been trained on boxes.
@@ -72,15 +68,15 @@ def localise(
     if not 0 < share <= 1 or not 0 < at_least <= 1:
         raise UsageError(f"--share is {share} and --at-least is {at_least}; accepted: above 0, up to 1.")
     entry = find_method(method)
-    order = Order(options_for([entry], options), target, seed, batch_size)
+    order = Order(options_for([entry], options), target, seed, asking, sentinel)
     found = reading.collect(pictures)
     truths = {} if truth is None else read_boxes(truth, found)
-    loaded = open_model(model, card, providers, threads, input_name, fixed, allow_external_data)
-    folder = Folder(out, force)
-    boxes = _Boxes(folder, truths, share, segmented)
+    loaded = loading.open(model)
     run = Run()
-    with Progress(estimate(loaded, found, order)[0]) as progress:
-        explain_pictures(loaded, found, order, run, boxes, progress.to)
+    with Folder(out, force) as folder:
+        boxes = _Boxes(folder, truths, share, segmented)
+        with Progress(estimate(loaded, found, order)[0]) as progress:
+            explain_pictures(loaded, found, order, run, boxes, progress.to)
     document = {
         "command": shell.obj,
         "model": {"source": loaded.outline.source, "sha256": loaded.outline.digest},
@@ -93,7 +89,8 @@ def localise(
         "failures": run.failures,
         **_judged(boxes, truth is not None, at_least),
     }
-    folder.record({"state": "finished", "run": document})
+    if run.pictures:
+        folder.record({"state": "finished", "run": document})
     for failure in run.failures:
         note(f"xplain: {failure['picture']}: {failure['error']['message']}")
     code = (PARTIAL if run.pictures else USAGE) if run.failures else 0

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ _LONGEST_STEM = 80
 class Folder:
     """A folder that xplain writes into.
 
+    As a context manager it leaves no empty folder behind: one that it made and nothing was written into, because what
+    was asked is refused, is removed again.
+
     Args:
         path: Where; made if absent, with its parents.
         force: Use a folder that holds other files too; one of the same name is overwritten.
@@ -36,6 +40,7 @@ class Folder:
     def __init__(self, path: Path, force: bool = False) -> None:
         self.path = path
         try:
+            self._made = [place for place in (path, *path.parents) if not place.exists()]
             path.mkdir(parents=True, exist_ok=True)
             present = {entry.name for entry in path.iterdir()}
         except FileExistsError:
@@ -53,6 +58,14 @@ class Folder:
                 f"--out {path} holds files that xplain did not write ({listed}). Choose another folder, or add --force "
                 "to write among them."
             )
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # the first that holds something, or went, ends it
+            for place in self._made:
+                place.rmdir()
 
     @property
     def files(self) -> list[str]:

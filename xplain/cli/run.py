@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from xplain import api
 from xplain.cli.console import problem
+from xplain.cli.loading import Asking
 from xplain.cli.predictions import best
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError
@@ -36,18 +36,14 @@ class Order:
         methods: Method to its options.
         target: As ``xplain.explain`` takes it.
         seed: Root of all randomness.
-        batch_size: Rows per model call, or None to choose.
-        max_queries: Evaluations for all pictures together, or None.
-        cache: Folder of answers, or None.
+        asking: Rows per call, evaluations for all pictures together, and the folder of answers.
         sentinel: Evaluations between two looks at whether the model was replaced, or None.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
     target: str | None = None
     seed: int = 0
-    batch_size: int | None = None
-    max_queries: int | None = None
-    cache: Path | None = None
+    asking: Asking = field(default_factory=Asking)
     sentinel: int | None = None
 
 
@@ -98,10 +94,10 @@ def explain_pictures(
         XplainError: what concerns all pictures.
     """
     waiting = [list(pictures[k : k + _AT_ONCE]) for k in range(0, len(pictures), _AT_ONCE)]
-    share = None if order.max_queries is None else order.max_queries // len(pictures)
+    share = None if order.asking.max_queries is None else order.asking.max_queries // len(pictures)
     if share is not None and share < 1:
         raise UsageError(
-            f"max_queries is {order.max_queries} for {len(pictures)} pictures; accepted: at least one each."
+            f"max_queries is {order.asking.max_queries} for {len(pictures)} pictures; accepted: at least one each."
         )
     while waiting:
         group = waiting.pop(0)
@@ -121,7 +117,7 @@ def estimate(model: Model, pictures: Sequence[str], order: Order) -> tuple[int, 
     for picture in pictures:
         try:
             plans = [
-                api.plan(model, picture, name, target=order.target, cache=order.cache, **options)
+                api.plan(model, picture, name, target=order.target, cache=order.asking.cache, **options)
                 for name, options in order.methods.items()
             ]
         except _OF_ONE_PICTURE:
@@ -140,7 +136,7 @@ def _explain_group(
     keeper: Keeper,
     progress: Callable[[int], None],
 ) -> None:
-    scores = api.predict(model, group, batch_size=order.batch_size, cache=order.cache)
+    scores = api.predict(model, group, batch_size=order.asking.batch_size, cache=order.asking.cache)
     queries, sweeps = len(group), 0
     found: list[Attribution] = []
     for name, options in order.methods.items():
@@ -151,9 +147,9 @@ def _explain_group(
             name,
             target=order.target,
             seed=order.seed,
-            batch_size=order.batch_size,
+            batch_size=order.asking.batch_size,
             max_queries=None if share is None else max(1, share * len(group) - queries),
-            cache=order.cache,
+            cache=order.asking.cache,
             sentinel=order.sentinel,
             progress=partial(_forward, progress, before),
             **options,

@@ -12,7 +12,7 @@ from xplain.cli.output import Folder, file_stem
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.outline import Outline
 
-__all__ = ["PAGE", "Drawing", "Sheets"]
+__all__ = ["PAGE", "Drawing", "Sheets", "ranks_of"]
 
 PAGE = "index.html"
 _MOST_ON_PAGE = 100
@@ -46,7 +46,7 @@ class Sheets:
     def keep(self, picture: str, found: Sequence[Attribution]) -> list[dict[str, str]]:
         """Write the explanations of one picture; the names of the files of each, by kind."""
         stem = file_stem(picture, self._stems)
-        ranks = _ranks([one.method for one in found])
+        ranks = ranks_of([one.method for one in found])
         several = {one.method for one, rank in zip(found, ranks, strict=True) if rank > 1}
         names = [
             f"{stem}.{one.method}" + (f".top{rank}" if one.method in several else "")
@@ -92,7 +92,7 @@ class Sheets:
         self._folder.write_picture(f"{name}.png", picture)
 
 
-def _ranks(methods: Sequence[str]) -> list[int]:
+def ranks_of(methods: Sequence[str]) -> list[int]:
     """1 for the first explanation by a method, 2 for its second, and so on: one per target."""
     return [methods[: k + 1].count(method) for k, method in enumerate(methods)]
 

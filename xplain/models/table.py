@@ -91,7 +91,9 @@ def _onnx(
     if len(inputs) == 1 and inputs[0].dtype != "str":
         from xplain.models import load
 
-        return Table(load(source, **options), names, hidden)
+        model: Any = load(source, **options)
+        model.outline = _labelled(model.outline, labels)
+        return Table(model, names, hidden)
     wide = [spec.name for spec in inputs if any(n not in (None, 1) for n in spec.shape[1:])]
     if wide:
         raise UsageError(
@@ -100,11 +102,20 @@ def _onnx(
         )
     own = tuple(spec.name for spec in inputs)
     if names is not None and set(names) != set(own):
-        raise UsageError(f"The columns given are {', '.join(names)}; {feeds.outline.source} has {', '.join(own)}.")
-    outline = feeds.outline if not labels else replace(feeds.outline, labels=tuple(labels))
-    asked = _Asked(feeds.scores, outline=outline)
+        raise UsageError(
+            f"The columns given are {', '.join(names)}; {feeds.outline.source} has {', '.join(own)}. "
+            "Say which it takes with columns=."
+        )
+    asked = _Asked(feeds.scores, outline=_labelled(feeds.outline, labels))
     texts = frozenset(spec.name for spec in inputs if spec.dtype == "str")
     return Table(asked, own, hidden, texts)
+
+
+def _labelled(outline: Outline, labels: Sequence[str]) -> Outline:
+    classes = outline.scores.classes
+    if labels and classes not in (None, len(labels)):
+        raise UsageError(f"{len(labels)} labels were given, but the model has {classes} classes. Give one per class.")
+    return replace(outline, labels=tuple(labels)) if labels else outline
 
 
 class Table:
@@ -205,8 +216,16 @@ class Table:
 
     def _check_names(self, names: tuple[str, ...]) -> None:
         inner = self.outline
+        if inner.layout is not None and len(inner.layout.axes) != 2:
+            raise UsageError(
+                f"{inner.source} takes items of {list(inner.layout.item)} ({inner.layout.axes}), not the rows of a "
+                "table; a model of tables takes [N, S], or one input per column."
+            )
         if inner.layout is not None and len(names) != inner.layout.item[0]:
-            raise UsageError(f"The table has {len(names)} columns; {inner.source} takes {inner.layout.item[0]}.")
+            raise UsageError(
+                f"The table has {len(names)} columns ({', '.join(names[:8])}); {inner.source} takes "
+                f"{inner.layout.item[0]}. Say which it takes, in its order, with columns=."
+            )
         for name in self._hidden:
             if name not in names:
                 raise unknown("column in hidden=:", name, names)

@@ -69,4 +69,7 @@ def bars(one: Attribution, colours: Colormap, limit: float | None = None) -> Ima
 
 
 def _name(one: Attribution, column: int) -> str:
-    return f"column {column}" if one.columns is None else one.columns.names[column]
+    if one.columns is None:
+        return f"column {column}"
+    name = one.columns.names[column]
+    return f"{name} = {one.columns.values[0][column]}" if one.columns.values else name

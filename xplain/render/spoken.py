@@ -21,12 +21,14 @@ from xplain.core.items import Passage
 from xplain.render.colormap import find
 from xplain.render.figure import target_of
 
-__all__ = ["item_html", "to_text"]
+__all__ = ["item_html", "shades_css", "to_text", "words_html"]
 
 _MOST_ITEMS = 8
 _TWO_SIDED = 1.96  # 95 % of a normal distribution
 _GREY = (225, 225, 225)
 _RESET = "\x1b[0m"
+_LEVELS = 10
+"""Shades of each sign in a page, whose content policy allows classes and no styles of single words."""
 
 
 def to_text(attribution: Attribution, colour: bool | None = None) -> str:
@@ -58,6 +60,40 @@ def item_html(attribution: Attribution, item: int) -> str:
     if attribution.texts:
         return head + _words_html(attribution, item)
     return head + _columns_html(attribution, item)
+
+
+def words_html(attribution: Attribution, item: int) -> str:
+    """The words of one text as an HTML fragment without styles: a word's class names its shade in ``shades_css``."""
+    passage, values, sure = _features(attribution, item)
+    limit = float(np.abs(values).max(initial=0.0)) or 1.0
+    sign = "s" if attribution.signed else "u"
+    out = []
+    for kind, piece in _pieces(passage):
+        if kind < 0:
+            out.append(escape(_plain(piece)))
+            continue
+        shade = f"{sign}{round(_LEVELS * float(np.clip(values[kind] / limit, -1, 1)))}" if sure[kind] else "unsure"
+        title = _number(values, kind, 4) + ("" if sure[kind] else ", not told from zero")
+        out.append(f'<span class="word {shade}" title="{title}">{escape(_plain(piece))}</span>')
+    return f'<p class="words">{"".join(out)}</p>'
+
+
+def shades_css() -> str:
+    """The rules for the classes that ``words_html`` names."""
+    rules = [
+        ".words { white-space: pre-wrap; line-height: 1.8; }",
+        ".word { padding: 0 .15rem; border-radius: .15rem; }",
+    ]
+    for sign, least in (("s", -_LEVELS), ("u", 0)):
+        levels = np.arange(least, _LEVELS + 1)
+        for level, rgb in zip(levels, find(None, sign == "s").paint(levels / _LEVELS, 1.0), strict=True):
+            rules.append(_rule(f"{sign}{level}", [int(c) for c in rgb]))
+    return "\n".join([*rules, _rule("unsure", _GREY)]) + "\n"
+
+
+def _rule(name: str, rgb: Sequence[int]) -> str:
+    ink = _ink(rgb).replace(";", ",")
+    return f".{name} {{ background: rgb({','.join(map(str, rgb))}); color: rgb({ink}); }}"
 
 
 def _item_text(attribution: Attribution, item: int, colour: bool) -> str:

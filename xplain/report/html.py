@@ -25,6 +25,7 @@ from xplain.core.files import whole_file
 from xplain.render.figure import draw, montage, target_of
 from xplain.render.notebook import data_url
 from xplain.render.overlay import limit_of, map_of
+from xplain.render.spoken import shades_css, words_html
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -46,6 +47,7 @@ class _Shown:
     base: str
     limit: str
     figure: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def page(
     if not listed:
         raise UsageError("A report needs at least one attribution; the list is empty.")
     drawing = {"beside": True, **drawing}
-    style = _text("page.css")
+    style = _text("page.css") + (shades_css() if any(a.texts for a in listed) else "")
     return _template().render(
         title=title,
         command=command,
@@ -152,7 +154,9 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
     one = a[item]
     native = bool(drawing.get("native_resolution"))
     limit = drawing.get("limit")
-    if limit is None and one.values.ndim > 2:
+    if a.texts:
+        limit = float(np.abs(one.values[0, : len(one.texts[0].spans)]).max(initial=0.0))
+    elif limit is None and one.values.ndim > 2:
         limit = limit_of(map_of(a, item, native).values)
     return _Shown(
         name=one.names[0] if one.names else f"item {item}",
@@ -160,7 +164,8 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
         score=f"{float(one.scores[0]):.6g}",
         base="" if one.base is None else f"{float(np.asarray(one.base)[0]):.6g}",
         limit="" if limit is None else f"{'±' if a.signed else ''}{limit:.4g}",
-        figure=data_url(draw(a, item, **drawing)),
+        figure="" if a.texts else data_url(draw(a, item, **drawing)),
+        words=words_html(a, item) if a.texts else "",
     )
 
 

@@ -1,0 +1,203 @@
+"""Tables and texts from a command line: what is worked out is known, and so is what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import nets
+import numpy as np
+import onnx
+import pytest
+from doors.test_text import WORTH, token_model, tokenizer
+from onnx import TensorProto, helper
+
+from xplain.core.attribution import Attribution
+
+__all__ = ["tokenizer"]  # a fixture that this file uses
+
+WEIGHTS = {"age": 0.5, "income": -2.0}
+
+
+@pytest.fixture
+def people(tmp_path):
+    """``score = 0.5 age - 2 income + 3 [job = nurse]``, one input per column; a table and a background."""
+    nodes = [
+        helper.make_node("Mul", ["age", "a"], ["aged"]),
+        helper.make_node("Mul", ["income", "i"], ["paid"]),
+        helper.make_node("LabelEncoder", ["job"], ["worth"], domain="ai.onnx.ml", keys_strings=["nurse"],
+                         values_floats=[3.0], default_float=0.0),
+        helper.make_node("Sum", ["aged", "paid", "worth"], ["up"]),
+        helper.make_node("Neg", ["up"], ["down"]),
+        helper.make_node("Concat", ["down", "up"], ["scores"], axis=1),
+    ]  # fmt: skip
+    inputs = {name: (kind, ["N", 1]) for name, kind in
+              (("age", nets.FLOAT), ("income", nets.FLOAT), ("job", TensorProto.STRING))}  # fmt: skip
+    weights = {"a": np.array([WEIGHTS["age"]], np.float32), "i": np.array([WEIGHTS["income"]], np.float32)}
+    proto = nets.model(nodes, inputs, {"scores": (nets.FLOAT, ["N", 2])}, weights)
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    onnx.save(proto, tmp_path / "people.onnx")
+    (tmp_path / "rows.csv").write_text("age,income,job\n60,1,nurse\n20,30.5,clerk\n")
+    (tmp_path / "back.csv").write_text("age,income,job\n40,10,clerk\n")
+    return tmp_path
+
+
+@pytest.fixture
+def tokens(tmp_path, tokenizer):
+    """A model of token ids that adds up what its words are worth."""
+    (tmp_path / "tokens.onnx").write_bytes(token_model())
+    return tmp_path / "tokens.onnx", "--tokenizer", tokenizer
+
+
+def test_a_table(xplain, people):
+    words = ("explain", people / "people.onnx", people / "rows.csv", "--background", people / "back.csv")
+    ran = xplain(*words, "--target", 1, "--out", people / "out")
+    assert ran.code == 0, ran.err
+    lines = [line.split() for line in ran.out.splitlines()]
+    assert ["age", "60", "+10", "0"] in lines
+    assert ["income", "30.5", "-41", "0"] in lines
+    assert ["job", "nurse", "+3", "0"] in lines
+    assert {p.name for p in (people / "out").iterdir()} == {"index.html", "rows.kernel-shap.npz", "run.json"}
+    saved = Attribution.load(people / "out" / "rows.kernel-shap.npz")
+    np.testing.assert_allclose(saved.values, [[10, 18, 3], [-10, -41, 0]], atol=1e-3)
+    assert saved.columns.names == ("age", "income", "job")
+
+
+def test_a_table_as_json_is_the_record(xplain, people):
+    words = ("explain", people / "people.onnx", people / "rows.csv", "--background", people / "back.csv")
+    ran = xplain(*words, "-m", "exact-shapley", "-m", "ablation", "--out", people / "out", "--json")
+    document = ran.document
+    record = json.loads((people / "out" / "run.json").read_text())
+    assert record["run"] == {k: v for k, v in document.items() if k != "exit_code"}
+    assert set(record["files"]) == {"index.html", "rows.exact-shapley.npz", "rows.ablation.npz"}
+    first, second = document["items"]
+    assert [one["method"] for one in first["explanations"]] == ["exact-shapley", "ablation"]
+    features = {one["feature"]: one for one in first["explanations"][0]["features"]}
+    assert features["job"]["value"] == "nurse"
+    assert features["age"]["attribution"] == pytest.approx(10, abs=1e-3)
+    assert [one["explanations"][0]["class"] for one in (first, second)] == [1, 0]
+
+
+def test_the_price_of_a_table(xplain, people):
+    words = ("explain", people / "people.onnx", people / "rows.csv", "-m", "exact-shapley", "--hidden", "job=clerk")
+    planned = xplain(*words, "--out", people / "out", "--dry-run", "--json").document
+    assert not (people / "out").exists()
+    assert planned["items"] == 2
+    assert planned["queries"] >= xplain(*words, "--out", people / "out", "--json").document["cost"]["queries"] > 0
+
+
+def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
+    table = people / "pandas.csv"
+    table.write_text(";risk;job;age;income\nAda;1;nurse;60;1\nBob;0;clerk;20;30.5\n")
+    words = ("explain", people / "people.onnx", table, "--hidden", "job=clerk", "--out", people / "out", "--json")
+    ran = xplain(*words)
+    assert ran.code == 2
+    assert "Say which it takes with --columns." in ran.err
+    ran = xplain(*words, "--columns", "age,income,job")
+    assert ran.code == 0, ran.err
+    assert [one["item"] for one in ran.document["items"]] == ["Ada", "Bob"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        ("age,income,job\n", (), "rows.csv has no rows; the first line names the columns"),
+        ("", (), "rows.csv has no rows"),
+        ("age,income,job\n1,2\n", (), "rows.csv, line 2 has 2 cells; the first line names 3 columns."),
+        ("age,age,job\n1,2,a\n", (), "two columns called 'age' in its first line; give each column its own name."),
+        ("age,,job\n1,2,a\n", (), "a column without a name in its first line"),
+        ("age,income,job\n1,2,a\n1,,a\n", (), "rows.csv, line 3: column 'income' is missing. Fill it"),
+        ("age,income,job\n1,2,a\nNA,2,a\n", (), "rows.csv, line 3: column 'age' is missing."),
+        ("age,income,job\n1,2,\n", (), "rows.csv, line 2: column 'job' is missing."),
+        ("age,income,job\n1,inf,a\n", (), "Column 'income' is inf in row 0. Explanations need finite values"),
+        ("age,income,job\n1,2,a\n", (), "--baseline row.csv, --background rows.csv, or --hidden column=category."),
+        ("age,income,job\n1,2,a\n", ("--columns", "age,incme"), "Unknown column in "),
+        ("age,income,job\n1,2,a\n", ("--hidden", "job"), "--hidden job is not understood; accepted: COLUMN=CATEGORY."),
+        ("age,income,job\n1,2,a\n", ("--mask", "x"), "--mask is for texts (--text, .txt), but the items are a table."),
+        ("age,income,job\n1,2,a\n", ("--card", "imagenet"), "--card is for pictures and tensors; a table does without"),
+        ("age,income,job\n1,2,a\n", ("--labels", "a,b,c"), "3 labels"),
+        ("age,income,job\n1,2,a\n", ("--max-queries", "1"), "1 of --max-queries 1 are spent before kernel-shap."),
+        ("age,income,job\n1,2,a\n", ("-m", "saliency"), "saliency needs Sweep"),
+    ],
+)
+def test_tables_that_are_refused(xplain, people, content, words, message):
+    (people / "rows.csv").write_text(content)
+    if not any(word in ("--hidden",) for word in words) and "--hidden" not in message:
+        words = (*words, "--hidden", "job=clerk")
+    ran = xplain("explain", people / "people.onnx", people / "rows.csv", *words, "--out", people / "out")
+    assert ran.code == 2
+    assert message in ran.err
+    assert "Traceback" not in ran.err
+    assert not (people / "out").exists()
+
+
+def test_what_no_table_is(xplain, people, model, tmp_path):
+    assert "There is no file" in xplain("explain", people / "people.onnx", people / "none.csv").err
+    (people / "bytes.csv").write_bytes(b"\xff\xfe\x00")
+    assert "is not UTF-8 text" in xplain("explain", people / "people.onnx", people / "bytes.csv").err
+    both = xplain("explain", people / "people.onnx", people / "rows.csv", people / "back.csv")
+    assert "2 tables are given" in both.err
+    mixed = xplain("explain", people / "people.onnx", people / "rows.csv", "skimage:cat")
+    assert "The items mix pictures and table; explain them one kind at a time." in mixed.err
+    assert "not the rows of a table" in xplain("explain", model, people / "rows.csv").err
+
+
+def test_texts(xplain, tokens, tmp_path):
+    (tmp_path / "review.txt").write_text("Not bad\n")
+    words = ("explain", *tokens, tmp_path / "review.txt", "--text", "A good film!", "--target", 0)
+    ran = xplain(*words, "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert f"Not[{WORTH['not']:+g}] bad[{WORTH['bad']:+g}]" in ran.out
+    assert f"A[0] good[{WORTH['good']:+g}] film[{WORTH['film']:+g}]!" in ran.out
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert '<span class="word s10" title="+2">good</span>' in page
+    assert "style=" not in page  # the page's own policy would drop it
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"index.html", "texts.kernel-shap.npz", "run.json"}
+
+
+def test_texts_as_json(xplain, tokens, tmp_path):
+    words = ("--text", "A good film!", "--labels", "up,down", "--split", "tokens", "-m", "ablation")
+    document = xplain("explain", *tokens, *words, "--out", tmp_path / "out", "--json").document
+    (item,) = document["items"]
+    assert item["predictions"][0]["label"] == "up"
+    (told,) = item["explanations"]
+    assert (told["target"], told["class"]) == ("up", 0)
+    good = told["features"][1]
+    assert (good["feature"], good["start"], good["end"]) == ("good", 2, 6)
+    assert good["attribution"] == pytest.approx(WORTH["good"])
+
+
+def test_a_folder_and_a_glob_of_texts(xplain, tokens, tmp_path):
+    folder = tmp_path / "reviews"
+    folder.mkdir()
+    for name in ("b", "a"):
+        (folder / f"{name}.txt").write_text("good")
+    for source in (folder, folder / "*.txt"):
+        ran = xplain("explain", *tokens, source, "-m", "ablation", "--out", tmp_path / "out", "--json")
+        assert [one["item"] for one in ran.document["items"]] == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--text", " "), "is empty: there is nothing to explain"),
+        (("--text", "!!"), "has no words; use --split 'marks' or 'characters'."),
+        (("--text", "good", "--split", "letters"), "Unknown split 'letters'."),
+        (("--text", "good", "--hidden", "a=b"), "--hidden is for tables (.csv, .tsv), but the items are texts."),
+        (("--text", "good", "--baseline", "1"), "A hidden word is deleted or replaced by --mask; it has no other"),
+        (("--text", "good", "--labels", "a,b,c"), "3 labels were given, but the model has 2 classes."),
+        ((), "There is nothing to explain. Name pictures"),
+    ],
+)
+def test_texts_that_are_refused(xplain, tokens, tmp_path, words, message):
+    ran = xplain("explain", *tokens, *words, "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert message in ran.err or (not words and "--tokenizer" in ran.err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_for_a_model_of_texts_and_a_text_for_one_of_pictures(xplain, tokens, model, pictures, tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    assert "empty.txt is empty" in xplain("explain", *tokens, tmp_path / "empty.txt").err
+    ran = xplain("explain", model, "--text", "good", "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert "a model of texts has one, of strings" in ran.err

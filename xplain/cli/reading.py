@@ -1,0 +1,262 @@
+"""Tables and texts from a command line: which of them is given, the files, and the model that reads them."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from xplain.cli.loading import Loading
+from xplain.core.errors import UsageError, unknown
+
+__all__ = ["Given", "RowOptions", "given"]
+
+_PANEL = "Tables and texts"
+_TABLES, _TEXTS = (".csv", ".tsv"), (".txt",)
+_MOST_BYTES = 64 * 2**20
+_GAPS = ("", "na", "n/a", "nan", "null", "none")
+"""What people write for a missing number; among words only the empty cell is missing, for None may be a category."""
+
+_FOR_TABLES, _FOR_TEXTS = ("columns", "hidden"), ("text", "tokenizer", "split", "mask")
+_NOT_HERE = ("card", "engine", "input", "fixed")
+
+
+def _flag(name: str, text: str, metavar: str | None = None) -> Any:
+    return typer.Option(name, help=text, metavar=metavar, rich_help_panel=_PANEL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOptions:
+    """How a table or texts are read."""
+
+    text: Annotated[list[str] | None, _flag("--text", "A text to explain; repeat for several.")] = None
+    tokenizer: Annotated[Path | None, _flag("--tokenizer", "For a model of token ids: its tokenizer.json.", "FILE")] = (
+        None
+    )
+    split: Annotated[
+        str | None, _flag("--split", "What of a text is hidden: words (default), marks, sentences, characters, tokens.")
+    ] = None
+    mask: Annotated[
+        str | None, _flag("--mask", "What takes a hidden word's place, such as '\\[MASK]'; else it is deleted.")
+    ] = None
+    columns: Annotated[
+        str | None, _flag("--columns", "The table's columns that the model takes, in its order: a,b,c. Default: all.")
+    ] = None
+    hidden: Annotated[list[str] | None, _flag("--hidden", "What a hidden category becomes.", "COLUMN=CATEGORY")] = None
+    labels: Annotated[
+        str | None, _flag("--labels", "Class names, a,b,c or a file with one per line, where the model has none.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Items that are no pictures.
+
+    Args:
+        kind: ``table`` or ``texts``.
+        items: Columns by name, or texts.
+        names: What each item is called.
+        stem: What files about them are called.
+    """
+
+    kind: str
+    items: Any
+    names: tuple[str, ...]
+    stem: str
+    reading: RowOptions
+
+    def open(self, model: str, loading: Loading) -> Any:
+        """The model that reads these items.
+
+        Raises:
+            UsageError: it does not take such items, or an option that has no meaning for them.
+            Unsafe: the file is refused.
+            ModelError: the file cannot be loaded.
+        """
+        import xplain
+
+        options = loading.options()
+        for name in _NOT_HERE:
+            if name in options:
+                raise UsageError(f"--{name} is for pictures and tensors; a {self.kind.rstrip('s')} does without it.")
+        how = self.reading
+        if how.labels is not None:
+            options["labels"] = _labels(how.labels)
+        if self.kind == "texts":
+            texts: dict[str, Any] = {"split": how.split, "mask": how.mask, "tokenizer": how.tokenizer}
+            return xplain.text(model, **options, **{name: value for name, value in texts.items() if value is not None})
+        hidden = dict(_pair(one) for one in how.hidden or ())
+        return xplain.table(model, columns=tuple(self.items), hidden=hidden or None, **options)
+
+    def arrays(self, options: Mapping[str, Any], reader: Any) -> dict[str, Any]:
+        """A method's options, where the name of a table stands for its rows (``--baseline``, ``--background``)."""
+        found = dict(options)
+        for name, value in options.items():
+            if self.kind == "table" and isinstance(value, str) and Path(value).suffix.lower() in _TABLES:
+                found[name] = reader.codes(_selected(_table(Path(value))[0], ",".join(self.items), value))
+        return found
+
+
+def given(sources: Sequence[str], reading: RowOptions) -> Given | None:
+    """The table or the texts that a command line names; None where it names pictures.
+
+    Args:
+        sources: Files and globs.
+        reading: ``--text`` and how they are read.
+
+    Raises:
+        UsageError: pictures, tables and texts mixed, more than one table, a file that cannot be understood, or an
+            option that does not fit.
+    """
+    paths = [path for source in sources for path in _found(source)]
+    kinds = {_kind(path) for path in paths} | ({"texts"} if reading.text else set())
+    if len(kinds) > 1:
+        raise UsageError(f"The items mix {' and '.join(sorted(kinds))}; explain them one kind at a time.")
+    kind = kinds.pop() if kinds else "pictures"
+    _check(kind, reading)
+    if kind == "pictures":
+        return None
+    if kind == "table":
+        if len(paths) > 1:
+            raise UsageError(f"{len(paths)} tables are given ({paths[0]}, {paths[1]}); explain one at a time.")
+        path = Path(paths[0])
+        columns, names = _table(path)
+        return Given(kind, _selected(columns, reading.columns, str(path)), names, path.stem, reading)
+    texts = [_text(Path(path)) for path in paths] + list(reading.text or ())
+    called = [Path(path).name for path in paths] + [f"text {n}" for n in range(1, len(reading.text or ()) + 1)]
+    stem = Path(paths[0]).stem if len(texts) == 1 and paths else "texts"
+    return Given(kind, texts, tuple(called), stem, reading)
+
+
+def _kind(path: str) -> str:
+    suffix = Path(path).suffix.lower()
+    return "table" if suffix in _TABLES else "texts" if suffix in _TEXTS else "pictures"
+
+
+def _found(source: str) -> list[str]:
+    """The files behind a name of tables or texts; a name of pictures stays as it is, for the pictures' own rules."""
+    path = Path(source)
+    if any(c in source for c in "*?[") and not path.exists():
+        hits = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - Path.glob would give hidden files too
+        return hits if hits and all(_kind(hit) == "texts" for hit in hits) else [source]
+    if path.is_dir():
+        hits = sorted(str(p) for p in path.rglob("*") if _kind(p.name) == "texts" and not p.name.startswith("."))
+        others = any(p.is_file() and _kind(p.name) != "texts" for p in path.rglob("*"))
+        return hits if hits and not others else [source]
+    return [source]
+
+
+def _check(kind: str, reading: RowOptions) -> None:
+    wrong = {"pictures": (*_FOR_TABLES, *_FOR_TEXTS, "labels"), "table": _FOR_TEXTS, "texts": _FOR_TABLES}[kind]
+    for name in wrong:
+        if getattr(reading, name):
+            place = "tables (.csv, .tsv)" if name in _FOR_TABLES else "texts (--text, .txt)"
+            place = "tables and texts; a picture model's labels stand in its card" if name == "labels" else place
+            raise UsageError(f"--{name} is for {place}, but the items are {kind if kind != 'table' else 'a table'}.")
+
+
+def _content(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UsageError(f"{path} has {path.stat().st_size:,} bytes; accepted: up to {_MOST_BYTES:,}.")
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"There is no file {str(path)!r} in {str(Path.cwd())!r}.") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _text(path: Path) -> str:
+    content = _content(path)
+    if not content.strip():
+        raise UsageError(f"{path} is empty; a text needs at least one word.")
+    return content
+
+
+def _table(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Columns by name, numbers where every cell is one and else text, and what each row is called.
+
+    A first column without a name, as pandas writes it, names the rows.
+
+    Raises:
+        UsageError: no rows, a column twice, a line of another length, or a missing value.
+    """
+    content = _content(path)
+    head = content.partition("\n")[0]
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
+    try:
+        lines = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise UsageError(f"{path} is no table: {error}.") from None
+    if len(lines) < 2:
+        raise UsageError(f"{path} has no rows; the first line names the columns, each further line is an item.")
+    names, body = [name.strip() for name in lines[0][1]], lines[1:]
+    for k, name in enumerate(names):
+        if names.count(name) > 1 or (not name and k > 0):
+            what = f"two columns called {name!r}" if name else "a column without a name"
+            raise UsageError(f"{path} has {what} in its first line; give each column its own name.")
+    for number, row in body:
+        if len(row) != len(names):
+            raise UsageError(f"{path}, line {number} has {len(row)} cells; the first line names {len(names)} columns.")
+    columns = {}
+    for k, name in enumerate(names):
+        cells = [row[k].strip() for _, row in body]
+        column = _typed(cells)
+        gap = next(
+            (n for n, cell in enumerate(cells) if cell == "" or (column is None and cell.lower() in _GAPS)), None
+        )
+        if gap is not None and name:
+            raise UsageError(
+                f"{path}, line {body[gap][0]}: column {name!r} is missing. Fill it as the model's training did, drop "
+                "the line, or leave the column out with --columns."
+            )
+        columns[name] = column
+    rows = tuple(row[0].strip() for _, row in body) if names[0] == "" else tuple(str(n) for n in range(len(body)))
+    columns.pop("", None)
+    return columns, rows
+
+
+def _typed(cells: Sequence[str]) -> Any:
+    """A column of numbers, of texts, or None for numbers with gaps."""
+    for kind in (int, float):
+        try:
+            return np.array([kind(cell) for cell in cells])
+        except (ValueError, OverflowError):
+            continue
+    filled = [cell for cell in cells if cell.lower() not in _GAPS]
+    if filled and len(filled) < len(cells) and not isinstance(_typed(filled)[0], str):
+        return None
+    return np.array(cells, dtype=object)
+
+
+def _selected(columns: dict[str, Any], wanted: str | None, source: str) -> dict[str, Any]:
+    if wanted is None:
+        return columns
+    names = [name.strip() for name in wanted.split(",")]
+    for name in names:
+        if name not in columns:
+            raise unknown(f"column in {source}:", name, columns)
+    return {name: columns[name] for name in names}
+
+
+def _pair(one: str) -> tuple[str, str]:
+    name, equals, value = one.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"--hidden {one} is not understood; accepted: COLUMN=CATEGORY.")
+    return name, value
+
+
+def _labels(given: str) -> tuple[str, ...]:
+    path = Path(given)
+    names = _content(path).splitlines() if path.is_file() else given.split(",")
+    return tuple(name.strip() for name in names if name.strip())

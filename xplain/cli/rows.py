@@ -1,0 +1,158 @@
+"""Explaining a table or texts: all items in one go, told as aligned columns or coloured words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from xplain import api
+from xplain.cli.console import Outcome, Progress
+from xplain.cli.output import RECORD, Folder, file_stem
+from xplain.cli.predictions import best, in_words
+from xplain.cli.reading import Given
+from xplain.cli.run import Order
+from xplain.cli.sheets import PAGE, ranks_of
+from xplain.core.attribution import Attribution
+from xplain.core.errors import BudgetError
+
+__all__ = ["estimate_rows", "explain_rows"]
+
+
+def estimate_rows(reader: Any, given: Given, order: Order) -> tuple[int, int]:
+    """(evaluations, sweeps) that explaining all items takes."""
+    plans = [
+        api.plan(reader, given.items, name, target=order.target, cache=order.asking.cache, **options)
+        for name, options in order.methods.items()
+    ]
+    # one more evaluation per item says what is predicted
+    return len(given.names) + sum(p.queries for p in plans), sum(p.sweeps for p in plans)
+
+
+def explain_rows(reader: Any, given: Given, order: Order, folder: Folder, command: str) -> Outcome:
+    """Explain the rows of a table, or texts, and write one ``.npz`` per explanation and a page with all.
+
+    Raises:
+        XplainError: whatever is wrong; a table or a text that cannot be used stops all, for they are asked together.
+    """
+    started = time.perf_counter()
+    asking = order.asking
+    with Progress(sum(estimate_rows(reader, given, order))) as progress:
+        scores = api.predict(reader, given.items, batch_size=asking.batch_size, cache=asking.cache)
+        queries, sweeps = len(given.names), 0
+        found: list[Attribution] = []
+        for name, options in order.methods.items():
+            left = None if asking.max_queries is None else asking.max_queries - queries
+            if left is not None and left < 1:
+                raise BudgetError(
+                    f"{queries} of --max-queries {asking.max_queries} are spent before {name}. Raise it, or explain "
+                    "fewer items."
+                )
+            answers = api.explain_many(
+                reader,
+                given.items,
+                name,
+                target=order.target,
+                seed=order.seed,
+                batch_size=asking.batch_size,
+                max_queries=left,
+                cache=asking.cache,
+                sentinel=order.sentinel,
+                progress=partial(_forward, progress, queries + sweeps),
+                **options,
+            )
+            found += [replace(one, names=given.names) for one in answers]
+            queries += answers[0].cost.queries
+            sweeps += answers[0].cost.sweeps
+        progress.to(queries + sweeps)
+    files = _written(found, given, folder, f"{reader.outline.source}: {len(given.names)} items", command)
+    document = {
+        "command": command,
+        "model": {"source": reader.outline.source, "sha256": reader.outline.digest, "scores": _kind(reader)},
+        "out": str(folder.path),
+        "items": [
+            {
+                "item": called,
+                "predictions": predictions,
+                "explanations": [_told(one[k], reader, name) for one, name in zip(found, files, strict=True)],
+            }
+            for k, (called, predictions) in enumerate(zip(given.names, best(scores, reader.outline), strict=True))
+        ],
+        "cost": {"queries": queries, "sweeps": sweeps, "seconds": round(time.perf_counter() - started, 3)},
+    }
+    folder.record({"state": "finished", "run": document})
+    return Outcome(document, _text(document, found, folder))
+
+
+def _forward(progress: Progress, before: int, done: int, _asked: int) -> None:
+    progress.to(before + done)
+
+
+def _kind(reader: Any) -> str:
+    return str(reader.outline.scores.kind)
+
+
+def _written(found: Sequence[Attribution], given: Given, folder: Folder, title: str, command: str) -> list[str]:
+    """Write the files; the name of each explanation's .npz."""
+    from xplain import report
+
+    ranks = ranks_of([one.method for one in found])
+    several = {one.method for one, rank in zip(found, ranks, strict=True) if rank > 1}
+    stem = file_stem(given.stem, set())
+    names = [
+        f"{stem}.{one.method}" + (f".top{rank}" if one.method in several else "") + ".npz"
+        for one, rank in zip(found, ranks, strict=True)
+    ]
+    folder.announce([*names, PAGE])
+    for one, name in zip(found, names, strict=True):
+        one.save(folder.path / name)
+    report.write(found, folder.path / PAGE, title=title, command=command)
+    return names
+
+
+def _told(one: Attribution, reader: Any, file: str) -> dict[str, Any]:
+    """The explanation of one item: what each of its words or columns is worth."""
+    values = one.values[0]
+    errors = None if one.error is None else one.error[0]
+    if one.texts:
+        parts: list[dict[str, Any]] = [
+            {"feature": one.texts[0].text[start:stop], "start": start, "end": stop}
+            for start, stop in one.texts[0].spans
+        ]
+    else:
+        assert one.columns is not None
+        parts = [
+            {"feature": name, "value": value}
+            for name, value in zip(one.columns.names, one.columns.values[0], strict=True)
+        ]
+    for k, part in enumerate(parts):
+        part["attribution"] = float(values[k])
+        part["error"] = None if errors is None else float(errors[k])
+    return {
+        "method": one.method,
+        "options": one.meta()["options"],
+        "target": reader.outline.label_name(one.labels[0]) if one.labels else one.target,
+        "class": one.labels[0] if one.labels else None,
+        "score": float(one.scores[0]),
+        "base": None if one.base is None else float(one.base[0]),
+        "unit": one.unit,
+        "features": parts,
+        "files": {"npz": file},
+    }
+
+
+def _text(document: dict[str, Any], found: Sequence[Attribution], folder: Folder) -> str:
+    said = [f"{one['item']}: {in_words(one['predictions'])}" for one in document["items"]]
+    cost = document["cost"]
+    spent = f"{cost['queries']} evaluations" + (f", {cost['sweeps']} sweeps" if cost["sweeps"] else "")
+    return "\n".join(
+        [
+            *said,
+            "",
+            *[part for one in found for part in (str(one), "")],
+            f"{len(said)} items; {spent}, {cost['seconds']:.1f} s.",
+            f"Open {folder.path / PAGE}; {RECORD} tells how it was made.",
+        ]
+    )

@@ -259,11 +259,19 @@ def indexing() -> Iterator[Case]:
     yield Case("GatherElements", [r(3, 4), np.array([[0, 1, 0, 2], [2, 2, 1, 0]])], attributes=dict(axis=0))
     yield Case("GatherND", [r(3, 4), np.array([[0, 1], [2, 3], [0, 1]])])
     places = np.array([[0, 1, 2, 1], [2, 0, 1, 0]])
-    for reduction in ("none", "add"):
+    for reduction in ("none", "add", "mul", "max", "min"):
         attributes = dict(axis=0, reduction=reduction)
-        yield Case("ScatterElements", [r(3, 4), places, r(2, 4)], (0, 2), attributes, label=reduction)
+        low = 0.3 if reduction == "mul" else -2.0
+        inputs = [r(3, 4, low=low), places, r(2, 4, low=low)]
+        yield Case("ScatterElements", inputs, (0, 2), attributes, label=reduction)
         rows = np.array([[2], [0]])
-        yield Case("ScatterND", [r(3, 4), rows, r(2, 4)], (0, 2), dict(reduction=reduction), label=reduction)
+        inputs = [r(3, 4, low=low), rows, r(2, 4, low=low)]
+        yield Case("ScatterND", inputs, (0, 2), dict(reduction=reduction), label=reduction)
+    twice = np.array([[0, 1, 2, 1], [0, 0, 2, 0]])  # two updates of one element
+    for reduction in ("mul", "max", "min"):
+        attributes, low = dict(axis=0, reduction=reduction), 0.3 if reduction == "mul" else -2.0
+        inputs = [r(3, 4, low=low), twice, r(2, 4, low=low)]
+        yield Case("ScatterElements", inputs, (0, 2), attributes, label=f"{reduction} twice")
     yield Case("Compress", [r(4, 3), np.array([True, False, True, True])], attributes=dict(axis=0))
     yield Case("TopK", [r(3, 6), i(2)], outputs=2)
     yield Case("TopK", [r(6, 3), i(2)], attributes=dict(axis=0, largest=0), outputs=2, label="smallest")
@@ -283,14 +291,28 @@ def resampling() -> Iterator[Case]:
     floor = dict(mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
     yield Case("Resize", [r(1, 2, 3, 4), None, f32(1, 1, 2, 3)], attributes=floor, label="repeat")
     yield Case("Resize", [r(2, 2, 3, 4), None, f32(1, 1, 2, 2)], attributes=floor, free=True, label="free batch")
-    for aligned in (0, 1):
-        attributes = dict(align_corners=aligned)
-        grid = r(2, 3, 5, 2, low=-1.2, high=1.2)
-        noisy = dict(step=1e-4, tolerance=2e-3)  # the reference places the grid in float32
-        yield Case("GridSample", [r(2, 3, 4, 6), grid], (0, 1), attributes, label=f"align {aligned}", **noisy)
-    yield Case(
-        "GridSample", [r(1, 2, 4, 4), r(1, 3, 3, 2, low=-1, high=1)], attributes=dict(mode="nearest"), label="nearest"
-    )
+    noisy = dict(step=1e-4, tolerance=2e-3)  # the reference places the grid in float32
+    for outside in ("zeros", "border", "reflection"):
+        for aligned in (0, 1):
+            for mode in ("linear", "cubic", "nearest"):
+                attributes = dict(align_corners=aligned, padding_mode=outside, mode=mode)
+                wrt = (0,) if mode == "nearest" else (0, 1)
+                inputs = [r(2, 3, 4, 6), between((2, 3, 5), (6, 4), aligned)]
+                yield Case("GridSample", inputs, wrt, attributes, label=f"{mode} {outside} {aligned}", **noisy)
+            attributes = dict(align_corners=aligned, padding_mode=outside)
+            inputs = [r(1, 2, 3, 4, 5), between((1, 2, 3, 2), (5, 4, 3), aligned)]
+            yield Case("GridSample", inputs, (0, 1), attributes, label=f"3d {outside} {aligned}", **noisy)
+    inputs = [r(2, 1, 4, 4), between((2, 2, 2), (4, 4), 0)]
+    yield Case("GridSample", inputs, (0, 1), dict(mode="bilinear"), opset=16, label="opset 16", **noisy)
+
+
+def between(shape: tuple[int, ...], extents: tuple[int, ...], aligned: int) -> np.ndarray:
+    """A grid whose points lie inside cells, some outside the picture: at the edges of cells the slope jumps."""
+    axes = []
+    for n in extents:
+        at = _RNG.integers(-2, n + 1, shape) + _RNG.uniform(0.15, 0.4, shape)
+        axes.append(2 * at / (n - 1) - 1 if aligned else (2 * at + 1) / n - 1)
+    return np.stack(axes, axis=-1)
 
 
 def recurrences() -> Iterator[Case]:

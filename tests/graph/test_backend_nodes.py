@@ -39,10 +39,6 @@ SKIPPED = (
     "INT2",
     # forms that are refused, with an error that says so
     "tf_crop_and_resize",
-    "gridsample_volumetric",
-    "gridsample_border",
-    "gridsample_reflection",
-    "gridsample_bicubic",
     "reduction_m",
     "scatternd_m",
     "scatter_with",  # a name that the reference evaluator no longer knows

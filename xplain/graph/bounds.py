@@ -20,6 +20,7 @@ from onnx.reference import ReferenceEvaluator
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe
+from xplain.graph.passes.fused import opened
 from xplain.graph.safety import Check, Limits, Verdict, elements_bits, graphs_of, human, tensors_of
 
 __all__ = ["Extents", "Known", "measure", "ordered", "reads"]
@@ -173,6 +174,7 @@ class _Walk:
             for inner in graphs_of(node):
                 self._open(inner)
                 self._walk(inner)
+            self._look_inside(node)
             self._visit(node)
 
     def _extents_of(self, kind: TypeProto.Tensor) -> tuple[int, ...] | None:
@@ -210,6 +212,19 @@ class _Walk:
                 f"accepted: {human(self.limits.tensor_bytes)}. If you trust the model, give "
                 f"limits=Limits(tensor_bytes={size})."
             )
+
+    def _look_inside(self, node: NodeProto) -> None:
+        """Bound and infer what a fused operator stands for; ONNX does not describe the operator itself."""
+        known = self.known
+        try:
+            inside, constants = opened(node, self.imports, known.shapes)
+        except Exception:  # a damaged node; that its shape is not known only makes the bound coarser
+            return
+        for tensor in constants:
+            self._constant(tensor.name, tuple(int(d) for d in tensor.dims), tensor.data_type)
+            known.content[tensor.name] = numpy_helper.to_array(tensor)
+        for part in inside:
+            self._visit(part)
 
     def _visit(self, node: NodeProto) -> None:
         known = self.known
@@ -267,7 +282,11 @@ class _Walk:
         return out
 
     def _like_input(self, node: NodeProto) -> dict[str, tuple[int, tuple[int, ...] | None]]:
-        """Operators that ONNX does not describe (com.microsoft) mostly keep the type of their first input."""
+        """What was seen inside a fused operator; others that ONNX does not describe mostly keep their input's type."""
+        known = self.known
+        seen = {name: (known.dtypes[name], known.shapes[name]) for name in node.output if name in known.shapes}
+        if seen:
+            return dict(seen)
         first = node.input[0] if node.input else ""
         if not first or first not in self.known.dtypes:
             return {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from onnx import NodeProto, TensorProto, ValueInfoProto
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import ScoreSpec
@@ -120,9 +120,9 @@ def _look_through(loaded: Loaded, makers: dict[str, NodeProto], start: str) -> F
         return _table(loaded, node, start)
     if node is not None and node.op_type in _LINKS:
         link, inside = _LINKS[node.op_type], node.input[0]
-        if node.op_type.startswith("QLinear"):
-            return _probabilities(loaded, start, link, f"output {start!r}; its {node.op_type} hides the logits")
         logits, rounded = _before_rounding(loaded, makers, inside)
+        if node.op_type.startswith("QLinear") and not rounded:
+            return _integers(loaded, node, start, link)
         found = f"{logits!r}: what goes into {node.op_type}{way} of output {start!r}"
         if rounded:
             found += ", before it is rounded to 8 bits"
@@ -173,8 +173,12 @@ def _table(loaded: Loaded, node: NodeProto, start: str) -> Found:
     return Found(ScoreSpec(raw.output[1], classes, "logits", link, found), node=raw)
 
 
-def _probabilities(loaded: Loaded, name: str, link: Literal["softmax", "sigmoid"], found: str) -> Found:
-    return Found(ScoreSpec(name, _classes(loaded, name), "probabilities", link, found))
+def _integers(loaded: Loaded, node: NodeProto, start: str, link: Literal["softmax", "sigmoid"]) -> Found:
+    """What goes into a softmax on integers, as real numbers, by a node of its own."""
+    logits = f"{node.input[0]}.logits"
+    real = helper.make_node("DequantizeLinear", [n for n in node.input[:3] if n], [logits], name=logits)
+    found = f"what goes into {node.op_type} of output {start!r}, in 8 bits"
+    return Found(ScoreSpec(logits, _classes(loaded, start), "logits", link, found), node=real)
 
 
 def _classes(loaded: Loaded, name: str) -> int | None:

@@ -221,9 +221,14 @@ class Tracer:
         if count == 1:
             return (x,)
         if self.opset >= 13:
-            return self.emit_many(
+            parts = self.emit_many(
                 count, "Split", x, sizes if isinstance(sizes, Value) else self.ints(*sizes), axis=axis
             )
+            if x.shape is not None:  # inference gives up where the sizes are known only at run time
+                free = tuple(None if k == axis % x.rank else dim for k, dim in enumerate(x.shape))
+                for part in parts:
+                    self.shapes.setdefault(part.name, free)
+            return parts
         if isinstance(sizes, Value):
             raise ModelError(f"Split with sizes known only at run time needs opset 13; the model uses {self.opset}.")
         return self.emit_many(count, "Split", x, axis=axis, split=[int(n) for n in sizes])

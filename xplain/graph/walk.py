@@ -35,7 +35,7 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
     if missing:
         named = ", ".join(f"{call.op} (node {call.name!r})" for call in missing[:6])
         more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
-        raise UnsupportedOperator(f"No backward rule for {named}{more} (opset {t.opset}).")
+        raise UnsupportedOperator(f"No backward rule for {named}{more} (opset {t.opset}).{_hint(missing)}")
     context.places = _places(context, set(start))
     pending: dict[str, list[Value]] = {name: [value] for name, value in start.items()}
     for index in way:
@@ -54,6 +54,16 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
                 pending.setdefault(name, []).append(value)
         context.visits.append(Visit(call, tuple(received), tuple(passed)))
     return pending
+
+
+def _hint(missing: Sequence[NodeCall]) -> str:
+    """What to do about operators that no rule could be written for."""
+    if not any(call.node.domain.endswith(".nchwc") for call in missing):
+        return ""
+    return (
+        " onnxruntime saved this file in the memory layout of one machine. Use the original file, or save the "
+        "optimised one at level ORT_ENABLE_EXTENDED."
+    )
 
 
 def _own(call: NodeCall, received: Sequence[Value | None]) -> list[Value | None]:

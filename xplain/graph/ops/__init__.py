@@ -15,6 +15,7 @@ from xplain.graph.ops import (
     quantised,
     reduction,
     resampling,
+    sampling,
     selection,
 )
 from xplain.graph.table import NO_GRADIENT, Operator, find_operator, key_of, operators
@@ -37,5 +38,6 @@ __all__ = [
     "quantised",
     "reduction",
     "resampling",
+    "sampling",
     "selection",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from xplain.core.rules import Kind
@@ -82,12 +81,3 @@ def power(call: NodeCall, g: Value) -> list[Value | None]:
 def mod(call: NodeCall, g: Value) -> list[Value | None]:
     """X mod b has slope 1 in x; the divisor is taken to be constant."""
     return [call.shaped(g, 0)]
-
-
-@backward("com.microsoft::BiasGelu", kind="slope")
-def bias_gelu(call: NodeCall, g: Value) -> list[Value | None]:
-    """gelu(x + b)."""
-    t, x = call.t, call.need(0) + call.need(1)
-    density = t.Exp(x * x * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
-    d = g * ((t.Erf(x * math.sqrt(0.5)) + 1.0) * 0.5 + x * density)
-    return _each(call, lambda: d, lambda: d)

@@ -1,4 +1,4 @@
-"""Matrix products. The transposes that appear here are absorbed by the runtime (FusedMatMul, Gemm)."""
+"""Matrix products. Transposes of activations are absorbed by the runtime (FusedMatMul); weights need none."""
 
 from __future__ import annotations
 
@@ -33,7 +33,12 @@ def matmul(call: NodeCall, g: Value) -> list[Value | None]:
     if row:
         g = t.unsqueeze(g, [-2])
     da = db = None
-    if call.active[0]:
+    width = (right.shape or (None,))[-1]
+    if call.active[0] and not call.active[1] and right.rank == 2 and isinstance(width, int):
+        flat = g if g.rank == 2 else t.reshape(g, [-1, width])
+        da = _through_shared(call, flat, left, right)
+        da = t.reshape_like(da, a) if row else da
+    elif call.active[0]:
         da = t.MatMul(g, t.swap(right))
         da = t.unbroadcast(da, left, _batch(left, right, (left.shape or ())[-2:]))
         da = t.reshape_like(da, a) if row else da
@@ -47,6 +52,16 @@ def matmul(call: NodeCall, g: Value) -> list[Value | None]:
             db = t.unbroadcast(db, right, _batch(left, right, (right.shape or ())[-2:]))
         db = t.reshape_like(db, b) if column else db
     return [da, db]
+
+
+def _through_shared(call: NodeCall, flat: Value, left: Value, right: Value) -> Value:
+    """DA = (B DY^T)^T for a matrix B ``[K, N]`` that all items share; ``flat`` is DY with all rows as one matrix.
+
+    DY B^T would need B transposed, and a runtime keeps that as a second set of weights, rearranged for its kernels.
+    As the left operand B is read as it lies, so both directions share one.
+    """
+    t = call.t
+    return t.reshape_like(t.permute(t.Gemm(right, flat, transB=1), [1, 0]), left)
 
 
 def _width(call: NodeCall, v: Value) -> int:

@@ -52,9 +52,8 @@ def _mish(call: NodeCall) -> Value:
     return s + x * (1.0 - s * s) * t.Sigmoid(x)
 
 
-def _swish(call: NodeCall, default: float = 1.0) -> Value:
-    """Swish and QuickGelu differ in the default of alpha alone."""
-    alpha = float(call.attribute("alpha", default))
+def _swish(call: NodeCall) -> Value:
+    alpha = float(call.attribute("alpha", 1.0))
     s = call.t.Sigmoid(call.x * alpha)
     return s + call.y * alpha * (1.0 - s)
 
@@ -95,9 +94,7 @@ slope(
 )
 slope("HardSigmoid", lambda c: _inside(c, c.y, 0.0, 1.0) * c.attribute("alpha", 0.2))
 slope("HardSwish", _hard_swish)
-slope("Gelu com.microsoft::Gelu", _gelu)
-slope("com.microsoft::FastGelu", lambda c: _tanh_gelu(c, c.x + c.need(1) if c.has(1) else c.x))
-slope("com.microsoft::QuickGelu", lambda c: _swish(c, 1.702))
+slope("Gelu", _gelu)
 slope("Mish", _mish)
 slope("Swish", _swish)
 

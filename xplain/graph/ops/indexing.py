@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -147,32 +148,48 @@ def gather_nd(call: NodeCall, g: Value) -> list[Value | None]:
 def scatter_elements(call: NodeCall, g: Value) -> list[Value | None]:
     """Data: dy, zero where it was overwritten. Updates: dy at their place."""
     t, indices, axis = call.t, call.need(1), call.attribute("axis", 0)
-    reduction = call.attribute("reduction", "none")
-    if reduction not in ("none", "add"):
-        raise call.refuse(f"reduction {reduction!r}; none and add have a rule")
-    data = updates = None
-    if call.active[0]:
-        zeros = t.zeros_like(indices, g.dtype)
-        data = g if reduction == "add" else t.ScatterElements(g, indices, zeros, axis=axis)
-    if len(call.active) > 2 and call.active[2]:
-        updates = t.GatherElements(g, indices, axis=axis)
-    return [data, None, updates]
+    where = {"axis": axis}
+    return _scattered(
+        call,
+        g,
+        lambda v: t.GatherElements(v, indices, **where),
+        lambda v, into, **how: t.ScatterElements(into, indices, v, **where, **how),
+    )
 
 
 @backward("ScatterND", kind="move", flow=(0, 2))
 def scatter_nd(call: NodeCall, g: Value) -> list[Value | None]:
     """Data: dy, zero where it was overwritten. Updates: dy at their place."""
     t, indices = call.t, call.need(1)
+    return _scattered(
+        call,
+        g,
+        lambda v: t.GatherND(v, indices),
+        lambda v, into, **how: t.ScatterND(into, indices, v, **how),
+    )
+
+
+def _scattered(
+    call: NodeCall, g: Value, read: Callable[[Value], Value], write: Callable[..., Value]
+) -> list[Value | None]:
+    """The rule of both scatters.
+
+    none      the last update counts; add: both count in full
+    mul       y / factor, as for any product; the factors must not be zero
+    max, min  whoever equals the result, shared where several do
+    """
+    t, data, updates = call.t, call.need(0), call.need(2)
     reduction = call.attribute("reduction", "none")
-    if reduction not in ("none", "add"):
-        raise call.refuse(f"reduction {reduction!r}; none and add have a rule")
-    data = updates = None
-    if call.active[0]:
-        zeros = t.zeros_like(call.need(2), g.dtype)
-        data = g if reduction == "add" else t.ScatterND(g, indices, zeros)
-    if len(call.active) > 2 and call.active[2]:
-        updates = t.GatherND(g, indices)
-    return [data, None, updates]
+    ours, theirs = call.active[0], len(call.active) > 2 and call.active[2]
+    if reduction in ("none", "add"):
+        kept = g if reduction == "add" or not ours else write(t.zeros_like(updates, g.dtype), g)
+        return [kept if ours else None, None, read(g) if theirs else None]
+    if reduction == "mul":
+        along = g * call.y
+        return [along / data if ours else None, None, read(along) / updates if theirs else None]
+    won, equal = (t.step(a.equal(b), g.dtype) for a, b in ((data, call.y), (updates, read(call.y))))
+    share = g / t.Max(write(equal, won, reduction="add"), t.const(1.0, g.dtype))
+    return [share * won if ours else None, None, read(share) * equal if theirs else None]
 
 
 @backward("Compress", kind="move", flow=(0,))

@@ -65,29 +65,12 @@ def instance_normalization(call: NodeCall, g: Value) -> list[Value | None]:
     return [normalised_vjp(t, g * scale, centred * inverse, inverse, axes)]
 
 
-@backward("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization", kind="joint")
-def skip_layer_normalization(call: NodeCall, g: Value) -> list[Value | None]:
-    """LayerNorm(x + skip): both summands get the same."""
-    t = call.t
-    total = call.need(0) + call.need(1)
-    if call.op.endswith("SkipLayerNormalization"):
-        if call.has(4):
-            total = total + call.need(4)
-        centred = total - t.mean(total, [-1])
-        inverse = 1.0 / t.Sqrt(t.mean(centred * centred, [-1]) + call.attribute("epsilon", 1e-5))
-        dx = normalised_vjp(t, g * call.need(2), centred * inverse, inverse, [-1])
-    else:
-        inverse = 1.0 / t.Sqrt(t.mean(total * total, [-1]) + call.attribute("epsilon", 1e-5))
-        dx = _root_mean_square_vjp(t, g * call.need(2), total * inverse, inverse, [-1])
-    return [dx, dx]
-
-
 def _root_mean_square_vjp(t: Tracer, g: Value, normal: Value, inverse: Value, axes: Sequence[int]) -> Value:
     """``dx`` of n = x / rms(x)."""
     return inverse * (g - normal * t.mean(g * normal, axes))
 
 
-@backward("RMSNormalization", "SimplifiedLayerNormalization", kind="joint")
+@backward("RMSNormalization", kind="joint")
 def rms_normalization(call: NodeCall, g: Value) -> list[Value | None]:
     """Y = s x / sqrt(mean(x^2) + eps)."""
     t, x = call.t, call.x

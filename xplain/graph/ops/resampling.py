@@ -1,4 +1,4 @@
-"""Resize and sampling on grids."""
+"""Resize."""
 
 from __future__ import annotations
 
@@ -103,77 +103,3 @@ def _matrix(call: NodeCall, axis: int, source: int, target: int) -> np.ndarray[A
 
     identity = np.eye(source, dtype=np.float32).reshape(source, 1, source, 1)
     return np.asarray(evaluate(model, {"x": identity})[0]).reshape(source, target).T
-
-
-@backward("GridSample", kind="move")
-def grid_sample(call: NodeCall, g: Value) -> list[Value | None]:
-    """x[N, C, H, W] read at real positions, bilinear: dy is added at the four corners, with the same weights.
-
-    The grid gets a cotangent too, from the differences of the corners (spatial transformers need it).
-    """
-    t, x, grid = call.t, call.need(0), call.need(1)
-    mode = call.attribute("mode", "bilinear")
-    if (
-        mode not in ("bilinear", "linear", "nearest")
-        or x.rank != 4
-        or call.attribute("padding_mode", "zeros") != "zeros"
-    ):
-        raise call.refuse("bilinear or nearest sampling of [N, C, H, W] with zeros outside has a rule")
-    aligned = bool(call.attribute("align_corners", 0))
-    dims = [t.cast(t.squeeze(t.extent(x, a), [0]), g.dtype) for a in (3, 2)]
-    columns, rows = ((t.Gather(grid, t.const(np.int64(k)), axis=3) + 1.0) * 0.5 for k in (0, 1))
-    scale = [n - 1.0 if aligned else n for n in dims]
-    col, row = ((v * s if aligned else v * s - 0.5) for v, s in zip((columns, rows), scale, strict=True))
-    if mode == "nearest":
-        corners: list[tuple[Any, ...]] = [(t.Round(col), t.Round(row), None, None)]
-    else:
-        c0, r0 = t.Floor(col), t.Floor(row)
-        fc, fr = col - c0, row - r0
-        corners = [
-            (c0, r0, 1.0 - fc, 1.0 - fr),
-            (c0 + 1.0, r0, fc, 1.0 - fr),
-            (c0, r0 + 1.0, 1.0 - fc, fr),
-            (c0 + 1.0, r0 + 1.0, fc, fr),
-        ]
-    dx = _grid_scatter(call, g, dims, corners) if call.active[0] else None
-    dgrid = None
-    if len(call.active) > 1 and call.active[1]:
-        dgrid = t.zeros_like(grid) if mode == "nearest" else _grid_slope(call, g, dims, corners, scale)
-    return [dx, dgrid]
-
-
-def _corner(call: NodeCall, dims: list[Value], c: Value, r: Value) -> tuple[Value, Value]:
-    """Whether a corner lies inside, ``[N, P]``, and its flat position, ``[N, P]`` int64."""
-    t = call.t
-    inside = t.And(t.And(c >= 0.0, c <= dims[0] - 1.0), t.And(r >= 0.0, r <= dims[1] - 1.0))
-    flat = t.where(inside, r * dims[0] + c, 0.0)
-    flat = t.Reshape(t.Cast(flat, to=TensorProto.INT64), t.ints(0, 1, -1))
-    return t.Reshape(t.step(inside, c.dtype), t.ints(0, 1, -1)), flat
-
-
-def _grid_scatter(call: NodeCall, g: Value, dims: list[Value], corners: list[tuple[Any, ...]]) -> Value:
-    t, x = call.t, call.need(0)
-    planes = t.Reshape(g, t.ints(0, 0, -1))  # [N, C, P]
-    total = t.zeros_like(t.Reshape(x, t.ints(0, 0, -1)), g.dtype)
-    for c, r, wc, wr in corners:
-        inside, flat = _corner(call, dims, c, r)
-        weight = inside if wc is None else inside * t.Reshape(wc * wr, t.ints(0, 1, -1))
-        share = planes * weight
-        total = t.ScatterElements(total, t.Expand(flat, t.Shape(share)), share, axis=2, reduction="add")
-    return t.reshape_like(total, x)
-
-
-def _grid_slope(call: NodeCall, g: Value, dims: list[Value], corners: list[tuple[Any, ...]], scale: list[Any]) -> Value:
-    t, x = call.t, call.need(0)
-    planes, source = t.Reshape(g, t.ints(0, 0, -1)), t.Reshape(x, t.ints(0, 0, -1))
-    across: list[Value] = []
-    down: list[Value] = []
-    for k, (c, r, wc, wr) in enumerate(corners):
-        inside, flat = _corner(call, dims, c, r)
-        here = t.GatherElements(source, t.Expand(flat, t.Shape(planes)), axis=2) * inside
-        along_c = t.sum(planes * here, [1], keepdims=True)
-        across.append(along_c * t.Reshape(wr, t.ints(0, 1, -1)) * (1.0 if k % 2 else -1.0))
-        down.append(along_c * t.Reshape(wc, t.ints(0, 1, -1)) * (1.0 if k >= 2 else -1.0))
-    both = [t.total(v) * s * 0.5 for v, s in zip((across, down), scale, strict=True)]
-    stacked = t.Concat(*(t.Reshape(v, t.ints(0, -1, 1)) for v in both), axis=2)
-    return t.reshape_like(stacked, call.need(1))

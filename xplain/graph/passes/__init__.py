@@ -1,8 +1,8 @@
 """Everything that is done to a model before it is walked. Each pass changes a model without weights in place.
 
 The order matters: weights out (so that nothing heavy is copied), local functions inlined, opset raised, shapes
-inferred, control flow and recurrence written out, integer operators opened, operators without a rule replaced by their
-definition, batch norms folded, and at last the shapes that inference could not see are probed by one run.
+inferred, control flow and recurrence written out, integer and fused operators opened, operators without a rule replaced
+by their definition, batch norms folded, and at last the shapes that inference could not see are probed by one run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from xplain.graph.passes.branches import open_constant_branches
 from xplain.graph.passes.definitions import open_undefined
 from xplain.graph.passes.dequantise import open_integer_operators
 from xplain.graph.passes.functions import inline_local, open_functions
+from xplain.graph.passes.fused import open_fused
 from xplain.graph.passes.norms import fold_norms
 from xplain.graph.passes.opset import TARGET, raise_opset
 from xplain.graph.passes.recurrent import unroll
@@ -67,6 +68,7 @@ def prepare(
     open_constant_branches(light, weights, folder)
     unroll(light)
     open_integer_operators(light)
+    open_fused(light, weights, folder)
     if opset_of(light) >= TARGET:
         open_undefined(light, rules.opened)
     light = open_functions(light, rules.opened)

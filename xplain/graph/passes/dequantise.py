@@ -5,14 +5,15 @@ One set of rules then serves float, QDQ and QOperator models, and every relevanc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from onnx import ModelProto, NodeProto
 
 from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.value import Shape
 
-__all__ = ["open_integer_operators"]
+__all__ = ["open_integer_operators", "open_one"]
 
 
 def open_integer_operators(model: ModelProto) -> None:
@@ -37,6 +38,18 @@ def open_integer_operators(model: ModelProto) -> None:
     known = [v for v in model.graph.value_info if v.name in written]
     del model.graph.value_info[:]
     model.graph.value_info.extend(known)
+
+
+def open_one(model: ModelProto, node: NodeProto, shapes: Mapping[str, Shape]) -> list[NodeProto]:
+    """What one integer operator stands for, nothing where it is no such operator; constants go into ``model``."""
+    opener = _OPEN.get(node.op_type)
+    if opener is None:
+        return []
+    ranks = {name: len(shapes[name]) for name in node.input if name in shapes}
+    scalars = {name: shapes[name] in ((), (1,)) for name in node.input if name in shapes}
+    chain = _Quantised(model, node, ranks, scalars)
+    opener(chain, attributes_of(node))
+    return chain.nodes
 
 
 class _Quantised(Chain):
@@ -70,11 +83,17 @@ class _Quantised(Chain):
 
 
 def _conv(chain: _Quantised, attributes: dict[str, Any]) -> None:
+    last = attributes.pop("channels_last", 0)
     inputs = [chain.real(0), chain.real(3)]
     if chain.input(8):
         scale = chain("Mul", chain.input(1), chain.input(4))
         inputs.append(chain.bias(8, scale))
-    chain.done(chain("Conv", *inputs, **attributes), 6)
+    if not last:
+        chain.done(chain("Conv", *inputs, **attributes), 6)
+        return
+    rank = chain.ranks.get(chain.input(3), 4)  # the weights are [O, I, *kernel] in either layout
+    inputs[0] = chain("Transpose", inputs[0], perm=[0, rank - 1, *range(1, rank - 1)])
+    chain.done(chain("Transpose", chain("Conv", *inputs, **attributes), perm=[0, *range(2, rank), 1]), 6)
 
 
 def _matmul(chain: _Quantised, attributes: dict[str, Any]) -> None:
@@ -119,6 +138,16 @@ def _unary(op: str) -> Callable[[_Quantised, dict[str, Any]], None]:
     return opened
 
 
+def _mean(chain: _Quantised, attributes: dict[str, Any]) -> None:
+    axes = attributes.pop("axes", None)
+    extra = [] if axes is None else [chain.const(list(axes))]
+    chain.done(chain("ReduceMean", chain.real(0), *extra, **attributes), 3)
+
+
+def _where(chain: _Quantised, attributes: dict[str, Any]) -> None:
+    chain.done(chain("Where", chain.input(0), chain.real(1), chain.real(4)), 7)
+
+
 def _concat(chain: _Quantised, attributes: dict[str, Any]) -> None:
     parts = [chain.real(k) for k in range(2, len(chain.node.input), 3)]
     chain.done(chain("Concat", *parts, **attributes), 0)
@@ -131,6 +160,8 @@ _OPEN: dict[str, Callable[[_Quantised, dict[str, Any]], None]] = {
     "QLinearAdd": _binary("Add"),
     "QLinearMul": _binary("Mul"),
     "QLinearConcat": _concat,
+    "QLinearReduceMean": _mean,
+    "QLinearWhere": _where,
     "QLinearGlobalAveragePool": _unary("GlobalAveragePool"),
     "QLinearAveragePool": _unary("AveragePool"),
     "QLinearSigmoid": _unary("Sigmoid"),

@@ -117,7 +117,8 @@ def constant(value: float = 1.0) -> Formula:
 def check_method(name: str, model: Any, x: Array, **options: Any) -> Attribution:
     """Hold a method to the contract that every method keeps; for plugins.
 
-    Checked: values and errors are finite and of the items' shape; the same seed gives the same bits; neither the batch
+    Checked: values and errors are finite and of the items' shape; a sampled method notes how far it can be trusted, as
+    ``effective`` and ``stability``; the same seed gives the same bits; neither the batch
     size nor the other items of a batch change an item's values (to the last bits of the runtime); inputs are left
     alone; every option and the sections Returns, Cost and Source are documented.
 
@@ -146,6 +147,8 @@ def check_method(name: str, model: Any, x: Array, **options: Any) -> Attribution
     _hold(np.array_equal(x, before), "the items are left alone")
     _hold(len(first.values) == len(x) and bool(np.isfinite(first.values).all()), "values are finite, one map per item")
     _hold(entry.sampled == (first.error is not None), "sampled methods, and no others, return an error")
+    told = {"effective", "stability"} <= set(first.notes)
+    _hold(told or not entry.sampled, "sampled methods note the effective sample size and the stability of the top")
     again = explain(loaded, x, name, target=0, seed=1, **options)
     _hold(np.array_equal(first.values, again.values), "the same seed gives the same bits")
     scale = float(np.abs(first.values).max())

@@ -40,6 +40,10 @@ def test_sampled_methods_know_their_error(entry: Method, x: np.ndarray) -> None:
     assert a.error.shape == a.values.shape
     assert np.isfinite(a.error).all()
     assert a.error.min() >= 0 < a.error.max()
+    assert len(a.notes["effective"]) == len(a.notes["stability"]) == len(a.notes["top"]) == 3
+    assert min(a.notes["effective"]) > 1
+    assert all(0 <= probability <= 1 for probability in a.notes["stability"])
+    assert min(a.notes["top"]) >= (entry.name != "anchors")  # a rule may be empty
 
 
 def test_same_seed_same_bits_other_seed_other_draws(entry: Method, x: np.ndarray) -> None:

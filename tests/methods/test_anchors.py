@@ -54,6 +54,16 @@ def test_the_bound_holds_in_most_runs() -> None:
     assert sum(empty) <= 6  # delta = 0.1
 
 
+def test_a_rule_that_was_never_tried_is_not_returned() -> None:
+    """100 features: 200 samples pay for the empty rule alone, not for one batch of each rule of one feature."""
+    weights = np.random.default_rng(3).normal(size=100)
+    model = Formula(lambda rows: np.stack([rows @ weights, -(rows @ weights)], axis=1), "NS", (100,), classes=2)
+    a = xplain.explain(model, np.ones((1, 100), np.float32), "anchors", samples=200)
+    assert a.notes["rule"] == [()]
+    assert a.notes["precision"][0] == a.base[0] > 0
+    assert a.notes["effective"][0] >= 24
+
+
 def test_samples_are_a_limit() -> None:
     a = xplain.explain(Formula(both, "NS", (PLAYERS,), classes=2), X, "anchors", samples=300)
     assert a.cost.queries <= 302

@@ -9,11 +9,13 @@ import numpy as np
 
 from xplain.core.arrays import collapse
 from xplain.core.edits import Array, Untouched
+from xplain.core.errors import UsageError
 from xplain.core.options import Baseline, Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.methods.perturbation.baseline import fill_of
+from xplain.methods.perturbation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["expected_gradients", "integrated_gradients"]
 
@@ -130,7 +132,8 @@ def expected_gradients(
         channels: Keep channels instead of summing over them.
 
     Returns:
-        ``[N, H, W]``, signed; sums to f(x) - E f(b) in expectation. ``error`` is the standard error over draws.
+        ``[N, H, W]``, signed; sums to f(x) - E f(b) in expectation. ``error`` is the standard error over draws;
+        ``notes["stability"]`` is the probability that the ``top`` of 7 x 7 cells are really the largest.
 
     Cost:
         ``samples`` sweeps per item.
@@ -145,6 +148,8 @@ def expected_gradients(
     Source:
         Erion et al., Learning Explainable Models Using Attribution Priors, 2019; shap's GradientExplainer.
     """
+    if samples < 2:
+        raise UsageError(f"samples is {samples}; at least 2 draws are needed to see an error.")
     items, item = len(view.x), view.x.shape[1:]
     background = _background(view, baseline)
     draws = view.rng("expected gradients")
@@ -152,6 +157,7 @@ def expected_gradients(
     share = (draws.permutation(samples) + draws.random(samples)) / samples
     first: Array = np.zeros(())
     second: Array = np.zeros(())
+    cells: list[Array] = []
     rows = max(1, _ROWS // items)
     for left in range(0, samples, rows):
         part = slice(left, min(samples, left + rows))
@@ -162,15 +168,18 @@ def expected_gradients(
         x = (start + share[part].astype(np.float32).reshape(1, count, *[1] * len(item)) * away).astype(np.float32)
         target = view.target.take(np.repeat(np.arange(items), count))
         answer = yield Sweep(x.reshape(items * count, 1, *item), target, Rules())
-        product = answer["input"][1].reshape(items, count, *item) * away
-        if not channels:
-            product = collapse(product.reshape(items * count, *item), view.layout)
-            product = product.reshape(items, count, *product.shape[1:])
+        product = (answer["input"][1].reshape(items, count, *item) * away).reshape(items * count, *item)
+        product = product if channels else collapse(product, view.layout)
+        cells.append(cells_of(view, product).reshape(items, count, -1))
+        product = product.reshape(items, count, *product.shape[1:])
         first = first + product.sum(axis=1)
         second = second + (product**2).sum(axis=1)
     mean = first / samples
-    spread = np.maximum(second / samples - mean**2, 0) / max(1, samples - 1)
-    return Reading(mean, error=np.sqrt(spread), notes={"samples": samples, "background": len(background)})
+    spread = np.maximum(second / samples - mean**2, 0) / (samples - 1)
+    drawn = np.concatenate(cells, axis=1)
+    trust = map_notes([Estimate.mean(own) for own in drawn], lambda: view.rng("expected gradients stability"))
+    notes = {"samples": samples, "background": len(background), **trust}
+    return Reading(mean, error=np.sqrt(spread), notes=notes)
 
 
 def _background(view: View, baseline: Any) -> Array:

@@ -13,11 +13,15 @@ from xplain.core.errors import UsageError
 from xplain.core.options import Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Sweep, View
 from xplain.core.registry import Paper, find, method
+from xplain.methods.perturbation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["smoothgrad", "vargrad"]
 
 _ROWS = 32
 """Noisy copies that are held at once."""
+
+_SIGNS = 8
+"""Random signs whose sum stands for one normal number."""
 
 
 @method(
@@ -42,7 +46,8 @@ def smoothgrad(
         squared: Average squares (SmoothGrad-Squared).
 
     Returns:
-        Shape and sign of the method. ``error`` is the standard error of the mean over the copies.
+        Shape and sign of the method. ``error`` is the standard error of the mean over the copies;
+        ``notes["stability"]`` is the probability that the ``top`` of 7 x 7 cells are really the largest.
 
     Cost:
         ``samples`` times the method.
@@ -53,11 +58,13 @@ def smoothgrad(
     Source:
         Smilkov et al., SmoothGrad: Removing Noise by Adding Noise, 2017; Hooker et al., arXiv:1806.10758 (squared).
     """
-    mean, variance, reading = yield from _moments(view, of, samples, sigma, 2 if squared else 1)
+    mean, variance, cells, reading = yield from _moments(view, of, samples, sigma, 2 if squared else 1)
+    trust = map_notes([Estimate.mean(own) for own in cells], lambda: view.rng("smoothgrad stability"))
     inner = find(of)
     signed = False if squared else (inner.signed if reading.signed is None else reading.signed)
     unit = f"squared {inner.unit}" if squared else inner.unit
-    return replace(reading, values=mean, error=np.sqrt(variance / samples), signed=signed, unit=unit)
+    notes = {**(reading.notes or {}), **trust}
+    return replace(reading, values=mean, error=np.sqrt(variance / samples), signed=signed, unit=unit, notes=notes)
 
 
 @method(
@@ -81,7 +88,8 @@ def vargrad(view: View, *, of: str = "saliency", samples: Positive = 32, sigma: 
 
     Returns:
         Shape of the method, at least 0. ``error`` is the standard error of a normal sample's variance,
-        ``a * sqrt(2 / (M - 1))``.
+        ``a * sqrt(2 / (M - 1))``; ``notes["stability"]`` is the probability that the ``top`` of 7 x 7 cells are really
+        the largest, were each cell's variance one normal sample's.
 
     Cost:
         ``samples`` times the method.
@@ -92,15 +100,31 @@ def vargrad(view: View, *, of: str = "saliency", samples: Positive = 32, sigma: 
     Source:
         Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, 2018.
     """
-    _, variance, reading = yield from _moments(view, of, samples, sigma, 1)
-    error = variance * np.sqrt(2 / (samples - 1))
-    return replace(reading, values=variance, error=error, signed=False, unit=f"variance of {find(of).unit}")
+    _, variance, _, reading = yield from _moments(view, of, samples, sigma, 1)
+    share = float(np.sqrt(2 / (samples - 1)))
+    estimates = [_normal(cells, share, samples) for cells in cells_of(view, variance)]
+    notes = {**(reading.notes or {}), **map_notes(estimates, lambda: view.rng("vargrad stability"))}
+    unit = f"variance of {find(of).unit}"
+    return replace(reading, values=variance, error=variance * share, signed=False, unit=unit, notes=notes)
+
+
+def _normal(values: Array, share: float, samples: int) -> Estimate:
+    """Values ``[S]`` whose errors are normal, independent and a share of each value."""
+    error = values * share
+
+    def resample(signs: Array) -> Array:
+        return np.asarray(signs.reshape(len(signs), -1, _SIGNS).sum(axis=2) * error / np.sqrt(_SIGNS))
+
+    return Estimate(values, error, float(samples), _SIGNS * len(values), resample)
 
 
 def _moments(
     view: View, of: str, samples: int, sigma: float, power: int
-) -> Generator[Any, Any, tuple[Array, Array, Reading]]:
-    """Mean and variance over noisy copies. Copies travel as further items of one view, so batches stay full."""
+) -> Generator[Any, Any, tuple[Array, Array, Array, Reading]]:
+    """Mean and variance over noisy copies, and each copy's cells ``[N, M, cells]``.
+
+    Copies travel as further items of one view, so batches stay full.
+    """
     inner = find(of)
     if inner.function in (smoothgrad, vargrad):
         raise UsageError(f"of is {of!r}, which averages over noise itself; name a method that does not.")
@@ -113,6 +137,7 @@ def _moments(
     draws = view.rng("smoothgrad")
     first: Array = np.zeros(())
     second: Array = np.zeros(())
+    cells: list[Array] = []
     rows = max(1, _ROWS // items)
     for left in range(0, samples, rows):
         count = min(rows, samples - left)
@@ -121,10 +146,16 @@ def _moments(
         target = view.target.take(np.repeat(np.arange(items), count))
         reading = yield from inner.function(replace(view, x=copies, target=target), **options)
         values = np.asarray(reading.values, dtype=np.float64) ** power
+        cells.append(cells_of(view, values).reshape(items, count, -1))
         values = values.reshape(items, count, *values.shape[1:])
         first = first + values.sum(axis=1)
         second = second + (values**2).sum(axis=1)
     mean = first / samples
     variance = np.maximum(second - samples * mean**2, 0) / (samples - 1)
     notes = {"of": inner.name, "samples": samples, "sigma": sigma}
-    return mean, variance, Reading(mean, resolution=reading.resolution, notes=notes, signed=reading.signed)
+    return (
+        mean,
+        variance,
+        np.concatenate(cells, axis=1),
+        Reading(mean, resolution=reading.resolution, notes=notes, signed=reading.signed),
+    )

@@ -21,6 +21,7 @@ from xplain.methods.perturbation.game import Game, Hidden, Worth, read_off, seat
 __all__ = ["anchors"]
 
 _BATCH = 24
+_REDRAWS = 1000
 _ENOUGH = 40
 """Batches after which a rule's precision is taken as it is."""
 
@@ -68,7 +69,9 @@ def anchors(
         ``[N, *map]``: the features of the rule show how much precision is lost when they leave it, 0 elsewhere; the
         decision is the predicted class, whatever the target. ``error`` is the binomial standard error. ``base`` is
         the rule's precision; ``notes`` holds ``rule``, ``precision``, ``bound`` (which the precision exceeds with
-        probability 1 - delta), ``coverage`` (the share of all coalitions that show the rule), ``accepted``.
+        probability 1 - delta), ``coverage`` (the share of all coalitions that show the rule), ``accepted``,
+        ``effective`` (coalitions that the precision is made of) and ``stability`` (probability that each of the rule's
+        ``top`` features really adds precision, from Beta posteriors with a flat prior).
 
     Cost:
         Decided by the answers: a few thousand evaluations per item at most, see ``samples``; 24 where nothing matters.
@@ -86,6 +89,7 @@ def anchors(
     table = seat(view, features, baseline)
     worths: list[Worth | None] = [None] * len(view.x)
     found: list[tuple[Rule, float, float, bool]] = [((), 1.0, 0.0, False)] * len(view.x)
+    trust = [(0.0, 1.0)] * len(view.x)
     for game in table.games:
         whole = yield Score(game.view.x, Untouched(), every_score)
         decided = _decision(view, np.asarray(whole)[:, 0])
@@ -95,6 +99,7 @@ def anchors(
             values, error = yield from _losses(search, rule)
             bound = search.low(rule, 1)
             found[int(member)] = (rule, search.mean(rule), bound, bound >= threshold)
+            trust[int(member)] = (float(search.tried.get(rule, 0)), search.stability(rule))
             worths[int(member)] = Worth(values, error, search.mean(rule))
     return read_off(
         table,
@@ -104,6 +109,9 @@ def anchors(
         bound=[bound for _, _, bound, _ in found],
         coverage=[2.0 ** -len(rule) for rule, _, _, _ in found],
         accepted=[accepted for _, _, _, accepted in found],
+        effective=[effective for effective, _ in trust],
+        top=[len(rule) for rule, _, _, _ in found],
+        stability=[stable for _, stable in trust],
     )
 
 
@@ -141,6 +149,20 @@ class _Search:
     def high(self, rule: Rule, arms: int) -> float:
         """Upper bound of the precision when ``arms`` rules are looked at."""
         return upper_bound(self.mean(rule), self.tried.get(rule, 0), math.log(arms / self.delta))
+
+    def stability(self, rule: Rule) -> float:
+        """Probability that every feature of the rule adds precision; 1 for the empty rule, which claims nothing."""
+        rng = self.game.view.rng("anchor stability")
+
+        def drawn(one: Rule) -> Array:
+            if len(one) == self.game.players:
+                return np.ones(_REDRAWS)
+            tried, stayed = self.tried.get(one, 0), self.stayed.get(one, 0)
+            return rng.beta(stayed + 1, tried - stayed + 1, _REDRAWS)
+
+        whole = drawn(rule)
+        adds = [whole > drawn(tuple(j for j in rule if j != i)) for i in rule]
+        return float(np.all(adds, axis=0).mean()) if adds else 1.0
 
     def try_out(self, rules: Iterable[Rule]) -> Generator[Score, Array, bool]:
         """Ask one batch of coalitions for each rule; False when the evaluations are spent."""
@@ -184,7 +206,11 @@ def _grow(
         rules = sorted(
             {tuple(sorted({*rule, i})) for rule in best for i in range(search.game.players) if i not in rule}
         )
-        best = yield from _top(search, rules, beam, tolerance)
+        top = yield from _top(search, rules, beam, tolerance)
+        asked = [rule for rule in top if rule in search.tried or len(rule) == search.game.players]
+        if not asked:  # the evaluations are spent: nothing is known of longer rules
+            break
+        best = asked
         for rule in sorted(best, key=lambda one: -search.mean(one)):
             if (yield from _accepted(search, rule, threshold)):
                 return rule

@@ -19,7 +19,8 @@ from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
 from xplain.core.query import Score, View
 
-__all__ = ["Design", "Estimate", "Outcome", "affordable_draws", "sample", "sampling_notes", "stability", "uniforms"]
+__all__ = ["Design", "Estimate", "Outcome", "affordable_draws", "cells_of", "map_notes", "sample", "sampling_notes"]
+__all__ += ["stability", "uniforms"]
 
 HALF_WIDTH = 1.959964
 """Standard errors in half a 95 % interval."""
@@ -27,6 +28,7 @@ HALF_WIDTH = 1.959964
 _FIRST_ROUND = 64
 _GROWTH = 1.5
 _TOP = 5
+_CELLS = 7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,3 +235,27 @@ def sampling_notes(outcomes: Sequence[Outcome], rng: Callable[[], np.random.Gene
     for name in outcomes[0].estimate.notes:
         notes[name] = [one.estimate.notes[name] for one in outcomes]
     return notes
+
+
+def cells_of(view: View, maps: Array) -> Array:
+    """Sums ``[R, cells]`` of maps ``[R, *map]`` over 7 x 7 cells, or 49 stretches of a row; channels are added up.
+
+    A map's single pixels are too many and too alike to be ranked; its cells are what a person sees.
+    """
+    layout = view.layout
+    if maps.shape[1:] == layout.item and layout.channel_axis is not None:
+        maps = maps.sum(axis=layout.channel_axis)
+    plane = layout.plane if maps.shape[1:] == layout.map_shape else (1, int(np.prod(maps.shape[1:])))
+    rows = min(_CELLS, plane[0])
+    across = min(_CELLS if plane[0] > 1 else _CELLS**2, plane[1])
+    summed = maps.reshape(len(maps), *plane)
+    for axis, (extent, number) in enumerate(zip(plane, (rows, across), strict=True), 1):
+        starts = np.searchsorted(np.arange(extent) * number // extent, np.arange(number))
+        summed = np.add.reduceat(summed, starts, axis=axis)
+    return summed.reshape(len(maps), -1)
+
+
+def map_notes(estimates: Sequence[Estimate], rng: Callable[[], np.random.Generator]) -> dict[str, Any]:
+    """``effective``, ``top`` and ``stability`` (see ``sampling_notes``) of maps, from estimates of their cells."""
+    notes = sampling_notes([Outcome(one, 0, "samples") for one in estimates], rng)
+    return {name: notes[name] for name in ("effective", "top", "stability")}

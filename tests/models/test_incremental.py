@@ -16,7 +16,7 @@ from xplain.core.query import Score
 from xplain.core.target import channel, every_score, label
 from xplain.graph import incremental as inc
 from xplain.graph.incremental import cost
-from xplain.models.incremental import Incremental, IncrementalWarning
+from xplain.models.incremental import Incremental, IncrementalWarning, _Item
 
 SEEDS = range(60)
 
@@ -60,7 +60,8 @@ def test_winograd_gives_the_same_wherever_it_can_be_used(seed):
     bases = engine.bases(x)
     fill = np.zeros_like(bases[made.entry])
     inside = inc.boxes.clipped(boxes, item[1:])
-    direct, square = (engine.values(inside, fill, bases, ways)["y"] for ways in (frozenset(), squares))
+    at = made.spread(inside)
+    direct, square = (engine.values(_Item(inside, fill, bases, ways), at)["y"] for ways in (frozenset(), squares))
     assert apart(square, direct) < 1e-4
 
 

@@ -30,6 +30,7 @@ __all__ = ["WORTHWHILE", "Found", "Incremental", "IncrementalWarning", "Report"]
 WORTHWHILE = 1.3
 """Least predicted gain at which the plain way is left."""
 _SAMPLE = 256  # masks that a prediction looks at
+_SPAN = 1024  # masks whose windows are followed through the graph at a time
 _CLOSE = 1e-4  # of the greatest score: how far two correct float32 evaluations may lie apart
 _ROUGH = 0.5  # of the greatest score: what bfloat16 deltas may lose before something must be wrong
 
@@ -209,19 +210,18 @@ class _Engine:
                 values[name] = value.reshape(-1) if mean is not None else delta.channels_last(value[0])
         return values if all(bool(np.isfinite(v).all()) for v in values.values()) else None
 
-    def values(
-        self, boxes: Array, fill: Array, bases: Mapping[str, Array], squares: frozenset[str]
-    ) -> dict[str, Array]:
-        """The outputs under each mask."""
-        frontier = self.runner.run(boxes, fill, bases, squares)
+    def values(self, item: _Item, at: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs under each mask, of which ``at`` is the spread."""
+        frontier = self.runner.run(at, item.fill, item.bases, item.squares)
         out = {name: frontier[name] for name in self.plan.outputs if name in frontier}
         if self.plan.tail is None:
             return out
         if self._tail is None:
             self._tail = self._open(self.plan.tail)
-        count = 1 if self.single else len(boxes)
+        masks = len(at[self.plan.entry])
+        count = 1 if self.single else masks
         parts = []
-        for first in range(0, len(boxes), count):
+        for first in range(0, masks, count):
             feeds = {name: self._tail.wrap(value[first : first + count]) for name, value in frontier.items()}
             parts.append(self._tail.run(feeds))
         return out | {name: np.concatenate([part[name] for part in parts]) for name in self._tail.outputs}
@@ -273,7 +273,7 @@ class _Run:
             item = self._item[1]
             if item is None or self.engine is None:
                 return None
-            values = self.engine.values(item.boxes[begin:end], item.fill, item.bases, item.squares)
+            values = self.engine.values(item, item.spread(self.engine.plan, begin, end))
         except MemoryError:
             self._give_up(n, "memory ran out")
             return None
@@ -306,7 +306,7 @@ class _Run:
             engine.runner.drop(squares, "direct")
             engine.runner.drop(way.squares - squares, "winograd")
         item = _Item(boxes, filled, bases, squares)
-        got = engine.values(boxes[asked], filled, bases, squares)
+        got = engine.values(item, engine.plan.spread(boxes[asked]))
         if not self._agrees(query, n, asked, got, plain):
             return None
         self.report.squares = len(squares)
@@ -342,7 +342,7 @@ class _Run:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Item:
     """What is known of one picture."""
 
@@ -350,6 +350,15 @@ class _Item:
     fill: Array
     bases: Mapping[str, Array]
     squares: frozenset[str]
+    _span: tuple[int, Mapping[str, Array]] | None = None
+
+    def spread(self, plan: Plan, begin: int, end: int) -> dict[str, Array]:
+        """Where masks begin..end spread; followed for many batches at a time, since a call costs more than a mask."""
+        first = self._span[0] if self._span is not None else end
+        if self._span is None or begin < first or end > first + len(self._span[1][plan.entry]):
+            first = begin
+            self._span = first, plan.spread(self.boxes[begin : max(end, begin + _SPAN)])
+        return {name: at[begin - first : end - first] for name, at in self._span[1].items()}
 
 
 def _two(boxes: Array) -> Array:

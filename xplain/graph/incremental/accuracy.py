@@ -17,6 +17,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.graph.incremental.run import Bases, Batch, Runner
 from xplain.graph.incremental.steps import Conv, Pair
+from xplain.graph.incremental.weights import product
 from xplain.native import delta
 from xplain.native.delta import Activation, Deltas, stored
 
@@ -24,7 +25,6 @@ __all__ = ["LayerError", "affordable", "measure"]
 
 _PIXELS = 24  # per mask
 _CHANNELS = 48
-_ALONE = 1 << 18  # products up to which OpenBLAS takes one thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +97,13 @@ def _layer(batch: Batch, step: Conv, unmasked: Array | None) -> LayerError | Non
         rows, columns = box[m, 0] + at // across, box[m, 1] + at % across
         changed = _patches(_dense(batch, step.source, source, int(m)), rows, columns)
         whole = changed if unmasked is None else changed + _patches(unmasked[..., : step.inputs], rows, columns)
-        exact = _product(changed.astype(np.float64), weight.astype(np.float64))
-        values = _product(whole.astype(np.float64), weight.astype(np.float64))
+        exact = product(changed.astype(np.float64), weight.astype(np.float64))
+        values = product(whole.astype(np.float64), weight.astype(np.float64))
         got = {way: out[m].reshape(-1, width)[at][:, channels] for way, out in outs.items()}
         squares += [
             ((got["direct"] - exact) ** 2).sum(),
             ((got["winograd"] - exact) ** 2).sum(),
-            ((_product(whole, weight) - values) ** 2).sum(),
+            ((product(whole, weight) - values) ** 2).sum(),
             (values**2).sum(),
         ]
         count += exact.size
@@ -111,17 +111,6 @@ def _layer(batch: Batch, step: Conv, unmasked: Array | None) -> LayerError | Non
         return None
     direct, square, plain = np.sqrt(squares[:3] / squares[3])
     return LayerError(float(direct), float(square), float(plain))
-
-
-def _product(a: Array, b: Array) -> Array:
-    """``a @ b`` in pieces so small that BLAS does each alone: its idle threads would spin while ours are at work."""
-    columns = 16
-    rows = max(2, _ALONE // (columns * len(b)))
-    out = np.empty((len(a), b.shape[1]), a.dtype)
-    for i in range(0, len(a), rows):
-        for j in range(0, b.shape[1], columns):
-            out[i : i + rows, j : j + columns] = a[i : i + rows] @ b[:, j : j + columns]
-    return out
 
 
 def _convolved(batch: Batch, step: Conv, source: Deltas, box: Array, way: str) -> list[Array]:

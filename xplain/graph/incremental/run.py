@@ -12,7 +12,7 @@ from xplain.graph.incremental import weights
 from xplain.graph.incremental.boxes import union
 from xplain.graph.incremental.places import width
 from xplain.graph.incremental.plan import Plan
-from xplain.graph.incremental.steps import Concat, Conv, Crop, Pair, Part, Pool, Resize, Scale, Single, Step
+from xplain.graph.incremental.steps import Boxes, Concat, Conv, Crop, Pair, Part, Pool, Resize, Scale, Single, Step
 from xplain.native import delta
 from xplain.native.delta import Deltas, stored
 
@@ -38,11 +38,11 @@ class Runner:
         self._vectors: dict[tuple[str, str], Array] = {}
         self._free: list[Array] = []
 
-    def run(self, boxes: Array, fill: Array, bases: Bases, squares: frozenset[str] = frozenset()) -> dict[str, Array]:
+    def run(self, at: Boxes, fill: Array, bases: Bases, squares: frozenset[str] = frozenset()) -> dict[str, Array]:
         """The values of the plan's frontier under each mask.
 
         Args:
-            boxes: int64 ``[B, 4]`` of the entry that are hidden, inside the plane.
+            at: What ``Plan.spread`` makes of int64 ``[B, 4]`` boxes of the entry that are hidden, inside the plane.
             fill: What is put there, ``[H, W, stored channels]``.
             bases: The picture's unmasked values, the entry's among them.
             squares: Convolutions that go by Winograd.
@@ -50,7 +50,7 @@ class Runner:
         Returns:
             float32 ``[B, C, H, W]`` by name, or as a mean's own shape.
         """
-        batch = Batch(self, self.plan.spread(boxes), bases, squares)
+        batch = Batch(self, at, bases, squares)
         batch.begin(fill)
         for number, step in enumerate(self.plan.steps):
             batch.do(step)
@@ -122,6 +122,7 @@ class Batch:
         self.buffers: dict[str, Array] = {}
         self.shifted: dict[str, tuple[int, int]] = {}  # by cropped tensor: how far its plane is from its buffer's
         self.threads = runner.threads
+        self.views: dict[str, Deltas] = {}
 
     def begin(self, fill: Array) -> None:
         """The edit itself."""
@@ -151,6 +152,8 @@ class Batch:
 
     def deltas(self, name: str) -> Deltas:
         """The tensor's own windows inside its buffer."""
+        if name in self.views:
+            return self.views[name]
         place = self.places.of[name]
         outer, step = self.windows[place.buffer], width(place.buffer, self.plan.planes)
         dy, dx = self.shifted.get(name, (0, 0))
@@ -160,7 +163,8 @@ class Batch:
         rows, columns = box[:, 0] - dy - outer[:, 0], box[:, 1] - dx - outer[:, 1]
         windows[:, 4] = outer[:, 4] + rows * outer[:, 5] + columns * step + place.first
         windows[:, 5] = outer[:, 5]
-        return Deltas(windows, self.buffers[place.buffer], step)
+        self.views[name] = Deltas(windows, self.buffers[place.buffer], step)
+        return self.views[name]
 
     def release(self, number: int) -> None:
         """Free the buffers that no later step reads."""

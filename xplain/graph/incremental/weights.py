@@ -8,7 +8,9 @@ from xplain.core.edits import Array
 from xplain.graph.incremental.steps import Conv
 from xplain.native.delta import PANEL, aligned, stored
 
-__all__ = ["bfloat16", "direct", "per_channel", "square"]
+__all__ = ["bfloat16", "direct", "per_channel", "product", "square"]
+
+_ALONE = 1 << 18  # products up to which OpenBLAS takes one thread
 
 _G = np.array(
     [
@@ -29,6 +31,17 @@ def bfloat16(values: Array) -> Array:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
+def product(a: Array, b: Array) -> Array:
+    """``a @ b`` in pieces so small that BLAS does each alone: its idle threads would spin while ours are at work."""
+    columns = 16
+    rows = max(2, _ALONE // (columns * len(b)))
+    out = np.empty((len(a), b.shape[1]), a.dtype)
+    for i in range(0, len(a), rows):
+        for j in range(0, b.shape[1], columns):
+            out[i : i + rows, j : j + columns] = a[i : i + rows] @ b[:, j : j + columns]
+    return out
+
+
 def direct(conv: Conv, pairs: bool = False) -> tuple[Array, Array]:
     """Weights ``[panel][tap][channel][32]`` as a vector, and panels ``[P, 3]``.
 
@@ -41,6 +54,14 @@ def direct(conv: Conv, pairs: bool = False) -> tuple[Array, Array]:
     taps = weight.shape[2] * weight.shape[3]
     count = -(-stored(outputs) // PANEL)
     panels = np.zeros((count, 3), np.int64)
+    if groups == 1 and not pairs:
+        packed = aligned((count, taps, per_group, PANEL))
+        for p in range(count):
+            some = weight[p * PANEL : (p + 1) * PANEL].reshape(-1, per_group, taps)
+            packed[p, :, :, len(some) :] = 0
+            packed[p, :, :, : len(some)] = some.transpose(2, 1, 0)
+            panels[p] = 0, per_group, p * packed[p].size
+        return packed.reshape(-1), panels
     blocks, at = [], 0
     for p in range(count):
         low, high = p * PANEL, min((p + 1) * PANEL, outputs)
@@ -79,6 +100,6 @@ def square(conv: Conv) -> tuple[Array, Array]:
     both = np.kron(_G, _G)  # G g Gᵀ as one product over the nine weights
     for p in range(count):
         g = conv.weight[p * PANEL : (p + 1) * PANEL].astype(np.float64)
-        u = both @ g.reshape(-1, 9).T  # [36, outputs * inputs]
-        out[:, p, :inputs, : len(g)] = u.reshape(36, len(g), inputs).transpose(0, 2, 1)
+        u = product(g.reshape(-1, 9), both.T)  # [outputs * inputs, 36]
+        out[:, p, :inputs, : len(g)] = u.reshape(len(g), inputs, 36).transpose(2, 1, 0)
     return out.ravel(), np.tile(np.array([0, rows, 0], np.int64), (count, 1))

@@ -6,25 +6,24 @@ XP_HD void line_max(const PoolArgs& a, int64_t m, int64_t py, const Deltas<const
   const Geometry& g = a.geometry;
   for (int64_t x = 0; x < o.w; ++x, to += a.channels) {
     const int64_t left = (o.x + x) * g.stride_x - g.pad_x;
-    bool first = true;
+    const float* bases[32];
+    const T* deltas[32];
+    int count = 0;
     for (int64_t k = 0; k < g.kernel_x; ++k) {
       const int64_t px = left + k * g.dilation_x;
       if (px < 0 || px >= a.in.width) continue;
-      const float* base = a.in.at(py, px);
-      const T* delta = in.find(m, py, px);
-      for (int64_t c = 0; c < a.channels; c += kWidth) {
-        vec v = load(base + c);
-        if (delta) v += load(delta + c);
-        if (!first) {
-          const vec old = load(to + c);
-          v = old > v ? old : v;
-        }
-        store(to + c, v);
-      }
-      first = false;
+      bases[count] = a.in.at(py, px);
+      deltas[count++] = in.find(m, py, px);
     }
-    if (first)
-      for (int64_t c = 0; c < a.channels; c += kWidth) store(to + c, vec{} - __builtin_inff());
+    for (int64_t c = 0; c < a.channels; c += kWidth) {
+      vec most = vec{} - __builtin_inff();
+      for (int k = 0; k < count; ++k) {
+        vec v = load(bases[k] + c);
+        if (deltas[k]) v += load(deltas[k] + c);
+        most = most > v ? most : v;
+      }
+      store(to + c, most);
+    }
   }
 }
 

@@ -61,10 +61,13 @@ void winograd(const ConvArgs& a, Deltas<const float> in, Deltas<float> out, Delt
   const int64_t in_plane = per_group * spread(a.channels_in) + 80, out_plane = per_group * width + 80;
   each(groups ? ceil_div(total, per_group) : 0, a.threads, [&](int64_t g) {
     thread_local std::vector<float> scratch;
-    if (static_cast<int64_t>(scratch.size()) < 36 * (in_plane + out_plane)) scratch.resize(36 * (in_plane + out_plane));
+    const int64_t size = 36 * (in_plane + out_plane);
+    if (static_cast<int64_t>(scratch.size()) < size + kLane) scratch.resize(size + kLane);
+    float* inside = scratch.data();
+    while (reinterpret_cast<uintptr_t>(inside) % 64) ++inside;  // vectors that straddle cache lines take twice as long
     const int64_t begin = g * per_group;
-    group(a, in, out, residual, tiles.data() + begin, min64(per_group, total - begin), weights, scratch.data(),
-          in_plane, scratch.data() + 36 * in_plane, out_plane);
+    group(a, in, out, residual, tiles.data() + begin, min64(per_group, total - begin), weights, inside, in_plane,
+          inside + 36 * in_plane, out_plane);
   });
 }
 

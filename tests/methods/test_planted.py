@@ -158,3 +158,42 @@ def test_the_stretch_that_is_read(method: str) -> None:
     a = xplain.explain(model, series, method, features="segments:10", target=0)
     assert a.values.shape == (1, 40)
     assert set(np.flatnonzero(np.abs(a.values[0]) > 0.5 * np.abs(a.values[0]).max())) == {20, 21, 22, 23}
+
+
+# ---- superpixels, a caller's label map, windows, channels ------------------------------------------------------------
+
+# four plain quarters; the model reads the lower left one alone
+Y, X = np.mgrid[:32, :40]
+QUARTER = 2 * (Y >= 16) + (X >= 20)
+COLOURS = np.array([[0.9, 0.2, 0.2], [0.2, 0.9, 0.2], [0.2, 0.2, 0.9], [0.9, 0.9, 0.2]], np.float32)
+SCENE = np.moveaxis(COLOURS[QUARTER], -1, 0)[None].copy()
+READS_ONE = Formula(lambda rows: rows[:, 2, 16:, :20].astype(float).sum(axis=(1, 2)), "NCHW", (3, 32, 40))
+
+
+@pytest.mark.parametrize("features", ["slic:4", "felzenszwalb", "quickshift", "watershed:4", "labels", "grid:2"])
+def test_the_part_of_a_picture_that_is_read(features: str) -> None:
+    """Whatever the cut, values sum to the score, and all of it lies in parts that touch the quarter that is read."""
+    given = (7 - QUARTER).astype(np.int64) if features == "labels" else features
+    a = xplain.explain(READS_ONE, SCENE, "exact-shapley", features=given)
+    labels = np.asarray(a.notes["labels"]).reshape(-1, 32, 40)[0]
+    values = np.array(a.notes["feature_values"][0])
+    held = np.array([0.9 * ((labels == k) & (QUARTER == 2)).sum() for k in range(len(values))])
+    np.testing.assert_allclose(values, held, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(a.values[0], held[labels], rtol=1e-5, atol=1e-6)
+    assert a.values[0][QUARTER == 2].mean() > 10 * np.abs(a.values[0][QUARTER == 1]).mean()
+
+
+def test_sliding_windows_over_a_series() -> None:
+    series = np.ones((1, 2, 40), np.float32)
+    model = Formula(lambda rows: rows[:, :, 21:24].sum(axis=(1, 2)), "NCT", (2, 40))
+    a = xplain.explain(model, series, "occlusion", patch=1, stride=1)
+    np.testing.assert_allclose(a.values[0], np.where((np.arange(40) >= 21) & (np.arange(40) < 24), 2, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", SHAPLEY)
+def test_the_band_that_is_read(method: str) -> None:
+    bands = np.ones((1, 5, 4, 6), np.float32)
+    model = Formula(lambda rows: rows[:, 3].astype(float).sum(axis=(1, 2)), "NCHW", (5, 4, 6))
+    a = xplain.explain(model, bands, method, features="channels")
+    assert a.values.shape == bands.shape
+    np.testing.assert_allclose(a.notes["feature_values"], [[0, 0, 0, 24, 0]], atol=1e-9)

@@ -93,5 +93,5 @@ def test_external_data_must_be_allowed(xplain, tmp_path):
     onnx.save(proto, tmp_path / "big.onnx", save_as_external_data=True, location="big.data", size_threshold=0)
     ran = xplain("inspect", tmp_path / "big.onnx")
     assert ran.code == 3
-    assert "allow_external_data" in ran.err
+    assert "give --allow-external-data." in ran.err
     assert xplain("inspect", tmp_path / "big.onnx", "--allow-external-data").code == 0

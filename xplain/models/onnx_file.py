@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -21,8 +22,10 @@ from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInp
 from xplain.core.stream import Piece
 from xplain.core.target import SCORES, Target
 from xplain.graph.compile import compile_flow
-from xplain.graph.cut import cut, free_batch, header, mixes_batch
+from xplain.graph.cut import cut, header
+from xplain.graph.lend import lend
 from xplain.graph.load import Loaded, to_bytes
+from xplain.models.batch_axis import settle_batch
 from xplain.models.execution_providers import CPU, Provider
 from xplain.models.incremental import Incremental, Report
 from xplain.models.integers import explain_the_embedding
@@ -32,6 +35,7 @@ from xplain.models.session import Session
 __all__ = ["OnnxFile"]
 
 _SESSIONS = 4  # kept at once; each has its own copy of the weights
+_LARGE = 64 * 2**20  # bytes of a model from which on the session of the scores is opened when first asked for
 _HEAVY = 256 * 2**20  # bytes of a model from which on only two are kept
 # With several threads the runtime cuts the work on one row otherwise than on several, which changes last bits (measured
 # with onnxruntime 1.31 on an int8 MobileNetV2: one row in two); from two rows on, a row's bits are always the same.
@@ -78,7 +82,7 @@ class OnnxFile:
         self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
         self._layers = {layer.name: layer for layer in outline.layers}
         self.outline = self._settle_batch()
-        opened = self._plain((self._scores,))  # a model that the runtime refuses is refused now
+        opened = self._tried()  # a model that the runtime refuses is refused now
         self._providers, self.providers, self.fallback = list(opened.used), opened.providers, opened.fallback
         self.incremental = self._incremental(engine)
 
@@ -174,7 +178,11 @@ class OnnxFile:
             builders: dict[str, Any] = {"sweep": build, "report": partial(build, report=True), "flags": probe}
             with explain_the_embedding(self.outline, self._input.dtype, query.taps):
                 built = builders[kind](self._model, wanted, seeds, query.rules, outside=self._loaded.outside)
+            on_cpu = self._providers[0][0] == CPU
+            known = self._loaded.known.shapes
+            lent = lend(built.model, self._model, self._loaded.outside, known) if on_cpu else {}
             session = self._open(to_bytes(built.model, self.outline.source), built.model)
+            session.lend(lent)
             return session, replace(built, model=header(built.model))  # the weights live in the session alone
 
         session, built = self._kept((query.rules, wanted, seeds, kind), make)
@@ -318,6 +326,14 @@ class OnnxFile:
         session: Session = self._kept((outputs, start), make)
         return session
 
+    def _tried(self) -> Session:
+        """The session of the scores; of a large model only a trial, for who asks sweeps alone need not hold it."""
+        if self._loaded.size >= _LARGE and self._providers[0][0] == CPU:
+            part = cut(self._loaded, self._model, (self._scores,))
+            with suppress(ModelError):  # the other way of opening decides
+                return self._open(to_bytes(part, self.outline.source), part, lean=True)
+        return self._plain((self._scores,))
+
     def _open(self, content: bytes, model: Any, lean: bool = False) -> Session:
         used = {tensor.name for tensor in model.graph.initializer}
         outside = {name: array for name, array in self._loaded.outside.items() if name in used}
@@ -372,46 +388,16 @@ class OnnxFile:
     # ------------------------------------------------------------------ the batch axis
 
     def _settle_batch(self) -> Outline:
-        """Whether rows can be asked in any number, and the outline that says so."""
-        outline, batch = self.outline, self._input.shape[0] if self._input.shape else None
-        mixer = mixes_batch(self._model)
-        if mixer:
-            why = f"{mixer} looks at the whole batch, so items are asked {batch or 1} at a time."
-            return replace(outline, batch="fixed", rows=batch or 1, quirks=(*outline.quirks, why))
-        edited = None if batch is None else free_batch(self._loaded, self._input.name)
-        if batch is None or edited is None:
-            return outline
-        fixed = replace(outline, batch="fixed", rows=batch)
-        if not self._agree(fixed, edited, batch):
-            why = f"The batch size {batch} is baked into the model, so items are asked {batch} at a time."
-            return replace(fixed, quirks=(*outline.quirks, why))
-        self._model = edited
-        layers = tuple(
-            replace(layer, shape=(None, *layer.shape[1:])) if layer.shape[:1] == (batch,) else layer
-            for layer in outline.layers
-        )
-        self._layers = {layer.name: layer for layer in layers}
-        why = f"The batch size was fixed to {batch}; it was set free, with the same scores."
-        return replace(outline, batch="edited", layers=layers, quirks=(*outline.quirks, why))
+        """The outline that says whether rows can be asked in any number; the model may be exchanged for that."""
+        outline, edited = settle_batch(self.outline, self._loaded, self._input, self._tried_on)
+        if edited is not None:
+            self._model = edited
+            self._layers = {layer.name: layer for layer in outline.layers}
+        return outline
 
-    def _agree(self, fixed: Outline, edited: Any, batch: int) -> bool:
-        """Whether the edited model gives several random items the scores that the model gives them batch by batch."""
-        item = tuple(extent or 32 for extent in self._input.shape[1:])
-        x = np.random.default_rng(0).uniform(0, 255 if self._input.dtype == "uint8" else 1, (2 * batch + 1, *item))
-        query = Score(x.astype(np.float32), Untouched(), Target(()))
-        found = []
-        for outline, model in ((fixed, self._model), (replace(fixed, rows=None), edited)):
-            self.outline = outline
-            part = cut(self._loaded, model, (self._scores,))
-            try:
-                session = self._open(to_bytes(part, outline.source), part)
-                found.append(np.concatenate([v[self._scores] for _, v in self._each(session, query)]))
-            except ModelError:
-                if model is not edited:
-                    raise
-                return False
-        expected, got = (real(values).astype(np.float64) for values in found)
-        if expected.shape != got.shape:
-            return False
-        close = 1e-2 if found[0].dtype == np.float16 else 1e-4
-        return bool(np.allclose(got, expected, rtol=0, atol=close * max(np.ptp(expected), 1e-6), equal_nan=True))
+    def _tried_on(self, outline: Outline, model: Any, x: Array) -> Array:
+        """The scores of a model on some items, asked as an outline says."""
+        self.outline = outline
+        part = cut(self._loaded, model, (self._scores,))
+        session, query = self._open(to_bytes(part, outline.source), part), Score(x, Untouched(), Target(()))
+        return np.concatenate([values[self._scores] for _, values in self._each(session, query)])

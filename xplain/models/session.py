@@ -6,7 +6,9 @@ spin between runs, because the time between two runs belongs to the caller. Logs
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -129,7 +131,7 @@ class Session:
         # a planned block beside the arena doubles the memory of a batch (MobileNetV2, 13 rows: 181 against 96 MiB) and
         # gains no time
         options.enable_mem_pattern = False
-        self._kept = dict(outside or {})  # the runtime reads this memory in place
+        self._kept = dict(outside or {})  # the runtime copies what it rearranges when it opens
         if self._kept:
             values = [self.wrap(array) for array in self._kept.values()]
             options.add_external_initializers(list(self._kept), values)
@@ -148,7 +150,15 @@ class Session:
         self.providers: list[str] = self._session.get_providers()
         self.outputs: list[str] = [entry.name for entry in self._session.get_outputs()]
         self.inputs: list[str] = [entry.name for entry in self._session.get_inputs()]
+        self._lent: dict[str, Array] = {}
+        if self._kept:
+            _return_freed()
         self.keeps: Any = None  # what must not be freed before the session
+
+    def lend(self, weights: Mapping[str, Array]) -> None:
+        """Feed these inputs in every run, from the memory where they are; callers no longer see them."""
+        self._lent = dict(weights)
+        self.inputs = [name for name in self.inputs if name not in self._lent]
 
     def wrap(self, array: Array) -> Any:
         """A view of an array that a run can read."""
@@ -171,7 +181,7 @@ class Session:
         """
         plain = any(isinstance(feed, np.ndarray) for feed in feeds.values())
         if plain:
-            here = {name: feeds[name] for name in self.inputs}
+            here = {name: feeds[name] for name in self.inputs} | self._lent
             values = self._watched(lambda options: self._session.run(self.outputs, here, options))
         else:
             binding = self._bound(feeds)
@@ -228,9 +238,23 @@ class Session:
         binding = self._session.io_binding()
         for name in self.inputs:
             binding.bind_ortvalue_input(name, feeds[name])
+        for name, array in self._lent.items():
+            binding.bind_ortvalue_input(name, self.wrap(array))
         for name in self.outputs:
             binding.bind_output(name, *_CPU_MEMORY)
         return binding
+
+
+def _return_freed() -> None:
+    """Give memory that was freed back to the system.
+
+    Opening a session makes and drops several copies of its weights, and glibc keeps what lies between blocks in use
+    (ResNet-50, sweep: 381 against 217 MiB more than before). Other C libraries do not have the function.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _refused(source: str, error: Exception) -> ModelError:

@@ -45,8 +45,8 @@ def matmul(call: NodeCall, g: Value) -> list[Value | None]:
     if call.active[1]:
         if right.rank == 2 and left.rank > 2:
             # one flat product instead of a batch of products and a sum
-            flat = [t.Reshape(v, t.ints(-1, _width(call, v))) for v in (left, g)]
-            db = t.MatMul(t.swap(flat[0]), flat[1])
+            rows = [t.Reshape(v, t.ints(-1, _width(call, v))) for v in (left, g)]
+            db = t.MatMul(t.swap(rows[0]), rows[1])
         else:
             db = t.MatMul(t.swap(left), g)
             db = t.unbroadcast(db, right, _batch(left, right, (right.shape or ())[-2:]))

@@ -53,11 +53,13 @@ class LayerSpec:
         name: The tensor's name (ONNX) or the module's path (torch).
         op: The operator or module class that makes it.
         shape: Shape with the batch axis, None for free dimensions; empty where it is not known.
+        affine: Whether it is known to be an affine function of the model's inputs.
     """
 
     name: str
     op: str
     shape: tuple[int | None, ...] = ()
+    affine: bool = False
 
     @property
     def spatial(self) -> bool:

@@ -6,6 +6,7 @@ from onnx import TensorProto
 
 from xplain.core.errors import ModelError
 from xplain.core.outline import LayerSpec, TensorSpec
+from xplain.graph.affine import affine_tensors
 from xplain.graph.cut import dtype_name
 from xplain.graph.load import Loaded
 
@@ -46,6 +47,7 @@ def put_first(loaded: Loaded, name: str) -> None:
 def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
     """Real-valued tensors inside the model that depend on its input, in the order of evaluation."""
     known = loaded.known
+    affine = affine_tensors(loaded.model.graph, known.constants)
     found = []
     for node in loaded.model.graph.node:
         for name in node.output:
@@ -53,7 +55,7 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
                 continue
             shape = loaded.shape(name)
             if shape is None or len(shape) >= 2:
-                found.append(LayerSpec(name, node.op_type, shape or ()))
+                found.append(LayerSpec(name, node.op_type, shape or (), name in affine))
     return tuple(found)
 
 

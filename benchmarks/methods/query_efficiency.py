@@ -2,10 +2,12 @@
 
     python benchmarks/methods/query_efficiency.py --models ../shared/models [--seeds 20]
 
-Every method plays the same game: the same cells of the same photograph, the same baseline, the same logit of a real
-network. All 2^S coalitions of its S cells are asked once, so the truth is exact and every later answer is looked up; a
-method may be run with many seeds at no cost. RISE is asked for real, and its truth is a run with 50,000 masks. Error is
-the root mean square over features and seeds, as a share of the truth's.
+Every method plays the same game: the same cells or SLIC superpixels of the same photograph, the same baseline, the same
+logit of a real network. All 2^S coalitions of its S features are asked once, so the truth is exact and every later
+answer is looked up; a method may be run with many seeds at no cost. On superpixels xplain and lime get the picture
+itself with one label map, and lime is its own LimeImageExplainer; shap gets the features as switches, as its guide does
+for pictures. RISE is asked for real, and its truth is a run with 50,000 masks. Error is the root mean square over
+features and seeds, as a share of the truth's. Questions are all rows that the model was asked, the ends included.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,6 @@ from xplain.methods.features.spec import partition
 from xplain.methods.perturbation.partition_shap import halving
 from xplain.testing import Formula
 
-PLAYERS = 12
 REFERENCE = 50_000
 WANTED = (0.5, 0.3, 0.2, 0.1, 0.05)
 """Errors for which the number of questions is compared."""
@@ -43,12 +44,55 @@ Run = Callable[[int, int], tuple[np.ndarray, int]]
 """(questions to ask, seed) -> (values, questions asked)."""
 
 
-def game_of(folder: Path, name: str, picture: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of all coalitions of a photograph's cells ``[2^S]``, and the cells; kept in the temporary folder."""
-    kept = Path(tempfile.gettempdir()) / "xplain-games" / f"{Path(name).stem}-{Path(picture).stem}.npz"
-    if kept.exists():
-        with np.load(kept) as file:
-            return file["scores"], file["labels"]
+@dataclass(frozen=True)
+class Game:
+    """A photograph cut into features, and the score of every coalition of them.
+
+    Args:
+        name: For the table.
+        scores: ``[2^S]``; feature i is bit i of the index.
+        labels: Feature of each pixel ``[H, W]``.
+        picture: The model's input ``[1, C, H, W]``, hidden where 0.
+        shown: Whether xplain and lime get the picture and the label map, or the features as switches.
+    """
+
+    name: str
+    scores: np.ndarray
+    labels: np.ndarray
+    picture: np.ndarray
+    shown: bool
+
+    @property
+    def players(self) -> int:
+        return int(self.labels.max()) + 1
+
+    @property
+    def on(self) -> np.ndarray:
+        return np.ones((1, self.players), np.float32)
+
+    def small(self) -> tuple[np.ndarray, np.ndarray]:
+        """A quarter of the picture's rows and columns, and their labels: answers are looked up, so pixels only cost."""
+        return np.ascontiguousarray(self.picture[..., ::4, ::4]), np.ascontiguousarray(self.labels[::4, ::4])
+
+
+def game_of(folder: Path, name: str, picture: str, features: str) -> Game:
+    """The game of a photograph; its scores are kept in the temporary folder."""
+    cut = "".join(c for c in features if c.isalnum())
+    stem = f"{Path(name).stem}-{Path(picture).stem}-{cut}"
+    kept = Path(tempfile.gettempdir()) / "xplain-games" / f"{stem}.npz"
+    if not kept.exists():
+        scores, labels, x = asked(folder, name, picture, features)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(kept, scores=scores, labels=labels, picture=x)
+    with np.load(kept) as file:
+        scores, labels, x = file["scores"], file["labels"], file["picture"]
+    shown = not features.startswith("grid")
+    what = "superpixels" if shown else "cells"
+    return Game(f"{Path(name).stem}, {Path(picture).stem}, {labels.max() + 1} {what}", scores, labels, x, shown)
+
+
+def asked(folder: Path, name: str, picture: str, features: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of all coalitions, labels, picture."""
     entry = next(e for e in json.loads((folder / "manifest.json").read_text())["models"] if e["file"] == name)
     pre = entry["pre"]
     card = Card(
@@ -63,22 +107,20 @@ def game_of(folder: Path, name: str, picture: str) -> tuple[np.ndarray, np.ndarr
     x = xplain.api.items_of(model, str(folder / "images" / picture)).x
     best = int(xplain.predict(model, x)[0].argmax())
     view = View(x, xplain.label(best), model.outline)
-    labels = partition(view, "grid:3x4").of(0)
-    keep = ((np.arange(2**PLAYERS)[:, None] >> np.arange(PLAYERS)) & 1).astype(np.uint8)
+    labels = partition(view, features).of(0)
+    players = int(labels.max()) + 1
+    keep = ((np.arange(2**players)[:, None] >> np.arange(players)) & 1).astype(np.uint8)
     fill = np.zeros((1, 1, 1, 1), np.float32)
     question = Score(x, Coalitions(labels, keep, fill), view.target)
     parts = [model.answer(replace(question, part=(k, k + 64))) for k in range(0, len(keep), 64)]
-    scores = np.concatenate(parts)[:, 0]
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(kept, scores=scores, labels=labels)
-    return scores, labels
+    return np.concatenate(parts)[:, 0], labels, x
 
 
 class Lookup:
     """The game as a model of S numbers: 0/1 rows are looked up, and counted."""
 
-    def __init__(self, scores: np.ndarray) -> None:
-        self.scores, self.rows = scores, 0
+    def __init__(self, game: Game) -> None:
+        self.scores, self.rows = game.scores, 0
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         rows = np.asarray(rows)
@@ -86,81 +128,125 @@ class Lookup:
         return self.scores[(rows > 0.5).astype(np.int64) @ (1 << np.arange(rows.shape[1]))]
 
 
-ONES = np.ones((1, PLAYERS), np.float32)
+class Looked(Lookup):
+    """The game as a model of pictures ``[R, C, H, W]``: one pixel of each feature tells whether it is shown."""
+
+    def __init__(self, game: Game) -> None:
+        super().__init__(game)
+        picture, labels = game.small()
+        visible = (picture[0] != 0).all(axis=0)
+        self.probes = np.array([np.argwhere((labels == k) & visible)[0] for k in range(game.players)])
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        return super().__call__(rows[:, 0, self.probes[:, 0], self.probes[:, 1]] != 0)
 
 
-def ours(scores: np.ndarray, method: str, **options: Any) -> Run:
+def ours(game: Game, method: str, **options: Any) -> Run:
+    picture, labels = game.small()
+    look = Looked(game) if game.shown else Lookup(game)
+    axes, x = ("NCHW", picture) if game.shown else ("NS", game.on)
+    ends = 2 if method == "partition-shap" else 0  # its samples, unlike shap's, do not count the ends
+
     def run(samples: int, seed: int) -> tuple[np.ndarray, int]:
-        model = Formula(lambda rows: Lookup(scores)(rows), "NS", (PLAYERS,))
-        a = xplain.explain(model, ONES, method, samples=samples, seed=seed, **options)
+        model = Formula(look, axes, x.shape[1:])
+        features = labels if game.shown else "columns"
+        a = xplain.explain(model, x, method, samples=samples - ends, seed=seed, features=features, **options)
         return np.array(a.notes["feature_values"][0]), a.cost.queries
 
     return run
 
 
-def shap_kernel(scores: np.ndarray) -> Run:
+def shap_kernel(game: Game) -> Run:
     import shap
 
     def run(samples: int, seed: int) -> tuple[np.ndarray, int]:
         np.random.seed(seed)  # noqa: NPY002, TID251  (the only seed that shap takes)
-        model = Lookup(scores)
-        explainer = shap.KernelExplainer(model, np.zeros((1, PLAYERS)))
-        return explainer.shap_values(ONES.astype(float), nsamples=samples, l1_reg=False, silent=True)[0], model.rows
+        model = Lookup(game)
+        explainer = shap.KernelExplainer(model, np.zeros((1, game.players)))
+        return explainer.shap_values(game.on.astype(float), nsamples=samples, l1_reg=False, silent=True)[0], model.rows
 
     return run
 
 
-def shap_permutation(scores: np.ndarray) -> Run:
+def shap_permutation(game: Game) -> Run:
     import shap
 
     def run(samples: int, seed: int) -> tuple[np.ndarray, int]:
-        model = Lookup(scores)
-        masker = shap.maskers.Independent(np.zeros((1, PLAYERS)))
+        model = Lookup(game)
+        masker = shap.maskers.Independent(np.zeros((1, game.players)))
         explainer = shap.PermutationExplainer(model, masker, seed=seed)
-        rounds = -(-samples // (2 * PLAYERS + 1))
-        return explainer(ONES.astype(float), max_evals=rounds * (2 * PLAYERS + 1), silent=True).values[0], model.rows
+        rounds = -(-samples // (2 * game.players + 1))
+        return explainer(game.on.astype(float), max_evals=rounds * (2 * game.players + 1), silent=True).values[
+            0
+        ], model.rows
 
     return run
 
 
-def shap_partition(scores: np.ndarray, linkage: np.ndarray) -> Run:
+def shap_partition(game: Game, linkage: np.ndarray) -> Run:
     import shap
 
     def run(samples: int, seed: int) -> tuple[np.ndarray, int]:
         np.random.seed(seed)  # noqa: NPY002, TID251  (ties of the queue are broken at random)
-        model = Lookup(scores)
-        masker = shap.maskers.Partition(np.zeros((1, PLAYERS)), clustering=linkage)
+        model = Lookup(game)
+        masker = shap.maskers.Partition(np.zeros((1, game.players)), clustering=linkage)
         explainer = shap.PartitionExplainer(model, masker)
-        return explainer(ONES.astype(float), max_evals=samples, silent=True).values[0], model.rows
+        return explainer(game.on.astype(float), max_evals=samples, silent=True).values[0], model.rows
 
     return run
 
 
-def lime_base(scores: np.ndarray) -> Run:
-    """lime_image's sampling, kernel and regression, on the game itself."""
+def lime_base(game: Game) -> Run:
+    """lime_image's sampling, kernel and regression, on the switches."""
     from lime import lime_base
     from sklearn.metrics import pairwise_distances
 
     def run(samples: int, seed: int) -> tuple[np.ndarray, int]:
         rng = np.random.RandomState(seed)
-        model = Lookup(scores)
-        data = rng.randint(0, 2, samples * PLAYERS).reshape(samples, PLAYERS)
+        model = Lookup(game)
+        data = rng.randint(0, 2, samples * game.players).reshape(samples, game.players)
         data[0] = 1
         distances = pairwise_distances(data, data[:1], metric="cosine").ravel()
         base = lime_base.LimeBase(lambda d: np.sqrt(np.exp(-(d**2) / 0.25**2)), random_state=rng)
-        found = base.explain_instance_with_data(data, model(data)[:, None], distances, 0, PLAYERS)[1]
+        found = base.explain_instance_with_data(data, model(data)[:, None], distances, 0, game.players)[1]
         return np.array([value for _, value in sorted(found)]), model.rows
 
     return run
 
 
-def linkage_of(labels: np.ndarray) -> np.ndarray:
+def lime_image(game: Game) -> Run:
+    """lime's own explainer of pictures, on the same superpixels."""
+    from lime import lime_image
+
+    picture, labels = game.small()
+    shown = np.ascontiguousarray(np.moveaxis(picture[0], 0, -1), dtype=np.float64)
+
+    def run(samples: int, seed: int) -> tuple[np.ndarray, int]:
+        model = Looked(game)
+        found = lime_image.LimeImageExplainer(random_state=seed).explain_instance(
+            shown,
+            lambda images: model(np.moveaxis(np.asarray(images), -1, 1))[:, None],
+            labels=(0,),
+            top_labels=None,
+            hide_color=0,
+            num_features=game.players,
+            num_samples=samples,
+            segmentation_fn=lambda _: labels,
+            progress_bar=False,
+        )
+        return np.array([value for _, value in sorted(found.local_exp[0])]), model.rows
+
+    return run
+
+
+def linkage_of(game: Game) -> np.ndarray:
     """Our halving as scipy writes it: left, right, height, leaves."""
-    joins, leaves = halving(labels, PLAYERS), dict.fromkeys(range(PLAYERS), 1)
+    players = game.players
+    joins, leaves = halving(game.labels, players), dict.fromkeys(range(players), 1)
     rows = []
     for k, (a, b) in enumerate(joins.tolist()):
-        leaves[PLAYERS + k] = leaves[a] + leaves[b]
-        rows.append([a, b, leaves[PLAYERS + k], leaves[PLAYERS + k]])
+        leaves[players + k] = leaves[a] + leaves[b]
+        rows.append([a, b, leaves[players + k], leaves[players + k]])
     return np.array(rows, dtype=float)
 
 
@@ -210,47 +296,46 @@ def compare(game: str, method: str, sides: dict[str, list[tuple[float, float]]])
     return rows
 
 
-def coalition_games(folder: Path, name: str, picture: str, seeds: int) -> list[dict[str, Any]]:
-    scores, labels = game_of(folder, name, picture)
-    game = f"{Path(name).stem}, {Path(picture).stem}, {PLAYERS} cells"
-    model = Formula(lambda rows: Lookup(scores)(rows), "NS", (PLAYERS,))
-    truth = np.array(xplain.explain(model, ONES, "exact-shapley").notes["feature_values"][0])
-    linkage = linkage_of(labels)
+def coalition_games(game: Game, seeds: int) -> list[dict[str, Any]]:
+    model = Formula(Lookup(game), "NS", (game.players,))
+    truth = np.array(xplain.explain(model, game.on, "exact-shapley").notes["feature_values"][0])
+    linkage = linkage_of(game)
     few = [48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048]
-    owen, _ = ours(scores, "partition-shap", hierarchy=linkage)(100_000, 0)
-    surrogate, _ = ours(scores, "lime")(400_000, 0)
+    owen, _ = ours(game, "partition-shap", hierarchy=linkage)(100_000, 0)
+    surrogate, _ = ours(game, "lime")(400_000, 0)
     rows = compare(
-        game,
+        game.name,
         "kernel-shap",
         {
-            "xplain": errors(ours(scores, "kernel-shap"), few, truth, seeds),
-            "shap.KernelExplainer": errors(shap_kernel(scores), few, truth, seeds),
+            "xplain": errors(ours(game, "kernel-shap"), few, truth, seeds),
+            "shap.KernelExplainer": errors(shap_kernel(game), few, truth, seeds),
         },
     )
     rows += compare(
-        game,
+        game.name,
         "shapley-sampling",
         {
-            "xplain": errors(ours(scores, "shapley-sampling"), few, truth, seeds),
-            "shap.PermutationExplainer": errors(shap_permutation(scores), few, truth, seeds),
+            "xplain": errors(ours(game, "shapley-sampling"), few, truth, seeds),
+            "shap.PermutationExplainer": errors(shap_permutation(game), few, truth, seeds),
         },
     )
     small = [8, 12, 16, 24, 32, 48, 64, 96, 128, 160]
     rows += compare(
-        game,
+        game.name,
         "partition-shap",
         {
-            "xplain": errors(ours(scores, "partition-shap", hierarchy=linkage), small, owen, 1),
-            "shap.PartitionExplainer": errors(shap_partition(scores, linkage), small, owen, max(1, seeds // 4)),
+            "xplain": errors(ours(game, "partition-shap", hierarchy=linkage), small, owen, 1),
+            "shap.PartitionExplainer": errors(shap_partition(game, linkage), small, owen, max(1, seeds // 4)),
         },
     )
     if importlib.util.find_spec("lime") is not None:
+        peer = ("LimeImageExplainer", lime_image) if game.shown else ("lime", lime_base)
         rows += compare(
-            game,
+            game.name,
             "lime",
             {
-                "xplain": errors(ours(scores, "lime"), few, surrogate, seeds),
-                "lime": errors(lime_base(scores), few, surrogate, seeds),
+                "xplain": errors(ours(game, "lime"), few, surrogate, seeds),
+                peer[0]: errors(peer[1](game), few, surrogate, seeds),
             },
         )
     return rows
@@ -306,11 +391,13 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' own deprecations
     rows = rise_game(options.models, options.seeds)
-    for name, picture in (
-        ("imagenet/squeezenet_fp16.onnx", "coral_cat_720p.jpg"),
-        ("imagenet/mobilenetv2_imagenet1001_fp32.onnx", "coral_owl.jpg"),
+    for name, picture, cut in (
+        ("imagenet/squeezenet_fp16.onnx", "coral_cat_720p.jpg", "grid:3x4"),
+        ("imagenet/mobilenetv2_imagenet1001_fp32.onnx", "coral_owl.jpg", "grid:3x4"),
+        ("imagenet/squeezenet_fp16.onnx", "coral_cat_720p.jpg", "slic:16,compactness=20"),
+        ("imagenet/mobilenetv2_imagenet1001_fp32.onnx", "coral_owl.jpg", "slic:16,compactness=20"),
     ):
-        rows += coalition_games(options.models, name, picture, options.seeds)
+        rows += coalition_games(game_of(options.models, name, picture, cut), options.seeds)
     bench.save("query_efficiency", rows, f"{options.seeds} seeds; truth: all coalitions, or {REFERENCE} samples")
 
 

@@ -33,7 +33,7 @@ FREE = {"api", "compiling", "items", "measure", "cli", "testing", "__init__", "p
 PACKAGES = {
     "numpy": EVERY_ROOM | FREE,
     "array_api_compat": {"core", "methods", "metrics"},
-    "torch": {"models/torch_module.py", "models/torch_modes.py", "models/torch_export.py"},
+    "torch": {f"models/torch_{name}.py" for name in ("module", "modes", "device", "export")},
     "onnxruntime": {"models/session.py", "graph/runtime.py"},
     "onnx": {"graph"},
     "onnx_ir": {"graph"},

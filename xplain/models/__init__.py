@@ -34,6 +34,9 @@ def load(
     allow_external_data: bool = False,
     limits: Limits | None = None,
     engine: str = "auto",
+    memory_format: str = "contiguous",
+    precision: str = "float32",
+    graphs: bool = False,
     version: str = "",
     price: Any = None,
     **endpoint: Any,
@@ -60,6 +63,10 @@ def load(
         engine: How an ONNX model answers hidden windows (occlusion). ``"auto"``: incrementally, computing again only
             what a window changes, where that is predicted to pay; same answers to float32 rounding. ``"fast"``: the
             same with bfloat16 differences, approximate. ``"plain"``: every window in full.
+        memory_format: How a torch module's pictures lie in memory: ``"contiguous"`` or ``"channels-last"``.
+        precision: Of a torch module's passes: ``"float32"`` (its own types), or ``"bfloat16"`` or ``"float16"`` by
+            ``torch.autocast``; approximate, and every result says so.
+        graphs: Whether a torch module's full chunks on a CUDA device are captured as CUDA graphs.
         endpoint: Options of an endpoint; see ``xplain.models.endpoint.open_endpoint``.
 
     Raises:
@@ -82,6 +89,10 @@ def load(
         "limits": limits,
         "engine": engine if engine != "auto" else None,
     }
+    torch_only: dict[str, Any] = {"memory_format": memory_format, "precision": precision, "graphs": graphs}
+    torch_given = [name for name, value in torch_only.items() if value not in ("contiguous", "float32", False)]
+    if torch_given and not _is(source, "torch.nn", "Module"):
+        raise UsageError(f"{', '.join(torch_given)}: only for torch modules; got {type(source).__name__}.")
     if isinstance(source, str) and source.startswith(("https://", "http://", "grpcs://", "grpc://")):
         from xplain.models.endpoint import open_endpoint
 
@@ -101,9 +112,10 @@ def load(
     if given:
         raise UsageError(f"{', '.join(given)}: only for ONNX models; {type(source).__name__} takes card and threads.")
     if _is(source, "torch.nn", "Module"):
+        from xplain.models.torch_device import TorchOptions
         from xplain.models.torch_module import TorchModule
 
-        return TorchModule(source, card=card)
+        return TorchModule(source, card, TorchOptions(**torch_only))
     if callable(source):
         from xplain.models.function import Function
 

@@ -27,7 +27,7 @@ __all__ = [
     "eval_mode",
     "kind_of",
 ]
-__all__ += ["to_numpy", "total", "tree_leaves"]
+__all__ += ["recurrent_backward", "to_numpy", "total", "tree_leaves"]
 
 _aten = torch.ops.aten
 _CLIPPING = frozenset(
@@ -154,6 +154,16 @@ def eval_mode(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for one in training:
             one.training = True
+
+
+@contextmanager
+def recurrent_backward(module: torch.nn.Module) -> Iterator[None]:
+    """Recurrent kernels of cuDNN have no backward pass in eval mode; the plain ones have."""
+    if not any(isinstance(one, torch.nn.RNNBase) for one in module.modules()):
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 def total(target: Target, values: Mapping[str, torch.Tensor]) -> torch.Tensor:

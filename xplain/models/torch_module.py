@@ -20,10 +20,13 @@ from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import LayerSpec, Outline, ScoreSpec, TensorSpec
 from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.stream import Piece
 from xplain.core.target import SCORES, Label, Target
 from xplain.models.integers import no_gradient
 from xplain.models.outlines import attach_card
-from xplain.models.reading import as_float32, check_items, read_target, score_rows, write_rows
+from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
+from xplain.models.reading import as_float32, check_items, layout_of, read_target, score_rows, write_rows
+from xplain.models.torch_device import TorchOptions, TorchPlace
 from xplain.models.torch_modes import (
     LINKS,
     ActivationsSeen,
@@ -33,6 +36,7 @@ from xplain.models.torch_modes import (
     digest_of,
     eval_mode,
     kind_of,
+    recurrent_backward,
     to_numpy,
     total,
 )
@@ -56,6 +60,7 @@ class TorchModule:
     Args:
         module: The module; it is asked in eval mode, on the device where its parameters are.
         card: How pictures become its input; None where items are tensors.
+        options: Memory format, precision and graphs of its passes.
 
     Raises:
         CardError: the card cannot be used.
@@ -63,10 +68,11 @@ class TorchModule:
 
     answers: frozenset[type] = frozenset({Score, Peek, Sweep})
 
-    def __init__(self, module: torch.nn.Module, card: Any = None) -> None:
+    def __init__(self, module: torch.nn.Module, card: Any = None, options: TorchOptions | None = None) -> None:
         module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does
         self._module = module
         self._modules: dict[str, torch.nn.Module] = {name: one for name, one in module.named_modules() if name}
+        self._options = options or TorchOptions()
         self._looks_through = False
         self._item: tuple[int, ...] | None = None
         self._exported: dict[Hashable, tuple[OnnxFile, dict[str, str]]] = {}
@@ -82,6 +88,8 @@ class TorchModule:
             layers=tuple(LayerSpec(name, type(one).__name__) for name, one in self._modules.items()),
             quirks=("The module is in training mode; it is explained in eval mode.",) if training else (),
         )
+        if approximate := self._options.approximate:
+            outline = replace(outline, quirks=(*outline.quirks, approximate), facts={"approximate": approximate})
         self.outline = attach_card(outline, None if card is None else load_card(card))
 
     # ------------------------------------------------------------------ questions
@@ -104,21 +112,47 @@ class TorchModule:
             self.answer(query)
         return f"{seen.first} makes such numbers from finite ones." if seen.first else ""
 
+    def ahead(self, query: Score, rows: int | None) -> Iterator[Piece] | None:
+        """The answer in pieces, two chunks under way on a CUDA device; None elsewhere."""
+        chunked = query.at == _INPUT and query.x.dtype.kind not in "iu"
+        return self._scored(query, rows) if chunked and self._device().type == "cuda" else None
+
     def _score(self, query: Score) -> Array:
+        start, stop = query.rows
+        if query.at == _INPUT and query.x.dtype.kind not in "iu" and stop > start:
+            rows = None if self._device().type == "cuda" else stop - start
+            return np.concatenate([piece for _, piece in self._scored(query, rows)])
         inside = None if query.at == _INPUT else query.at
         if inside is None:
             self._look(query.x)
         layers = [name for name in query.target.tensors if name != SCORES]
         integer = query.x.dtype.kind in "iu" and inside is None
         query = replace(query, x=as_float32(query.x, self.outline.source))
-        start, stop = query.rows
-        rows = np.empty((stop - start, *query.x.shape[1:]), np.float32)
-        write_rows(query, start, stop, rows, self.outline.layout)
+        filled = np.empty((stop - start, *query.x.shape[1:]), np.float32)
+        write_rows(query, start, stop, filled, self.outline.layout)
         with torch.no_grad():
-            batch = self._tensor(rows, integer)
+            batch = self._tensor(filled, integer)
             found = self._forward(batch, layers) if inside is None else self._tail(inside, batch, layers)
         values = {name: to_numpy(found[name]) for name in (SCORES, *layers)}
         return read_target(query, (start, stop), values)
+
+    def _scored(self, query: Score, rows: int | None) -> Iterator[Piece]:
+        """Scores of edited inputs, chunk by chunk."""
+        self._look(query.x)
+        layers = [name for name in query.target.tensors if name != SCORES]
+        query = replace(query, x=as_float32(query.x, self.outline.source))
+        layout, (first, last) = layout_of(query, self.outline.layout), query.rows
+        rows = min(rows or rows_at_once(query.x[:1].nbytes), last - first)
+
+        def forward(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+            with torch.no_grad():
+                return self._forward(batch, layers)
+
+        for offset, part in item_ranges(query, layout):
+            place = TorchPlace(part, layout, rows, self._dtype(), self._device(), forward, self._options)
+            for (left, right), values in in_flight(place, *part.rows, rows):
+                yield (offset + left, offset + right), read_target(query, (offset + left, offset + right), values)
+            self._tell(place.not_captured)
 
     def _peek(self, query: Peek) -> dict[str, Array]:
         self._look(query.x)
@@ -139,7 +173,8 @@ class TorchModule:
             raise no_gradient(self.outline, str(query.x.dtype))
         layers = [tap for tap in query.taps if tap != _INPUT]
         reads = [name for name in query.target.tensors if name != SCORES]
-        with torch.inference_mode(False), torch.enable_grad(), self._recurrent_backward():
+        alone = self._options.alone(self._device())
+        with alone, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
             batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer)
             if not integer:
                 batch = batch.requires_grad_()
@@ -203,7 +238,8 @@ class TorchModule:
 
     def _call(self, batch: torch.Tensor) -> Any:
         try:
-            return self._module(batch)
+            with self._options.autocast(batch.device):
+                return self._module(batch)
         except Exception as error:
             error.add_note(f"raised by {self.outline.source} when xplain called it with {kind_of(batch)}")
             raise
@@ -308,21 +344,19 @@ class TorchModule:
         self._item = x.shape[1:]
 
     def _tensor(self, rows: Array, integer: bool = False) -> torch.Tensor:
-        where = next(iter((*self._module.parameters(), *self._module.buffers())), torch.empty(0)).device
-        return torch.from_numpy(rows).to(device=where, dtype=torch.int64 if integer else self._dtype())
+        there = torch.from_numpy(rows).to(device=self._device(), dtype=torch.int64 if integer else self._dtype())
+        return there if there.ndim != 4 else there.contiguous(memory_format=self._options.memory)
+
+    def _device(self) -> torch.device:
+        return next(iter((*self._module.parameters(), *self._module.buffers())), torch.empty(0)).device
 
     def _dtype(self) -> torch.dtype:
         kinds = (p.dtype for p in self._module.parameters() if p.is_floating_point())
         return next(kinds, torch.float32)
 
-    @contextmanager
-    def _recurrent_backward(self) -> Iterator[None]:
-        """Recurrent kernels of cuDNN have no backward pass in eval mode; the plain ones have."""
-        if not any(isinstance(one, torch.nn.RNNBase) for one in self._modules.values()):
-            yield
-            return
-        with torch.backends.cudnn.flags(enabled=False):
-            yield
+    def _tell(self, quirk: str) -> None:
+        if quirk and quirk not in self.outline.quirks:
+            self.outline = replace(self.outline, quirks=(*self.outline.quirks, quirk))
 
     # ------------------------------------------------------------------ rule tables that autograd does not have
 

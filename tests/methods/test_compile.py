@@ -131,6 +131,31 @@ def test_weights_from_other_files_are_taken_in(content, x, tmp_path):
     )
 
 
+def test_weights_are_in_the_file_once():
+    """Convolutions and matrix products read their weights in both directions, and the file holds one set of each."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 192, 3),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(192, 192, 3),  # 1.3 MB
+        torch.nn.Flatten(2),
+        torch.nn.Linear(16, 1000, bias=False),  # several rows: MatMul
+        torch.nn.ReLU(),
+        torch.nn.Linear(1000, 300, bias=False),
+        torch.nn.Flatten(),
+        torch.nn.Linear(192 * 300, CLASSES),  # 1.2 MB, one row: Gemm
+    ).eval()
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        example, free = torch.zeros(1, 3, 8, 8), {"x": {0: "n"}}
+        torch.onnx.export(net, (example,), file, dynamo=False, dynamic_axes=free, input_names=["x"])
+    model = onnx.load_from_string(file.getvalue())
+    assert {"Conv", "MatMul", "Gemm"} <= {node.op_type for node in model.graph.node}
+    size = xplain.compile(file.getvalue(), "saliency").ByteSize()
+    assert model.ByteSize() < size < 1.02 * model.ByteSize()
+
+
 def test_the_file_is_standard_and_says_what_it_is(content, x):
     model = xplain.load(content)
     compiled = xplain.compile(model, "grad-cam", target=3, signed=True)

@@ -8,14 +8,15 @@ from native.test_perturb import CASES
 
 from xplain import native
 from xplain.core.errors import MissingDependency, UsageError
-from xplain.native import device
+from xplain.native import device, place
 
 CHOSEN = CASES[::5] + [c for c in CASES if "coalitions" in c.name]
 
 
 @pytest.fixture
 def on_simulator(simulator, monkeypatch):
-    monkeypatch.setattr(device, "_native", simulator.module)
+    for module in (device, place):
+        monkeypatch.setattr(module, "_native", simulator.module)
 
 
 def put(array):

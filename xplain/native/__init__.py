@@ -11,6 +11,7 @@
 | ``relu_backward``, ``relu_forward_bits`` | gradient, guided and deconvnet ReLU, from values or from bits |
 | ``status`` | what is compiled in and what is in use |
 
+All but least squares take numpy arrays, or tensors of one CUDA device and a ``stream`` (``xplain.native.place``).
 ``xplain.native.reference`` defines each in plain numpy; the tests hold every implementation to it.
 """
 
@@ -18,9 +19,10 @@ from __future__ import annotations
 
 from xplain.native.algebra import coalition_gram, constrained_solve, rank
 from xplain.native.gram import gram, gram_backward
-from xplain.native.perturb import accumulate, coverage, fill, soft_grid_cells
+from xplain.native.perturb import fill
 from xplain.native.relu import relu_backward, relu_forward_bits
 from xplain.native.status import status
+from xplain.native.sums import accumulate, coverage, soft_grid_cells
 
 __all__ = [
     "accumulate",

@@ -17,9 +17,10 @@ import numpy as np
 
 from xplain import _native
 from xplain.core.edits import Array, Edits
-from xplain.core.errors import MissingDependency, UsageError
+from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
 from xplain.native.perturb import describe
+from xplain.native.place import call, need_device_kernels, pack, upload
 
 __all__ = ["DeviceEdits", "device_array", "stream"]
 
@@ -45,12 +46,12 @@ class DeviceEdits:
         self._rows = shape[0] * edits.count
         self._layout = layout
         self._call = describe(shape, edits, layout, slice(0, shape[0]))
-        self._device, self._stream = device, stream
         arrays = list(self._call.arrays)
         if self._call.kernel == "occlude_coalitions":
-            arrays[1] = _packed(arrays[1])
-        self._arrays = [self._upload(a) if isinstance(a, np.ndarray) else a for a in arrays]
-        self._fill = None if self._call.fill is None else self._upload(self._logical_fill(self._call.fill))
+            arrays[1] = pack(arrays[1])
+        self._arrays = [upload(a, device, stream) if isinstance(a, np.ndarray) else a for a in arrays]
+        fill = self._call.fill
+        self._fill = None if fill is None else upload(self._logical_fill(fill), device, stream)
 
     def fill(
         self, x: Any, start: int, stop: int, out: Any, *, scale: Any = None, shift: Any = None, stream: int = 0
@@ -75,12 +76,8 @@ class DeviceEdits:
             return
         source = self._see(x, x.shape[0])
         common = (source, source if self._fill is None else self._fill, scale, shift, self._see(out, stop - start))
-        try:
-            getattr(_native, self._call.kernel)(
-                *common, *self._arrays, **self._call.options, start=start, stream=stream
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        kernel = getattr(_native, self._call.kernel)
+        call(kernel, *common, *self._arrays, **self._call.options, start=start, stream=stream)
 
     def _shape(self, rows: int) -> tuple[int, int, int, int]:
         size = math.prod(self._layout.item)
@@ -99,41 +96,14 @@ class DeviceEdits:
 
         return elements(fill) if self._call.whole else planes(fill, self._layout)
 
-    def _upload(self, view: Array) -> Any:
-        """The numbers behind a view, once each, and the view again over them."""
-        kept = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in view.strides)
-        compact = np.ascontiguousarray(view[kept])
-        array = device_array(compact.shape, compact.dtype.name, self._device)
-        array.copy_from(compact, self._stream)
-        steps = [0 if view.strides[k] == 0 else compact.strides[k] // compact.itemsize for k in range(view.ndim)]
-        return array.as_strided(list(view.shape), steps)
-
 
 def device_array(shape: tuple[int, ...], dtype: str, device: int = 0) -> Any:
     """Uninitialised memory of a device, with ``pointer``, ``copy_from``, ``copy_to``, ``as_strided`` and DLPack."""
-    _need_device_kernels()
+    need_device_kernels()
     return _native.DeviceArray(list(shape), dtype, device)
 
 
 def stream(device: int = 0) -> Any:
     """A new CUDA stream with ``handle``, ``synchronize()`` and ``wait_for(handle)``; freed with the object."""
-    _need_device_kernels()
+    need_device_kernels()
     return _native.Stream(device)
-
-
-def _need_device_kernels() -> None:
-    if not _native.built_with_cuda:
-        raise MissingDependency(
-            "xplain was built without CUDA kernels. Reinstall it with XPLAIN_CUDA=ON where nvcc is found, or run on "
-            "the CPU."
-        )
-
-
-def _packed(keep: Array) -> Array:
-    """Bit-packed coalitions int32 ``[N, ceil(M / 32), S]``; one copy where all items share them."""
-    own = keep[:1] if keep.strides[0] == 0 else keep
-    padded = np.zeros((own.shape[0], -(-own.shape[1] // 32) * 32, own.shape[2]), np.uint8)
-    padded[:, : own.shape[1]] = own != 0
-    bits = np.packbits(padded, axis=1, bitorder="little").reshape(own.shape[0], -1, 4, own.shape[2])
-    words = np.ascontiguousarray(np.moveaxis(bits, 2, 3)).view("<i4")[..., 0]
-    return np.broadcast_to(words, (keep.shape[0], *words.shape[1:]))

@@ -1,4 +1,4 @@
-"""Edited copies of items, and sums over the masks behind them."""
+"""Edited copies of items, and the kernel calls behind a description of edits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from xplain import _native
 from xplain.core.edits import Array, Coalitions, Edits, Full, Ranked, SoftGrid, Untouched, Windows
-from xplain.core.errors import NonFinite, UsageError
+from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
+from xplain.native.place import device_of
 from xplain.native.views import elements, planes, shared
 
-__all__ = ["Call", "accumulate", "coverage", "describe", "fill", "soft_grid_cells"]
+__all__ = ["Call", "describe", "describe_sum", "fill", "grid_of"]
 
 _OUTPUTS = "float32, float16, float64, uint8, bfloat16 (as ml_dtypes.bfloat16 or as uint16 bits)"
 
@@ -30,6 +31,7 @@ def fill(
     scale: Array | None = None,
     shift: Array | None = None,
     threads: int = 0,
+    stream: int = 0,
 ) -> None:
     """Writes the edited rows ``start..stop`` of ``r = n * M + m`` into ``out``, without temporaries of picture size.
 
@@ -37,7 +39,8 @@ def fill(
     1. The bits of a row depend neither on ``start`` and ``stop`` nor on ``threads``.
 
     Args:
-        x: Items ``[N, *item]``, float32.
+        x: Items ``[N, *item]``, float32; on a CUDA device, so must be ``out``, ``scale`` and ``shift``, and each call
+            uploads the edits once more: keep a ``xplain.native.device.DeviceEdits`` for many chunks.
         edits: What is changed, M edits per item.
         start: First row.
         stop: End of the rows, at most N * M.
@@ -45,11 +48,21 @@ def fill(
         layout: How the item's axes are named; None guesses it from the shape.
         scale: ``[C]`` float32; when given, what is written is ``v * scale + shift`` of the edited value.
         shift: ``[C]`` float32, with ``scale``.
-        threads: At most so many; 0 means all that the process may use.
+        threads: On the CPU, at most so many; 0 means all that the process may use.
+        stream: On a device, the CUDA stream to run in; 0 is the legacy default.
 
     Raises:
-        UsageError: An array does not fit the items, the rows are not there, or ``out`` has a type no kernel writes.
+        UsageError: An array does not fit the items, the rows are not there, ``out`` has a type no kernel writes, or
+            tensors lie on different devices.
     """
+    where = device_of("fill", x=x, out=out, scale=scale, shift=shift)
+    if where is not None:
+        from xplain.native.device import DeviceEdits
+
+        shape = tuple(x.shape)
+        there = DeviceEdits(edits, shape, layout or Layout.guess(shape[1:]), device=where, stream=stream)
+        there.fill(x, start, stop, out, scale=scale, shift=shift, stream=stream)
+        return
     _check_batch(x, out, start, stop, edits.count)
     if start == stop:
         return
@@ -103,7 +116,7 @@ def describe(shape: tuple[int, ...], edits: Edits, layout: Layout, items: slice)
             arrays = _coalitions(edits, count, items, plane)
             return Call("occlude_coalitions", colour, arrays, {"samples": edits.count}, edits.whole)
         case SoftGrid():
-            return Call("occlude_soft_grid", colour, (_grid(edits, plane),), {"samples": edits.samples})
+            return Call("occlude_soft_grid", colour, (grid_of(edits, plane),), {"samples": edits.samples})
         case Ranked():
             rank = _positions(edits.rank, count, items, plane, "Ranked.rank")
             return Call("occlude_ranked", colour, (rank, edits.counts), {"insert": edits.insert})
@@ -111,87 +124,24 @@ def describe(shape: tuple[int, ...], edits: Edits, layout: Layout, items: slice)
             return Call("occlude_full", colour, (_masks(edits, count, items, plane),), {})
 
 
-def accumulate(edits: Edits, weights: Array, plane: tuple[int, ...], *, power: int = 1, threads: int = 0) -> Array:
-    """Sum over m of ``weights[n, m] * mask[n, m]**power`` at every position, without making a mask.
-
-    The mask of ``Windows`` is 1 where a window covers (hides), that of ``Coalitions``, ``SoftGrid``, ``Full`` the share
-    that is kept, that of ``Untouched`` is 1. Sums are float64 or fixed point in a fixed order: the same bits for any
-    number of threads.
-
-    Args:
-        edits: M edits per item.
-        weights: ``[N, M]`` or ``[N, M, K]``, finite; float64 is used.
-        plane: (H, W); for labels per element the item's own shape.
-        power: 1, or 2 for the sum of squares that a standard error needs.
-        threads: At most so many; 0 means all that the process may use.
-
-    Returns:
-        float64 ``[N, *plane]`` or ``[N, K, *plane]``.
-
-    Raises:
-        UsageError: Arrays do not fit, or the edits are ``Ranked``, whose masks have no use as a sum.
-        NonFinite: A weight is NaN or infinite.
-    """
-    weights = np.asarray(weights, dtype=np.float64)
-    if weights.ndim not in (2, 3) or weights.shape[1] != edits.count:
-        raise UsageError(f"weights are {list(weights.shape)}; accepted: [N, {edits.count}] or [N, {edits.count}, K].")
-    if power not in (1, 2):
-        raise UsageError(f"power is {power}; accepted: 1 or 2.")
-    if not np.isfinite(weights).all():
-        raise NonFinite("Cannot sum masks: a weight is NaN or infinite. Look at the model's scores.")
-    count = len(weights)
-    per_kind = np.ascontiguousarray(weights.reshape(count, edits.count, -1))
-    shape = tuple(plane)
-    if len(shape) != 2 or (isinstance(edits, Coalitions) and edits.whole):
-        plane = (1, math.prod(shape))
-    out = np.empty((count, per_kind.shape[2], *plane))
+def describe_sum(edits: Edits, count: int, plane: tuple[int, ...]) -> Call:
+    """The call that adds up the masks of ``edits`` for ``count`` items; ``Untouched`` is that of one whole window."""
     everything = slice(0, count)
     match edits:
         case Untouched():
-            out[...] = per_kind.sum(axis=1)[:, :, None, None]
+            box = np.array([[[0, 0, *plane]]], np.int32)
+            return Call("accumulate_windows", None, (np.broadcast_to(box, (count, 1, 4)),), {})
         case Windows():
             boxes = shared(np.ascontiguousarray(edits.boxes), everything, count, edits.boxes.ndim == 3, "Windows.boxes")
-            _native.accumulate_windows(per_kind, out, boxes, threads=threads)
+            return Call("accumulate_windows", None, (boxes,), {})
         case Coalitions():
-            labels, keep = _coalitions(edits, count, everything, plane)
-            _native.accumulate_coalitions(per_kind, out, labels, keep, threads=threads)
+            return Call("accumulate_coalitions", None, _coalitions(edits, count, everything, plane), {}, edits.whole)
         case SoftGrid():
-            _native.accumulate_soft_grid(per_kind, out, _grid(edits, plane), squared=power == 2, threads=threads)
+            return Call("accumulate_soft_grid", None, (grid_of(edits, plane),), {"squared": False})
         case Full():
-            masks = _masks(edits, count, everything, plane)
-            _native.accumulate_full(per_kind, out, masks, squared=power == 2, threads=threads)
+            return Call("accumulate_full", None, (_masks(edits, count, everything, plane),), {"squared": False})
         case Ranked():
             raise UsageError("The masks of Ranked edits are nested and have no use as a sum. Use their scores.")
-    return out.reshape(count, *weights.shape[2:], *shape)
-
-
-def coverage(edits: Edits, plane: tuple[int, ...], items: int = 1, *, threads: int = 0) -> Array:
-    """Sum over m of the masks alone, float64 ``[items, *plane]``: how often, or how much, each position was covered."""
-    return accumulate(edits, np.ones((items, edits.count)), plane, threads=threads)
-
-
-def soft_grid_cells(
-    seed: int, first: int, count: int, cells: tuple[int, int], keep: float, plane: tuple[int, int]
-) -> tuple[Array, Array]:
-    """The random numbers behind ``SoftGrid`` masks ``first .. first + count``.
-
-    Args:
-        seed: Key of the counter-based generator.
-        first: Number of the first mask.
-        count: How many masks.
-        cells: Cells per axis, (rows, columns).
-        keep: Probability that a cell is kept.
-        plane: (H, W).
-
-    Returns:
-        Cells uint8 ``[count, rows + 1, columns + 1]`` and shifts int32 ``[count, 2]`` as (y, x), each below the size of
-        a cell, ``ceil(H / rows)`` and ``ceil(W / columns)``.
-    """
-    grid = np.empty((count, cells[0] + 1, cells[1] + 1), np.uint8)
-    shifts = np.empty((count, 2), np.int32)
-    description = SoftGrid(seed, count, cells, keep, np.zeros(1, np.float32), first)
-    _native.soft_grid_cells(_grid(description, plane), plane[0], plane[1], grid, shifts)
-    return grid, shifts
 
 
 def _check_batch(x: Array, out: Array, start: int, stop: int, edits: int) -> None:
@@ -249,7 +199,8 @@ def _masks(edits: Full, count: int, items: slice, plane: tuple[int, ...]) -> Arr
     return shared(edits.masks.reshape(*lead, *plane), items, count, edits.per_item, "Full.masks")
 
 
-def _grid(edits: SoftGrid, plane: tuple[int, ...]) -> tuple[int, int, int, int, float]:
+def grid_of(edits: SoftGrid, plane: tuple[int, ...]) -> tuple[int, int, int, int, float]:
+    """Soft grids as the kernels take them: seed, number of the first mask, rows, columns, probability to keep."""
     rows, cols = edits.cells
     if not (1 <= rows <= plane[0] and 1 <= cols <= plane[1]):
         raise UsageError(f"SoftGrid.cells are {rows} x {cols}; accepted: 1 to {plane[0]} x 1 to {plane[1]}.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from xplain import _native
-from xplain.core.errors import UsageError, unknown
+from xplain.core.errors import unknown
+from xplain.native.place import call, device_of
 
 __all__ = ["RULES", "relu_backward", "relu_forward_bits"]
 
@@ -33,12 +34,10 @@ def relu_backward(
         UnknownName: No such rule.
         UsageError: Tensors do not agree in type, size or place, or are not contiguous.
     """
+    device_of("relu_backward", x=x, g=g, dx=dx)
     if rule not in RULES:
         raise unknown("ReLU rule", rule, RULES)
-    try:
-        _native.relu_backward(x, g, dx, rule=RULES[rule], from_bits=from_bits, threads=threads, stream=stream)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    call(_native.relu_backward, x, g, dx, rule=RULES[rule], from_bits=from_bits, threads=threads, stream=stream)
 
 
 def relu_forward_bits(x: Any, y: Any, bits: Any, *, threads: int = 0, stream: int = 0) -> None:
@@ -57,7 +56,5 @@ def relu_forward_bits(x: Any, y: Any, bits: Any, *, threads: int = 0, stream: in
     Raises:
         UsageError: Tensors do not agree in type, size or place, or are not contiguous.
     """
-    try:
-        _native.relu_forward_bits(x, y, bits, threads=threads, stream=stream)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    device_of("relu_forward_bits", x=x, y=y, bits=bits)
+    call(_native.relu_forward_bits, x, y, bits, threads=threads, stream=stream)

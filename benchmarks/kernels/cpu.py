@@ -2,7 +2,9 @@
 
     python benchmarks/kernels/cpu.py [--threads 1] [--rounds 9] [--save]
 
-Times are of the thread alone when one thread is used, so that a busy machine disturbs them less.
+Times are of the thread alone when one thread is used, so that a busy machine disturbs them less. ``floor ms`` is what
+the bytes that a kernel must read and write take at the rate of a plain copy (of a plain fill where it only writes),
+measured in the same run; ``share`` is floor over time.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ def fills(torch, native, options):
             f"{name} {EDITS}x3x{H}x{W}",
             {"xplain": lambda e=edits: native.fill(x, e, 0, EDITS, out, **options), "torch eager": eager},
             5.0,
+            ("write", out.nbytes),
         )
 
 
@@ -87,6 +90,7 @@ def relu(torch, native, options):
             "torch": lambda: torch.ops.aten.threshold_backward(tg.clamp_min(0), tx, 0),
         },
         2.5,
+        ("copy", 3 * x.nbytes),
     )
     native.relu_forward_bits(x, y, bits, **options)
     assert np.array_equal(bits, np.packbits(x > 0, bitorder="little"))
@@ -97,6 +101,7 @@ def relu(torch, native, options):
             "numpy": lambda: (np.maximum(x, 0), np.packbits(x > 0, bitorder="little")),
         },
         None,
+        ("copy", 2 * x.nbytes + bits.nbytes),
     )
 
 
@@ -110,7 +115,8 @@ def rank(torch, native, options):
         return places
 
     assert np.array_equal(native.rank(values)[0], by_argsort())
-    yield f"rank {H}x{W}", {"xplain": lambda: native.rank(values, **options), "stable argsort": by_argsort}, 6.0
+    contestants = {"xplain": lambda: native.rank(values, **options), "stable argsort": by_argsort}
+    yield f"rank {H}x{W}", contestants, 6.0, ("copy", 2 * values.nbytes)
 
 
 def sums(torch, native, options):
@@ -134,6 +140,7 @@ def sums(torch, native, options):
                 "product with stored masks": lambda n=narrow: n @ stored,
             },
             wanted,
+            ("copy", weights.nbytes + 8 * kinds * H * W),
         )
     boxes = np.sort(rng.integers(0, H, (EDITS, 2, 2)), axis=1).reshape(EDITS, 4).astype(np.int32)
     weights = rng.standard_normal((1, EDITS))
@@ -150,6 +157,7 @@ def sums(torch, native, options):
         f"sum of {EDITS} windows",
         {"xplain": lambda: native.accumulate(windows, weights, (H, W), **options), "numpy slices": by_slices},
         None,
+        ("copy", boxes.nbytes + weights.nbytes + 8 * H * W),
     )
 
 
@@ -167,7 +175,19 @@ def least_squares(torch, native, options):
         "weighted Gram of 50000 coalitions of 256",
         {"xplain": lambda: native.coalition_gram(keep, weights, **options), "float64 product": by_product},
         None,
+        ("copy", keep.nbytes + weights.nbytes + 8 * 256 * 256),
     )
+
+
+def ceilings(clock, threads):
+    """Bytes per second of a copy and of a fill of 256 MiB, by as many threads as the kernels have."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a, b = torch.ones(1 << 26), torch.ones(1 << 26)
+    runs = {"copy": lambda: b.copy_(a), "write": lambda: b.fill_(2.0)}
+    times = bench.pair(runs, rounds=9, clock=clock)
+    return {"copy": 2 * a.nbytes / times["copy"].median, "write": b.nbytes / times["write"].median}
 
 
 def main() -> int:
@@ -186,15 +206,16 @@ def main() -> int:
 
     from xplain import native
 
-    torch.set_num_threads(given.threads)
     clock = time.thread_time if given.threads == 1 else time.perf_counter
+    rates = ceilings(clock, given.threads)
     rows = []
     for family in (fills, relu, rank, sums, least_squares):
         if given.only not in family.__name__:
             continue
-        for name, contestants, wanted in family(torch, native, {"threads": given.threads}):
+        for name, contestants, wanted, (bound, size) in family(torch, native, {"threads": given.threads}):
             times = bench.pair(contestants, rounds=given.rounds, clock=clock)
             ours, *others = times
+            floor = size / rates[bound]
             for other in others:
                 faster = 1 / bench.ratio(times[ours], times[other])
                 rows.append(
@@ -205,10 +226,14 @@ def main() -> int:
                         "theirs": str(times[other]),
                         "times faster": faster,
                         "wanted": wanted if wanted and other == others[0] else "",
+                        "MB": size / 1e6,
+                        "floor ms": 1e3 * floor,
+                        "share": floor / times[ours].median,
                     }
                 )
                 print(f"{name:48s} {faster:6.1f} times {other}", file=sys.stderr, flush=True)
-    note = f"{given.threads} thread(s), medians of {given.rounds} paired rounds (range), answers compared first."
+    note = f"{given.threads} thread(s), medians of {given.rounds} paired rounds (range), answers compared first; "
+    note += ", ".join(f"{name} {rate / 1e9:.2f} GB/s" for name, rate in rates.items()) + "."
     if given.save:
         bench.save("kernels-cpu", rows, note)
     else:

@@ -1,11 +1,12 @@
 """Device kernels: checked against float64 with poisoned outputs, run twice and compared bit by bit, then timed.
 
     python benchmarks/kernels/gpu.py              builds with CUDA if need be; ceilings, checks and times; --save writes
-    python benchmarks/kernels/gpu.py --tiny       small sizes, for compute-sanitizer (memcheck, racecheck, initcheck)
+    python benchmarks/kernels/gpu.py --tiny       small sizes; --sanitize runs them under each tool of compute-sanitizer
     python benchmarks/kernels/gpu.py --simulate   the same script over the fiber simulator, where there is no GPU
 
 Ceilings (write, copy, matrix products) are measured in the same run; a kernel's floor is what its bytes or products
-take at them. Sizes are several times the last-level cache. Kernels below 0.1 ms are timed inside a CUDA graph.
+take at them. Sizes are several times the last-level cache, some beyond 2**31 elements. Kernels below 0.1 ms are timed
+inside a CUDA graph. Last come whole explanations of a ResNet-50, beside captum and a plain torch loop.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(1, str(ROOT / "tests"))
 
 import bench
+import gpu_order
 import torch
 from gpu_cases import FAMILIES, Bench, Case
+from gpu_models import end_to_end
+
+TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
 
 def ceilings(b: Bench) -> dict[str, float]:
@@ -92,13 +97,28 @@ def built() -> Any:
     return os.execve(sys.executable, [sys.executable, *sys.argv], environment)
 
 
+def sanitized() -> int:
+    """The small sizes under every tool of compute-sanitizer; torch's caching allocator would hide what it looks for."""
+    environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    failed = []
+    for tool in TOOLS:
+        tools = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "3", "--kernel-regex", "kns=xp"]
+        run = subprocess.run([*tools, sys.executable, sys.argv[0], "--tiny"], env=environment, check=False)
+        failed += [tool] if run.returncode else []
+    print(f"compute-sanitizer: BAD {failed}" if failed else f"compute-sanitizer: {', '.join(TOOLS)} found nothing")
+    return 1 if failed else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--sanitize", action="store_true")
     parser.add_argument("--simulate", action="store_true")
     parser.add_argument("--only", default="", help="part of a family's name")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/kernels-gpu.{json,md}")
     given = parser.parse_args()
+    if given.sanitize:
+        return sanitized()
     if given.simulate:
         from native.simulator import Simulator, build
 
@@ -110,19 +130,23 @@ def main() -> int:
     torch.manual_seed(0)
     ceiling = ceilings(b)
     rows = []
-    for family in FAMILIES:
+    for family in (*FAMILIES, gpu_order.sums, gpu_order.graphs, gpu_order.streams):
         if given.only in family.__name__:
             for case in family(b):
                 rows.append(measure(b, case, ceiling))
                 print(f"{'ok ' if rows[-1]['holds'] else 'BAD'} {rows[-1]['share']:6.1%} {case.name}", flush=True)
+    whole = list(end_to_end(b)) if given.only in end_to_end.__name__ else []
     device = "fiber simulator: times mean nothing" if given.simulate else torch.cuda.get_device_name()
     note = f"{device}; ceilings {', '.join(f'{k} {v:.3g}/s' for k, v in ceiling.items())}"
-    if given.save and not given.simulate:
-        bench.save("kernels-gpu", rows, note)
-    else:
-        print(f"{bench.table(rows)}\n\n{note}")
+    for name, found in (("kernels-gpu", rows), ("models-gpu", whole)):
+        if given.save and found and not given.simulate:
+            bench.save(name, found, note)
+        elif found:
+            print(f"{bench.table(found)}\n")
+    print(note)
     failed = [row["kernel"] for row in rows if not row["holds"]]
-    print(f"BAD: {failed}" if failed else f"all {len(rows)} hold")
+    failed += [f"{row['end to end']} by {row['way']}" for row in whole if not row["holds"]]
+    print(f"BAD: {failed}" if failed else f"all {len(rows) + len(whole)} hold")
     return 1 if failed else 0
 
 

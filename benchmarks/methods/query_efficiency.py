@@ -232,7 +232,6 @@ def lime_image(game: Game) -> Run:
             num_features=game.players,
             num_samples=samples,
             segmentation_fn=lambda _: labels,
-            progress_bar=False,
         )
         return np.array([value for _, value in sorted(found.local_exp[0])]), model.rows
 

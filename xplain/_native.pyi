@@ -150,7 +150,24 @@ def delta_leave(base: Any, x: _Deltas, out: Any, channels: int, threads: int) ->
 def delta_plane_mean(base: Any, x: _Deltas, out: Any, channels: int, factor: float, threads: int) -> None: ...
 def delta_channels_last(x: Any, out: Any) -> None: ...
 
-class DeviceArray:  # builds with device kernels alone
+# builds with device kernels alone, from here on
+def gram_tile(device: int) -> int: ...
+def gram_workspace(
+    features: list[Any], grams: list[Any], scales: list[float], *, tile: int, stream: int = 0
+) -> int: ...
+def gram(
+    features: list[Any],
+    grams: list[Any],
+    scales: list[float],
+    workspace: Any,
+    *,
+    tile: int,
+    precision: int,
+    stream: int = 0,
+) -> None: ...
+def gram_backward(upstream: Any, features: Any, out: Any, workspace: Any, *, scale: float, stream: int = 0) -> None: ...
+
+class DeviceArray:
     pointer: int
     shape: list[int]
     dtype: str
@@ -159,7 +176,7 @@ class DeviceArray:  # builds with device kernels alone
     def copy_from(self, host: Any, stream: int = 0) -> None: ...
     def copy_to(self, host: Any, stream: int = 0) -> None: ...
 
-class Stream:  # builds with device kernels alone
+class Stream:
     handle: int
     def __init__(self, device: int = 0) -> None: ...
     def synchronize(self) -> None: ...

@@ -131,7 +131,8 @@ def aligned(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
     size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
     raw = np.empty(size + _LINE, np.uint8)
     first = -raw.ctypes.data % _LINE
-    return raw[first : first + size].view(kind).reshape(shape)
+    found: Array = raw[first : first + size].view(kind).reshape(shape)
+    return found
 
 
 def conv(

@@ -115,7 +115,7 @@ def _explained(source: str, inputs: Sequence[TensorSpec], wanted: str | None, fi
             f"load(..., input={names[0]!r}, fixed={{{names[-1]!r}: array}})."
         )
     if free[0].dtype == "str":
-        raise UsageError(f"Input {free[0].name!r} of {source} holds text; only numbers are explained.")
+        raise UsageError(f"Input {free[0].name!r} of {source} holds text: use xplain.text, which explains words.")
     return free[0]
 
 

@@ -216,8 +216,9 @@ struct Sum {
 
   // on the device, or else host()
   template <class Edits, class Host>
-  int64_t run(const char* kernel, const Edits& edits, bool squared, uintptr_t stream, Host host) const {
-    const bool device = on_device(kernel, out.place);
+  int64_t run(const char* kernel, [[maybe_unused]] const Edits& edits, [[maybe_unused]] bool squared,
+              [[maybe_unused]] uintptr_t stream, Host host) const {
+    [[maybe_unused]] const bool device = on_device(kernel, out.place);
 #ifdef XP_WITH_DEVICE
     if (device) {
       if constexpr (std::is_same_v<Edits, CoalitionEdits>)
@@ -230,9 +231,6 @@ struct Sum {
       return 0;
     }
 #endif
-    (void)device;
-    (void)squared;
-    (void)stream;
     py::gil_scoped_release release;
     host();
     return 0;

@@ -87,7 +87,7 @@ class Outline:
         rows: The batch extent that must be used when ``batch`` is ``fixed``, else None.
         facts: Further facts that a person may want to see (opset, producer, precision, size ...).
         activations: Clipping activations that were seen to run, by their ONNX names, where ``layers`` does not tell, as
-            for functions in a torch module; None where nothing was seen.
+            for functions in a torch module, or a quantiser whose lower end is a ReLU; None where nothing was seen.
     """
 
     source: str
@@ -108,9 +108,8 @@ class Outline:
 
     def runs(self, operators: Collection[str]) -> bool | None:
         """Whether the model has any of these activations; None where that is not known."""
-        if self.kind == "onnx":
-            return any(layer.op in operators for layer in self.layers)
-        return None if self.activations is None else bool(self.activations & set(operators))
+        seen = None if self.activations is None else bool(self.activations & set(operators))
+        return seen or any(layer.op in operators for layer in self.layers) if self.kind == "onnx" else seen
 
     def layer(self, name: str) -> LayerSpec:
         """The layer called ``name``.

@@ -75,6 +75,10 @@ class Call(Protocol):
         """True for a linear operator with a weight (Conv, Gemm, MatMul), False for an average or a plain sum."""
 
     @property
+    def rectifies(self) -> bool:
+        """True for a quantiser whose lower end is a ReLU: its zero point is the least integer, and values lie below."""
+
+    @property
     def inputs(self) -> Sequence[Value]:
         """All inputs; None for one that is left out."""
 
@@ -153,6 +157,7 @@ class Where:
         names: Patterns for node names, ``*`` and ``?`` as in a shell.
         place: Only weighted linear operators that stand here.
         weighted: Only operators with (or without) a weight.
+        rectifies: Only quantisers that are (or are not) a ReLU.
     """
 
     ops: tuple[str, ...] = ()
@@ -160,6 +165,7 @@ class Where:
     names: tuple[str, ...] = ()
     place: Place | None = None
     weighted: bool | None = None
+    rectifies: bool | None = None
 
     def matches(self, call: Call) -> bool:
         """Whether a rule for this place applies to ``call``."""
@@ -169,6 +175,7 @@ class Where:
             and (not self.names or any(fnmatchcase(call.name, pattern) for pattern in self.names))
             and (self.place is None or (call.weighted and self.place in call.places))
             and (self.weighted is None or call.weighted == self.weighted)
+            and (self.rectifies is None or call.rectifies == self.rectifies)
         )
 
 

@@ -10,6 +10,7 @@ from onnx import NodeProto, TensorProto
 
 from xplain.core.errors import ModelError, UnsupportedOperator, UsageError
 from xplain.core.rules import Kind, Place, Rules
+from xplain.graph.saturation import rectifies
 from xplain.graph.table import Operator, find_operator, key_of
 from xplain.graph.tracer import Tracer, Value
 
@@ -142,6 +143,12 @@ class NodeCall:
     def weighted(self) -> bool:
         """Whether a linear operator has a weight."""
         return self.kind == "linear" and self.w is not None
+
+    @property
+    def rectifies(self) -> bool:
+        """Whether a quantiser's lower end is a ReLU."""
+        nodes, makers = self.context.forward.nodes, self.context.makers
+        return rectifies(self.node, lambda name: nodes[makers[name]] if name in makers else None, self.t.constants.get)
 
     @property
     def data_index(self) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from onnx import TensorProto
+from typing import Any
+
+from onnx import TensorProto, numpy_helper
 
 from xplain.core.errors import ModelError
 from xplain.core.outline import LayerSpec, TensorSpec
 from xplain.graph.affine import affine_tensors
 from xplain.graph.cut import dtype_name
 from xplain.graph.load import Loaded
+from xplain.graph.saturation import rectifies
 
-__all__ = ["inputs_of", "layers_of", "put_first", "quirks_of"]
+__all__ = ["activations_of", "inputs_of", "layers_of", "put_first", "quirks_of"]
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
@@ -57,6 +60,21 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
             if shape is None or len(shape) >= 2:
                 found.append(LayerSpec(name, node.op_type, shape or (), name in affine))
     return tuple(found)
+
+
+def activations_of(loaded: Loaded) -> frozenset[str] | None:
+    """``Relu`` where a quantiser does the work of one; None where none does, and ``layers_of`` tells all there is."""
+    graph = loaded.model.graph
+    makers = {name: node for node in graph.node for name in node.output}
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+
+    def content(name: str) -> Any:
+        if name in loaded.known.content:
+            return loaded.known.content[name]
+        tensor = stored.get(name)
+        return None if tensor is None or tensor.external_data else numpy_helper.to_array(tensor)
+
+    return frozenset({"Relu"}) if any(rectifies(node, makers.get, content) for node in graph.node) else None
 
 
 def quirks_of(loaded: Loaded, scores: str) -> list[str]:

@@ -244,7 +244,7 @@ def build(
 
 def _unchanged(rules: Rules, sweeper: Sweeper) -> list[str]:
     """A note where a table has nothing to change on the way."""
-    if not rules.changes or any(visit.call.op in rules.changes for visit in sweeper.visits):
+    if not rules.changes or any(v.call.op in rules.changes or v.call.rectifies for v in sweeper.visits):
         return []
     absent = ", ".join(rules.changes)
     return [f"The rules {rules.name!r} change nothing here: there is no {absent} on the way. It is the plain gradient."]

@@ -13,7 +13,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline, TensorSpec
-from xplain.graph.describe import inputs_of, layers_of, put_first, quirks_of
+from xplain.graph.describe import activations_of, inputs_of, layers_of, put_first, quirks_of
 from xplain.graph.load import Loaded, OnnxSource, read
 from xplain.graph.logits import find_scores
 from xplain.graph.safety import LOOPS, Limits
@@ -66,6 +66,7 @@ def open_onnx(
             **loaded.facts,
             **{f"checked: {check.what}": check.found for check in loaded.verdict.checks},
         },
+        activations=activations_of(loaded),
     )
     outline = attach_card(outline, _card(loaded, card))
     loops = any(node.op_type in LOOPS for node in loaded.model.graph.node)

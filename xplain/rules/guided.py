@@ -5,6 +5,10 @@
     guided     max(g, 0) * [x > 0]        (Springenberg et al. 2015, arXiv:1412.6806, section 3.4)
 
 The switches of a deconvnet, the places of the maxima of every max pooling, are what the pooling's own VJP uses.
+A model of integers may have lost its ReLUs to its quantisers: one whose lower end is a ReLU (``Call.rectifies``) is
+treated as one. Where the ReLU is there as a node besides, the two do to guided backpropagation what one does:
+max(max(g, 0), 0) = max(g, 0). In a deconvnet no quantiser cuts off anything.
+
 Neither changes anything in a net without such activations (GELU, SiLU): ``Rules.changes`` lets the caller warn.
 """
 
@@ -14,7 +18,7 @@ from dataclasses import dataclass
 
 from xplain.core.rules import Call, Cotangents, Rules, Where
 
-__all__ = ["DECONVNET", "GUIDED", "RELUS", "DeconvRelu", "GuidedRelu"]
+__all__ = ["DECONVNET", "GUIDED", "RELUS", "DeconvRelu", "GuidedRelu", "Unquantised"]
 
 RELUS = ("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Clip")
 """Activations that clip from below; Clip is ReLU6 in exported files."""
@@ -38,5 +42,23 @@ class DeconvRelu:
         return [call.xp.maximum(g[0], 0.0)]
 
 
-GUIDED = Rules("guided", changes=RELUS).on(Where(ops=RELUS), GuidedRelu())
-DECONVNET = Rules("deconvnet", changes=RELUS).on(Where(ops=RELUS), DeconvRelu())
+@dataclass(frozen=True, slots=True)
+class Unquantised:
+    """The cotangent as it is, whatever the integers could not hold in the forward pass."""
+
+    def __call__(self, call: Call, g: Cotangents) -> Cotangents:
+        """G for the values; nothing for scale and zero point."""
+        return [g[0]]
+
+
+QUANTISERS = ("QuantizeLinear", "com.microsoft::QuantizeLinear")
+_RELU = Where(ops=RELUS)
+_LOWER_END = Where(ops=QUANTISERS, rectifies=True)
+
+GUIDED = Rules("guided", changes=RELUS).on(_RELU, GuidedRelu()).on(_LOWER_END, GuidedRelu())
+DECONVNET = (
+    Rules("deconvnet", changes=RELUS)
+    .on(_RELU, DeconvRelu())
+    .on(Where(ops=QUANTISERS), Unquantised())
+    .on(_LOWER_END, DeconvRelu())
+)

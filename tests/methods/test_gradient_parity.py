@@ -103,6 +103,14 @@ def test_integrated_gradients_are_complete(model, net, x):
     np.testing.assert_allclose(goal, [scores[n, c] - scores[3 + n, c] for n, c in enumerate(TARGET)], atol=1e-5)
 
 
+def test_a_path_that_ends_before_its_tolerance_says_so(model, x):
+    found = xplain.explain(model, x, "ig", target=TARGET, steps=2, tolerance=1e-6, max_steps=6)
+    assert found.notes["steps"] == 6
+    worst = np.abs(found.notes["completeness gap"]).max() / np.abs(found.notes["f(x) - f(baseline)"]).max()
+    assert f"After 6 steps the values miss f(x) - f(baseline) by {worst:.1%}" in found.notes["warning"]
+    assert "warning" not in xplain.explain(model, x, "ig", target=TARGET, tolerance=0.01).notes
+
+
 def test_expected_gradients_agree_with_integrated_gradients_for_one_baseline(model, x):
     exact = xplain.explain(model, x, "ig", target=TARGET, steps=300, tolerance=None)
     got = xplain.explain(model, x, "expected-gradients", target=TARGET, samples=200, seed=3)

@@ -88,6 +88,8 @@ class Outline:
         facts: Further facts that a person may want to see (opset, producer, precision, size ...).
         activations: Clipping activations that were seen to run, by their ONNX names, where ``layers`` does not tell, as
             for functions in a torch module, or a quantiser whose lower end is a ReLU; None where nothing was seen.
+        attended: The layer that was made last before the last attention, with the number of its call (``norm:0``),
+            where attention is no layer, as for functions in a torch module; else empty.
     """
 
     source: str
@@ -105,6 +107,7 @@ class Outline:
     rows: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     activations: frozenset[str] | None = None
+    attended: str = ""
 
     def runs(self, operators: Collection[str]) -> bool | None:
         """Whether the model has any of these activations; None where that is not known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xplain.core.edits import Array
+from xplain.core.outline import LayerSpec
 from xplain.core.rules import Rules
 from xplain.core.target import Channel, Inner, Label, Target
 from xplain.rules.guided import DECONVNET, GUIDED
@@ -81,16 +82,32 @@ class LogitsSeen(TorchFunctionMode):
 
 
 class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its hooks
-    """Watches a forward pass for activations that clip, be they modules or functions."""
+    """Watches a forward pass for activations that clip and for attention, be they modules or functions.
 
-    def __init__(self) -> None:
+    Args:
+        layers: Grows with the layers that ran, in order.
+    """
+
+    def __init__(self, layers: Sequence[LayerSpec]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
+        self.attended = ""
+        self._layers = layers
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _ACTIVATIONS:
             self.names.add(_ACTIVATIONS[func])
+        if self._layers and _attends(str(func), args):
+            self.attended = self._layers[-1].name
         return func(*args, **(kwargs or {}))
+
+
+def _attends(operator: str, args: Any) -> bool:
+    """Whether an operator is attention as a whole, or its softmax over a square ``[..., T, T]``."""
+    if "softmax" not in operator:
+        return "attention" in operator
+    shape = args[0].shape
+    return len(shape) > 2 and bool(shape[-1] == shape[-2])
 
 
 class NonFiniteSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -323,7 +323,7 @@ class TorchModule:
         with torch.no_grad(), eval_mode(self._module), ExitStack() as stack:
             for name, module in self._modules.items():
                 stack.callback(module.register_forward_hook(see(name)).remove)
-            with logits, ActivationsSeen() as activations:
+            with logits, ActivationsSeen(seen) as watch:
                 output = self._call(batch)
         self._looks_through = logits.behind(output) is not output
         scores = self._scores(logits.behind(output), 1)
@@ -338,8 +338,8 @@ class TorchModule:
         if self._looks_through:
             word = f"what goes into the {logits.last} that the module returns"
             found = replace(found, link=LINKS[logits.last], found=word)
-        ran = frozenset(activations.names)
-        outline = replace(self.outline, layers=tuple(layers), scores=found, activations=ran)
+        more = {"activations": frozenset(watch.names), "attended": watch.attended}
+        outline = replace(self.outline, layers=tuple(layers), scores=found, **more)
         self.outline = attach_card(outline, self.outline.card)
         self._item = x.shape[1:]
 

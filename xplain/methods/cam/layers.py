@@ -66,7 +66,7 @@ def map_layer(view: View, layer: str, *, neck: bool = False) -> MapLayer:
                 f"Layer {layer!r} is {_shape(spec)}: it has no positions to draw. Layers that have: {', '.join(near)}."
             )
         return found
-    for found in _candidates(layers, neck):
+    for found in _candidates(layers, neck, view.outline.attended):
         return found
     raise UsageError(
         f"{view.outline.source} has no layer with positions ([N, C, h, w] or a square grid of tokens), so there is no "
@@ -100,22 +100,30 @@ def _emptiness(maps: Any) -> dict[str, str]:
     }
 
 
-def _candidates(layers: Sequence[LayerSpec], neck: bool) -> Iterator[MapLayer]:
+def _candidates(layers: Sequence[LayerSpec], neck: bool, attended: str) -> Iterator[MapLayer]:
     """Layers that ``auto`` may take, best first."""
     seen = [(place, spec, _as_maps(spec)) for place, spec in enumerate(layers)]
     tokens = {spec.shape[1] for _, spec, maps in seen if maps is not None and maps.tokens is not None}
     # attention matrices [N, heads, T, T] and their factors are no pictures
     seen = [(k, spec, maps) for k, spec, maps in seen if len(spec.shape) != 4 or not tokens & set(spec.shape[1:])]
     attention = [k for k, spec in enumerate(layers) if spec.op == "Softmax" and tokens & set(spec.shape[2:])]
+    called = {attended, attended.rpartition(":")[0]} if attended and not attention else set()
+    attention += [k + 1 for k, spec in enumerate(layers) if spec.name in called][:1]
+    inside = {name[:k] for name in (one.name for one in layers) for k, letter in enumerate(name) if letter == "."}
+
+    def fitness(place: int, spec: LayerSpec) -> tuple[bool, int]:
+        # a torch module that holds others ends like a block: with the sum that is the residual stream
+        return (spec.op == "Add" or spec.name in inside) if neck else "norm" in spec.op.lower(), place
+
     for place, spec, maps in reversed(seen):
         if maps is not None and maps.tokens and attention:
             stream = [
-                (neck and earlier.op == "Add", before, other)
+                (fitness(before, earlier), other)
                 for before, earlier, other in seen[:place]
                 if before < attention[-1] and other is not None and earlier.shape[1:] == spec.shape[1:]
             ]
             if stream:
-                yield max(stream, key=lambda one: one[:2])[2]
+                yield max(stream, key=lambda one: one[0])[1]
         if maps is not None:
             yield maps
 

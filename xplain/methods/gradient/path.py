@@ -91,11 +91,13 @@ def integrated_gradients(
         mean = (mean + 2 * (yield from _mean_gradient(view, start, away, thirds))) / 3
         product = mean * away
         used *= 3
-    return Reading(
-        product if channels else collapse(product, view.layout),
-        base=bottom[:, 0],
-        notes={"steps": used, "completeness gap": gap, "f(x) - f(baseline)": goal},
-    )
+    notes = {"steps": used, "completeness gap": gap, "f(x) - f(baseline)": goal}
+    if (share := np.abs(gap).max() / max(np.abs(goal).max(), np.finfo(np.float32).tiny)) > tolerance:
+        notes["warning"] = (
+            f"After {used} steps the values miss f(x) - f(baseline) by {share:.1%}; accepted: {tolerance:.1%}. Allow "
+            "more with max_steps."
+        )
+    return Reading(product if channels else collapse(product, view.layout), base=bottom[:, 0], notes=notes)
 
 
 def _mean_gradient(view: View, start: Any, away: Any, shares: Array) -> Generator[Sweep, Any, Any]:

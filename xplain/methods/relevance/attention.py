@@ -110,6 +110,12 @@ def _attention(view: View) -> tuple[str, ...]:
             rows, columns = layer.shape[2:]
             if isinstance(rows, int) and rows == columns and _grid(rows) is not None:
                 found.append((layer.name, rows))
+    if not found and view.outline.attended:
+        raise UsageError(
+            f"{view.outline.source} computes attention by a function, which no layer shows. Export the module to ONNX "
+            "with its attention written out (opset 17, no fused kernel) and explain that file, or use grad-cam, which "
+            "recognises token layers."
+        )
     if not found or len({tokens for _, tokens in found}) > 1:
         raise UsageError(
             f"{view.outline.source} shows no attention matrices [N, heads, T, T] over one square grid of tokens: it is "

@@ -32,23 +32,62 @@ void rank(Object values, Object rank, Object workspace, int threads, uintptr_t s
   rank_cpu(args, threads);
 }
 
-// keep uint8 [M, S], place int64 [M]: bit of every row -> columns uint64 [S, words]; CPU
-void pack_columns(Object keep, Object place, Object columns, int threads) {
+// keep uint8 [M, S], row_at int64 [64 words]: the row behind every bit, -1 for none -> columns uint64 [S, words]
+void pack_columns(Object keep, Object row_at, Object columns, int threads, uintptr_t stream) {
   constexpr const char* kernel = "pack_columns";
-  const Borrowed k = borrow(keep, Access::read, kernel), p = borrow(place, Access::read, kernel);
-  const Borrowed c = borrow(columns, Access::write, kernel);
-  require(k.axes == 2 && p.has_shape({k.shape[0]}) && p.contiguous() && c.axes == 2 && c.shape[0] == k.shape[1] &&
-              c.contiguous(),
-          kernel, "wants keep [M, S], place [M] and columns [S, words]");
-  require(same_place(kernel, {&k, &p, &c}) == Place::cpu, kernel, "columns are packed on the CPU");
+  const Borrowed k = borrow(keep, Access::read, kernel, stream), p = borrow(row_at, Access::read, kernel, stream);
+  const Borrowed c = borrow(columns, Access::write, kernel, stream);
+  require(k.axes == 2 && c.axes == 2 && c.shape[0] == k.shape[1] && c.contiguous() && p.has_shape({64 * c.shape[1]}) &&
+              p.contiguous(),
+          kernel, "wants keep [M, S], row_at [64 words] and columns [S, words]");
+  const bool device = on_device(kernel, same_place(kernel, {&k, &p, &c}));
   const PackColumns args{
       k.as<uint8_t>(kernel), k.stride[0], k.stride[1], p.as<int64_t>(kernel), k.shape[0], k.shape[1], c.shape[1],
       c.as<uint64_t>(kernel)};
-  for (int64_t m = 0; m < args.rows; ++m)
-    require(args.place[m] >= 0 && args.place[m] < 64 * args.words, kernel, "a place lies outside the columns");
   py::gil_scoped_release release;
+#ifdef XP_WITH_DEVICE
+  if (device) return pack_columns_device(args, k.device, stream);
+#endif
+  (void)device;
   pack_columns_cpu(args, threads);
 }
+
+#ifdef XP_WITH_DEVICE
+// keep uint8 [M, S], weights float64 [M], scores float64 [M, K] -> factors float32 [S + K, M]; device
+void weighted_factors(Object keep, Object weights, Object scores, Object factors, uintptr_t stream) {
+  constexpr const char* kernel = "weighted_factors";
+  const Borrowed k = borrow(keep, Access::read, kernel, stream), w = borrow(weights, Access::read, kernel, stream);
+  const Borrowed y = borrow(scores, Access::read, kernel, stream), f = borrow(factors, Access::write, kernel, stream);
+  require(k.axes == 2 && y.axes == 2 && y.shape[0] == k.shape[0] && w.has_shape({k.shape[0]}) &&
+              f.has_shape({k.shape[1] + y.shape[1], k.shape[0]}),
+          kernel, "wants keep [M, S], weights [M], scores [M, K] and factors [S + K, M]");
+  require(w.contiguous() && y.contiguous() && f.contiguous(), kernel, "tensors must be contiguous");
+  require(on_device(kernel, same_place(kernel, {&k, &w, &y, &f})), kernel, "runs on a device alone");
+  const WeightedFactors args{k.as<uint8_t>(kernel), k.stride[0], k.stride[1], w.as<double>(kernel),
+                             y.as<double>(kernel),  k.shape[0],  k.shape[1],  y.shape[1],
+                             f.as<float>(kernel)};
+  py::gil_scoped_release release;
+  weighted_factors_device(args, k.device, stream);
+}
+
+// float32 or float64 with up to three axes and any strides -> float64 of the same shape; device
+void widen(Object from, Object to, uintptr_t stream) {
+  constexpr const char* kernel = "widen";
+  const Borrowed f = borrow(from, Access::read, kernel, stream), t = borrow(to, Access::write, kernel, stream);
+  require(f.axes == t.axes && f.axes <= 3, kernel, "takes tensors of one shape and at most three axes");
+  require(f.dtype == DType::f32 || f.dtype == DType::f64, kernel, "takes float32 and float64");
+  require(on_device(kernel, same_place(kernel, {&f, &t})), kernel, "runs on a device alone");
+  WidenCopy args{f.data, f.dtype == DType::f32, t.as<double>(kernel), {1, 1, 1}, {0, 0, 0}, {0, 0, 0}};
+  for (int i = 0; i < f.axes; ++i) {
+    require(f.shape[i] == t.shape[i], kernel, "takes tensors of one shape and at most three axes");
+    args.shape[3 - f.axes + i] = f.shape[i];
+    args.from_stride[3 - f.axes + i] = f.stride[i];
+    args.to_stride[3 - f.axes + i] = t.stride[i];
+  }
+  py::gil_scoped_release release;
+  widen_device(args, f.device, stream);
+}
+#endif
 
 // columns uint64 [S, words], begin int64 [G + 1], weight float64 [G] -> gram float64 [S, S]
 void count_gram(Object columns, Object begin, Object weight, Object gram, int threads, uintptr_t stream) {
@@ -78,7 +117,8 @@ void count_gram(Object columns, Object begin, Object weight, Object gram, int th
   count_gram_cpu(args, threads);
 }
 
-// gram float64 [B, n, n] and x [B, m + 1, n] (ones last) are overwritten; total [B, m] or None; bad int64 [B]
+// gram float64 [B, n, n] and x [B, m + 1, n] (the last row is the kernel's own) are overwritten; total [B, m] or None;
+// bad int64 [B]
 void solve(Object gram, Object x, Object total, Object bad, double least, int threads, uintptr_t stream) {
   constexpr const char* kernel = "solve";
   const Borrowed g = borrow(gram, Access::write, kernel, stream), s = borrow(x, Access::write, kernel, stream);
@@ -111,7 +151,12 @@ void bind_algebra(py::module_& m) {
   const auto threads = arg("threads") = 0;
   const auto stream = arg("stream") = uintptr_t{0};
   m.def("rank", &rank, arg("values"), arg("rank"), arg("workspace"), py::kw_only(), threads, stream);
-  m.def("pack_columns", &pack_columns, arg("keep"), arg("place"), arg("columns"), py::kw_only(), threads);
+  m.def("pack_columns", &pack_columns, arg("keep"), arg("row_at"), arg("columns"), py::kw_only(), threads, stream);
+#ifdef XP_WITH_DEVICE
+  m.def("weighted_factors", &weighted_factors, arg("keep"), arg("weights"), arg("scores"), arg("factors"),
+        py::kw_only(), stream);
+  m.def("widen", &widen, arg("source"), arg("out"), py::kw_only(), stream);
+#endif
   m.def("count_gram", &count_gram, arg("columns"), arg("begin"), arg("weight"), arg("gram"), py::kw_only(), threads,
         stream);
   m.def("solve", &solve, arg("gram"), arg("x"), arg("total"), arg("bad"), py::kw_only(), arg("least"), threads, stream);

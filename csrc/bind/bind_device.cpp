@@ -56,16 +56,20 @@ class DeviceArray {
     memory_ = std::shared_ptr<void>(device_allocate(bytes_, device), [device](void* p) { device_free(p, device); });
   }
 
-  DeviceArray as_strided(std::vector<int64_t> shape, std::vector<int64_t> strides) const {
+  // `offset` elements on from the start of this view
+  DeviceArray as_strided(std::vector<int64_t> shape, std::vector<int64_t> strides, int64_t offset) const {
     require(shape.size() == strides.size() && shape.size() <= kMaxAxes, "as_strided", "one stride per axis");
-    int64_t last = 0, count = 1;
+    require(offset >= 0, "as_strided", "the offset cannot be negative");
+    int64_t last = offset, count = 1;
     for (size_t i = 0; i < shape.size(); ++i) {
       require(shape[i] >= 0 && strides[i] >= 0, "as_strided", "extents and strides cannot be negative");
       last += (shape[i] - 1) * strides[i];
       count *= shape[i];
     }
-    require(count == 0 || (last + 1) * size_of(dtype_) <= bytes_, "as_strided", "the view reaches past the memory");
+    require(count == 0 || (begin_ + last + 1) * size_of(dtype_) <= bytes_, "as_strided",
+            "the view reaches past the memory");
     DeviceArray view = *this;
+    view.begin_ = begin_ + offset;
     view.shape_ = std::move(shape);
     view.strides_ = std::move(strides);
     return view;
@@ -98,7 +102,7 @@ class DeviceArray {
       delete static_cast<Context*>(m->manager_ctx);
       delete m;
     };
-    managed->dl_tensor = DLTensor{memory_.get(),
+    managed->dl_tensor = DLTensor{address(),
                                   DLDevice{kind(), device_},
                                   static_cast<int32_t>(shape_.size()),
                                   dlpack_type(dtype_),
@@ -112,7 +116,8 @@ class DeviceArray {
     }));
   }
   std::pair<int, int> dlpack_device() const { return {kind(), device_}; }
-  uintptr_t pointer() const { return reinterpret_cast<uintptr_t>(memory_.get()); }
+  uintptr_t pointer() const { return reinterpret_cast<uintptr_t>(address()); }
+  int device() const { return device_; }
   const std::vector<int64_t>& shape() const { return shape_; }
   std::string dtype() const { return name_of(dtype_); }
 
@@ -124,7 +129,9 @@ class DeviceArray {
     return kDLCUDA;
 #endif
   }
+  void* address() const { return static_cast<char*>(memory_.get()) + begin_ * size_of(dtype_); }
   std::shared_ptr<void> memory_;
+  int64_t begin_ = 0;
   std::vector<int64_t> shape_, strides_;
   DType dtype_;
   int device_;
@@ -155,13 +162,14 @@ void bind_device(py::module_& m) {
   using py::arg;
   py::class_<DeviceArray>(m, "DeviceArray", "Memory of a device; any DLPack consumer takes it without a copy.")
       .def(py::init<std::vector<int64_t>, const std::string&, int>(), arg("shape"), arg("dtype"), arg("device") = 0)
-      .def("as_strided", &DeviceArray::as_strided, arg("shape"), arg("strides"))
+      .def("as_strided", &DeviceArray::as_strided, arg("shape"), arg("strides"), arg("offset") = 0)
       .def("copy_from", &DeviceArray::copy_from, arg("host"), arg("stream") = uintptr_t{0})
       .def("copy_to", &DeviceArray::copy_to, arg("host"), arg("stream") = uintptr_t{0})
       .def("__dlpack__", &DeviceArray::dlpack, py::kw_only(), arg("stream") = py::none(),
            arg("max_version") = py::none(), arg("dl_device") = py::none(), arg("copy") = py::none())
       .def("__dlpack_device__", &DeviceArray::dlpack_device)
       .def_property_readonly("pointer", &DeviceArray::pointer)
+      .def_property_readonly("device", &DeviceArray::device)
       .def_property_readonly("shape", &DeviceArray::shape)
       .def_property_readonly("dtype", &DeviceArray::dtype);
   py::class_<OwnStream>(m, "Stream", "A stream of a device that does not wait for the legacy default one.")

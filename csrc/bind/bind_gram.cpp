@@ -37,8 +37,8 @@ struct Layers {
 };
 
 int64_t gram_workspace(const py::sequence& features, const py::sequence& grams, const std::vector<float>& scales,
-                       int tile) {
-  return Layers("gram", features, grams, scales, 0).plan(tile).workspace();
+                       int tile, uintptr_t stream) {
+  return Layers("gram", features, grams, scales, stream).plan(tile).workspace();
 }
 
 void gram(const py::sequence& features, const py::sequence& grams, const std::vector<float>& scales, Object workspace,
@@ -77,7 +77,8 @@ void bind_gram(py::module_& m) {
   using py::arg;
   const auto stream = arg("stream") = uintptr_t{0};
   m.def("gram_tile", &gram_tile, arg("device"));
-  m.def("gram_workspace", &gram_workspace, arg("features"), arg("grams"), arg("scales"), py::kw_only(), arg("tile"));
+  m.def("gram_workspace", &gram_workspace, arg("features"), arg("grams"), arg("scales"), py::kw_only(), arg("tile"),
+        stream);
   m.def("gram", &gram, arg("features"), arg("grams"), arg("scales"), arg("workspace"), py::kw_only(), arg("tile"),
         arg("precision"), stream);
   m.def("gram_backward", &gram_backward, arg("upstream"), arg("features"), arg("out"), arg("workspace"), py::kw_only(),

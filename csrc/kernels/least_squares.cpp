@@ -1,5 +1,8 @@
 #include "kernels/least_squares.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "core/parallel_for.h"
 
 namespace xp {
@@ -37,12 +40,14 @@ CommonBits fastest_count() { return &common_bits; }
 }  // namespace
 
 void pack_columns_cpu(const PackColumns& p, int threads) {
-  parallel_for(p.features, 16, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin * p.words; i < end * p.words; ++i) p.columns[i] = 0;
-    for (int64_t m = 0; m < p.rows; ++m) {
-      const int64_t word = p.place[m] / 64, bit = p.place[m] % 64;
-      for (int64_t s = begin; s < end; ++s)
-        p.columns[s * p.words + word] |= static_cast<uint64_t>(p.keep[m * p.row + s * p.col] != 0) << bit;
+  parallel_for(p.words, 64, threads, [&](int64_t begin, int64_t end) {
+    std::vector<uint64_t> word(p.features);
+    for (int64_t w = begin; w < end; ++w) {
+      std::fill(word.begin(), word.end(), uint64_t{0});
+      for (int64_t b = 0; b < 64; ++b)
+        if (p.has(64 * w + b))
+          for (int64_t s = 0; s < p.features; ++s) word[s] |= p.bit(64 * w + b, s) << b;
+      for (int64_t s = 0; s < p.features; ++s) p.columns[s * p.words + w] = word[s];
     }
   });
 }

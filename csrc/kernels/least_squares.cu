@@ -27,9 +27,35 @@ struct CountPair {
   }
 };
 
+struct PackWord {
+  PackColumns p;
+  XP_D void operator()(int64_t i) const {  // features fastest: neighbours read neighbouring bytes of a row
+    const int64_t s = i % p.features, w = i / p.features;
+    uint64_t word = 0;
+    for (int64_t b = 0; b < 64; ++b)
+      if (p.has(64 * w + b)) word |= p.bit(64 * w + b, s) << b;
+    p.columns[s * p.words + w] = word;
+  }
+};
+
 XP_KERNEL void XP_BOUNDS(256, 1) solve_kernel(SolveArgs a) { solve_one(WholeBlock{}, a, block_x()); }
 
 }  // namespace
+
+void pack_columns_device(const PackColumns& p, int device, uintptr_t stream) {
+  const DeviceGuard guard(device);
+  for_each("pack_columns", p.features * p.words, reinterpret_cast<Stream>(stream), PackWord{p});
+}
+
+void weighted_factors_device(const WeightedFactors& f, int device, uintptr_t stream) {
+  const DeviceGuard guard(device);
+  for_each("weighted_factors", (f.features + f.kinds) * f.rows, reinterpret_cast<Stream>(stream), f);
+}
+
+void widen_device(const WidenCopy& c, int device, uintptr_t stream) {
+  const DeviceGuard guard(device);
+  for_each("widen", c.shape[0] * c.shape[1] * c.shape[2], reinterpret_cast<Stream>(stream), c);
+}
 
 void count_gram_device(const CountGram& g, int device, uintptr_t stream) {
   const DeviceGuard guard(device);

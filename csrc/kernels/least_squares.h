@@ -34,13 +34,49 @@ struct CountGram {
   }
 };
 
-// Row m of keep [M, S] becomes bit `place[m]` of every column, 64 per word; columns are cleared first.
+// Bit b of word w of every column is row row_at[64 w + b] of keep [M, S], or 0 where that is no row.
 struct PackColumns {
   const uint8_t* keep;
   int64_t row, col;  // strides
-  const int64_t* place;
+  const int64_t* row_at;
   int64_t rows, features, words;
   uint64_t* columns;  // [S, words]
+  XP_HD bool has(int64_t place) const { return row_at[place] >= 0 && row_at[place] < rows; }
+  XP_HD uint64_t bit(int64_t place, int64_t feature) const {
+    return keep[row_at[place] * row + feature * col] != 0 ? 1u : 0u;
+  }
+};
+
+// General weights: factors [S + K, M] float32 whose Gram matrix holds X^T W X and X^T W y. Row s is sqrt(w) x[:, s],
+// row S + k is sqrt(w) y[:, k].
+struct WeightedFactors {
+  const uint8_t* keep;
+  int64_t row, col;       // strides
+  const double* weights;  // [M], not negative
+  const double* scores;   // [M, K]
+  int64_t rows, features, kinds;
+  float* factors;
+  XP_HD void operator()(int64_t i) const {
+    const int64_t m = i % rows, r = i / rows;
+    const double root = sqrt(weights[m]);
+    factors[i] = static_cast<float>(r >= features                  ? root * scores[m * kinds + r - features]
+                                    : keep[m * row + r * col] != 0 ? root
+                                                                   : 0.0);
+  }
+};
+
+// to[i, j, k] = from[i, j, k] for any strides, float32 or float64 to float64
+struct WidenCopy {
+  const void* from;
+  bool narrow;
+  double* to;
+  int64_t shape[3], from_stride[3], to_stride[3];
+  XP_HD void operator()(int64_t t) const {
+    const int64_t k = t % shape[2], j = t / shape[2] % shape[1], i = t / shape[2] / shape[1];
+    const int64_t at = i * from_stride[0] + j * from_stride[1] + k * from_stride[2];
+    to[i * to_stride[0] + j * to_stride[1] + k * to_stride[2]] =
+        narrow ? static_cast<const float*>(from)[at] : static_cast<const double*>(from)[at];
+  }
 };
 
 // Factorisation and solution by a group of threads that stand at the same barriers; on the CPU a group is one thread.
@@ -97,8 +133,9 @@ XP_HD void constrain_sums(Group group, double* x, int64_t n, int64_t m, const do
   }
 }
 
-// Batches of systems: gram [B, n, n] (overwritten), x [B, m + 1, n] with ones last (overwritten), total [B, m] or null
-// for no constraint, bad [B]: 0 or 1 + the failing pivot.
+// Batches of systems: gram [B, n, n] (overwritten), x [B, m + 1, n] whose first m rows are right-hand sides and become
+// solutions, NaN where the system is singular; total [B, m] or null for no constraint, bad [B]: 0 or 1 + the failing
+// pivot.
 struct SolveArgs {
   double* gram;
   double* x;
@@ -112,17 +149,24 @@ template <class Group>
 XP_HD void solve_one(Group group, const SolveArgs& a, int64_t b) {
   double* gram = a.gram + b * a.n * a.n;
   double* x = a.x + b * (a.m + 1) * a.n;
+  for (int64_t i = group.rank(); i < a.n; i += group.size()) x[a.m * a.n + i] = 1.0;
   double largest = 0;
   for (int64_t i = 0; i < a.n; ++i) largest = gram[i + i * a.n] > largest ? gram[i + i * a.n] : largest;
   group.sync();  // all have read the diagonal before it changes
   const int64_t failed = solve_symmetric(group, gram, a.n, x, a.m + 1, a.least * largest);
   if (group.rank() == 0) a.bad[b] = failed;
-  if (failed == 0 && a.total) constrain_sums(group, x, a.n, a.m, a.total + b * a.m);
+  if (failed)  // on a device nobody waits for `bad`: the result itself says so
+    for (int64_t i = group.rank(); i < a.m * a.n; i += group.size()) x[i] = bits_float(0x7fc00000u);
+  else if (a.total)
+    constrain_sums(group, x, a.n, a.m, a.total + b * a.m);
 }
 
 void pack_columns_cpu(const PackColumns& args, int threads);
 void count_gram_cpu(const CountGram& args, int threads);
 void solve_cpu(const SolveArgs& args, int threads);
+void pack_columns_device(const PackColumns& args, int device, uintptr_t stream);
+void weighted_factors_device(const WeightedFactors& args, int device, uintptr_t stream);
+void widen_device(const WidenCopy& args, int device, uintptr_t stream);
 void count_gram_device(const CountGram& args, int device, uintptr_t stream);
 void solve_device(const SolveArgs& args, int device, uintptr_t stream);
 

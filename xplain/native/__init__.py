@@ -6,18 +6,18 @@
 | ``accumulate``, ``coverage`` | weighted sums of masks that are never stored |
 | ``soft_grid_cells`` | the cells and shifts behind RISE's masks |
 | ``rank`` | places of values in descending order, ties and NaN defined |
-| ``coalition_gram``, ``constrained_solve`` | weighted least squares of Kernel SHAP and LIME |
+| ``coalition_gram``, ``normal_equations``, ``constrained_solve`` | weighted least squares of Kernel SHAP and LIME |
 | ``gram``, ``gram_backward`` | products of feature maps for texture and style |
 | ``relu_backward``, ``relu_forward_bits`` | gradient, guided and deconvnet ReLU, from values or from bits |
 | ``status`` | what is compiled in and what is in use |
 
-All but least squares take numpy arrays, or tensors of one CUDA device and a ``stream`` (``xplain.native.place``).
+All take numpy arrays, or tensors of one CUDA device and a ``stream`` (``xplain.native.place``).
 ``xplain.native.reference`` defines each in plain numpy; the tests hold every implementation to it.
 """
 
 from __future__ import annotations
 
-from xplain.native.algebra import coalition_gram, constrained_solve, rank
+from xplain.native.algebra import coalition_gram, constrained_solve, normal_equations, rank
 from xplain.native.gram import gram, gram_backward
 from xplain.native.perturb import fill
 from xplain.native.relu import relu_backward, relu_forward_bits
@@ -32,6 +32,7 @@ __all__ = [
     "fill",
     "gram",
     "gram_backward",
+    "normal_equations",
     "rank",
     "relu_backward",
     "relu_forward_bits",

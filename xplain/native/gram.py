@@ -64,7 +64,7 @@ def _gram_there(features: Sequence[Any], scales: list[float], precision: int, de
     for first in range(0, len(features), _MOST_LAYERS):
         some = slice(first, first + _MOST_LAYERS)
         layers = list(features[some]), matrices[some], scales[some]
-        size = call(_native.gram_workspace, *layers, tile=tile)
+        size = call(_native.gram_workspace, *layers, tile=tile, stream=stream)
         workspace = empty(features[0], (size,), "float32")
         call(_native.gram, *layers, workspace, tile=tile, precision=precision, stream=stream)
     return matrices

@@ -8,6 +8,7 @@ order of its own current stream: name that stream, or order the two.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +20,17 @@ from xplain.core.arrays import namespace
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
 
-__all__ = ["call", "contiguous_strides", "device_of", "empty", "need_device_kernels", "pack", "reshape", "upload"]
+__all__ = [
+    "call",
+    "contiguous_strides",
+    "device_of",
+    "empty",
+    "need_device_kernels",
+    "pack",
+    "reshape",
+    "strided",
+    "upload",
+]
 
 _CUDA = (2, 13)  # DLPack's kinds of device: memory of the device, and managed memory
 
@@ -69,6 +80,15 @@ def reshape(tensor: Any, shape: Sequence[int]) -> Any:
     if _own(tensor):
         return tensor.as_strided(list(shape), contiguous_strides(shape))
     return tensor.reshape(tuple(shape))
+
+
+def strided(tensor: Any, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> Any:
+    """A view of a contiguous tensor by strides in elements; ``offset`` elements on from its start."""
+    if hasattr(tensor, "as_strided"):  # torch's and our own
+        return tensor.as_strided(list(shape), list(strides), offset)
+    library = importlib.import_module(type(tensor).__module__.partition(".")[0])  # cupy, which counts in bytes as numpy
+    flat = tensor.reshape(-1)[offset:]
+    return library.lib.stride_tricks.as_strided(flat, tuple(shape), [step * tensor.itemsize for step in strides])
 
 
 def contiguous_strides(shape: Sequence[int]) -> list[int]:

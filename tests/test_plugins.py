@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,18 @@ def test_two_owners_of_a_name_are_both_named(site):
     site("second-plugin", "twin = second_plugin:f")
     with pytest.raises(UsageError, match=r"'twin' is offered by \S+-plugin 0\.1\.0 and by \S+-plugin 0\.1\.0"):
         plugins.installed()
+
+
+def test_distributions_are_read_once_until_one_comes_or_goes(site, monkeypatch):
+    calls = []
+    monkeypatch.setattr(plugins, "entry_points", lambda group: calls.append(group) or entry_points(group=group))
+    site("first-plugin", "first = first_plugin:f")
+    for _ in range(3):
+        assert "first" in plugins.installed()
+    assert len(calls) == 1
+    site("second-plugin", "second = second_plugin:f")
+    assert {"first", "second"} <= set(plugins.installed())
+    assert len(calls) == 2
 
 
 def test_the_contract_is_really_checked():

@@ -13,8 +13,11 @@ Listing imports nothing. The first use of a name imports its plugin; a failure n
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from xplain.core import registry
 from xplain.core.arrays import collapse, enlarge, namespace
@@ -91,7 +94,7 @@ def installed() -> dict[str, Plugin]:
         UsageError: two distributions offer one name; both are named.
     """
     found: dict[str, Plugin] = {}
-    for entry in entry_points(group=GROUP):
+    for entry in _entries(_places()):
         owner = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unknown distribution"
         other = found.get(entry.name)
         if other is not None and other.entry.value != entry.value:
@@ -100,6 +103,18 @@ def installed() -> dict[str, Plugin]:
             )
         found[entry.name] = Plugin(entry.name, owner, entry)
     return found
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """Where distributions may lie, and when something was last put there or taken away."""
+    places = [Path(entry).absolute() for entry in sys.path]
+    return tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())
+
+
+@lru_cache(maxsize=1)
+def _entries(places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of our group; reading those of every distribution takes longer than explaining a small model."""
+    return tuple(entry_points(group=GROUP))
 
 
 def load(name: str | None = None) -> None:

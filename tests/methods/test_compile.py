@@ -78,6 +78,29 @@ def test_every_method_that_says_it_can_be_compiled(method, content, x):
     close(found, xplain.explain(model, x, method, target=2, **options).values)
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("lrp", {"rule": "alpha-beta", "alpha": 3.0, "bias": False}),
+        ("lrp", {"rule": "epsilon", "epsilon": 0.5}),
+        ("lrp", {"rule": "epsilon-gamma-box", "low": -3, "high": 3, "gamma": 1.0, "channels": True}),
+        ("deeplift", {"baseline": 0.5, "channels": True}),
+        ("integrated-gradients", {"baseline": np.full((3, 12, 14), 0.25, np.float32), "steps": 5}),
+        ("grad-cam", {"signed": True}),
+    ],
+)
+def test_options_are_built_in(method, options, content, x):
+    model = xplain.load(content)
+    compiled = xplain.compile(model, method, **options)
+    fixed = dict(next(m for m in xplain.methods() if m.name == method).traced_with)
+    found = session_of(compiled).run(["attribution"], {"x": x})[0]
+    close(found, xplain.explain(model, x, method, **options, **fixed).values)
+    plain = session_of(xplain.compile(model, method)).run(["attribution"], {"x": x})[0]
+    assert plain.shape != found.shape or np.abs(plain - found).max() > 1e-3 * np.abs(plain).max()
+    stated = {entry.key: entry.value for entry in compiled.metadata_props}["xplain.options"]
+    assert all(f'"{name}"' in stated for name in options)
+
+
 def test_a_target_that_is_no_class_is_built_in(content, x):
     model = xplain.load(content)
     layer = [one.name for one in model.outline.layers if one.spatial][-1]

@@ -47,7 +47,8 @@ def deeplift(
     Args:
         baseline: x0, what the item is compared with.
         rule: What activations do: ``rescale`` uses the chord for everything that arrives; ``reveal-cancel`` treats what
-            is positive and what is negative apart, so that two that cancel both show.
+            is positive and what is negative apart, so that two that cancel both show. It is for activations behind
+            dense layers; behind convolutions it is ``rescale`` too, as in the paper (section 4.2).
         check: Also ask f(x) and f(x0), and report the completeness gap.
         channels: Keep channels instead of summing over them.
 

@@ -62,8 +62,8 @@ def lrp(
         high: Largest value an input can have, for the box rule.
         bias: Whether biases absorb their share, as in the paper. Folded batch norms leave large ones; without them the
             relevance of the input adds up to the score, but for neurons that nothing argues for: behind a rectifier a
-            depthwise filter of negative weights has no positive part, and z-plus drops what such neurons receive. On a
-            MobileNetV2 the composites lose nearly all that way; the map's form is right, its scale is not.
+            depthwise filter of negative weights has no positive part, and z-plus drops what such neurons receive. A
+            MobileNetV2 loses nearly all in its depthwise layers so: read ``notes["relevance"]``.
         layer: Tensor to attribute to; ``input`` is the item itself.
         channels: Keep channels instead of summing over them.
 

@@ -237,7 +237,7 @@ def test_rows_that_cannot_be_used(people, pipeline_onnx, make, kind, message):
 
 def test_columns_that_do_not_fit_the_model(numeric, pipeline_onnx, people):
     content, _ = numeric
-    with pytest.raises(UsageError, match="The table has 3 columns; .* takes 2"):
+    with pytest.raises(UsageError, match=r"The table has 3 columns \(age, income, job\); .* takes 2"):
         xplain.table(content, columns=COLUMNS)
     with pytest.raises(UsageError, match="more than one column called 'a'"):
         xplain.table(content, columns=["a", "a"])

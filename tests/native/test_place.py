@@ -120,8 +120,8 @@ def somewhere(request):
     return request.getfixturevalue("there"), here
 
 
-# Relative to the largest magnitude. On the device general weights pass float32 factors split in two, which costs 3e-7
-# of the diagonal.
+# Relative to the largest magnitude. On the device general weights pass float32 factors split in two; over twelve seeds
+# of the cases below 6e-7 was measured of the equations, 1.5e-6 of the solution.
 ON_CPU, ON_DEVICE = 1e-13, 2e-6
 
 

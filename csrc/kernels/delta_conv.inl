@@ -143,8 +143,11 @@ void conv_chunk(const ConvArgs& a, Chunk<T>& k, int64_t pixels, const T* weights
 template <class T>
 void conv(const ConvArgs& a, Deltas<const T> in, Deltas<T> out, Deltas<const T> residual, const T* weights) {
   const PixelList list(a.masks, a.geometry, in.windows, out.windows);
-  // pixels per chunk: the chunk's rows stay in the second cache while all panels pass over them
-  const int64_t chunk = 336;
+  // Pixels per chunk: its rows stay in the cache while all panels pass over them. Small weights stay there as well, so
+  // many passes over them cost little and a few rows, of one tap, are near when the next panel comes.
+  const bool small = a.geometry.kernel_y * a.geometry.kernel_x == 1 &&
+                     a.channels_in * a.channels_out * static_cast<int64_t>(sizeof(T)) <= 3 << 19;
+  const int64_t chunk = ceil_div(small ? 56 : 336, kRows) * kRows;
   const std::vector<T> zeros(a.channels_in + kPanel, T{});
   each(ceil_div(list.pixels(), chunk), a.threads, [&](int64_t n) {
     thread_local Chunk<T> k;

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from cli.test_rows import people, tokens
 from cli.tiny import write_model, write_picture
+from doors.test_text import tokenizer
 
 import xplain
 from xplain import api
 from xplain.cli import VERBS
 from xplain.core.card import Card
+
+__all__ = ["people", "tokenizer", "tokens"]  # fixtures that this file uses
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,8 +39,11 @@ def commands() -> list[str]:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder with the files that README speaks of, and the command line on the path."""
+def place(tmp_path, monkeypatch, people, tokens):
+    """A folder with the files that README speaks of."""
+    (people / "people.onnx").rename(tmp_path / "churn.onnx")
+    tokens[0].rename(tmp_path / "sentiment.onnx")
+    shutil.copy(tokens[2], tmp_path / "tokenizer.json")
     (tmp_path / "labels.txt").write_text("tabby\ndog\nother\n")
     model = write_model(tmp_path / "model.onnx", card=False)
     model.with_suffix(".card.toml").write_text('resize = [16, 16]\nlabels = ["tabby", "dog", "other"]\n')

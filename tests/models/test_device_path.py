@@ -386,3 +386,16 @@ def test_who_gets_streams(monkeypatch):
     assert why == ""
     assert dict(given) == {CUDA: {"device_id": "0", "user_compute_stream": str(lanes.run.handle)}, CPU: {}}
     assert lanes_for([(CUDA, {"user_compute_stream": "7"})])[0] is None
+
+
+def test_a_device_that_refuses_a_stream_is_told(monkeypatch):
+    def refuse(device=0):
+        raise RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+
+    monkeypatch.setattr("xplain.native.status", lambda: {"cuda": True})
+    monkeypatch.setattr("xplain.native.device.stream", refuse)
+    lanes, same, why = lanes_for([(CUDA, {})])
+    assert lanes is None
+    assert same == ((CUDA, {}),)
+    assert why.startswith("Edited rows are written by the CPU")
+    assert "InsufficientDriver" in why

@@ -86,7 +86,10 @@ def lanes_for(used: Sequence[Provider]) -> tuple[Lanes | None, tuple[Provider, .
         return None, tuple(used), why + " Reinstall it with XPLAIN_CUDA=ON where nvcc is found to write them there."
     if _STREAM in options:
         return None, tuple(used), f"Edited rows are written by the CPU, because {_STREAM} was given."
-    lanes = Lanes(int(options.get("device_id", 0)))
+    try:
+        lanes = Lanes(int(options.get("device_id", 0)))
+    except RuntimeError as error:  # a driver older than the kernels, or a device that is busy
+        return None, tuple(used), f"Edited rows are written by the CPU, because the device refused a stream: {error}"
     told = {_STREAM: str(lanes.run.handle)}
     return lanes, tuple((n, {**o, **told} if n in (CUDA, TENSORRT) else o) for n, o in used), ""
 

@@ -30,7 +30,11 @@ _LARGEST = 1 << 22
 """Elements of one tensor's windows that a batch of masks may have: 16 MiB, of which a few are held at once."""
 
 _MASKS = 32
-"""Most masks of a batch. ResNet-50 takes as long with 64 (within 4 %) and 60 MiB more, MobileNetV2 longer."""
+"""Most masks of a batch. ResNet-50 takes as long with 64 (within 4 %), MobileNetV2 longer."""
+
+_WEIGHTS = 32
+"""Most weights per output of a layer that goes by Winograd, whose transformed weights are four times as many. ResNet-50
+without its 512-channel layers of 7 x 7 outputs takes as long and 70 MiB less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,8 @@ class Plan:
         total = 0.0
         for step in self.steps:
             each = float(cost.step_cost(step, at).mean()) if len(boxes) else 0.0
-            if isinstance(step, Conv) and step.square and (allowed is None or step.out in allowed):
+            winograd = isinstance(step, Conv) and step.square and step.weight.size <= _WEIGHTS * step.plane.size
+            if isinstance(step, Conv) and winograd and (allowed is None or step.out in allowed):
                 other = float(cost.winograd_cost(step, at).mean()) if len(boxes) else 0.0
                 if other < 0.85 * each:
                     savings[step.out] = each - other

@@ -112,8 +112,20 @@ class Conv:
         return int(self.plane.height * self.plane.width * self.weight.size)
 
 
+class _FromOne:
+    """A step that reads the deltas of ``source`` alone."""
+
+    __slots__ = ()
+    source: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Tensors whose deltas are read."""
+        return (self.source,)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Pool:
+class Pool(_FromOne):
     """MaxPool and AveragePool; ``kind`` as in ``xplain.native.delta.pool``."""
 
     out: str
@@ -124,11 +136,6 @@ class Pool:
     plane: Plane
     before: Plane
     value: str
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Tensors whose deltas are read."""
-        return (self.source,)
 
     @property
     def bases(self) -> tuple[str, ...]:
@@ -150,7 +157,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Single:
+class Single(_FromOne):
     """An element-wise function, ``f(factor * v + shift)``, of the values of ``base``."""
 
     out: str
@@ -162,11 +169,6 @@ class Single:
     high: float = 0.0
     affine: tuple[Array, Array] | None = None
     slope: Array | None = None
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Tensors whose deltas are read."""
-        return (self.source,)
 
     @property
     def bases(self) -> tuple[str, ...]:
@@ -187,7 +189,7 @@ class Single:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scale:
+class Scale(_FromOne):
     """``factors[c] * v``: what an affine map of the values of ``value`` does to deltas; ``shift`` where it is known."""
 
     out: str
@@ -198,11 +200,6 @@ class Scale:
     shift: Array | None = None
 
     bases = ()
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Tensors whose deltas are read."""
-        return (self.source,)
 
     def reach(self, at: Boxes) -> Array:
         """Boxes of the output."""
@@ -289,7 +286,7 @@ class Concat:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Part(_FromOne):
     """Channels ``first .. first + plane.channels`` of a tensor: one output of a Split, or a Slice."""
 
     out: str
@@ -298,11 +295,6 @@ class Part:
     plane: Plane
 
     bases = ()
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Tensors whose deltas are read."""
-        return (self.source,)
 
     def reach(self, at: Boxes) -> Array:
         """Boxes of the output."""
@@ -318,7 +310,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crop:
+class Crop(_FromOne):
     """Padding with a constant, or cropping: the plane's origin moves by ``by``. A view."""
 
     out: str
@@ -327,11 +319,6 @@ class Crop:
     plane: Plane
 
     bases = ()
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Tensors whose deltas are read."""
-        return (self.source,)
 
     def reach(self, at: Boxes) -> Array:
         """Boxes of the output."""
@@ -347,7 +334,7 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Resize:
+class Resize(_FromOne):
     """Every output row and column picks one of the input: nearest-neighbour enlargement."""
 
     out: str
@@ -357,11 +344,6 @@ class Resize:
     plane: Plane
 
     bases = ()
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Tensors whose deltas are read."""
-        return (self.source,)
 
     def reach(self, at: Boxes) -> Array:
         """Boxes of the output."""

@@ -106,3 +106,12 @@ def test_an_option_without_default_is_the_authors_error():
 def test_sections():
     got = docstring_sections("Idea.\n\nBody\nmore.\n\nArgs:\n    a: b\n\nCost:\n    1\n")
     assert got == {"summary": "Idea.", "body": "Body\nmore.", "args": "a: b", "cost": "1"}
+
+
+def test_examples_of_many_long_names_are_cut() -> None:
+    """An exporter's node names can have hundreds of letters; five of them must not bury the message."""
+    from xplain.core.errors import unknown
+
+    message = str(unknown("layer", "conv", [f"{i:02d}" + "x" * 300 for i in range(50)]))
+    assert "50 are known" in message and "…" in message
+    assert len(message) < 500

@@ -120,5 +120,6 @@ def unknown(kind: str, name: str, known: Iterable[str], next_step: str = "") -> 
     elif len(names) <= 40:
         hint = f"Known: {', '.join(names) or 'none'}."
     else:
-        hint = f"{len(names)} are known, such as {', '.join(names[:5])}."
+        some = (n if len(n) <= 60 else f"{n[:59]}…" for n in names[:5])  # exporters make names of hundreds of letters
+        hint = f"{len(names)} are known, such as {', '.join(some)}."
     return UnknownName(f"Unknown {kind} {name!r}. {hint}" + (f" {next_step}" if next_step else ""))

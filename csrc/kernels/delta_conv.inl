@@ -70,7 +70,7 @@ void gather_chunk(const ConvArgs& a, const PixelList& list, int64_t begin, int64
 
 template <int R, class T>
 XP_HD void tile(const ConvArgs& a, const Chunk<T>& k, int64_t at, int64_t pixels, const T* const* rows,
-                const int32_t* taps, int64_t live, int64_t length, const T* weights, int64_t column) {
+                const int32_t* taps, int64_t live, int64_t length, const T* weights, Ahead ahead, int64_t column) {
   const Bender act(a.act);
   // what is read and written behind the sums comes from far away: ask for it before them
   for (int i = 0; i < R && i < pixels; ++i) {
@@ -86,7 +86,7 @@ XP_HD void tile(const ConvArgs& a, const Chunk<T>& k, int64_t at, int64_t pixels
     }
   }
   vec sums[R][kColumns];
-  multiply<R>(rows, taps, live, length, weights, sums);
+  multiply<R>(rows, taps, live, length, weights, ahead, sums);
   const int columns = static_cast<int>(min64(kColumns, (a.channels_out - column) / kWidth));
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
@@ -113,6 +113,10 @@ void conv_chunk(const ConvArgs& a, Chunk<T>& k, int64_t pixels, const T* weights
     const int64_t first = a.panels[3 * p], length = a.panels[3 * p + 1];
     const T* panel = weights + a.panels[3 * p + 2];
     const int64_t end = min64(a.channels_out, (p + 1) * kPanel);
+    // the panel that comes next; the last is followed by the next chunk's first
+    const int64_t next = p + 1 < a.panel_count ? p + 1 : 0;
+    const int64_t bytes = taps * a.panels[3 * next + 1] * kPanel * static_cast<int64_t>(sizeof(T));
+    const int64_t tiles = ceil_div(pixels, kRows), products = length * static_cast<int64_t>(sizeof(T)) / 4;
     for (int64_t at = 0; at < pixels; at += kRows) {
       const int64_t n = at / kRows, left = min64(kRows, pixels - at), live = k.live[n];
       const T* const* rows = k.rows.data() + n * taps * kRows;
@@ -129,12 +133,13 @@ void conv_chunk(const ConvArgs& a, Chunk<T>& k, int64_t pixels, const T* weights
       for (int64_t column = p * kPanel; column < end; column += kSpan) {
         // bf16 weights hold channels in pairs, two elements per column
         const T* w = panel + (column - p * kPanel) * static_cast<int64_t>(4 / sizeof(T));
+        const Ahead ahead(weights + a.panels[3 * next + 2], bytes, n, tiles, live * products);
         if (left > kRows / 2 + 1)
-          tile<kRows>(a, k, at, left, rows, list, live, length, w, column);
+          tile<kRows>(a, k, at, left, rows, list, live, length, w, ahead, column);
         else if (left > (kRows + 2) / 4)
-          tile<kRows / 2 + 1>(a, k, at, left, rows, list, live, length, w, column);
+          tile<kRows / 2 + 1>(a, k, at, left, rows, list, live, length, w, ahead, column);
         else
-          tile<(kRows + 2) / 4>(a, k, at, left, rows, list, live, length, w, column);
+          tile<(kRows + 2) / 4>(a, k, at, left, rows, list, live, length, w, ahead, column);
       }
     }
   }

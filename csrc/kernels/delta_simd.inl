@@ -10,6 +10,7 @@ constexpr int kWidth = XP_WIDTH;
 constexpr int kRows = XP_ROWS;  // with kColumns vectors of sums each, they fill the registers
 constexpr int kColumns = 2;
 constexpr int kSpan = kWidth * kColumns;  // output channels of one tile
+constexpr int64_t kSoon = 16 * kPanel;    // weights that the first cache is asked for before they are read
 
 XP_HD vec load(const float* p) { return *reinterpret_cast<const vec*>(p); }
 XP_HD void store(float* p, vec v) { *reinterpret_cast<vec*>(p) = v; }
@@ -38,10 +39,27 @@ struct Bender {
   XP_HD vec around(vec base, vec delta) const { return (*this)(base + delta) - (*this)(base); }
 };
 
+// Weights that will be read soon, asked for a little with every product: what lies ahead is further away than the
+// processor looks by itself, and asking for it at once would hold up the products.
+struct Ahead {
+  const char* at;
+  int64_t step;  // bytes per channel of a tile
+
+  // of `bytes` from `from`, the share of tile `number` of `tiles` that each go over `channels` channels
+  XP_HD Ahead(const void* from, int64_t bytes, int64_t number, int64_t tiles, int64_t channels)
+      : at(static_cast<const char*>(from)), step(bytes / max64(tiles * channels, 1)) {
+    at += number * channels * step;
+  }
+  XP_HD void ask() {
+    __builtin_prefetch(at, 0, 2);  // into the second cache: the first is full of what is being multiplied
+    at += step;
+  }
+};
+
 // sums[i][k] = sum over live taps t and channels c of rows[t][i][c] * weights[t][c][column k]
 template <int R>
 XP_HD void multiply(const float* const* rows, const int32_t* taps, int64_t live, int64_t length, const float* weights,
-                    vec (&sums)[R][kColumns]) {
+                    Ahead ahead, vec (&sums)[R][kColumns]) {
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
     for (int k = 0; k < kColumns; ++k) sums[i][k] = vec{};
@@ -50,6 +68,9 @@ XP_HD void multiply(const float* const* rows, const int32_t* taps, int64_t live,
     const float* w = weights + taps[t] * length * kPanel;
     for (int64_t c = 0; c < length; ++c, w += kPanel) {
       const vec w0 = load(w), w1 = load(w + kWidth);
+      ahead.ask();
+      __builtin_prefetch(w + kSoon);
+      __builtin_prefetch(w + kSoon + kWidth);
 #pragma GCC unroll 16
       for (int i = 0; i < R; ++i) {
         const float v = p[i][c];
@@ -77,7 +98,7 @@ XP_HD vec dot_pairs(vec sum, uint32_t pair, const bf16* w) {
 }
 template <int R>
 XP_HD void multiply(const bf16* const* rows, const int32_t* taps, int64_t live, int64_t length, const bf16* weights,
-                    vec (&sums)[R][kColumns]) {
+                    Ahead ahead, vec (&sums)[R][kColumns]) {
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
     for (int k = 0; k < kColumns; ++k) sums[i][k] = vec{};
@@ -85,6 +106,7 @@ XP_HD void multiply(const bf16* const* rows, const int32_t* taps, int64_t live, 
     const bf16* const* p = rows + taps[t] * kRows;
     const bf16* w = weights + taps[t] * length * kPanel;
     for (int64_t c = 0; c < length; c += 2, w += 2 * kPanel) {
+      ahead.ask();
 #pragma GCC unroll 16
       for (int i = 0; i < R; ++i) {
         const uint32_t v = pair_at(p[i] + c);

@@ -67,27 +67,41 @@ inline void tiles_out(const ConvArgs& a, const Deltas<float>& out, const Deltas<
   }
 }
 
+// R tiles, of which `left` are true, by one panel of one frequency
+template <int R>
+XP_HD void product(const float* const* rows, int64_t channels, const float* weights, Ahead ahead, int64_t left,
+                   float* out, int64_t width) {
+  const int32_t first = 0;
+  vec sums[R][kColumns];
+  multiply<R>(rows, &first, 1, channels, weights, ahead, sums);
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) {
+    if (i >= left) break;
+    store(out + i * width, sums[i][0]);
+    store(out + i * width + kWidth, sums[i][1]);
+  }
+}
+
 // [tiles, channels in] x [channels in, channels out] for one of the 36 frequencies
 inline void frequency(const ConvArgs& a, int64_t count, const float* in, const float* weights, float* out,
                       int64_t width) {
-  const int32_t first = 0;
-  const int64_t pitch = spread(a.channels_in);
+  const int64_t pitch = spread(a.channels_in), tiles = ceil_div(count, kRows), size = a.channels_in * kPanel;
   const float* rows[kRows];
   for (int64_t p = 0; p < a.panel_count; ++p)
-    for (int64_t at = 0; at < count; at += kRows) {
-      const int64_t left = min64(kRows, count - at);
+    for (int64_t n = 0; n < tiles; ++n) {
+      const int64_t at = n * kRows, left = min64(kRows, count - at);
       for (int64_t i = 0; i < kRows; ++i) rows[i] = in + (at + (i < left ? i : 0)) * pitch;
+      // the panel after the last is the next frequency's first
+      const float* panel = weights + p * size;
+      const Ahead ahead(panel + size, 4 * size, n, tiles, a.channels_in);
       for (int64_t column = 0; column < kPanel; column += kSpan) {
-        const float* w = weights + p * a.channels_in * kPanel + column;
-        vec sums[kRows][kColumns];
-        multiply<kRows>(rows, &first, 1, a.channels_in, w, sums);
-#pragma GCC unroll 16
-        for (int i = 0; i < kRows; ++i) {
-          if (i >= left) break;
-          float* to = out + (at + i) * width + p * kPanel + column;
-          store(to, sums[i][0]);
-          store(to + kWidth, sums[i][1]);
-        }
+        float* to = out + at * width + p * kPanel + column;
+        if (left > kRows / 2 + 1)
+          product<kRows>(rows, a.channels_in, panel + column, ahead, left, to, width);
+        else if (left > (kRows + 2) / 4)
+          product<kRows / 2 + 1>(rows, a.channels_in, panel + column, ahead, left, to, width);
+        else
+          product<(kRows + 2) / 4>(rows, a.channels_in, panel + column, ahead, left, to, width);
       }
     }
 }

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from xplain.core.edits import Array, Windows
+from xplain.core.layout import Layout
 from xplain.core.query import Score
 from xplain.graph.incremental import LayerGain, Plan, Refused, Runner, Way, affordable, measure, plan
 from xplain.graph.incremental.boxes import clipped
+from xplain.models.reading import write_rows
 from xplain.native import delta
 
 __all__ = ["WORTHWHILE", "Found", "Incremental", "IncrementalWarning", "Report"]
@@ -96,6 +98,7 @@ class Incremental:
         threads: Threads of the kernels; 0 for all.
         fast: Keep deltas in bfloat16: faster, approximate.
         single: True where the graph takes one row at a time.
+        make_room: Called before a question is answered this way, which needs nothing of the plain one.
     """
 
     def __init__(
@@ -110,7 +113,9 @@ class Incremental:
         threads: int = 0,
         fast: bool = False,
         single: bool = False,
+        make_room: Callable[[], None] = lambda: None,
     ) -> None:
+        self._make_room = make_room
         self._model, self._source, self._digest, self._open = model, source, digest, open_session
         self._channels_last, self._outside = channels_last, outside or {}
         self._threads, self._fast, self._single = threads, fast, single
@@ -161,6 +166,7 @@ class Incremental:
         engine = self._engine(outputs, query.x.shape[1:])
         if report.way == "plain" or isinstance(engine, Refused):
             return _Run(query, outputs, None, report, None)
+        self._make_room()
         return _Run(query, outputs, engine, report, self._way(engine, query.x.shape, edits))
 
     def _way(self, engine: _Engine, shape: tuple[int, ...], edits: Windows) -> Way:
@@ -198,27 +204,36 @@ class _Engine:
         self._open = open_session
         self._tail: Opened | None = None
 
-    def bases(self, x: Array) -> dict[str, Array] | None:
-        """The unmasked values that the steps read for one item; None where one is not finite."""
+    def look(self, x: Array, masked: Iterable[Array]) -> tuple[dict[str, Array] | None, list[dict[str, Array]]]:
+        """The unmasked values that the steps read for one item, None where one is not finite; and the runtime's own
+        outputs for some masked pictures.
+        """
         values = {self.plan.entry: delta.channels_last(x.transpose(2, 0, 1) if self.plan.channels_last else x)}
-        if self.plan.head is not None:
-            head = self._open(self.plan.head)  # not kept: it runs once per picture, and would hold its buffers
-            found = head.run({self.plan.source: head.wrap(np.ascontiguousarray(x[None]))})
-            del head
-            for name, value in found.items():
-                mean = self.plan.means.get(name)
-                values[name] = value.reshape(-1) if mean is not None else delta.channels_last(value[0])
-        return values if all(bool(np.isfinite(v).all()) for v in values.values()) else None
+        head = self._open(self.plan.head)  # not kept: it runs once per picture, and would hold its buffers
+        found = head.run({self.plan.source: head.wrap(np.ascontiguousarray(x[None]))})
+        for name in self.plan.bases:
+            value = found[name]
+            mean = self.plan.means.get(name)
+            values[name] = value.reshape(-1) if mean is not None else delta.channels_last(value[0])
+        if not all(bool(np.isfinite(v).all()) for v in values.values()):
+            return None, []
+        del found
+        seen = []
+        for picture in masked:
+            found = head.run({self.plan.source: head.wrap(picture)})
+            seen.append({name: found[name][0] for name in self.plan.outputs})
+        return values, seen
 
-    def values(self, item: _Item, at: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs under each mask, of which ``at`` is the spread."""
-        frontier = self.runner.run(at, item.fill, item.bases, item.squares)
+    def values(self, item: _Item, spreads: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
+        """The outputs under masks that go through the steps batch by batch and through the tail together."""
+        found = [self.runner.run(at, item.fill, item.bases, item.squares) for at in spreads]
+        frontier = {name: np.concatenate([part.pop(name) for part in found]) for name in list(found[0])}
         out = {name: frontier[name] for name in self.plan.outputs if name in frontier}
         if self.plan.tail is None:
             return out
         if self._tail is None:
             self._tail = self._open(self.plan.tail)
-        masks = len(at[self.plan.entry])
+        masks = len(next(iter(frontier.values())))
         count = 1 if self.single else masks
         parts = []
         for first in range(0, masks, count):
@@ -246,13 +261,13 @@ class _Run:
         """The rows that are asked, batch by batch."""
         assert self.way is not None
         first, last = query.rows
-        masks, batch = query.edits.count, self.way.batch
+        masks, group = query.edits.count, self.way.group
         while first < last:
             n, m = divmod(first, masks)
-            begin = m // batch * batch
-            end = min(begin + batch, masks)
+            begin = m // group * group
+            end = min(begin + group, masks)
             stop = min(last, n * masks + end)
-            values = self._values(query, n, begin, end, plain)
+            values = self._values(query, n, begin, end)
             if values is None:
                 yield from plain(replace(query, part=(first, stop)))
             else:
@@ -260,20 +275,21 @@ class _Run:
                 yield (first, stop), {name: value[first - offset : stop - offset] for name, value in values.items()}
             first = stop
 
-    def _values(
-        self, query: Score, n: int, begin: int, end: int, plain: Callable[[Score], Iterator[Found]]
-    ) -> dict[str, Array] | None:
+    def _values(self, query: Score, n: int, begin: int, end: int) -> dict[str, Array] | None:
         """The outputs for masks begin..end of item n, or None where the plain way has to answer."""
+        assert self.way is not None
         if self._block is not None and self._block[0] == (n, begin):
             return self._block[1]
         try:
             if self._item is None or self._item[0] != n:
                 self._block = None
-                self._item = n, self._prepare(query, n, plain)
+                self._item = n, self._prepare(query, n)
             item = self._item[1]
             if item is None or self.engine is None:
                 return None
-            values = self.engine.values(item, item.spread(self.engine.plan, begin, end))
+            batch, steps = self.way.batch, self.engine.plan
+            spreads = (item.spread(steps, first, min(first + batch, end)) for first in range(begin, end, batch))
+            values = self.engine.values(item, spreads)
         except MemoryError:
             self._give_up(n, "memory ran out")
             return None
@@ -282,7 +298,7 @@ class _Run:
         self._block = (n, begin), values
         return values
 
-    def _prepare(self, query: Score, n: int, plain: Callable[[Score], Iterator[Found]]) -> _Item | None:
+    def _prepare(self, query: Score, n: int) -> _Item | None:
         """Unmasked values, the convolutions that may go by Winograd, and two masks asked both ways."""
         engine, way = self.engine, self.way
         assert engine is not None
@@ -291,45 +307,49 @@ class _Run:
         x = query.x[n]
         corners = query.edits.boxes if query.edits.boxes.ndim == 2 else query.edits.boxes[n]
         fill = np.broadcast_to(query.edits.fill, query.x.shape)[n].astype(np.float32)
-        bases = engine.bases(x) if np.isfinite(fill).all() else None
+        boxes = clipped(corners, engine.plan.planes[engine.plan.entry].extent)
+        asked = _two(boxes)
+        bases, seen = engine.look(x, self._masked(query, n, asked)) if np.isfinite(fill).all() else (None, [])
         if bases is None:
             self.report.way = "plain"
             self.report.reason = f"item {n}: a value of the picture, of the fill or inside the network is not finite"
             return None
-        boxes = clipped(corners, engine.plan.planes[engine.plan.entry].extent)
         filled = delta.channels_last(fill.transpose(2, 0, 1) if engine.plan.channels_last else fill)
-        asked = _two(boxes)
         squares = way.squares
         if squares:
             errors = measure(engine.runner, boxes[asked], filled, bases, squares)
             squares = affordable(errors, way.savings)
-            engine.runner.drop(squares, "direct")
             engine.runner.drop(way.squares - squares, "winograd")
         item = _Item(boxes, filled, bases, squares)
-        got = engine.values(item, engine.plan.spread(boxes[asked]))
-        if not self._agrees(query, n, asked, got, plain):
+        got = engine.values(item, [engine.plan.spread(boxes[asked])])
+        if not self._agrees(n, asked, got, seen):
             return None
         self.report.squares = len(squares)
         return item
 
-    def _agrees(
-        self, query: Score, n: int, asked: Array, got: Mapping[str, Array], plain: Callable[[Score], Iterator[Found]]
-    ) -> bool:
-        fast = self.report.way == "fast"
-        for k, m in enumerate(asked):
+    def _masked(self, query: Score, n: int, asked: Array) -> Iterator[Array]:
+        """Pictures under some masks of item n, as the plain way gets them."""
+        assert self.engine is not None
+        layout = Layout("NHWC" if self.engine.plan.channels_last else "NCHW", query.x.shape[1:])
+        for m in asked:
             row = n * query.edits.count + int(m)
-            for _, expected in plain(replace(query, part=(row, row + 1))):
-                for name, value in expected.items():
-                    wanted = value[0].astype(np.float64)
-                    apart = float(np.abs(got[name][k] - wanted).max())
-                    greatest = max(float(np.abs(wanted).max()), 1e-30)
-                    self.report.error = max(self.report.error or 0.0, apart / greatest)
-                    if not apart <= (_ROUGH if fast else _CLOSE) * greatest:
-                        self._give_up(
-                            n,
-                            f"mask {int(m)} gave {name!r} {apart:.2g} from the plain way's, of at most {greatest:.2g}",
-                        )
-                        return False
+            picture = np.empty((1, *query.x.shape[1:]), np.float32)
+            write_rows(query, row, row + 1, picture, layout)
+            yield picture
+
+    def _agrees(self, n: int, asked: Array, got: Mapping[str, Array], seen: Sequence[Mapping[str, Array]]) -> bool:
+        fast = self.report.way == "fast"
+        for k, (m, expected) in enumerate(zip(asked, seen, strict=True)):
+            for name, value in expected.items():
+                wanted = value.astype(np.float64)
+                apart = float(np.abs(got[name][k] - wanted).max())
+                greatest = max(float(np.abs(wanted).max()), 1e-30)
+                self.report.error = max(self.report.error or 0.0, apart / greatest)
+                if not apart <= (_ROUGH if fast else _CLOSE) * greatest:
+                    self._give_up(
+                        n, f"mask {int(m)} gave {name!r} {apart:.2g} from the plain way's, of at most {greatest:.2g}"
+                    )
+                    return False
         return True
 
     def _give_up(self, n: int, why: str) -> None:

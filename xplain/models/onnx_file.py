@@ -286,7 +286,16 @@ class OnnxFile:
             threads=self._threads or 0,
             fast=engine == "fast",
             single=self.outline.rows == 1,
+            make_room=self._make_room,
         )
+
+    def _make_room(self) -> None:
+        """Close the sessions of a large model, which the next plain question opens again.
+
+        Not those of a heavy one: that takes seconds, and what windows need is little beside its weights.
+        """
+        if _LARGE <= self._loaded.size < _HEAVY:
+            self._sessions.clear()
 
     @property
     def windows(self) -> Report | None:

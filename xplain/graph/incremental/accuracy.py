@@ -4,20 +4,21 @@ Winograd's transforms cost a few bits. Deltas are smaller than the activations t
 can often afford it. Whether they can is measured on the picture at hand: on the windows of a few masks, errors against
 float64 of the direct way, of Winograd, and of a plain float32 product over the whole activations. With e the root mean
 square error of a layer and a that of its activations, layers are taken, best saving per error first, while
-``sum (e_ours / a)^2 <= sum (e_plain / a)^2`` over all candidates.
+``sum (e_ours / a)^2 <= sum (max(e_plain, e_direct) / a)^2`` over all candidates: a layer whose direct way already errs
+more than the plain one, because its window holds nearly nothing but the fill, takes nothing from the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.graph.incremental import weights
 from xplain.graph.incremental.run import Bases, Batch, Runner
 from xplain.graph.incremental.steps import Conv, Pair
-from xplain.graph.incremental.weights import product
 from xplain.native import delta
 from xplain.native.delta import Activation, Deltas, stored
 
@@ -38,7 +39,7 @@ class LayerError:
 
 def affordable(errors: Mapping[str, LayerError], savings: Mapping[str, float]) -> frozenset[str]:
     """The convolutions that may go by Winograd; ``savings`` is what each would save, in any unit."""
-    budget = sum(e.plain**2 for e in errors.values())
+    budget = sum(max(e.plain, e.direct) ** 2 for e in errors.values())
     used = sum(e.direct**2 for e in errors.values())
     more = {name: max(e.square**2 - e.direct**2, 0.0) for name, e in errors.items()}
     chosen = set()
@@ -53,7 +54,7 @@ def measure(
     runner: Runner, boxes: Array, fill: Array, bases: Bases, candidates: Collection[str]
 ) -> dict[str, LayerError]:
     """Errors of the candidates on the windows of a few masks; arguments as in ``Runner.run``."""
-    batch = Batch(runner, runner.plan.spread(boxes), bases, frozenset())
+    batch = Batch(runner, runner.plan.spread(boxes), bases, frozenset(candidates))
     batch.begin(fill)
     makers = {step.out: step for step in runner.plan.steps}
     errors = {}
@@ -85,11 +86,12 @@ def _activated(values: Array, act: Activation) -> Array:
 
 
 def _layer(batch: Batch, step: Conv, unmasked: Array | None) -> LayerError | None:
-    source = batch.deltas(step.source)
-    box, width = batch.at[step.out], stored(step.plane.channels)
-    outs = {way: _convolved(batch, step, source, box, way) for way in ("direct", "winograd")}
+    source, box = batch.deltas(step.source), batch.at[step.out]
     channels = np.linspace(0, len(step.weight) - 1, min(len(step.weight), _CHANNELS)).astype(int)
-    weight = step.weight[channels].reshape(len(channels), -1).T
+    few = np.ascontiguousarray(step.weight[channels])
+    weight = few.reshape(len(few), -1).T
+    some = replace(step, weight=few, plane=replace(step.plane, channels=len(few)))
+    outs = {way: _convolved(batch, some, source, box, way) for way in ("direct", "winograd")}
     squares, count = np.zeros(4), 0
     for m in np.flatnonzero(box[:, 2]):
         height, across = int(box[m, 2]), int(box[m, 3])
@@ -97,9 +99,9 @@ def _layer(batch: Batch, step: Conv, unmasked: Array | None) -> LayerError | Non
         rows, columns = box[m, 0] + at // across, box[m, 1] + at % across
         changed = _patches(_dense(batch, step.source, source, int(m)), rows, columns)
         whole = changed if unmasked is None else changed + _patches(unmasked[..., : step.inputs], rows, columns)
-        exact = product(changed.astype(np.float64), weight.astype(np.float64))
-        values = product(whole.astype(np.float64), weight.astype(np.float64))
-        got = {way: out[m].reshape(-1, width)[at][:, channels] for way, out in outs.items()}
+        exact = weights.product(changed.astype(np.float64), weight.astype(np.float64))
+        values = weights.product(whole.astype(np.float64), weight.astype(np.float64))
+        got = {way: out[m].reshape(-1, stored(len(few)))[at][:, : len(few)] for way, out in outs.items()}
         squares += [
             ((got["direct"] - exact) ** 2).sum(),
             ((got["winograd"] - exact) ** 2).sum(),
@@ -121,7 +123,7 @@ def _convolved(batch: Batch, step: Conv, source: Deltas, box: Array, way: str) -
     ends = np.cumsum(sizes)
     windows = np.concatenate([box, (ends - sizes)[:, None], box[:, 3:4] * channels], axis=1)
     out = Deltas(windows, np.empty(max(int(ends[-1]), 1), np.float32), channels)
-    packed, panels = batch.runner.weights(step, way)
+    packed, panels = weights.square(step) if way == "winograd" else weights.direct(step)
     delta.conv(way, source, out, packed, panels, (stored(step.inputs), channels), step.kernel, threads=batch.threads)
     return [out.data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 

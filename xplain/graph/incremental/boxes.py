@@ -10,7 +10,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.native.delta import Kernel
 
-__all__ = ["clipped", "live_taps", "moved", "picked", "reached", "union"]
+__all__ = ["clipped", "live_taps", "live_taps_by_axis", "moved", "picked", "reached", "union"]
 
 
 def _boxes(top: Array, left: Array, bottom: Array, right: Array) -> Array:
@@ -73,9 +73,15 @@ def picked(boxes: Array, rows: Array, columns: Array) -> Array:
 
 def live_taps(source: Array, out: Array, kernel: Kernel) -> Array:
     """Per mask, the pairs of output pixel and kernel tap that read inside the source's box: int64 ``[M]``."""
+    rows, columns = live_taps_by_axis(source, out, kernel)
+    return rows * columns
+
+
+def live_taps_by_axis(source: Array, out: Array, kernel: Kernel) -> tuple[Array, Array]:
+    """The same along rows and along columns, whose product it is."""
     rows = _live(source[:, 0], source[:, 2], out[:, 0], out[:, 2], *(pair[0] for pair in kernel))
     columns = _live(source[:, 1], source[:, 3], out[:, 1], out[:, 3], *(pair[1] for pair in kernel))
-    return rows * columns
+    return rows, columns
 
 
 def _live(

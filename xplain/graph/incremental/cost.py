@@ -13,6 +13,7 @@ import numpy as np
 from onnx import NodeProto
 
 from xplain.core.edits import Array
+from xplain.graph.incremental.edges import inner
 from xplain.graph.incremental.steps import Boxes, Conv, Step
 
 __all__ = ["DEPTHWISE", "ELEMENT", "SETUP", "STEP", "node_cost", "step_cost", "winograd_cost"]
@@ -58,11 +59,11 @@ def step_cost(step: Step, at: Boxes) -> Array:
 
 
 def winograd_cost(step: Conv, at: Boxes) -> Array:
-    """The same where the step is done by Winograd's F(4x4, 3x3)."""
+    """The same where the step is done by Winograd's F(4x4, 3x3), edges apart."""
     box = at[step.out]
-    tiles = -(-box[:, 2] // 4) * -(-box[:, 3] // 4)
     outputs, inputs = step.weight.shape[:2]
+    within, edge_taps = inner(at[step.source], box, step.kernel, inputs * outputs)
+    tiles = -(-within[:, 2] // 4) * -(-within[:, 3] // 4)
     elements = box[:, 2] * box[:, 3] * outputs
-    return np.asarray(
-        tiles * 36.0 * (inputs * outputs + _TRANSFORM * (inputs + outputs)) + elements * ELEMENT / 4 + STEP
-    )
+    products = tiles * 36.0 * (inputs * outputs + _TRANSFORM * (inputs + outputs)) + edge_taps * inputs * outputs
+    return np.asarray(products + elements * ELEMENT / 4 + STEP)

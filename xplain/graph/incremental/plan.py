@@ -8,6 +8,7 @@ computes the scores, in batches of masks.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,12 +30,11 @@ __all__ = ["LayerGain", "Plan", "Refused", "Way", "digest_of", "plan"]
 _LARGEST = 1 << 22
 """Elements of one tensor's windows that a batch of masks may have: 16 MiB, of which a few are held at once."""
 
-_MASKS = 32
-"""Most masks of a batch. ResNet-50 takes as long with 64 (within 4 %), MobileNetV2 longer."""
+_MASKS = 24
+"""Most masks that go through the steps together. ResNet-50 takes as long with 16 or 32 (within 4 %)."""
 
-_WEIGHTS = 32
-"""Most weights per output of a layer that goes by Winograd, whose transformed weights are four times as many. ResNet-50
-without its 512-channel layers of 7 x 7 outputs takes as long and 70 MiB less."""
+_GROUP = 192
+"""Most masks that go through the tail together: VGG-16's reads 0.5 GB of weights, whatever their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class Way:
         layers: The same, step by step.
         savings: What Winograd saves per mask, for each of ``squares``.
         batch: Masks that should go through the steps together.
+        group: Masks that should go through the tail together, a multiple of ``batch``.
     """
 
     gain: float
@@ -76,6 +77,7 @@ class Way:
     layers: tuple[LayerGain, ...]
     savings: Mapping[str, float]
     batch: int
+    group: int
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,13 @@ class Plan:
         frontier: Tensors at which the steps end, as name to the tensor whose delta it has.
         means: Means over the plane among them.
         outputs: The tensors that are answered.
-        head: Computes the unmasked values in ``bases``; None where none are read.
+        head: Computes the unmasked values in ``bases``, and ``outputs``.
         bases: Their names.
         tail: Computes ``outputs`` from ``frontier``; None where these are the same.
         blocked: Operators at which the walk ended.
         plain_cost: Cost of the whole graph for one item.
         tail_cost: Cost of the tail for one item.
+        tail_size: Elements of the largest tensor of one item in the tail.
     """
 
     digest: str
@@ -109,12 +112,13 @@ class Plan:
     frontier: Mapping[str, str]
     means: Mapping[str, Mean]
     outputs: tuple[str, ...]
-    head: ModelProto | None
+    head: ModelProto
     bases: tuple[str, ...]
     tail: ModelProto | None
     blocked: tuple[Blocked, ...]
     plain_cost: float
     tail_cost: float
+    tail_size: int
 
     @cached_property
     def places(self) -> Places:
@@ -142,8 +146,7 @@ class Plan:
         total = 0.0
         for step in self.steps:
             each = float(cost.step_cost(step, at).mean()) if len(boxes) else 0.0
-            winograd = isinstance(step, Conv) and step.square and step.weight.size <= _WEIGHTS * step.plane.size
-            if isinstance(step, Conv) and winograd and (allowed is None or step.out in allowed):
+            if isinstance(step, Conv) and step.square and (allowed is None or step.out in allowed):
                 other = float(cost.winograd_cost(step, at).mean()) if len(boxes) else 0.0
                 if other < 0.85 * each:
                     savings[step.out] = each - other
@@ -155,7 +158,9 @@ class Plan:
         once = self.plain_cost / max(len(boxes), 1) + cost.SETUP / max(rows or len(boxes), 1)
         rest = self.tail_cost + once
         gain = self.plain_cost / max(total + rest, 1.0)
-        return Way(gain, frozenset(savings), tuple(layers), savings, self._batch(at))
+        batch = self._batch(at)
+        group = batch * max(1, min(_GROUP, int(_LARGEST / max(self.tail_size, 1))) // batch)
+        return Way(gain, frozenset(savings), tuple(layers), savings, batch, group)
 
     def _batch(self, at: Boxes) -> int:
         """Many masks share the weights that are read; few stay in the caches, and take less memory."""
@@ -242,12 +247,16 @@ def plan(
         frontier=roots,
         means={name: mean for name, mean in found.means.items() if name in roots},
         outputs=tuple(outputs),
-        head=part_of(model, {source: (1, *item)}, sorted(bases), "head") if bases else None,
+        head=part_of(model, {source: (1, *item)}, sorted(bases | set(outputs)), "head"),
         bases=tuple(sorted(bases)),
         tail=part_of(model, batched, late, "tail") if late else None,
         blocked=tuple(found.blocked),
         plain_cost=sum(cost.node_cost(node, known) for node in model.graph.node),
         tail_cost=sum(cost.node_cost(node, known) for node in behind),
+        tail_size=max(
+            math.prod(known[name][1:]) if name in known else _LARGEST
+            for name in {*roots, *(name for node in behind for name in node.output if name)}
+        ),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.graph.incremental import weights
 from xplain.graph.incremental.boxes import union
+from xplain.graph.incremental.edges import edges, inner
 from xplain.graph.incremental.places import width
 from xplain.graph.incremental.plan import Plan
 from xplain.graph.incremental.steps import Boxes, Concat, Conv, Crop, Pair, Part, Pool, Resize, Scale, Single, Step
@@ -200,9 +201,22 @@ class Batch:
 
     @act.register
     def _(self, step: Conv, out: Deltas) -> None:
-        way = "depthwise" if step.depthwise else "winograd" if step.out in self.squares else "direct"
+        if step.out not in self.squares or step.depthwise:
+            self.convolve("depthwise" if step.depthwise else "direct", step, out)
+            return
+        whole = self.at[step.out]
+        within, _ = inner(self.at[step.source], whole, step.kernel, len(step.weight) * step.inputs)
+        masks, strips = edges(whole, within)
+        self.convolve("winograd", step, _part(out, np.arange(len(whole)), within))
+        if len(masks):
+            self.convolve("direct", step, _part(out, masks, strips), masks)
+
+    def convolve(self, way: str, step: Conv, out: Deltas, masks: Array | None = None) -> None:
+        """Fill ``out``, windows of these masks, or of all."""
         packed, panels = self.runner.weights(step, way)
-        source = self.deltas(step.source)
+        source, residual = self.deltas(step.source), self.deltas(step.residual) if step.residual else None
+        if masks is not None:
+            source, residual = _of(source, masks), _of(residual, masks) if residual else None
         load = None
         if step.load is not None:
             factor = self.runner.vector(step.out, "factor", step.load.factor)
@@ -216,7 +230,7 @@ class Batch:
             panels,
             (stored(step.inputs), stored(step.plane.channels)),
             step.kernel,
-            residual=self.deltas(step.residual) if step.residual else None,
+            residual=residual,
             base=self.bases[step.base] if step.base and step.act.kind != "none" else None,
             act=step.act,
             load=load,
@@ -316,6 +330,19 @@ class Batch:
         source = self.deltas(root)
         values = delta.plane_mean(self.bases[name], source, mean.channels, mean.factor, threads=self.threads)
         return values.reshape(-1, *mean.shape)
+
+
+def _of(tensor: Deltas, masks: Array) -> Deltas:
+    return Deltas(tensor.windows[masks], tensor.data, tensor.step)
+
+
+def _part(tensor: Deltas, masks: Array, boxes: Array) -> Deltas:
+    """Boxes inside the windows of some masks."""
+    windows = tensor.windows[masks]
+    down, right = boxes[:, 0] - windows[:, 0], boxes[:, 1] - windows[:, 1]
+    windows[:, 4] += np.where(boxes[:, 2] > 0, down * windows[:, 5] + right * tensor.step, 0)
+    windows[:, :4] = boxes
+    return Deltas(windows, tensor.data, tensor.step)
 
 
 def _from_channel(tensor: Deltas, first: int) -> Deltas:

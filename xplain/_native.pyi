@@ -86,6 +86,7 @@ _Deltas: TypeAlias = tuple[Any, Any, int]  # windows [N, 6], data, step
 _Kernel: TypeAlias = tuple[int, ...]  # size, stride, pads, dilation
 _Bent: TypeAlias = tuple[int, float, float]
 
+def delta_pairs_pay() -> bool: ...
 def delta_conv(
     way: str,
     x: _Deltas,

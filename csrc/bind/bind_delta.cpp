@@ -335,6 +335,7 @@ void channels_last(Object in_, Object out_) {
 
 void bind_delta(py::module_& m) {
   m.def("delta_conv", &conv);
+  m.def("delta_pairs_pay", &delta::pairs_pay);
   m.def("delta_pool", &pool);
   m.def("delta_unary", &unary);
   m.def("delta_binary", &binary);

@@ -22,6 +22,14 @@ void conv(const ConvArgs& a, Deltas<const T> in, Deltas<T> out, Deltas<const T> 
   portable::conv(a, in, out, residual, weights);
 }
 
+bool pairs_pay() {
+#if XP_HAS_CLONES
+  return processor(3) == 3 && __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
 template void conv<float>(const ConvArgs&, Deltas<const float>, Deltas<float>, Deltas<const float>, const float*);
 template void conv<bf16>(const ConvArgs&, Deltas<const bf16>, Deltas<bf16>, Deltas<const bf16>, const bf16*);
 

@@ -82,18 +82,21 @@ XP_HD void product(const float* const* rows, int64_t channels, const float* weig
   }
 }
 
-// [tiles, channels in] x [channels in, channels out] for one of the 36 frequencies
-inline void frequency(const ConvArgs& a, int64_t count, const float* in, const float* weights, float* out,
-                      int64_t width) {
+// [tiles, channels in] x [channels in, channels out] for one of the 36 frequencies; `next` is the next one's input
+inline void frequency(const ConvArgs& a, int64_t count, const float* in, const float* next, const float* weights,
+                      float* out, int64_t width) {
   const int64_t pitch = spread(a.channels_in), tiles = ceil_div(count, kRows), size = a.channels_in * kPanel;
+  // while most tiles go over a panel, the panel after it is asked for (after the last, the next frequency's first),
+  // while the others do, a part of the next frequency's input
+  const int64_t most = tiles < 4 ? tiles : tiles - tiles / 4, part = 4 * count * pitch / a.panel_count;
   const float* rows[kRows];
   for (int64_t p = 0; p < a.panel_count; ++p)
     for (int64_t n = 0; n < tiles; ++n) {
       const int64_t at = n * kRows, left = min64(kRows, count - at);
       for (int64_t i = 0; i < kRows; ++i) rows[i] = in + (at + (i < left ? i : 0)) * pitch;
-      // the panel after the last is the next frequency's first
       const float* panel = weights + p * size;
-      const Ahead ahead(panel + size, 4 * size, n, tiles, a.channels_in);
+      const Ahead ahead = n < most ? Ahead(panel + size, 4 * size, n, most, a.channels_in)
+                                   : Ahead(next + p * part / 4, part, n - most, tiles - most, a.channels_in);
       for (int64_t column = 0; column < kPanel; column += kSpan) {
         float* to = out + at * width + p * kPanel + column;
         if (left > kRows / 2 + 1)
@@ -112,6 +115,7 @@ inline void winograd_group(const ConvArgs& a, const Deltas<const float>& in, con
   const int64_t width = a.panel_count * kPanel, pitch = spread(width);
   tiles_in(a, in, tiles, count, inside, in_plane);
   for (int64_t f = 0; f < 36; ++f)
-    frequency(a, count, inside + f * in_plane, weights + f * width * a.channels_in, outside + f * out_plane, pitch);
+    frequency(a, count, inside + f * in_plane, inside + (f + 1) * in_plane, weights + f * width * a.channels_in,
+              outside + f * out_plane, pitch);
   tiles_out(a, out, residual, tiles, count, outside, out_plane, pitch);
 }

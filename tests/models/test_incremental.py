@@ -67,7 +67,7 @@ def test_winograd_gives_the_same_wherever_it_can_be_used(seed, pairs, monkeypatc
     assert apart(square, direct) < 1e-4
 
 
-def _session(part):
+def _session(part, lean=False):
     from xplain.models.session import Session
 
     return Session(part.SerializeToString(), "test", [("CPUExecutionProvider", {})], 1)
@@ -141,14 +141,33 @@ def test_a_batch_that_is_frozen_at_one():
     assert apart(ours.answer(question), plain.answer(question)) < 1e-5
 
 
-def test_fast_mode_is_close_and_says_how_close():
+@pytest.mark.parametrize("halves", [True, False])
+def test_fast_mode_is_close_and_says_how_close(halves, monkeypatch):
+    monkeypatch.setattr("xplain.native.delta.pairs_pay", lambda: halves)
     net, item = small_cnn()
     ours, plain = both(net, engine="fast")
     question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
     error = apart(ours.answer(question), plain.answer(question))
     assert ours.windows.way == "fast"
-    assert 0 < ours.windows.error < 0.05
-    assert 1e-6 < error < 0.05
+    assert 0 < ours.windows.error < (0.05 if halves else 1e-4)
+    assert (1e-6 if halves else 0) < error < (0.05 if halves else 1e-4)
+
+
+def test_without_halves_fast_mode_goes_by_winograd_wherever_it_applies(monkeypatch):
+    monkeypatch.setattr("xplain.native.delta.pairs_pay", lambda: False)
+    monkeypatch.setattr("xplain.models.incremental.affordable", lambda errors, savings: frozenset())
+    b = Builder(3, (40, 40))
+    for _ in range(3):
+        b.at, b.channels = b.add("Relu", b.conv(b.at, b.channels, 64, (3, 3))), 64
+    net, item = b.finish(), b.item
+    question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
+    used = {}
+    for engine in ("auto", "fast"):
+        ours = xplain.load(net, threads=1, engine=engine)
+        ours.answer(question)
+        used[engine] = ours.windows.squares
+    assert used["auto"] == 0
+    assert used["fast"] > 0
 
 
 # ---- declining and falling back ---------------------------------------------------------------------------------

@@ -62,7 +62,8 @@ def load(
         price: What an evaluation by a function or an endpoint costs.
         engine: How an ONNX model answers hidden windows (occlusion). ``"auto"``: incrementally, computing again only
             what a window changes, where that is predicted to pay; same answers to float32 rounding. ``"fast"``: the
-            same with bfloat16 differences, approximate. ``"plain"``: every window in full.
+            same, approximate: differences in bfloat16 where the processor gains by it, else Winograd convolutions
+            without regard to their rounding; the result says by how much. ``"plain"``: every window in full.
         memory_format: How a torch module's pictures lie in memory: ``"contiguous"`` or ``"channels-last"``.
         precision: Of a torch module's passes: ``"float32"`` (its own types), or ``"bfloat16"`` or ``"float16"`` by
             ``torch.autocast``; approximate, and every result says so.

@@ -92,11 +92,12 @@ class Incremental:
         model: The graph.
         source: Name of the input that is edited.
         digest: sha256 of the model; plans are kept by it.
-        open_session: Opens a part of the graph in the runtime.
+        open_session: Opens a part of the graph in the runtime; with ``lean=True`` one that is soon closed.
         channels_last: True where items are ``[H, W, C]``.
         outside: Weights that are not in the graph, by name.
         threads: Threads of the kernels; 0 for all.
-        fast: Keep deltas in bfloat16: faster, approximate.
+        fast: Faster, approximate: deltas in bfloat16 on processors where that pays, Winograd wherever it applies on
+            others.
         single: True where the graph takes one row at a time.
         make_room: Called before a question is answered this way, which needs nothing of the plain one.
     """
@@ -106,7 +107,7 @@ class Incremental:
         model: Any,
         source: str,
         digest: str,
-        open_session: Callable[[Any], Opened],
+        open_session: Callable[..., Opened],
         *,
         channels_last: bool = False,
         outside: Mapping[str, Array] | None = None,
@@ -119,6 +120,7 @@ class Incremental:
         self._model, self._source, self._digest, self._open = model, source, digest, open_session
         self._channels_last, self._outside = channels_last, outside or {}
         self._threads, self._fast, self._single = threads, fast, single
+        self._halves = fast and delta.pairs_pay()
         self._engines: OrderedDict[Any, _Engine | Refused] = OrderedDict()
         self._run: _Run | None = None
         self.report = Report("plain", reason="no windows were asked yet")
@@ -173,7 +175,7 @@ class Incremental:
         boxes = edits.boxes.reshape(-1, 4)
         sample = boxes[np.linspace(0, len(boxes) - 1, min(len(boxes), _SAMPLE)).astype(int)]
         plane = engine.plan.planes[engine.plan.entry].extent
-        allowed = frozenset[str]() if self._fast else None
+        allowed = frozenset[str]() if self._halves else None
         return engine.plan.way(clipped(sample, plane), allowed, shape[0] * edits.count)
 
     def _engine(self, outputs: tuple[str, ...], item: tuple[int, ...]) -> _Engine | Refused:
@@ -185,7 +187,7 @@ class Incremental:
             )
             if isinstance(made, Plan) and made.channels_last != self._channels_last:
                 made = Refused("its picture is not read as [N, C, H, W]")
-            engine = made if isinstance(made, Refused) else _Engine(made, self._open, self._threads, self._fast)
+            engine = made if isinstance(made, Refused) else _Engine(made, self._open, self._threads, self._halves)
             self._engines[key] = engine
             while len(self._engines) > 2:
                 self._engines.popitem(last=False)
@@ -198,18 +200,20 @@ class Incremental:
 class _Engine:
     """A plan, its runner, and the session behind it, opened when first needed."""
 
-    def __init__(self, plan: Plan, open_session: Callable[[Any], Opened], threads: int, fast: bool) -> None:
+    def __init__(self, plan: Plan, open_session: Callable[..., Opened], threads: int, halves: bool) -> None:
         self.plan, self.single = plan, False
-        self.runner = Runner(plan, fast=fast, threads=threads)
+        self.runner = Runner(plan, halves=halves, threads=threads)
         self._open = open_session
         self._tail: Opened | None = None
 
     def look(self, x: Array, masked: Iterable[Array]) -> tuple[dict[str, Array] | None, list[dict[str, Array]]]:
-        """The unmasked values that the steps read for one item, None where one is not finite; and the runtime's own
-        outputs for some masked pictures.
+        """What the runtime alone says of one item.
+
+        Returns:
+            The unmasked values that the steps read, None where one is not finite, and the outputs of masked pictures.
         """
         values = {self.plan.entry: delta.channels_last(x.transpose(2, 0, 1) if self.plan.channels_last else x)}
-        head = self._open(self.plan.head)  # not kept: it runs once per picture, and would hold its buffers
+        head = self._open(self.plan.head, lean=True)  # not kept: it runs once per picture, and would hold its buffers
         found = head.run({self.plan.source: head.wrap(np.ascontiguousarray(x[None]))})
         for name in self.plan.bases:
             value = found[name]
@@ -221,13 +225,19 @@ class _Engine:
         seen = []
         for picture in masked:
             found = head.run({self.plan.source: head.wrap(picture)})
-            seen.append({name: found[name][0] for name in self.plan.outputs})
+            if self.plan.entry in self.plan.frontier:
+                found[self.plan.entry] = picture.transpose(0, 3, 1, 2) if self.plan.channels_last else picture
+            frontier = {name: np.ascontiguousarray(found[name]) for name in self.plan.frontier}
+            seen.append({name: value[0] for name, value in self._finished(frontier).items()})
         return values, seen
 
     def values(self, item: _Item, spreads: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
         """The outputs under masks that go through the steps batch by batch and through the tail together."""
         found = [self.runner.run(at, item.fill, item.bases, item.squares) for at in spreads]
-        frontier = {name: np.concatenate([part.pop(name) for part in found]) for name in list(found[0])}
+        return self._finished({name: np.concatenate([part.pop(name) for part in found]) for name in list(found[0])})
+
+    def _finished(self, frontier: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs from the values at which the steps end."""
         out = {name: frontier[name] for name in self.plan.outputs if name in frontier}
         if self.plan.tail is None:
             return out
@@ -316,7 +326,7 @@ class _Run:
             return None
         filled = delta.channels_last(fill.transpose(2, 0, 1) if engine.plan.channels_last else fill)
         squares = way.squares
-        if squares:
+        if squares and self.report.way != "fast":
             errors = measure(engine.runner, boxes[asked], filled, bases, squares)
             squares = affordable(errors, way.savings)
             engine.runner.drop(way.squares - squares, "winograd")

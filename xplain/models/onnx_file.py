@@ -280,7 +280,7 @@ class OnnxFile:
             self._model,
             self._input.name,
             self._loaded.digest,
-            lambda part: self._open(to_bytes(part, self.outline.source), part, lean=True),
+            lambda part, lean=False: self._open(to_bytes(part, self.outline.source), part, lean),
             channels_last=layout is not None and layout.axes == "NHWC",
             outside=self._loaded.outside,
             threads=self._threads or 0,

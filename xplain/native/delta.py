@@ -135,6 +135,11 @@ def aligned(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
     return found
 
 
+def pairs_pay() -> bool:
+    """Whether this processor multiplies pairs of bfloat16 faster than floats, as AMD's do and Intel's do not."""
+    return bool(_native.delta_pairs_pay())
+
+
 def conv(
     way: str,
     x: Deltas,

@@ -7,8 +7,6 @@ products per pair of channels, or four tiles and 185 where one row and one colum
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 
 from xplain.core.edits import Array
@@ -24,7 +22,8 @@ _WORTH = 0.9
 _PAIRS = 1 << 17
 """Pairs of channels from which on a second call is worth its overhead."""
 _PER_TILE = 36
-_SHAVED = tuple(product((0, 1), repeat=2))  # whether the first and the last row, or column, is left to the direct way
+_SHAVED = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+"""Whether the first and the last row, or column, is left to the direct way."""
 
 
 def inner(source: Array, out: Array, kernel: Kernel, pairs: int) -> tuple[Array, Array]:
@@ -39,34 +38,27 @@ def inner(source: Array, out: Array, kernel: Kernel, pairs: int) -> tuple[Array,
     Returns:
         Boxes inside ``out``, and int64 ``[M]``.
     """
-    rest = np.zeros(len(out), np.int64)
     if pairs < _PAIRS:
-        return out, rest
+        return out, np.zeros(len(out), np.int64)
     first, last = out.copy(), out.copy()
     first[:, 2:] = np.minimum(first[:, 2:], 1)
     last[:, :2] += np.maximum(last[:, 2:] - 1, 0)
     last[:, 2:] = first[:, 2:]
     taps, near, far = (live_taps_by_axis(source, box, kernel) for box in (out, first, last))
-    sides = []  # per axis and way of shaving it: pixels left, their taps, their tiles
-    for axis in range(2):
-        extent = out[:, 2 + axis]
-        options = []
-        for low, high in _SHAVED:
-            left = extent - low - high
-            inside = taps[axis] - low * near[axis] - high * far[axis]
-            options.append((np.maximum(left, 0), inside, np.where(left >= 0, -(-left // 4), 1 << 20)))
-        sides.append(options)
-    best = out.copy()
-    least = np.full(len(out), np.inf)  # the first option shaves nothing
-    for (y, (height, rows, down)), (x, (width, columns, across)) in product(enumerate(sides[0]), enumerate(sides[1])):
-        direct = taps[0] * taps[1] - rows * columns
-        work = (_PER_TILE * (down * across) + _DIRECT * direct) / (_WORTH if x or y else 1)
-        better = work < least
-        box = np.stack([out[:, 0] + _SHAVED[y][0], out[:, 1] + _SHAVED[x][0], height, width], axis=1)
-        best, rest = np.where(better[:, None], box, best), np.where(better, direct, rest)
-        least = np.minimum(work, least)
-    best[(best[:, 2] == 0) | (best[:, 3] == 0)] = 0
-    return best, rest
+    lows, highs = _SHAVED.T[:, :, None]
+    extents = [out[:, 2 + axis] - lows - highs for axis in range(2)]  # [4, M]: pixels left of each axis
+    inside = [taps[axis] - lows * near[axis] - highs * far[axis] for axis in range(2)]  # and their taps
+    tiles = [np.where(extent >= 0, -(-extent // 4), 1 << 20) for extent in extents]
+    direct = taps[0] * taps[1] - inside[0][:, None] * inside[1]  # [4, 4, M]
+    work = _PER_TILE * (tiles[0][:, None] * tiles[1]) + _DIRECT * direct
+    work[0, 0] *= _WORTH  # shaves nothing
+    best = work.reshape(16, -1).argmin(axis=0)
+    y, x, masks = best // 4, best % 4, np.arange(len(out))
+    sides = np.stack([extents[0][y, masks], extents[1][x, masks]], axis=1)
+    corners = out[:, :2] + np.stack([_SHAVED[y, 0], _SHAVED[x, 0]], axis=1)
+    box = np.concatenate([corners, sides], axis=1)
+    box[(sides <= 0).any(axis=1)] = 0
+    return box, direct[y, x, masks]
 
 
 def edges(out: Array, within: Array) -> tuple[Array, Array]:

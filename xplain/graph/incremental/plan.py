@@ -94,7 +94,7 @@ class Plan:
         frontier: Tensors at which the steps end, as name to the tensor whose delta it has.
         means: Means over the plane among them.
         outputs: The tensors that are answered.
-        head: Computes the unmasked values in ``bases``, and ``outputs``.
+        head: Computes the unmasked values in ``bases``.
         bases: Their names.
         tail: Computes ``outputs`` from ``frontier``; None where these are the same.
         blocked: Operators at which the walk ended.
@@ -247,7 +247,7 @@ def plan(
         frontier=roots,
         means={name: mean for name, mean in found.means.items() if name in roots},
         outputs=tuple(outputs),
-        head=part_of(model, {source: (1, *item)}, sorted(bases | set(outputs)), "head"),
+        head=part_of(model, {source: (1, *item)}, sorted(bases), "head"),
         bases=tuple(sorted(bases)),
         tail=part_of(model, batched, late, "tail") if late else None,
         blocked=tuple(found.blocked),

@@ -28,13 +28,13 @@ class Runner:
 
     Args:
         plan: What is done.
-        fast: Keep deltas in bfloat16.
+        halves: Keep deltas in bfloat16.
         threads: At most so many; 0 means all.
     """
 
-    def __init__(self, plan: Plan, *, fast: bool = False, threads: int = 0) -> None:
-        self.plan, self.fast, self.threads = plan, fast, threads
-        self._dtype = np.dtype(np.uint16 if fast else np.float32)
+    def __init__(self, plan: Plan, *, halves: bool = False, threads: int = 0) -> None:
+        self.plan, self.halves, self.threads = plan, halves, threads
+        self._dtype = np.dtype(np.uint16 if halves else np.float32)
         self._packed: dict[tuple[str, str], tuple[Array, Array]] = {}
         self._vectors: dict[tuple[str, str], Array] = {}
         self._free: list[Array] = []
@@ -69,7 +69,7 @@ class Runner:
             elif way == "depthwise":
                 packed = weights.per_channel(conv)
             else:
-                packed = weights.direct(conv, pairs=self.fast)
+                packed = weights.direct(conv, pairs=self.halves)
             self._packed[key] = packed
         return self._packed[key]
 

@@ -256,6 +256,7 @@ def main() -> None:
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(given.folder or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         for case in cases:
             path = Path(case.net) if case.net.endswith(".onnx") else folder / f"{case.net}-{case.size}.onnx"
             if not path.exists():

@@ -13,6 +13,7 @@ a node, the runtime folds it when it loads the file, and the file keeps one copy
 from __future__ import annotations
 
 import hashlib
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -254,6 +255,27 @@ class Tracer:
     def step(self, condition: Value, dtype: int) -> Value:
         """1 where true, 0 where false. Cast is two to three times faster than Where or Sign in ONNX Runtime."""
         return self.emit("Cast", condition, to=dtype)
+
+    def between(self, x: Value, low: float | None = None, high: float | None = None) -> Value:
+        """1 where low < x < high, 0 elsewhere, in x's dtype; a bound that is None does not count.
+
+        In float32 each bound is a HardSigmoid, max(0, min(1, a x + b)), whose slope ``a`` is a power of two so large
+        that the two float32 numbers next to the bound differ from it by more than 1: exact but for subnormal distances
+        from 0, and one pass over memory. Comparing and casting take two, and the cast is slow (times a cotangent of
+        9.6 million elements on two cores: 6.5 for 11.4 ms; with two bounds 12.9 for 15.6, and 25.6 with Where).
+        """
+        bounds = [(bound, sign) for bound, sign in ((low, 1), (high, -1)) if bound is not None]
+        if x.dtype == TensorProto.FLOAT and all(math.isfinite(bound) for bound, _ in bounds):
+            found = None
+            for bound, sign in bounds:
+                slope = sign * 2.0 ** (126 - max(math.frexp(bound)[1], 0))
+                side = self.emit("HardSigmoid", x, alpha=slope, beta=-slope * bound)
+                found = side if found is None else found * side
+        else:
+            tests = [x > bound if sign > 0 else x < bound for bound, sign in bounds]
+            found = self.step(self.And(*tests) if len(tests) > 1 else tests[0], x.dtype)
+        assert found is not None, "between() without a bound"
+        return found
 
     def where(self, condition: Value, a: Any, b: Any) -> Value:
         """``a`` where true, ``b`` elsewhere; one of them is a value, which gives the other its dtype."""

@@ -206,8 +206,11 @@ class Batch:
             return
         whole = self.at[step.out]
         within, _ = inner(self.at[step.source], whole, step.kernel, len(step.weight) * step.inputs)
-        masks, strips = edges(whole, within)
+        if within is whole:
+            self.convolve("winograd", step, out)
+            return
         self.convolve("winograd", step, _part(out, np.arange(len(whole)), within))
+        masks, strips = edges(whole, within)
         if len(masks):
             self.convolve("direct", step, _part(out, masks, strips), masks)
 

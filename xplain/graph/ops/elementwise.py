@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from xplain.graph.call import NodeCall
 from xplain.graph.table import backward, slope
 from xplain.graph.tracer import FLOATS, Value
 
 _SELU_ALPHA, _SELU_GAMMA = 1.6732632423543772, 1.0507009873554805
-
-
-def _inside(call: NodeCall, v: Value, low: float, high: float) -> Value:
-    """1 where low < v < high."""
-    return call.t.step(call.t.And(v > low, v < high), v.dtype)
 
 
 def _positive(call: NodeCall, then: float, otherwise: Value | float) -> Value:
@@ -24,13 +21,13 @@ def _positive(call: NodeCall, then: float, otherwise: Value | float) -> Value:
 
 
 def _relu(call: NodeCall) -> Value:
-    return call.t.step(call.y > 0.0, call.y.dtype)
+    return call.t.between(call.y, 0.0)
 
 
 def _hard_swish(call: NodeCall) -> Value:
     x = call.x
     above = call.t.step(x >= 3.0, x.dtype)
-    return (2.0 * x + 3.0) * (1.0 / 6.0) * _inside(call, x, -3.0, 3.0) + above
+    return (2.0 * x + 3.0) * (1.0 / 6.0) * call.t.between(x, -3.0, 3.0) + above
 
 
 def _gelu(call: NodeCall) -> Value:
@@ -65,7 +62,7 @@ slope("Exp", lambda c: c.y)
 slope("Log", lambda c: 1.0 / c.x)
 slope("Sqrt", lambda c: 0.5 / c.y)
 slope("Reciprocal", lambda c: -(c.y * c.y))
-slope("Erf", lambda c: c.t.Exp(-(c.x * c.x)) * (2.0 / math.sqrt(math.pi)))
+slope("Erf", lambda c: c.t.Exp(math.log(2.0 / math.sqrt(math.pi)) - c.x * c.x))
 slope("Abs", lambda c: c.t.Sign(c.x))
 slope("Sin", lambda c: c.t.Cos(c.x))
 slope("Cos", lambda c: -c.t.Sin(c.x))
@@ -81,7 +78,7 @@ slope("Atanh", lambda c: 1.0 / (1.0 - c.x * c.x))
 slope("Softplus", lambda c: c.t.Sigmoid(c.x))
 slope("Softsign", lambda c: 1.0 / ((c.t.Abs(c.x) + 1.0) * (c.t.Abs(c.x) + 1.0)))
 slope("LeakyRelu", lambda c: _positive(c, 1.0, c.attribute("alpha", 0.01)))
-slope("ThresholdedRelu", lambda c: c.t.step(c.x > c.attribute("alpha", 1.0), c.x.dtype))
+slope("ThresholdedRelu", lambda c: c.t.between(c.x, c.attribute("alpha", 1.0)))
 slope("Elu", lambda c: _positive(c, 1.0, c.y + c.attribute("alpha", 1.0)))
 slope("Celu", lambda c: _positive(c, 1.0, c.t.Exp(c.x / c.attribute("alpha", 1.0))))
 slope(
@@ -92,7 +89,7 @@ slope(
         c.y + c.attribute("alpha", _SELU_ALPHA) * c.attribute("gamma", _SELU_GAMMA),
     ),
 )
-slope("HardSigmoid", lambda c: _inside(c, c.y, 0.0, 1.0) * c.attribute("alpha", 0.2))
+slope("HardSigmoid", lambda c: c.t.between(c.y, 0.0, 1.0) * c.attribute("alpha", 0.2))
 slope("HardSwish", _hard_swish)
 slope("Gelu", _gelu)
 slope("Mish", _mish)
@@ -129,7 +126,12 @@ def prelu(call: NodeCall, g: Value) -> list[Value | None]:
 @backward("Clip", kind="slope")
 def clip(call: NodeCall, g: Value) -> list[Value | None]:
     """``dy`` strictly inside the bounds. The output is compared, so that Conv + Clip can still fuse."""
-    t, y, inside = call.t, call.y, None
+    t, y = call.t, call.y
+    bounds = [call.static(1, "min"), call.static(2, "max")]
+    if not any(call.has(index) and bound is None for index, bound in zip((1, 2), bounds, strict=True)):
+        low, high = (None if bound is None or not np.isfinite(bound) else float(bound) for bound in bounds)
+        return [g if low is None and high is None else g * t.between(y, low, high)]
+    inside = None  # a bound that is known only at run time
     for index, name, compare in ((1, "min", t.Greater), (2, "max", t.Less)):
         bound = call.inputs[index] if call.has(index) else None
         if bound is None and name in call.attributes:

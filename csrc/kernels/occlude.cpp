@@ -18,29 +18,38 @@ using Bits = std::conditional_t<
     std::conditional_t<sizeof(T) == 2, uint16_t, std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>>;
 
 constexpr int64_t kLine = 64;                 // bytes of a cache line
+constexpr int64_t kPiece = 16;                // bytes of the smallest store that passes the caches by
+constexpr int64_t kBand = 8;                  // rows of one edit that are written one after another
+constexpr int64_t kMaskBytes = 1 << 18;       // of the masks of a band, which stay in the second cache
 constexpr int64_t kStreamAbove = 8 << 20;     // output larger than this passes the caches by
 constexpr int64_t kBytesPerThread = 1 << 19;  // less is not worth starting a thread for
 
-template <class T>
-void store_line(T* out, const T* line) {
-  auto* to = reinterpret_cast<__m128i*>(out);
-  const auto* from = reinterpret_cast<const __m128i*>(line);
-  for (int i = 0; i < 4; ++i) _mm_stream_si128(to + i, _mm_load_si128(from + i));
+// Elements i .. i + bytes / sizeof(T) of a row, past the caches.
+template <int kBytes, class T, class F>
+XP_HD void stream_out(T* out, int64_t i, F element) {
+  constexpr int64_t count = kBytes / static_cast<int64_t>(sizeof(T));
+  alignas(kBytes) T some[count];
+  for (int64_t v = 0; v < count; ++v) some[v] = element(i + v);
+  auto* to = reinterpret_cast<__m128i*>(out + i);
+  const auto* from = reinterpret_cast<const __m128i*>(some);
+  for (int k = 0; k < kBytes / kPiece; ++k) _mm_stream_si128(to + k, _mm_load_si128(from + k));
 }
 
-// out[i] = element(i) for i in [0, n); with `stream`, whole cache lines are written without being read first
+// out[i] = element(i) for i in [0, n); with `stream`, memory is written without being read first. Only what fills less
+// than a piece is stored as usual: the processor joins pieces to lines, also across the rows of a band.
 template <class T, class F>
 XP_HD void write_row(T* out, int64_t n, bool stream, F element) {
-  constexpr int64_t per_line = kLine / static_cast<int64_t>(sizeof(T));
+  constexpr int64_t per_line = kLine / static_cast<int64_t>(sizeof(T)), per_piece = kPiece / sizeof(T);
   int64_t i = 0;
   if (stream) {
-    const int64_t head = (kLine - reinterpret_cast<uintptr_t>(out) % kLine) % kLine / static_cast<int64_t>(sizeof(T));
-    for (; i < min64(head, n); ++i) out[i] = element(i);
-    for (; i + per_line <= n; i += per_line) {
-      alignas(kLine) T line[per_line];
-      for (int64_t v = 0; v < per_line; ++v) line[v] = element(i + v);
-      store_line(out + i, line);
-    }
+    const auto at = reinterpret_cast<uintptr_t>(out);
+    const int64_t odd = (kPiece - at % kPiece) % kPiece / static_cast<int64_t>(sizeof(T));
+    const int64_t head = (kLine - at % kLine) % kLine / static_cast<int64_t>(sizeof(T));
+    for (; i < min64(odd, n); ++i) out[i] = element(i);
+    for (; i < head && i + per_piece <= n; i += per_piece) stream_out<kPiece>(out, i, element);
+    if (i >= head)
+      for (; i + per_line <= n; i += per_line) stream_out<kLine>(out, i, element);
+    for (; i + per_piece <= n; i += per_piece) stream_out<kPiece>(out, i, element);
   }
   for (; i < n; ++i) out[i] = element(i);
 }
@@ -62,25 +71,21 @@ XP_CLONES void convert_row(T* out, const float* from, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = from_float<T>(from[i]);
 }
 
-// One row of x and of fill for all channels, normalised: planar [C][W] or interleaved [W][C], as the output is.
-struct PreparedRows {
-  std::vector<float> x, fill;
-  void set(const OccludeArgs& a, int64_t n, int64_t y, bool interleaved) {
-    for (int64_t c = 0; c < a.channels; ++c) {
-      const float* xr = a.x + n * a.xs.n + c * a.xs.c + y * a.xs.y;
-      const float* fr = a.fill + n * a.fs.n + c * a.fs.c + y * a.fs.y;
-      const int64_t base = interleaved ? c : c * a.width, step = interleaved ? a.channels : 1;
-      for (int64_t i = 0; i < a.width; ++i) {
-        x[base + i * step] = normalise(xr[i * a.xs.x], a.scale, a.shift, c);
-        fill[base + i * step] = normalise(fr[i * a.fs.x], a.scale, a.shift, c);
-      }
+// One row of x and of fill, normalised; `step` from one position to the next and `plane` from one channel to the next.
+void prepare_row(const OccludeArgs& a, int64_t n, int64_t y, int64_t step, int64_t plane, float* x, float* fill) {
+  for (int64_t c = 0; c < a.channels; ++c, x += plane, fill += plane) {
+    const float* xr = a.x + n * a.xs.n + c * a.xs.c + y * a.xs.y;
+    const float* fr = a.fill + n * a.fs.n + c * a.fs.c + y * a.fs.y;
+    for (int64_t i = 0; i < a.width; ++i) {
+      x[i * step] = normalise(xr[i * a.xs.x], a.scale, a.shift, c);
+      fill[i * step] = normalise(fr[i * a.fs.x], a.scale, a.shift, c);
     }
   }
-};
+}
 
 // Per position -> per element of an interleaved row.
 template <class V>
-void spread(std::vector<V>& row, int64_t width, int64_t channels) {
+void spread(V* row, int64_t width, int64_t channels) {
   for (int64_t x = width - 1; x >= 0; --x)
     for (int64_t c = channels - 1; c >= 0; --c) row[x * channels + c] = row[x];
 }
@@ -89,6 +94,8 @@ struct Task {
   int64_t n, m0, m1, y0, y1;
 };
 
+// Writes a band of rows of one edit after another: rows of one plane follow each other in memory, so the lines that two
+// rows share are written whole.
 template <class T, class Edits>
 class Filler {
  public:
@@ -98,23 +105,26 @@ class Filler {
         stream(stream),
         interleaved(args.os.x != 1),
         per_row(args.width * args.channels),
-        mask(per_row),
-        x_bits(per_row),
-        fill_bits(per_row) {
-    prepared.x.resize(per_row);
-    prepared.fill.resize(per_row);
-  }
+        per_mask(interleaved ? per_row : args.width),
+        band(max64(1,
+                   min64(kBand, kMaskBytes / (kEditBlock * max64(per_mask, 1) * static_cast<int64_t>(sizeof(Mask)))))),
+        masks(kEditBlock * band * per_mask),
+        kinds(kEditBlock * band, RowKind::mixed),
+        x(band * per_row),
+        fill(band * per_row),
+        x_bits(Edits::hard ? band * per_row : 0),
+        fill_bits(x_bits.size()) {}
 
   void run(const Task& task) {
     rows.block(task.n, task.m0, task.m1);
-    for (int64_t y = task.y0; y < task.y1; ++y) {
-      prepared.set(a, task.n, y, interleaved);
-      rows.row(y);
+    for (int64_t y = task.y0; y < task.y1; y += band) {
+      const int64_t count = min64(band, task.y1 - y);
+      for (int64_t k = 0; k < count; ++k) prepare(task, y, k);
       if constexpr (Edits::hard) {
-        convert_row(reinterpret_cast<T*>(x_bits.data()), prepared.x.data(), per_row);
-        convert_row(reinterpret_cast<T*>(fill_bits.data()), prepared.fill.data(), per_row);
+        convert_row(reinterpret_cast<T*>(x_bits.data()), x.data(), band * per_row);
+        convert_row(reinterpret_cast<T*>(fill_bits.data()), fill.data(), band * per_row);
       }
-      for (int64_t m = task.m0; m < task.m1; ++m) write(task.n, m, y);
+      for (int64_t m = task.m0; m < task.m1; ++m) write(task, m, y, count);
     }
     if (stream) _mm_sfence();
   }
@@ -122,39 +132,58 @@ class Filler {
  private:
   using Mask = std::conditional_t<Edits::hard, Bits<T>, float>;
 
-  void write(int64_t n, int64_t m, int64_t y) {
-    T* out = static_cast<T*>(a.out) + (n * a.edits + m - a.start) * a.os.n + y * a.os.y;
-    RowKind kind = RowKind::mixed;
-    if constexpr (Edits::hard)
-      kind = rows.keep(m, mask.data());
-    else
-      rows.mask(m, mask.data());
-    if (interleaved) {
-      if (kind == RowKind::mixed) spread(mask, a.width, a.channels);
-      return write_run(out, 0, per_row, kind);
+  // row k of a band: the picture, the fill, and the mask of every edit
+  void prepare(const Task& task, int64_t y, int64_t k) {
+    const int64_t step = interleaved ? a.channels : 1, plane = interleaved ? 1 : band * a.width;
+    prepare_row(a, task.n, y + k, step, plane, &x[k * per_mask], &fill[k * per_mask]);
+    rows.row(y + k);
+    for (int64_t m = task.m0; m < task.m1; ++m) {
+      const int64_t number = (m - task.m0) * band + k;
+      Mask* mask = &masks[number * per_mask];
+      if constexpr (Edits::hard)
+        kinds[number] = rows.keep(m, mask);
+      else
+        rows.mask(m, mask);
+      if (interleaved && kinds[number] == RowKind::mixed) spread(mask, a.width, a.channels);
     }
-    for (int64_t c = 0; c < a.channels; ++c) write_run(out + c * a.os.c, c * a.width, a.width, kind);
   }
 
-  void write_run(T* out, int64_t from, int64_t count, RowKind kind) {
+  void write(const Task& task, int64_t m, int64_t y, int64_t count) {
+    T* out = static_cast<T*>(a.out) + (task.n * a.edits + m - a.start) * a.os.n + y * a.os.y;
+    const int64_t first = (m - task.m0) * band, planes = interleaved ? 1 : a.channels;
+    bool alike = a.os.y == per_mask;  // rows that follow each other and are of one kind are written as one
+    for (int64_t k = 1; k < count; ++k) alike = alike && kinds[first + k] == kinds[first];
+    for (int64_t c = 0; c < planes; ++c) {
+      T* to = out + c * a.os.c;
+      const int64_t from = c * band * a.width;
+      if (alike)
+        write_run(to, from, first, count * per_mask);
+      else
+        for (int64_t k = 0; k < count; ++k) write_run(to + k * a.os.y, from + k * per_mask, first + k, per_mask);
+    }
+  }
+
+  void write_run(T* out, int64_t from, int64_t number, int64_t count) {
+    const Mask* mask = &masks[number * per_mask];
     if constexpr (Edits::hard) {
       auto* bits = reinterpret_cast<Bits<T>*>(out);
+      const RowKind kind = kinds[number];
       if (kind == RowKind::mixed)
-        select_row(bits, &x_bits[from], &fill_bits[from], mask.data(), count, stream);
+        select_row(bits, &x_bits[from], &fill_bits[from], mask, count, stream);
       else
         copy_row(bits, kind == RowKind::all_kept ? &x_bits[from] : &fill_bits[from], count, stream);
     } else {
-      (void)kind;
-      blend_row(out, &prepared.x[from], &prepared.fill[from], mask.data(), count, stream);
+      blend_row(out, &x[from], &fill[from], mask, count, stream);
     }
   }
 
   const OccludeArgs& a;
   typename rows_of<Edits>::type rows;
-  PreparedRows prepared;
   bool stream, interleaved;
-  int64_t per_row;
-  std::vector<Mask> mask;
+  int64_t per_row, per_mask, band;
+  std::vector<Mask> masks;     // [edit of the block][row of the band][per_mask]
+  std::vector<RowKind> kinds;  // of these
+  std::vector<float> x, fill;  // planar [channel][row of the band][x], interleaved [row][x][channel]
   std::vector<Bits<T>> x_bits, fill_bits;
 };
 

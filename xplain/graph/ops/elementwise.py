@@ -127,16 +127,13 @@ def prelu(call: NodeCall, g: Value) -> list[Value | None]:
 def clip(call: NodeCall, g: Value) -> list[Value | None]:
     """``dy`` strictly inside the bounds. The output is compared, so that Conv + Clip can still fuse."""
     t, y = call.t, call.y
-    bounds = [call.static(1, "min"), call.static(2, "max")]
-    if not any(call.has(index) and bound is None for index, bound in zip((1, 2), bounds, strict=True)):
-        low, high = (None if bound is None or not np.isfinite(bound) else float(bound) for bound in bounds)
+    bounds = {1: call.static(1, "min"), 2: call.static(2, "max")}
+    if y.dtype == g.dtype and not any(call.has(index) and bound is None for index, bound in bounds.items()):
+        numbers = (None if bound is None else float(np.asarray(bound).item()) for bound in bounds.values())
+        low, high = (None if number is None or math.isinf(number) else number for number in numbers)
         return [g if low is None and high is None else g * t.between(y, low, high)]
-    inside = None  # a bound that is known only at run time
-    for index, name, compare in ((1, "min", t.Greater), (2, "max", t.Less)):
-        bound = call.inputs[index] if call.has(index) else None
-        if bound is None and name in call.attributes:
-            bound = t.const(call.attributes[name], y.dtype)
-        if bound is not None:
-            here = compare(y, bound)
-            inside = here if inside is None else t.And(inside, here)
-    return [g if inside is None else t.where(inside, g, 0.0)]
+    tests = []  # a bound is known only at run time
+    for index, compare in ((1, t.Greater), (2, t.Less)):
+        if call.has(index) or bounds[index] is not None:
+            tests.append(compare(y, call.need(index) if call.has(index) else t.const(bounds[index], y.dtype)))
+    return [t.where(t.And(*tests) if len(tests) > 1 else tests[0], g, 0.0) if tests else g]

@@ -62,6 +62,32 @@ def test_fill_converts_to_the_type_of_the_buffer(case, dtype):
         assert np.array_equal(filled(case, np.dtype(dtype)), expected.astype(dtype))
 
 
+@pytest.mark.parametrize("offset", [0, 3, 4, 8])
+@pytest.mark.parametrize(("axes", "plane"), [("NCHW", (37, 223)), ("NHWC", (41, 67)), ("NCHW", (11, 2600))])
+def test_streamed_bands_fill_their_rows_and_nothing_else(axes, plane, offset):
+    """Heights that no band divides, planes so wide that a band is one row, outputs a few bytes into a line."""
+    rng = np.random.default_rng(2)
+    item = (3, *plane) if axes == "NCHW" else (*plane, 3)
+    x, fill = rng.standard_normal((2, 1, *item)).astype(np.float32)
+    count = 1 + (9 << 20) // x.nbytes  # more than passes through the caches
+    labels = rng.integers(0, 40, plane).astype(np.int32)
+    corners = rng.integers(-2, min(plane), (count, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(1, max(plane), (count, 2))], axis=1).astype(np.int32)
+    order = native.rank(rng.standard_normal((1, plane[0] * plane[1])).astype(np.float32)).reshape(1, *plane)
+    for edits in (
+        Windows(boxes, fill),
+        Coalitions(labels, (rng.random((count, 40)) < 0.5).astype(np.uint8), fill),
+        Ranked(order, np.arange(count, dtype=np.int64) * labels.size // count, fill),
+        SoftGrid(3, count, (7, 7), 0.5, fill),
+    ):
+        memory = np.full(count * x.size + 32, 77, np.float32)
+        out = memory[offset : offset + count * x.size].reshape(count, *item)
+        native.fill(x, edits, 0, count, out, Layout(axes, item))
+        assert np.array_equal(out, reference.fill(x, edits, Layout(axes, item)))
+        assert (memory[:offset] == 77).all()
+        assert (memory[offset + count * x.size :] == 77).all()
+
+
 def test_large_fill_streams_past_the_cache_and_stays_the_same():
     rng = np.random.default_rng(1)
     x = rng.standard_normal((1, 3, 57, 61)).astype(np.float32)

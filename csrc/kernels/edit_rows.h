@@ -1,5 +1,11 @@
-// One row of the plane at a time: which of its positions an edit keeps, as the CPU loops want it. A row source is set
-// to a block of up to 32 edits of one item, then to a row, then asked edit by edit.
+// One row of the plane at a time: which of its positions an edit keeps, as the CPU loops want it.
+//
+//   block(n, begin, end)   once for up to 32 edits of one item
+//   codes(y, code)         hard edits: what a position of the row is, whichever the edit (written once for all of them)
+//   keep(m, y)             hard edits: whether all, none or some of the row is kept, and the question to a code
+//   mask(m, y, mask)       soft edits: the row's mask, with room for a vector after its end
+//
+// Codes and masks say every position `repeat` times: as often as an interleaved row has channels, else once.
 #pragma once
 #include <vector>
 
@@ -8,49 +14,58 @@
 namespace xp {
 
 constexpr int64_t kEditBlock = 32;
+constexpr int64_t kVector = 16;  // floats of the widest register
+
+template <class V>
+void repeat_each(V* row, int64_t width, int64_t repeat) {
+  if (repeat == 1) return;
+  for (int64_t x = width - 1; x >= 0; --x)
+    for (int64_t c = repeat - 1; c >= 0; --c) row[x * repeat + c] = row[x];
+}
 
 enum class RowKind { all_kept, all_filled, mixed };
 
-// all bits set where kept, so that a selection is two ANDs and an OR
-template <class K>
-XP_CLONES void keep_outside(K* keep, int64_t width, int64_t x0, int64_t x1) {
-  for (int64_t x = 0; x < width; ++x) keep[x] = x >= x0 && x < x1 ? K{0} : static_cast<K>(~K{0});
-}
-template <class K>
-XP_CLONES void keep_bit(K* keep, const uint32_t* words, int64_t width, int bit) {
-  for (int64_t x = 0; x < width; ++x) keep[x] = static_cast<K>(K{0} - static_cast<K>((words[x] >> bit) & 1u));
-}
-template <class K>
-XP_CLONES void keep_compared(K* keep, const int64_t* rank, int64_t width, int64_t count, bool insert) {
-  for (int64_t x = 0; x < width; ++x) keep[x] = (rank[x] < count) == insert ? static_cast<K>(~K{0}) : K{0};
-}
-template <class V>
-XP_CLONES void lerp_run(V* mask, const float* share, int64_t count, float a, float b) {
-  for (int64_t i = 0; i < count; ++i) mask[i] = lerp(a, b, share[i]);
-}
+// Hidden where low <= code < low + span, which for unsigned numbers is one subtraction and one comparison.
+struct OutsideRange {
+  uint32_t low, span;
+  RowKind kind;
+  XP_HD bool operator()(uint32_t code) const { return code - low >= span; }
+  bool same(const OutsideRange& o) const {
+    return kind == o.kind && (kind != RowKind::mixed || (low == o.low && span == o.span));
+  }
+};
+struct HasBit {
+  uint32_t bit;
+  RowKind kind;
+  XP_HD bool operator()(uint32_t code) const { return (code & bit) != 0; }
+  bool same(const HasBit&) const { return true; }
+};
 
 struct WindowRows {
+  using Keep = OutsideRange;  // of columns
   const WindowEdits& edits;
-  int64_t width, n = 0, y = 0;
-  WindowRows(const WindowEdits& e, int64_t w) : edits(e), width(w) {}
+  int64_t width, repeat, n = 0;
+  WindowRows(const WindowEdits& e, int64_t w, int64_t r) : edits(e), width(w), repeat(r) {}
   void block(int64_t item, int64_t, int64_t) { n = item; }
-  void row(int64_t at) { y = at; }
-  template <class K>
-  RowKind keep(int64_t m, K* keep) const {
+  void codes(int64_t, uint32_t* code) const {
+    for (int64_t x = 0; x < width; ++x) code[x] = static_cast<uint32_t>(x);
+    repeat_each(code, width, repeat);
+  }
+  Keep keep(int64_t m, int64_t y) const {
     const Window w = edits.at(n, m);
     const int64_t x0 = max64(w.x0, 0), x1 = min64(w.x1, width);
-    if (y < w.y0 || y >= w.y1 || x0 >= x1) return RowKind::all_kept;
-    if (x0 == 0 && x1 == width) return RowKind::all_filled;
-    keep_outside(keep, width, x0, x1);
-    return RowKind::mixed;
+    if (y < w.y0 || y >= w.y1 || x0 >= x1) return {0, 0, RowKind::all_kept};
+    const bool whole = x0 == 0 && x1 == width;
+    return {static_cast<uint32_t>(x0), static_cast<uint32_t>(x1 - x0), whole ? RowKind::all_filled : RowKind::mixed};
   }
 };
 
 struct CoalitionRows {
+  using Keep = HasBit;
   const CoalitionEdits& edits;
-  int64_t width, n = 0, m0 = 0;
-  std::vector<uint32_t> packed, words;  // one bit per edit of the block: per feature, per position of the row
-  CoalitionRows(const CoalitionEdits& e, int64_t w) : edits(e), width(w), packed(e.features), words(w) {}
+  int64_t width, repeat, n = 0, m0 = 0;
+  std::vector<uint32_t> packed;  // per feature one bit per edit of the block
+  CoalitionRows(const CoalitionEdits& e, int64_t w, int64_t r) : edits(e), width(w), repeat(r), packed(e.features) {}
   void block(int64_t item, int64_t begin, int64_t end) {
     n = item;
     m0 = begin;
@@ -61,52 +76,70 @@ struct CoalitionRows {
       packed[s] = word;
     }
   }
-  void row(int64_t y) {
+  void codes(int64_t y, uint32_t* code) const {
     for (int64_t x = 0; x < width; ++x) {
       const uint32_t label = static_cast<uint32_t>(edits.label(n, y, x));
-      words[x] = label < edits.features ? packed[label] : ~0u;
+      code[x] = label < edits.features ? packed[label] : ~0u;
     }
+    repeat_each(code, width, repeat);
   }
-  template <class K>
-  RowKind keep(int64_t m, K* keep) const {
-    keep_bit(keep, words.data(), width, static_cast<int>(m - m0));
-    return RowKind::mixed;
-  }
+  Keep keep(int64_t m, int64_t) const { return {1u << (m - m0), RowKind::mixed}; }
 };
 
 struct RankedRows {
+  using Keep = OutsideRange;  // of ranks, moved up by 2^31 so that they count from 0
   const RankedEdits& edits;
-  int64_t width, n = 0;
-  std::vector<int64_t> rank;
-  RankedRows(const RankedEdits& e, int64_t w) : edits(e), width(w), rank(w) {}
+  int64_t width, repeat, n = 0;
+  RankedRows(const RankedEdits& e, int64_t w, int64_t r) : edits(e), width(w), repeat(r) {}
   void block(int64_t item, int64_t, int64_t) { n = item; }
-  void row(int64_t y) {
-    for (int64_t x = 0; x < width; ++x) rank[x] = edits.rank[n * edits.item + y * edits.row + x * edits.col];
+  void codes(int64_t y, uint32_t* code) const {
+    const int32_t* rank = edits.rank + n * edits.item + y * edits.row;
+    for (int64_t x = 0; x < width; ++x) code[x] = static_cast<uint32_t>(rank[x * edits.col]) ^ 0x80000000u;
+    repeat_each(code, width, repeat);
   }
-  template <class K>
-  RowKind keep(int64_t m, K* keep) const {
-    keep_compared(keep, rank.data(), width, edits.counts[m * edits.edit], edits.insert);
-    return RowKind::mixed;
+  Keep keep(int64_t m, int64_t) const {
+    constexpr int64_t half = int64_t{1} << 31;
+    const int64_t below = min64(max64(edits.counts[m * edits.edit], -half), half) + half;  // codes that are < count
+    const int64_t low = edits.insert ? below : 0, span = edits.insert ? 2 * half - below : below;
+    if (span == 0) return {0, 0, RowKind::all_kept};
+    if (span == 2 * half) return {0, 0, RowKind::all_filled};
+    return {static_cast<uint32_t>(low), static_cast<uint32_t>(span), RowKind::mixed};
   }
 };
+
+// Between the centres of two neighbouring cells a row is a straight line. Each stretch is drawn in whole vectors; what
+// it writes past its end, the next one overwrites.
+template <class V>
+XP_CLONES void draw_stretches(V* __restrict mask, const V* __restrict share, const int64_t* first, const V* column,
+                              int64_t cells, int64_t width) {
+  for (int64_t j = 0; j < cells; ++j) {
+    const int64_t begin = max64(first[j], 0), end = min64(first[j + 1], width);
+    const V a = column[j], b = column[j + 1];
+    for (int64_t i = begin; i < end; i += kVector)
+      for (int64_t v = 0; v < kVector; ++v) mask[i + v] = lerp(a, b, share[i + v]);
+  }
+}
 
 // The grid's own work per mask is its few cells; per row one value per grid column; per pixel one multiply-add.
 struct GridRows {
   const GridGeometry& g;
-  int64_t width, m0 = 0, y = 0;
-  std::vector<float> share;      // by enlarged column t
+  int64_t width, repeat, m0 = 0;
+  std::vector<float> share;      // by enlarged column t, each `repeat` times
   std::vector<int64_t> first_t;  // where grid column j begins to be the left neighbour
   std::vector<uint32_t> words;
   std::vector<Shift> shifts;
   mutable std::vector<float> columns;
-  GridRows(const GridEdits& e, int64_t w)
+  mutable std::vector<int64_t> first;  // first_t of one mask
+  GridRows(const GridEdits& e, int64_t w, int64_t r)
       : g(e.grid),
         width(w),
-        share(w + g.x.size),
+        repeat(r),
+        share((w + g.x.size) * r + kVector),
         first_t(g.cols() + 1),
         words(kEditBlock * g.words()),
         shifts(kEditBlock),
-        columns(g.cols() + 1) {
+        columns(g.cols() + 1),
+        first(g.cols() + 1) {
     const int64_t extent = w + g.x.size;
     int64_t t = 0;
     for (int32_t j = 0; j < g.cols(); ++j) {
@@ -118,6 +151,7 @@ struct GridRows {
       }
     }
     first_t[g.cols()] = extent;
+    repeat_each(share.data(), extent, repeat);
   }
   void block(int64_t, int64_t begin, int64_t end) {
     m0 = begin;
@@ -126,27 +160,24 @@ struct GridRows {
       for (int32_t w = 0; w < g.words(); ++w) words[(m - begin) * g.words() + w] = grid_word(g, m, w);
     }
   }
-  void row(int64_t at) { y = at; }
-  void mask(int64_t m, float* mask) const {
+  void mask(int64_t m, int64_t y, float* mask) const {
     const Shift shift = shifts[m - m0];
     const Between at = between(g.y, static_cast<int32_t>(y + shift.y));
     for (int32_t j = 0; j < g.cols(); ++j) columns[j] = column_value(&words[(m - m0) * g.words()], g, at, j);
     columns[g.cols()] = columns[g.x.last];
-    for (int32_t j = 0; j < g.cols(); ++j) {
-      const int64_t begin = max64(first_t[j] - shift.x, 0), end = min64(first_t[j + 1] - shift.x, width);
-      if (begin < end) lerp_run(mask + begin, &share[begin + shift.x], end - begin, columns[j], columns[j + 1]);
-    }
+    for (int32_t j = 0; j <= g.cols(); ++j) first[j] = (first_t[j] - shift.x) * repeat;
+    draw_stretches(mask, &share[shift.x * repeat], first.data(), columns.data(), g.cols(), width * repeat);
   }
 };
 
 struct FullRows {
   const FullEdits& edits;
-  int64_t width, n = 0, y = 0;
-  FullRows(const FullEdits& e, int64_t w) : edits(e), width(w) {}
+  int64_t width, repeat, n = 0;
+  FullRows(const FullEdits& e, int64_t w, int64_t r) : edits(e), width(w), repeat(r) {}
   void block(int64_t item, int64_t, int64_t) { n = item; }
-  void row(int64_t at) { y = at; }
-  void mask(int64_t m, float* mask) const {
+  void mask(int64_t m, int64_t y, float* mask) const {
     for (int64_t x = 0; x < width; ++x) mask[x] = edits.value(n, m, y, x);
+    repeat_each(mask, width, repeat);
   }
 };
 

@@ -20,7 +20,7 @@ using Bits = std::conditional_t<
 constexpr int64_t kLine = 64;                 // bytes of a cache line
 constexpr int64_t kPiece = 16;                // bytes of the smallest store that passes the caches by
 constexpr int64_t kBand = 8;                  // rows of one edit that are written one after another
-constexpr int64_t kMaskBytes = 1 << 18;       // of the masks of a band, which stay in the second cache
+constexpr int64_t kBandBytes = 1 << 14;       // of one plane of a band: picture, fill and mask stay in the first cache
 constexpr int64_t kStreamAbove = 8 << 20;     // output larger than this passes the caches by
 constexpr int64_t kBytesPerThread = 1 << 19;  // less is not worth starting a thread for
 
@@ -29,6 +29,7 @@ template <int kBytes, class T, class F>
 XP_HD void stream_out(T* out, int64_t i, F element) {
   constexpr int64_t count = kBytes / static_cast<int64_t>(sizeof(T));
   alignas(kBytes) T some[count];
+#pragma GCC unroll 1  // a loop is made into vectors; taken apart, it would be put together number by number
   for (int64_t v = 0; v < count; ++v) some[v] = element(i + v);
   auto* to = reinterpret_cast<__m128i*>(out + i);
   const auto* from = reinterpret_cast<const __m128i*>(some);
@@ -58,9 +59,12 @@ template <class K>
 XP_CLONES void copy_row(K* out, const K* from, int64_t n, bool stream) {
   write_row(out, n, stream, [=](int64_t i) { return from[i]; });
 }
-template <class K>
-XP_CLONES void select_row(K* out, const K* x, const K* fill, const K* keep, int64_t n, bool stream) {
-  write_row(out, n, stream, [=](int64_t i) { return static_cast<K>((x[i] & keep[i]) | (fill[i] & ~keep[i])); });
+template <class K, class Keep>
+XP_CLONES void select_row(K* out, const K* x, const K* fill, const uint32_t* code, Keep keep, int64_t n, bool stream) {
+  write_row(out, n, stream, [=](int64_t i) {  // without a branch, which the compiler would keep
+    const K kept = static_cast<K>(K{0} - static_cast<K>(keep(code[i])));
+    return static_cast<K>((x[i] & kept) | (fill[i] & ~kept));
+  });
 }
 template <class T>
 XP_CLONES void blend_row(T* out, const float* x, const float* fill, const float* mask, int64_t n, bool stream) {
@@ -83,13 +87,6 @@ void prepare_row(const OccludeArgs& a, int64_t n, int64_t y, int64_t step, int64
   }
 }
 
-// Per position -> per element of an interleaved row.
-template <class V>
-void spread(V* row, int64_t width, int64_t channels) {
-  for (int64_t x = width - 1; x >= 0; --x)
-    for (int64_t c = channels - 1; c >= 0; --c) row[x * channels + c] = row[x];
-}
-
 struct Task {
   int64_t n, m0, m1, y0, y1;
 };
@@ -101,15 +98,13 @@ class Filler {
  public:
   Filler(const OccludeArgs& args, const Edits& edits, bool stream)
       : a(args),
-        rows(edits, args.width),
+        rows(edits, args.width, args.os.x != 1 ? args.channels : 1),
         stream(stream),
         interleaved(args.os.x != 1),
         per_row(args.width * args.channels),
-        per_mask(interleaved ? per_row : args.width),
-        band(max64(1,
-                   min64(kBand, kMaskBytes / (kEditBlock * max64(per_mask, 1) * static_cast<int64_t>(sizeof(Mask)))))),
-        masks(kEditBlock * band * per_mask),
-        kinds(kEditBlock * band, RowKind::mixed),
+        pitch(interleaved ? per_row : args.width),
+        band(max64(1, min64(kBand, kBandBytes / max64(1, pitch * static_cast<int64_t>(sizeof(float)))))),
+        mask(band * pitch + kVector),
         x(band * per_row),
         fill(band * per_row),
         x_bits(Edits::hard ? band * per_row : 0),
@@ -119,70 +114,73 @@ class Filler {
     rows.block(task.n, task.m0, task.m1);
     for (int64_t y = task.y0; y < task.y1; y += band) {
       const int64_t count = min64(band, task.y1 - y);
-      for (int64_t k = 0; k < count; ++k) prepare(task, y, k);
-      if constexpr (Edits::hard) {
-        convert_row(reinterpret_cast<T*>(x_bits.data()), x.data(), band * per_row);
-        convert_row(reinterpret_cast<T*>(fill_bits.data()), fill.data(), band * per_row);
+      prepare(task.n, y, count);
+      for (int64_t m = task.m0; m < task.m1; ++m) {
+        T* out = static_cast<T*>(a.out) + (task.n * a.edits + m - a.start) * a.os.n + y * a.os.y;
+        if constexpr (Edits::hard)
+          select(out, m, y, count);
+        else
+          blend(out, m, y, count);
       }
-      for (int64_t m = task.m0; m < task.m1; ++m) write(task, m, y, count);
     }
     if (stream) _mm_sfence();
   }
 
  private:
-  using Mask = std::conditional_t<Edits::hard, Bits<T>, float>;
+  using Mask = std::conditional_t<Edits::hard, uint32_t, float>;  // codes serve all edits, a soft mask serves one
 
-  // row k of a band: the picture, the fill, and the mask of every edit
-  void prepare(const Task& task, int64_t y, int64_t k) {
+  void prepare(int64_t n, int64_t y, int64_t count) {
     const int64_t step = interleaved ? a.channels : 1, plane = interleaved ? 1 : band * a.width;
-    prepare_row(a, task.n, y + k, step, plane, &x[k * per_mask], &fill[k * per_mask]);
-    rows.row(y + k);
-    for (int64_t m = task.m0; m < task.m1; ++m) {
-      const int64_t number = (m - task.m0) * band + k;
-      Mask* mask = &masks[number * per_mask];
-      if constexpr (Edits::hard)
-        kinds[number] = rows.keep(m, mask);
-      else
-        rows.mask(m, mask);
-      if (interleaved && kinds[number] == RowKind::mixed) spread(mask, a.width, a.channels);
+    for (int64_t k = 0; k < count; ++k) {
+      prepare_row(a, n, y + k, step, plane, &x[k * pitch], &fill[k * pitch]);
+      if constexpr (Edits::hard) rows.codes(y + k, &mask[k * pitch]);
     }
-  }
-
-  void write(const Task& task, int64_t m, int64_t y, int64_t count) {
-    T* out = static_cast<T*>(a.out) + (task.n * a.edits + m - a.start) * a.os.n + y * a.os.y;
-    const int64_t first = (m - task.m0) * band, planes = interleaved ? 1 : a.channels;
-    bool alike = a.os.y == per_mask;  // rows that follow each other and are of one kind are written as one
-    for (int64_t k = 1; k < count; ++k) alike = alike && kinds[first + k] == kinds[first];
-    for (int64_t c = 0; c < planes; ++c) {
-      T* to = out + c * a.os.c;
-      const int64_t from = c * band * a.width;
-      if (alike)
-        write_run(to, from, first, count * per_mask);
-      else
-        for (int64_t k = 0; k < count; ++k) write_run(to + k * a.os.y, from + k * per_mask, first + k, per_mask);
-    }
-  }
-
-  void write_run(T* out, int64_t from, int64_t number, int64_t count) {
-    const Mask* mask = &masks[number * per_mask];
     if constexpr (Edits::hard) {
-      auto* bits = reinterpret_cast<Bits<T>*>(out);
-      const RowKind kind = kinds[number];
-      if (kind == RowKind::mixed)
-        select_row(bits, &x_bits[from], &fill_bits[from], mask, count, stream);
-      else
-        copy_row(bits, kind == RowKind::all_kept ? &x_bits[from] : &fill_bits[from], count, stream);
-    } else {
-      blend_row(out, &x[from], &fill[from], mask, count, stream);
+      convert_row(reinterpret_cast<T*>(x_bits.data()), x.data(), band * per_row);
+      convert_row(reinterpret_cast<T*>(fill_bits.data()), fill.data(), band * per_row);
     }
+  }
+
+  // fn(offset in the output, in the band's buffers, in its mask, count) for `count` rows of the band from row `k` on,
+  // plane by plane; rows that follow each other in memory are one run
+  template <class F>
+  void runs(int64_t k, int64_t count, F fn) {
+    const bool joined = a.os.y == pitch;
+    for (int64_t c = 0; c < (interleaved ? 1 : a.channels); ++c) {
+      const int64_t out = c * a.os.c, from = c * band * a.width;
+      if (joined)
+        fn(out + k * pitch, from + k * pitch, k * pitch, count * pitch);
+      else
+        for (int64_t r = k; r < k + count; ++r) fn(out + r * a.os.y, from + r * pitch, r * pitch, pitch);
+    }
+  }
+
+  void select(T* out, int64_t m, int64_t y, int64_t count) {
+    auto* bits = reinterpret_cast<Bits<T>*>(out);
+    for (int64_t k = 0, next; k < count; k = next) {  // rows of which the edit keeps the same
+      const auto keep = rows.keep(m, y + k);
+      for (next = k + 1; next < count && rows.keep(m, y + next).same(keep);) ++next;
+      runs(k, next - k, [&](int64_t to, int64_t from, int64_t at, int64_t n) {
+        if (keep.kind == RowKind::mixed)
+          select_row(bits + to, &x_bits[from], &fill_bits[from], &mask[at], keep, n, stream);
+        else
+          copy_row(bits + to, keep.kind == RowKind::all_kept ? &x_bits[from] : &fill_bits[from], n, stream);
+      });
+    }
+  }
+
+  void blend(T* out, int64_t m, int64_t y, int64_t count) {
+    for (int64_t k = 0; k < count; ++k) rows.mask(m, y + k, &mask[k * pitch]);
+    runs(0, count, [&](int64_t to, int64_t from, int64_t at, int64_t n) {
+      blend_row(out + to, &x[from], &fill[from], &mask[at], n, stream);
+    });
   }
 
   const OccludeArgs& a;
   typename rows_of<Edits>::type rows;
   bool stream, interleaved;
-  int64_t per_row, per_mask, band;
-  std::vector<Mask> masks;     // [edit of the block][row of the band][per_mask]
-  std::vector<RowKind> kinds;  // of these
+  int64_t per_row, pitch, band;
+  std::vector<Mask> mask;      // [row of the band][pitch]
   std::vector<float> x, fill;  // planar [channel][row of the band][x], interleaved [row][x][channel]
   std::vector<Bits<T>> x_bits, fill_bits;
 };

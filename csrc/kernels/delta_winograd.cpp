@@ -1,6 +1,8 @@
 // 3x3 convolution of ragged windows of deltas as Winograd's F(4x4, 3x3): 36 products per 16 outputs instead of 144.
 // Tiles start at each window's own corner, so the bits of a mask do not depend on its neighbours.
-// Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks", arXiv:1509.09308.
+// Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks", arXiv:1509.09308; other points than theirs,
+// as Barabasz et al. 2020, "Error analysis and improving the accuracy of Winograd convolution for deep neural
+// networks", arXiv:1803.10986, recommend.
 #include <memory>
 #include <vector>
 

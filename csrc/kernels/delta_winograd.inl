@@ -1,24 +1,29 @@
 // One processor's Winograd convolution; see delta_winograd.cpp.
 
+// The points at which Winograd evaluates: 0, +-kNear, +-kFar, infinity; weights.py has the same. Their powers are
+// exact.
+constexpr float kNear = 5.f / 8, kFar = 3.f / 2;
+constexpr float kNear2 = kNear * kNear, kFar2 = kFar * kFar, kNear3 = kNear * kNear2, kFar3 = kFar * kFar2;
+
 // One axis of the input transform, Bᵀ d, of six values `s` apart.
 XP_HD void bend_in(const vec* d, int s, vec* o, int t) {
   const vec d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
-  o[0] = 4.f * d0 - 5.f * d2 + d4;
-  const vec a = d4 - 4.f * d2, b = d3 - 4.f * d1;
-  o[t] = a + b;
-  o[2 * t] = a - b;
-  const vec c = d4 - d2, e = 2.f * (d3 - d1);
-  o[3 * t] = c + e;
-  o[4 * t] = c - e;
-  o[5 * t] = 4.f * d1 - 5.f * d3 + d5;
+  o[0] = kNear2 * kFar2 * d0 - (kNear2 + kFar2) * d2 + d4;
+  const vec a = d4 - kFar2 * d2, b = d3 - kFar2 * d1;
+  o[t] = a + kNear * b;
+  o[2 * t] = a - kNear * b;
+  const vec c = d4 - kNear2 * d2, e = d3 - kNear2 * d1;
+  o[3 * t] = c + kFar * e;
+  o[4 * t] = c - kFar * e;
+  o[5 * t] = kNear2 * kFar2 * d1 - (kNear2 + kFar2) * d3 + d5;
 }
 // One axis of the output transform, Aᵀ m.
 XP_HD void bend_out(const vec* m, int s, vec* o, int t) {
   const vec p = m[s] + m[2 * s], q = m[s] - m[2 * s], r = m[3 * s] + m[4 * s], u = m[3 * s] - m[4 * s];
   o[0] = m[0] + p + r;
-  o[t] = q + 2.f * u;
-  o[2 * t] = p + 4.f * r;
-  o[3 * t] = q + 8.f * u + m[5 * s];
+  o[t] = kNear * q + kFar * u;
+  o[2 * t] = kNear2 * p + kFar2 * r;
+  o[3 * t] = kNear3 * q + kFar3 * u + m[5 * s];
 }
 
 inline void tiles_in(const ConvArgs& a, const Deltas<const float>& in, const Tile* tiles, int64_t count, float* to,

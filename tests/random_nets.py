@@ -212,6 +212,10 @@ class Builder:
         self.nodes.append(
             helper.make_node("Gemm", [flat, self.weight(features, classes, scale=1.5), self.weight(classes)], ["y"])
         )
+        return self.model(classes)
+
+    def model(self, classes):
+        """The model of the nodes there are, of which the last makes ``y``."""
         batch = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", *self.item])
         out = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", classes])
         graph = helper.make_graph(self.nodes, "random", [batch], [out], self.weights)

@@ -152,7 +152,8 @@ void conv(const ConvArgs& a, Deltas<const T> in, Deltas<T> out, Deltas<const T> 
   // many passes over them cost little and a few rows, of one tap, are near when the next panel comes.
   const bool small = a.geometry.kernel_y * a.geometry.kernel_x == 1 &&
                      a.channels_in * a.channels_out * static_cast<int64_t>(sizeof(T)) <= 3 << 19;
-  const int64_t chunk = ceil_div(small ? 56 : 336, kRows) * kRows;
+  const int workers = a.threads > 0 ? a.threads : available_threads();
+  const int64_t chunk = ceil_div(min64(small ? 56 : 336, max64(1, ceil_div(list.pixels(), workers))), kRows) * kRows;
   const std::vector<T> zeros(a.channels_in + kPanel, T{});
   each(ceil_div(list.pixels(), chunk), a.threads, [&](int64_t n) {
     thread_local Chunk<T> k;

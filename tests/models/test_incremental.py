@@ -16,7 +16,8 @@ from xplain.core.query import Score
 from xplain.core.target import channel, every_score, label
 from xplain.graph import incremental as inc
 from xplain.graph.incremental import cost
-from xplain.models.incremental import Incremental, IncrementalWarning, _Item
+from xplain.models.incremental import Incremental, IncrementalWarning
+from xplain.models.incremental_engine import Item
 
 SEEDS = range(60)
 
@@ -40,7 +41,8 @@ def apart(got, wanted):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_random_graphs_give_the_plain_ways_scores(seed):
+def test_random_graphs_give_the_plain_ways_scores(seed, monkeypatch):
+    monkeypatch.setattr("xplain.graph.incremental.follow._WORTH_A_CALL", seed % 2 << 40)
     net, item = random_net(seed)
     ours, plain = both(net)
     x, fill = picture(seed, item), np.float32(0.4).reshape(1, 1, 1, 1)
@@ -63,7 +65,7 @@ def test_winograd_gives_the_same_wherever_it_can_be_used(seed, pairs, monkeypatc
     fill = np.zeros_like(bases[made.entry])
     inside = inc.boxes.clipped(boxes, item[1:])
     at = made.spread(inside)
-    direct, square = (engine.values(_Item(inside, fill, bases, ways), [at])["y"] for ways in (frozenset(), squares))
+    direct, square = (engine.values(Item(inside, fill, bases, ways), [at])["y"] for ways in (frozenset(), squares))
     assert apart(square, direct) < 1e-4
 
 
@@ -139,6 +141,56 @@ def test_a_batch_that_is_frozen_at_one():
     ours, plain = both(net)
     question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
     assert apart(ours.answer(question), plain.answer(question)) < 1e-5
+
+
+def flat_product(kind, outputs=40):
+    """A convolution whose plane goes into a matrix product, then into another."""
+    b = Builder(5, (24, 27))
+    plane = b.add("Relu", b.conv("x", 3, 20, (3, 3), stride=(4, 4)))  # [20, 6, 7]
+    matrix = b.rng.standard_normal((outputs, 20 * 6 * 7)).astype(np.float32) / 30
+    bias = b.weight(outputs)
+    if kind == "Reshape, MatMul":
+        flat = b.add("Reshape", plane, b.constant(np.array([0, -1])))
+        at = b.add("Add", b.add("MatMul", flat, b.constant(np.ascontiguousarray(matrix.T))), bias)
+    else:
+        flat = b.add("Flatten", plane)
+        flat = b.add("Dropout", flat) if "Dropout" in kind else flat
+        given = b.constant(matrix if "transB" in kind else np.ascontiguousarray(matrix.T))
+        at = b.add("Gemm", flat, given, *([] if "bare" in kind else [bias]), transB=int("transB" in kind))
+    at = b.add("MatMul", b.add("Relu", at), b.weight(outputs, 5))
+    b.nodes[-1].output[0] = "y"
+    return b.model(5), b.item
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("halves", [False, True])
+@pytest.mark.parametrize("kind", ["Gemm", "Gemm transB", "Dropout, Gemm transB", "Gemm bare", "Reshape, MatMul"])
+def test_a_product_of_the_plane_multiplies_what_changed(kind, halves, threads, monkeypatch):
+    monkeypatch.setattr("xplain.graph.incremental.follow._WORTH_A_CALL", 0)
+    monkeypatch.setattr("xplain.native.delta.pairs_pay", lambda: halves)
+    net, item = flat_product(kind)
+    made = inc.plan(net, "x", item, ["y"])
+    (product,) = made.products.values()
+    assert made.tail is not None
+    assert [node.op_type for node in made.tail.graph.node][-2:] == ["Relu", "MatMul"]
+    x, boxes = picture(1, item, 2), boxes_on(1, item, 300)
+    ours = xplain.load(net, threads=threads, engine="fast" if halves else "auto")
+    plain = xplain.load(net, threads=1, engine="plain")
+    question = Score(x, Windows(boxes, np.float32(0.4).reshape(1, 1, 1, 1)), every_score)
+    assert apart(ours.answer(question), plain.answer(question)) < (1e-2 if halves else 1e-5)
+    assert ours.windows.way == ("fast" if halves else "incremental"), ours.windows.reason
+    at = made.spread(inc.boxes.clipped(boxes, item[1:]))[product.source]
+    layer = next(one for one in ours.windows.layers if one.kind == "product")
+    work = (at[:, 2] * at[:, 3]).mean() * product.conv.weight[..., 0, 0].size
+    assert layer.incremental == pytest.approx(work + len(product.bias) * cost.ELEMENT / 4 + cost.STEP, rel=0.1)
+    assert layer.plain == product.conv.weight.size
+
+
+def test_a_small_product_of_the_plane_is_left_to_the_runtime():
+    net, item = flat_product("Gemm")
+    made = inc.plan(net, "x", item, ["y"])
+    assert not made.products
+    assert ("Gemm", "it is too small to be taken apart") in [(one.operator, one.reason) for one in made.blocked]
 
 
 @pytest.mark.parametrize("halves", [True, False])
@@ -269,7 +321,7 @@ def test_random_operators_transformers_and_tables_are_declined():
     refused = inc.plan(noisy, "x", (3, 16, 16), ["y"])
     assert refused == inc.Refused("operator RandomNormalLike (noise) is random")
     flat = one_input([helper.make_node("Flatten", ["x"], ["y"])])
-    assert "no convolution can be followed: Flatten" in inc.plan(flat, "x", (3, 16, 16), ["y"]).reason
+    assert "it has no convolutions" in inc.plan(flat, "x", (3, 16, 16), ["y"]).reason
     assert "is not a float32 picture" in inc.plan(flat, "x", (768,), ["y"]).reason
 
 

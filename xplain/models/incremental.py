@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from xplain.core.edits import Array, Windows
 from xplain.core.layout import Layout
 from xplain.core.query import Score
-from xplain.graph.incremental import LayerGain, Plan, Refused, Runner, Way, affordable, measure, plan
+from xplain.graph.incremental import LayerGain, Plan, Refused, Way, affordable, measure, plan
 from xplain.graph.incremental.boxes import clipped
+from xplain.models.incremental_engine import Engine, Item, Opened
 from xplain.models.reading import write_rows
 from xplain.native import delta
 
@@ -32,7 +33,6 @@ __all__ = ["WORTHWHILE", "Found", "Incremental", "IncrementalWarning", "Report"]
 WORTHWHILE = 1.3
 """Least predicted gain at which the plain way is left."""
 _SAMPLE = 256  # masks that a prediction looks at
-_SPAN = 1024  # masks whose windows are followed through the graph at a time
 _CLOSE = 1e-4  # of the greatest score: how far two correct float32 evaluations may lie apart
 _ROUGH = 0.5  # of the greatest score: what bfloat16 deltas may lose before something must be wrong
 
@@ -42,20 +42,6 @@ Found = tuple[tuple[int, int], dict[str, Array]]
 
 class IncrementalWarning(UserWarning):
     """A picture was answered the plain way after all; the message says why."""
-
-
-class Opened(Protocol):
-    """A session of the runtime."""
-
-    @property
-    def outputs(self) -> Sequence[str]:
-        """Names of what it computes."""
-
-    def wrap(self, array: Array) -> Any:
-        """An array as the runtime takes it."""
-
-    def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
-        """Output name to value."""
 
 
 @dataclass
@@ -121,7 +107,7 @@ class Incremental:
         self._channels_last, self._outside = channels_last, outside or {}
         self._threads, self._fast, self._single = threads, fast, single
         self._halves = fast and delta.pairs_pay()
-        self._engines: OrderedDict[Any, _Engine | Refused] = OrderedDict()
+        self._engines: OrderedDict[Any, Engine | Refused] = OrderedDict()
         self._run: _Run | None = None
         self.report = Report("plain", reason="no windows were asked yet")
 
@@ -171,14 +157,14 @@ class Incremental:
         self._make_room()
         return _Run(query, outputs, engine, report, self._way(engine, query.x.shape, edits))
 
-    def _way(self, engine: _Engine, shape: tuple[int, ...], edits: Windows) -> Way:
+    def _way(self, engine: Engine, shape: tuple[int, ...], edits: Windows) -> Way:
         boxes = edits.boxes.reshape(-1, 4)
         sample = boxes[np.linspace(0, len(boxes) - 1, min(len(boxes), _SAMPLE)).astype(int)]
         plane = engine.plan.planes[engine.plan.entry].extent
         allowed = frozenset[str]() if self._halves else None
         return engine.plan.way(clipped(sample, plane), allowed, shape[0] * edits.count)
 
-    def _engine(self, outputs: tuple[str, ...], item: tuple[int, ...]) -> _Engine | Refused:
+    def _engine(self, outputs: tuple[str, ...], item: tuple[int, ...]) -> Engine | Refused:
         """The plan and its sessions; a few are kept."""
         key = self._digest, outputs, item
         if key not in self._engines:
@@ -187,80 +173,25 @@ class Incremental:
             )
             if isinstance(made, Plan) and made.channels_last != self._channels_last:
                 made = Refused("its picture is not read as [N, C, H, W]")
-            engine = made if isinstance(made, Refused) else _Engine(made, self._open, self._threads, self._halves)
+            engine = made if isinstance(made, Refused) else Engine(made, self._open, self._threads, self._halves)
             self._engines[key] = engine
             while len(self._engines) > 2:
                 self._engines.popitem(last=False)
         found = self._engines[key]
-        if isinstance(found, _Engine):
+        if isinstance(found, Engine):
             found.single = self._single
         return found
-
-
-class _Engine:
-    """A plan, its runner, and the session behind it, opened when first needed."""
-
-    def __init__(self, plan: Plan, open_session: Callable[..., Opened], threads: int, halves: bool) -> None:
-        self.plan, self.single = plan, False
-        self.runner = Runner(plan, halves=halves, threads=threads)
-        self._open = open_session
-        self._tail: Opened | None = None
-
-    def look(self, x: Array, masked: Iterable[Array]) -> tuple[dict[str, Array] | None, list[dict[str, Array]]]:
-        """What the runtime alone says of one item.
-
-        Returns:
-            The unmasked values that the steps read, None where one is not finite, and the outputs of masked pictures.
-        """
-        values = {self.plan.entry: delta.channels_last(x.transpose(2, 0, 1) if self.plan.channels_last else x)}
-        head = self._open(self.plan.head, lean=True)  # not kept: it runs once per picture, and would hold its buffers
-        found = head.run({self.plan.source: head.wrap(np.ascontiguousarray(x[None]))})
-        for name in self.plan.bases:
-            value = found[name]
-            mean = self.plan.means.get(name)
-            values[name] = value.reshape(-1) if mean is not None else delta.channels_last(value[0])
-        if not all(bool(np.isfinite(v).all()) for v in values.values()):
-            return None, []
-        del found
-        seen = []
-        for picture in masked:
-            found = head.run({self.plan.source: head.wrap(picture)})
-            if self.plan.entry in self.plan.frontier:
-                found[self.plan.entry] = picture.transpose(0, 3, 1, 2) if self.plan.channels_last else picture
-            frontier = {name: np.ascontiguousarray(found[name]) for name in self.plan.frontier}
-            seen.append({name: value[0] for name, value in self._finished(frontier).items()})
-        return values, seen
-
-    def values(self, item: _Item, spreads: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
-        """The outputs under masks that go through the steps batch by batch and through the tail together."""
-        found = [self.runner.run(at, item.fill, item.bases, item.squares) for at in spreads]
-        return self._finished({name: np.concatenate([part.pop(name) for part in found]) for name in list(found[0])})
-
-    def _finished(self, frontier: Mapping[str, Array]) -> dict[str, Array]:
-        """The outputs from the values at which the steps end."""
-        out = {name: frontier[name] for name in self.plan.outputs if name in frontier}
-        if self.plan.tail is None:
-            return out
-        if self._tail is None:
-            self._tail = self._open(self.plan.tail)
-        masks = len(next(iter(frontier.values())))
-        count = 1 if self.single else masks
-        parts = []
-        for first in range(0, masks, count):
-            feeds = {name: self._tail.wrap(value[first : first + count]) for name, value in frontier.items()}
-            parts.append(self._tail.run(feeds))
-        return out | {name: np.concatenate([part[name] for part in parts]) for name in self._tail.outputs}
 
 
 class _Run:
     """One question, in all its parts."""
 
     def __init__(
-        self, query: Score, outputs: tuple[str, ...], engine: _Engine | None, report: Report, way: Way | None
+        self, query: Score, outputs: tuple[str, ...], engine: Engine | None, report: Report, way: Way | None
     ) -> None:
         self.x, self.edits, self.outputs = query.x, query.edits, outputs
         self.engine, self.report, self.way = engine, report, way
-        self._item: tuple[int, _Item | None] | None = None
+        self._item: tuple[int, Item | None] | None = None
         self._block: tuple[tuple[int, int], dict[str, Array]] | None = None
 
     def serves(self, query: Score, outputs: Sequence[str]) -> bool:
@@ -308,7 +239,7 @@ class _Run:
         self._block = (n, begin), values
         return values
 
-    def _prepare(self, query: Score, n: int) -> _Item | None:
+    def _prepare(self, query: Score, n: int) -> Item | None:
         """Unmasked values, the convolutions that may go by Winograd, and two masks asked both ways."""
         engine, way = self.engine, self.way
         assert engine is not None
@@ -330,7 +261,7 @@ class _Run:
             errors = measure(engine.runner, boxes[asked], filled, bases, squares)
             squares = affordable(errors, way.savings)
             engine.runner.drop(way.squares - squares, "winograd")
-        item = _Item(boxes, filled, bases, squares)
+        item = Item(boxes, filled, bases, squares)
         got = engine.values(item, [engine.plan.spread(boxes[asked])])
         if not self._agrees(n, asked, got, seen):
             return None
@@ -370,25 +301,6 @@ class _Run:
             IncrementalWarning,
             stacklevel=2,
         )
-
-
-@dataclass(eq=False)
-class _Item:
-    """What is known of one picture."""
-
-    boxes: Array
-    fill: Array
-    bases: Mapping[str, Array]
-    squares: frozenset[str]
-    _span: tuple[int, Mapping[str, Array]] | None = None
-
-    def spread(self, plan: Plan, begin: int, end: int) -> dict[str, Array]:
-        """Where masks begin..end spread; followed for many batches at a time, since a call costs more than a mask."""
-        first = self._span[0] if self._span is not None else end
-        if self._span is None or begin < first or end > first + len(self._span[1][plan.entry]):
-            first = begin
-            self._span = first, plan.spread(self.boxes[begin : max(end, begin + _SPAN)])
-        return {name: at[begin - first : end - first] for name, at in self._span[1].items()}
 
 
 def _two(boxes: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from xplain.core.edits import Array
+from xplain.graph.incremental.products import Product
 from xplain.graph.incremental.steps import Concat, Conv, Crop, Pair, Part, Plane, Pool, Resize, Scale, Single
 from xplain.graph.incremental.walk import Followed, Mean, Rule, Stop, Walk, attribute, ints
 from xplain.graph.incremental.windows import kernel_of, resize_indices
@@ -208,13 +209,50 @@ def _arithmetic(walk: Walk, node: NodeProto) -> None:
 
 
 def _same(walk: Walk, node: NodeProto) -> None:
-    source, _ = walk.source(node)
     if node.op_type == "Dropout":
         training = walk.constant(node, 2)
         if (training is not None and bool(training)) or len([name for name in node.output if name]) > 1:
             raise Stop("it is random, or its mask is used")
+    if node.input[0] in walk.found.flat and walk.vector(node.output[0]):
+        walk.found.flat[node.output[0]] = walk.found.flat[node.input[0]]
+        return
+    source, _ = walk.source(node)
     walk.result(node)
     walk.alias(node.output[0], source)
+
+
+def _flatten(walk: Walk, node: NodeProto) -> None:
+    source, plane = walk.source(node)
+    if walk.vector(node.output[0]) != plane.size or plane.extent == (1, 1):
+        raise Stop("it is not local")
+    walk.found.flat[node.output[0]] = source
+
+
+def _product(walk: Walk, node: NodeProto) -> None:
+    """Gemm and MatMul of a whole plane: a window changes a part of it, so only that part is multiplied."""
+    source = walk.found.flat.get(node.input[0])
+    weight = walk.constant(node, 1)
+    outputs = walk.vector(node.output[0])
+    if source is None or weight is None or weight.ndim != 2 or weight.dtype != np.float32 or outputs is None:
+        raise Stop("it is not local")
+    if any(
+        attribute(node, name, default) != default for name, default in (("transA", 0), ("alpha", 1.0), ("beta", 1.0))
+    ):
+        raise Stop("it scales or transposes")
+    bias = walk.constant(node, 2)
+    plane = walk.found.planes[source]
+    if plane.channels * outputs < _WORTH_A_CALL or plane.height * plane.width > _MOST_CALLS:
+        raise Stop("it is too small to be taken apart")
+    whole = (weight if attribute(node, "transB", 0) else weight.T).reshape(outputs, *plane.shape)
+    out, kernel = node.output[0], Kernel(plane.extent)
+    conv = Conv(out, source, whole, 1, kernel, Plane(outputs, 1, 1), plane.channels)
+    shift = np.broadcast_to(np.zeros(1, np.float32) if bias is None else bias.ravel(), (outputs,))
+    walk.found.products[out] = Product(conv, shift)
+
+
+_WORTH_A_CALL = 1 << 18
+"""Weights of one pixel from which on a call of their own costs little beside them."""
+_MOST_CALLS = 1 << 10
 
 
 def _concat(walk: Walk, node: NodeProto) -> None:
@@ -302,6 +340,10 @@ _RULES: dict[str, Rule] = {
     "Slice": _slice,
     "Pad": _pad,
     "Resize": _resize,
+    "Flatten": _flatten,
+    "Reshape": _flatten,
+    "Gemm": _product,
+    "MatMul": _product,
     "Upsample": _resize,
     **dict.fromkeys(("Relu", "Clip", "LeakyRelu", "PRelu", "HardSigmoid", "Elu", "Selu", *_PLAIN), _single),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Sum"), _arithmetic),

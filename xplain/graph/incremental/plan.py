@@ -22,8 +22,9 @@ from xplain.graph.incremental.extract import ancestors, part_of, refuses
 from xplain.graph.incremental.follow import follow
 from xplain.graph.incremental.fuse import fused
 from xplain.graph.incremental.places import Places, places
+from xplain.graph.incremental.products import Product
 from xplain.graph.incremental.steps import Boxes, Conv, Plane, Step
-from xplain.graph.incremental.walk import Blocked, Mean
+from xplain.graph.incremental.walk import Blocked, Followed, Mean
 
 __all__ = ["LayerGain", "Plan", "Refused", "Way", "digest_of", "plan"]
 
@@ -93,6 +94,7 @@ class Plan:
         steps: What is done to deltas, in order.
         frontier: Tensors at which the steps end, as name to the tensor whose delta it has.
         means: Means over the plane among them.
+        products: Matrix products with the whole plane among them, which a group of masks goes through together.
         outputs: The tensors that are answered.
         head: Computes the unmasked values in ``bases``.
         bases: Their names.
@@ -111,6 +113,7 @@ class Plan:
     steps: tuple[Step, ...]
     frontier: Mapping[str, str]
     means: Mapping[str, Mean]
+    products: Mapping[str, Product]
     outputs: tuple[str, ...]
     head: ModelProto
     bases: tuple[str, ...]
@@ -154,6 +157,11 @@ class Plan:
             weight = cost.DEPTHWISE if isinstance(step, Conv) and step.depthwise else 1
             weight = weight if isinstance(step, Conv) else cost.ELEMENT
             layers.append(LayerGain(step.out, type(step).__name__.lower(), float(step.dense() * weight), each))
+            total += each
+        for product in self.products.values():
+            conv = product.conv
+            each = float(cost.step_cost(conv, {**at, conv.out: conv.reach(at)}).mean()) if len(boxes) else 0.0
+            layers.append(LayerGain(conv.out, "product", float(conv.dense()), each))
             total += each
         once = self.plain_cost / max(len(boxes), 1) + cost.SETUP / max(rows or len(boxes), 1)
         rest = self.tail_cost + once
@@ -212,13 +220,13 @@ def plan(
     found = None if reason else follow(model, source, item, outside)
     if found is None:
         return Refused(reason or f"the input {source!r} of shape {list(item)} is not a float32 picture")
-    stops = set(found.planes) | set(found.aliases) | set(found.means)
+    stops = set(found.planes) | set(found.aliases) | set(found.means) | set(found.products)
     shapes, _ = inferred_shapes(model, source, (1, *item))
     behind = ancestors(model, outputs, stops)
     read = {name for node in behind for name in node.input} | set(outputs)
-    frontier = {
-        name: found.means[name].source if name in found.means else found.root(name) for name in sorted(read & stops)
-    }
+    left = {name: mean.source for name, mean in found.means.items()}
+    left |= {name: product.source for name, product in found.products.items()}
+    frontier = {name: left.get(name) or found.root(name) for name in sorted(read & stops)}
     roots = {name: root for name, root in frontier.items() if root is not None}
     if source != found.entry and source in read:
         return Refused("the input is read both as it is and transposed")
@@ -230,11 +238,11 @@ def plan(
             if first
             else "it has no convolutions"
         )
-    bases = {name for step in steps for name in step.bases} | set(roots)
+    products = {name: product for name, product in found.products.items() if name in roots}
+    bases = {name for step in steps for name in step.bases} | (set(roots) - set(products))
+    bases |= {product.source for product in products.values()}
     bases.discard(found.entry)
-    batched: dict[str, tuple[int | str, ...]] = {
-        name: ("N", *_extent(name, found.planes, found.means, found.aliases)) for name in roots
-    }
+    batched: dict[str, tuple[int | str, ...]] = {name: ("N", *_extent(name, found)) for name in roots}
     late = [name for name in outputs if name not in roots]
     known = {**shapes, **{t.name: tuple(t.dims) for t in model.graph.initializer}}
     return Plan(
@@ -246,6 +254,7 @@ def plan(
         steps=tuple(steps),
         frontier=roots,
         means={name: mean for name, mean in found.means.items() if name in roots},
+        products=products,
         outputs=tuple(outputs),
         head=part_of(model, {source: (1, *item)}, sorted(bases), "head"),
         bases=tuple(sorted(bases)),
@@ -264,13 +273,12 @@ def _weights(model: ModelProto) -> set[str]:
     return {tensor.name for tensor in model.graph.initializer}
 
 
-def _extent(
-    name: str, planes: Mapping[str, Plane], means: Mapping[str, Mean], aliases: Mapping[str, str]
-) -> tuple[int, ...]:
-    if name in means:
-        return means[name].shape
-    plane = planes[aliases.get(name, name)]
-    return plane.channels, plane.height, plane.width
+def _extent(name: str, found: Followed) -> tuple[int, ...]:
+    if name in found.means:
+        return found.means[name].shape
+    if name in found.products:
+        return (len(found.products[name].bias),)
+    return found.planes[found.aliases.get(name, name)].shape
 
 
 def _needed(steps: Sequence[Step], wanted: set[str]) -> list[Step]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import singledispatchmethod
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from xplain.graph.incremental.boxes import union
 from xplain.graph.incremental.edges import edges, inner
 from xplain.graph.incremental.places import width
 from xplain.graph.incremental.plan import Plan
+from xplain.graph.incremental.products import kept
 from xplain.graph.incremental.steps import Boxes, Concat, Conv, Crop, Pair, Part, Pool, Resize, Scale, Single, Step
 from xplain.native import delta
 from xplain.native.delta import Deltas, stored
@@ -39,18 +41,34 @@ class Runner:
         self._vectors: dict[tuple[str, str], Array] = {}
         self._free: list[Array] = []
 
-    def run(self, at: Boxes, fill: Array, bases: Bases, squares: frozenset[str] = frozenset()) -> dict[str, Array]:
+    def run(
+        self, spreads: Iterable[Boxes], fill: Array, bases: Bases, squares: frozenset[str] = frozenset()
+    ) -> dict[str, Array]:
         """The values of the plan's frontier under each mask.
 
         Args:
-            at: What ``Plan.spread`` makes of int64 ``[B, 4]`` boxes of the entry that are hidden, inside the plane.
+            spreads: By batch, what ``Plan.spread`` makes of int64 ``[B, 4]`` boxes of the entry that are hidden, inside
+                the plane.
             fill: What is put there, ``[H, W, stored channels]``.
             bases: The picture's unmasked values, the entry's among them.
             squares: Convolutions that go by Winograd.
 
         Returns:
-            float32 ``[B, C, H, W]`` by name, or as a mean's own shape.
+            float32 ``[masks of all batches, C, H, W]`` by name, or as a mean's or a product's own shape.
         """
+        found = [self._batch(at, fill, bases, squares) for at in spreads]
+        out = {}
+        for name in self.plan.frontier:
+            parts = [part.pop(name) for part in found]
+            product = self.plan.products.get(name)
+            if product is None:
+                out[name] = np.concatenate(parts)
+            else:
+                packed = self.weights(product.conv, "direct")
+                out[name] = product.changed(packed, parts, bases[name], self.threads)
+        return out
+
+    def _batch(self, at: Boxes, fill: Array, bases: Bases, squares: frozenset[str]) -> dict[str, Any]:
         batch = Batch(self, at, bases, squares)
         batch.begin(fill)
         for number, step in enumerate(self.plan.steps):
@@ -69,7 +87,7 @@ class Runner:
             elif way == "depthwise":
                 packed = weights.per_channel(conv)
             else:
-                packed = weights.direct(conv, pairs=self.halves)
+                packed = weights.direct(conv, pairs=self.halves and conv.out not in self.plan.products)
             self._packed[key] = packed
         return self._packed[key]
 
@@ -323,8 +341,10 @@ class Batch:
             threads=self.threads,
         )
 
-    def leave(self, name: str, root: str) -> Array:
-        """Base plus delta, dense."""
+    def leave(self, name: str, root: str) -> Array | Deltas:
+        """Base plus delta, dense; of what a product reads, a copy of the deltas."""
+        if name in self.plan.products:
+            return kept(self.deltas(root))
         mean = self.plan.means.get(name)
         if mean is None:
             return delta.leave(

@@ -36,6 +36,11 @@ class Plane:
         return self.height, self.width
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.channels, self.height, self.width
+
+    @property
     def size(self) -> int:
         """Elements."""
         return self.channels * self.height * self.width

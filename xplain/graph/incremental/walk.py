@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from xplain.core.edits import Array
 from xplain.graph.incremental.constants import Weights, inferred_shapes
+from xplain.graph.incremental.products import Product
 from xplain.graph.incremental.steps import Plane, Step
 
 __all__ = ["Blocked", "Followed", "Mean", "Rule", "Stop", "Walk", "attribute", "ints"]
@@ -46,6 +47,8 @@ class Followed:
         aliases: Tensors whose delta is another's, such as that tensor plus a constant.
         steps: In an order in which they can run.
         means: By the name of their output.
+        flat: Tensors that are a followed one as a vector, by what they are of.
+        products: Matrix products with such a vector, by their output.
         blocked: The operators at which the walk ended.
     """
 
@@ -55,6 +58,8 @@ class Followed:
     aliases: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     means: dict[str, Mean] = field(default_factory=dict)
+    flat: dict[str, str] = field(default_factory=dict)
+    products: dict[str, Product] = field(default_factory=dict)
     blocked: list[Blocked] = field(default_factory=list)
 
     def root(self, name: str) -> str | None:
@@ -101,7 +106,7 @@ class Walk:
         if not any(name in self._seen for name in node.input):
             return
         self._seen.update(name for name in node.output if name)
-        if found.entry in node.output or not any(found.root(name) for name in node.input):
+        if found.entry in node.output or not any(found.root(name) or name in found.flat for name in node.input):
             return  # the entry itself; or behind an operator that was not followed, or a mean
         rule = rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         try:
@@ -137,6 +142,13 @@ class Walk:
         if shape is None or len(shape) != 4 or shape[0] != 1 or self._dtypes.get(name) != TensorProto.FLOAT:
             return None
         return Plane(*shape[1:]) if min(shape) > 0 else None
+
+    def vector(self, name: str) -> int | None:
+        """Elements of a float32 tensor ``[1, K]``; None for any other."""
+        shape = self._shapes.get(name)
+        if shape is None or len(shape) != 2 or shape[0] != 1 or self._dtypes.get(name) != TensorProto.FLOAT:
+            return None
+        return shape[1]
 
     def result(self, node: NodeProto, k: int = 0) -> tuple[str, Plane]:
         """Name and plane of an output."""

@@ -20,7 +20,7 @@ exactly these err least."""
 
 def _transform(points: tuple[float, ...]) -> Array:
     """Winograd's weight transform G ``[6, 3]``: row i is ``(1, p, p^2) / prod (p - q)`` over the other points q."""
-    rows = [[1, p, p * p] / np.prod([p - q for q in points if q != p]) for p in points]
+    rows = [np.array([1, p, p * p]) / np.prod([p - q for q in points if q != p]) for p in points]
     return np.array([*rows, [0, 0, 1]])
 
 

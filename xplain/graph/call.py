@@ -10,6 +10,7 @@ from onnx import NodeProto, TensorProto
 
 from xplain.core.errors import ModelError, UnsupportedOperator, UsageError
 from xplain.core.rules import Kind, Place, Rules
+from xplain.graph.passes.gelus import Gelu
 from xplain.graph.saturation import rectifies
 from xplain.graph.table import Operator, find_operator, key_of
 from xplain.graph.tracer import Tracer, Value
@@ -72,6 +73,7 @@ class Context:
     places: Mapping[int, frozenset[Place]] = field(default_factory=dict)
     memo: dict[Any, Any] = field(default_factory=dict)
     visits: list[Visit] = field(default_factory=list)
+    gelus: Mapping[str, Gelu] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.makers = {name: k for k, node in enumerate(self.forward.nodes) for name in node.output if name}

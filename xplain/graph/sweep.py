@@ -152,6 +152,7 @@ class Sweeper:
         here = {forward.name(tap): tap for tap in taps}
         start = {forward.name(name): value for name, value in seeds.items()}
         context = Context(self.tracer, forward, rules, reference, live_of(self.tracer, forward, set(here)))
+        context.gelus = {forward.name(y): g.renamed(forward.name) for y, g in self.prepared.gelus.items()}
         if rules.meaning == "relevance":
             start = {name: value * self.tracer.value(name) for name, value in start.items()}
         found = walk(context, start)

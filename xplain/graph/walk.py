@@ -48,7 +48,13 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
             if value is not None:
                 pending[name] = [value]
         rule = rules.find(call)
-        passed = list(rule(call, received)) if rule is not None else _own(call, received)
+        gelu = context.gelus.get(node.output[0])
+        if rule is not None:
+            passed = list(rule(call, received))
+        elif gelu is not None and received[0] is not None:
+            passed = [received[0] * gelu.slope(t), None]  # x alone: the gate's own way to it is in the slope
+        else:
+            passed = _own(call, received)
         for name, active, value in zip(inputs_of(node), call.active, passed, strict=False):
             if active and value is not None:
                 pending.setdefault(name, []).append(value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from xplain.graph.call import NodeCall
 from xplain.graph.table import backward
-from xplain.graph.tracer import Tracer, Value
+from xplain.graph.tracer import Tracer, Value, known
 
 
 def _coerced(call: NodeCall) -> list[int]:
@@ -20,8 +20,34 @@ def _coerced(call: NodeCall) -> list[int]:
 @backward("Softmax", kind="joint")
 def softmax(call: NodeCall, g: Value) -> list[Value | None]:
     """``dx`` = y (dy - sum y dy)."""
+    along = _along_values(call, g)
+    if along is not None:
+        return [call.y * (g - along)]
     weighted = g * call.y
     return [weighted - call.y * call.t.sum(weighted, _coerced(call))]
+
+
+def _along_values(call: NodeCall, g: Value) -> Value | None:
+    """``sum y dy`` of an attention: with o = y v and dy = do v^T it is ``sum o do``, over far fewer elements.
+
+    Dao et al. 2022, "FlashAttention", arXiv:2205.14135, appendix B.2.
+    """
+    t, y = call.t, call.y
+    made = t.maker(g, "MatMul", added=True)
+    if made is None or y.shape is None or _coerced(call) not in ([-1], [y.rank - 1]):
+        return None
+    do, back = made
+    for node in call.context.forward.nodes:
+        if node.op_type != "MatMul" or node.input[0] != y.name:
+            continue
+        v, o = t.value(node.input[1]), t.value(node.output[0])
+        if o.shape is None or o.shape != do.shape or v.rank != back.rank or not known((o.shape[-1], y.shape[-1])):
+            continue
+        (origin, order), (found, turned) = t.turned(v), t.turned(back)
+        same = found.name == origin.name and turned == [*order[:-2], *order[:-3:-1]]
+        if same and int(o.shape[-1] or 0) < int(y.shape[-1] or 0):
+            return t.sum(do * o, [-1])
+    return None
 
 
 @backward("LogSoftmax", kind="joint")
@@ -40,9 +66,9 @@ def batch_normalization(call: NodeCall, g: Value) -> list[Value | None]:
     return [g * t.reshape(factor, [-1, *[1] * (call.x.rank - 2)])]
 
 
-def normalised_vjp(t: Tracer, g: Value, normal: Value, inverse: Value, axes: Sequence[int]) -> Value:
-    """``dx`` of n = (x - mean) / std: (dn - mean(dn) - n mean(dn n)) / std."""
-    return inverse * (g - t.mean(g, axes) - normal * t.mean(g * normal, axes))
+def normalised_vjp(t: Tracer, g: Value, centred: Value, inverse: Value, axes: Sequence[int]) -> Value:
+    """``dx`` of n = c / std with c = x - mean: (dn - mean(dn) - c mean(dn c) / std^2) / std."""
+    return inverse * (g - t.mean(g, axes) - centred * (inverse * inverse * t.mean(g * centred, axes)))
 
 
 @backward("LayerNormalization", kind="joint")
@@ -51,7 +77,7 @@ def layer_normalization(call: NodeCall, g: Value) -> list[Value | None]:
     t, x = call.t, call.x
     axes = list(range(call.attribute("axis", -1) % x.rank, x.rank))
     mean, inverse = (t.cast(call.extra_output(k), g.dtype) for k in (1, 2))
-    return [normalised_vjp(t, g * call.need(1), (x - mean) * inverse, inverse, axes)]
+    return [normalised_vjp(t, g * call.need(1), x - mean, inverse, axes)]
 
 
 @backward("InstanceNormalization", kind="joint")
@@ -62,7 +88,7 @@ def instance_normalization(call: NodeCall, g: Value) -> list[Value | None]:
     centred = x - t.mean(x, axes)
     inverse = 1.0 / t.Sqrt(t.mean(centred * centred, axes) + call.attribute("epsilon", 1e-5))
     scale = t.reshape(call.need(1), [-1, *[1] * (x.rank - 2)])
-    return [normalised_vjp(t, g * scale, centred * inverse, inverse, axes)]
+    return [normalised_vjp(t, g * scale, centred, inverse, axes)]
 
 
 def _root_mean_square_vjp(t: Tracer, g: Value, normal: Value, inverse: Value, axes: Sequence[int]) -> Value:

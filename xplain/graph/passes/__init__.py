@@ -1,14 +1,15 @@
 """Everything that is done to a model before it is walked. Each pass changes a model without weights in place.
 
-The order matters: weights out (so that nothing heavy is copied), local functions inlined, opset raised, shapes
-inferred, control flow and recurrence written out, integer and fused operators opened, operators without a rule replaced
-by their definition, batch norms folded, and at last the shapes that inference could not see are probed by one run.
+The order matters: weights out (so that nothing heavy is copied), local functions inlined, names freed, opset raised,
+shapes inferred, control flow and recurrence written out, integer and fused operators opened, operators without a rule
+replaced by their definition, shape arithmetic followed, batch norms folded, the shapes that nobody could see probed by
+one run, and GELUs found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from onnx import ModelProto, TensorProto
 
@@ -17,11 +18,14 @@ from xplain.core.rules import Rules
 from xplain.graph.passes.branches import open_constant_branches
 from xplain.graph.passes.definitions import open_undefined
 from xplain.graph.passes.dequantise import open_integer_operators
+from xplain.graph.passes.extents import settle
 from xplain.graph.passes.functions import inline_local, open_functions
 from xplain.graph.passes.fused import open_fused
+from xplain.graph.passes.gelus import Gelu, share_gelus
 from xplain.graph.passes.norms import fold_norms
 from xplain.graph.passes.opset import TARGET, raise_opset
 from xplain.graph.passes.recurrent import unroll
+from xplain.graph.passes.reserved import free_names
 from xplain.graph.passes.shapes import infer, probe_missing
 from xplain.graph.passes.weights import take_out
 from xplain.graph.tracer import opset_of
@@ -37,11 +41,13 @@ class Prepared:
         model: Without its weights.
         weights: Name to tensor, as they were; put back when a file is written.
         notes: What a person should know.
+        gelus: GELUs that are differentiated as one function, by the tensor they make.
     """
 
     model: ModelProto
     weights: Mapping[str, TensorProto]
     notes: tuple[str, ...] = ()
+    gelus: Mapping[str, Gelu] = field(default_factory=dict)
 
 
 def prepare(
@@ -63,6 +69,7 @@ def prepare(
     light, weights = take_out(model)
     notes: list[str] = []
     light = inline_local(light)
+    free_names(light, wanted)
     light = raise_opset(light, notes)
     infer(light)
     open_constant_branches(light, weights, folder)
@@ -73,7 +80,9 @@ def prepare(
         open_undefined(light, rules.opened)
     light = open_functions(light, rules.opened)
     infer(light)
+    settle(light, weights, folder)
     if rules.fold_norms:
         fold_norms(light, wanted)
     probe_missing(light, weights, folder, notes, outside)
-    return Prepared(light, weights, tuple(notes))
+    gelus = {} if rules.entries else share_gelus(light, weights, folder, wanted)
+    return Prepared(light, weights, tuple(notes), gelus)

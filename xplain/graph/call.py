@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnx import NodeProto, TensorProto
 
 from xplain.core.errors import ModelError, UnsupportedOperator, UsageError
 from xplain.core.rules import Kind, Place, Rules
-from xplain.graph.passes.gelus import Gelu
 from xplain.graph.saturation import rectifies
 from xplain.graph.table import Operator, find_operator, key_of
 from xplain.graph.tracer import Tracer, Value
+
+if TYPE_CHECKING:
+    from xplain.graph.passes.gelus import Gelu
 
 __all__ = ["Context", "Forward", "NodeCall", "Visit", "carriers", "inputs_of"]
 

@@ -2,8 +2,8 @@
 
 The order matters: weights out (so that nothing heavy is copied), local functions inlined, names freed, opset raised,
 shapes inferred, control flow and recurrence written out, integer and fused operators opened, operators without a rule
-replaced by their definition, shape arithmetic followed, batch norms folded, the shapes that nobody could see probed by
-one run, and GELUs found.
+replaced by their definition, shape arithmetic followed, batch norms folded, and the shapes that nobody could see probed
+by one run. For a plain gradient, rows are picked before they are computed, and GELUs found.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from xplain.graph.passes.fused import open_fused
 from xplain.graph.passes.gelus import Gelu, share_gelus
 from xplain.graph.passes.norms import fold_norms
 from xplain.graph.passes.opset import TARGET, raise_opset
+from xplain.graph.passes.picks import pick_early
 from xplain.graph.passes.recurrent import unroll
 from xplain.graph.passes.reserved import free_names
 from xplain.graph.passes.shapes import infer, probe_missing
@@ -84,5 +85,7 @@ def prepare(
     if rules.fold_norms:
         fold_norms(light, wanted)
     probe_missing(light, weights, folder, notes, outside)
-    gelus = {} if rules.entries else share_gelus(light, weights, folder, wanted)
-    return Prepared(light, weights, tuple(notes), gelus)
+    if rules.entries:
+        return Prepared(light, weights, tuple(notes))
+    pick_early(light, weights, folder, wanted)
+    return Prepared(light, weights, tuple(notes), share_gelus(light, weights, folder, wanted))

@@ -45,8 +45,9 @@ def block(index=0, extra=(), squeeze=True, places=True):
     q, k, v = (heads(add("MatMul", first, weight(f"w{name}", C, C), out=f"{name}0"), name) for name in "qkv")
     scores = add("MatMul", q, add("Transpose", k, out="kt", perm=[0, 1, 3, 2]), out="scores")
     mixed = add("MatMul", add("Softmax", scores, out="attention", axis=-1), v, out="mixed")
-    weights["joined"] = np.array([0, T, C])
-    back = add("Reshape", add("Transpose", mixed, out="mixed_t", perm=[0, 2, 1, 3]), "joined", out="back")
+    turned = add("Transpose", mixed, out="mixed_t", perm=[0, 2, 1, 3])
+    weights["joined"] = np.array([-1, T, C])  # a free batch, as exporters write it where 0 means 0
+    back = add("Reshape", turned, "joined", out="back", allowzero=1)
     h = add("Add", x, add("MatMul", back, weight("wo", C, C), out="o"), out="h")
     inner = add("MatMul", norm(h, "n2"), weight("w1", C, 2 * C), out="inner")
     wide = add("Tanh", add("Add", inner, weight("b1", 2 * C), out="shifted"), out="wide")
@@ -79,7 +80,8 @@ def whole(model, monkeypatch, taps=("input",)):
 def rows_of(model, name):
     """How many tokens of a tensor are computed: all of it, or its picked twin alone."""
     prepared = prepare(model, Rules())
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in prepared.model.graph.value_info}
+    known = (*prepared.model.graph.value_info, *prepared.model.graph.output)
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in known}
     made = {out for node in prepared.model.graph.node for out in node.output}
     return shapes[name if name in made else f"{name}/picked"][-2]
 

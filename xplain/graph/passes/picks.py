@@ -20,9 +20,9 @@ from xplain.graph.tracer import Shape, Tracer
 
 __all__ = ["pick_early"]
 
-_UNARY = ("Abs", "Cast", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity")
-_UNARY += ("LeakyRelu", "Log", "Mish", "Neg", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sin", "Softplus", "Softsign")
-_UNARY += ("Sqrt", "Tanh")
+_UNARY = {"Abs", "Cast", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity"}
+_UNARY |= {"LeakyRelu", "Log", "Mish", "Neg", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sin", "Softplus", "Softsign"}
+_UNARY |= {"Sqrt", "Tanh"}
 _BINARY = ("Add", "Sub", "Mul", "Div", "Pow")
 
 Axes: TypeAlias = "list[int | None] | None"
@@ -151,6 +151,7 @@ class _Mover:
             dims = np.array([0] * axis + [1, *rest], np.int64)
             self.model.graph.initializer.append(numpy_helper.from_array(dims, target))
             copy.input[1] = target
+            del copy.attribute[:]  # allowzero: 0 means "as before" here
         return [copy]
 
     # ---- which input is picked where ----------------------------------------------------------------------------

@@ -16,9 +16,15 @@ __all__ = ["nearest"]
 
 
 def nearest(t: Tracer, x: Value, factors: tuple[int, ...]) -> Value:
-    """Repeat every position: Resize takes 0.3 ms where a 6-D Expand takes 33 ms."""
-    scales = np.array([1, 1, *factors], dtype=np.float32)
-    return t.Resize(x, None, scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    """Repeat every position: Resize takes 0.3 ms where a 6-D Expand takes 33 ms.
+
+    Scales for the plane's axes alone, where the opset has them, keep ONNX Runtime from doing it in its blocked layout,
+    out of which four times as many elements then have to be brought (VGG-16, 8 items: 40 ms of 2.2 s).
+    """
+    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    if t.opset >= 18:
+        return t.Resize(x, None, np.array(factors, dtype=np.float32), axes=list(range(2, 2 + len(factors))), **how)
+    return t.Resize(x, None, np.array([1, 1, *factors], dtype=np.float32), **how)
 
 
 @backward("MaxPool", kind="choice")

@@ -66,9 +66,7 @@ class Product:
         np.concatenate([part.data for part in parts], out=data)
         values, panels = packed
         inputs, outputs = stored(conv.inputs), stored(len(conv.weight))
-        pitch = (
-            outputs + LANE
-        )  # as ``places.width``: sums a multiple of 1 KiB apart would push each other out of the cache
+        pitch = outputs + LANE  # as in ``places.width``: a multiple of 1 KiB would crowd a few sets of the cache
         sums = delta.aligned((len(windows), pitch))
         sums.fill(0)
         y, x, height, width, offset, row = windows.T

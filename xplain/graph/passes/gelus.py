@@ -98,8 +98,8 @@ class _Finder:
                 continue
             scaled = argument.input[0]
             u = self._makers.get(scaled)
-            if u is None or (u.input[0] != x and u.input[-1] != x):
-                continue
+            if u is None or x not in u.input or not self._kept.isdisjoint((erf, scaled)):
+                continue  # as one function, nothing would arrive at a tap on its erf
             if self._scaled(u, x):
                 self.dropped.update(id(one) for one in (*inner, self._makers[sum_]))
                 return node.output[0], x, scaled, erf
@@ -118,7 +118,7 @@ class _Finder:
         return found
 
     def _inner(self, name: str, op: str) -> NodeProto | None:
-        """The node that makes a tensor which it alone is read from once, or anything for Erf's output."""
+        """The node that makes a tensor, where nobody else reads it; others may read Erf's output."""
         node = self._makers.get(name)
         if node is None or node.op_type != op or node.domain not in ("", "ai.onnx"):
             return None

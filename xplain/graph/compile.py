@@ -287,6 +287,7 @@ def _union(tables: list[Rules]) -> Rules:
     """What preparing the model must do so that every table can be used."""
     return Rules(
         "all",
+        tuple(entry for table in tables for entry in table.entries),
         fold_norms=any(table.fold_norms for table in tables),
         opened=tuple(dict.fromkeys(op for table in tables for op in table.opened)),
     )

@@ -3,7 +3,7 @@
 The order matters: weights out (so that nothing heavy is copied), local functions inlined, names freed, opset raised,
 shapes inferred, control flow and recurrence written out, integer and fused operators opened, operators without a rule
 replaced by their definition, shape arithmetic followed, batch norms folded, and the shapes that nobody could see probed
-by one run. For a plain gradient, rows are picked before they are computed, and GELUs found.
+by one run. For a plain gradient, rows are picked before they are computed, maxima taken before ReLUs, and GELUs found.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from xplain.graph.passes.gelus import Gelu, share_gelus
 from xplain.graph.passes.norms import fold_norms
 from xplain.graph.passes.opset import TARGET, raise_opset
 from xplain.graph.passes.picks import pick_early
+from xplain.graph.passes.pools import pool_early
 from xplain.graph.passes.recurrent import unroll
 from xplain.graph.passes.reserved import free_names
 from xplain.graph.passes.shapes import infer, probe_missing
@@ -88,4 +89,5 @@ def prepare(
     if rules.entries:
         return Prepared(light, weights, tuple(notes))
     pick_early(light, weights, folder, wanted)
+    pool_early(light, wanted)
     return Prepared(light, weights, tuple(notes), share_gelus(light, weights, folder, wanted))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -19,7 +21,13 @@ __all__ = ["compile"]
 
 
 def compile(  # noqa: A001
-    model: Any, method: str = "saliency", *, target: Any = None, target_input: TargetInput = "optional", **options: Any
+    model: Any,
+    method: str = "saliency",
+    *,
+    target: Any = None,
+    target_input: TargetInput = "optional",
+    out: str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> Any:
     """Compile an explanation into the model: one standard ONNX file that explains itself wherever ONNX runs.
 
@@ -35,6 +43,9 @@ def compile(  # noqa: A001
             an initializer of the input's name, and ONNX Runtime logs a warning about every such initializer when it
             loads a file ("appears in graph inputs and will not be treated as constant"); that is what is wanted here.
             ``SessionOptions.log_severity_level = 3`` hides it; the two other choices have none.
+        out: The file to write, beside what is returned. A result of more than 2 GiB, which one protobuf cannot hold,
+            needs one: its weights are written beside it, as ``OUT.data`` (ship both), and what is returned refers to
+            them. They go there straight from the model's own files, without a copy in memory.
         options: The method's own options. Those that would let data decide how long to run are fixed.
 
     Returns:
@@ -45,6 +56,8 @@ def compile(  # noqa: A001
         UsageError: the method, the target or the baseline cannot be compiled; the message says what can. A torch module
             that has seen no item: ask ``predict`` about one first, so that its input's size is known.
         CapabilityError: the model has no graph.
+        ModelError: the result is larger than 2 GiB, and ``out`` is not given.
+        OutputError: ``out`` cannot be written, or its weights would be written over the model's own.
     """
     if target_input not in get_args(TargetInput):
         accepted = ", ".join(map(repr, get_args(TargetInput)))
@@ -76,7 +89,8 @@ def compile(  # noqa: A001
         **card,
     }
     try:
-        return loaded.compile(one.target, lambda view: entry.function(view, **values), about, target_input)
+        place = None if out is None else Path(out)
+        return loaded.compile(one.target, lambda view: entry.function(view, **values), about, target_input, out=place)
     except UnsupportedOperator as error:
         error.args = (with_others(error, loaded),)
         raise

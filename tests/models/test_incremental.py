@@ -193,6 +193,18 @@ def test_a_small_product_of_the_plane_is_left_to_the_runtime():
     assert ("Gemm", "it is too small to be taken apart") in [(one.operator, one.reason) for one in made.blocked]
 
 
+def test_a_flat_plane_that_is_gated_by_itself_is_left_to_the_runtime():
+    """``flat * sigmoid(W flat)``: neither operand is a plane any more. So compiled files look, too."""
+    b = Builder(5, (24, 27))
+    flat = b.add("Flatten", b.add("Relu", b.conv("x", 3, 8, (3, 3), stride=(4, 4))))  # 8 * 6 * 7
+    gate = b.add("Sigmoid", b.add("Gemm", flat, b.weight(336, 336)))
+    b.nodes.append(helper.make_node("Gemm", [b.add("Mul", flat, gate), b.weight(336, 5)], ["y"]))
+    ours, plain = both(b.model(5))
+    question = Score(picture(1, b.item), Windows(boxes_on(1, b.item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
+    assert apart(ours.answer(question), plain.answer(question)) < 1e-5
+    assert ours.windows.way == "incremental", ours.windows.reason
+
+
 @pytest.mark.parametrize("halves", [True, False])
 def test_fast_mode_is_close_and_says_how_close(halves, monkeypatch):
     monkeypatch.setattr("xplain.native.delta.pairs_pay", lambda: halves)

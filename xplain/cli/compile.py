@@ -14,7 +14,6 @@ from xplain.cli.console import Outcome, table
 from xplain.cli.flags import find_method, options_for
 from xplain.cli.loading import Loading, ModelFile
 from xplain.core.errors import OutputError, UsageError
-from xplain.core.files import whole_file
 
 __all__ = ["compile"]
 
@@ -47,8 +46,8 @@ def compile(  # noqa: A001  (the verb's name)
     """Build an explanation into MODEL: an ordinary ONNX file with one more output, 'attribution'.
 
     Whatever runs ONNX runs the file, without xplain: the original outputs stay, and 'attribution' holds what 'xplain
-    explain' gives, before it is drawn. 'xplain methods' says which methods can be built in; their flags are shown by
-    'xplain compile --method NAME --help'.
+    explain' gives, before it is drawn. A result of more than 2 GiB has its weights beside it, in OUT.data. 'xplain
+    methods' says which methods can be built in; their flags are shown by 'xplain compile --method NAME --help'.
 
     Raises:
         UsageError: the method, an option or the target cannot be compiled; the message says what can.
@@ -58,16 +57,17 @@ def compile(  # noqa: A001  (the verb's name)
     given = options_for([entry], options)[entry.name]
     place = _free(out, model, force)
     loaded = loading.open(model)
-    made = xplain.compile(loaded, entry.name, target=target, target_input=target_input, **given)  # type: ignore[arg-type]
-    content = made.SerializeToString(deterministic=True)
-    with whole_file(place) as file:
-        file.write(content)
+    made = xplain.compile(loaded, entry.name, target=target, target_input=target_input, out=place, **given)  # type: ignore[arg-type]
+    content = place.read_bytes()
+    apart = {e.value for t in made.graph.initializer for e in t.external_data if e.key == "location"}
+    weights = {name: (place.parent / name).stat().st_size for name in sorted(apart)}
     about = {e.key.removeprefix("xplain."): e.value for e in made.metadata_props if e.key.startswith("xplain.")}
     defaults = {tensor.name for tensor in made.graph.initializer}
     inputs = {v.name: "optional" if v.name in defaults else "required" for v in made.graph.input}
     document = {
         "out": str(place),
         "bytes": len(content),
+        "weights": weights,
         "sha256": hashlib.sha256(content).hexdigest(),
         "model": {"source": loaded.outline.source, "sha256": loaded.outline.digest},
         "method": entry.name,
@@ -82,6 +82,7 @@ def compile(  # noqa: A001  (the verb's name)
     }
     rows = [
         ("file", f"{place}, {len(content):,} bytes"),
+        *(("weights", f"{name} beside it, {size:,} bytes: keep the two together") for name, size in weights.items()),
         ("explains", f"{entry.name} of the {about['target']}, {about['unit']}"),
         ("inputs", ", ".join(f"{name} ({kind})" for name, kind in inputs.items())),
         ("outputs", ", ".join(document["outputs"])),
@@ -100,6 +101,7 @@ def _free(out: Path, model: str, force: bool) -> Path:
         raise OutputError(f"--out {out}: there is no folder {out.parent}. Make it first.")
     if out.exists() and Path(model).exists() and out.samefile(model):
         raise OutputError(f"--out {out} is the model itself, which stays as it is. Choose another name.")
-    if out.exists() and not force:
-        raise OutputError(f"--out {out} is there already. Choose another name, or add --force to overwrite it.")
+    for place in (out, out.with_name(f"{out.name}.data")):  # where a large result's weights go
+        if place.exists() and not force:
+            raise OutputError(f"--out {place} is there already. Choose another name, or add --force to overwrite it.")
     return out

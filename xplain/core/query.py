@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -199,9 +200,15 @@ class Compiles(Model, Protocol):
         """
 
     def compile(
-        self, target: Target, flow: Callable[[View], Flow], about: Mapping[str, Any], choose: TargetInput
+        self,
+        target: Target,
+        flow: Callable[[View], Flow],
+        about: Mapping[str, Any],
+        choose: TargetInput,
+        *,
+        out: Path | None = None,
     ) -> Any:
-        """The model, as an ``onnx.ModelProto``, with what ``flow`` computes as output ``attribution``."""
+        """The model, an ``onnx.ModelProto``, with what ``flow`` computes as output ``attribution``; also written."""
 
 
 def fingerprint(*parts: Any) -> str:

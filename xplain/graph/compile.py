@@ -13,12 +13,12 @@ an initializer of its name, so it may be left out. Runtimes whose bindings do no
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import ModelProto, TensorProto, helper
 
 from xplain.core.edits import Array
@@ -26,10 +26,9 @@ from xplain.core.errors import UsageError
 from xplain.core.query import Answer, Flow, Peek, Query, Sweep, TargetInput, View
 from xplain.core.rules import Rules
 from xplain.core.target import SCORES, Inner, Label, Neuron, Target
-from xplain.graph.external import embed
-from xplain.graph.load import to_bytes
 from xplain.graph.passes import prepare
 from xplain.graph.seeds import plant, seeds_of
+from xplain.graph.store import keep_apart, store
 from xplain.graph.sweep import INPUT, Sweeper
 from xplain.graph.tracer import Value
 
@@ -50,6 +49,8 @@ def compile_flow(
     names: Mapping[str, str] | None = None,
     outside: Mapping[str, Array] | None = None,
     folder: str = "",
+    out: Path | None = None,
+    own: Collection[Path] = (),
 ) -> ModelProto:
     """The model with the explanation that ``flow`` computes as one more output.
 
@@ -62,14 +63,19 @@ def compile_flow(
         about: What is written into the metadata, name to value.
         choose: Whether the input ``target`` may be left out, must be fed, or is not there.
         names: What the outline's layers are called in the model, where that differs.
-        outside: Weights that the model keeps in other files, by name; the result holds them itself.
+        outside: Weights that are not in the model, by name; the result holds them, or has them in a file of its own.
         folder: Where external data lie.
+        out: The file to write; a result of more than 2 GiB needs one.
+        own: The model's own files, which are not written over.
 
     Raises:
         UsageError: the method asks what a graph cannot answer.
         UnsupportedOperator: operators on the way have no rule.
-        ModelError: the result is larger than one file can hold.
+        ModelError: the result is larger than one protobuf can hold, and no file is given.
+        OutputError: the file cannot be written.
     """
+    if out is not None:
+        keep_apart(out, own)
     taken = {TARGET, ATTRIBUTION} & {v.name for v in (*model.graph.input, *model.graph.output)}
     if taken:
         raise UsageError(
@@ -92,12 +98,10 @@ def compile_flow(
     if answerer.selectable and choose == "optional":
         # an initializer of the input's name makes the input optional
         compiled.graph.initializer.append(helper.make_tensor(TARGET, TensorProto.INT64, [1], [answerer.default]))
-    embed(compiled, outside or {})
     said = {f"xplain.{key}": v if isinstance(v, str) else json.dumps(v, default=_in_words) for key, v in about.items()}
     kept = {entry.key: entry.value for entry in compiled.metadata_props}
     helper.set_model_props(compiled, kept | said)
-    onnx.checker.check_model(to_bytes(compiled, f"{view.outline.source} with its explanation"))
-    return compiled
+    return store(compiled, outside or {}, out, f"{view.outline.source} with its explanation")
 
 
 @dataclass(eq=False)

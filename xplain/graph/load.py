@@ -42,6 +42,7 @@ class Loaded:
         free: Names of extents that are free, by tensor: the axes that changed when free extents got other numbers.
         outside: Large weights by name, which are not in the graph: taken out of it, or mapped from other files.
         path: The file, None for bytes and ModelProto.
+        files: The file and those that it keeps weights in.
         size: Bytes of the model and its external data.
     """
 
@@ -53,6 +54,7 @@ class Loaded:
     free: Mapping[str, frozenset[int]]
     outside: Mapping[str, Array] = field(default_factory=dict)
     path: Path | None = None
+    files: tuple[Path, ...] = ()
     size: int = 0
 
     @property
@@ -135,6 +137,7 @@ def read(source: OnnxSource, *, allow_external_data: bool = False, limits: Limit
 def _examine(model: ModelProto, path: Path | None, name: str, allow_external_data: bool, limits: Limits) -> Loaded:
     """All checks of what is inside; the digest and size are those of external data alone."""
     verdict = check_structure(model, limits)
+    places = {entry.value for t in model.graph.initializer for entry in t.external_data if entry.key == "location"}
     outside, files, more = open_external(model, path, name, allow_external_data, limits)
     if model.functions:
         model = inliner.inline_local_functions(model)
@@ -158,6 +161,7 @@ def _examine(model: ModelProto, path: Path | None, name: str, allow_external_dat
         free=free,
         outside=outside | weights,
         path=path,
+        files=() if path is None else (path, *(path.parent / place for place in sorted(places))),
         size=sum(array.nbytes for array in outside.values()),
     )
 

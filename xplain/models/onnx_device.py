@@ -107,8 +107,8 @@ class OnnxOnDevice(OnnxFile):
         learned = self._learned.setdefault(outputs, {})
         return DevicePlace(session, name, query, layout, rows, dtype, *fixed, self._lanes, learned)
 
-    def _open(self, content: bytes, model: Any, lean: bool = False) -> Session:
-        session = super()._open(content, model, lean)
+    def _open(self, model: Any, lean: bool = False, lent: bool = False) -> Session:
+        session = super()._open(model, lean, lent)
         session.keeps = self._lanes  # its stream must outlive it
         return session
 

@@ -6,12 +6,12 @@ asked for, so each kind of question has its own session; the latest few are kept
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -23,20 +23,17 @@ from xplain.core.stream import Piece
 from xplain.core.target import SCORES, Target
 from xplain.graph.compile import compile_flow
 from xplain.graph.cut import cut, header
-from xplain.graph.lend import lend
-from xplain.graph.load import Loaded, to_bytes
+from xplain.graph.load import Loaded
 from xplain.models.batch_axis import settle_batch
 from xplain.models.execution_providers import CPU, Provider
 from xplain.models.incremental import Incremental, Report
 from xplain.models.integers import explain_the_embedding
 from xplain.models.reading import as_float32, check_items, padded, read_target, real, score_rows, write_rows
 from xplain.models.session import Session
+from xplain.models.shelf import LARGE, Shelf, open_session
 
 __all__ = ["OnnxFile"]
 
-_SESSIONS = 4  # kept at once; each has its own copy of the weights
-_LARGE = 64 * 2**20  # bytes of a model from which on the session of the scores is opened when first asked for
-_HEAVY = 256 * 2**20  # bytes of a model from which on only two are kept
 # With several threads the runtime cuts the work on one row otherwise than on several, which changes last bits (measured
 # with onnxruntime 1.31 on an int8 MobileNetV2: one row in two); from two rows on, a row's bits are always the same.
 _LEAST = 2
@@ -76,7 +73,7 @@ class OnnxFile:
         self._loaded, self._model = loaded, loaded.model
         self._providers, self._threads, self._seconds = list(providers), threads, seconds
         self._fixed, self._scores = dict(fixed), outline.scores.tensor
-        self._sessions: OrderedDict[Hashable, Any] = OrderedDict()
+        self._shelf = Shelf(loaded.size)
         self._buffer: Array | None = None
         self._cast: tuple[Array, Array] | None = None
         self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
@@ -178,14 +175,10 @@ class OnnxFile:
             builders: dict[str, Any] = {"sweep": build, "report": partial(build, report=True), "flags": probe}
             with explain_the_embedding(self.outline, self._input.dtype, query.taps):
                 built = builders[kind](self._model, wanted, seeds, query.rules, outside=self._loaded.outside)
-            on_cpu = self._providers[0][0] == CPU
-            known = self._loaded.known.shapes
-            lent = lend(built.model, self._model, self._loaded.outside, known) if on_cpu else {}
-            session = self._open(to_bytes(built.model, self.outline.source), built.model)
-            session.lend(lent)
+            session = self._open(built.model, lent=True)
             return session, replace(built, model=header(built.model))  # the weights live in the session alone
 
-        session, built = self._kept((query.rules, wanted, seeds, kind), make)
+        session, built = self._shelf.get((query.rules, wanted, seeds, kind), make)
         baseline = None if query.baseline is None else query.baseline.reshape(whole.x.shape)
 
         def extra(rows: tuple[int, int]) -> dict[str, Array]:
@@ -280,22 +273,14 @@ class OnnxFile:
             self._model,
             self._input.name,
             self._loaded.digest,
-            lambda part, lean=False: self._open(to_bytes(part, self.outline.source), part, lean),
+            self._open,
             channels_last=layout is not None and layout.axes == "NHWC",
             outside=self._loaded.outside,
             threads=self._threads or 0,
             fast=engine == "fast",
             single=self.outline.rows == 1,
-            make_room=self._make_room,
+            make_room=self._shelf.make_room,
         )
-
-    def _make_room(self) -> None:
-        """Close the sessions of a large model, which the next plain question opens again.
-
-        Not those of a heavy one: that takes seconds, and what windows need is little beside its weights.
-        """
-        if _LARGE <= self._loaded.size < _HEAVY:
-            self._sessions.clear()
 
     @property
     def windows(self) -> Report | None:
@@ -330,32 +315,21 @@ class OnnxFile:
                     f"The scores depend on the input also past tensor {start!r}, so they cannot be computed from it "
                     "alone. Name a layer that everything passes through."
                 )
-            return self._open(to_bytes(part, self.outline.source), part)
+            return self._open(part)
 
-        session: Session = self._kept((outputs, start), make)
-        return session
+        return cast(Session, self._shelf.get((outputs, start), make))
 
     def _tried(self) -> Session:
         """The session of the scores; of a large model only a trial, for who asks sweeps alone need not hold it."""
-        if self._loaded.size >= _LARGE and self._providers[0][0] == CPU:
+        if self._loaded.size >= LARGE and self._providers[0][0] == CPU:
             part = cut(self._loaded, self._model, (self._scores,))
             with suppress(ModelError):  # the other way of opening decides
-                return self._open(to_bytes(part, self.outline.source), part, lean=True)
+                return self._open(part, lean=True)
         return self._plain((self._scores,))
 
-    def _open(self, content: bytes, model: Any, lean: bool = False) -> Session:
-        used = {tensor.name for tensor in model.graph.initializer}
-        outside = {name: array for name, array in self._loaded.outside.items() if name in used}
-        return Session(content, self.outline.source, self._providers, self._threads, outside, self._seconds, lean)
-
-    def _kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What ``make`` makes, or the same from last time."""
-        if key not in self._sessions:
-            self._sessions[key] = make()
-        self._sessions.move_to_end(key)
-        while len(self._sessions) > (_SESSIONS if self._loaded.size < _HEAVY else 2):
-            self._sessions.popitem(last=False)
-        return self._sessions[key]
+    def _open(self, model: Any, lean: bool = False, lent: bool = False) -> Session:
+        how = {"wanted": self._providers, "threads": self._threads, "seconds": self._seconds}
+        return open_session(model, self._model, self._loaded, how, lean, lent)
 
     # ------------------------------------------------------------------ compiling
 
@@ -381,6 +355,7 @@ class OnnxFile:
         choose: TargetInput = "optional",
         names: Mapping[str, str] | None = None,
         view: View | None = None,
+        out: Path | None = None,
     ) -> Any:
         """The model with what ``flow`` computes as one more output; see ``xplain.graph.compile``.
 
@@ -390,9 +365,12 @@ class OnnxFile:
             UsageError: the input's size is free, or the flow asks what a graph cannot answer.
         """
         seen = view or View(self.blank(), target, self.outline)
-        outside = self._loaded.outside
+        kept = self._loaded.outside
         with explain_the_embedding(self.outline, self._input.dtype, (_INPUT,)):
-            return compile_flow(self._model, seen, flow, self._scores, about, choose, names=names, outside=outside)
+            return compile_flow(
+                self._model, seen, flow, self._scores, about, choose, names=names, outside=kept, out=out,
+                own=self._loaded.files,
+            )  # fmt: skip
 
     # ------------------------------------------------------------------ the batch axis
 
@@ -408,5 +386,5 @@ class OnnxFile:
         """The scores of a model on some items, asked as an outline says."""
         self.outline = outline
         part = cut(self._loaded, model, (self._scores,))
-        session, query = self._open(to_bytes(part, outline.source), part), Score(x, Untouched(), Target(()))
+        session, query = self._open(part), Score(x, Untouched(), Target(()))
         return np.concatenate([values[self._scores] for _, values in self._each(session, query)])

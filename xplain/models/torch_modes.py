@@ -13,9 +13,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xplain.core.edits import Array
+from xplain.core.errors import ModelError
 from xplain.core.outline import LayerSpec
 from xplain.core.rules import Rules
 from xplain.core.target import Channel, Inner, Label, Target
+from xplain.models.reading import score_rows
 from xplain.rules.guided import DECONVNET, GUIDED
 
 __all__ = [
@@ -28,7 +30,7 @@ __all__ = [
     "eval_mode",
     "kind_of",
 ]
-__all__ += ["recurrent_backward", "to_numpy", "total", "tree_leaves"]
+__all__ += ["recurrent_backward", "scores_in", "to_numpy", "total", "tree_leaves"]
 
 _aten = torch.ops.aten
 _CLIPPING = frozenset(
@@ -181,6 +183,29 @@ def recurrent_backward(module: torch.nn.Module) -> Iterator[None]:
         return
     with torch.backends.cudnn.flags(enabled=False):
         yield
+
+
+def scores_in(output: Any, rows: int, source: str) -> torch.Tensor:
+    """The score tensor ``[R, K]`` in whatever a module returns for ``rows`` items.
+
+    Raises:
+        ModelError: there is none.
+    """
+    scores = getattr(output, "logits", output)
+    if isinstance(scores, Mapping):
+        scores = scores.get("logits", next(iter(scores.values()), None))
+    if isinstance(scores, (tuple, list)) and scores:
+        scores = scores[0]
+    if not isinstance(scores, torch.Tensor) or scores.ndim == 0 or len(scores) != rows:
+        got = kind_of(scores) if isinstance(scores, torch.Tensor) else type(output).__name__
+        raise ModelError(
+            f"{source} returned {got} for a batch of {rows}; accepted: one row of scores per item, a tensor [R, K], a "
+            "tuple that begins with it, or an object with .logits."
+        )
+    wide = [extent for extent in scores.shape[1:] if extent != 1]
+    if len(wide) > 1:
+        score_rows(np.empty((1, *scores.shape[1:]), np.bool_), source, "output")
+    return scores.reshape(rows, wide[0] if wide else 1)
 
 
 def total(target: Target, values: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from xplain.core.target import SCORES, Label, Target
 from xplain.models.integers import no_gradient
 from xplain.models.outlines import attach_card
 from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
-from xplain.models.reading import as_float32, check_items, layout_of, read_target, score_rows, write_rows
+from xplain.models.reading import as_float32, check_items, layout_of, read_target, write_rows
 from xplain.models.torch_device import TorchOptions, TorchPlace
 from xplain.models.torch_modes import (
     LINKS,
@@ -37,6 +38,7 @@ from xplain.models.torch_modes import (
     eval_mode,
     kind_of,
     recurrent_backward,
+    scores_in,
     to_numpy,
     total,
 )
@@ -210,7 +212,9 @@ class TorchModule:
             if self._looks_through:
                 stack.enter_context(logits)
             output = self._call(batch)
-        found = {SCORES: self._scores(logits.behind(output) if self._looks_through else output, len(batch))}
+        found = {
+            SCORES: scores_in(logits.behind(output) if self._looks_through else output, len(batch), self.outline.source)
+        }
         for name in layers:
             calls = taps[name]
             number = self._locate(name)[1]
@@ -243,24 +247,6 @@ class TorchModule:
         except Exception as error:
             error.add_note(f"raised by {self.outline.source} when xplain called it with {kind_of(batch)}")
             raise
-
-    def _scores(self, output: Any, rows: int) -> torch.Tensor:
-        """The score tensor ``[R, K]`` in whatever the module returns."""
-        scores = getattr(output, "logits", output)
-        if isinstance(scores, Mapping):
-            scores = scores.get("logits", next(iter(scores.values()), None))
-        if isinstance(scores, (tuple, list)) and scores:
-            scores = scores[0]
-        if not isinstance(scores, torch.Tensor) or scores.ndim == 0 or len(scores) != rows:
-            got = kind_of(scores) if isinstance(scores, torch.Tensor) else type(output).__name__
-            raise ModelError(
-                f"{self.outline.source} returned {got} for a batch of {rows}; accepted: one row of scores per item, a "
-                "tensor [R, K], a tuple that begins with it, or an object with .logits."
-            )
-        wide = [extent for extent in scores.shape[1:] if extent != 1]
-        if len(wide) > 1:
-            score_rows(np.empty((1, *scores.shape[1:]), np.bool_), self.outline.source, "output")
-        return scores.reshape(rows, wide[0] if wide else 1)
 
     @contextmanager
     def _hooked(self, name: str, calls: list[Any], replacement: torch.Tensor | None) -> Iterator[None]:
@@ -326,7 +312,7 @@ class TorchModule:
             with logits, ActivationsSeen(seen) as watch:
                 output = self._call(batch)
         self._looks_through = logits.behind(output) is not output
-        scores = self._scores(logits.behind(output), 1)
+        scores = scores_in(logits.behind(output), 1, self.outline.source)
         layers = []
         for spec in seen:
             name, _, number = spec.name.rpartition(":")
@@ -405,6 +391,8 @@ class TorchModule:
         flow: Callable[[View], Flow],
         about: Mapping[str, Any],
         choose: TargetInput = "optional",
+        *,
+        out: Path | None = None,
     ) -> Any:
         """The module, exported, with what ``flow`` computes as one more output; see ``xplain.graph.compile``.
 
@@ -417,4 +405,4 @@ class TorchModule:
         view = View(self.blank(), target, self.outline)
         layers = layers_of(asked_by(flow, view), target)
         exported, names = self._export(tuple(sorted(layers)), own_outputs=True)
-        return exported.compile(target, flow, about, choose, names, view)
+        return exported.compile(target, flow, about, choose, names, view, out)

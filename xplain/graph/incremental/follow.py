@@ -176,6 +176,8 @@ def _arithmetic(walk: Walk, node: NodeProto) -> None:
     if len(node.input) != 2:
         raise Stop("it has more than two operands")
     followed = [k for k in range(2) if walk.found.root(node.input[k])]
+    if not followed:
+        raise Stop("its operands are planes no longer")
     source, plane = walk.source(node, followed[0])
     out, result = walk.result(node)
     if result != plane:

@@ -1,0 +1,84 @@
+"""The sessions of one ONNX model: how each is opened, and which are kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from copy import deepcopy
+from typing import Any
+
+from xplain.core.edits import Array
+from xplain.graph.lend import lend
+from xplain.graph.load import Loaded, to_bytes
+from xplain.models.execution_providers import CPU
+from xplain.models.session import Session
+
+__all__ = ["LARGE", "Shelf", "open_session"]
+
+_SESSIONS = 4  # kept at once; each has its own copy of the weights
+LARGE = 64 * 2**20
+"""Bytes of a model from which on the session of the scores is opened when first asked for."""
+_HEAVY = 256 * 2**20  # bytes of a model from which on only two are kept
+# Bytes of a model from which on every session reads the weights of products with few rows where they lie. The runtime's
+# own copy of 2.4 GiB takes 5 s to make and as much memory, and saves 0.1 s a run (2 to 64 rows, onnxruntime 1.31). All
+# sessions do it or none, so that a score does not depend on which question came before.
+_HUGE = 2**30
+
+
+class Shelf:
+    """The latest few of what was made, fewer where a model is heavy.
+
+    Args:
+        size: Bytes of the model.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What ``make`` makes, or the same from last time."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        while len(self._kept) > (_SESSIONS if self._size < _HEAVY else 2):
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def make_room(self) -> None:
+        """Close the sessions of a large model, which the next plain question opens again.
+
+        Not those of a heavy one: that takes seconds, and what windows need is little beside its weights.
+        """
+        if LARGE <= self._size < _HEAVY:
+            self._kept.clear()
+
+
+def open_session(
+    part: Any,
+    whole: Any,
+    loaded: Loaded,
+    how: Mapping[str, Any],
+    lean: bool = False,
+    lent: bool = False,
+) -> Session:
+    """A session of a graph.
+
+    Args:
+        part: The graph; it is not changed.
+        whole: The model that it was made from.
+        loaded: Holds the weights.
+        how: Options of ``Session``: providers, threads, seconds.
+        lean: Read weights as they are, see ``Session``.
+        lent: Read the weights of products with few rows from the model's own memory; so does every session of a huge
+            model on the CPU.
+    """
+    weights: dict[str, Array] = {}
+    if how["wanted"][0][0] == CPU and (lent or loaded.size >= _HUGE):
+        part = deepcopy(part)
+        weights = lend(part, whole, loaded.outside, loaded.known.shapes)
+    used = {tensor.name for tensor in part.graph.initializer}
+    outside = {name: array for name, array in loaded.outside.items() if name in used}
+    session = Session(to_bytes(part, loaded.source), loaded.source, outside=outside, lean=lean, **how)
+    session.lend(weights)
+    return session

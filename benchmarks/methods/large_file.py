@@ -206,8 +206,8 @@ def main() -> None:
             if row.startswith("compile "):
                 rows += [fresh(kind, row.removeprefix("compile "), path) for kind in ("compiled", "mapped")]
     note = (
-        f"Weights: {size:,.0f} MiB in one file, one item, single runs in fresh processes. Load: for xplain the checks and "
-        "the digest of all bytes too. First and again: the first run or explanation, and the second; for compile "
+        f"Weights: {size:,.0f} MiB in one file, one item, single runs in fresh processes. Load: for xplain the checks "
+        "and the digest of all bytes too. First and again: the first run or explanation, and the second; for compile "
         "the building and writing. no prepacking: session.disable_prepacking = 1. "
         "Reproduce: `python benchmarks/methods/large_file.py`."
     )

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import xplain
-from xplain.core.errors import UsageError
 
 torch = pytest.importorskip("torch", reason="the nets are written in torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "graph"))
@@ -68,12 +67,6 @@ def test_a_patch_that_alone_matters_is_the_one_that_lights_up():
     row, column = np.unravel_index(np.abs(found.values[0]).argmax(), (32, 32))
     assert (row // 8, column // 8) == (1, 2)
     assert not found.values[0, 20:].any()
-
-
-@pytest.mark.parametrize("method", ["attention-rollout", "attention-relevance"])
-def test_attention_by_a_function_is_said_to_be_out_of_sight(method, x):
-    with pytest.raises(UsageError, match=r"torch ViT computes attention by a function.*Export the module to ONNX"):
-        xplain.explain(torch_nets.net("vit"), x, method)
 
 
 def test_fused_attention_is_seen_too(x):

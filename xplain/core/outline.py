@@ -54,12 +54,14 @@ class LayerSpec:
         op: The operator or module class that makes it.
         shape: Shape with the batch axis, None for free dimensions; empty where it is not known.
         affine: Whether it is known to be an affine function of the model's inputs.
+        folded: Whether an item has several rows of it, as windows of a picture folded into the batch axis have.
     """
 
     name: str
     op: str
     shape: tuple[int | None, ...] = ()
     affine: bool = False
+    folded: bool = False
 
     @property
     def spatial(self) -> bool:

@@ -51,6 +51,7 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
     """Real-valued tensors inside the model that depend on its input, in the order of evaluation."""
     known = loaded.known
     affine = affine_tensors(loaded.model.graph, known.constants)
+    batch = (known.shapes.get(loaded.model.graph.input[0].name) or (None,))[:1]  # of the input that is explained
     found = []
     for node in loaded.model.graph.node:
         for name in node.output:
@@ -58,7 +59,8 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
                 continue
             shape = loaded.shape(name)
             if shape is None or len(shape) >= 2:
-                found.append(LayerSpec(name, node.op_type, shape or (), name in affine))
+                folded = bool(shape) and known.shapes[name][:1] != batch
+                found.append(LayerSpec(name, node.op_type, shape or (), name in affine, folded))
     return tuple(found)
 
 

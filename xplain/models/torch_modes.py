@@ -28,6 +28,7 @@ __all__ = [
     "backward_rule",
     "digest_of",
     "eval_mode",
+    "hooked",
     "kind_of",
 ]
 __all__ += ["recurrent_backward", "scores_in", "to_numpy", "total", "tree_leaves"]
@@ -173,6 +174,33 @@ def eval_mode(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for one in training:
             one.training = True
+
+
+@contextmanager
+def hooked(
+    module: torch.nn.Module, number: int | None, calls: list[Any], replacement: torch.Tensor | None
+) -> Iterator[None]:
+    """Collect what a layer returns at each call, or replace it (at one call, or at all)."""
+    count = 0
+
+    def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+        nonlocal count
+        count += 1
+        if replacement is not None:
+            return replacement if number is None or number == count - 1 else output
+        if not isinstance(output, torch.Tensor):
+            calls.append(output)
+            return output
+        if torch.is_grad_enabled() and not output.requires_grad and output.is_floating_point():
+            output = output.detach().requires_grad_()
+        calls.append(output)
+        return output.clone()  # an operator in place would change what was collected
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

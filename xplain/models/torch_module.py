@@ -8,7 +8,7 @@ function, in place or used many times. Other rule tables run on the module expor
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from xplain.models.integers import no_gradient
 from xplain.models.outlines import attach_card
 from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
 from xplain.models.reading import as_float32, check_items, layout_of, read_target, write_rows
+from xplain.models.torch_attention import AttentionsSeen, attention_number, pulled
 from xplain.models.torch_device import TorchOptions, TorchPlace
 from xplain.models.torch_modes import (
     LINKS,
@@ -36,6 +37,7 @@ from xplain.models.torch_modes import (
     backward_rule,
     digest_of,
     eval_mode,
+    hooked,
     kind_of,
     recurrent_backward,
     scores_in,
@@ -180,37 +182,49 @@ class TorchModule:
             batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer)
             if not integer:
                 batch = batch.requires_grad_()
-            found = self._forward(batch, [*layers, *reads])
+            numbers = [n for tap in layers if (n := attention_number(tap)) is not None]
+            seen = AttentionsSeen(len(batch), numbers) if numbers else None
+            found = self._forward(batch, [*layers, *reads], attention=seen)
             found[_INPUT] = batch
             summed = total(query.target, found)
             if not summed.requires_grad:
                 raise ModelError(f"Target {query.target.name!r} depends on nothing that has a gradient.")
             with rule:
-                cotangents = torch.autograd.grad(summed, [found[tap] for tap in query.taps], allow_unused=True)
-        for tap, cotangent in zip(query.taps, cotangents, strict=True):
+                cotangents = pulled(summed, found, query.taps, seen)
+        answer = {}
+        for tap in query.taps:
+            cotangent = cotangents[tap]
             if cotangent is None:
                 raise ModelError(f"There is no path from {tap!r} to target {query.target.name!r} with a derivative.")
-        return {
-            tap: (to_numpy(found[tap]), to_numpy(cotangent))
-            for tap, cotangent in zip(query.taps, cotangents, strict=True)
-            if cotangent is not None
-        }
+            answer[tap] = (to_numpy(found[tap]), to_numpy(cotangent))
+        return answer
 
     # ------------------------------------------------------------------ forward passes
 
     def _forward(
-        self, batch: torch.Tensor, layers: Sequence[str], replaced: Mapping[str, torch.Tensor] | None = None
+        self,
+        batch: torch.Tensor,
+        layers: Sequence[str],
+        replaced: Mapping[str, torch.Tensor] | None = None,
+        attention: AttentionsSeen | None = None,
     ) -> dict[str, torch.Tensor]:
         """Scores (as ``SCORES``) and the outputs of layers, with their autograd history."""
         taps: dict[str, list[Any]] = {}
+        numbers = {name: n for name in layers if (n := attention_number(name)) is not None}
+        for name in numbers:
+            self.outline.layer(name)  # says which there are, where it is not one of them
+        layers = [name for name in layers if name not in numbers]
+        attention = attention or (AttentionsSeen(len(batch), numbers.values()) if numbers else None)
         logits = LogitsSeen()
         with ExitStack() as stack:
             stack.enter_context(eval_mode(self._module))
             for name in dict.fromkeys([*layers, *(replaced or {})]):
                 calls = taps.setdefault(name, [])
-                stack.enter_context(self._hooked(name, calls, (replaced or {}).get(name)))
+                stack.enter_context(hooked(*self._locate(name), calls, (replaced or {}).get(name)))
             if self._looks_through:
                 stack.enter_context(logits)
+            if attention is not None:
+                stack.enter_context(attention.watching())
             output = self._call(batch)
         found = {
             SCORES: scores_in(logits.behind(output) if self._looks_through else output, len(batch), self.outline.source)
@@ -223,6 +237,10 @@ class TorchModule:
             found[name] = calls[-1 if number is None else number]
             if not isinstance(found[name], torch.Tensor):
                 raise UsageError(f"Layer {name!r} returns {type(found[name]).__name__}; only tensors can be named.")
+        for name, number in numbers.items():
+            if attention is None or number not in attention.values:
+                raise ModelError(f"Layer {name!r} was not computed for this input, so it has no value.")
+            found[name] = attention.values[number]
         return found
 
     def _tail(self, layer: str, values: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -248,37 +266,15 @@ class TorchModule:
             error.add_note(f"raised by {self.outline.source} when xplain called it with {kind_of(batch)}")
             raise
 
-    @contextmanager
-    def _hooked(self, name: str, calls: list[Any], replacement: torch.Tensor | None) -> Iterator[None]:
-        """Collect what a layer returns at each call, or replace it."""
-        module, number = self._locate(name)
-        count = 0
-
-        def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
-            nonlocal count
-            count += 1
-            if replacement is not None:
-                return replacement if number is None or number == count - 1 else output
-            if not isinstance(output, torch.Tensor):
-                calls.append(output)
-                return output
-            if torch.is_grad_enabled() and not output.requires_grad and output.is_floating_point():
-                output = output.detach().requires_grad_()
-            calls.append(output)
-            return output.clone()  # an operator in place would change what was collected
-
-        handle = module.register_forward_hook(hook)
-        try:
-            yield
-        finally:
-            handle.remove()
-
     def _locate(self, name: str) -> tuple[torch.nn.Module, int | None]:
         """A layer's module, and which of its calls ``name:2`` means; None for the last.
 
         Raises:
             UnknownName: no such layer.
+            UsageError: it is attention, which no module returns.
         """
+        if attention_number(name) is not None:
+            raise UsageError(f"Layer {name!r} is inside an operator: it can be read as a tap, but not be replaced.")
         if name in self._modules:
             return self._modules[name], None
         path, _, number = self.outline.layer(name).name.rpartition(":")
@@ -309,13 +305,17 @@ class TorchModule:
         with torch.no_grad(), eval_mode(self._module), ExitStack() as stack:
             for name, module in self._modules.items():
                 stack.callback(module.register_forward_hook(see(name)).remove)
-            with logits, ActivationsSeen(seen) as watch:
+            attention = AttentionsSeen(1, note=seen.append)
+            with logits, attention.watching(), ActivationsSeen(seen) as watch:
                 output = self._call(batch)
         self._looks_through = logits.behind(output) is not output
         scores = scores_in(logits.behind(output), 1, self.outline.source)
         layers = []
         for spec in seen:
             name, _, number = spec.name.rpartition(":")
+            if not name:
+                layers.append(spec)
+                continue
             if calls[name] > 1:
                 layers.append(spec)
             if int(number) == calls[name] - 1:
@@ -349,6 +349,9 @@ class TorchModule:
     def _through_onnx(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
         """Sweep the module as an ONNX graph."""
         self._look(query.x[:, 0])
+        for tap in query.taps:
+            if attention_number(tap) is not None:
+                raise UsageError(f"Layer {tap!r} is inside an operator, which is not exported; {_WHY} export.")
         layers = tuple(sorted({tap for tap in query.taps if tap != _INPUT} | set(query.target.tensors) - {SCORES}))
         model, names = self._export(layers)
         terms = tuple(

@@ -34,6 +34,7 @@ __all__ = [
     "epsilon_gamma_box",
     "epsilon_plus_flat",
     "gamma",
+    "is_gate",
     "lrp",
     "zplus",
 ]
@@ -294,7 +295,7 @@ class Gates:
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
         """The rule for each active operand."""
-        gates = [k == 1 if call.op == "Div" else active and _is_gate(call, k) for k, active in enumerate(call.active)]
+        gates = [k == 1 if call.op == "Div" else active and is_gate(call, k) for k, active in enumerate(call.active)]
         signals = [active and not gate for active, gate in zip(call.active, gates, strict=True)]
         takers = signals if any(signals) else list(call.active)
         share = 1.0 / sum(takers)
@@ -305,7 +306,7 @@ class Gates:
         ]
 
 
-def _is_gate(call: Call, index: int) -> bool:
+def is_gate(call: Call, index: int) -> bool:
     """Whether an operand comes from a gating function, perhaps by way of scaling, shifting or reshaping."""
     maker = call.producer(index)
     for _ in range(5):

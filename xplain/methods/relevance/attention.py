@@ -7,20 +7,23 @@ from typing import Literal
 
 import numpy as np
 
-from xplain.core.arrays import enlarge
+from xplain.core.arrays import collapse, enlarge
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.options import Share
+from xplain.core.outline import LayerSpec
 from xplain.core.query import Flow, Peek, Reading, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
+from xplain.core.target import label
+from xplain.rules.rollout import ROLLOUT
 
 __all__ = ["attention_relevance", "attention_rollout"]
 
 
 @method(
     "attention-rollout",
-    needs=Peek,
+    needs=(Peek, Sweep),
     paper=Paper("Abnar 2020", "arXiv:2005.00928, section 3"),
     unit="share of attention",
     aliases=("rollout",),
@@ -33,23 +36,38 @@ def attention_rollout(view: View, *, heads: Literal["mean", "max", "min"] = "mea
     ``R = product over layers of normalised(0.5 A_l + 0.5 I)``; the map is the class token's row over the
     patches, or the mean row where there is no class token.
 
+    Where tokens do not stay one square grid (windows that shift and patches that merge in a Swin, pooled keys, a stem
+    of convolutions), the same shares are followed through the graph operator by operator, see ``xplain.rules.rollout``,
+    down to the pixels: each residual sum halves, attention goes to the tokens attended, and tokens that are merged
+    share evenly. On a plain vision transformer both give the same shares.
+
     Args:
-        heads: How the heads of a layer become one matrix A.
-        discard: Share of each matrix' smallest entries that is set to zero first.
+        heads: How the heads of a layer become one matrix A; the mean where shares are followed through the graph.
+        discard: Share of each matrix' smallest entries that is set to zero first; none where shares are followed.
 
     Returns:
-        ``[N, H, W]``, at least 0, enlarged bilinearly from the token grid. Does not depend on the target.
+        ``[N, H, W]``, at least 0. Does not depend on the target. From matrices: the share of each patch, enlarged
+        bilinearly from the token grid. Followed through the graph: each pixel's own share; they sum to 1 less what
+        class tokens kept.
 
     Cost:
-        1 evaluation per item.
+        1 evaluation per item; 1 sweep where shares are followed (a torch module is exported to ONNX once for it).
+
+    Differs from the paper:
+        The paper treats layers over one sequence of tokens; windows and merging are followed as said above.
 
     Raises:
-        UsageError: the model has no attention matrices over a square grid of tokens.
+        UsageError: the model has no attention, or an option that needs whole matrices was given for one whose attention
+            is followed.
 
     Source:
         Abnar and Zuidema, Quantifying Attention Flow in Transformers, ACL 2020; ``discard`` from Gildenblat 2020.
     """
-    taps = _attention(view)
+    taps = _matrices(view)
+    if not taps:
+        _followed(view, heads, discard)
+        answer = yield Sweep(view.x[:, None], label(0), ROLLOUT)  # whatever the class: all scores are read alike
+        return Reading(collapse(answer["input"][1], view.layout), notes={"attention": "followed through the graph"})
     peeked = yield Peek(view.x, taps)
     total: Array = np.zeros(())
     for k, tap in enumerate(taps):
@@ -92,7 +110,9 @@ def attention_relevance(view: View) -> Flow:
         Chefer, Gur and Wolf, Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
         Transformers, ICCV 2021.
     """
-    taps = _attention(view)
+    taps = _matrices(view)
+    if not taps:
+        raise UsageError(_without(view))
     answer = yield Sweep(view.x[:, None], view.target, Rules(), taps)
     tokens = answer[taps[0]][0].shape[-1]
     total = np.broadcast_to(np.eye(tokens), (len(view.x), tokens, tokens))
@@ -102,27 +122,61 @@ def attention_relevance(view: View) -> Flow:
     return _patches(view, total - np.eye(tokens), len(taps))
 
 
-def _attention(view: View) -> tuple[str, ...]:
-    """The attention matrices ``[N, heads, T, T]``, first layer first."""
-    found = []
+def _matrices(view: View) -> tuple[str, ...]:
+    """The attention matrices ``[N, heads, T, T]``, first layer first; none unless all are over one grid of tokens."""
+    found, others = {}, False
     for layer in view.outline.layers:
-        if layer.op == "Softmax" and len(layer.shape) == 4:
-            rows, columns = layer.shape[2:]
-            if isinstance(rows, int) and rows == columns and _grid(rows) is not None:
-                found.append((layer.name, rows))
-    if not found and view.outline.attended:
+        if not _mixes(layer):
+            continue
+        rows, columns = layer.shape[-2:]
+        if len(layer.shape) == 4 and rows == columns and rows and _grid(rows) is not None and not layer.folded:
+            found[layer.name] = rows
+        else:
+            others = True
+    return () if others or len(set(found.values())) != 1 else tuple(found)
+
+
+def _mixes(layer: LayerSpec) -> bool:
+    """Whether a layer looks like attention: a softmax ``[..., T, S]``, or a fused operator."""
+    return "Attention" in layer.op or (layer.op == "Softmax" and len(layer.shape) > 2)
+
+
+def _followed(view: View, heads: str, discard: float) -> None:
+    """Whether attention can be followed through the graph, with these options."""
+    outline = view.outline
+    if not outline.attended and not any(_mixes(layer) for layer in outline.layers):
         raise UsageError(
-            f"{view.outline.source} computes attention by a function, which no layer shows. Export the module to ONNX "
-            "with its attention written out (opset 17, no fused kernel) and explain that file, or use grad-cam, which "
-            "recognises token layers."
+            f"{outline.source} shows no attention: no softmax over tokens. Use grad-cam, or another gradient or "
+            "perturbation method."
         )
-    if not found or len({tokens for _, tokens in found}) > 1:
+    if heads != "mean" or discard > 0:
         raise UsageError(
-            f"{view.outline.source} shows no attention matrices [N, heads, T, T] over one square grid of tokens: it is "
-            "no plain vision transformer, or its attention is fused into one operator. Use grad-cam, which "
-            "recognises token layers, or a gradient or perturbation method."
+            f"method 'attention-rollout': heads={heads!r} and discard={discard:g} need the matrices of layers over one "
+            f"grid of tokens. {outline.source} has windows, merged tokens or hidden attention, which are followed "
+            "through the graph: accepted there are heads='mean' and discard=0."
         )
-    return tuple(name for name, _ in found)
+
+
+def _without(view: View) -> str:
+    """Why there are no matrices to weigh, and what serves instead."""
+    outline = view.outline
+    instead = "Use attention-rollout, which follows tokens wherever they go, grad-cam, which recognises token layers, "
+    instead += "or lrp, which goes through every operator."
+    if any(_mixes(layer) for layer in outline.layers):
+        return (
+            f"{outline.source} does not show its attention as [N, heads, T, T] over one square grid of tokens in every "
+            "layer: tokens are in windows, merged or pooled, or heads are folded into the batch, so gradients of the "
+            "matrices cannot be multiplied. " + instead
+        )
+    if outline.attended:
+        return (
+            f"{outline.source} computes attention by a function that shows no matrix. Write it as a softmax or "
+            "scaled_dot_product_attention, or export the module to ONNX. " + instead
+        )
+    return (
+        f"{outline.source} shows no attention: no softmax over tokens. Use grad-cam, or another gradient or "
+        "perturbation method."
+    )
 
 
 def _grid(tokens: int) -> int | None:

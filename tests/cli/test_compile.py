@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 
+import nets
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from cli.tiny import CAUSE, SIDE
+from onnx import TensorProto, helper
 
 from xplain import api
 
@@ -110,3 +113,28 @@ def test_nothing_is_overwritten_by_accident(xplain, model, tmp_path):
     assert (ran.code, there.read_text()) == (2, "mine")
     assert "add --force to overwrite it" in ran.err
     assert xplain("compile", model, "-m", "saliency", "-o", there, "--force").code == 0
+
+
+def test_a_large_result_has_its_weights_beside_it(xplain, tmp_path, monkeypatch, x):
+    """The limit of one protobuf is a constant of the module, so a small file goes the same way where it is lowered."""
+    monkeypatch.setattr("xplain.graph.store._ONE_FILE", 100_000)
+    draws, width = np.random.default_rng(0), 3 * SIDE * SIDE
+    weights = {"a": (draws.normal(size=(300, width)) / 9).astype(np.float32)}
+    nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "a"], ["y"], transB=1)]
+    ends = {"x": (TensorProto.FLOAT, ["N", 3, SIDE, SIDE])}, {"y": (TensorProto.FLOAT, ["N", 300])}
+    onnx.save(nets.model(nodes, *ends, weights), tmp_path / "large.onnx")
+    out = tmp_path / "explained.onnx"
+    words = ("compile", tmp_path / "large.onnx", "-m", "saliency", "-o", out)
+    ran = xplain(*words)
+    assert ran.code == 0, ran.err
+    size = (tmp_path / "explained.onnx.data").stat().st_size
+    assert size == weights["a"].nbytes
+    assert f"explained.onnx.data beside it, {size:,} bytes: keep the two together" in ran.out
+    found = ort.InferenceSession(str(out), providers=["CPUExecutionProvider"]).run(["attribution"], {"x": x})[0]
+    expected = api.explain(str(tmp_path / "large.onnx"), x, "saliency").values
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    out.unlink()
+    ran = xplain(*words)
+    assert (ran.code, "explained.onnx.data is there already" in ran.err) == (2, True), ran.err
+    document = xplain(*words, "--force", "--json").document
+    assert document["weights"] == {"explained.onnx.data": size}

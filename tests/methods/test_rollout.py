@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import xplain
 from xplain.core.errors import UsageError
@@ -149,6 +150,51 @@ def test_pooled_keys_share_with_what_they_were_pooled_from(x):
     for model in (exported(net), net):
         found = xplain.explain(model, x, "attention-rollout").values
         np.testing.assert_allclose(patches(found, 4), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["Attention", "written out"])
+def test_attention_as_one_operator(kind, x):
+    """The standard's own operator shows no matrix, and is followed all the same."""
+    draws, width = np.random.default_rng(0), 8
+    shapes = {"patch": (width, 3, 8, 8), **dict.fromkeys("qkvo", (width, width)), "head": (width, 5)}
+    arrays = {name: draws.normal(size=shape).astype(np.float32) / 2 for name, shape in shapes.items()}
+    arrays |= {"flat": np.array([0, width, -1]), "middle": np.array([1])}
+    add = helper.make_node
+    nodes = [
+        add("Conv", ["x", "patch"], ["grid"], strides=[8, 8]),
+        add("Reshape", ["grid", "flat"], ["rows"]),
+        add("Transpose", ["rows"], ["t"], perm=[0, 2, 1]),
+        *(add("MatMul", ["t", name], [f"{name}t"]) for name in "qkv"),
+    ]
+    if kind == "Attention":
+        nodes.append(add("Attention", ["qt", "kt", "vt"], ["mixed"], q_num_heads=1, kv_num_heads=1))
+    else:
+        arrays["scale"] = np.float32(width**-0.5)
+        nodes += [
+            add("Transpose", ["kt"], ["turned"], perm=[0, 2, 1]),
+            add("MatMul", ["qt", "turned"], ["product"]),
+            add("Mul", ["product", "scale"], ["scores"]),
+            add("Softmax", ["scores"], ["shares"], axis=-1),
+            add("MatMul", ["shares", "vt"], ["mixed"]),
+        ]
+    nodes += [
+        add("MatMul", ["mixed", "o"], ["out"]),
+        add("Add", ["t", "out"], ["sum"]),
+        add("ReduceMean", ["sum", "middle"], ["mean"], keepdims=0),
+        add("MatMul", ["mean", "head"], ["y"]),
+    ]
+    info = helper.make_tensor_value_info
+    stored = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    ends = [info("x", TensorProto.FLOAT, ["N", 3, SIDE, SIDE])], [info("y", TensorProto.FLOAT, ["N", 5])]
+    graph = helper.make_graph(nodes, "one", *ends, stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+    tokens = np.einsum("nchpwq,dcpq->nhwd", x.reshape(2, 3, 4, 8, 4, 8), arrays["patch"]).reshape(2, 16, width)
+    scores = tokens @ arrays["q"] @ (tokens @ arrays["k"]).transpose(0, 2, 1) / width**0.5
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    expected = 0.5 / 16 + 0.5 * shares.mean(1).reshape(2, 4, 4)
+    found = xplain.explain(xplain.load(model), x, "attention-rollout").values
+    np.testing.assert_allclose(patches(found, 8), expected, rtol=1e-3)
 
 
 # ------------------------------------------------------------------ what it cannot do

@@ -168,6 +168,31 @@ def test_maps_are_those_of_the_exported_file(method, form, x):
     np.testing.assert_allclose(found.values, expected.values, atol=2e-5 * np.abs(expected.values).max())
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_whole_encoder_whose_layers_are_one_kernel_otherwise(batch_first, x):
+    class Encoder(Net):
+        def __init__(self):
+            super().__init__("encoder")
+            layer = torch.nn.TransformerEncoderLayer(D, 2, 32, batch_first=batch_first)
+            nested = {} if batch_first else {"enable_nested_tensor": False}  # torch warns that it is of no use there
+            self.blocks = torch.nn.ModuleList([torch.nn.TransformerEncoder(layer, 2, **nested)])
+
+        def forward(self, x):
+            x = self.patch(x).flatten(2).transpose(1, 2)
+            x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], 1)
+            x = self.blocks[0](x) if batch_first else self.blocks[0](x.transpose(0, 1)).transpose(0, 1)
+            return self.head(x[:, 0])
+
+    torch.manual_seed(0)
+    made = Encoder().eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = xplain.load(torch_nets.export(made, torch.zeros(2, 3, 32, 32), opset_version=17))
+    for method in ("attention-rollout", "attention-relevance"):
+        found, expected = (xplain.explain(model, x, method, target=1).values for model in (made, exported))
+        np.testing.assert_allclose(found, expected, atol=2e-5 * expected.max())
+
+
 def test_heads_that_the_exported_file_folds_into_the_batch(x):
     """``nn.MultiheadAttention`` with weights: in the file shares are followed instead, down to pixels."""
     made = net("weights")
@@ -181,7 +206,7 @@ def test_heads_that_the_exported_file_folds_into_the_batch(x):
     found = xplain.explain(exported, x, "attention-rollout").values
     found = found.reshape(2, 4, 8, 4, 8).sum((2, 4))
     np.testing.assert_allclose(found, rows[:, 0, 1:].reshape(2, 4, 4), rtol=1e-4)
-    with pytest.raises(UsageError, match="or heads are folded into the batch, so gradients"):
+    with pytest.raises(UsageError, match="heads are folded into the batch, or an operator is fused"):
         xplain.explain(exported, x, "attention-relevance")
 
 
@@ -247,6 +272,8 @@ def test_what_attention_layers_cannot_do(x):
         model.answer(Score(x, whole, xplain.label(0), at="attention#0"))
     with pytest.raises(UsageError, match="'attention#0' is inside an operator.*is not exported"):
         xplain.explain(model, x, "lrp", layer="attention#0")
+    with pytest.raises(UsageError, match="'attention#0' is inside an operator.*is not exported"):
+        xplain.compile(model, "saliency", target=xplain.neuron("attention#0", 0, 1, 2))
 
 
 def test_the_kernels_of_all_devices_name_what_is_read():

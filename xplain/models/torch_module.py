@@ -349,9 +349,6 @@ class TorchModule:
     def _through_onnx(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
         """Sweep the module as an ONNX graph."""
         self._look(query.x[:, 0])
-        for tap in query.taps:
-            if attention_number(tap) is not None:
-                raise UsageError(f"Layer {tap!r} is inside an operator, which is not exported; {_WHY} export.")
         layers = tuple(sorted({tap for tap in query.taps if tap != _INPUT} | set(query.target.tensors) - {SCORES}))
         model, names = self._export(layers)
         terms = tuple(
@@ -365,6 +362,9 @@ class TorchModule:
         """The module as an ONNX model, made once for each set of layers, and what these are called there."""
         from xplain.models.torch_export import export
 
+        for layer in layers:
+            if attention_number(layer) is not None:
+                raise UsageError(f"Layer {layer!r} is inside an operator, which is not exported; {_WHY} export.")
         item = self.blank().shape[1:]
         key = (item, layers, own_outputs)
         if key not in self._exported:

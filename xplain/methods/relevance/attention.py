@@ -165,8 +165,8 @@ def _without(view: View) -> str:
     if any(_mixes(layer) for layer in outline.layers):
         return (
             f"{outline.source} does not show its attention as [N, heads, T, T] over one square grid of tokens in every "
-            "layer: tokens are in windows, merged or pooled, or heads are folded into the batch, so gradients of the "
-            "matrices cannot be multiplied. " + instead
+            "layer: tokens are in windows, merged or pooled, heads are folded into the batch, or an operator is fused. "
+            "Gradients of such matrices cannot be multiplied. " + instead
         )
     if outline.attended:
         return (

@@ -157,6 +157,30 @@ def test_the_models_own_files_are_not_written_over(name, path, low, tmp_path):
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("method", ["lrp", "deeplift"])
+def test_a_large_torch_module_is_exported_by_way_of_a_file(method, x, low, monkeypatch, tmp_path):
+    torch = pytest.importorskip("torch", reason="the module is torch's")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(1024, 300)]
+    net = torch.nn.Sequential(*layers).eval()
+    expected = xplain.explain(net, x, method, target=7).values
+    monkeypatch.setattr("xplain.models.torch_export._ONE_FILE", 2**20)
+    model = xplain.load(net)
+    found = xplain.explain(model, x, method, target=7).values
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+    out = tmp_path / "explained.onnx"
+    xplain.compile(model, method, out=out)
+    assert (tmp_path / "explained.onnx.data").stat().st_size >= 4 * 300 * 1024
+    assert not list(tmp_path.glob("xplain-*"))  # the file on the way is gone
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(out), options, providers=["CPUExecutionProvider"])
+    assert [one.name for one in session.get_outputs()] == ["output", "attribution"]
+    alone = session.run(["attribution"], {"input": x, "target": np.array([7])})[0]
+    assert np.abs(alone - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
 @pytest.mark.large
 @pytest.mark.skipif("XPLAIN_LARGE" not in os.environ, reason="writes 7 GB to the disk; set XPLAIN_LARGE=1")
 def test_a_real_file_above_two_gigabytes(tmp_path):

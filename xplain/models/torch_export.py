@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from xplain.models.onnx_file import OnnxFile
 
 __all__ = ["export"]
+
+_ONE_FILE = 2**31 - 2**24
+"""Bytes of weights that one protobuf is taken to hold beside the graph; a larger module passes through a file."""
 
 Forward = Callable[[torch.Tensor, Sequence[str]], Mapping[str, torch.Tensor]]
 """Batch and layers to the scores (under ``SCORES``) and the layers' values."""
@@ -69,12 +74,15 @@ def export(
         )
     if program is None:
         raise ModelError(f"{source} could not be exported to ONNX, which {why}.")
-    proto = program.model_proto
     if own_outputs:
-        kept = [one for one in proto.graph.output if one.name in own]
-        del proto.graph.output[:]
-        proto.graph.output.extend(kept)
-    return open_onnx(proto, providers="cpu", output="scores"), names
+        outputs = program.model.graph.outputs
+        outputs[:] = [one for one in outputs if one.name in own]
+    if sum(tensor.nbytes for tensor in tensors) < _ONE_FILE:
+        return open_onnx(program.model_proto, providers="cpu", output="scores"), names
+    with TemporaryDirectory(prefix="xplain-") as folder:  # what is mapped outlives its name
+        place = Path(folder) / "module.onnx"
+        program.save(place, external_data=True)
+        return open_onnx(place, providers="cpu", output="scores", allow_external_data=True), names
 
 
 class _Outputs(torch.nn.Module):

@@ -212,9 +212,23 @@ def test_gradients_of_windows_are_not_multiplied(x):
         xplain.explain(exported(torch_nets.net("swin")), x, "attention-relevance")
 
 
+class Selective(torch.nn.Module):
+    """A softmax says how much of two convolutions goes on, channel by channel: no token looks at another."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(3, 8, 5, padding=2)
+        self.head = torch.nn.Linear(8, 5)
+
+    def forward(self, x):
+        both = torch.stack([self.one(x), self.two(x)], 1)
+        return self.head((both * both.mean((3, 4), keepdim=True).softmax(1)).sum(1).mean((2, 3)))
+
+
 @pytest.mark.parametrize("method", ["attention-rollout", "attention-relevance"])
-def test_a_net_without_attention(method, x):
-    for model in (exported(torch_nets.net("resnet")), torch_nets.net("resnet")):
+@pytest.mark.parametrize("net", [torch_nets.net("resnet"), Selective().eval()], ids=["resnet", "selective"])
+def test_a_net_without_attention(method, net, x):
+    for model in (exported(net), net):
         with pytest.raises(UsageError, match="shows no attention: no softmax over tokens. Use grad-cam"):
             xplain.explain(model, x, method)
 

@@ -110,7 +110,7 @@ def _attends(operator: str, args: Any) -> bool:
     if "softmax" not in operator:
         return "attention" in operator
     shape = args[0].shape
-    return len(shape) > 2 and bool(shape[-1] == shape[-2])
+    return len(shape) > 2 and bool(shape[-1] == shape[-2] > 1)
 
 
 class NonFiniteSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -193,6 +193,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", default=list(ROWS))
     parser.add_argument("--gib", type=float, default=2.3)
     parser.add_argument("--folder", type=Path, help="where the model is, or is made; it stays there")
+    parser.add_argument("--remark", default="", help="what else a reader of the table should know")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -209,7 +210,7 @@ def main() -> None:
         f"Weights: {size:,.0f} MiB in one file, one item, single runs in fresh processes. Load: for xplain the checks "
         "and the digest of all bytes too. First and again: the first run or explanation, and the second; for compile "
         "the building and writing. no prepacking: session.disable_prepacking = 1. "
-        "Reproduce: `python benchmarks/methods/large_file.py`."
+        f"Reproduce: `python benchmarks/methods/large_file.py`. {options.remark}".rstrip()
     )
     bench.save("large_file", rows, note)
 

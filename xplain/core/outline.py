@@ -47,7 +47,9 @@ class ScoreSpec:
 
 @dataclass(frozen=True, slots=True)
 class LayerSpec:
-    """A tensor inside the model that a person may name as ``layer``, target or tap.
+    """A tensor inside the model that a person may name as ``layer``, target or tap; its values are real numbers.
+
+    That is so too where the model itself holds integers that stand for them, as quantised files do.
 
     Args:
         name: The tensor's name (ONNX) or the module's path (torch).
@@ -62,6 +64,11 @@ class LayerSpec:
     shape: tuple[int | None, ...] = ()
     affine: bool = False
     folded: bool = False
+
+    @property
+    def does(self) -> str:
+        """What ``op`` computes, whether it does so on real numbers or on the integers that stand for them."""
+        return self.op.removeprefix("QLinear")
 
     @property
     def spatial(self) -> bool:

@@ -138,7 +138,7 @@ class _Answerer:
         if isinstance(query, Sweep):
             return self._sweep(query)
         if isinstance(query, Peek) and query.x is self.x:
-            return {tap: self.sweeper.tracer.value(self._resolve(tap)) for tap in query.taps}
+            return {tap: self.sweeper.value(self._resolve(tap)) for tap in query.taps}
         raise _cannot(query)
 
     def _resolve(self, tap: str) -> str:
@@ -160,7 +160,7 @@ class _Answerer:
         target = _renamed(query.target, self.names)
         seeds = seeds_of(target, self.scores)
         given = {seeds[0].input: label} if label is not None else self._constants(target, flat)
-        start = plant(t, seeds, given, str if forward is None else forward.name)
+        start = plant(t, seeds, lambda name: sweeper.value(name, forward), given)
         reference = None
         if query.rules.reference:
             base = query.baseline if isinstance(query.baseline, Value) else t.const(query.baseline, flat.dtype)
@@ -169,7 +169,7 @@ class _Answerer:
         found = sweeper.sweep(start, list(names.values()), query.rules, forward, reference)
         answer = {}
         for tap, name in names.items():
-            value = t.value(forward.name(name) if forward is not None else name)
+            value = sweeper.value(name, forward)
             cotangent = found[name]
             if not plain:
                 value, cotangent = self._folded(value, points)[1], self._weighted(cotangent, points, query.weights)
@@ -206,7 +206,7 @@ class _Answerer:
             if isinstance(term, Inner):
                 if term.per_item:
                     raise UsageError("A cotangent per item cannot be compiled; give one for all items.")
-                found[seed.input] = t.const(term.cotangent[None], t.value(seed.tensor).dtype)
+                found[seed.input] = t.const(term.cotangent[None], self.sweeper.value(seed.tensor).dtype)
                 continue
             if not isinstance(term, Neuron) and not isinstance(term.index, int):
                 raise UsageError("A class per item cannot be compiled; give one, or None for the predicted class.")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from xplain.core.errors import ModelError
-from xplain.graph.bounds import reads
+from xplain.graph.bounds import ordered, reads
 from xplain.graph.load import Loaded
+from xplain.graph.naming import rename_reads
+from xplain.graph.quantised import Quantised
 
 __all__ = ["cut", "dtype_name", "free_batch", "header", "mixes_batch"]
 
@@ -29,8 +31,11 @@ def mixes_batch(model: ModelProto) -> str:
 def cut(loaded: Loaded, model: ModelProto, outputs: Sequence[str], start: str | None = None) -> ModelProto:
     """The part of a model that leads to ``outputs``, from its inputs or from the tensor ``start`` on.
 
+    Tensors of integers that stand for real numbers are read, and fed, as real numbers: a node at the cut turns the ones
+    into the others.
+
     Args:
-        loaded: Knows dtypes.
+        loaded: Knows dtypes, and which integers stand for real numbers.
         model: ``loaded.model``, or an edited copy.
         outputs: Names of the tensors wanted, the model's own outputs or inner ones.
         start: Tensor that becomes the first input, in place of what makes it.
@@ -38,7 +43,8 @@ def cut(loaded: Loaded, model: ModelProto, outputs: Sequence[str], start: str | 
     Raises:
         ModelError: no path leads from ``start`` to the outputs.
     """
-    live, kept = set(outputs), []
+    ends = {name: loaded.quantised[name] for name in (*outputs, start) if name in loaded.quantised}
+    live, kept = {*outputs, *(name for way in ends.values() for name in way.parameters)}, []
     for node in reversed(model.graph.node):
         wanted = [name for name in node.output if name in live and name != start]
         if wanted:
@@ -51,6 +57,8 @@ def cut(loaded: Loaded, model: ModelProto, outputs: Sequence[str], start: str | 
     graph = part.graph
     graph.name = model.graph.name or "part"
     graph.node.extend(reversed(kept))
+    if ends:
+        _read_as_real(graph, ends, start)
     graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in live)
     graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in live)
     if start is not None:
@@ -60,10 +68,29 @@ def cut(loaded: Loaded, model: ModelProto, outputs: Sequence[str], start: str | 
     return part
 
 
+def _read_as_real(graph: GraphProto, ends: Mapping[str, Quantised], start: str | None) -> None:
+    """Let the names of these integers mean real numbers, and give the integers other names."""
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    names = {}
+    for name in ends:
+        names[name] = f"{name}/integers"
+        while names[name] in taken:
+            names[name] += "."
+    for node in graph.node:
+        rename_reads(node, names)
+        for k, name in enumerate(node.output):
+            node.output[k] = names.get(name, name)
+    for name, way in ends.items():
+        graph.node.append(way.written(name, names[name]) if name == start else way.read(names[name], name))
+    nodes = ordered(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 def _info(loaded: Loaded, name: str) -> ValueInfoProto:
     """A tensor without extents: what is cut out must run for any batch."""
     info = ValueInfoProto(name=name)
-    info.type.tensor_type.elem_type = loaded.known.dtypes.get(name, TensorProto.FLOAT)
+    info.type.tensor_type.elem_type = loaded.dtype(name) or TensorProto.FLOAT
     shape = loaded.known.shapes.get(name)
     if shape is not None:
         for _ in shape:

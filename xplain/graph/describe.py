@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from xplain.core.errors import ModelError
 from xplain.core.outline import LayerSpec, TensorSpec
@@ -48,14 +46,18 @@ def put_first(loaded: Loaded, name: str) -> None:
 
 
 def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
-    """Real-valued tensors inside the model that depend on its input, in the order of evaluation."""
+    """Real-valued tensors inside the model that depend on its input, in the order of evaluation.
+
+    Integers that stand for real numbers are among them, under their own names: in a file of QOperator form they are all
+    there is between the first quantiser and the last.
+    """
     known = loaded.known
     affine = affine_tensors(loaded.model.graph, known.constants)
     batch = (known.shapes.get(loaded.model.graph.input[0].name) or (None,))[:1]  # of the input that is explained
     found = []
     for node in loaded.model.graph.node:
         for name in node.output:
-            if not name or name in known.constants or known.dtypes.get(name) not in _FLOATS:
+            if not name or name in known.constants or loaded.dtype(name) not in _FLOATS:
                 continue
             shape = loaded.shape(name)
             if shape is None or len(shape) >= 2:
@@ -68,15 +70,8 @@ def activations_of(loaded: Loaded) -> frozenset[str] | None:
     """``Relu`` where a quantiser does the work of one; None where none does, and ``layers_of`` tells all there is."""
     graph = loaded.model.graph
     makers = {name: node for node in graph.node for name in node.output}
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-
-    def content(name: str) -> Any:
-        if name in loaded.known.content:
-            return loaded.known.content[name]
-        tensor = stored.get(name)
-        return None if tensor is None or tensor.external_data else numpy_helper.to_array(tensor)
-
-    return frozenset({"Relu"}) if any(rectifies(node, makers.get, content) for node in graph.node) else None
+    found = any(rectifies(node, makers.get, loaded.content) for node in graph.node)
+    return frozenset({"Relu"}) if found else None
 
 
 def quirks_of(loaded: Loaded, scores: str) -> list[str]:
@@ -84,7 +79,10 @@ def quirks_of(loaded: Loaded, scores: str) -> list[str]:
     found = [f"{check.what}: {check.found}." for check in loaded.verdict.notable]
     ops = {node.op_type for node in loaded.model.graph.node}
     if ops & {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}:
-        found.append("The model is quantised to integers: equal scores are common, and maps are coarser in value.")
+        read = " Its layers of integers are read as the real numbers that they stand for." if loaded.quantised else ""
+        found.append(
+            f"The model is quantised to integers: equal scores are common, and maps are coarser in value.{read}"
+        )
     if loaded.known.dtypes.get(scores) == TensorProto.FLOAT16:
         found.append("Scores are fp16, about 3 decimal digits: differences below a thousandth of a score are rounded.")
     rank = len(loaded.known.shapes.get(scores, (1, 1)))

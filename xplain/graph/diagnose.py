@@ -60,7 +60,7 @@ def probe(
     prepared = prepare(model, rules, {*taps, *(seed.tensor for seed in seeds)}, outside=outside)
     sweeper = Sweeper(prepared)
     t = sweeper.tracer
-    start = plant(t, tuple(seeds))
+    start = plant(t, tuple(seeds), sweeper.value)
     inputs, reference = [seed.input for seed in seeds], None
     if rules.reference:
         x = t.value(sweeper.input)

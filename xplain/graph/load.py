@@ -11,15 +11,17 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from onnx import ModelProto, inliner
+from onnx import ModelProto, TensorProto, inliner, numpy_helper
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe, UsageError, XplainError
 from xplain.graph.bounds import Extents, Known, measure, ordered
 from xplain.graph.external import open_external, take_out_weights
+from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, human, looks_like
 
 __all__ = ["Loaded", "OnnxSource", "read", "to_bytes"]
@@ -75,6 +77,27 @@ class Loaded:
             "bytes": self.size,
             "nodes": len(self.model.graph.node),
         }
+
+    @cached_property
+    def quantised(self) -> dict[str, Quantised]:
+        """Tensors of integers that stand for real numbers; everybody outside the graph room sees the real numbers."""
+        return quantised_tensors(self.model.graph.node, self.known.shapes.get)
+
+    def dtype(self, tensor: str) -> int | None:
+        """The element type of a tensor, or of the real numbers that its integers stand for; None if not known."""
+        way = self.quantised.get(tensor)
+        return self.known.dtypes.get(tensor if way is None else way.scale)
+
+    def content(self, tensor: str) -> Array | None:
+        """What a constant that lies in the graph holds; None for any other tensor."""
+        if tensor in self.known.content:
+            return self.known.content[tensor]
+        stored = self._stored.get(tensor)
+        return None if stored is None or stored.external_data else numpy_helper.to_array(stored)
+
+    @cached_property
+    def _stored(self) -> dict[str, TensorProto]:
+        return {tensor.name: tensor for tensor in self.model.graph.initializer}
 
     def shape(self, tensor: str) -> tuple[int | None, ...] | None:
         """The shape of a tensor with None for free extents; None where it is not known."""

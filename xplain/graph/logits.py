@@ -2,8 +2,8 @@
 
 Probabilities carry little signal: on a saturated model, hiding a part moves the probability by less than a thousandth
 where the logit moves by six. So from the output the walk goes back, through operators that only repack, to a softmax or
-sigmoid, and reads what goes into it. An 8-bit output, which has 256 values, is looked through to the numbers before
-they were rounded.
+sigmoid, and reads what goes into it. Numbers in 8 bits, of which there are 256, are looked through to those that were
+rounded to them; where an operator on integers rounds inside, it is written out as a float operator beside it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import ScoreSpec
 from xplain.graph.load import Loaded
+from xplain.graph.naming import rename_reads
+from xplain.graph.passes.fused import opened
+from xplain.graph.quantised import OUTPUT_SCALE
+from xplain.graph.saturation import rectifies
+from xplain.graph.tracer import opset_of
 
 __all__ = ["Found", "find_scores"]
 
@@ -30,6 +35,9 @@ _LINKS: dict[str, Literal["softmax", "sigmoid"]] = {
     "QLinearSigmoid": "sigmoid",
 }
 _TRANSFORMS: dict[bytes, Literal["softmax", "sigmoid"]] = {b"SOFTMAX": "softmax", b"LOGISTIC": "sigmoid"}
+_ROUNDING = frozenset({"QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd"})
+_BY_CHANNEL = 13
+"""The first opset in which a dequantiser takes a scale per channel."""
 _TABLES = frozenset({"LinearClassifier", "TreeEnsembleClassifier", "SVMClassifier"})
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
@@ -42,13 +50,28 @@ class Found:
         scores: The tensor that is read, with the sentence on how it was found.
         labels: Class names that the model itself states.
         quirks: What a careful user should know.
-        node: A node that must be added to the model to make the tensor, or None.
+        nodes: What must be added to the model to make the tensor.
+        constants: What these nodes read besides.
     """
 
     scores: ScoreSpec
     labels: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
-    node: NodeProto | None = None
+    nodes: tuple[NodeProto, ...] = ()
+    constants: tuple[TensorProto, ...] = ()
+
+    def write_into(self, model: ModelProto) -> None:
+        """Add what makes the tensor."""
+        model.graph.node.extend(self.nodes)
+        model.graph.initializer.extend(self.constants)
+
+
+@dataclass(frozen=True, slots=True)
+class _Real:
+    """A tensor of real numbers, and what must be added to the model to make it."""
+
+    name: str
+    made: tuple[tuple[NodeProto, ...], tuple[TensorProto, ...]] = ((), ())
 
 
 def find_scores(loaded: Loaded, output: str | None = None) -> Found:
@@ -120,14 +143,22 @@ def _look_through(loaded: Loaded, makers: dict[str, NodeProto], start: str) -> F
         return _table(loaded, node, start)
     if node is not None and node.op_type in _LINKS:
         link, inside = _LINKS[node.op_type], node.input[0]
-        logits, rounded = _before_rounding(loaded, makers, inside)
-        if node.op_type.startswith("QLinear") and not rounded:
+        real = _before_rounding(loaded, makers, inside)
+        if node.op_type.startswith("QLinear") and real is None:
             return _integers(loaded, node, start, link)
+        logits = inside if real is None else real.name
         found = f"{logits!r}: what goes into {node.op_type}{way} of output {start!r}"
-        if rounded:
-            found += ", before it is rounded to 8 bits"
-        return Found(ScoreSpec(logits, _classes(loaded, logits), "logits", link, found))
-    return Found(ScoreSpec(start, _classes(loaded, start), "logits", "none", f"output {start!r}; no softmax before it"))
+        if real is None:
+            return Found(ScoreSpec(logits, _classes(loaded, logits), "logits", link, found))
+        found += ", before it is rounded to 8 bits"
+        scores = ScoreSpec(logits, _classes(loaded, inside), "logits", link, found)
+        return Found(scores, (), (), *real.made)
+    real = _before_rounding(loaded, makers, start, whole=True)
+    if real is None:
+        found = f"output {start!r}; no softmax before it"
+        return Found(ScoreSpec(start, _classes(loaded, start), "logits", "none", found))
+    found = f"{real.name!r}: output {start!r} before it is rounded to 8 bits; no softmax before it"
+    return Found(ScoreSpec(real.name, _classes(loaded, start), "logits", "none", found), (), (), *real.made)
 
 
 def _repacks(loaded: Loaded, node: NodeProto) -> bool:
@@ -141,15 +172,42 @@ def _repacks(loaded: Loaded, node: NodeProto) -> bool:
     return node.op_type in _REPACK
 
 
-def _before_rounding(loaded: Loaded, makers: dict[str, NodeProto], name: str) -> tuple[str, bool]:
-    """``name``, or the float tensor that a quantise and dequantise pair made it from, repacking aside."""
-    at, rounded, best = name, False, name
-    while at in makers and _repacks(loaded, makers[at]):
+def _before_rounding(loaded: Loaded, makers: dict[str, NodeProto], name: str, whole: bool = False) -> _Real | None:
+    """The float tensor whose numbers were rounded to those of ``name``, repacking aside; None where none is found.
+
+    With ``whole`` none is found either where the integers' lower end cuts off negative scores, as a ReLU would.
+    """
+    at, best = name, None
+    while at in makers and (_repacks(loaded, makers[at]) or makers[at].op_type in OUTPUT_SCALE):
         node = makers[at]
+        if whole and rectifies(node, makers.get, loaded.content):
+            return None
+        if not _repacks(loaded, node):
+            return (_unrounded(loaded, node) if _fitness(loaded, at) else None) or best
         at = node.input[0]
-        if node.op_type == "QuantizeLinear":
-            rounded, best = True, at
-    return (best, True) if rounded and loaded.known.dtypes.get(best) in _FLOATS else (name, False)
+        if node.op_type == "QuantizeLinear" and loaded.known.dtypes.get(at) in _FLOATS and _fitness(loaded, at):
+            best = _Real(at)
+    return best
+
+
+def _unrounded(loaded: Loaded, node: NodeProto) -> _Real | None:
+    """What an operator on integers computes before it rounds; None where the model's opset cannot write that."""
+    if node.op_type not in _ROUNDING:
+        return None
+    nodes, constants = opened(node, loaded.model.opset_import, loaded.known.shapes)
+    by_channel = any(a.name == "axis" for part in nodes for a in part.attribute if part.op_type == "DequantizeLinear")
+    if nodes[-1].op_type != "QuantizeLinear" or (by_channel and opset_of(loaded.model) < _BY_CHANNEL):
+        return None
+    real, logits = nodes[-1].input[0], f"{node.output[0]}.logits"
+    made = [*(name for part in nodes for name in part.output), *(tensor.name for tensor in constants)]
+    # the pass that opens the model's own node for a sweep takes the names that were given here
+    names = {name: logits if name == real else f"{logits}/{k}" for k, name in enumerate(made)}
+    for part in nodes:
+        rename_reads(part, names)
+        part.output[0] = part.name = names[part.output[0]]
+    for tensor in constants:
+        tensor.name = names[tensor.name]
+    return _Real(logits, (tuple(nodes[:-1]), tuple(constants)))
 
 
 def _table(loaded: Loaded, node: NodeProto, start: str) -> Found:
@@ -170,7 +228,7 @@ def _table(loaded: Loaded, node: NodeProto, start: str) -> Found:
         if attribute.name == "post_transform":
             attribute.s = b"NONE"
     found = f"scores of {node.op_type} before its built-in {transform.decode().lower()}"
-    return Found(ScoreSpec(raw.output[1], classes, "logits", link, found), node=raw)
+    return Found(ScoreSpec(raw.output[1], classes, "logits", link, found), nodes=(raw,))
 
 
 def _integers(loaded: Loaded, node: NodeProto, start: str, link: Literal["softmax", "sigmoid"]) -> Found:
@@ -178,7 +236,7 @@ def _integers(loaded: Loaded, node: NodeProto, start: str, link: Literal["softma
     logits = f"{node.input[0]}.logits"
     real = helper.make_node("DequantizeLinear", [n for n in node.input[:3] if n], [logits], name=logits)
     found = f"what goes into {node.op_type} of output {start!r}, in 8 bits"
-    return Found(ScoreSpec(logits, _classes(loaded, start), "logits", link, found), node=real)
+    return Found(ScoreSpec(logits, _classes(loaded, start), "logits", link, found), nodes=(real,))
 
 
 def _classes(loaded: Loaded, name: str) -> int | None:
@@ -199,7 +257,7 @@ def _zip_labels(node: NodeProto) -> tuple[str, ...]:
 
 
 def _dtype(loaded: Loaded, output: ValueInfoProto) -> int:
-    return loaded.known.dtypes.get(output.name) or int(output.type.tensor_type.elem_type)
+    return loaded.dtype(output.name) or int(output.type.tensor_type.elem_type)
 
 
 def _kind(loaded: Loaded, output: ValueInfoProto) -> str:

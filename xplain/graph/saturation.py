@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
+from xplain.graph.quantised import OUTPUT_SCALE
+
 __all__ = ["rectifies"]
 
-_ZERO = {"QuantizeLinear": 2, "QLinearConv": 7, "QLinearMatMul": 7, "QGemm": 8, "QLinearAdd": 7}
+_ZERO = {op: OUTPUT_SCALE[op] + 1 for op in ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd")}
 """Operators that quantise, and which of their inputs is the zero point of what they write."""
 
 _MOVES = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}

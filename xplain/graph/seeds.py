@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
 
 from xplain.core.errors import UsageError
 from xplain.core.target import SCORES, Channel, Inner, Label, Neuron, Target
@@ -68,10 +68,11 @@ def feeds_of(target: Target, items: np.ndarray[Any, Any], model: ModelProto) -> 
     """
     feeds = {}
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.input}
+    kinds = {v.name: helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in model.graph.input}
     for seed, (_, term) in zip(seeds_of(target, ""), target.terms, strict=True):
         rows = len(items)
         if isinstance(term, Inner):
-            given = np.asarray(term.cotangent)
+            given = np.asarray(term.cotangent, dtype=kinds.get(seed.input))
             shared = given.ndim < ranks.get(seed.input, given.ndim)
             feeds[seed.input] = np.broadcast_to(given, (rows, *given.shape)) if shared else given[items]
         elif isinstance(term, Neuron):
@@ -86,23 +87,23 @@ def feeds_of(target: Target, items: np.ndarray[Any, Any], model: ModelProto) -> 
 def plant(
     tracer: Tracer,
     seeds: tuple[Seed, ...],
+    value: Callable[[str], Value],
     given: Mapping[str, Value] | None = None,
-    named: Callable[[str], str] = str,
 ) -> dict[str, Value]:
     """The cotangent of every tensor that a seed reads, declaring one graph input per seed.
 
     Args:
         tracer: The graph being built.
         seeds: Where to start.
+        value: A tensor, as real numbers, in the evaluation that is walked.
         given: Values to use in place of graph inputs, by input name.
-        named: What a tensor is called in the evaluation that is walked.
 
     Raises:
         UsageError: a seed's tensor does not have the shape that its kind needs.
     """
     found: dict[str, Value] = {}
     for seed in seeds:
-        tensor = tracer.value(named(seed.tensor))
+        tensor = value(seed.tensor)
         if given is not None and seed.input in given:
             source = given[seed.input]
         else:

@@ -32,6 +32,7 @@ from xplain.graph.balance import balance
 from xplain.graph.call import Context, Forward, Visit, inputs_of
 from xplain.graph.emit import emit
 from xplain.graph.passes import Prepared, prepare
+from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.seeds import Seed, plant
 from xplain.graph.tracer import Tracer, Value
 from xplain.graph.walk import live_of, walk, where_cut
@@ -78,10 +79,12 @@ class Sweeper:
     tracer: Tracer = field(init=False)
     forward: Forward = field(init=False)
     visits: list[Visit] = field(default_factory=list)
+    quantised: Mapping[str, Quantised] = field(init=False)
 
     def __post_init__(self) -> None:
         self.tracer = Tracer(self.prepared.model, self.folder, self.prepared.weights)
         self.forward = Forward(self.tracer.forward)
+        self.quantised = quantised_tensors(self.tracer.forward, self.tracer.shapes.get)
 
     @property
     def input(self) -> str:
@@ -99,6 +102,22 @@ class Sweeper:
         if tap == INPUT:
             return self.input
         raise unknown("layer", tap, [n for n in self.tracer.producers if not self.tracer.value(n).constant])
+
+    def value(self, name: str, forward: Forward | None = None) -> Value:
+        """A tensor as real numbers, which integers of a quantised model stand for.
+
+        Args:
+            name: The tensor, as ``resolve`` gives it.
+            forward: The evaluation that it is of; the model's own when not given.
+        """
+        t, forward = self.tracer, forward or self.forward
+        own, way = t.value(forward.name(name)), self.quantised.get(name)
+        if way is None:
+            return own
+        parameters = [t.value(forward.name(part)) for part in way.parameters]
+        real = t.emit("DequantizeLinear", own, *parameters, domain=way.domain, shape=own.shape, **way.along)
+        t.dtypes[real.name] = parameters[0].dtype
+        return t.value(real.name)
 
     def evaluate(self, inputs: Mapping[str, Value]) -> Forward:
         """The model once more, on other values of some of its tensors; what does not depend on them is shared.
@@ -154,19 +173,19 @@ class Sweeper:
         context = Context(self.tracer, forward, rules, reference, live_of(self.tracer, forward, set(here)))
         context.gelus = {forward.name(y): g.renamed(forward.name) for y, g in self.prepared.gelus.items()}
         if rules.meaning == "relevance":
-            start = {name: value * self.tracer.value(name) for name, value in start.items()}
+            start = {forward.name(name): value * self.value(name, forward) for name, value in seeds.items()}
         found = walk(context, start)
         self.visits.extend(context.visits)
         cut = [tap for name, tap in here.items() if name not in found]
         if cut:
             raise ModelError(where_cut(self.tracer, forward, cut[0], set(start)))
-        return {tap: self._settled(found[name], name, tap, reference) for name, tap in here.items()}
+        return {tap: self._settled(found[name], tap, forward, reference) for name, tap in here.items()}
 
-    def _settled(self, found: Sequence[Any], name: str, tap: str, reference: Forward | None) -> Value:
+    def _settled(self, found: Sequence[Any], tap: str, forward: Forward, reference: Forward | None) -> Value:
         """The sum of what arrived; rules that keep several cotangents for a tensor say which one counts at a tap."""
         total: Any = self.tracer.total(found)
         if not isinstance(total, Value) and reference is not None:
-            total = total.settle(self.tracer.value(name), self.tracer.value(reference.name(tap)))
+            total = total.settle(self.value(tap, forward), self.value(tap, reference))
         settled: Value = total
         return settled
 
@@ -221,7 +240,7 @@ def build(
     names = {tap: sweeper.resolve(tap) for tap in dict.fromkeys(taps)}
     for seed in seeds:
         sweeper.resolve(seed.tensor)
-    start = plant(t, tuple(seeds))
+    start = plant(t, tuple(seeds), sweeper.value)
     inputs = [seed.input for seed in seeds]
     reference = None
     if rules.reference:
@@ -234,7 +253,7 @@ def build(
     for tap, name in names.items():
         found[tap] = (f"value/{tap}" if with_values else "", f"cotangent/{tap}")
         if with_values:
-            outputs[found[tap][0]] = t.value(name)
+            outputs[found[tap][0]] = sweeper.value(name)
         outputs[found[tap][1]] = cotangents[name]
     visited: tuple[str, ...] = ()
     if report:

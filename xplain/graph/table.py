@@ -107,6 +107,6 @@ def backward(
 
 
 def slope(names: str, derivative: Callable[[NodeCall], Value]) -> None:
-    """Register element-wise operators by their derivative."""
+    """Register element-wise operators by their derivative, which on integers that stand for real numbers may be one."""
     for name in names.split():
-        backward(name, kind="slope")(lambda call, g: [g * derivative(call)])
+        backward(name, kind="slope")(lambda call, g: [g * call.t.cast(derivative(call), g.dtype)])

@@ -55,8 +55,7 @@ class OnnxFeeds:
         loaded = read(source, allow_external_data=allow_external_data, limits=limits)
         inputs = inputs_of(loaded)
         found = find_scores(loaded, output)
-        if found.node is not None:
-            loaded.model.graph.node.append(found.node)
+        found.write_into(loaded.model)
         part = cut(loaded, loaded.model, (found.scores.tensor,))
         loops = any(node.op_type in LOOPS for node in part.graph.node)
         choice = choose_providers(providers)

@@ -110,7 +110,8 @@ class OnnxFile:
     ) -> Iterator[tuple[tuple[int, int], dict[str, Array]]]:
         """Rows and output values of a question."""
         start = None if query.at == "input" else self._tensor(query.at)
-        if self.incremental is not None and start is None and isinstance(query.edits, Windows):
+        whole = not self._loaded.quantised.keys() & set(outputs)  # its answers are the graph's own tensors
+        if self.incremental is not None and start is None and whole and isinstance(query.edits, Windows):
             self._check(query)
             changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
             if changes is not None:
@@ -206,7 +207,7 @@ class OnnxFile:
         name = start or self._input.name
         self._check(query, start)
         dtype = self._input.dtype if start is None else "float32"
-        if start is not None and self._loaded.known.dtypes.get(start) == _FLOAT16:
+        if start is not None and self._loaded.dtype(start) == _FLOAT16:
             dtype = "float16"
         first, last = query.rows
         step = self.outline.rows or max(1, last - first)

@@ -49,8 +49,7 @@ def open_onnx(
     others = _others(loaded.source, inputs, explained, fixed or {})
     put_first(loaded, explained.name)
     found = find_scores(loaded, output)
-    if found.node is not None:
-        loaded.model.graph.node.append(found.node)
+    found.write_into(loaded.model)
     outline = Outline(
         source=loaded.source,
         kind="onnx",

@@ -57,10 +57,11 @@ class Secant:
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
         """``m * (y - y0) / (x - x0)``."""
-        before = call.baseline()
+        before, xp = call.baseline(), call.xp
         own = call.vjp(g[0])
         where = list(call.active).index(True)
-        out = _over(g[0] * (call.y - before.y), call.x - before.x, own[where], call.xp)
+        rise, run = (_real(a, g[0], xp) - _real(b, g[0], xp) for a, b in ((call.y, before.y), (call.x, before.x)))
+        out = _over(g[0] * rise, run, own[where], xp)
         return [out if k == where else None for k in range(len(call.inputs))]
 
 

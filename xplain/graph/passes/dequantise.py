@@ -11,6 +11,7 @@ from typing import Any
 from onnx import ModelProto, NodeProto
 
 from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.quantised import OUTPUT_SCALE
 from xplain.graph.value import Shape
 
 __all__ = ["open_integer_operators", "open_one"]
@@ -76,8 +77,9 @@ class _Quantised(Chain):
         extra: dict[str, Any] = {"axis": 0} if per_channel else {}
         return self("DequantizeLinear", self.input(index), scale, **extra)
 
-    def done(self, real: str, scale: int) -> None:
-        """Quantise to the node's output; scale and zero point are inputs ``scale`` and ``scale + 1``."""
+    def done(self, real: str) -> None:
+        """Quantise to the node's output."""
+        scale = OUTPUT_SCALE[self.node.op_type]
         zero = self.input(scale + 1)
         self("QuantizeLinear", real, self.input(scale), *([zero] if zero else []), output=self.node.output[0])
 
@@ -89,16 +91,16 @@ def _conv(chain: _Quantised, attributes: dict[str, Any]) -> None:
         scale = chain("Mul", chain.input(1), chain.input(4))
         inputs.append(chain.bias(8, scale))
     if not last:
-        chain.done(chain("Conv", *inputs, **attributes), 6)
+        chain.done(chain("Conv", *inputs, **attributes))
         return
     rank = chain.ranks.get(chain.input(3), 4)  # the weights are [O, I, *kernel] in either layout
     inputs[0] = chain("Transpose", inputs[0], perm=[0, rank - 1, *range(1, rank - 1)])
-    chain.done(chain("Transpose", chain("Conv", *inputs, **attributes), perm=[0, *range(2, rank), 1]), 6)
+    chain.done(chain("Transpose", chain("Conv", *inputs, **attributes), perm=[0, *range(2, rank), 1]))
 
 
 def _matmul(chain: _Quantised, attributes: dict[str, Any]) -> None:
     columns = chain.ranks.get(chain.input(3), 2) - 1
-    chain.done(chain("MatMul", chain.real(0), chain.real(3, columns)), 6)
+    chain.done(chain("MatMul", chain.real(0), chain.real(3, columns)))
 
 
 def _gemm(chain: _Quantised, attributes: dict[str, Any]) -> None:
@@ -110,14 +112,14 @@ def _gemm(chain: _Quantised, attributes: dict[str, Any]) -> None:
         inputs.append(chain.bias(6, units))
     real = chain("Gemm", *inputs, **attributes)
     if chain.input(7):
-        chain.done(real, 7)
+        chain.done(real)
     else:
         chain("Identity", real, output=chain.node.output[0])
 
 
 def _binary(op: str) -> Callable[[_Quantised, dict[str, Any]], None]:
     def opened(chain: _Quantised, attributes: dict[str, Any]) -> None:
-        chain.done(chain(op, chain.real(0), chain.real(3)), 6)
+        chain.done(chain(op, chain.real(0), chain.real(3)))
 
     return opened
 
@@ -133,7 +135,7 @@ def _unary(op: str) -> Callable[[_Quantised, dict[str, Any]], None]:
         real = chain(op, real, **attributes)
         if last:
             real = chain("Transpose", real, perm=[0, *range(2, rank), 1])
-        chain.done(real, 3)
+        chain.done(real)
 
     return opened
 
@@ -141,16 +143,16 @@ def _unary(op: str) -> Callable[[_Quantised, dict[str, Any]], None]:
 def _mean(chain: _Quantised, attributes: dict[str, Any]) -> None:
     axes = attributes.pop("axes", None)
     extra = [] if axes is None else [chain.const(list(axes))]
-    chain.done(chain("ReduceMean", chain.real(0), *extra, **attributes), 3)
+    chain.done(chain("ReduceMean", chain.real(0), *extra, **attributes))
 
 
 def _where(chain: _Quantised, attributes: dict[str, Any]) -> None:
-    chain.done(chain("Where", chain.input(0), chain.real(1), chain.real(4)), 7)
+    chain.done(chain("Where", chain.input(0), chain.real(1), chain.real(4)))
 
 
 def _concat(chain: _Quantised, attributes: dict[str, Any]) -> None:
     parts = [chain.real(k) for k in range(2, len(chain.node.input), 3)]
-    chain.done(chain("Concat", *parts, **attributes), 0)
+    chain.done(chain("Concat", *parts, **attributes))
 
 
 _OPEN: dict[str, Callable[[_Quantised, dict[str, Any]], None]] = {

@@ -52,6 +52,9 @@ def map_layer(view: View, layer: str, *, neck: bool = False) -> MapLayer:
     that go into it: normalised, because before a layer norm gradient times value always sums to zero; or with ``neck``
     the residual stream, which everything behind passes through.
 
+    In a file whose activations are integers (QLinearConv ...) the layers are called as these are, and are read as the
+    real numbers that they stand for: (integer - zero point) * scale.
+
     Raises:
         UnknownName: no such layer.
         UsageError: the layer has no positions, or the model has no layer that has.
@@ -106,14 +109,14 @@ def _candidates(layers: Sequence[LayerSpec], neck: bool, attended: str) -> Itera
     tokens = {spec.shape[1] for _, spec, maps in seen if maps is not None and maps.tokens is not None}
     # attention matrices [N, heads, T, T] and their factors are no pictures
     seen = [(k, spec, maps) for k, spec, maps in seen if len(spec.shape) != 4 or not tokens & set(spec.shape[1:])]
-    attention = [k for k, spec in enumerate(layers) if spec.op == "Softmax" and tokens & set(spec.shape[2:])]
+    attention = [k for k, spec in enumerate(layers) if spec.does == "Softmax" and tokens & set(spec.shape[2:])]
     called = {attended, attended.rpartition(":")[0]} if attended and not attention else set()
     attention += [k + 1 for k, spec in enumerate(layers) if spec.name in called][:1]
     inside = {name[:k] for name in (one.name for one in layers) for k, letter in enumerate(name) if letter == "."}
 
     def fitness(place: int, spec: LayerSpec) -> tuple[bool, int]:
         # a torch module that holds others ends like a block: with the sum that is the residual stream
-        return (spec.op == "Add" or spec.name in inside) if neck else "norm" in spec.op.lower(), place
+        return (spec.does == "Add" or spec.name in inside) if neck else "norm" in spec.op.lower(), place
 
     for place, spec, maps in reversed(seen):
         if maps is not None and maps.tokens and attention:

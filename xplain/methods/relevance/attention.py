@@ -138,7 +138,7 @@ def _matrices(view: View) -> tuple[str, ...]:
 
 def _mixes(layer: LayerSpec) -> bool:
     """Whether a layer looks like attention: a softmax ``[..., T, S]`` over the last axis, or a fused operator."""
-    return "Attention" in layer.op or (layer.op == "Softmax" and len(layer.shape) > 2 and layer.shape[-1] != 1)
+    return "Attention" in layer.op or (layer.does == "Softmax" and len(layer.shape) > 2 and layer.shape[-1] != 1)
 
 
 def _followed(view: View, heads: str, discard: float) -> None:

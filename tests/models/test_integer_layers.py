@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import helper
+from integer_nets import SIZE, N, correlation, integers, items, planted, raw, trunk
 
 import xplain
 from xplain.core.arrays import enlarge
@@ -20,90 +20,10 @@ from xplain.core.query import Peek, Score, Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import channel, inner, label, neuron
 
-quantization = pytest.importorskip("onnxruntime.quantization")
-
-SIZE, CLASSES = 32, 3
 SWEPT = ("grad-cam", "grad-cam++", "layer-cam", "hires-cam", "guided-grad-cam")
 MAPS = (*SWEPT, "cam", "eigen-cam", "score-cam", "ablation-cam")
 LAYERS = {"r3": "c3_quantized", "s": "s_quantized"}
 """Two layers of the float model, and their names in QOperator form, where the ReLU has gone into the convolution."""
-N = helper.make_node
-
-
-def trunk(form: str) -> onnx.ModelProto:
-    """A small classifier [N, 3, 32, 32] -> [N, 3] with one kind of joint, head and activation."""
-    rng = np.random.default_rng(7)
-
-    def normal(*shape: int) -> np.ndarray[Any, Any]:
-        return (rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
-
-    weights = {"a": normal(8, 3, 3, 3), "ab": normal(8) / 4, "b": normal(8, 8, 3, 3), "bb": normal(8) / 4}
-    act = "LeakyRelu" if form == "leaky" else "Relu"
-    slope = {"alpha": 0.1} if form == "leaky" else {}
-    nodes = [
-        N("Conv", ["x", "a", "ab"], ["c1"], pads=[1] * 4),
-        N(act, ["c1"], ["r1"], **slope),
-        N("MaxPool", ["r1"], ["p1"], kernel_shape=[2, 2], strides=[2, 2]),
-        N("Conv", ["p1", "b", "bb"], ["c2"], pads=[1] * 4),
-        N(act, ["c2"], ["r2"], **slope),
-    ]
-    wide = 16 if form == "concat" else 8
-    nodes.append(N("Concat", ["r2", "p1"], ["s"], axis=1) if form == "concat" else N("Add", ["r2", "p1"], ["s"]))
-    nodes.append(N("AveragePool", ["s"], ["s2"], kernel_shape=[2, 2], strides=[2, 2]))
-    weights |= {"c": normal(8, wide, 3, 3), "cb": normal(8) / 4, "d": normal(8, CLASSES), "db": normal(CLASSES)}
-    nodes += [N("Conv", ["s2", "c", "cb"], ["c3"], pads=[1] * 4), N("Relu", ["c3"], ["r3"])]
-    nodes += [N("GlobalAveragePool", ["r3"], ["g"]), N("Flatten", ["g"], ["f"])]
-    if form == "matmul":
-        nodes.append(N("MatMul", ["f", "d"], ["l"]))
-    else:
-        nodes.append(N("Gemm", ["f", "d", "db"], ["l"]))
-    if form != "residual":
-        nodes.append(N("Softmax", ["l"], ["y"], axis=1))
-    end = "l" if form == "residual" else "y"
-    ends = {"x": (nets.FLOAT, ["N", 3, SIZE, SIZE])}, {end: (nets.FLOAT, ["N", CLASSES])}
-    return nets.model(nodes, *ends, weights)
-
-
-def planted() -> onnx.ModelProto:
-    """A net [N, 1, 32, 32] -> [N, 2]: class 0 sees bright squares of 8 x 8, class 1 their absence."""
-    weights = {
-        "k": np.full((1, 1, 8, 8), 1 / 64, np.float32), "kb": np.float32([-0.5]),
-        "m": np.float32([1, 0.5]).reshape(2, 1, 1, 1), "mb": np.zeros(2, np.float32),
-        "h": np.float32([[4, -4], [2, -2]]), "hb": np.float32([0, 1]),
-    }  # fmt: skip
-    nodes = [
-        N("Conv", ["x", "k", "kb"], ["c"], strides=[8, 8], kernel_shape=[8, 8]),
-        N("Relu", ["c"], ["r"]),
-        N("Conv", ["r", "m", "mb"], ["two"]),
-        N("Relu", ["two"], ["seen"]),
-        N("GlobalAveragePool", ["seen"], ["g"]),
-        N("Flatten", ["g"], ["f"]),
-        N("Gemm", ["f", "h", "hb"], ["y"]),
-    ]
-    return nets.model(nodes, {"x": (nets.FLOAT, ["N", 1, 32, 32])}, {"y": (nets.FLOAT, ["N", 2])}, weights)
-
-
-def integers(model: onnx.ModelProto, form: str, folder: Path, seen: np.ndarray[Any, Any]) -> onnx.ModelProto:
-    """The model after static quantisation."""
-
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.left = iter([{"x": seen}])
-
-        def get_next(self) -> Any:
-            return next(self.left, None)
-
-    onnx.save(model, folder / "float.onnx")
-    kinds = {"weight_type": quantization.QuantType.QInt8, "activation_type": quantization.QuantType.QUInt8}
-    formats = {"quant_format": quantization.QuantFormat[form], "per_channel": True}
-    quantization.quantize_static(folder / "float.onnx", folder / f"{form}.onnx", Reader(), **kinds, **formats)
-    return onnx.load(folder / f"{form}.onnx")
-
-
-def items(count: int = 3) -> np.ndarray[Any, Any]:
-    rng = np.random.default_rng(1)
-    smooth = np.kron(rng.normal(size=(count, 3, 8, 8)), np.ones((1, 1, 4, 4)))
-    return (smooth + 0.3 * rng.normal(size=smooth.shape)).astype(np.float32)
 
 
 @pytest.fixture(scope="module", params=["residual", "concat", "leaky", "matmul"])
@@ -118,19 +38,6 @@ def twins(request, tmp_path_factory) -> dict[str, Any]:
 
 def doors(twins: dict[str, Any]) -> tuple[Any, Any, Any]:
     return tuple(xplain.load(twins[name]) for name in ("float", "QDQ", "QOperator"))
-
-
-def correlation(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
-
-
-def raw(model: onnx.ModelProto, x: np.ndarray[Any, Any], names: list[str]) -> list[np.ndarray[Any, Any]]:
-    """Tensors of a model as the runtime has them."""
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = ort.InferenceSession(whole.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(names, {"x": x})
 
 
 # ---------------------------------------------------------------------- which layers there are, and what they hold

@@ -57,6 +57,7 @@ class LayerSpec:
         shape: Shape with the batch axis, None for free dimensions; empty where it is not known.
         affine: Whether it is known to be an affine function of the model's inputs.
         folded: Whether an item has several rows of it, as windows of a picture folded into the batch axis have.
+        channels_last: Whether it is known to be ``[N, H, W, C]``.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LayerSpec:
     shape: tuple[int | None, ...] = ()
     affine: bool = False
     folded: bool = False
+    channels_last: bool = False
 
     @property
     def does(self) -> str:
@@ -72,8 +74,9 @@ class LayerSpec:
 
     @property
     def spatial(self) -> bool:
-        """True for ``[N, C, H, W]`` with more than one row and column."""
-        return len(self.shape) == 4 and all(n is None or n > 1 for n in self.shape[2:])
+        """True for ``[N, C, H, W]`` or ``[N, H, W, C]`` with more than one row and column."""
+        plane = self.shape[1:3] if self.channels_last else self.shape[2:]
+        return len(self.shape) == 4 and all(n is None or n > 1 for n in plane)
 
 
 @dataclass(frozen=True)

@@ -290,6 +290,10 @@ class _Walk:
         first = node.input[0] if node.input else ""
         if not first or first not in self.known.dtypes:
             return {}
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):  # onnxruntime's own, for integers of 4 and 16 bits
+            says = node.input[1:2] if node.op_type[0] == "D" else node.input[2:3]
+            dtype = next((known.dtypes.get(name, 0) for name in says if name), int(TensorProto.UINT8))
+            return {node.output[0]: (dtype, known.shapes.get(first))}
         return {node.output[0]: (self.known.dtypes[first], None)} if node.output else {}
 
     def _follow(self, node: NodeProto, constant: bool) -> None:

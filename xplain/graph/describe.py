@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import TensorProto
+from onnx import GraphProto, TensorProto
 
 from xplain.core.errors import ModelError
 from xplain.core.outline import LayerSpec, TensorSpec
@@ -13,6 +13,14 @@ from xplain.graph.saturation import rectifies
 
 __all__ = ["activations_of", "inputs_of", "layers_of", "put_first", "quirks_of"]
 
+_EACH_ELEMENT = frozenset(
+    {
+        "Add", "Cast", "Clip", "Concat", "DequantizeLinear", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul",
+        "QLinearAdd", "QLinearConcat", "QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QuantizeLinear", "Relu",
+        "Sigmoid", "Sub",
+    }
+)  # fmt: skip
+"""Operators that leave the order of axes as it is."""
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 
@@ -54,6 +62,7 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
     known = loaded.known
     affine = affine_tensors(loaded.model.graph, known.constants)
     batch = (known.shapes.get(loaded.model.graph.input[0].name) or (None,))[:1]  # of the input that is explained
+    last = _channels_last(loaded.model.graph)
     found = []
     for node in loaded.model.graph.node:
         for name in node.output:
@@ -62,8 +71,19 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
             shape = loaded.shape(name)
             if shape is None or len(shape) >= 2:
                 folded = bool(shape) and known.shapes[name][:1] != batch
-                found.append(LayerSpec(name, node.op_type, shape or (), name in affine, folded))
+                spec = LayerSpec(name, node.op_type, shape or (), name in affine, folded, name in last)
+                found.append(spec)
     return tuple(found)
+
+
+def _channels_last(graph: GraphProto) -> set[str]:
+    """What onnxruntime's own operators on ``[N, H, W, C]`` write, and operators on each element behind them."""
+    found: set[str] = set()
+    for node in graph.node:
+        own = node.op_type.startswith("Nhwc") or any(a.name == "channels_last" and a.i for a in node.attribute)
+        if own or (node.op_type in _EACH_ELEMENT and any(name in found for name in node.input)):
+            found.update(node.output)
+    return found
 
 
 def activations_of(loaded: Loaded) -> frozenset[str] | None:

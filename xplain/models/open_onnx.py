@@ -49,6 +49,7 @@ def open_onnx(
     others = _others(loaded.source, inputs, explained, fixed or {})
     put_first(loaded, explained.name)
     found = find_scores(loaded, output)
+    facts = loaded.facts
     found.write_into(loaded.model)
     outline = Outline(
         source=loaded.source,
@@ -62,7 +63,7 @@ def open_onnx(
         labels=found.labels,
         quirks=(*found.quirks, *quirks_of(loaded, found.scores.tensor)),
         facts={
-            **loaded.facts,
+            **facts,
             **{f"checked: {check.what}": check.found for check in loaded.verdict.checks},
         },
         activations=activations_of(loaded),

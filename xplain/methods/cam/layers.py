@@ -132,6 +132,8 @@ def _candidates(layers: Sequence[LayerSpec], neck: bool, attended: str) -> Itera
 
 
 def _as_maps(spec: LayerSpec) -> MapLayer | None:
+    if spec.spatial and spec.channels_last:
+        return MapLayer(spec.name, channels_last=True)
     if spec.spatial:
         _, first, second, last = spec.shape
         # token grids of Swin-like nets are [N, h, w, C]: two equal extents first, and many channels last

@@ -164,3 +164,28 @@ def test_how_integers_are_read() -> None:
         "channels": Quantised("ss", "zz", axis=1), "c": two, "p": two, "same": two, "joined": Quantised("u", "uz"),
         "product": two, "left": two, "right": two,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("rules", [Rules(), RESCALE], ids=lambda rules: rules.name)
+@pytest.mark.parametrize("form", ["MatMulInteger", "Cast"])
+def test_operators_on_the_integers_themselves(form: str, rules: Rules) -> None:
+    """``y = x W`` where a quantised x is multiplied in integers, or read by hand: the gradient is W all the same."""
+    rng = np.random.default_rng(0)
+    whole = rng.integers(-90, 90, (6, 4)).astype(np.int8)
+    stored = {"xs": np.float32(0.02), "xz": np.uint8(128), "w": whole, "ws": np.float32(0.01), "zero": np.float32(128)}
+    nodes = [N("QuantizeLinear", "x xs xz", "q")]
+    if form == "Cast":
+        nodes += [N("Cast", "q", "c", to=TensorProto.FLOAT), N("Sub", "c zero", "d"), N("Mul", "d xs", "r")]
+        nodes += [N("DequantizeLinear", "w ws", "real"), N("MatMul", "r real", "y")]
+    else:
+        nodes += [N("MatMulInteger", "q w xz", "i"), N("Cast", "i", "f", to=TensorProto.FLOAT)]
+        nodes += [N("Mul", "xs ws", "s"), N("Mul", "f s", "y")]
+    model = nets.model(nodes, {"x": (nets.FLOAT, ["N", 6])}, {"y": (nets.FLOAT, ["N", 4])}, stored, opset=18, ir=9)
+    x, cotangent = (rng.uniform(-2, 2, shape).astype(np.float32) for shape in ((3, 6), (3, 4)))
+    feeds = {"x": x, "cot": cotangent, "baseline": np.zeros_like(x)}
+    gradient, value, at_integers = swept(model, rules, "q", feeds)
+    expected = cotangent @ (whole * stored["ws"]).T
+    np.testing.assert_allclose(at_integers, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(value, np.rint(x / 0.02) * np.float32(0.02), atol=1e-6)
+    secant = value / x if rules.reference else 1.0  # of the rounding
+    np.testing.assert_allclose(gradient, expected * secant, rtol=1e-4, atol=1e-5)

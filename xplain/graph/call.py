@@ -76,6 +76,7 @@ class Context:
     memo: dict[Any, Any] = field(default_factory=dict)
     visits: list[Visit] = field(default_factory=list)
     gelus: Mapping[str, Gelu] = field(default_factory=dict)
+    steps: Mapping[str, str] = field(default_factory=dict)  # integers to the real number that one of them stands for
 
     def __post_init__(self) -> None:
         self.makers = {name: k for k, node in enumerate(self.forward.nodes) for name in node.output if name}

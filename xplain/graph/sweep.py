@@ -172,6 +172,8 @@ class Sweeper:
         start = {forward.name(name): value for name, value in seeds.items()}
         context = Context(self.tracer, forward, rules, reference, live_of(self.tracer, forward, set(here)))
         context.gelus = {forward.name(y): g.renamed(forward.name) for y, g in self.prepared.gelus.items()}
+        ways = {name: way for name, way in self.quantised.items() if way.axis is None}
+        context.steps = {forward.name(name): forward.name(way.scale) for name, way in ways.items()}
         if rules.meaning == "relevance":
             start = {forward.name(name): value * self.value(name, forward) for name, value in seeds.items()}
         found = walk(context, start)

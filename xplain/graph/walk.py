@@ -15,6 +15,10 @@ from xplain.graph.tracer import FLOATS, Tracer, Value
 
 __all__ = ["live_of", "walk", "where_cut"]
 
+_SLOPES = frozenset({"gradient", "multiplier"})
+"""Meanings of a cotangent that have a unit; relevance has none."""
+_ON_INTEGERS = frozenset({"Cast", "CastLike", "ConvInteger", "MatMulInteger"})
+
 
 def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]:
     """Pull cotangents back.
@@ -54,7 +58,7 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
         elif gelu is not None and received[0] is not None:
             passed = [received[0] * gelu.slope(t), None]  # x alone: the gate's own way to it is in the slope
         else:
-            passed = _own(call, received)
+            passed = _per_real(call, _own(call, received)) if rules.meaning in _SLOPES else _own(call, received)
         for name, active, value in zip(inputs_of(node), call.active, passed, strict=False):
             if active and value is not None:
                 pending.setdefault(name, []).append(value)
@@ -79,6 +83,18 @@ def _own(call: NodeCall, received: Sequence[Value | None]) -> list[Value | None]
         if active and passed[k] is None and call.need(k).dtype in FLOATS:
             raise call.refuse(f"input {k} ({call.need(k).name!r}) depends on what is explained and has no rule")
     return passed
+
+
+def _per_real(call: NodeCall, passed: Sequence[Value | None]) -> list[Value | None]:
+    """What operators on quantised integers pass back is a slope per integer; a cotangent is one per real number."""
+    if call.op not in _ON_INTEGERS:
+        return list(passed)
+    t, steps = call.t, call.context.steps
+    found = list(passed)
+    for k, (name, value) in enumerate(zip(inputs_of(call.node), passed, strict=False)):
+        if value is not None and name in steps:
+            found[k] = value / t.cast(t.value(steps[name]), value.dtype)
+    return found
 
 
 def live_of(t: Tracer, forward: Forward, taps: set[str]) -> set[str]:

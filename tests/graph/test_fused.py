@@ -12,6 +12,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from finite import session
+from fused_nodes import RNG, Form, check, form, one_node, r
 from nets import FLOAT, UINT8, model
 from onnx import TensorProto, helper, numpy_helper
 
@@ -25,104 +26,49 @@ from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import GUIDED
 from xplain.rules.lrp import epsilon_plus_flat
 
-_RNG = np.random.default_rng(5)
-
-
-def r(*shape: int) -> np.ndarray:
-    return _RNG.normal(size=shape).astype(np.float32)
-
-
-def _node(op: str, inputs: list[Any], count: int = 1, **attributes: Any) -> Any:
-    return pytest.param(op, inputs, count, attributes, id="-".join([op, *(f"{k}{v}" for k, v in attributes.items())]))
-
-
 X, MASK = r(2, 5, 8), np.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], np.int32)
 QKV = [r(2, 5, 8), r(2, 6, 8), r(2, 6, 8)]
 CONV = [r(2, 3, 7, 6), r(4, 3, 3, 3), r(4)]
-BYTES, WHOLE = _RNG.integers(0, 255, (3, 8)).astype(np.uint8), _RNG.integers(-90, 90, (8, 4)).astype(np.int8)
+BYTES, WHOLE = RNG.integers(0, 255, (3, 8)).astype(np.uint8), RNG.integers(-90, 90, (8, 4)).astype(np.int8)
 FORMS = [
-    *[_node("FusedConv", CONV, activation=kind) for kind in ("Relu", "Sigmoid", "Tanh")],
-    _node("FusedConv", CONV, activation="LeakyRelu", activation_params=[0.2], strides=[2, 2]),
-    _node("FusedConv", CONV, activation="Clip", activation_params=[-0.4, 0.9]),
-    _node("FusedConv", CONV, activation="HardSigmoid", activation_params=[0.3, 0.4]),
-    _node("FusedConv", [*CONV, r(2, 4, 5, 4)], activation="Relu"),
-    _node("FusedGemm", [r(3, 5), r(4, 5), r(4)], activation="Relu", transB=1, alpha=0.5),
-    _node("FusedGemm", [r(3, 5), r(5, 4), r(4)], activation="LeakyRelu", activation_alpha=0.3),
-    _node("FusedMatMul", [r(2, 3, 4), r(2, 5, 4)], transB=1, alpha=0.25),
-    _node("FusedMatMul", [r(2, 4, 3), r(4, 5)], transA=1),
-    _node("FusedMatMul", [r(3, 2, 4), r(4, 2, 5)], transBatchA=1, transBatchB=1),
-    _node("BiasGelu", [X, r(8)]),
-    _node("FastGelu", [X, r(8)]),
-    _node("FastGelu", [X]),
-    _node("Gelu", [X]),
-    _node("QuickGelu", [X], alpha=1.702),
-    _node("QuickGelu", [X], alpha=1.0),
-    _node("SkipLayerNormalization", [X, r(2, 5, 8), r(8), r(8), r(8)], epsilon=1e-5),
-    _node("SkipLayerNormalization", [X, r(2, 5, 8), r(8), r(8)], 4, epsilon=1e-5),
-    _node("SkipSimplifiedLayerNormalization", [X, r(2, 5, 8), r(8), r(8)], epsilon=1e-5),
-    _node("SkipSimplifiedLayerNormalization", [X, r(2, 5, 8), r(8)], 4, epsilon=1e-5),
-    _node("Attention", [X, r(8, 24), r(24)], num_heads=2),
-    _node("Attention", [X, r(8, 24), r(24)], num_heads=2, unidirectional=1),
-    _node("Attention", [X, r(8, 24), r(24), MASK], num_heads=4, scale=0.3),
-    _node("Attention", [X, r(8, 24), r(24), MASK.sum(1).astype(np.int32)], num_heads=4),
-    _node("Attention", [X, r(8, 22), r(22), None, None, r(2, 2, 5, 5)], num_heads=2, qkv_hidden_sizes=[8, 8, 6]),
-    _node("MultiHeadAttention", QKV, num_heads=2),
-    _node("MultiHeadAttention", [*QKV, r(24)], num_heads=4, scale=0.4),
-    _node("MultiHeadAttention", [*QKV, None, np.array([[1] * 4 + [0] * 2] * 2, np.int32)], num_heads=2),
-    _node("MultiHeadAttention", [QKV[0], r(2, 2, 6, 4), r(2, 2, 6, 4), None, None, r(1, 2, 5, 6)], num_heads=2),
-    _node("DynamicQuantizeMatMul", [X, WHOLE, np.float32(0.02), None, r(4)]),
-    _node(
-        "MatMulIntegerToFloat", [BYTES, WHOLE, np.float32(0.1), r(4) ** 2, np.uint8(100), np.zeros(4, np.int8), r(4)]
-    ),
-    _node("NhwcMaxPool", [_RNG.integers(0, 255, (2, 6, 7, 3)).astype(np.uint8)], kernel_shape=[3, 3], strides=[2, 2]),
+    *[form("FusedConv", CONV, activation=kind) for kind in ("Relu", "Sigmoid", "Tanh")],
+    form("FusedConv", CONV, activation="LeakyRelu", activation_params=[0.2], strides=[2, 2]),
+    form("FusedConv", CONV, activation="Clip", activation_params=[-0.4, 0.9]),
+    form("FusedConv", CONV, activation="HardSigmoid", activation_params=[0.3, 0.4]),
+    form("FusedConv", [*CONV, r(2, 4, 5, 4)], activation="Relu"),
+    form("FusedGemm", [r(3, 5), r(4, 5), r(4)], activation="Relu", transB=1, alpha=0.5),
+    form("FusedGemm", [r(3, 5), r(5, 4), r(4)], activation="LeakyRelu", activation_alpha=0.3),
+    form("FusedMatMul", [r(2, 3, 4), r(2, 5, 4)], transB=1, alpha=0.25),
+    form("FusedMatMul", [r(2, 4, 3), r(4, 5)], transA=1),
+    form("FusedMatMul", [r(3, 2, 4), r(4, 2, 5)], transBatchA=1, transBatchB=1),
+    form("BiasGelu", [X, r(8)]),
+    form("FastGelu", [X, r(8)]),
+    form("FastGelu", [X]),
+    form("Gelu", [X]),
+    form("QuickGelu", [X], alpha=1.702),
+    form("QuickGelu", [X], alpha=1.0),
+    form("SkipLayerNormalization", [X, r(2, 5, 8), r(8), r(8), r(8)], epsilon=1e-5),
+    form("SkipLayerNormalization", [X, r(2, 5, 8), r(8), r(8)], (0, 3), epsilon=1e-5),
+    form("SkipSimplifiedLayerNormalization", [X, r(2, 5, 8), r(8), r(8)], epsilon=1e-5),
+    form("SkipSimplifiedLayerNormalization", [X, r(2, 5, 8), r(8)], (0, 3), epsilon=1e-5),
+    form("Attention", [X, r(8, 24), r(24)], num_heads=2),
+    form("Attention", [X, r(8, 24), r(24)], num_heads=2, unidirectional=1),
+    form("Attention", [X, r(8, 24), r(24), MASK], num_heads=4, scale=0.3),
+    form("Attention", [X, r(8, 24), r(24), MASK.sum(1).astype(np.int32)], num_heads=4),
+    form("Attention", [X, r(8, 22), r(22), None, None, r(2, 2, 5, 5)], num_heads=2, qkv_hidden_sizes=[8, 8, 6]),
+    form("MultiHeadAttention", QKV, num_heads=2),
+    form("MultiHeadAttention", [*QKV, r(24)], num_heads=4, scale=0.4),
+    form("MultiHeadAttention", [*QKV, None, np.array([[1] * 4 + [0] * 2] * 2, np.int32)], num_heads=2),
+    form("MultiHeadAttention", [QKV[0], r(2, 2, 6, 4), r(2, 2, 6, 4), None, None, r(1, 2, 5, 6)], num_heads=2),
+    form("DynamicQuantizeMatMul", [X, WHOLE, np.float32(0.02), None, r(4)], rounds=True),
+    form("MatMulIntegerToFloat", [BYTES, WHOLE, np.float32(0.1), r(4) ** 2, np.uint8(100), np.zeros(4, np.int8), r(4)]),
+    form("NhwcMaxPool", [RNG.integers(0, 255, (2, 6, 7, 3)).astype(np.uint8)], kernel_shape=[3, 3], strides=[2, 2]),
 ]
 
 
-def _file(op: str, inputs: list[Any], count: int, attributes: dict[str, Any], opset: int = 18) -> onnx.ModelProto:
-    """One fused node; the first input is fed. A net in front and behind, so that shapes must be known through it."""
-    names = ["" if a is None else f"i{k}" for k, a in enumerate(inputs)]
-    outputs = ["mid"] if count == 1 else ["mid", "", "", "sum"][:count]
-    first = np.asarray(inputs[0])
-    real = first.dtype == np.float32
-    nodes = [
-        helper.make_node("Identity" if real else "Cast", ["x"], ["i0"], **({} if real else {"to": TensorProto.UINT8})),
-        helper.make_node(op, names, outputs, name="fused", domain="com.microsoft", **attributes),
-        *([] if real else [helper.make_node("Cast", ["mid"], ["wide"], to=FLOAT)]),
-        helper.make_node("Add" if count > 1 else "Identity", ["mid" if real else "wide", *outputs[3:]], ["y"]),
-    ]
-    stored = {f"i{k}": np.asarray(a) for k, a in enumerate(inputs) if a is not None and k}
-    shape = ["N", *first.shape[1:]]
-    return model(nodes, {"x": (FLOAT, shape)}, {"y": (FLOAT, None)}, stored, opset=opset, com_microsoft=1)
-
-
-@pytest.mark.parametrize(("op", "inputs", "count", "attributes"), FORMS)
-def test_the_opened_form_computes_the_same_and_is_standard(op: str, inputs: Any, count: int, attributes: Any) -> None:
-    made, x = _file(op, inputs, count, attributes), np.asarray(inputs[0])
-    wanted = session(made).run(None, {"x": x.astype(np.float32)})[0]
-    tap = "mid" if x.dtype != np.float32 else "x"  # integers have no cotangent, but their operators are opened too
-    seed = "wide" if tap == "mid" else "y"
-    built = build(made, [tap], [Seed(seed, "inner", "cot")], keep_outputs=True)
-    assert "fused" not in {n.name for n in built.model.graph.node}
-    assert {n.domain for n in built.model.graph.node} <= {"", "ai.onnx"}
-    names = ["y", built.taps[tap][1]]
-    cot = _RNG.normal(size=wanted.shape).astype(np.float32)
-    y, found = session(built.model).run(names, {"x": x.astype(np.float32), "cot": cot})
-    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=2e-5)
-    if tap == "x" and "Quantize" not in op:
-        _against_differences(made, x, cot, found)
-
-
-def _against_differences(made: onnx.ModelProto, x: np.ndarray, cot: np.ndarray, found: np.ndarray) -> None:
-    """Directional differences of the runtime's own fused operator, in float32; some of the steps cross a kink."""
-    runner, step, away = session(made), 5e-4, []
-    for seed in range(9):
-        u = np.random.default_rng(seed).normal(size=x.shape)
-        ahead, behind = (
-            (runner.run(None, {"x": (x + s * step * u).astype(np.float32)})[0].astype(np.float64) * cot).sum()
-            for s in (1, -1)
-        )
-        away.append(abs((ahead - behind) / (2 * step) - float((found * u).sum())))
-    assert np.median(away) <= 1e-2 * float(np.linalg.norm(found))
+@pytest.mark.parametrize("case", FORMS)
+def test_the_opened_form_computes_the_same_and_is_standard(case: Form) -> None:
+    check(case)
 
 
 def test_embeddings_with_a_mask_are_opened() -> None:
@@ -199,7 +145,7 @@ def test_a_layout_of_one_machine_is_refused_with_the_way_out(tmp_path: Path) -> 
 
 
 def test_initializers_are_not_doubled(tmp_path: Path) -> None:
-    made = _file("FusedConv", CONV, 1, {"activation": "Relu"})
+    made = one_node(Form("FusedConv", CONV, attributes={"activation": "Relu"}))
     built = build(made, ["x"], [Seed("y", "inner", "cot")], keep_outputs=True)
     large = [t.name for t in built.model.graph.initializer if numpy_helper.to_array(t).size >= 108]
     assert large == ["i1"]

@@ -20,7 +20,7 @@ from onnx.reference import ReferenceEvaluator
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe
-from xplain.graph.passes.fused import opened
+from xplain.graph.passes.opening import opened
 from xplain.graph.safety import Check, Limits, Verdict, elements_bits, graphs_of, human, tensors_of
 
 __all__ = ["Extents", "Known", "measure", "ordered", "reads"]

@@ -17,16 +17,14 @@ from xplain.core.edits import Array
 from xplain.core.rules import Rules
 from xplain.graph.passes.branches import open_constant_branches
 from xplain.graph.passes.definitions import open_undefined
-from xplain.graph.passes.dequantise import open_integer_operators
 from xplain.graph.passes.extents import settle
 from xplain.graph.passes.functions import inline_local, open_functions
-from xplain.graph.passes.fused import open_fused
 from xplain.graph.passes.gelus import Gelu, share_gelus
 from xplain.graph.passes.norms import fold_norms
+from xplain.graph.passes.opening import open_operators
 from xplain.graph.passes.opset import TARGET, raise_opset
 from xplain.graph.passes.picks import pick_early
 from xplain.graph.passes.pools import pool_early
-from xplain.graph.passes.recurrent import unroll
 from xplain.graph.passes.reserved import free_names
 from xplain.graph.passes.shapes import infer, probe_missing
 from xplain.graph.passes.weights import take_out
@@ -75,9 +73,7 @@ def prepare(
     light = raise_opset(light, notes)
     infer(light)
     open_constant_branches(light, weights, folder)
-    unroll(light)
-    open_integer_operators(light)
-    open_fused(light, weights, folder)
+    open_operators(light, weights, folder)
     if opset_of(light) >= TARGET:
         open_undefined(light, rules.opened)
     light = open_functions(light, rules.opened)

@@ -14,38 +14,17 @@ from xplain.graph.passes.chain import Chain, attributes_of
 from xplain.graph.quantised import OUTPUT_SCALE
 from xplain.graph.value import Shape
 
-__all__ = ["open_integer_operators", "open_one"]
+__all__ = ["is_integer", "open_integer"]
 
 
-def open_integer_operators(model: ModelProto) -> None:
-    """Replace QLinear operators, of the standard set and of onnxruntime's own, in place."""
-    if not any(node.op_type in _OPEN for node in model.graph.node):
-        return
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*model.graph.value_info, *model.graph.input)}
-    ranks.update({t.name: len(t.dims) for t in model.graph.initializer})
-    scalars = {t.name: not t.dims or list(t.dims) == [1] for t in model.graph.initializer}
-    nodes = []
-    for node in model.graph.node:
-        opener = _OPEN.get(node.op_type)
-        if opener is None:
-            nodes.append(node)
-            continue
-        chain = _Quantised(model, node, ranks, scalars)
-        opener(chain, attributes_of(node))
-        nodes.extend(chain.nodes)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    written = {name for node in nodes for name in node.output}
-    known = [v for v in model.graph.value_info if v.name in written]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(known)
+def is_integer(node: NodeProto) -> bool:
+    """Whether a node is a QLinear operator, of the standard set or of onnxruntime's own."""
+    return node.op_type in _OPEN and node.domain in ("", "ai.onnx", "com.microsoft")
 
 
-def open_one(model: ModelProto, node: NodeProto, shapes: Mapping[str, Shape]) -> list[NodeProto]:
-    """What one integer operator stands for, nothing where it is no such operator; constants go into ``model``."""
-    opener = _OPEN.get(node.op_type)
-    if opener is None:
-        return []
+def open_integer(model: ModelProto, node: NodeProto, shapes: Mapping[str, Shape]) -> list[NodeProto]:
+    """What one integer operator stands for; constants go into ``model``."""
+    opener = _OPEN[node.op_type]
     ranks = {name: len(shapes[name]) for name in node.input if name in shapes}
     scalars = {name: shapes[name] in ((), (1,)) for name in node.input if name in shapes}
     chain = _Quantised(model, node, ranks, scalars)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto, version_converter
+from onnx import ModelProto, NodeProto, defs, helper, version_converter
 
 from xplain.graph.tracer import opset_of
 
@@ -13,6 +13,9 @@ TARGET = 18
 
 _IR = 8
 
+_APART = "xplain.apart"
+"""The domain of operators that are not converted, while the others are."""
+
 
 def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
     """The model at opset 18 or its own newer one; where the converter fails, the model as it is, and a note says so."""
@@ -21,8 +24,15 @@ def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
     have = opset_of(model)
     if have >= TARGET:
         return model
+    early = ModelProto()
+    early.CopyFrom(model)
+    strange = _strange(early, have)
+    for node in strange:
+        node.domain = _APART
+    if strange:
+        early.opset_import.append(helper.make_opsetid(_APART, 1))
     try:
-        raised = version_converter.convert_version(model, TARGET)
+        raised = version_converter.convert_version(early, TARGET)
     except Exception as error:  # the converter raises RuntimeError and bare C++ errors alike
         reason = str(error).strip().splitlines()
         notes.append(
@@ -31,8 +41,21 @@ def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
         )
         return model
     raised.ir_version = max(raised.ir_version, _IR)
+    for node in raised.graph.node:
+        node.domain = "" if node.domain == _APART else node.domain
+    kept = [entry for entry in raised.opset_import if entry.domain != _APART]
+    del raised.opset_import[:]
+    raised.opset_import.extend(kept)
     names = {tensor.name for tensor in raised.graph.initializer}
     keep = [v for v in raised.graph.input if v.name not in names]
     del raised.graph.input[:]
     raised.graph.input.extend(keep)
     return raised
+
+
+def _strange(model: ModelProto, opset: int) -> list[NodeProto]:
+    """Nodes of the standard domain that its opset does not have: onnxruntime saves LayerNormalization at any opset.
+
+    The converter gives up at them. They mean the same at the newer opset.
+    """
+    return [n for n in model.graph.node if n.domain in ("", "ai.onnx") and not defs.has(n.op_type, opset, "")]

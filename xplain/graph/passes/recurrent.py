@@ -2,67 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from onnx import ModelProto, NodeProto
 
 from xplain.core.errors import UnsupportedOperator
+from xplain.graph.emitter import opset_of
 from xplain.graph.passes.chain import Chain, attributes_of
-from xplain.graph.tracer import opset_of
+from xplain.graph.passes.fused.integers import dynamic_product
+from xplain.graph.value import Shape
 
-__all__ = ["unroll"]
+__all__ = ["is_recurrent", "unroll"]
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+_INTEGER = {"DynamicQuantizeLSTM": "LSTM"}
+"""Of which the weights are integers, and states are quantised as they come."""
 _PLAIN = {"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus"}
 
 
-def unroll(model: ModelProto) -> None:
-    """Replace every recurrent node in place.
+def is_recurrent(node: NodeProto) -> bool:
+    """Whether a node runs over a sequence by itself."""
+    return _kind(node) in _GATES
+
+
+def unroll(
+    model: ModelProto, node: NodeProto, shapes: Mapping[str, Shape], dtypes: Mapping[str, int]
+) -> list[NodeProto]:
+    """What a recurrent node stands for; constants go into ``model``.
 
     Raises:
-        UnsupportedOperator: a node's sequence length is not known, or it uses a form that is not written out.
+        UnsupportedOperator: its sequence length is not known, or it uses a form that is not written out.
     """
-    if not any(node.op_type in _GATES for node in model.graph.node):
-        return
-    shapes = {
-        v.name: [d.dim_value if d.HasField("dim_value") else None for d in v.type.tensor_type.shape.dim]
-        for v in (*model.graph.value_info, *model.graph.input)
-    }
-    nodes = []
-    for node in model.graph.node:
-        if node.op_type not in _GATES:
-            nodes.append(node)
-            continue
-        layer = _Layer(model, node, shapes)
-        layer.write()
-        nodes.extend(layer.nodes)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    layer = (_IntegerLayer if node.op_type in _INTEGER else _Layer)(model, node, shapes, dtypes)
+    layer.write()
+    return layer.nodes
+
+
+def _kind(node: NodeProto) -> str:
+    """The standard operator of which a node is a form."""
+    if node.domain == "com.microsoft":
+        return _INTEGER.get(node.op_type, "")
+    return node.op_type if node.domain in ("", "ai.onnx") else ""
 
 
 class _Layer(Chain):
     """One recurrent node being written out."""
 
-    def __init__(self, model: ModelProto, node: NodeProto, shapes: dict[str, list[int | None]]) -> None:
-        super().__init__(model, f"{node.output[0]}/unrolled")
-        self.node, self.attributes = node, attributes_of(node)
+    def __init__(
+        self, model: ModelProto, node: NodeProto, shapes: Mapping[str, Shape], dtypes: Mapping[str, int]
+    ) -> None:
+        self.units: dict[str, tuple[str, str]] = {}  # scale and zero point of integer weights
+        super().__init__(model, f"{next(name for name in node.output if name)}/unrolled", dtypes)
+        self.node, self.kind, self.attributes, self.shapes = node, _kind(node), attributes_of(node), shapes
         self.hidden = int(self.attributes["hidden_size"])
         self.direction = self.attributes.get("direction", "forward")
         self.ways = 2 if self.direction == "bidirectional" else 1
         names = [a.decode() if isinstance(a, bytes) else a for a in self.attributes.get("activations", [])]
-        self.activations = names or _DEFAULTS[node.op_type] * self.ways
-        steps = (shapes.get(node.input[0]) or [None])[0]
+        self.activations = names or _DEFAULTS[self.kind] * self.ways
+        steps = (shapes.get(node.input[0]) or (None,))[0]
         problem = self._problem(steps, opset_of(model))
-        if problem or steps is None:
+        if problem or not isinstance(steps, int):
             raise UnsupportedOperator(
                 f"Node {node.name or node.output[0]!r}: operator {node.op_type} (opset {opset_of(model)}) can be "
                 f"differentiated only when it is written out, and {problem}."
             )
         self.steps = steps
 
-    def _problem(self, steps: int | None, opset: int) -> str:
-        if steps is None:
+    def _problem(self, steps: int | str | None, opset: int) -> str:
+        if not isinstance(steps, int):
             return "the length of its sequences is not known. Export the model with a fixed length"
         if opset < 13:
             return "that needs opset 13"
@@ -107,9 +115,9 @@ class _Layer(Chain):
 
     def _way(self, d: int) -> tuple[list[str], str, str]:
         """One direction: hidden states in the order of time, the last one, and the last cell."""
-        gates, size = _GATES[self.node.op_type], self.hidden
-        w, r = (self("Transpose", self.pick(self.input(k), d), perm=[1, 0]) for k in (1, 2))
-        x = self("MatMul", self.input(0), w)
+        gates, size = _GATES[self.kind], self.hidden
+        w, r = (self.matrix(k, d) for k in (1, 2))
+        x = self.product(self.input(0), w)
         recurrent_bias = ""
         if self.input(3):
             bias = self.pick(self.input(3), d)
@@ -117,19 +125,27 @@ class _Layer(Chain):
             recurrent_bias = self.rows(bias, gates * size, 2 * gates * size, 0)
         state, cell = (self._start(k, d) for k in (5, 6))
         backwards = self.direction == "reverse" or d == 1
-        each = len(_DEFAULTS[self.node.op_type])
+        each = len(_DEFAULTS[self.kind])
         acts = self.activations[d * each : (d + 1) * each]
         found = [""] * self.steps
         for t in range(self.steps)[:: -1 if backwards else 1]:
-            state, cell = _STEPS[self.node.op_type](self, self.pick(x, t), state, cell, r, recurrent_bias, acts)
+            state, cell = _STEPS[self.kind](self, self.pick(x, t), state, cell, r, recurrent_bias, acts)
             found[t] = state
         return found, state, cell
+
+    def matrix(self, index: int, d: int) -> str:
+        """The weights of one direction, ``[inputs, gates * hidden]``."""
+        return self("Transpose", self.pick(self.input(index), d), perm=[1, 0])
+
+    def product(self, x: str, weights: str) -> str:
+        """A state or the items, times weights."""
+        return self("MatMul", x, weights)
 
     def _start(self, index: int, d: int) -> str:
         """The initial state: given, or zeros ``[N, H]``."""
         if self.input(index):
             return self.pick(self.input(index), d)
-        if index == 6 and self.node.op_type != "LSTM":
+        if index == 6 and self.kind != "LSTM":
             return ""
         batch = self("Slice", self("Shape", self.input(0)), self.const([1]), self.const([2]))
         zeros = self("ConstantOfShape", self("Concat", batch, self.const([self.hidden]), axis=0))
@@ -140,9 +156,22 @@ class _Layer(Chain):
         return self.rows(x, k * self.hidden, (k + 1) * self.hidden, 1)
 
 
+class _IntegerLayer(_Layer):
+    """One of which the weights are integers that lie as they are multiplied, their scales and zeros behind them."""
+
+    def matrix(self, index: int, d: int) -> str:
+        name = self.pick(self.input(index), d)
+        at = 8 if index == 1 else 10
+        self.units[name] = (self.pick(self.input(at), d), self.pick(self.input(at + 1), d))
+        return name
+
+    def product(self, x: str, weights: str) -> str:
+        return dynamic_product(self, x, weights, *self.units[weights])
+
+
 def _lstm(s: _Layer, x: str, h: str, c: str, r: str, bias: str, acts: list[str]) -> tuple[str, str]:
     """Gates in the order input, output, forget, cell."""
-    gates = s("Add", x, s("MatMul", h, r))
+    gates = s("Add", x, s.product(h, r))
     gates = s("Add", gates, bias) if bias else gates
     i, o, f = (s(acts[0], s.cut(gates, k)) for k in (0, 1, 2))
     new = s("Add", s("Mul", f, c), s("Mul", i, s(acts[1], s.cut(gates, 3))))

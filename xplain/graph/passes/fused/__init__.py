@@ -1,0 +1,51 @@
+"""The operators into which ONNX Runtime fuses several (com.microsoft) as the standard operators they stand for.
+
+A file that the runtime optimised and saved, or that its transformer optimiser or its quantisers wrote, then has every
+rule table: a guided rule finds the ReLU inside ``FusedConv``, LRP and DeepLIFT see the softmax in ``Attention``. The
+emitted file is standard again. Operators that stay are those of one machine's memory layout (com.microsoft.nchwc),
+which no other machine can run either; those that generate text; and forms that are not known.
+
+| file | operators |
+|---|---|
+| ``activations`` | GELUs, SiLUs, softmax, with their bias |
+| ``products`` | convolutions and matrix products with their activation, channels last |
+| ``norms`` | norms that add the residual, root-mean-square norms, groups |
+| ``attention`` | Attention, MultiHeadAttention: masks, biases, pasts, packed tensors |
+| ``tokens`` | embeddings, rotary and relative positions |
+| ``integers`` | dynamic quantisation, QAttention |
+| ``blocks`` | weights of 2, 4 and 8 bits |
+| ``renamed`` | operators that are standard by now |
+"""
+
+from __future__ import annotations
+
+from onnx import NodeProto
+
+from xplain.graph.passes.fused import activations, attention, blocks, integers, norms, products, renamed, tokens
+from xplain.graph.passes.fused.form import Opener
+
+__all__ = ["opener_of", "outline_of"]
+
+_OPEN: dict[str, Opener] = {
+    **activations.OPENERS,
+    **attention.OPENERS,
+    **blocks.OPENERS,
+    **integers.OPENERS,
+    **norms.OPENERS,
+    **products.OPENERS,
+    **renamed.OPENERS,
+    **tokens.OPENERS,
+}
+
+
+def opener_of(node: NodeProto) -> Opener | None:
+    """What writes the node as standard ones; None where it is standard, or not known."""
+    if node.domain == "com.microsoft" or node.op_type == "SimplifiedLayerNormalization":
+        return _OPEN.get(node.op_type)
+    return None
+
+
+def outline_of(node: NodeProto) -> Opener | None:
+    """What writes it as nodes of which only the shapes are right, where that is cheaper; else as ``opener_of``."""
+    found = opener_of(node)
+    return found and blocks.OUTLINES.get(node.op_type, found)

@@ -76,7 +76,10 @@ def _branching() -> onnx.ModelProto:
     return model(nodes, {"x": (FLOAT, ["N", 5, 8])}, {"y": (FLOAT, None)}, stored, opset=18, com_microsoft=1)
 
 
-@pytest.mark.parametrize(("shift", "conditions"), [(0.6, (True, False)), (-0.25, (False, False)), (-2.0, (False, True))])
+TAKEN = [(0.6, (True, False)), (-0.25, (False, False)), (-2.0, (False, True))]
+
+
+@pytest.mark.parametrize(("shift", "conditions"), TAKEN)
 def test_each_branch_is_opened_and_walked(shift: float, conditions: tuple[bool, bool]) -> None:
     made = _branching()
     built = build(made, ["x"], [Seed("y", "inner", "cot")], keep_outputs=True)

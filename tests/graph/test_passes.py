@@ -101,12 +101,20 @@ def test_the_opset_is_raised_and_old_initializer_inputs_go() -> None:
     assert_gradient(model, f(2, 2, 5, 5))
 
 
-def test_a_model_that_cannot_be_raised_keeps_its_opset_and_says_so() -> None:
+def early_norm(op: str = "LayerNormalization", inputs: tuple[str, ...] = ("x", "s", "b")) -> onnx.ModelProto:
     nodes = [
-        helper.make_node("LayerNormalization", ["x", "s", "b"], ["n"], axis=-1),  # declared below its first opset
+        helper.make_node(op, inputs, ["n"], axis=-1),  # declared below its first opset
         helper.make_node("ReduceMean", ["n"], ["y"], axes=[1], keepdims=0),
     ]
-    model = make(nodes, [info("x", ["N", 3, 8])], [info("y", None)], {"s": f(8), "b": f(8)}, 11)
+    return make(nodes, [info("x", ["N", 3, 8])], [info("y", None)], {"s": f(8), "b": f(8)}, 11)
+
+
+def test_a_model_that_cannot_be_raised_keeps_its_opset_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(model: onnx.ModelProto, target: int) -> onnx.ModelProto:
+        raise RuntimeError("no adapter")
+
+    model = early_norm()
+    monkeypatch.setattr(onnx.version_converter, "convert_version", fail)
     prepared = prepare(model, Rules())
     assert prepared.model.opset_import[0].version == 11
     assert "stays at opset 11" in prepared.notes[0]
@@ -332,3 +340,16 @@ def test_light_models(path: Path) -> None:
         for s in (1, -1)
     )
     assert (ahead - behind) / (2 * step) == pytest.approx(np.linalg.norm(g), rel=0.05)
+
+
+# ---------------------------------------------------------------------- opsets
+
+
+@pytest.mark.parametrize("op", ["LayerNormalization", "SimplifiedLayerNormalization"])
+def test_operators_that_onnxruntime_saves_at_an_old_opset_are_raised_with_it(op: str) -> None:
+    model = early_norm(op, ("x", "s", "b")[: 3 if op == "LayerNormalization" else 2])
+    prepared = prepare(model, Rules())
+    assert [(entry.domain, entry.version) for entry in prepared.model.opset_import] == [("", 18)]
+    assert prepared.notes == ()
+    assert model.opset_import[0].version == 11
+    assert_gradient(model, f(2, 3, 8))

@@ -54,6 +54,8 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
         rule = rules.find(call)
         gelu = context.gelus.get(node.output[0])
         if rule is not None:
+            if call.kind in ("linear", "sum", "product") and call.y.dtype not in FLOATS:
+                raise call.refuse("relevance cannot be shared out over a sum of integers; gradients pass through it")
             passed = list(rule(call, received))
         elif gelu is not None and received[0] is not None:
             passed = [received[0] * gelu.slope(t), None]  # x alone: the gate's own way to it is in the slope
@@ -68,12 +70,17 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
 
 def _hint(missing: Sequence[NodeCall]) -> str:
     """What to do about operators that no rule could be written for."""
-    if not any(call.node.domain.endswith(".nchwc") for call in missing):
-        return ""
-    return (
-        " onnxruntime saved this file in the memory layout of one machine. Use the original file, or save the "
-        "optimised one at level ORT_ENABLE_EXTENDED."
-    )
+    if any(call.node.domain.endswith(".nchwc") for call in missing):
+        return (
+            " onnxruntime saved this file in the memory layout of one machine. Use the original file, or save the "
+            "optimised one at level ORT_ENABLE_EXTENDED."
+        )
+    if any(call.node.domain == "com.microsoft" for call in missing):
+        return (
+            " onnxruntime's own operators are written out in standard ones, but not these, or not in the form that "
+            "they have here. Use the file from before it was optimised or converted for another device."
+        )
+    return ""
 
 
 def _own(call: NodeCall, received: Sequence[Value | None]) -> list[Value | None]:

@@ -65,14 +65,21 @@ class Secant:
         return [out if k == where else None for k in range(len(call.inputs))]
 
 
+def _dequantised(call: Call, like: Value) -> Value:
+    """What a quantisation made, in real units."""
+    xp, (scale, *zero) = call.xp, call.inputs[1:3]
+    q = _real(call.y, like, xp)
+    return (q - _real(zero[0], like, xp) if zero and zero[0] is not None else q) * scale
+
+
 @dataclass(frozen=True, slots=True)
 class Rounded:
     """The chord of a quantisation, in real units; its own slope where both passes lie within one step of each other."""
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
-        """``m (q - q0) scale / (x - x0)``."""
+        """``m (r - r0) / (x - x0)`` with ``r = (q - zero) scale``; a scale found at run time is another for x0."""
         xp, before, scale = call.xp, call.baseline(), call.inputs[1]
-        step = (_real(call.y, g[0], xp) - _real(before.y, g[0], xp)) * scale
+        step = _dequantised(call, g[0]) - _dequantised(before, g[0])
         by = call.x - before.x
         small = xp.abs(by) < scale
         own = call.vjp(g[0])[0]

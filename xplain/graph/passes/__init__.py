@@ -17,6 +17,7 @@ from xplain.core.edits import Array
 from xplain.core.rules import Rules
 from xplain.graph.passes.branches import open_constant_branches
 from xplain.graph.passes.definitions import open_undefined
+from xplain.graph.passes.dynamic import make_products_real
 from xplain.graph.passes.extents import settle
 from xplain.graph.passes.functions import inline_local, open_functions
 from xplain.graph.passes.gelus import Gelu, share_gelus
@@ -74,6 +75,8 @@ def prepare(
     infer(light)
     open_constant_branches(light, weights, folder)
     open_operators(light, weights, folder)
+    if rules.meaning != "gradient":
+        make_products_real(light)
     if opset_of(light) >= TARGET:
         open_undefined(light, rules.opened)
     light = open_functions(light, rules.opened)

@@ -14,6 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorPr
 from xplain.graph.passes.chain import Chain, attributes_of
 from xplain.graph.passes.dequantise import is_integer, open_integer
 from xplain.graph.passes.fused import opener_of, outline_of
+from xplain.graph.passes.opset import TARGET
 from xplain.graph.passes.recurrent import is_recurrent, unroll
 from xplain.graph.tracer import Tracer
 from xplain.graph.value import Shape
@@ -96,7 +97,7 @@ def _parts(model: ModelProto, node: NodeProto, tracer: Tracer) -> list[NodeProto
         return unroll(model, node, tracer.shapes, tracer.dtypes)
     if is_integer(node):
         return open_integer(model, node, tracer.shapes)
-    opener, chain = opener_of(node), _chain(model, node, tracer.dtypes)
+    opener, chain = opener_of(node, tracer.opset < TARGET), _chain(model, node, tracer.dtypes)
     if opener is None:
         return [node]
     before = len(model.graph.initializer)

@@ -26,6 +26,9 @@ from xplain.graph.passes.fused.form import Opener
 
 __all__ = ["opener_of", "outline_of"]
 
+_ANY_OPSET = frozenset({"BiasGelu", "FastGelu", "FusedConv", "FusedGemm", "FusedMatMul", "Gelu", "TransposeMatMul"})
+"""What is written in operators of one form in every opset. The others need the opset to which models are raised."""
+
 _OPEN: dict[str, Opener] = {
     **activations.OPENERS,
     **attention.OPENERS,
@@ -38,8 +41,10 @@ _OPEN: dict[str, Opener] = {
 }
 
 
-def opener_of(node: NodeProto) -> Opener | None:
-    """What writes the node as standard ones; None where it is standard, or not known."""
+def opener_of(node: NodeProto, old: bool = False) -> Opener | None:
+    """What writes the node as standard ones; None where it is standard, or not known. ``old``: of an old opset."""
+    if old and node.op_type not in _ANY_OPSET:
+        return None
     if node.domain == "com.microsoft" or node.op_type == "SimplifiedLayerNormalization":
         return _OPEN.get(node.op_type)
     return None

@@ -5,8 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from finite import session
 from fused_nodes import RNG, Form, check, form, r
+from nets import FLOAT, model
+from onnx import helper
+
+from xplain.core.errors import UnsupportedOperator
+from xplain.core.rules import Rules
+from xplain.graph.bounds import measure
+from xplain.graph.safety import Limits
+from xplain.graph.seeds import Seed
+from xplain.graph.sweep import build
+from xplain.rules.deeplift import RESCALE
+from xplain.rules.lrp import epsilon, epsilon_plus_flat
 
 
 def _few_bits(k: int, n: int, block: int, bits: int, zeros: str = "", groups: bool = False, bias: bool = False) -> Any:
@@ -82,3 +95,71 @@ INTEGERS = [
 @pytest.mark.parametrize("case", INTEGERS)
 def test_attention_on_integers(case: Form) -> None:
     check(case)
+
+
+def _twins() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """Two dense layers with weights of four bits, and the same with the numbers that these stand for."""
+    few: list[onnx.NodeProto] = []
+    real: list[onnx.NodeProto] = []
+    packed: dict[str, np.ndarray] = {}
+    dense: dict[str, np.ndarray] = {}
+    for k, (wide, tall, source, out) in enumerate([(32, 48, "x", "h"), (48, 5, "r", "y")]):
+        codes = RNG.integers(0, 16, (tall, wide))
+        scales = (RNG.random((tall, wide // 16)) * 0.05 + 0.02).astype(np.float32)
+        packed[f"b{k}"] = (codes[:, ::2] + 16 * codes[:, 1::2]).astype(np.uint8).reshape(tall, -1, 8)
+        packed[f"s{k}"] = scales
+        dense[f"w{k}"] = ((codes - 8) * scales.repeat(16, axis=1)).T.astype(np.float32)
+        few.append(
+            helper.make_node(
+                "MatMulNBits", [source, f"b{k}", f"s{k}"], [out], f"few{k}", domain="com.microsoft", K=wide, N=tall,
+                block_size=16, bits=4,
+            )
+        )  # fmt: skip
+        real.append(helper.make_node("MatMul", [source, f"w{k}"], [out]))
+    relu = helper.make_node("Relu", ["h"], ["r"])
+    for nodes in (few, real):
+        nodes.insert(1, relu)
+    ends = ({"x": (FLOAT, ["N", 32])}, {"y": (FLOAT, ["N", 5])})
+    return model(few, *ends, packed, opset=18, com_microsoft=1), model(real, *ends, dense, opset=18)
+
+
+@pytest.mark.parametrize("rules", [Rules(), epsilon(), epsilon_plus_flat(), RESCALE], ids=lambda rules: rules.name)
+def test_every_table_sees_the_numbers_that_the_bits_stand_for(rules: Rules) -> None:
+    x, found = r(3, 32), []
+    for made in _twins():
+        built = build(made, ["x"], [Seed("y")], rules)
+        feeds = {"x": x, "target": np.array([0, 2, 4]), **({"baseline": 0 * x} if rules.reference else {})}
+        found.append(session(built.model).run([built.taps["x"][1]], feeds)[0])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-5 * np.abs(found[1]).max())
+
+
+def test_the_emitted_file_keeps_the_packed_weights_alone() -> None:
+    few, _ = _twins()
+    built = build(few, ["x"], [Seed("y")])
+    kinds = {t.name: t.data_type for t in built.model.graph.initializer if np.prod(t.dims) >= 512 and t.name[0] in "bw"}
+    assert kinds == {"b0": onnx.TensorProto.UINT8}
+
+
+def test_the_bound_on_constants_does_not_count_weights_that_are_never_unpacked() -> None:
+    few, _ = _twins()
+    known = measure(few, Limits(constant_bytes=100))
+    assert known.shapes["h"] == (1, 48)
+    assert known.folded < 1000
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes"),
+    [
+        ("MatMulNBits", ["x", "b", "s", "z", "g"], {"K": 32, "N": 4, "block_size": 16, "bits": 4}),
+        ("MatMulBnb4", ["x", "flat", "s"], {"K": 32, "N": 4, "block_size": 16, "quant_type": 1, "transB": 0}),
+    ],
+)
+def test_a_form_that_is_not_known_is_declined_by_name(op: str, inputs: list[str], attributes: dict[str, Any]) -> None:
+    node = helper.make_node(op, inputs, ["y"], "few", domain="com.microsoft", **attributes)
+    stored = {
+        "b": np.zeros((4, 2, 8), np.uint8), "s": np.ones((4, 2), np.float32), "z": np.zeros((4, 1), np.uint8),
+        "g": np.zeros(32, np.int32), "flat": np.zeros(64, np.uint8),
+    }  # fmt: skip
+    made = model([node], {"x": (FLOAT, ["N", 32])}, {"y": (FLOAT, ["N", 4])}, stored, opset=18, com_microsoft=1)
+    with pytest.raises(UnsupportedOperator, match=rf"com.microsoft::{op} \(node 'few'\).*before it was optimised"):
+        build(made, ["x"], [Seed("y")])

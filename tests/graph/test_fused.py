@@ -20,6 +20,7 @@ import xplain
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.query import Peek
 from xplain.core.rules import Rules
+from xplain.graph.passes.fused import openers
 from xplain.graph.seeds import Seed
 from xplain.graph.sweep import build
 from xplain.rules.deeplift import RESCALE
@@ -218,3 +219,23 @@ def test_channels_last_integer_convolutions_are_opened() -> None:
     # inside the range the slope is that of the real-valued convolution
     middle = (stored["w"].astype(np.float64) * 0.01).sum((0, 2, 3))
     np.testing.assert_allclose(found[:, 2:-2, 2:-2], np.broadcast_to(middle, (2, 2, 1, 3)), rtol=1e-4)
+
+
+def test_the_sum_behind_a_fused_norm_comes_before_the_norm() -> None:
+    """As in the file it was fused from, so that the same layer is taken for the last one."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["h"]),
+        helper.make_node("SkipLayerNormalization", ["h", "x", "s"], ["norm", "", "", "sum"], domain="com.microsoft"),
+        helper.make_node("Add", ["norm", "sum"], ["total"]),
+        helper.make_node("ReduceMean", ["total", "axes"], ["y"], keepdims=0),
+    ]
+    stored = {"s": r(8), "axes": np.array([1])}
+    made = model(nodes, {"x": (FLOAT, ["N", 5, 8])}, {"y": (FLOAT, ["N", 8])}, stored, opset=18, com_microsoft=1)
+    assert [layer.name for layer in xplain.load(made).outline.layers] == ["h", "sum", "norm", "total", "y"]
+
+
+def test_every_name_that_is_opened_is_an_operator_of_the_runtime() -> None:
+    from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
+
+    known = {schema.name for schema in get_all_operator_schema()}
+    assert openers() <= known

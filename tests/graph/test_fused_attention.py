@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 from fused_nodes import Form, check, form, r
+from nets import FLOAT, model
+from onnx import helper
+
+from xplain.core.errors import UnsupportedOperator
+from xplain.graph.seeds import Seed
+from xplain.graph.sweep import build
 
 N, T, L, HEADS, SIZE = 2, 5, 6, 2, 4
 WIDTH = HEADS * SIZE
@@ -125,3 +132,60 @@ ROTARY = [
 @pytest.mark.parametrize("case", ROTARY)
 def test_rotary_positions(case: Form) -> None:
     check(case)
+
+
+def _bucket(ahead: int, buckets: int, farthest: int, both: bool) -> int:
+    """Raffel et al. 2020: half of the buckets hold one distance each, the others grow with its logarithm."""
+    start = 0
+    if both:
+        buckets //= 2
+        start, ahead = (buckets if ahead > 0 else 0), -abs(ahead)
+    far, exact = max(-ahead, 0), buckets // 2
+    if far < exact:
+        return start + far
+    grown = exact + int(math.log(far / exact) / math.log(farthest / exact) * (buckets - exact))
+    return start + min(grown, buckets - 1)
+
+
+def _distances(
+    table: np.ndarray, tall: np.ndarray, wide: np.ndarray, max_distance: int, is_bidirectional: int = 0
+) -> np.ndarray:
+    count, heads = table.shape
+    by_head = table.reshape(heads, count)  # the table lies by columns
+    rows = [
+        [_bucket(j - i, count, max_distance, bool(is_bidirectional)) for j in range(int(wide[0]))]
+        for i in range(int(tall[0]))
+    ]
+    return by_head[:, np.array(rows)][None]
+
+
+LONG = np.array([23])
+DISTANCES = [
+    form("RelativePositionBias", [r(8, 3), LONG, LONG], free=False, formula=_distances, max_distance=20),
+    form(
+        "RelativePositionBias", [r(12, 2), LONG, LONG], free=False, formula=_distances, max_distance=16,
+        is_bidirectional=1,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DISTANCES)
+def test_a_bias_by_distance_follows_its_formula(case: Form) -> None:
+    check(case)
+
+
+@pytest.mark.parametrize(
+    ("op", "count", "attributes"),
+    [
+        ("Attention", 7, {"do_rotary": 1}),
+        ("MultiHeadAttention", 9, {}),
+        ("GroupQueryAttention", 7, {"kv_num_heads": 2}),
+    ],
+)
+def test_forms_for_generating_text_are_declined_by_name(op: str, count: int, attributes: dict[str, Any]) -> None:
+    inputs = ["x", *[f"i{k}" for k in range(1, count)]]
+    node = helper.make_node(op, inputs, ["y"], "remembers", domain="com.microsoft", num_heads=HEADS, **attributes)
+    stored = {name: np.ones((1, 1), np.float32) for name in inputs[1:]}
+    made = model([node], {"x": (FLOAT, [N, T, WIDTH])}, {"y": (FLOAT, [N, T, WIDTH])}, stored, com_microsoft=1)
+    with pytest.raises(UnsupportedOperator, match=rf"{op} \(node 'remembers'\) \(opset \d+\).*from before it was"):
+        build(made, ["x"], [Seed("y", "inner", "cot")])

@@ -163,6 +163,12 @@ def test_foreign_operators(domain):
         read(with_nodes(helper.make_node("Thing", ["x"], ["scores"], domain=domain)))
 
 
+def test_a_layout_of_one_machine_is_refused_with_the_way_out():
+    node = helper.make_node("Conv", ["x"], ["scores"], domain="com.microsoft.nchwc")
+    with pytest.raises(Unsafe, match=r"memory layout of one machine.*save the optimised one at level ORT_ENABLE_EX"):
+        read(with_nodes(node))
+
+
 @pytest.mark.parametrize("op", ["EPContext", "PythonOp"])
 def test_operators_that_run_foreign_code(op):
     with pytest.raises(Unsafe, match=f"com.microsoft:{op}"):

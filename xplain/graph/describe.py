@@ -23,6 +23,14 @@ _EACH_ELEMENT = frozenset(
 """Operators that leave the order of axes as it is."""
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
+_INTEGER = frozenset(
+    {
+        "QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "QAttention", "ConvInteger", "MatMulInteger",
+        "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM",
+    }
+)  # fmt: skip
+_SUM_LAST = frozenset({"SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "SkipGroupNorm"})
+
 
 def inputs_of(loaded: Loaded) -> tuple[TensorSpec, ...]:
     """The inputs that a caller must give; weights that old exporters list among the inputs are left out.
@@ -65,7 +73,8 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
     last = _channels_last(loaded.model.graph)
     found = []
     for node in loaded.model.graph.node:
-        for name in node.output:
+        # a fused norm has the sum that it normalises as its last output
+        for name in reversed(node.output) if node.op_type in _SUM_LAST else node.output:
             if not name or name in known.constants or loaded.dtype(name) not in _FLOATS:
                 continue
             shape = loaded.shape(name)
@@ -98,7 +107,7 @@ def quirks_of(loaded: Loaded, scores: str) -> list[str]:
     """What a careful user should know of this file."""
     found = [f"{check.what}: {check.found}." for check in loaded.verdict.notable]
     ops = {node.op_type for node in loaded.model.graph.node}
-    if ops & {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}:
+    if ops & _INTEGER:
         read = " Its layers of integers are read as the real numbers that they stand for." if loaded.quantised else ""
         found.append(
             f"The model is quantised to integers: equal scores are common, and maps are coarser in value.{read}"

@@ -227,10 +227,20 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
             raise Unsafe(f"The model nests graphs {depth} deep; accepted: {limits.depth} (limits.depth).")
     if foreign:
         listed = ", ".join(f"{op} (node {name!r})" for op, name in sorted(foreign.items())[:5])
+        layout = any(op.startswith("com.microsoft.nchwc:") for op in foreign)
+        why = (
+            "onnxruntime saved them for the memory layout of one machine."
+            if layout
+            else "They need foreign code, which is not loaded."
+        )
+        way_out = (
+            "Use the file from before, or save the optimised one at level ORT_ENABLE_EXTENDED."
+            if layout
+            else "Export without custom operators, or run the model yourself and give xplain.load a function."
+        )
         raise Unsafe(
-            f"The model uses operators outside the standard: {listed}. They need foreign code, which is not loaded. "
-            "Accepted domains: ai.onnx, ai.onnx.ml, com.microsoft. Export without custom operators, or run the model "
-            "yourself and give xplain.load a function."
+            f"The model uses operators outside the standard: {listed}. {why} Accepted domains: ai.onnx, ai.onnx.ml, "
+            f"com.microsoft. {way_out}"
         )
     loops = sorted(ops & LOOPS)
     checks = [

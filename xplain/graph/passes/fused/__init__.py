@@ -24,7 +24,7 @@ from onnx import NodeProto
 from xplain.graph.passes.fused import activations, attention, blocks, integers, norms, products, renamed, tokens
 from xplain.graph.passes.fused.form import Opener
 
-__all__ = ["opener_of", "outline_of"]
+__all__ = ["opener_of", "openers", "outline_of"]
 
 _ANY_OPSET = frozenset({"BiasGelu", "FastGelu", "FusedConv", "FusedGemm", "FusedMatMul", "Gelu", "TransposeMatMul"})
 """What is written in operators of one form in every opset. The others need the opset to which models are raised."""
@@ -54,3 +54,8 @@ def outline_of(node: NodeProto) -> Opener | None:
     """What writes it as nodes of which only the shapes are right, where that is cheaper; else as ``opener_of``."""
     found = opener_of(node)
     return found and blocks.OUTLINES.get(node.op_type, found)
+
+
+def openers() -> frozenset[str]:
+    """All operators that are written as others, by name."""
+    return frozenset(_OPEN)

@@ -145,6 +145,14 @@ class Tracer(Emitter):
             return self.ints(dim)
         return self.emit("Gather", self.emit("Shape", x), self.ints(axis % x.rank), axis=0)
 
+    def scatter_add(self, op: str, into: Value, indices: Value, updates: Value, **attributes: Any) -> Value:
+        """ScatterElements or ScatterND that adds; half precision by way of float32, as the runtime adds in no other."""
+        if updates.dtype == TensorProto.FLOAT16:
+            into, updates = (self.cast(v, TensorProto.FLOAT) for v in (into, updates))
+            added = self.emit(op, into, indices, updates, reduction="add", **attributes)
+            return self.cast(added, TensorProto.FLOAT16)
+        return self.emit(op, into, indices, updates, reduction="add", **attributes)
+
     def reshape(self, x: Value, dims: Sequence[int]) -> Value:
         """Reshape to constant extents; 0 keeps one, -1 stands for the rest."""
         return self.emit("Reshape", x, self.ints(*dims))

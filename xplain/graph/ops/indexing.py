@@ -34,7 +34,7 @@ def _scatter(call: NodeCall, indices: Value, g: Value, axis: int) -> Value:
     if call.t.opset < 16:
         raise call.refuse("adding at run-time indices needs opset 16")
     zeros = call.t.zeros_like(call.need(0), g.dtype)
-    return call.t.ScatterElements(zeros, indices, g, axis=axis, reduction="add")
+    return call.t.scatter_add("ScatterElements", zeros, indices, g, axis=axis)
 
 
 @backward("Slice", kind="move", flow=(0,))
@@ -124,7 +124,7 @@ def gather(call: NodeCall, g: Value) -> list[Value | None]:
     order = [axis, *range(axis), *range(axis + 1, x.rank)]
     dims = t.Concat(*(t.extent(x, a) for a in order), axis=0)
     zeros = t.filled(dims, 0.0, g.dtype, tuple((x.shape or (None,) * x.rank)[a] for a in order))
-    added = t.ScatterND(zeros, t.unsqueeze(indices, [-1]), rows, reduction="add")
+    added = t.scatter_add("ScatterND", zeros, t.unsqueeze(indices, [-1]), rows)
     out = t.permute(added, [int(p) for p in np.argsort(order)])
     t.shapes[out.name] = x.shape or ()
     return [out]
@@ -141,7 +141,7 @@ def gather_nd(call: NodeCall, g: Value) -> list[Value | None]:
     """``dy`` added at the element or row that was read."""
     if call.attribute("batch_dims", 0) or call.t.opset < 16:
         raise call.refuse("batch_dims other than 0, or an opset below 16")
-    return [call.t.ScatterND(call.t.zeros_like(call.need(0), g.dtype), call.need(1), g, reduction="add")]
+    return [call.t.scatter_add("ScatterND", call.t.zeros_like(call.need(0), g.dtype), call.need(1), g)]
 
 
 @backward("ScatterElements", "Scatter", kind="move", flow=(0, 2))

@@ -125,7 +125,7 @@ def _into(call: NodeCall, planes: Value, dims: list[Value], axes: list[list[_Tap
         share = planes
         for factor in (inside, weight):
             share = share if factor is None else share * factor
-        total = t.ScatterElements(total, t.Expand(flat, t.Shape(share)), share, axis=2, reduction="add")
+        total = t.scatter_add("ScatterElements", total, t.Expand(flat, t.Shape(share)), share, axis=2)
     return t.reshape_like(total, x)
 
 

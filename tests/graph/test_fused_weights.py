@@ -10,7 +10,7 @@ import pytest
 from finite import session
 from fused_nodes import RNG, Form, check, form, r
 from nets import FLOAT, model
-from onnx import helper
+from onnx import TensorProto, helper
 
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Rules
@@ -163,3 +163,32 @@ def test_a_form_that_is_not_known_is_declined_by_name(op: str, inputs: list[str]
     made = model([node], {"x": (FLOAT, ["N", 32])}, {"y": (FLOAT, ["N", 4])}, stored, opset=18, com_microsoft=1)
     with pytest.raises(UnsupportedOperator, match=rf"com.microsoft::{op} \(node 'few'\).*before it was optimised"):
         build(made, ["x"], [Seed("y")])
+
+
+@pytest.mark.parametrize(("bits", "zeros"), [(4, False), (4, True), (8, False), (8, True), (2, False), (2, True)])
+def test_rows_of_packed_embeddings_are_read_in_front_of_what_is_explained(bits: int, zeros: bool) -> None:
+    packed = {"bits": bits, "block_size": 16, "gather_axis": 0, "quantize_axis": 1}
+    inputs = ["table", "ids", "s", *(["z"] if zeros else [])]
+    nodes = [
+        helper.make_node("GatherBlockQuantized", inputs, ["rows"], "pick", domain="com.microsoft", **packed),
+        helper.make_node("QuickGelu", ["rows"], ["h"], domain="com.microsoft"),
+        helper.make_node("ReduceMean", ["h", "axes"], ["y"], keepdims=0),
+    ]
+    stored = {
+        "table": RNG.integers(0, 256, (11, 48 * bits // 8)).astype(np.uint8),
+        "s": RNG.random((11, 3)).astype(np.float32),
+        "z": RNG.integers(0, 256, (11, -(-3 * bits // 8))).astype(np.uint8),
+        "axes": np.array([1]),
+    }
+    ids = np.array([[1, 4, 10], [0, 3, 3]])
+    ends = ({"ids": (TensorProto.INT64, ["N", 3])}, {"y": (FLOAT, None), "rows": (FLOAT, None)})
+    made = model(nodes, *ends, stored, opset=18, com_microsoft=1)
+    assert measure(made, Limits()).shapes["h"] == (1, 3, 48)
+    built = build(made, ["rows"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    assert {node.domain for node in built.model.graph.node} <= {"", "ai.onnx"}
+    cot = r(2, 48)
+    rows, found = session(built.model).run(["rows", built.taps["rows"][1]], {"ids": ids, "cot": cot})
+    np.testing.assert_allclose(rows, session(made).run(["rows"], {"ids": ids})[0], rtol=1e-5, atol=1e-6)
+    gate = 1 / (1 + np.exp(-1.702 * rows.astype(np.float64)))
+    slope = gate + 1.702 * rows * gate * (1 - gate)
+    np.testing.assert_allclose(found, slope * cot[:, None] / 3, rtol=1e-4, atol=1e-6)

@@ -217,7 +217,7 @@ class _Walk:
         """Bound and infer what a fused operator stands for; ONNX does not describe the operator itself."""
         known = self.known
         try:
-            inside, constants = opened(node, self.imports, known.shapes)
+            inside, constants = opened(node, self.imports, known.shapes, known.dtypes)
         except Exception:  # a damaged node; that its shape is not known only makes the bound coarser
             return
         for tensor in constants:

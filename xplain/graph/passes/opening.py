@@ -40,7 +40,7 @@ def branches_of(node: NodeProto) -> list[GraphProto]:
 
 
 def opened(
-    node: NodeProto, imports: Sequence[OperatorSetIdProto], shapes: Mapping[str, Shape]
+    node: NodeProto, imports: Sequence[OperatorSetIdProto], shapes: Mapping[str, Shape], dtypes: Mapping[str, int]
 ) -> tuple[list[NodeProto], list[TensorProto]]:
     """The standard nodes that a fused or integer operator stands for, and their constants; none where it is neither.
 
@@ -52,7 +52,7 @@ def opened(
     if is_integer(node):
         nodes = open_integer(scratch, node, shapes)
     elif opener is not None:
-        chain = _chain(scratch, node, {})
+        chain = _chain(scratch, node, dtypes)
         nodes = chain.nodes if opener(chain, node, attributes_of(node), shapes) else []
     return nodes, list(scratch.graph.initializer)
 

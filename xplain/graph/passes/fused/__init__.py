@@ -7,14 +7,23 @@ which no other machine can run either; those that generate text; and forms that 
 
 | file | operators |
 |---|---|
-| ``activations`` | GELUs, SiLUs, softmax, with their bias |
-| ``products`` | convolutions and matrix products with their activation, channels last |
-| ``norms`` | norms that add the residual, root-mean-square norms, groups |
-| ``attention`` | Attention, MultiHeadAttention: masks, biases, pasts, packed tensors |
-| ``tokens`` | embeddings, rotary and relative positions |
-| ``integers`` | dynamic quantisation, QAttention |
-| ``blocks`` | weights of 2, 4 and 8 bits |
-| ``renamed`` | operators that are standard by now |
+| ``activations`` | Gelu, BiasGelu, FastGelu, QuickGelu, BiasSplitGelu, ScaledSiLU, BiasSoftmax, BiasAdd, GatedAdd |
+| ``products`` | FusedConv, FusedGemm, FusedMatMul, TransposeMatMul, FusedMatMulActivation, GemmFastGelu |
+| ``products``, channels last | NhwcConv, NhwcFusedConv, NhwcMaxPool |
+| ``norms`` | SkipLayerNormalization, SimplifiedLayerNormalization, SkipSimplifiedLayerNormalization |
+| ``norms`` | GatedRMSNorm, GroupNorm, SkipGroupNorm |
+| ``attention`` | Attention, MultiHeadAttention: every mask, biases, a past, packed tensors |
+| ``tokens`` | EmbedLayerNormalization, QEmbedLayerNormalization, RotaryEmbedding |
+| ``tokens`` | RelativePositionBias, GatedRelativePositionBias |
+| ``integers`` | DynamicQuantizeMatMul, MatMulIntegerToFloat, QAttention |
+| ``blocks`` | MatMulNBits and GatherBlockQuantized of 2, 4 and 8 bits, MatMulBnb4 |
+| ``renamed`` | CDist, ExpandDims, GatherND, GridSample, Pad, Range, Trilu |
+| ``passes.dequantise`` | QLinear operators and QGemm |
+| ``passes.recurrent`` | DynamicQuantizeLSTM |
+| declined | GroupQueryAttention and all that keep a cache or search; PackedAttention, RemovePadding; QOrdered ones |
+| declined | MoE, sparse and linear attention, Inverse; a buffer shared with a past, rotation inside Attention |
+
+Declining means an error that names node, operator and opset, and lists the methods that still work.
 """
 
 from __future__ import annotations
@@ -26,7 +35,12 @@ from xplain.graph.passes.fused.form import Opener
 
 __all__ = ["opener_of", "openers", "outline_of"]
 
-_ANY_OPSET = frozenset({"BiasGelu", "FastGelu", "FusedConv", "FusedGemm", "FusedMatMul", "Gelu", "TransposeMatMul"})
+_ANY_OPSET = frozenset(
+    {
+        "BiasGelu", "DynamicQuantizeMatMul", "FastGelu", "FusedConv", "FusedGemm", "FusedMatMul", "Gelu",
+        "MatMulIntegerToFloat", "NhwcConv", "NhwcMaxPool", "QuickGelu", "SkipLayerNormalization", "TransposeMatMul",
+    }
+)  # fmt: skip
 """What is written in operators of one form in every opset. The others need the opset to which models are raised."""
 
 _OPEN: dict[str, Opener] = {

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from xplain.graph.passes.chain import Chain
-from xplain.graph.passes.fused.form import Attributes, Opener, Shapes, inputs
+from xplain.graph.passes.fused.form import Attributes, Opener, Shapes, inputs, last_extent
 
 __all__ = ["OPENERS", "OUTLINES"]
 
@@ -110,6 +110,29 @@ def _four_bit_floats(chain: Chain, node: NodeProto, attributes: Attributes, shap
     return True
 
 
+def _rows(chain: Chain, node: NodeProto, attributes: Attributes, shapes: Shapes) -> bool:
+    """Rows of a packed table ``[V, D]``, by ``indices [..]``: picked first, then unpacked and scaled."""
+    table, indices, scales, zeros = inputs(node, 4)
+    bits, block = int(attributes.get("bits", 4)), int(attributes.get("block_size", 128))
+    size, at, packed = shapes.get(table), shapes.get(indices), last_extent(shapes, table)
+    if size is None or at is None or packed is None or len(size) != 2 or chain.dtypes.get(table) != TensorProto.UINT8:
+        return False
+    if (
+        bits not in _BITS
+        or int(attributes.get("gather_axis", 0))
+        or int(attributes.get("quantize_axis", 1)) not in (1, -1)
+    ):
+        return False
+    lead, owner = [0] * len(at), chain.const(np.arange(packed * 8 // bits) // block)
+    middle = 0.0 if zeros else float(2 ** (bits - 1))
+    codes = _codes(chain, chain("Gather", table, indices), bits, scales, [*lead, -1], middle)
+    if zeros:
+        points = _codes(chain, chain("Gather", zeros, indices), bits, scales, [*lead, -1])
+        codes = chain("Sub", codes, chain("Gather", points, owner, axis=-1))
+    chain("Mul", codes, chain("Gather", chain("Gather", scales, indices), owner, axis=-1), output=node.output[0])
+    return True
+
+
 def _outline(chain: Chain, node: NodeProto, attributes: Attributes, shapes: Shapes) -> bool:
     """A tensor of the same shape, made without unpacking the weights: ``sum(x) [.., 1]`` times a row ``[N]``."""
     total = chain("ReduceSum", node.input[0], chain.const([-1]))
@@ -118,7 +141,11 @@ def _outline(chain: Chain, node: NodeProto, attributes: Attributes, shapes: Shap
     return True
 
 
-OPENERS: dict[str, Opener] = {"MatMulBnb4": _four_bit_floats, "MatMulNBits": _few_bits}
+OPENERS: dict[str, Opener] = {
+    "GatherBlockQuantized": _rows,
+    "MatMulBnb4": _four_bit_floats,
+    "MatMulNBits": _few_bits,
+}
 
 OUTLINES: dict[str, Opener] = {"MatMulBnb4": _outline, "MatMulNBits": _outline}
 """What stands for these operators where only the shapes behind them are asked for."""

@@ -14,7 +14,7 @@ from nets import FLOAT, model
 from onnx import helper
 
 from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.sweep import Built, build
 
 MICROSOFT = "com.microsoft"
 
@@ -76,6 +76,24 @@ def _branching() -> onnx.ModelProto:
     return model(nodes, {"x": (FLOAT, ["N", 5, 8])}, {"y": (FLOAT, None)}, stored, opset=18, com_microsoft=1)
 
 
+def _agrees(made: onnx.ModelProto, built: Built, x: np.ndarray, step: float) -> None:
+    """The opened values are the runtime's own, and the gradient is that of their differences."""
+    runner = session(made)
+    wanted = runner.run(None, {"x": x})[0]
+    cot = r(*wanted.shape)
+    y, found = session(built.model).run(["y", built.taps["x"][1]], {"x": x, "cot": cot})
+    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=2e-5)
+    away = []
+    for seed in range(9):
+        u = np.random.default_rng(seed).normal(size=x.shape)
+        ahead, behind = (
+            (runner.run(None, {"x": (x + s * step * u).astype(np.float32)})[0].astype(np.float64) * cot).sum()
+            for s in (1, -1)
+        )
+        away.append(abs((ahead - behind) / (2 * step) - float((found * u).sum())))
+    assert np.median(away) <= 1e-2 * float(np.linalg.norm(found))
+
+
 TAKEN = [(0.6, (True, False)), (-0.25, (False, False)), (-2.0, (False, True))]
 
 
@@ -88,17 +106,23 @@ def test_each_branch_is_opened_and_walked(shift: float, conditions: tuple[bool, 
     assert "LSTM" not in {node.op_type for node in used}
     x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32) + np.float32(shift)
     assert (x.sum() > 0, x.sum() < -30) == conditions
-    runner = session(made)
-    wanted = runner.run(None, {"x": x})[0]
-    cot = r(*wanted.shape)
-    y, found = session(built.model).run(["y", built.taps["x"][1]], {"x": x, "cot": cot})
-    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=2e-5)
-    away = []
-    for seed in range(9):
-        u, step = np.random.default_rng(seed).normal(size=x.shape), 1e-3
-        ahead, behind = (
-            (runner.run(None, {"x": (x + s * step * u).astype(np.float32)})[0].astype(np.float64) * cot).sum()
-            for s in (1, -1)
-        )
-        away.append(abs((ahead - behind) / (2 * step) - float((found * u).sum())))
-    assert np.median(away) <= 1e-2 * float(np.linalg.norm(found))
+    _agrees(made, built, x, 1e-3)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_standard_operators_without_a_rule_are_opened_in_branches_too(sign: float) -> None:
+    yes = [helper.make_node("MeanVarianceNormalization", ["h"], ["a"], axes=[1])]
+    no = [helper.make_node("Shrink", ["h"], ["a"], lambd=0.1, bias=0.1)]
+    nodes = [
+        helper.make_node("Sin", ["x"], ["h"]),
+        helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+        helper.make_node("Greater", ["total", "zero"], ["flag"]),
+        helper.make_node(
+            "If", ["flag"], ["y"], then_branch=_branch("yes", yes, "a"), else_branch=_branch("no", no, "a")
+        ),
+    ]
+    made = model(nodes, {"x": (FLOAT, ["N", 4])}, {"y": (FLOAT, ["N", 4])}, {"zero": np.float32(0)}, opset=18)
+    built = build(made, ["x"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    assert not {"MeanVarianceNormalization", "Shrink"} & {node.op_type for node in _nodes(built.model.graph)}
+    x = (sign * (np.abs(r(3, 4)) + 0.3)).astype(np.float32)
+    _agrees(made, built, x, 1e-3)

@@ -10,7 +10,12 @@ from xplain.graph.naming import rename_reads
 from xplain.graph.passes.shapes import infer
 from xplain.graph.tracer import Tracer
 
-__all__ = ["inlined", "open_constant_branches"]
+__all__ = ["branches_of", "inlined", "open_constant_branches"]
+
+
+def branches_of(node: NodeProto) -> list[GraphProto]:
+    """The branches of an If."""
+    return [a.g for a in node.attribute if a.HasField("g")] if node.op_type == "If" else []
 
 
 def open_constant_branches(model: ModelProto, weights: Mapping[str, TensorProto], folder: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import onnx
-from onnx import ModelProto, helper, inliner
+from onnx import GraphProto, ModelProto, NodeProto, helper, inliner
 
+from xplain.graph.passes.branches import branches_of
 from xplain.graph.table import NO_GRADIENT, operators
 from xplain.graph.tracer import opset_of
 
@@ -22,7 +23,7 @@ def open_functions(model: ModelProto, wanted: Iterable[str] = ()) -> ModelProto:
     """Replace standard operators that have a definition and no rule, and those that are ``wanted`` open."""
     opset = opset_of(model)
     for _ in range(4):  # a definition may use an operator that has to be opened in turn
-        used = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")}
+        used = {node.op_type for node in _nodes(model.graph) if node.domain in ("", "ai.onnx")}
         todo = {name for name in used if name not in operators() | NO_GRADIENT or name in set(wanted)}
         todo = {name for name in todo if _defined(name, opset)}
         if not todo:
@@ -39,6 +40,14 @@ def open_functions(model: ModelProto, wanted: Iterable[str] = ()) -> ModelProto:
     return model
 
 
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """The nodes of a graph and of the branches inside it, which the inliner opens too."""
+    for node in graph.node:
+        yield node
+        for branch in branches_of(node):
+            yield from _nodes(branch)
+
+
 def _defined(name: str, opset: int) -> bool:
     """Whether a standard operator is defined by simpler ones."""
     try:
@@ -50,7 +59,7 @@ def _defined(name: str, opset: int) -> bool:
 
 def _state_defaults(model: ModelProto, names: set[str], opset: int) -> None:
     """Write down attributes that were left at their default: the inliner does not fill them in."""
-    for node in model.graph.node:
+    for node in _nodes(model.graph):
         if node.op_type in names and node.domain in ("", "ai.onnx"):
             schema = onnx.defs.get_schema(node.op_type, opset, "")
             stated = {attribute.name for attribute in node.attribute}

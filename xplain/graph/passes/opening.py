@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from onnx import GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, helper, numpy_helper
 
+from xplain.graph.passes.branches import branches_of
 from xplain.graph.passes.chain import Chain, attributes_of
 from xplain.graph.passes.dequantise import is_integer, open_integer
 from xplain.graph.passes.fused import opener_of, outline_of
@@ -19,7 +20,7 @@ from xplain.graph.passes.recurrent import is_recurrent, unroll
 from xplain.graph.tracer import Tracer
 from xplain.graph.value import Shape
 
-__all__ = ["branches_of", "open_operators", "opened"]
+__all__ = ["open_operators", "opened"]
 
 
 def open_operators(model: ModelProto, weights: Mapping[str, TensorProto], folder: str = "") -> None:
@@ -32,11 +33,6 @@ def open_operators(model: ModelProto, weights: Mapping[str, TensorProto], folder
         tracer = Tracer(model, folder, weights)
         _open(model, tracer)
         _write_down(model, tracer)
-
-
-def branches_of(node: NodeProto) -> list[GraphProto]:
-    """The branches of an If."""
-    return [a.g for a in node.attribute if a.HasField("g")] if node.op_type == "If" else []
 
 
 def opened(

@@ -1,8 +1,9 @@
 """Everything that is done to a model before it is walked. Each pass changes a model without weights in place.
 
 The order matters: weights out (so that nothing heavy is copied), local functions inlined, names freed, opset raised,
-shapes inferred, control flow and recurrence written out, integer and fused operators opened, operators without a rule
-replaced by their definition, shape arithmetic followed, batch norms folded, and the shapes that nobody could see probed
+shapes inferred, constant branches taken, recurrent, integer and fused operators opened (in one walk, also inside
+branches), products of integers made real for relevance, operators without a rule replaced by their definition, shape
+arithmetic followed, batch norms folded, and the shapes that nobody could see probed
 by one run. For a plain gradient, rows are picked before they are computed, maxima taken before ReLUs, and GELUs found.
 """
 

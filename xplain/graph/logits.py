@@ -17,7 +17,7 @@ from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import ScoreSpec
 from xplain.graph.load import Loaded
 from xplain.graph.naming import rename_reads
-from xplain.graph.passes.fused import opened
+from xplain.graph.passes.opening import opened
 from xplain.graph.quantised import OUTPUT_SCALE
 from xplain.graph.saturation import rectifies
 from xplain.graph.tracer import opset_of
@@ -194,7 +194,7 @@ def _unrounded(loaded: Loaded, node: NodeProto) -> _Real | None:
     """What an operator on integers computes before it rounds; None where the model's opset cannot write that."""
     if node.op_type not in _ROUNDING:
         return None
-    nodes, constants = opened(node, loaded.model.opset_import, loaded.known.shapes)
+    nodes, constants = opened(node, loaded.model.opset_import, loaded.known.shapes, loaded.known.dtypes)
     by_channel = any(a.name == "axis" for part in nodes for a in part.attribute if part.op_type == "DequantizeLinear")
     if nodes[-1].op_type != "QuantizeLinear" or (by_channel and opset_of(loaded.model) < _BY_CHANNEL):
         return None

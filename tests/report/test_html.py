@@ -69,6 +69,12 @@ def attribution(**fields) -> Attribution:
     return Attribution(**{**plain, **fields})
 
 
+def test_a_warning_about_one_item_names_it():
+    text = Tags(page(attribution(notes={"warning": ["", "The map is zero."]}))).text
+    assert "cup.jpg: The map is zero." in text
+    assert "cat.jpg: " not in text.replace("cat.jpg: tabby", "")
+
+
 def test_the_page_holds_everything_a_reader_needs():
     text = Tags(page(attribution(), title="Two pictures", command="xplain explain m.onnx cat.jpg --seed 42")).text
     for fact in (

@@ -14,6 +14,7 @@ from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.output import RECORD, Folder
 from xplain.cli.predictions import in_words
 from xplain.cli.reading import Given, RowOptions, given
+from xplain.cli.remarks import layer_of, warnings_of
 from xplain.cli.rows import estimate_rows, explain_rows
 from xplain.cli.run import Order, Run, estimate, explain_pictures
 from xplain.cli.sheets import PAGE, Drawing, Sheets
@@ -156,7 +157,9 @@ def _finish(run: Run, model: Model, folder: Folder, line: str) -> Outcome:
     for picture in run.pictures:
         lines.append(f"{picture['picture']}: {in_words(picture['predictions'])}")
         for one in picture["explanations"]:
-            lines.append(f"  {one['method']} of {one['target']!r}, {one['unit']}: {folder.path / one['files']['png']}")
+            what = f"{one['method']} of {one['target']!r}{layer_of(one)}, {one['unit']}"
+            lines.append(f"  {what}: {folder.path / one['files']['png']}")
+            lines += warnings_of(one)
     failed = f", {len(run.failures)} failed" if run.failures else ""
     cost = f"{run.queries} evaluations" + (f", {run.sweeps} sweeps" if run.sweeps else "")
     lines.append(f"{len(run.pictures)} pictures{failed}; {cost}, {run.seconds:.1f} s.")

@@ -15,6 +15,7 @@ from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
 from xplain.cli.flags import Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.output import Folder, file_stem
+from xplain.cli.remarks import layer_of, notes_of, warnings_of
 from xplain.cli.run import Order, Run, estimate, explain_pictures
 from xplain.core.attribution import Attribution
 from xplain.core.card import Card
@@ -119,7 +120,8 @@ class _Boxes:
             raise UsageError("Boxes need one target per picture and one map [H, W]; leave out 'top3' and channels.")
         frame = Frame.of(Card.from_toml(one.card), *read(picture).shape[:2])
         true = self.truths.get(picture)
-        told: dict[str, Any] = {"picture": picture, "target": one.target, "box": None, "threshold": None}
+        told: dict[str, Any] = {"picture": picture, "target": one.target, "notes": notes_of(one)}
+        told |= {"box": None, "threshold": None}
         mask, box = np.zeros(values.shape, bool), None
         try:
             part = region(values, self.share)
@@ -173,7 +175,9 @@ def _text(document: Mapping[str, Any], out: Path) -> str:
     for one in document["pictures"]:
         where = "nowhere: " + one["why"] if one["box"] is None else "y {0} to {2}, x {1} to {3}".format(*one["box"])
         iou = f", IoU {one['iou']:.2f}" if "iou" in one else ""
-        lines.append(f"{one['picture']}: {one['target']} at {where}{iou}")
+        looked = f" ({document['method']}{layer_of(one)})" if layer_of(one) else ""
+        lines.append(f"{one['picture']}: {one['target']} at {where}{iou}{looked}")
+        lines += warnings_of(one)
     judged = document.get("truth", {})
     if judged.get("pictures"):
         lines.append(

@@ -12,6 +12,7 @@ from xplain import api
 from xplain.cli.console import problem
 from xplain.cli.loading import Asking
 from xplain.cli.predictions import best
+from xplain.cli.remarks import notes_of
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError
 from xplain.core.query import Model
@@ -191,5 +192,6 @@ def _told(one: Attribution, files: dict[str, str]) -> dict[str, Any]:
         "unit": one.unit,
         "shape": list(one.values.shape[1:]),
         "resolution": one.resolution,
+        "notes": notes_of(one),
         "files": files,
     }

@@ -119,9 +119,18 @@ def _joined(ones: Sequence[Attribution], outline: Outline) -> Attribution:
 
 
 def _joined_notes(ones: Sequence[Attribution]) -> dict[str, Any]:
-    """Notes of single pictures, one after another; of those on the whole explanation, the ones that all agree on."""
+    """Notes of single pictures, one after another; of those on the whole explanation, the ones that all agree on.
+
+    A warning is never lost: where pictures differ, each has its own.
+    """
     found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for one in ones for name in one.notes if name.startswith("warning")):
+        said = [one.notes.get(name, "") for one in ones]
+        each = [note[0] if one.per_item(note) else note for one, note in zip(ones, said, strict=True)]
+        found[name] = each[0] if not isinstance(said[0], list) and len(set(each)) == 1 else each
     for name, note in ones[0].notes.items():
+        if name in found:
+            continue
         parts: list[Any] = [one.notes.get(name) for one in ones]
         if all(one.per_item(part) for one, part in zip(ones, parts, strict=True)):
             alike = isinstance(note, np.ndarray) and len({np.shape(part) for part in parts}) == 1

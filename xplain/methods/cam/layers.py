@@ -90,17 +90,15 @@ def reading(view: View, layer: MapLayer, maps: Any, *, rectify: bool, **more: An
     )
 
 
-def _emptiness(maps: Any) -> dict[str, str]:
-    """Says so where nothing is left of an item's map; a graph value is not known before it runs."""
-    empty = [n for n, one in enumerate(maps) if not (one > 0).any()] if isinstance(maps, np.ndarray) else []
-    if not empty:
+def _emptiness(maps: Any) -> dict[str, list[str]]:
+    """Says so where nothing is left of an item's map, item by item; a graph value is not known before it runs."""
+    if not isinstance(maps, np.ndarray) or all((one > 0).any() for one in maps):
         return {}
-    named = ", ".join(map(str, empty[:5])) + (" ..." if len(empty) > 5 else "")
-    return {
-        "warning": f"The map of item {named} is zero: as this method weighs the layer, nothing argues for the target. "
-        "Look at hires-cam, which weighs every position by itself, at signed=True where the method has it, or at "
-        "another layer."
-    }
+    said = (
+        "The map is zero: as this method weighs the layer, nothing argues for the target. Look at hires-cam, which "
+        "weighs every position by itself, at signed=True where the method has it, or at another layer."
+    )
+    return {"warning": ["" if (one > 0).any() else said for one in maps]}
 
 
 def _candidates(layers: Sequence[LayerSpec], neck: bool, attended: str) -> Iterator[MapLayer]:

@@ -31,7 +31,7 @@ __all__ = [
     "hooked",
     "kind_of",
 ]
-__all__ += ["recurrent_backward", "scores_in", "to_numpy", "total", "tree_leaves"]
+__all__ += ["followed", "recurrent_backward", "scores_in", "to_numpy", "total", "tree_leaves"]
 
 _aten = torch.ops.aten
 _CLIPPING = frozenset(
@@ -40,6 +40,8 @@ _CLIPPING = frozenset(
         _aten.hardtanh_backward.default,
         _aten.leaky_relu_backward.default,
         _aten.elu_backward.default,
+        _aten._prelu_kernel_backward.default,  # noqa: SLF001 - what nn.PReLU dispatches to
+        _aten.rrelu_with_noise_backward.default,
     }
 )
 _ACTIVATIONS = {
@@ -53,8 +55,16 @@ _ACTIVATIONS = {
     _aten.leaky_relu_.default: "LeakyRelu",
     _aten.elu.default: "Elu",
     _aten.elu_.default: "Elu",
+    _aten.celu.default: "Celu",
+    _aten.celu_.default: "Celu",
+    _aten._prelu_kernel.default: "PRelu",  # noqa: SLF001
+    _aten.rrelu_with_noise.default: "LeakyRelu",
+    _aten.rrelu_with_noise_.default: "LeakyRelu",
 }
 """Those whose backward pass ``ClippingRule`` knows, by their names in ONNX."""
+_CLAMPS = frozenset({_aten.clamp.default, _aten.clamp_.default, _aten.clamp_min.default, _aten.clamp_min_.default})
+_CLAMPED = ("ClampBackward1", "ClampMinBackward0")
+"""Their steps backwards: at the dispatcher these are a plain ``where``, so the rule takes hold of them in the graph."""
 LINKS: Mapping[str, Literal["softmax", "sigmoid"]] = {
     "softmax": "softmax",
     "log_softmax": "softmax",
@@ -100,9 +110,15 @@ class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # to
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _ACTIVATIONS:
             self.names.add(_ACTIVATIONS[func])
+        elif func in _CLAMPS and _lower_bound(args, kwargs) is not None:
+            self.names.add("Clip")
         if self._layers and _attends(str(func), args):
             self.attended = self._layers[-1].name
         return func(*args, **(kwargs or {}))
+
+
+def _lower_bound(args: Any, kwargs: Any) -> Any:
+    return args[1] if len(args) > 1 else (kwargs or {}).get("min")
 
 
 def _attends(operator: str, args: Any) -> bool:
@@ -140,7 +156,10 @@ def tree_leaves(value: Any) -> list[Any]:
 
 
 class ClippingRule(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its hooks
-    """Passes on only positive cotangents where an activation clips; with ``everywhere`` also where it was clipped."""
+    """Passes on only positive cotangents where an activation clips; with ``everywhere`` also where it was clipped.
+
+    Activations of their own kind are known at the dispatcher; ``follow`` marks those that are clamps.
+    """
 
     def __init__(self, everywhere: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -149,8 +168,36 @@ class ClippingRule(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _CLIPPING:
             positive = args[0].clamp(min=0)
-            return positive if self._everywhere else func(positive, *args[1:], **(kwargs or {}))
+            result = func(positive, *args[1:], **(kwargs or {}))
+            if not self._everywhere:
+                return result
+            return (positive, *result[1:]) if isinstance(result, tuple) else positive
         return func(*args, **(kwargs or {}))
+
+    def follow(self, summed: torch.Tensor) -> None:
+        """Mark every clamp with a lower bound that led to ``summed``; the marks go with its graph."""
+        waiting, seen = [summed.grad_fn], set()
+        while waiting:
+            step = waiting.pop()
+            if step is None or step in seen:
+                continue
+            seen.add(step)
+            waiting += [before for before, _ in step.next_functions]
+            if step.name() in _CLAMPED and getattr(step, "_saved_min", None) is not None:
+                step.register_prehook(_positive)
+                if self._everywhere:
+                    step.register_hook(lambda _found, given: _positive(given))
+
+
+def _positive(cotangents: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(one.clamp(min=0) for one in cotangents)
+
+
+def followed(rule: Any, summed: torch.Tensor) -> Any:
+    """A rule of ``backward_rule``, told what led to the tensor whose backward pass it is for."""
+    if isinstance(rule, ClippingRule):
+        rule.follow(summed)
+    return rule
 
 
 def backward_rule(rules: Rules) -> Any:

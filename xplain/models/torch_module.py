@@ -37,6 +37,7 @@ from xplain.models.torch_modes import (
     backward_rule,
     digest_of,
     eval_mode,
+    followed,
     hooked,
     kind_of,
     recurrent_backward,
@@ -189,7 +190,7 @@ class TorchModule:
             summed = total(query.target, found)
             if not summed.requires_grad:
                 raise ModelError(f"Target {query.target.name!r} depends on nothing that has a gradient.")
-            with rule:
+            with followed(rule, summed):
                 cotangents = pulled(summed, found, query.taps, seen)
         answer = {}
         for tap in query.taps:

@@ -135,7 +135,7 @@ class Text:
         x = np.zeros((len(passages), length), np.float32)
         for row, passage in zip(x, passages, strict=True):
             row[: len(passage.spans)] = np.arange(1, len(passage.spans) + 1)
-        names = tuple(str(n) for n in range(len(passages)))
+        names = tuple(f"text {n}" for n in range(1, len(passages) + 1))
         return _Rows(self._inner, passages, self._mask, length), Items(x, names, texts=passages)
 
     def answer(self, query: Query) -> Answer:
@@ -148,14 +148,16 @@ class Text:
 
     def _passage(self, number: int, text: str) -> Passage:
         if not text.strip():
-            raise UsageError(f"Text {number} is empty: there is nothing to explain. Drop it.")
+            raise UsageError(f"Text {number + 1} is empty: there is nothing to explain. Drop it.")
         spans = split_with(self._split, text)
         if not spans:
-            raise UsageError(f"Text {number}, {text[:40]!r}, has no {self._split}; use split='marks' or 'characters'.")
+            raise UsageError(
+                f"Text {number + 1}, {text[:40]!r}, has no {self._split}; use split='marks' or 'characters'."
+            )
         if self._longest is not None and len(spans) > self._longest:
             raise UsageError(
-                f"Text {number} has {len(spans)} features; at most {self._longest} are taken. Shorten it, or split it "
-                "more coarsely, for example split='sentences'."
+                f"Text {number + 1} has {len(spans)} features; at most {self._longest} are taken. Shorten it, or split "
+                "it more coarsely, for example split='sentences'."
             )
         if isinstance(self._inner, Strings) and self._inner.limit is not None:
             self._inner.limit(number, text)

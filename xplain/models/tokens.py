@@ -80,7 +80,7 @@ class Tokens:
         count = len(self._tokenizer.encode(text).ids)
         if self._fixed is not None and count > self._fixed:
             raise UsageError(
-                f"Text {number} has {count} tokens, {self.outline.source} takes {self._fixed}. Nothing is cut off "
+                f"Text {number + 1} has {count} tokens, {self.outline.source} takes {self._fixed}. Nothing is cut off "
                 "silently: shorten it, or explain it in parts."
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nets
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -50,6 +51,15 @@ def test_the_node_whose_bias_absorbs_relevance_is_named(x):
     at = report.nodes.index(report.worst)
     assert report.kept[at] == pytest.approx(5.0, rel=1e-4)  # exactly the bias
     assert "second" in str(report).splitlines()[1]
+
+
+def test_a_batch_that_is_fixed_is_counted_once():
+    """Such a model is asked with copies of the item, which are no further relevance."""
+    model = xplain.load(nets.fixed_batch(3, frozen=True))
+    assert model.outline.rows == 3
+    item = np.random.default_rng(0).random((1, *model.outline.layout.item)).astype(np.float32)
+    (report,) = measure.conservation(model, item, "lrp", target=1, rule="epsilon")
+    assert report.received[0] == pytest.approx(xplain.predict(model, item)[0, 1], rel=1e-4)
 
 
 def test_deeplift_conserves_the_difference_through_the_bias(x):

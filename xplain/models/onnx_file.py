@@ -148,7 +148,8 @@ class OnnxFile:
         if len(query.x) != 1:
             raise UsageError(f"A conservation report is of one item; {len(query.x)} were given.")
         names, (found,) = self._swept(query, self._taps(query), "report")
-        return names.report, found["received"].astype(np.float64), found["passed"].astype(np.float64)
+        rows = self.outline.rows or 1  # a batch that is fixed is filled with the one item, and the sums are over all
+        return names.report, found["received"].astype(np.float64) / rows, found["passed"].astype(np.float64) / rows
 
     def why_not_finite(self, query: Sweep) -> str:
         """The first node that makes numbers that are not finite in a sweep of one item, as a sentence."""

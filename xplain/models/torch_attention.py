@@ -123,6 +123,8 @@ def pulled(
 
     Attention has no tensor to ask autograd for: its cotangent is seen on the way to the input.
     """
+    if not summed.requires_grad:
+        return dict.fromkeys(taps)
     leaves = list(dict.fromkeys("input" if attention_number(tap) is not None else tap for tap in taps))
     with nullcontext() if seen is None else seen.watching():
         gradients = torch.autograd.grad(summed, [found[tap] for tap in leaves], allow_unused=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from xplain.core.errors import ModelError, UsageError
+from xplain.core.errors import ModelError
 from xplain.core.target import SCORES
 from xplain.models.torch_modes import eval_mode, tree_leaves
 
@@ -29,7 +30,7 @@ Forward = Callable[[torch.Tensor, Sequence[str]], Mapping[str, torch.Tensor]]
 def export(
     module: torch.nn.Module,
     forward: Forward,
-    item: Sequence[int],
+    example: torch.Tensor,
     layers: Sequence[str],
     source: str,
     why: str,
@@ -41,26 +42,24 @@ def export(
     Args:
         module: The module; float32.
         forward: How its scores and layers are computed.
-        item: Shape of one item.
+        example: A batch of two items.
         layers: Layers that must be tensors of the graph.
         source: The module for a message.
         why: What the graph is needed for, for a message.
         own_outputs: The graph's outputs are the module's own (``output``, ``output_1`` ...), instead of the scores.
 
     Raises:
-        UsageError: the module is not float32.
         ModelError: the module cannot be exported.
     """
     from xplain.models.open_onnx import open_onnx
 
     tensors = [*module.parameters(), *module.buffers()]
-    kinds = {one.dtype for one in module.parameters() if one.is_floating_point()}
-    if kinds - {torch.float32}:
-        raise UsageError(f"{source} holds {kinds.pop()}; only float32 modules are exported. Call module.float() first.")
     names = {layer: f"layer/{layer}" for layer in layers}  # a layer may be called as a tensor inside
-    example = torch.zeros((2, *item), device=tensors[0].device if tensors else None)
     wrapped = _Outputs(module, forward, layers, own_outputs)
-    with eval_mode(module), torch.no_grad(), warnings.catch_warnings():
+    device = example.device.type
+    # the caller's autocast would be written into the graph, as casts that no runtime has kernels for
+    ambient = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+    with ambient, eval_mode(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         own = [f"output_{k}" if k else "output" for k in range(len(wrapped(example)) - 1 - len(layers))]
         program = torch.onnx.export(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +25,8 @@ from xplain.rules.guided import DECONVNET, GUIDED
 __all__ = [
     "LINKS",
     "ActivationsSeen",
+    "CutsSeen",
+    "LayersSeen",
     "LogitsSeen",
     "NonFiniteSeen",
     "backward_rule",
@@ -31,7 +35,7 @@ __all__ = [
     "hooked",
     "kind_of",
 ]
-__all__ += ["followed", "recurrent_backward", "scores_in", "to_numpy", "total", "tree_leaves"]
+__all__ += ["followed", "recurrent_backward", "scores_in", "to_numpy", "total", "tree_leaves", "visible"]
 
 _aten = torch.ops.aten
 _CLIPPING = frozenset(
@@ -94,6 +98,50 @@ class LogitsSeen(TorchFunctionMode):
         return self._inside if output is self._result and self._inside is not None else output
 
 
+class LayersSeen:
+    """Watches a forward pass for the tensors that modules return.
+
+    Args:
+        modules: The modules by name.
+    """
+
+    def __init__(self, modules: Mapping[str, torch.nn.Module]) -> None:
+        self.calls: list[LayerSpec] = []
+        self._modules = modules
+        self._count: dict[str, int] = {}
+        self._hooks = ExitStack()
+
+    def __enter__(self) -> LayersSeen:
+        for name, module in self._modules.items():
+            self._hooks.callback(module.register_forward_hook(partial(self._see, name)).remove)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._hooks.close()
+
+    def _see(self, name: str, module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor) and output.ndim > 0:
+            number = self._count.get(name, 0)
+            self._count[name] = number + 1
+            shape = (None, *(int(n) for n in output.shape[1:]))
+            self.calls.append(LayerSpec(f"{name}:{number}", type(module).__name__, shape))
+
+    @property
+    def layers(self) -> tuple[LayerSpec, ...]:
+        """Layers in the order in which they were called: each call of several, and under its plain name the last."""
+        found = []
+        for spec in self.calls:
+            name, _, number = spec.name.rpartition(":")
+            if not name:  # attention, which no module returns
+                found.append(spec)
+                continue
+            if self._count[name] > 1:
+                found.append(spec)
+            if int(number) == self._count[name] - 1:
+                found.append(replace(spec, name=name))
+        return tuple(found)
+
+
 class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its hooks
     """Watches a forward pass for activations that clip and for attention, be they modules or functions.
 
@@ -127,6 +175,30 @@ def _attends(operator: str, args: Any) -> bool:
         return "attention" in operator
     shape = args[0].shape
     return len(shape) > 2 and bool(shape[-1] == shape[-2] > 1)
+
+
+class CutsSeen(TorchFunctionMode):
+    """Watches a forward pass for operators that take what has a gradient and return what has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: dict[str, None] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given, made = (
+            [one for one in tree_leaves(value) if isinstance(one, torch.Tensor)] for value in ((args, kwargs), result)
+        )
+        if made and any(one.requires_grad for one in given) and not any(one.requires_grad for one in made):
+            self._names[str(getattr(func, "__name__", func))] = None
+        return result
+
+    @property
+    def told(self) -> str:
+        """Where a path may be cut, as the end of a sentence."""
+        if not self._names:
+            return "nothing that is computed from it leads there"
+        return f"it ends at {', '.join(self._names)}, without a derivative"
 
 
 class NonFiniteSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -210,6 +282,11 @@ def backward_rule(rules: Rules) -> Any:
     return None
 
 
+def visible(module: torch.nn.Module) -> bool:
+    """Whether what a module returns can be seen; a TorchScript module calls no hooks."""
+    return not isinstance(module, torch.jit.ScriptModule)
+
+
 @contextmanager
 def eval_mode(module: torch.nn.Module) -> Iterator[None]:
     """Every part in eval mode; afterwards as it was, part by part."""
@@ -271,7 +348,7 @@ def scores_in(output: Any, rows: int, source: str) -> torch.Tensor:
         scores = scores.get("logits", next(iter(scores.values()), None))
     if isinstance(scores, (tuple, list)) and scores:
         scores = scores[0]
-    if not isinstance(scores, torch.Tensor) or scores.ndim == 0 or len(scores) != rows:
+    if not isinstance(scores, torch.Tensor) or scores.ndim == 0 or scores.shape[0] != rows:
         got = kind_of(scores) if isinstance(scores, torch.Tensor) else type(output).__name__
         raise ModelError(
             f"{source} returned {got} for a batch of {rows}; accepted: one row of scores per item, a tensor [R, K], a "

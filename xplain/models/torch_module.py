@@ -7,6 +7,7 @@ function, in place or used many times. Other rule tables run on the module expor
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -32,6 +33,8 @@ from xplain.models.torch_device import TorchOptions, TorchPlace
 from xplain.models.torch_modes import (
     LINKS,
     ActivationsSeen,
+    CutsSeen,
+    LayersSeen,
     LogitsSeen,
     NonFiniteSeen,
     backward_rule,
@@ -44,6 +47,7 @@ from xplain.models.torch_modes import (
     scores_in,
     to_numpy,
     total,
+    visible,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +56,11 @@ if TYPE_CHECKING:
 __all__ = ["TorchModule"]
 
 _INPUT = "input"
+_TRAINING = "The module is in training mode; it is explained in eval mode."
+_SCRIPTED = (
+    "TorchScript shows neither its layers nor a softmax at its end, so what it returns is explained, by methods that "
+    "need no layer. Load the original module, or export it to ONNX."
+)
 _WHY = "compiling and rule tables other than gradient, guided and deconvnet need"
 
 
@@ -76,10 +85,11 @@ class TorchModule:
     def __init__(self, module: torch.nn.Module, card: Any = None, options: TorchOptions | None = None) -> None:
         module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does
         self._module = module
-        self._modules: dict[str, torch.nn.Module] = {name: one for name, one in module.named_modules() if name}
+        self._modules: dict[str, torch.nn.Module] = {n: m for n, m in module.named_modules() if n and visible(m)}
         self._options = options or TorchOptions()
         self._looks_through = False
         self._item: tuple[int, ...] | None = None
+        self._integer = False
         self._exported: dict[Hashable, tuple[OnnxFile, dict[str, str]]] = {}
         training = any(one.training for one in module.modules())
         outline = Outline(
@@ -91,7 +101,7 @@ class TorchModule:
             layout=None,
             scores=ScoreSpec("output", None, "logits", "none", "the module's output; looked at with the first item"),
             layers=tuple(LayerSpec(name, type(one).__name__) for name, one in self._modules.items()),
-            quirks=("The module is in training mode; it is explained in eval mode.",) if training else (),
+            quirks=tuple(quirk for quirk, there in ((_TRAINING, training), (_SCRIPTED, not visible(module))) if there),
         )
         if approximate := self._options.approximate:
             outline = replace(outline, quirks=(*outline.quirks, approximate), facts={"approximate": approximate})
@@ -181,24 +191,21 @@ class TorchModule:
         alone = self._options.alone(self._device())
         with alone, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
             batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer)
-            if not integer:
-                batch = batch.requires_grad_()
+            batch = batch if integer else batch.requires_grad_()
             numbers = [n for tap in layers if (n := attention_number(tap)) is not None]
             seen = AttentionsSeen(len(batch), numbers) if numbers else None
             found = self._forward(batch, [*layers, *reads], attention=seen)
             found[_INPUT] = batch
             summed = total(query.target, found)
-            if not summed.requires_grad:
-                raise ModelError(f"Target {query.target.name!r} depends on nothing that has a gradient.")
             with followed(rule, summed):
                 cotangents = pulled(summed, found, query.taps, seen)
-        answer = {}
-        for tap in query.taps:
-            cotangent = cotangents[tap]
-            if cotangent is None:
-                raise ModelError(f"There is no path from {tap!r} to target {query.target.name!r} with a derivative.")
-            answer[tap] = (to_numpy(found[tap]), to_numpy(cotangent))
-        return answer
+            if lost := [tap for tap in query.taps if cotangents[tap] is None]:
+                with CutsSeen() as cuts:
+                    self._forward(batch, [*layers, *reads], attention=seen)
+                path = f"from {lost[0]!r} to target {query.target.name!r}"
+                raise ModelError(f"There is no path {path} with a derivative: {cuts.told}.")
+        pairs = ((tap, cotangents[tap]) for tap in query.taps)
+        return {tap: (to_numpy(found[tap]), to_numpy(one)) for tap, one in pairs if one is not None}
 
     # ------------------------------------------------------------------ forward passes
 
@@ -227,9 +234,8 @@ class TorchModule:
             if attention is not None:
                 stack.enter_context(attention.watching())
             output = self._call(batch)
-        found = {
-            SCORES: scores_in(logits.behind(output) if self._looks_through else output, len(batch), self.outline.source)
-        }
+        output = logits.behind(output) if self._looks_through else output
+        found = {SCORES: scores_in(output, batch.shape[0], self.outline.source)}  # len() would fix an exported batch
         for name in layers:
             calls = taps[name]
             number = self._locate(name)[1]
@@ -285,50 +291,27 @@ class TorchModule:
 
     def _look(self, x: Array) -> None:
         """Run one item once, to see layers in order with their shapes, and what the scores are."""
-        if self._item == x.shape[1:]:
+        integer = x.dtype.kind in "iu"
+        if self._item == x.shape[1:] and self._integer == integer:
             return
         if self.outline.layout is not None:
             check_items(x.shape, (None, *self.outline.layout.item), self.outline.source, _INPUT)
-        seen: list[LayerSpec] = []
-        calls: dict[str, int] = {}
-
-        def see(name: str) -> Callable[[Any, Any, Any], None]:
-            def hook(module: Any, _inputs: Any, output: Any) -> None:
-                if isinstance(output, torch.Tensor) and output.ndim > 0:
-                    calls[name] = calls.get(name, 0) + 1
-                    shape = (None, *(int(n) for n in output.shape[1:]))
-                    seen.append(LayerSpec(f"{name}:{calls[name] - 1}", type(module).__name__, shape))
-
-            return hook
-
-        batch = self._tensor(as_float32(x[:1], self.outline.source), x.dtype.kind in "iu")
-        logits = LogitsSeen()
-        with torch.no_grad(), eval_mode(self._module), ExitStack() as stack:
-            for name, module in self._modules.items():
-                stack.callback(module.register_forward_hook(see(name)).remove)
-            attention = AttentionsSeen(1, note=seen.append)
-            with logits, attention.watching(), ActivationsSeen(seen) as watch:
-                output = self._call(batch)
+        batch = self._tensor(as_float32(x[:1], self.outline.source), integer)
+        logits, seen = LogitsSeen(), LayersSeen(self._modules)
+        attention = AttentionsSeen(1, note=seen.calls.append)
+        watch = ActivationsSeen(seen.calls)
+        with torch.no_grad(), eval_mode(self._module), seen, logits, attention.watching(), watch:
+            output = self._call(batch)
         self._looks_through = logits.behind(output) is not output
         scores = scores_in(logits.behind(output), 1, self.outline.source)
-        layers = []
-        for spec in seen:
-            name, _, number = spec.name.rpartition(":")
-            if not name:
-                layers.append(spec)
-                continue
-            if calls[name] > 1:
-                layers.append(spec)
-            if int(number) == calls[name] - 1:
-                layers.append(replace(spec, name=name))
         found = ScoreSpec("output", scores.shape[1], "logits", "none", "the module's output; no softmax before it")
         if self._looks_through:
             word = f"what goes into the {logits.last} that the module returns"
             found = replace(found, link=LINKS[logits.last], found=word)
-        more = {"activations": frozenset(watch.names), "attended": watch.attended}
-        outline = replace(self.outline, layers=tuple(layers), scores=found, **more)
+        told = replace(self.outline, activations=frozenset(watch.names), attended=watch.attended)
+        outline = replace(told, layers=seen.layers, scores=found)
         self.outline = attach_card(outline, self.outline.card)
-        self._item = x.shape[1:]
+        self._item, self._integer = x.shape[1:], integer
 
     def _tensor(self, rows: Array, integer: bool = False) -> torch.Tensor:
         there = torch.from_numpy(rows).to(device=self._device(), dtype=torch.int64 if integer else self._dtype())
@@ -349,6 +332,17 @@ class TorchModule:
 
     def _through_onnx(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
         """Sweep the module as an ONNX graph."""
+        model, asked = self._as_graph(query)
+        found = model.answer(asked)
+        return {tap: found[name] for tap, name in zip(query.taps, asked.taps, strict=True)}
+
+    def balance(self, query: Sweep) -> tuple[tuple[str, ...], Array, Array]:
+        """What each node of the exported module received and passed on in a sweep of one item; see ``OnnxFile``."""
+        model, asked = self._as_graph(query)
+        return model.balance(asked)
+
+    def _as_graph(self, query: Sweep) -> tuple[OnnxFile, Sweep]:
+        """The exported module, and the same sweep with the names that layers have there."""
         self._look(query.x[:, 0])
         layers = tuple(sorted({tap for tap in query.taps if tap != _INPUT} | set(query.target.tensors) - {SCORES}))
         model, names = self._export(layers)
@@ -356,8 +350,7 @@ class TorchModule:
             (w, t if isinstance(t, Label) else replace(t, tensor=names[t.tensor])) for w, t in query.target.terms
         )
         target = Target(terms, query.target.name)
-        found = model.answer(replace(query, target=target, taps=tuple(names.get(tap, tap) for tap in query.taps)))
-        return {tap: found[names.get(tap, tap)] for tap in query.taps}
+        return model, replace(query, target=target, taps=tuple(names.get(tap, tap) for tap in query.taps))
 
     def _export(self, layers: tuple[str, ...], own_outputs: bool = False) -> tuple[OnnxFile, dict[str, str]]:
         """The module as an ONNX model, made once for each set of layers, and what these are called there."""
@@ -366,13 +359,28 @@ class TorchModule:
         for layer in layers:
             if attention_number(layer) is not None:
                 raise UsageError(f"Layer {layer!r} is inside an operator, which is not exported; {_WHY} export.")
-        item = self.blank().shape[1:]
-        key = (item, layers, own_outputs)
+        key = (self._item, self._integer, layers, own_outputs)
         if key not in self._exported:
+            kind = self._dtype()
+            if kind != torch.float32 and own_outputs:
+                raise UsageError(
+                    f"{self.outline.source} holds {kind}; only float32 modules are exported. Call module.float() first."
+                )
+            if kind != torch.float32:
+                self._tell(f"What needs its ONNX graph is computed on a copy in float32 of this {kind} module.")
+                self._exported[key] = self._copy()._export(layers)  # noqa: SLF001 - another of this class
+                return self._exported[key]
+            example = torch.from_numpy(np.repeat(self.blank(), 2, axis=0)).to(self._device())
             self._exported[key] = export(
-                self._module, self._forward, item, layers, self.outline.source, _WHY, own_outputs=own_outputs
+                self._module, self._forward, example, layers, self.outline.source, _WHY, own_outputs=own_outputs
             )
         return self._exported[key]
+
+    def _copy(self) -> TorchModule:
+        other = TorchModule(copy.deepcopy(self._module).float(), None, self._options)
+        other.outline, other._looks_through = self.outline, self._looks_through
+        other._item, other._integer = self._item, self._integer
+        return other
 
     # ------------------------------------------------------------------ compiling
 
@@ -387,7 +395,7 @@ class TorchModule:
                 f"{self.outline.source} has seen no item, so the size of its input is not known. Ask it about one "
                 "first, for example xplain.predict(model, x)."
             )
-        return np.zeros((1, *self._item), np.float32)
+        return np.zeros((1, *self._item), np.int64 if self._integer else np.float32)
 
     def compile(
         self,

@@ -107,7 +107,7 @@ def plan(
     """
     loaded, entry = load(model), method_called(method)
     values = entry.read_options(options)
-    require(entry, loaded)
+    require(entry, values, loaded)
     loaded, items = entered(loaded, x, card)
     blank = np.zeros((len(items.x), loaded.outline.scores.classes or 1))
     aims = aim(target, blank, loaded.outline)
@@ -199,7 +199,7 @@ def explain_many(
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UsageError(f"seed is {seed!r}; accepted: a whole number of at least 0.")
     loaded = load(model)
-    require(entry, loaded)
+    require(entry, values, loaded)
     loaded, items = entered(loaded, x, card)
     watch = Sentinel(sentinel) if isinstance(sentinel, int) else sentinel
     with _opened(cache) as store:
@@ -284,8 +284,8 @@ def method_called(name: str) -> Method:
     return registry.find(name)
 
 
-def require(entry: Method, model: Model) -> None:
-    missing = entry.needs - model.answers
+def require(entry: Method, options: Mapping[str, Any], model: Model) -> None:
+    missing = entry.needs_with(options) - model.answers
     if missing:
         fits = [m.name for m in registry.methods() if m.needs <= model.answers]
         wanted = " and ".join(sorted(kind.__name__ for kind in missing))

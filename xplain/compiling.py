@@ -71,7 +71,7 @@ def compile(  # noqa: A001
         fixed = ", ".join(f"{name}={value!r}" for name, value in entry.traced_with.items())
         raise UsageError(f"A compiled {entry.name!r} runs with {fixed}; leave {', '.join(clash)} out.")
     values = entry.read_options(options) | dict(entry.traced_with)
-    require(entry, loaded)
+    require(entry, values, loaded)
     if not isinstance(loaded, Compiles):
         raise CapabilityError(
             f"{loaded.outline.source} has no graph to compile into. Use an ONNX file or torch module."

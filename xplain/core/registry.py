@@ -40,7 +40,7 @@ class Method:
     Args:
         name: Public name, kebab-case.
         function: The generator function ``(view, **options) -> Flow``.
-        needs: Kinds of question it asks.
+        needs: Kinds of question it asks; with the default options, where they decide.
         paper: Where it comes from.
         unit: Unit of the values, such as ``"delta logit when hidden"``.
         family: Folder it lives in: perturbation, gradient, relevance, cam; or plugin.
@@ -78,6 +78,12 @@ class Method:
     def cost(self) -> str:
         """The docstring's ``Cost`` section."""
         return self.sections.get("cost", "")
+
+    def needs_with(self, options: Mapping[str, Any]) -> frozenset[type]:
+        """Kinds of question it asks with these options: a method that runs another one asks what that one asks."""
+        kinds = [(name, getattr(option.kind, "needs", None)) for name, option in self.options.items()]
+        found = [needs(options[name]) for name, needs in kinds if needs is not None and name in options]
+        return frozenset().union(*found) if found else self.needs
 
     def read_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options with their values: those given, validated, and the defaults of the rest.

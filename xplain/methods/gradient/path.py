@@ -10,7 +10,7 @@ import numpy as np
 from xplain.core.arrays import collapse
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import Baseline, Positive, PositiveReal
+from xplain.core.options import Baseline, NonNegative, Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
@@ -121,7 +121,7 @@ def _mean_gradient(view: View, start: Any, away: Any, shares: Array) -> Generato
     traceable=False,
 )
 def expected_gradients(
-    view: View, *, baseline: Baseline = 0.0, samples: Positive = 128, noise: float = 0.0, channels: bool = False
+    view: View, *, baseline: Baseline = 0.0, samples: Positive = 128, noise: NonNegative = 0.0, channels: bool = False
 ) -> Flow:
     """Integrated gradients averaged over baselines and points drawn at random: Shapley values of a locally linear net.
 

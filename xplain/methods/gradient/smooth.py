@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.options import Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Sweep, View
-from xplain.core.registry import Paper, find, method
+from xplain.core.registry import Method, Paper, find, method
 from xplain.methods.perturbation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["smoothgrad", "vargrad"]
@@ -22,6 +23,48 @@ _ROWS = 32
 
 _SIGNS = 8
 """Random signs whose sum stands for one normal number."""
+
+_NEXT = re.compile(r",(?=\w[\w-]*=)")  # a layer's name may have commas of its own
+
+
+@dataclass(frozen=True)
+class _Inner:
+    """A method and its options, in one word."""
+
+    accepts: str = (
+        "a method that does not average over noise itself, with options of its own as in 'saliency:signed=true' or "
+        "'lrp:rule=gamma,gamma=0.5'"
+    )
+    invalid: tuple[Any, ...] = ("", "soup", "smoothgrad", "vargrad", "saliency:soup=1", "lrp:rule=soup", "lrp:gamma", 3)
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str) or _parsed(value)[0].function in (smoothgrad, vargrad):
+            raise ValueError
+        return value
+
+    def needs(self, value: str) -> frozenset[type]:
+        return _parsed(value)[0].needs
+
+
+Inner: TypeAlias = Annotated[str, _Inner()]
+
+
+def _parsed(of: str) -> tuple[Method, dict[str, Any]]:
+    """The method and all its options of ``name:option=value,option=value``.
+
+    Raises:
+        UnknownName: no such method or option.
+        UsageError: a value that is refused, or none.
+    """
+    name, _, rest = of.partition(":")
+    entry = find(name)
+    given = {}
+    for word in filter(None, _NEXT.split(rest)):
+        option, equals, value = word.partition("=")
+        if not equals:
+            raise UsageError(f"{word!r} has no value; write option=value.")
+        given[option] = value
+    return entry, entry.read_options(given)
 
 
 @method(
@@ -33,14 +76,14 @@ _SIGNS = 8
     traceable=False,
 )
 def smoothgrad(
-    view: View, *, of: str = "saliency", samples: Positive = 32, sigma: PositiveReal = 0.15, squared: bool = False
+    view: View, *, of: Inner = "saliency", samples: Positive = 32, sigma: PositiveReal = 0.15, squared: bool = False
 ) -> Flow:
     """What the method says on average around the item, so that what flickers with tiny changes cancels.
 
     ``a = 1/M * sum over k of method(x + sigma * range(x) * e_k)``, e_k standard normal; squared: of ``method ** 2``.
 
     Args:
-        of: The method that is averaged, with its default options.
+        of: The method that is averaged; options of its own follow its name: ``grad-cam:layer=conv5``.
         samples: M, at least 2.
         sigma: Standard deviation of the noise as a share of each item's range max x - min x.
         squared: Average squares (SmoothGrad-Squared).
@@ -50,19 +93,19 @@ def smoothgrad(
         ``notes["stability"]`` is the probability that the ``top`` of 7 x 7 cells are really the largest.
 
     Cost:
-        ``samples`` times the method.
+        ``samples`` times the method; a method that asks for scores alone needs no gradient.
 
     Raises:
-        UsageError: fewer than 2 samples, or a combinator inside a combinator.
+        UsageError: fewer than 2 samples.
 
     Source:
         Smilkov et al., SmoothGrad: Removing Noise by Adding Noise, 2017; Hooker et al., arXiv:1806.10758 (squared).
     """
     mean, variance, cells, reading = yield from _moments(view, of, samples, sigma, 2 if squared else 1)
     trust = map_notes([Estimate.mean(own) for own in cells], lambda: view.rng("smoothgrad stability"))
-    inner = find(of)
+    inner = _parsed(of)[0]
     signed = False if squared else (inner.signed if reading.signed is None else reading.signed)
-    unit = f"squared {inner.unit}" if squared else inner.unit
+    unit = f"squared {reading.unit}" if squared else reading.unit
     notes = {**(reading.notes or {}), **trust}
     return replace(reading, values=mean, error=np.sqrt(variance / samples), signed=signed, unit=unit, notes=notes)
 
@@ -76,13 +119,13 @@ def smoothgrad(
     sampled=True,
     traceable=False,
 )
-def vargrad(view: View, *, of: str = "saliency", samples: Positive = 32, sigma: PositiveReal = 0.15) -> Flow:
+def vargrad(view: View, *, of: Inner = "saliency", samples: Positive = 32, sigma: PositiveReal = 0.15) -> Flow:
     """How much the method's answer varies around the item.
 
     ``a = 1/(M-1) * sum over k of (method(x + noise_k) - mean)**2``, noise as in SmoothGrad.
 
     Args:
-        of: The method whose variance is taken, with its default options.
+        of: The method whose variance is taken; options of its own follow its name: ``lrp:rule=gamma``.
         samples: M, at least 2.
         sigma: Standard deviation of the noise as a share of each item's range.
 
@@ -92,10 +135,10 @@ def vargrad(view: View, *, of: str = "saliency", samples: Positive = 32, sigma: 
         the largest, were each cell's variance one normal sample's.
 
     Cost:
-        ``samples`` times the method.
+        ``samples`` times the method; a method that asks for scores alone needs no gradient.
 
     Raises:
-        UsageError: fewer than 2 samples, or a combinator inside a combinator.
+        UsageError: fewer than 2 samples.
 
     Source:
         Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, 2018.
@@ -104,7 +147,7 @@ def vargrad(view: View, *, of: str = "saliency", samples: Positive = 32, sigma: 
     share = float(np.sqrt(2 / (samples - 1)))
     estimates = [_normal(cells, share, samples) for cells in cells_of(view, variance)]
     notes = {**(reading.notes or {}), **map_notes(estimates, lambda: view.rng("vargrad stability"))}
-    unit = f"variance of {find(of).unit}"
+    unit = f"variance of {reading.unit}"
     return replace(reading, values=variance, error=variance * share, signed=False, unit=unit, notes=notes)
 
 
@@ -125,13 +168,10 @@ def _moments(
 
     Copies travel as further items of one view, so batches stay full.
     """
-    inner = find(of)
-    if inner.function in (smoothgrad, vargrad):
-        raise UsageError(f"of is {of!r}, which averages over noise itself; name a method that does not.")
+    inner, options = _parsed(of)
     if samples < 2:
         raise UsageError(f"samples is {samples}; at least 2 noisy copies are needed to see a spread.")
     items, item = len(view.x), view.x.shape[1:]
-    options = inner.read_options({})
     flat = view.x.reshape(items, -1)
     scale = (sigma * (flat.max(axis=1) - flat.min(axis=1))).reshape(items, *[1] * len(item))
     draws = view.rng("smoothgrad")
@@ -152,10 +192,12 @@ def _moments(
         second = second + (values**2).sum(axis=1)
     mean = first / samples
     variance = np.maximum(second - samples * mean**2, 0) / (samples - 1)
-    notes = {"of": inner.name, "samples": samples, "sigma": sigma}
+    kept = {k: v for k, v in (reading.notes or {}).items() if k in ("layer", "warning") and isinstance(v, str)}
+    notes = {**kept, "of": of, "samples": samples, "sigma": sigma}
+    unit = reading.unit or inner.unit
     return (
         mean,
         variance,
         np.concatenate(cells, axis=1),
-        Reading(mean, resolution=reading.resolution, notes=notes, signed=reading.signed),
+        Reading(mean, resolution=reading.resolution, notes=notes, signed=reading.signed, unit=unit),
     )

@@ -138,3 +138,13 @@ def test_a_large_result_has_its_weights_beside_it(xplain, tmp_path, monkeypatch,
     assert (ran.code, "explained.onnx.data is there already" in ran.err) == (2, True), ran.err
     document = xplain(*words, "--force", "--json").document
     assert document["weights"] == {"explained.onnx.data": size}
+
+
+def test_a_baseline_may_be_a_picture(xplain, model, pictures, tmp_path, x):
+    out = tmp_path / "explained.onnx"
+    words = ("compile", model, "-m", "deeplift", "--target", 0, "--target-input", "none")
+    ran = xplain(*words, "--baseline", pictures / "b.png", "-o", out)
+    assert ran.code == 0, ran.err
+    dark = np.full((3, SIDE, SIDE), 40 / 255, np.float32)
+    expected = api.explain(str(model), x, "deeplift", target=0, baseline=dark).values
+    np.testing.assert_allclose(run(out, picture=x), expected, rtol=1e-4, atol=1e-6)

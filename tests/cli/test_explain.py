@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -185,3 +186,45 @@ def test_a_picture_whose_scores_are_no_numbers_fails_alone(xplain, model, pictur
     assert ran.code == 4
     assert [f["picture"].rsplit("/", 1)[1] for f in ran.document["failures"]] == ["b.png"]
     assert len(ran.document["pictures"]) == 2
+
+
+def test_baselines_may_be_pictures_and_arrays(xplain, model, pictures, tmp_path):
+    """The dark picture as baseline: what differs from it is the cause; as an array in the model's units the same."""
+    words = ("explain", model, pictures / "a.png", pictures / "c.png", "--target", "bright")
+
+    def values(name, *more):
+        ran = xplain(*words, *more, "--out", tmp_path / name)
+        assert ran.code == 0, ran.err
+        return Attribution.load(tmp_path / name / f"a.{more[1]}.npz")
+
+    dark = values("dark", "-m", "deeplift", "--baseline", pictures / "b.png")
+    assert dark.values[0][CAUSE].sum() == pytest.approx(dark.values[0].sum(), rel=1e-5)
+    assert dark.values[0].sum() == pytest.approx(float(dark.scores[0] - dark.base[0]), rel=1e-4)
+    assert np.count_nonzero(dark.values[0]) == dark.values[0][CAUSE].size
+    assert dark.options["baseline"] == str(pictures / "b.png")
+    tensor = np.full((1, 3, 16, 16), 40 / 255, np.float32)
+    np.save(tmp_path / "dark.npy", tensor)
+    np.testing.assert_allclose(
+        values("array", "-m", "deeplift", "--baseline", tmp_path / "dark.npy").values, dark.values, rtol=1e-4, atol=1e-6
+    )
+    every = values("all", "-m", "deep-shap", "--baseline", pictures)
+    assert every.notes["background"] == 3
+    assert every.values[0].sum() == pytest.approx(dark.values[0].sum() / 3, rel=1e-4)  # two of three are the item
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nothing.npy", "--baseline nothing.npy: the file cannot be read"),
+        (
+            "nothing.png",
+            "option 'baseline' is 'nothing.png'; accepted: a number in .* an .npy file, pictures or a folder",
+        ),
+        ("nothing*.png", "No file matches 'nothing"),
+    ],
+)
+def test_a_baseline_that_is_not_there(xplain, model, pictures, tmp_path, given, message):
+    ran = xplain("explain", model, pictures, "-m", "ig", "--baseline", given, "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert re.search(message, ran.err), ran.err
+    assert not (tmp_path / "out").exists()

@@ -257,6 +257,16 @@ def test_a_baseline_of_the_wrong_shape(model, x, method):
         xplain.explain(model, x, method, baseline=np.zeros((3, 8, 8), np.float32))
 
 
+@pytest.mark.parametrize("method", ["deep-shap", "expected-gradients"])
+def test_a_background_of_the_wrong_shape(model, x, method):
+    message = (
+        r"The background is an array of \[5, 3, 16, 8\]; the items are \[2, 3, 16, 16\]. Accepted: any number of "
+        r"baselines, \[B, 3, 16, 16\], or one baseline"
+    )
+    with pytest.raises(UsageError, match=message):
+        xplain.explain(model, x, method, baseline=np.zeros((5, 3, 16, 8), np.float32))
+
+
 @pytest.mark.parametrize("baseline", ["mean", "blur:2", "noise"])
 def test_a_baseline_that_cannot_be_compiled(model, baseline):
     with pytest.raises(UsageError, match=f"Baseline '{baseline}' is made from each item, which cannot be compiled"):

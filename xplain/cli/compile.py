@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import xplain
+from xplain.cli.backgrounds import read_baselines
 from xplain.cli.console import Outcome, table
 from xplain.cli.flags import find_method, options_for
 from xplain.cli.loading import Loading, ModelFile
@@ -57,6 +58,7 @@ def compile(  # noqa: A001  (the verb's name)
     given = options_for([entry], options)[entry.name]
     place = _free(out, model, force)
     loaded = loading.open(model)
+    given = read_baselines({entry.name: given}, loaded)[entry.name]
     made = xplain.compile(loaded, entry.name, target=target, target_input=target_input, out=place, **given)  # type: ignore[arg-type]
     content = place.read_bytes()
     apart = {e.value for t in made.graph.initializer for e in t.external_data if e.key == "location"}

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from xplain import api
+from xplain.cli.backgrounds import read_baselines, with_names
 from xplain.cli.console import problem
 from xplain.cli.loading import Asking
 from xplain.cli.predictions import best
@@ -94,6 +95,7 @@ def explain_pictures(
     Raises:
         XplainError: what concerns all pictures.
     """
+    given, order = order.methods, replace(order, methods=read_baselines(order.methods, model))
     waiting = [list(pictures[k : k + _AT_ONCE]) for k in range(0, len(pictures), _AT_ONCE)]
     share = None if order.asking.max_queries is None else order.asking.max_queries // len(pictures)
     if share is not None and share < 1:
@@ -103,7 +105,7 @@ def explain_pictures(
     while waiting:
         group = waiting.pop(0)
         try:
-            _explain_group(model, group, order, share, run, keeper, progress)
+            _explain_group(model, group, order, given, share, run, keeper, progress)
         except _OF_A_GROUP as error:
             if len(group) > 1:  # each alone, to find the one
                 waiting = [[picture] for picture in group] + waiting
@@ -115,11 +117,12 @@ def explain_pictures(
 
 def estimate(model: Model, pictures: Sequence[str], order: Order) -> tuple[int, int]:
     """(evaluations, sweeps) that explaining all pictures takes, as planned on the first that can be read."""
+    methods = read_baselines(order.methods, model)
     for picture in pictures:
         try:
             plans = [
                 api.plan(model, picture, name, target=order.target, cache=order.asking.cache, **options)
-                for name, options in order.methods.items()
+                for name, options in methods.items()
             ]
         except _OF_ONE_PICTURE:
             continue
@@ -132,6 +135,7 @@ def _explain_group(
     model: Model,
     group: list[str],
     order: Order,
+    given: Mapping[str, Mapping[str, Any]],
     share: int | None,
     run: Run,
     keeper: Keeper,
@@ -159,7 +163,7 @@ def _explain_group(
         queries += answers[0].cost.queries
         sweeps += answers[0].cost.sweeps
     for n, picture in enumerate(group):
-        each = [_alone(one, n, model) for one in found]
+        each = [with_names(_alone(one, n, model), given.get(one.method, {})) for one in found]
         files = keeper.keep(picture, each)
         explanations = [_told(one, names) for one, names in zip(each, files, strict=True)]
         predictions = best(scores[n : n + 1], model.outline)[0]

@@ -123,7 +123,7 @@ class Reference:
 
     accepts: str = (
         "a number in the model's own units, 'mean', 'blur:SIGMA' (SIGMA in pixels), 'noise' or 'noise:SIGMA', or an "
-        "array that broadcasts to [N, *item]"
+        "array that broadcasts to [N, *item]; on a command line also an .npy file, pictures or a folder of them"
     )
     invalid: tuple[Any, ...] = ("soup", "blur:-1", "blur:x", math.nan, "noise:0", math.inf)
 

@@ -14,7 +14,7 @@ from xplain.core.options import Baseline, NonNegative, Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
-from xplain.methods.perturbation.baseline import fill_of
+from xplain.methods.perturbation.baseline import background_of, fill_of
 from xplain.methods.perturbation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["expected_gradients", "integrated_gradients"]
@@ -153,7 +153,7 @@ def expected_gradients(
     if samples < 2:
         raise UsageError(f"samples is {samples}; at least 2 draws are needed to see an error.")
     items, item = len(view.x), view.x.shape[1:]
-    background = _background(view, baseline)
+    background = background_of(view, baseline)
     draws = view.rng("expected gradients")
     chosen = draws.integers(background.shape[0], size=samples)
     share = (draws.permutation(samples) + draws.random(samples)) / samples
@@ -182,11 +182,3 @@ def expected_gradients(
     trust = map_notes([Estimate.mean(own) for own in drawn], lambda: view.rng("expected gradients stability"))
     notes = {"samples": samples, "background": len(background), **trust}
     return Reading(mean, error=np.sqrt(spread), notes=notes)
-
-
-def _background(view: View, baseline: Any) -> Array:
-    """``[B, N or 1, *item]``: an array of backgrounds is drawn from; anything else is one baseline per item."""
-    item = view.x.shape[1:]
-    if isinstance(baseline, np.ndarray) and baseline.ndim == len(item) + 1 and baseline.shape[1:] == item:
-        return baseline.astype(np.float32)[:, None]
-    return np.broadcast_to(fill_of(view, baseline), view.x.shape)[None]

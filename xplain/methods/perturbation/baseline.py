@@ -11,7 +11,7 @@ from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
 from xplain.core.query import View
 
-__all__ = ["fill_of"]
+__all__ = ["background_of", "fill_of"]
 
 
 def fill_of(view: View, baseline: Any) -> Array:
@@ -74,6 +74,26 @@ def _folded(at: Array, length: int) -> Array:
     """Indices of the half-sample symmetric extension: ... 1 0 | 0 1 ... n-1 | n-1 n-2 ..."""
     at = at % (2 * length)
     return np.where(at < length, at, 2 * length - 1 - at)
+
+
+def background_of(view: View, baseline: Any) -> Array:
+    """The background that ``baseline`` stands for, ``[B, N or 1, *item]``.
+
+    An array ``[B, *item]`` is a set of B baselines for every item; anything else is one baseline per item.
+
+    Raises:
+        UsageError: an array that fits neither way.
+    """
+    item = view.x.shape[1:]
+    if isinstance(baseline, np.ndarray) and baseline.ndim == len(item) + 1:
+        if baseline.shape[1:] == item:
+            return baseline.astype(np.float32)[:, None]
+        if any(a not in (1, b) for a, b in zip(baseline.shape, view.x.shape, strict=True)):
+            raise UsageError(
+                f"The background is an array of {list(baseline.shape)}; the items are {list(view.x.shape)}. Accepted: "
+                f"any number of baselines, [B, {', '.join(map(str, item))}], or one baseline."
+            )
+    return np.broadcast_to(fill_of(view, baseline), view.x.shape)[None]
 
 
 def _given(baseline: Array, shape: tuple[int, ...]) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from xplain.core.edits import Array, Untouched
 from xplain.core.options import Baseline
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
-from xplain.methods.perturbation.baseline import fill_of
+from xplain.methods.perturbation.baseline import background_of, fill_of
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.reveal_cancel import REVEAL_CANCEL
 
@@ -113,7 +113,7 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
         Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017; shap's DeepExplainer.
     """
     items, item = len(view.x), view.x.shape[1:]
-    background = _background(view, baseline)
+    background = background_of(view, baseline)
     count = len(background)
     total: Array = np.zeros((items, *item))
     rows = max(1, _ROWS // items)
@@ -135,11 +135,3 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
     values = product if channels else collapse(product, view.layout)
     notes = {"background": count, "completeness gap": gap, "f(x) - mean f(background)": goal}
     return Reading(values, base=bottom / count, notes=notes)
-
-
-def _background(view: View, baseline: Any) -> Array:
-    """``[B, N or 1, *item]``."""
-    item = view.x.shape[1:]
-    if isinstance(baseline, np.ndarray) and baseline.ndim == len(item) + 1 and baseline.shape[1:] == item:
-        return baseline.astype(np.float32)[:, None]
-    return np.broadcast_to(fill_of(view, baseline), view.x.shape)[None]

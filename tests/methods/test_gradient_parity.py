@@ -201,6 +201,34 @@ def test_layers_that_do_not_fit_say_which_do(model, x):
         xplain.explain(model, x, "grad-cam", layer="conv99")
 
 
+HEADS = {
+    "hidden layer": lambda: [torch.nn.Linear(16, 24), torch.nn.ReLU(), torch.nn.Linear(24, 3)],
+    "hidden layer without biases": lambda: [
+        torch.nn.Linear(16, 24, bias=False), torch.nn.ReLU(), torch.nn.Linear(24, 3, bias=False)
+    ],
+    "as in MobileNetV3": lambda: [torch.nn.Linear(16, 24), torch.nn.Hardswish(), torch.nn.Linear(24, 3)],
+    "as in ConvNeXt": lambda: [torch.nn.LayerNorm(16), torch.nn.Linear(16, 3)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_cam_refuses_a_head_that_bends_behind_the_average(x, head):
+    """The gradient is alike at all positions there, but the weights are not the class's."""
+    torch.manual_seed(0)
+    body = torch.nn.Conv2d(3, 16, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    with pytest.raises(xplain.core.errors.UsageError, match="here the score is not linear in the averages"):
+        xplain.explain(torch.nn.Sequential(*body, *HEADS[head]()).eval(), x, "cam")
+
+
+def test_cam_takes_a_head_of_linear_parts(x):
+    torch.manual_seed(0)
+    parts = torch.nn.AdaptiveAvgPool2d(1), torch.nn.BatchNorm2d(16), torch.nn.Flatten(), torch.nn.Linear(16, 3)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), torch.nn.ReLU(), *parts).eval()
+    found = xplain.explain(net, x, "cam", target=1)
+    zero = net[2:](torch.zeros(1, 16, 1, 1))[0, 1].item()
+    np.testing.assert_allclose(found.notes["mean of the small map"] + zero, xplain.predict(net, x)[:, 1], rtol=1e-4)
+
+
 def test_cam_refuses_a_head_of_another_kind(x):
     torch.manual_seed(0)
     net = torch.nn.Sequential(

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import namespace
+from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.query import Flow, Sweep, View
+from xplain.core.query import Flow, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.methods.cam.layers import MapLayer, map_layer, reading
 
 __all__ = ["cam", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam"]
+
+_LINEAR = 2e-3
+"""Departure from a linear head that is rounding: scores in half precision have a step of 1e-3."""
 
 
 @method(
@@ -169,7 +173,7 @@ def hires_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
 
 @method(
     "cam",
-    needs=Sweep,
+    needs=(Score, Sweep),
     paper=Paper("Zhou 2015", "arXiv:1512.04150, equation 2"),
     unit="logit before averaging over positions",
     traceable=False,
@@ -180,7 +184,8 @@ def cam(view: View, *, layer: str = "auto") -> Flow:
     For a head ``f = sum over k of w_k * mean(A_k) + b``:  ``map[p] = sum over k of w_k A_k[p]``.
 
     The weights are read off a sweep: through average pooling and a linear head the gradient is ``w_k / (h w)`` at every
-    position. That is checked, so a head of another kind is refused rather than mistaken.
+    position. A head of another kind is refused rather than mistaken: the gradient must be alike at all positions, and
+    the effects of two halves of the channels must add up to that of all.
 
     Args:
         layer: The layer that is averaged; ``auto`` takes the last one before the head.
@@ -189,7 +194,7 @@ def cam(view: View, *, layer: str = "auto") -> Flow:
         ``[N, H, W]``, signed; the mean of the small map is f(x) less the bias.
 
     Cost:
-        1 sweep per item, backwards only as far as the layer.
+        1 sweep per item, backwards only as far as the layer, and 4 evaluations of the part behind it.
 
     Raises:
         UsageError: the head is not an average followed by a linear layer; the message names methods that fit.
@@ -197,16 +202,37 @@ def cam(view: View, *, layer: str = "auto") -> Flow:
     Source:
         Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016.
     """
-    chosen, values, gradient = yield from _seen(view, layer)
+    chosen = map_layer(view, layer)
+    answer = yield Sweep(view.x[:, None], view.target, Rules(), (chosen.name,))
+    raw = np.ascontiguousarray(answer[chosen.name][0], dtype=np.float32)
+    values, gradient = (chosen.maps(one) for one in answer[chosen.name])
     mean = gradient.mean(axis=(2, 3), keepdims=True)
     if np.abs(gradient - mean).max() > 1e-4 * max(np.abs(gradient).max(), 1e-30):
-        raise UsageError(
-            f"cam needs a head that averages layer {chosen.name!r} over positions and is linear after that; here the "
-            "gradient differs from position to position. Use grad-cam or hires-cam, which need no such head."
-        )
+        raise _other_head(chosen.name, "the gradient differs from position to position")
+    if (yield from _bend(view, chosen, raw)) > _LINEAR:
+        raise _other_head(chosen.name, "the score is not linear in the averages")
     weights = mean * (values.shape[2] * values.shape[3])
     maps = np.sum(weights * values, axis=1)
     return reading(view, chosen, maps, rectify=False, notes=_peak(maps))
+
+
+def _other_head(layer: str, why: str) -> UsageError:
+    return UsageError(
+        f"cam needs a head that averages layer {layer!r} over positions and is linear after that; here {why}. Use "
+        "grad-cam or hires-cam, which need no such head."
+    )
+
+
+def _bend(view: View, chosen: MapLayer, raw: Array) -> Generator[Score, Any, float]:
+    """How far the head is from linear: the effects of two halves of the channels must add up to that of all.
+
+    | f(even) + f(odd) - f(all) - f(none) |, as a share of the largest of the effects.
+    """
+    channels = np.arange(chosen.channels(raw))
+    keep = np.stack([channels % 2 == 0, channels % 2 == 1, channels >= 0, channels < 0])
+    even, odd, every, none = (yield Score(raw, chosen.hiding(raw, keep), view.target, at=chosen.name)).T
+    scale = np.abs([even - none, odd - none, every - none]).max(axis=0)
+    return float(np.max(np.abs(even + odd - every - none) / np.maximum(scale, np.finfo(np.float32).tiny)))
 
 
 def _seen(view: View, layer: str) -> Generator[Sweep, Any, tuple[MapLayer, Any, Any]]:

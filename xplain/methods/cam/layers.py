@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import enlarge, namespace
+from xplain.core.edits import Array, Coalitions
 from xplain.core.errors import UsageError
 from xplain.core.outline import LayerSpec
 from xplain.core.query import Reading, View
@@ -31,6 +32,23 @@ class MapLayer:
     name: str
     tokens: int | None = None
     channels_last: bool = False
+
+    @property
+    def _axis(self) -> int:
+        """The channels' axis in the layer's own shape, as it is without the items' axis."""
+        return -1 if self.channels_last or self.tokens is not None else 0
+
+    def channels(self, raw: Array) -> int:
+        """How many channels the layer's own values ``[N, ...]`` have."""
+        return int(raw[0].shape[self._axis])
+
+    def hiding(self, raw: Array, keep: Array) -> Coalitions:
+        """Edits of the layer's own values that set channels to zero where ``keep``, bool ``[M, C]``, is False."""
+        spread = [1] * (raw.ndim - 1)
+        spread[self._axis] = self.channels(raw)
+        labels = np.broadcast_to(np.arange(self.channels(raw), dtype=np.int32).reshape(spread), raw.shape[1:])
+        zero = np.zeros((1,) * raw.ndim, np.float32)
+        return Coalitions(np.ascontiguousarray(labels), keep.astype(np.uint8), zero, whole=True)
 
     def maps(self, values: Any) -> Any:
         """The layer's values or cotangents as ``[N, C, h, w]``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xplain.core.arrays import enlarge
-from xplain.core.edits import Array, Coalitions, Full, Untouched
+from xplain.core.edits import Array, Full, Untouched
 from xplain.core.options import Baseline
 from xplain.core.query import Flow, Peek, Score, View
 from xplain.core.registry import Paper, method
@@ -107,13 +107,7 @@ def ablation_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Fl
     peeked = yield Peek(view.x, (chosen.name,))
     raw = np.ascontiguousarray(peeked[chosen.name], dtype=np.float32)
     values = np.asarray(chosen.maps(raw))
-    axis = {True: -1, False: 1}[chosen.channels_last or chosen.tokens is not None]
-    channels = raw.shape[axis]
-    spread = [1] * (raw.ndim - 1)
-    spread[axis if axis < 0 else axis - 1] = channels
-    labels = np.broadcast_to(np.arange(channels, dtype=np.int32).reshape(spread), raw.shape[1:])
-    keep = (1 - np.eye(channels)).astype(np.uint8)
-    edits = Coalitions(np.ascontiguousarray(labels), keep, np.zeros((1,) * raw.ndim, np.float32), whole=True)
+    edits = chosen.hiding(raw, ~np.eye(chosen.channels(raw), dtype=bool))
     base = yield Score(view.x, Untouched(), view.target)
     without = yield Score(raw, edits, view.target, at=chosen.name)
     weights = np.asarray(base) - np.asarray(without)

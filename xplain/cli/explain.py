@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from xplain.cli.conserved import add_conservation, conservation_lines
 from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
 from xplain.cli.flags import DEFAULT_METHOD, Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
@@ -19,7 +21,8 @@ from xplain.cli.rows import estimate_rows, explain_rows
 from xplain.cli.run import Order, Run, estimate, explain_pictures
 from xplain.cli.sheets import PAGE, Drawing, Sheets
 from xplain.core.errors import UsageError
-from xplain.core.query import Model
+from xplain.core.query import Model, Sweep
+from xplain.core.registry import Method
 
 __all__ = ["explain"]
 
@@ -65,6 +68,12 @@ def explain(
     shared_scale: Annotated[
         bool, typer.Option("--shared-scale", help="One colour scale for all pictures of a method.")
     ] = False,
+    conserved: Annotated[
+        bool,
+        typer.Option(
+            "--conservation", help="Tell which nodes kept relevance, or invented it, on the way to the input."
+        ),
+    ] = False,
     force: Force = False,
     **options: Any,
 ) -> Outcome:
@@ -83,6 +92,8 @@ def explain(
     rows = given(items or [], reading)
     entries = [find_method(name) for name in method or [DEFAULT_METHOD if rows is None else _FOR_ROWS]]
     order = Order(options_for(entries, options), target, seed, asking, sentinel)
+    if conserved:
+        _check_conserved(entries, rows is not None, order)
     if rows is not None:
         return _explain_rows(rows, model, loading, order, out, force, dry_run, shell.obj)
     if not items:
@@ -95,17 +106,31 @@ def explain(
     if dry_run:
         return _price(loaded, "pictures", len(found), estimate(loaded, found, order))
     with Folder(out, force) as folder:
-        return _explain_pictures(loaded, found, order, folder, Drawing(native_resolution, shared_scale), shell.obj)
+        drawing = Drawing(native_resolution, shared_scale)
+        return _explain_pictures(loaded, found, order, folder, drawing, shell.obj, conserved)
+
+
+def _check_conserved(entries: Sequence[Method], rows: bool, order: Order) -> None:
+    asking = [
+        entry.name for entry in entries if Sweep not in entry.needs_with(entry.read_options(order.methods[entry.name]))
+    ]
+    if rows or asking:
+        what = f"{asking[0]} asks for no sweep" if asking else "tables and texts are explained without one"
+        raise UsageError(
+            f"--conservation follows a reverse sweep, but {what}. Use it with lrp or deeplift on pictures."
+        )
 
 
 def _explain_pictures(
-    model: Model, found: list[str], order: Order, folder: Folder, drawing: Drawing, command: str
+    model: Model, found: list[str], order: Order, folder: Folder, drawing: Drawing, command: str, conserved: bool
 ) -> Outcome:
     sheets, run = Sheets(folder, drawing), Run()
     try:
         with Progress(estimate(model, found, order)[0]) as progress:
             explain_pictures(model, found, order, run, sheets, progress.to)
         sheets.finish(model.outline, command)
+        if conserved:
+            add_conservation(model, order, run.pictures)
     except KeyboardInterrupt:
         done = len(run.pictures)
         raise KeyboardInterrupt(
@@ -160,6 +185,7 @@ def _finish(run: Run, model: Model, folder: Folder, line: str) -> Outcome:
             what = f"{one['method']} of {one['target']!r}{layer_of(one)}, {one['unit']}"
             lines.append(f"  {what}: {folder.path / one['files']['png']}")
             lines += warnings_of(one)
+            lines += conservation_lines(one)
     failed = f", {len(run.failures)} failed" if run.failures else ""
     cost = f"{run.queries} evaluations" + (f", {run.sweeps} sweeps" if run.sweeps else "")
     lines.append(f"{len(run.pictures)} pictures{failed}; {cost}, {run.seconds:.1f} s.")

@@ -69,7 +69,7 @@ def lrp(
 
     Returns:
         ``[N, H, W]``, signed; sums to f(x) less what biases and the stabiliser absorbed: ``notes["relevance"]``;
-        node by node it is ``xplain.measure.conservation``.
+        node by node it is ``xplain.measure.conservation``, on a command line ``--conservation``.
 
     Cost:
         1 sweep per item.

@@ -75,3 +75,21 @@ def test_numbers_of_a_result_are_in_the_record(xplain, pooled, both, tmp_path):
     assert [note["steps"] for note in notes] == [32, 32]
     for note in notes:
         assert abs(note["completeness gap"]) < 1e-3 < note["f(x) - f(baseline)"]
+
+
+def test_a_compiled_file_says_where_it_looks(xplain, pooled, tmp_path):
+    ran = xplain("compile", pooled, "-m", "grad-cam", "--signed", "true", "-o", tmp_path / "cam.onnx")
+    assert "grad-cam of the predicted class at layer 'features', delta logit" in ran.out
+    said = {entry.key: entry.value for entry in onnx.load(tmp_path / "cam.onnx").metadata_props}
+    assert (said["xplain.layer"], "xplain.warning" in said) == ("features", False)
+
+
+def test_a_compiled_file_says_the_unit_that_its_options_give(xplain, model, tmp_path):
+    words = ("compile", model, "-m", "saliency", "-o", tmp_path / "map.onnx", "--force", "--json")
+    assert xplain(*words).document["unit"] == "|delta logit| per input unit"
+    assert xplain(*words, "--signed", "true").document["unit"] == "delta logit per input unit"
+
+
+def test_a_compiled_file_that_is_a_plain_gradient_says_so(xplain, model, tmp_path):
+    ran = xplain("compile", model, "-m", "guided-backprop", "-o", tmp_path / "map.onnx")
+    assert "warning: The model has no Relu" in ran.out

@@ -14,6 +14,7 @@ from xplain.cli.backgrounds import read_baselines
 from xplain.cli.console import Outcome, table
 from xplain.cli.flags import find_method, options_for
 from xplain.cli.loading import Loading, ModelFile
+from xplain.cli.remarks import layer_of
 from xplain.core.errors import OutputError, UsageError
 
 __all__ = ["compile"]
@@ -76,22 +77,25 @@ def compile(  # noqa: A001  (the verb's name)
         "options": json.loads(about["options"]),
         "target": about["target"],
         "unit": about["unit"],
+        **{name: about[name] for name in ("layer", "warning") if name in about},
         "inputs": inputs,
         "outputs": [v.name for v in made.graph.output],
         "opset": {one.domain or "ai.onnx": one.version for one in made.opset_import},
         "ir": made.ir_version,
         "nodes": len(made.graph.node),
     }
+    looked = layer_of({"notes": about})
     rows = [
         ("file", f"{place}, {len(content):,} bytes"),
         *(("weights", f"{name} beside it, {size:,} bytes: keep the two together") for name, size in weights.items()),
-        ("explains", f"{entry.name} of the {about['target']}, {about['unit']}"),
+        ("explains", f"{entry.name} of the {about['target']}{looked}, {about['unit']}"),
         ("inputs", ", ".join(f"{name} ({kind})" for name, kind in inputs.items())),
         ("outputs", ", ".join(document["outputs"])),
         ("opset", f"{', '.join(f'{k} {v}' for k, v in document['opset'].items())}; IR {made.ir_version}"),
     ]
-    notes = ["", _DEFAULTED] if "optional" in inputs.values() else []
-    return Outcome(document | {"notes": notes[1:]}, "\n".join([table(rows), *notes]))
+    notes = [f"warning: {about['warning']}"] if "warning" in about else []
+    notes += [_DEFAULTED] if "optional" in inputs.values() else []
+    return Outcome(document | {"notes": notes}, "\n".join([table(rows), *([""] if notes else []), *notes]))
 
 
 def _free(out: Path, model: str, force: bool) -> Path:

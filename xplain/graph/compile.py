@@ -36,6 +36,8 @@ __all__ = ["ATTRIBUTION", "TARGET", "asked_by", "compile_flow", "layers_of"]
 
 ATTRIBUTION = "attribution"
 TARGET = "target"
+_TOLD = ("layer", "warning")
+"""Notes of a result that do not depend on the item, and so can stand in the file."""
 
 
 def compile_flow(
@@ -98,6 +100,8 @@ def compile_flow(
     if answerer.selectable and choose == "optional":
         # an initializer of the input's name makes the input optional
         compiled.graph.initializer.append(helper.make_tensor(TARGET, TensorProto.INT64, [1], [answerer.default]))
+    told = {key: note for key, note in (reading.notes or {}).items() if key in _TOLD and isinstance(note, str)}
+    about = {**about, **told} | ({"unit": reading.unit} if reading.unit else {})
     said = {f"xplain.{key}": v if isinstance(v, str) else json.dumps(v, default=_in_words) for key, v in about.items()}
     kept = {entry.key: entry.value for entry in compiled.metadata_props}
     helper.set_model_props(compiled, kept | said)

@@ -10,6 +10,7 @@ import pytest
 
 import xplain
 from xplain.core.errors import UsageError
+from xplain.core.rules import Rules
 
 torch = pytest.importorskip("torch", reason="the references are written in torch")
 pytest.importorskip("captum", reason="captum is the reference")
@@ -189,6 +190,20 @@ def test_deeplift_is_complete_where_captum_is_not(make, x):
     np.testing.assert_allclose(found.notes["completeness gap"], 0, atol=2e-5 * max(1, np.abs(goal).max()))
     theirs = reference("DeepLift", net, x, baselines=0.25).sum(axis=(1, 2, 3))
     assert np.abs(theirs - goal).max() > 10 * np.abs(found.values.sum(axis=(1, 2)) - goal).max()
+
+
+@pytest.mark.parametrize("method", ["deeplift", "deep-shap"])
+def test_values_that_do_not_add_up_are_warned_of(x, method, monkeypatch):
+    """Slopes in the place of chords leave a gap."""
+    model = exported(convolutional(), x)
+    assert "warning" not in xplain.explain(model, x, method, target=TARGET).notes
+    slopes = Rules("slopes", meaning="multiplier", reference=True)
+    monkeypatch.setattr("xplain.methods.relevance.deeplift.RESCALE", slopes)
+    found = xplain.explain(model, x, method, target=TARGET)
+    goal = next(note for name, note in found.notes.items() if name.startswith("f(x)"))
+    share = np.abs(found.notes["completeness gap"]).max() / np.abs(goal).max()
+    assert share > 0.02
+    assert f"miss the difference of the scores by {share:.1%}. xplain.measure.conservation" in found.notes["warning"]
 
 
 def test_deep_shap_is_the_mean_of_deeplift_over_the_background(x):

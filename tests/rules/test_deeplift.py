@@ -283,3 +283,71 @@ def test_reveal_cancel_stays_behind_dense_layers_unless_told() -> None:
     )
     assert np.corrcoef(rescale.ravel(), dense.ravel())[0, 1] > np.corrcoef(rescale.ravel(), everywhere.ravel())[0, 1]
     assert np.abs(dense - rescale).max() > 1e-4
+
+
+def switch(kind: str) -> onnx.ModelProto:
+    """A net of one switch that the data throws, between two dense layers."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1"], ["h"]),
+        helper.make_node("Greater", ["h", "zero"], ["on"]),
+        helper.make_node("Cast", ["on"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Sin", ["h"], ["a"]),
+        helper.make_node("ReduceMean", ["h"], ["b"], axes=[1], keepdims=1),
+        *{
+            "mask times": [helper.make_node("Mul", ["h", "mask"], ["r"])],
+            "divided": [helper.make_node("Add", ["mask", "one"], ["m"]), helper.make_node("Div", ["h", "m"], ["r"])],
+            "mask added": [helper.make_node("Add", ["mask", "h"], ["r"])],
+            "mask taken off": [helper.make_node("Sub", ["h", "mask"], ["r"])],
+            "two branches": [helper.make_node("Where", ["on", "a", "h"], ["r"])],
+            "one branch": [helper.make_node("Where", ["on", "h", "zero"], ["r"])],
+            "other branch": [helper.make_node("Where", ["on", "one", "h"], ["r"])],
+            "branch that is spread": [helper.make_node("Where", ["on", "b", "h"], ["r"])],
+        }[kind],
+        helper.make_node("Gemm", ["r", "w2"], ["y"]),
+    ]
+    arrays = {"w1": RNG.normal(size=(6, 8)), "w2": RNG.normal(size=(8, 3)), "zero": np.zeros(()), "one": np.ones(())}
+    graph = helper.make_graph(
+        nodes,
+        "switch",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("rules", [RESCALE, REVEAL_CANCEL, REVEAL_CANCEL_EVERYWHERE], ids=lambda r: r.name)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "mask times",
+        "divided",
+        "mask added",
+        "mask taken off",
+        "two branches",
+        "one branch",
+        "other branch",
+        "branch that is spread",
+    ],
+)
+def test_a_switch_that_the_data_throws_is_complete(kind: str, rules: Rules) -> None:
+    x, x0 = RNG.normal(size=(2, 16, 6)).astype(np.float32)
+    assert_complete(*contributions(switch(kind), x, x0, np.arange(16) % 3, rules))
+
+
+def test_a_masked_signal_has_the_multipliers_of_the_relu_that_it_is() -> None:
+    """A mask, a Where and a Relu are one function, so they are explained alike."""
+    x, x0 = RNG.normal(size=(2, 16, 6)).astype(np.float32)
+    weights = {}
+    found = []
+    for kind in ("mask times", "one branch", "relu"):
+        net = switch("mask times" if kind == "relu" else kind)
+        if kind == "relu":
+            del net.graph.node[1:-1]
+            net.graph.node.insert(1, helper.make_node("Relu", ["h"], ["r"]))
+        weights = weights or {one.name: one for one in net.graph.initializer}
+        for one in net.graph.initializer:
+            one.CopyFrom(weights[one.name])
+        found.append(contributions(net, x, x0, np.arange(16) % 3)[0])
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[1], found[2], rtol=1e-4, atol=1e-5)

@@ -5,6 +5,7 @@
     products             VJP at the midpoint (x + x0) / 2           exact: a b - a0 b0 = mid(a) db + mid(b) da
     softmax              exp and 1 / sum with a shift that both passes share
     max pooling          both maxima to their own places
+    switches             x * [x > 0] and Where: the chord, to the branch that x takes
 
 Then  sum of m_in (x - x0) = f(x) - f(x0)  holds for the whole net (Shrikumar et al. 2017, arXiv:1704.02685), also with
 attention, gates and normalisations, which are opened into these parts. The paper knows only dense layers with
@@ -18,7 +19,8 @@ from typing import Any
 
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
 
-__all__ = ["OPENED", "RESCALE", "Midpoint", "Quotient", "Rounded", "Secant", "SoftmaxSecant", "Winners"]
+__all__ = ["OPENED", "RESCALE", "Midpoint", "Quotient", "Rounded", "Secant", "SoftmaxSecant", "Switched", "Winners"]
+__all__ += ["switched"]
 
 _SMALL = 1e-6
 
@@ -155,6 +157,65 @@ class Winners:
         return out
 
 
+def switched(call: Call) -> bool:
+    """Whether an operand that carries no gradient differs between the passes: a decision about the data, as [x > 0]."""
+    pairs = zip(call.inputs, call.baseline().inputs, call.active, strict=True)
+    return any(not on and v is not None and v0 is not None and v.name != v0.name for v, v0, on in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """Operators that may be switched by the data, as x * [x > 0] or a Where with a condition on x; else their own VJP.
+
+    The whole difference y - y0 goes to the operand that carries a gradient; of two branches, where both passes took
+    different ones, to the branch that x takes, or to the other one where that did not change.
+    """
+
+    def __call__(self, call: Call, g: Cotangents) -> Cotangents:
+        """``m (y - y0) / (x - x0)`` for the operand that answers for the difference."""
+        if not switched(call):
+            return call.vjp(*g)
+        xp, before, own = call.xp, call.baseline(), call.vjp(*g)
+        moved = g[0] * (call.y - before.y)
+        answers = self._branches(call, before) if call.op == "Where" else [None for _ in call.inputs]
+        out: list[Value | None] = []
+        for k, on in enumerate(call.active):
+            if not on or own[k] is None:
+                out.append(None)
+                continue
+            by = call.inputs[k] - before.inputs[k]
+            if answers[k] is None:
+                out.append(_over(call.shaped(moved, k), by, own[k], xp))
+                continue
+            alike = xp.equal(call.inputs[0], before.inputs[0])
+            jumped = xp.where(xp.logical_and(answers[k], xp.logical_not(alike)), moved, 0.0)
+            small = xp.abs(by) < _SMALL
+            kept = call.shaped(xp.where(xp.logical_and(self._taken(call, k), alike), g[0], 0.0), k)
+            out.append(kept + xp.where(small, 0.0, call.shaped(jumped, k) / xp.where(small, 1.0, by)))
+        return out
+
+    @staticmethod
+    def _taken(call: Call, branch: int) -> Value:
+        return call.inputs[0] if branch == 1 else call.xp.logical_not(call.inputs[0])
+
+    def _branches(self, call: Call, before: Call) -> list[Value | None]:
+        """Where each branch of a ``Where`` answers for a change of branches."""
+        xp, able = call.xp, list[Value | None]([None, None, None])
+        for k in (1, 2):
+            if call.active[k]:
+                able[k] = xp.abs(call.inputs[k] - before.inputs[k]) >= _SMALL
+        out: list[Value | None] = [None, None, None]
+        for k, other in ((1, 2), (2, 1)):
+            if (mine := able[k]) is not None:
+                alone = self._taken(call, k)
+                if (theirs := able[other]) is not None:
+                    alone = xp.logical_or(alone, xp.logical_not(theirs))
+                else:
+                    alone = xp.logical_or(alone, xp.logical_not(alone))
+                out[k] = xp.logical_and(mine, alone)
+        return out
+
+
 RESCALE = (
     Rules("deeplift", meaning="multiplier", reference=True, opened=OPENED)
     .on(Where(kinds=("joint", "product")), Midpoint())
@@ -163,5 +224,8 @@ RESCALE = (
     .on(Where(ops=("QuantizeLinear", "com.microsoft::QuantizeLinear")), Rounded())
     .on(Where(ops=("Div",), kinds=("product", "slope")), Quotient())
     .on(Where(ops=("Softmax",)), SoftmaxSecant())
+    .on(Where(ops=("Mul", "Div"), kinds=("scale",)), Switched())
+    .on(Where(ops=("Add", "Sub"), kinds=("sum",)), Switched())
+    .on(Where(ops=("Where",)), Switched())
 )
 """DeepLIFT with the rescale rule. Multiply what arrives at a tap by (value - baseline value) for contributions."""

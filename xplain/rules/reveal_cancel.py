@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
-from xplain.rules.deeplift import OPENED, RESCALE
+from xplain.rules.deeplift import OPENED, RESCALE, switched
 from xplain.rules.lrp import negative, positive
 
 __all__ = ["REVEAL_CANCEL", "REVEAL_CANCEL_EVERYWHERE", "RevealCancel", "Signed"]
@@ -129,6 +129,8 @@ class RevealCancel:
         signed = [v if v is None or isinstance(v, Signed) else Signed(v, v) for v in g]
         if signed[0] is None:  # of several outputs only later ones count, as of Split
             return self._both(call, signed)
+        if switched(call):
+            return self._settled(call, signed)
         if _revealing(call, self.everywhere):
             return self._chords(call, signed[0])
         if call.weighted:

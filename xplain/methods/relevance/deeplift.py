@@ -17,6 +17,9 @@ from xplain.rules.reveal_cancel import REVEAL_CANCEL
 
 __all__ = ["deep_shap", "deeplift"]
 
+_GAP = 0.02
+"""Share of the difference above which values that do not add up are warned of: half precision stays below."""
+
 _ROWS = 32
 """Pairs of item and baseline whose multipliers are held at once."""
 
@@ -80,7 +83,19 @@ def deeplift(
     bottom = yield Score(np.ascontiguousarray(given, dtype=view.x.dtype), Untouched(), view.target)
     goal = top[:, 0] - bottom[:, 0]
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
-    return Reading(values, base=bottom[:, 0], notes={"completeness gap": gap, "f(x) - f(baseline)": goal})
+    notes = {"completeness gap": gap, "f(x) - f(baseline)": goal, **_missed(gap, goal)}
+    return Reading(values, base=bottom[:, 0], notes=notes)
+
+
+def _missed(gap: Array, goal: Array) -> dict[str, str]:
+    """A warning where the values do not add up: an operator of the model has no exact rule, or precision is short."""
+    share = np.abs(gap).max() / max(np.abs(goal).max(), np.finfo(np.float32).tiny)
+    if share <= _GAP:
+        return {}
+    return {
+        "warning": f"The values miss the difference of the scores by {share:.1%}. xplain.measure.conservation names the "
+        "node where that happens."
+    }
 
 
 @method(
@@ -133,5 +148,5 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
     goal = top[:, 0] - bottom / count
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
     values = product if channels else collapse(product, view.layout)
-    notes = {"background": count, "completeness gap": gap, "f(x) - mean f(background)": goal}
+    notes = {"background": count, "completeness gap": gap, "f(x) - mean f(background)": goal, **_missed(gap, goal)}
     return Reading(values, base=bottom / count, notes=notes)

@@ -165,6 +165,8 @@ def test_the_box_rule_needs_to_know_the_box(x):
     model = exported(convolutional(), x)
     with pytest.raises(UsageError, match="Give low and high, or a preprocessing card"):
         xplain.explain(model, x, "lrp", rule="epsilon-gamma-box")
+    with pytest.raises(UsageError, match=r"rule 'z-box' needs .* Only low was given. Give low and high"):
+        xplain.explain(model, x, "lrp", rule="z-box", low=-1.0)
     with pytest.raises(UsageError, match="low must be below high"):
         xplain.explain(model, x, "lrp", rule="epsilon-gamma-box", low=1.0, high=-1.0)
     with pytest.raises(UsageError, match="at least 1, because beta is alpha - 1"):
@@ -172,6 +174,36 @@ def test_the_box_rule_needs_to_know_the_box(x):
     boxed = xplain.explain(model, x, "lrp", target=TARGET, rule="epsilon-gamma-box", low=-4.0, high=4.0)
     assert np.isfinite(boxed.values).all()
     assert boxed.values.any()
+
+
+def test_the_box_with_z_plus_behind_it_is_deep_taylor_decomposition(x):
+    """Written out for two dense layers without biases: Montavon et al. 2017, sections 4.2 and 4.3."""
+    torch.manual_seed(0)
+    first, second = torch.nn.Linear(2 * 9 * 8, 6, bias=False), torch.nn.Linear(6, 4, bias=False)
+    net = torch.nn.Sequential(torch.nn.Flatten(), first, torch.nn.ReLU(), second).eval()
+    x = np.clip(x[:, :, :9, :8], -1, 2)
+    found = xplain.explain(exported(net, x), x, "lrp", target=1, rule="z-box", low=-1.0, high=2.0, channels=True)
+    flat, v, w = x.reshape(2, -1).astype(np.float64), first.weight.detach().double().numpy(), second.weight[1].detach()
+    hidden = np.maximum(flat @ v.T, 0)
+    share = hidden * np.maximum(w.double().numpy(), 0)
+    relevance = share / share.sum(1, keepdims=True) * net(torch.tensor(x)).detach().numpy()[:, 1:2]
+    parts = flat[:, None] * v + np.maximum(v, 0) - 2 * np.minimum(v, 0)
+    expected = (parts * (relevance / parts.sum(2))[:, :, None]).sum(1).reshape(x.shape)
+    np.testing.assert_allclose(found.values, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("rule", "option", "fits"),
+    [
+        ("epsilon-plus-flat", {"gamma": 0.5}, "epsilon-gamma-box, gamma"),
+        ("z-plus", {"alpha": 3.0}, "alpha-beta"),
+        ("epsilon", {"low": 0.0}, "epsilon-gamma-box, z-box"),
+    ],
+)
+def test_an_option_that_the_rule_does_not_use_is_refused(x, rule, option, fits):
+    (name,) = option
+    with pytest.raises(UsageError, match=f"{name} is .*, but rule '{rule}' does not use it. Rules that do: {fits}"):
+        xplain.explain(exported(convolutional(), x), x, "lrp", rule=rule, **option)
 
 
 def test_deeplift_is_captums_where_captum_is_complete(load, x):

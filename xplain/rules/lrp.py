@@ -36,6 +36,7 @@ __all__ = [
     "gamma",
     "is_gate",
     "lrp",
+    "zbox",
     "zplus",
 ]
 
@@ -334,6 +335,12 @@ def epsilon(eps: float = _EPS, bias: bool = True) -> Rules:
 def zplus(bias: bool = True) -> Rules:
     """LRP-z+ everywhere."""
     return lrp("lrp-zplus", AlphaBeta(1.0, 0.0, bias), bias)
+
+
+def zbox(low: float | tuple[float, ...], high: float | tuple[float, ...], bias: bool = True) -> Rules:
+    """Z-box for the first layer, whose inputs lie in [low, high], and z+ behind it: deep Taylor decomposition."""
+    table = lrp("lrp-z-box", AlphaBeta(1.0, 0.0, bias), bias)
+    return table.on(Where(kinds=("linear",), place="first"), ZBox(low, high))
 
 
 def alpha_beta(alpha: float = 2.0, beta: float = 1.0, bias: bool = True) -> Rules:

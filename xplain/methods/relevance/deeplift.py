@@ -93,8 +93,8 @@ def _missed(gap: Array, goal: Array) -> dict[str, str]:
     if share <= _GAP:
         return {}
     return {
-        "warning": f"The values miss the difference of the scores by {share:.1%}. xplain.measure.conservation names the "
-        "node where that happens."
+        "warning": f"The values miss the difference of the scores by {share:.1%}. xplain.measure.conservation names "
+        "the node where that happens."
     }
 
 

@@ -16,6 +16,17 @@ from xplain.rules import lrp as rules
 __all__ = ["lrp"]
 
 
+_BOXES = ("epsilon-gamma-box", "z-box")
+_USED_BY = {
+    "gamma": ("epsilon-gamma-box", "gamma"),
+    "alpha": ("alpha-beta",),
+    "low": _BOXES,
+    "high": _BOXES,
+}
+_GAMMA, _ALPHA = 0.25, 2.0
+_DEFAULTS = {"gamma": _GAMMA, "alpha": _ALPHA, "low": None, "high": None}
+
+
 @method(
     "lrp",
     needs=Sweep,
@@ -36,10 +47,11 @@ def lrp(
         "alpha-beta",
         "flat",
         "w-square",
+        "z-box",
     ] = "epsilon-plus-flat",
     epsilon: PositiveReal = 1e-6,
-    gamma: NonNegative = 0.25,
-    alpha: PositiveReal = 2.0,
+    gamma: NonNegative = _GAMMA,
+    alpha: PositiveReal = _ALPHA,
     low: float | None = None,
     high: float | None = None,
     bias: bool = True,
@@ -53,8 +65,9 @@ def lrp(
     through.
 
     Args:
-        rule: One rule for all layers (``epsilon``, ``gamma``, ``z-plus``, ``alpha-beta``, ``flat``, ``w-square``), or a
-            composite: epsilon for dense layers, the second named for convolutions, the third for the first layer.
+        rule: One rule for all layers (``epsilon``, ``gamma``, ``z-plus``, ``alpha-beta``, ``flat``, ``w-square``;
+            ``z-box``: the first layer's, with z-plus behind it, which is deep Taylor decomposition), or a composite:
+            epsilon for dense layers, the second named for convolutions, the third for the first layer.
         epsilon: Stabiliser of the epsilon rule; larger values absorb what is weak and contradictory.
         gamma: Weight of positive weights in the gamma rule.
         alpha: Weight of what argues for, in ``alpha-beta``; beta is alpha - 1.
@@ -78,13 +91,21 @@ def lrp(
         Batch normalisation is folded into the weights first; works on every operator, not only dense and convolution.
 
     Raises:
-        UsageError: the box rule without bounds, or ``alpha`` below 1.
+        UsageError: a box rule without both bounds, ``alpha`` below 1, or an option that the rule does not use.
 
     Source:
-        Bach et al., PLoS ONE 2015; Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019.
+        Bach et al., PLoS ONE 2015; Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019; for the
+        box Montavon et al., Explaining NonLinear Classification Decisions with Deep Taylor Decomposition, 2017.
     """
     if alpha < 1:
         raise UsageError(f"method 'lrp': alpha is {alpha}; accepted: at least 1, because beta is alpha - 1.")
+    given = {"gamma": gamma, "alpha": alpha, "low": low, "high": high}
+    for name, value in given.items():
+        if value != _DEFAULTS[name] and rule not in _USED_BY[name]:
+            raise UsageError(
+                f"method 'lrp': {name} is {value}, but rule {rule!r} does not use it. Rules that do: "
+                f"{', '.join(_USED_BY[name])}."
+            )
     table = _table(view, rule, epsilon, gamma, alpha, low, high, bias)
     answer = yield Sweep(view.x[:, None], view.target, table, (layer,))
     relevance = answer[layer][1]
@@ -99,29 +120,31 @@ def _table(
     tables: dict[str, Callable[[], Rules]] = {
         "epsilon-plus-flat": lambda: rules.epsilon_plus_flat(epsilon, bias),
         "epsilon-alpha2-beta1-flat": lambda: rules.epsilon_alpha2_beta1_flat(epsilon, bias),
-        "epsilon-gamma-box": lambda: rules.epsilon_gamma_box(*_box(view, low, high), epsilon, gamma, bias),
+        "epsilon-gamma-box": lambda: rules.epsilon_gamma_box(*_box(view, rule, low, high), epsilon, gamma, bias),
         "epsilon": lambda: rules.epsilon(epsilon, bias),
         "gamma": lambda: rules.gamma(gamma, bias),
         "z-plus": lambda: rules.zplus(bias),
         "alpha-beta": lambda: rules.alpha_beta(alpha, alpha - 1, bias),
         "flat": lambda: rules.lrp("lrp-flat", rules.Flat(), bias),
         "w-square": lambda: rules.lrp("lrp-w-square", rules.WSquare(), bias),
+        "z-box": lambda: rules.zbox(*_box(view, rule, low, high), bias),
     }
     return tables[rule]()
 
 
 def _box(
-    view: View, low: float | None, high: float | None
+    view: View, rule: str, low: float | None, high: float | None
 ) -> tuple[float | tuple[float, ...], float | tuple[float, ...]]:
     if low is not None and high is not None:
         if not low < high:
             raise UsageError(f"method 'lrp': low is {low} and high {high}; low must be below high.")
         return low, high
     card = view.outline.card
-    if card is None:
+    if card is None or low is not None or high is not None:
+        got = "" if low is None and high is None else f" Only {'low' if high is None else 'high'} was given."
         raise UsageError(
-            "method 'lrp': rule 'epsilon-gamma-box' needs the least and largest value that an input can have. Give low "
-            "and high, or a preprocessing card, which says them for pictures."
+            f"method 'lrp': rule {rule!r} needs the least and largest value that an input can have.{got} Give low and "
+            "high, or a preprocessing card, which says them for pictures."
         )
     mean, std = (tuple(v) * (card.channels // len(v)) for v in (card.mean, card.std))
     edges = [[(value * card.scale - m) / s for m, s in zip(mean, std, strict=True)] for value in (0.0, 255.0)]

@@ -111,3 +111,33 @@ def test_which_pixels_drive_one_unit_of_a_layer(x):
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
         rows, columns = np.nonzero(np.abs(found).sum((0, 1)))
         assert (rows.min(), rows.max(), columns.min(), columns.max()) == (6, 10, 6, 10)
+
+
+def test_auto_looks_before_a_target_inside_the_model(x):
+    """The last layer of all does not lead to an earlier one."""
+    torch.manual_seed(0)
+    parts = (torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 6, 3), torch.nn.ReLU())
+    net = torch.nn.Sequential(*parts, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(6, 2)).eval()
+    model = xplain.load(net)
+    assert xplain.explain(model, x, "grad-cam", target=1).notes["layer"] == "3"
+    found = xplain.explain(model, x, "grad-cam", target="2[4, 6, 6]", signed=True)
+    assert found.notes["layer"] == "1"
+    named = xplain.explain(model, x, "grad-cam", target="2[4, 6, 6]", signed=True, layer="1")
+    np.testing.assert_array_equal(found.values, named.values)
+    with pytest.raises(
+        UsageError, match=r"no layer with positions .* before target '0\[1, 2, 2\]', so there is no class"
+    ):
+        xplain.explain(model, x, "grad-cam", target="0[1, 2, 2]")
+
+
+@pytest.mark.parametrize("index", ["[2]", "[9, 1, 1]", "[2, 1, 30]", "[2, 1]"])
+def test_a_neuron_that_is_not_there_says_which_are(x, index):
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(3600, 2)).eval()
+    model = xplain.load(net)
+    if index == "[2]":
+        assert np.isfinite(xplain.explain(model, x, "saliency", target=f"0{index}").values).all()
+        with pytest.raises(UsageError, match="it has no channel 4, 0 to 3 are there"):
+            xplain.explain(model, x, "saliency", target="0[4]")
+        return
+    with pytest.raises(UsageError, match=r"is \[.*, 4, 30, 30\]: it has no element .* up to \[3, 29, 29\]"):
+        xplain.explain(model, x, "saliency", target=f"0{index}")

@@ -71,3 +71,16 @@ def test_token_ids_name_the_embedding():
 
     with pytest.raises(UsageError, match=r"integers, which have no gradient.*saliency with layer='words'"):
         xplain.explain(Words().eval(), np.array([[1, 2, 3]]), "saliency")
+
+
+@pytest.mark.parametrize("method", ["saliency", "input-x-gradient", "guided-backprop"])
+def test_an_embedding_is_explained_word_by_word(method):
+    """Not dimension by dimension: the sum is over what is known of each word."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(20, 3)).eval()
+    ids = np.array([[1, 2, 3, 4, 5], [9, 8, 7, 6, 5]])
+    options = {"signed": True} if method == "saliency" else {}
+    found = xplain.explain(net, ids, method, layer="0", target=1, **options).values
+    slopes = np.broadcast_to(net[2].weight[1].detach().numpy().reshape(5, 4), (2, 5, 4))
+    words = net[0].weight.detach().numpy()[ids] if method == "input-x-gradient" else 1.0
+    np.testing.assert_allclose(found, (slopes * words).sum(2), rtol=1e-5, atol=1e-6)

@@ -9,12 +9,14 @@ items is ``(1, length)``, and items without a known layout are one channel over 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from xplain.core.errors import UsageError
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "channels_last"]
 
 _SPATIAL = "HWTSX"
 
@@ -86,6 +88,20 @@ class Layout:
         return channel, 0, strides[self.plane_axes[-1]] if self.plane_axes else 0
 
     @classmethod
+    def of_layer(cls, shape: tuple[Any, ...], item: tuple[Any, ...]) -> Layout:
+        """The likeliest layout of a layer's values, from their shape and that of the model's item.
+
+        Two axes are channels and time where the item is a series, and else tokens and what is known of each: patches of
+        a picture, embedded words. Only a layer whose last axis is as long as the item's words has them there.
+        """
+        if len(shape) == 3:
+            return cls("NHWC" if channels_last(shape) else "NCHW", shape)
+        if len(shape) == 2 and len(item) != 2:
+            words = item[0] if len(item) == 1 else None
+            return cls("NCT" if words == shape[1] != shape[0] else "NTC", shape)
+        return cls.guess(shape)
+
+    @classmethod
     def guess(cls, shape: tuple[int, ...]) -> Layout:
         """The likeliest layout of an item shape: a channel axis is the one of at most 4 beside two larger ones."""
         rank = len(shape)
@@ -97,3 +113,9 @@ class Layout:
         if rank == 1:
             return cls("NS", shape)
         return cls("N" + "X" * rank, shape)
+
+
+def channels_last(shape: Sequence[Any]) -> bool:
+    """Whether a layer ``[a, b, c]`` is a grid of tokens, as in Swin: two equal extents, then many channels."""
+    first, second, last = shape
+    return first is not None and first == second and isinstance(last, int) and last > first and last >= 16

@@ -152,8 +152,7 @@ class View:
         """The layout of a tap's ``values``: the view's own for ``"input"``, the likeliest of its shape for a layer."""
         if tensor == "input":
             return self.layout
-        item = tuple(values.shape[1:])
-        return Layout("NCHW", item) if len(item) == 3 else Layout.guess(item)
+        return Layout.of_layer(tuple(values.shape[1:]), tuple(self.x.shape[1:]))
 
     def rng(self, stream: str) -> np.random.Generator:
         """An independent, reproducible generator for the named purpose (Philox keyed by seed and name)."""

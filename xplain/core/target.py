@@ -51,7 +51,8 @@ class Channel:
     def read(self, values: Array, items: Array) -> Array:
         """The channel's mean in each row of ``values`` [R, C, ...]."""
         if values.ndim < 2 or not -values.shape[1] <= self.index < values.shape[1]:
-            raise UsageError(f"Tensor {self.tensor!r} is {list(values.shape)}: it has no channel {self.index}.")
+            top = f", 0 to {values.shape[1] - 1} are there" if values.ndim > 1 else ""
+            raise UsageError(f"Tensor {self.tensor!r} is {list(values.shape)}: it has no channel {self.index}{top}.")
         return np.asarray(values[:, self.index].reshape(len(values), -1).mean(axis=1))
 
 
@@ -66,7 +67,11 @@ class Neuron:
         """The element in each row of ``values`` [R, ...]."""
         fits = len(self.index) == values.ndim - 1
         if not fits or any(not -n <= i < n for i, n in zip(self.index, values.shape[1:], strict=True)):
-            raise UsageError(f"Tensor {self.tensor!r} is {list(values.shape)}: it has no element {list(self.index)}.")
+            last = [n - 1 for n in values.shape[1:]]
+            raise UsageError(
+                f"Tensor {self.tensor!r} is {list(values.shape)}: it has no element {list(self.index)}. Accepted: one "
+                f"number for each axis behind the batch, up to {last}."
+            )
         return np.asarray(values[(np.arange(len(values)), *self.index)])
 
 

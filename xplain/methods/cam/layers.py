@@ -12,6 +12,7 @@ import numpy as np
 from xplain.core.arrays import enlarge, namespace
 from xplain.core.edits import Array, Coalitions
 from xplain.core.errors import UsageError
+from xplain.core.layout import channels_last
 from xplain.core.outline import LayerSpec
 from xplain.core.query import Reading, View
 
@@ -63,7 +64,7 @@ class MapLayer:
 
 
 def map_layer(view: View, layer: str, *, neck: bool = False) -> MapLayer:
-    """The layer called ``layer``; for ``auto`` the last one with more than one position before the head.
+    """The layer called ``layer``; for ``auto`` the last one with more than one position before the head or the target.
 
     Token layers ``[N, T, C]`` count when T, or T less up to 5 class and register tokens, is a square. Where a class
     token carries the answer, nothing of the patches matters behind the last attention, so ``auto`` takes the tokens
@@ -87,11 +88,13 @@ def map_layer(view: View, layer: str, *, neck: bool = False) -> MapLayer:
                 f"Layer {layer!r} is {_shape(spec)}: it has no positions to draw. Layers that have: {', '.join(near)}."
             )
         return found
-    for found in _candidates(layers, neck, view.outline.attended):
+    before = _before(view)
+    for found in _candidates(before, neck, view.outline.attended):
         return found
+    where = f" before target {view.target.name!r}" if len(before) < len(layers) else ""
     raise UsageError(
-        f"{view.outline.source} has no layer with positions ([N, C, h, w] or a square grid of tokens), so there is no "
-        "class activation map. Use a gradient or perturbation method, such as saliency or occlusion."
+        f"{view.outline.source} has no layer with positions ([N, C, h, w] or a square grid of tokens){where}, so there "
+        "is no class activation map. Use a gradient or perturbation method, such as saliency or occlusion."
     )
 
 
@@ -106,6 +109,13 @@ def reading(view: View, layer: MapLayer, maps: Any, *, rectify: bool, **more: An
     return Reading(
         enlarge(maps, view.layout.plane), resolution=(height, width), notes=notes, signed=not rectify, **more
     )
+
+
+def _before(view: View) -> Sequence[LayerSpec]:
+    """The layers before the target, where that is one of them."""
+    layers = view.outline.layers
+    inside = set(view.target.tensors)
+    return layers[: min([k for k, one in enumerate(layers) if one.name in inside], default=len(layers))]
 
 
 def _emptiness(maps: Any) -> dict[str, list[str]]:
@@ -151,11 +161,7 @@ def _as_maps(spec: LayerSpec) -> MapLayer | None:
     if spec.spatial and spec.channels_last:
         return MapLayer(spec.name, channels_last=True)
     if spec.spatial:
-        _, first, second, last = spec.shape
-        # token grids of Swin-like nets are [N, h, w, C]: two equal extents first, and many channels last
-        if first is not None and first == second and last is not None and last > first and last >= 16:
-            return MapLayer(spec.name, channels_last=True)
-        return MapLayer(spec.name)
+        return MapLayer(spec.name, channels_last=channels_last(spec.shape[1:]))
     if len(spec.shape) == 3 and isinstance(spec.shape[1], int) and isinstance(spec.shape[2], int):
         for extra in range(6):
             side = math.isqrt(max(0, spec.shape[1] - extra))

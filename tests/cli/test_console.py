@@ -151,3 +151,11 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("expected-gradients:")
     assert done.stderr == ""
+
+
+def test_the_module_is_the_command_line():
+    ran = subprocess.run(
+        [sys.executable, "-m", "xplain", "methods", "lrp"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("lrp: relevance")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import xplain
+from xplain.core.errors import UsageError
 
 torch = pytest.importorskip("torch", reason="the nets are written in torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "graph"))

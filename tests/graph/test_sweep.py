@@ -14,6 +14,7 @@ from xplain.core.target import Target, channel, inner, label, neuron
 from xplain.graph.balance import first_broken, losses
 from xplain.graph.seeds import Seed, feeds_of, seeds_of
 from xplain.graph.sweep import build
+from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import DECONVNET, GUIDED
 
 RNG = np.random.default_rng(11)
@@ -357,3 +358,22 @@ def test_the_node_that_made_a_nan_is_named() -> None:
     assert first_broken(["a", "b", "c"], np.array([1.0, 2.0, np.nan]), np.array([2.0, np.nan, np.nan])) == "b"
     assert first_broken(["a"], np.ones(1), np.ones(1)) is None
     assert losses(["a", "b"], np.array([1.0, 2.0]), np.array([0.9, 3.0])) == [("b", -1.0), ("a", pytest.approx(0.1))]
+
+
+def test_a_second_evaluation_keeps_the_names_of_free_extents() -> None:
+    """A state of zeros is shaped by arithmetic, through which inference loses the batch's name."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"], start=0, end=1),
+        helper.make_node("Concat", ["s", "three"], ["shape"], axis=0),
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("Add", ["x", "zeros"], ["a"]),
+        helper.make_node("Sigmoid", ["a"], ["gate"]),
+        helper.make_node("Mul", ["a", "gate"], ["y"]),
+    ]
+    info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, d) for n, d in (("x", ["N", 3]), ("y", None))]
+    three = [numpy_helper.from_array(np.array([3]), "three")]
+    graph = helper.make_graph(nodes, "g", info[:1], info[1:], three)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    built = build(model, ["input"], [Seed("y")], RESCALE)
+    # sums over broadcast axes that are not known to be none would be decided by such nodes at run time
+    assert not {"NonZero", "Expand"} & {node.op_type for node in built.model.graph.node}

@@ -127,6 +127,8 @@ class Sweeper:
         """
         t = self.tracer
         names = {name: value.name for name, value in inputs.items()}
+        # inference may lose the name of a free extent that passes through shape arithmetic; here it cannot have changed
+        alike = all(value.shape == t.shapes.get(name) for name, value in inputs.items())
         nodes = []
         for node in self.forward.nodes:
             if not any(name in names for name in inputs_of(node)) or any(out in inputs for out in node.output):
@@ -137,7 +139,7 @@ class Sweeper:
             copy = t.rename(node, names, fresh)
             t.add(copy)
             for old, new in fresh.items():
-                if new not in t.shapes and old in t.shapes:
+                if old in t.shapes and (alike or new not in t.shapes):
                     t.shapes[new] = t.shapes[old]
                     t.dtypes[new] = t.dtypes[old]
             nodes.append(copy)

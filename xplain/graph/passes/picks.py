@@ -40,8 +40,11 @@ def pick_early(
         folder: Where external data lie.
         wanted: Tensors that must stay as they are.
     """
+    mover = None
     for name in [node.output[0] for node in model.graph.node if node.op_type == "Gather"]:
-        _Mover(model, weights, folder, wanted).move(name)
+        mover = mover or _Mover(model, weights, folder, wanted)
+        if mover.move(name):
+            mover = None  # it knows the graph as it was
 
 
 class _Mover:
@@ -56,17 +59,21 @@ class _Mover:
             for name in inputs_of(node):
                 self._readers.setdefault(name, []).append(node)
 
-    def move(self, name: str) -> None:
-        """Move the Gather that makes ``name`` where it pays: at least one product with weights must become smaller."""
+    def move(self, name: str) -> bool:
+        """Move the Gather that makes ``name`` where it pays: at least one product with weights must become smaller.
+
+        Returns:
+            Whether it was moved.
+        """
         root = next(node for node in self._nodes if name in node.output)
         source, index = root.input[0], self.tracer.constants.get(root.input[1])
         shape = self.tracer.shapes.get(source)
         if shape is None or index is None or index.size != 1 or index.ndim > 1 or len(shape) < 3:
-            return
+            return False
         axis = int(attributes_of(root).get("axis", 0)) % len(shape)
         extent = shape[axis]
         if not isinstance(extent, int) or extent < 2:
-            return
+            return False
         picked: dict[str, int] = {source: axis}
         region: list[NodeProto] = []
         inside = {id(root)}
@@ -83,8 +90,10 @@ class _Mover:
             picked.update((name, at) for name, at in zip(node.input, axes, strict=True) if at is not None)
             inside.add(id(node))
             region.append(node)
-        if any(node.op_type == "MatMul" and node.input[1] in self.tracer.constants for node in region):
+        pays = any(node.op_type == "MatMul" and node.input[1] in self.tracer.constants for node in region)
+        if pays:
             self._rewrite(root, region[::-1], picked, int(index.ravel()[0]), index.ndim)
+        return pays
 
     def _clash(self, node: NodeProto, axes: list[int | None], picked: Mapping[str, int]) -> bool:
         """Whether an input is picked along another axis elsewhere."""

@@ -125,6 +125,16 @@ def test_progress_in_plain_lines_says_at_most_every_tenth(capsys):
     assert lines[-1].startswith("100% (200 of 200 evaluations")
 
 
+def test_progress_beyond_the_plan_speaks_at_each_doubling(capsys):
+    with Progress(10) as progress:
+        for done in range(1, 101):
+            progress.to(done)
+    said = capsys.readouterr().err.splitlines()
+    assert "100% (10 of 10 evaluations" in said[-4]
+    assert [line.split(" evaluations")[0].split()[-1] for line in said[-3:]] == ["20", "40", "80"]
+    assert all("more than the 10 planned" in line for line in said[-3:])
+
+
 def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with Progress(200) as progress:

@@ -144,10 +144,11 @@ def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
 
 
 class Progress:
-    """Evaluations done, of those expected: a bar on a terminal, else a line at most every tenth.
+    """Evaluations and sweeps done, of those expected: a bar on a terminal, else a line at most every tenth.
 
     Args:
-        expected: Evaluations in all, as planned; more may come from methods that decide as they go.
+        expected: How many in all, as planned; more may come from methods that decide as they go, such as integrated
+            gradients, which adds steps. Beyond the plan there is a line each time that the number has doubled.
         every: Share of the whole between two plain lines.
     """
 
@@ -172,9 +173,14 @@ class Progress:
         if not self._bar.disable:
             self._bar.update(step)
             return
-        share = min(1.0, done / self._expected)
+        seconds = time.perf_counter() - self._started
+        if done > self._expected:
+            if done >= 2 * self._expected * self._said:
+                self._said = done / self._expected
+                note(f"{done} evaluations, more than the {self._expected} planned, {seconds:.1f} s")
+            return
+        share = done / self._expected
         nearly = 1.0 - self._every / 2 < share < 1.0  # the last line comes soon enough
         if (share - self._said >= self._every and not nearly) or share == 1.0 > self._said:
             self._said = share
-            seconds = time.perf_counter() - self._started
             note(f"{share:.0%} ({done} of {self._expected} evaluations, {seconds:.1f} s)")

@@ -126,7 +126,7 @@ def _explain_pictures(
 ) -> Outcome:
     sheets, run = Sheets(folder, drawing), Run()
     try:
-        with Progress(estimate(model, found, order)[0]) as progress:
+        with Progress(sum(estimate(model, found, order))) as progress:
             explain_pictures(model, found, order, run, sheets, progress.to)
         sheets.finish(model.outline, command)
         if conserved:

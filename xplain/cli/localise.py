@@ -76,7 +76,7 @@ def localise(
     run = Run()
     with Folder(out, force) as folder:
         boxes = _Boxes(folder, truths, share, segmented)
-        with Progress(estimate(loaded, found, order)[0]) as progress:
+        with Progress(sum(estimate(loaded, found, order))) as progress:
             explain_pictures(loaded, found, order, run, boxes, progress.to)
     document = {
         "command": shell.obj,

@@ -12,8 +12,9 @@ from xplain.core.errors import ModelError, UnknownName, UnsupportedOperator, Usa
 from xplain.core.rules import Rules, Where
 from xplain.core.target import Target, channel, inner, label, neuron
 from xplain.graph.balance import first_broken, losses
+from xplain.graph.passes import Prepared
 from xplain.graph.seeds import Seed, feeds_of, seeds_of
-from xplain.graph.sweep import build
+from xplain.graph.sweep import Sweeper, build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import DECONVNET, GUIDED
 
@@ -360,8 +361,8 @@ def test_the_node_that_made_a_nan_is_named() -> None:
     assert losses(["a", "b"], np.array([1.0, 2.0]), np.array([0.9, 3.0])) == [("b", -1.0), ("a", pytest.approx(0.1))]
 
 
-def test_a_second_evaluation_keeps_the_names_of_free_extents() -> None:
-    """A state of zeros is shaped by arithmetic, through which inference loses the batch's name."""
+def shaped_by_arithmetic() -> onnx.ModelProto:
+    """A state of zeros whose shape is computed: inference loses the batch's name there."""
     nodes = [
         helper.make_node("Shape", ["x"], ["s"], start=0, end=1),
         helper.make_node("Concat", ["s", "three"], ["shape"], axis=0),
@@ -373,7 +374,21 @@ def test_a_second_evaluation_keeps_the_names_of_free_extents() -> None:
     info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, d) for n, d in (("x", ["N", 3]), ("y", None))]
     three = [numpy_helper.from_array(np.array([3]), "three")]
     graph = helper.make_graph(nodes, "g", info[:1], info[1:], three)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    built = build(model, ["input"], [Seed("y")], RESCALE)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_a_second_evaluation_keeps_the_names_of_free_extents() -> None:
+    built = build(shaped_by_arithmetic(), ["input"], [Seed("y")], RESCALE)
     # sums over broadcast axes that are not known to be none would be decided by such nodes at run time
     assert not {"NonZero", "Expand"} & {node.op_type for node in built.model.graph.node}
+
+
+def test_an_evaluation_on_another_batch_does_not() -> None:
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in ("x", "y")]
+    nodes = [helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")]  # of which inference knows nothing
+    model = helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:]))
+    sweeper = Sweeper(Prepared(model, {}))
+    t = sweeper.tracer
+    other = sweeper.evaluate({"x": t.reshape(t.value("x"), [-1, 3])})
+    same = sweeper.evaluate({"x": t.value("x") * 2.0})
+    assert (t.shapes[other.name("y")], t.shapes[same.name("y")]) == ((None, 3), ("N", 3))

@@ -34,7 +34,7 @@ from xplain.graph.emit import emit
 from xplain.graph.passes import Prepared, prepare
 from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.seeds import Seed, plant
-from xplain.graph.tracer import Tracer, Value
+from xplain.graph.tracer import Shape, Tracer, Value
 from xplain.graph.walk import live_of, walk, where_cut
 
 __all__ = ["BASELINE", "INPUT", "Built", "Sweeper", "build"]
@@ -140,7 +140,7 @@ class Sweeper:
             t.add(copy)
             for old, new in fresh.items():
                 if old in t.shapes and (alike or new not in t.shapes):
-                    t.shapes[new] = t.shapes[old]
+                    t.shapes[new] = t.shapes[old] if alike else _freed(t.shapes[old])
                     t.dtypes[new] = t.dtypes[old]
             nodes.append(copy)
         return Forward(nodes, names)
@@ -264,6 +264,11 @@ def build(
         visited, outputs["received"], outputs["passed"] = balance(t, sweeper.visits, rules, reference)
     emitted = sweeper.finish(outputs, inputs, keep_outputs)
     return Built(emitted, found, visited, (*prepared.notes, *_unchanged(rules, sweeper)))
+
+
+def _freed(shape: Shape) -> Shape:
+    """What is left of a shape when the batch is another one: a name or a first axis may stand for it."""
+    return tuple(dim if k and isinstance(dim, int) else None for k, dim in enumerate(shape))
 
 
 def _unchanged(rules: Rules, sweeper: Sweeper) -> list[str]:

@@ -141,12 +141,17 @@ def test_maps_agree_with_the_twins(method: str, twins) -> None:
     assert 0.8 < scale < 1.25
 
 
-@pytest.mark.parametrize("method", ["grad-cam", "layer-cam", "eigen-cam", "score-cam", "excitation-backprop"])
-def test_a_layer_can_be_named(method: str, twins) -> None:
+def at_the_sum(method: str, twins) -> tuple[Any, Any]:
+    """The layer of the sum, explained in QDQ and in QOperator form."""
     x = items()
     _, qdq, operator = doors(twins)
     one = xplain.explain(qdq, x, method, target=1, layer="s_DequantizeLinear_Output")
-    two = xplain.explain(operator, x, method, target=1, layer="s_quantized")
+    return one, xplain.explain(operator, x, method, target=1, layer="s_quantized")
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "layer-cam", "eigen-cam", "score-cam", "excitation-backprop"])
+def test_a_layer_can_be_named(method: str, twins) -> None:
+    one, two = at_the_sum(method, twins)
     assert two.notes["layer"] == "s_quantized"
     assert two.resolution in ((16, 16), None)
     assert correlation(one.values, two.values) > 0.99
@@ -154,10 +159,7 @@ def test_a_layer_can_be_named(method: str, twins) -> None:
 
 @pytest.mark.parametrize("method", ["saliency", "input-x-gradient", "lrp", "guided-backprop", "deconvnet"])
 def test_attribution_to_an_integer_layer(method: str, twins) -> None:
-    x = items()
-    _, qdq, operator = doors(twins)
-    one = xplain.explain(qdq, x, method, target=1, layer="s_DequantizeLinear_Output")
-    two = xplain.explain(operator, x, method, target=1, layer="s_quantized")
+    one, two = at_the_sum(method, twins)
     assert np.abs(one.values).max() > 0
     assert correlation(one.values, two.values) > 0.97
     assert 0.9 < np.abs(two.values).sum() / np.abs(one.values).sum() < 1.1

@@ -11,7 +11,7 @@ from xplain.graph.tracer import Tracer, Value
 
 __all__ = ["emit", "needed", "ordered"]
 
-_BLOCK = 8
+_SMALLEST_BLOCK = 8
 """Channels that ONNX Runtime keeps side by side, at least; attention has its heads there, more seldom a multiple."""
 
 
@@ -73,7 +73,7 @@ def _shapes(tracer: Tracer, names: Sequence[str]) -> Iterator[ValueInfoProto]:
     """
     for name in names:
         shape = tracer.shapes.get(name)
-        if shape is not None and len(shape) == 4 and isinstance(shape[1], int) and shape[1] % _BLOCK == 0:
+        if shape is not None and len(shape) == 4 and isinstance(shape[1], int) and shape[1] % _SMALLEST_BLOCK == 0:
             yield _info(tracer.value(name))
 
 

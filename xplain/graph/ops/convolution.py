@@ -14,7 +14,7 @@ from xplain.graph.tracer import Value, known
 
 __all__ = ["Geometry", "blocked", "conv_data_vjp", "geometry", "spatial", "transposed"]
 
-_BLOCK = 16
+_LARGEST_BLOCK = 16
 """Channels that ONNX Runtime keeps side by side, at most."""
 
 
@@ -88,7 +88,7 @@ def blocked(x: Value) -> Value:
     and take every branch's part out of the layout and back (a ResNet-50 with it: 0.92 of the processor time).
     """
     channels = x.shape[1] if x.shape is not None and x.rank == 4 else None
-    if x.dtype != TensorProto.FLOAT or not isinstance(channels, int) or channels % _BLOCK:
+    if x.dtype != TensorProto.FLOAT or not isinstance(channels, int) or channels % _LARGEST_BLOCK:
         return x
     return x.tracer.MaxPool(x, kernel_shape=[1, 1], shape=x.shape)
 

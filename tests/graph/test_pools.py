@@ -113,3 +113,16 @@ def test_nothing_changes_but_the_order(kernel, monkeypatch):
     monkeypatch.setattr(passes, "pool_early", lambda *_: None)
     for one, other in zip(got, pulled_back(model, x, cotangent, taps), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_planes_are_written_down_with_the_name_of_the_batch():
+    """By it the runtime sees that both sides of a product are alike; see ``xplain.graph.emit``."""
+    model, *_ = draw((8, 8), [2, 2], [2, 2], 16)
+    built = build(model, ["input"], [Seed("y", "inner", "cot")]).model
+    stated = {
+        v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in built.graph.value_info
+    }
+    products = [node.output[0] for node in built.graph.node if node.op_type in ("Mul", "Add")]
+    small = [stated[name] for name in products if stated[name][-1] == 4]  # all that finds the places of the maxima
+    assert len(small) == 8
+    assert all(shape == ["N", 16, 4, 4] for shape in small)

@@ -163,6 +163,8 @@ class _Walk:
                 known.content[tensor.name] = numpy_helper.to_array(tensor)
         for sparse in graph.sparse_initializer:
             self._constant(sparse.values.name, tuple(int(d) for d in sparse.dims), sparse.values.data_type)
+            count, bits = elements_bits(sparse)  # a runtime unfolds it
+            known.folded += count * bits // 8
         for entry in graph.input:
             if entry.name not in known.shapes and entry.type.HasField("tensor_type"):
                 self._keep(entry.name, entry.type.tensor_type.elem_type, self._extents_of(entry.type.tensor_type))

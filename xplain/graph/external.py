@@ -21,10 +21,12 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from xplain.core.edits import Array
 from xplain.core.errors import Unsafe
-from xplain.graph.safety import Check, Limits, Verdict, elements_bits, human, tensors_of
+from xplain.graph.safety import Check, Limits, Verdict, elements_bits, human
+from xplain.graph.visit import external_tensors
 
 __all__ = ["embed", "open_external", "take_out_weights"]
 
+_WEIGHTS = ("graph", "initializer")
 _SUFFIX = re.compile(r"\.(data|bin|weights|onnx_data(_\d+)?)$")
 _PLAIN = frozenset(
     {
@@ -53,14 +55,15 @@ def open_external(
     Raises:
         Unsafe: not allowed, or a file that is not plainly the model's own.
     """
-    outside = [t for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL]
-    hidden = [
-        t
-        for t in tensors_of(model.graph)
-        if isinstance(t, TensorProto) and t.data_location == TensorProto.EXTERNAL and t not in outside
-    ]
-    if hidden:
-        raise Unsafe(f"Tensor {hidden[0].name!r} in an attribute refers to an external file, which is never read.")
+    found = external_tensors(model)
+    hidden = next((place for place in found if place.path != _WEIGHTS), None)
+    if hidden is not None:
+        raise Unsafe(
+            f"Tensor {hidden.message.name!r} in {'.'.join(hidden.path)} of {name} refers to an external file, which is "
+            "never read there; only weights of the main graph may lie in another file. Save the model again with "
+            "onnx.save(..., save_as_external_data=False)."
+        )
+    outside = [place.message for place in found]
     if not outside:
         return {}, "", Verdict((Check("external data", "none"),))
     places = sorted({_entry(tensor, "location") for tensor in outside})
@@ -89,8 +92,8 @@ def open_external(
     sha = hashlib.sha256()
     for place in places:
         sha.update(files[place])
-    found = f"{len(places)} plain files in the model's folder, {human(total)}: {listed}"
-    return arrays, sha.hexdigest(), Verdict((Check("external data", found, notable=True),))
+    said = f"{len(places)} plain files in the model's folder, {human(total)}: {listed}"
+    return arrays, sha.hexdigest(), Verdict((Check("external data", said, notable=True),))
 
 
 def take_out_weights(model: ModelProto) -> tuple[ModelProto, dict[str, Array]]:

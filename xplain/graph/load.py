@@ -23,6 +23,7 @@ from xplain.graph.bounds import Extents, Known, measure, ordered
 from xplain.graph.external import open_external, take_out_weights
 from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, human, looks_like
+from xplain.graph.visit import forget_unused
 
 __all__ = ["Loaded", "OnnxSource", "read", "to_bytes"]
 
@@ -159,6 +160,7 @@ def read(source: OnnxSource, *, allow_external_data: bool = False, limits: Limit
 
 def _examine(model: ModelProto, path: Path | None, name: str, allow_external_data: bool, limits: Limits) -> Loaded:
     """All checks of what is inside; the digest and size are those of external data alone."""
+    forget_unused(model)
     verdict = check_structure(model, limits)
     places = {entry.value for t in model.graph.initializer for entry in t.external_data if entry.key == "location"}
     outside, files, more = open_external(model, path, name, allow_external_data, limits)

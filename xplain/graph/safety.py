@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from xplain.core.errors import ModelError, Unsafe
+from xplain.graph.visit import every, texts
 
 __all__ = ["Check", "Limits", "Verdict", "check_structure", "elements_bits", "human", "looks_like", "tensors_of"]
 
@@ -37,6 +39,10 @@ _NAMED_BITS = {
 _BITS = {int(getattr(TensorProto, name)): bits for name, bits in _NAMED_BITS.items() if hasattr(TensorProto, name)}
 
 
+_WITH_TEXT = texts()
+"""Message types that hold text, and their fields that do: name, and whether it is a list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large a model may be before it is refused. Give ``load(..., limits=Limits(nodes=10**6))`` to move one.
@@ -46,6 +52,7 @@ class Limits:
         external_bytes: All external data together, where they are allowed.
         nodes: Operators, after all function calls are counted out.
         depth: Graphs inside operators inside graphs.
+        ends: Inputs and outputs of one operator together.
         tensor_bytes: Any one tensor, for a batch of one.
         constant_bytes: All tensors that follow from constants alone (a runtime unfolds those when it loads the file),
             beyond eight times the weights.
@@ -56,6 +63,7 @@ class Limits:
     external_bytes: int = 64 * 2**30
     nodes: int = 100_000
     depth: int = 16
+    ends: int = 10_000
     tensor_bytes: int = 2 * 2**30
     constant_bytes: int = 256 * 2**20
     seconds: float = 60.0
@@ -160,18 +168,6 @@ def elements_bits(tensor: TensorProto | SparseTensorProto) -> tuple[int, int]:
     return count, _BITS.get(kind, 8)
 
 
-def _check_names(holder: GraphProto | NodeProto) -> None:
-    """All names must be text; protobuf hands out bytes that are none as they are."""
-    if isinstance(holder, NodeProto):
-        names = [holder.op_type, holder.domain, holder.name, *holder.input, *holder.output]
-        names += [attribute.name for attribute in holder.attribute]
-    else:
-        stored = [*holder.input, *holder.output, *holder.initializer, *(t.values for t in holder.sparse_initializer)]
-        names = [entry.name for entry in stored]
-    if not all(isinstance(name, str) for name in names):
-        raise ModelError("The model has a name that is no text. The file is damaged; export it again.")
-
-
 def graphs_of(node: NodeProto) -> Iterator[GraphProto]:
     """The graphs that a node holds."""
     for attribute in node.attribute:
@@ -180,22 +176,29 @@ def graphs_of(node: NodeProto) -> Iterator[GraphProto]:
         yield from attribute.graphs
 
 
-def tensors_of(graph: GraphProto) -> Iterator[TensorProto | SparseTensorProto]:
-    """All stored tensors of a graph: initializers, sparse ones and attributes; not those of inner graphs."""
-    yield from graph.initializer
-    yield from graph.sparse_initializer
-    for node in graph.node:
-        yield from _attribute_tensors(node)
+def tensors_of(holder: GraphProto | ModelProto | NodeProto) -> Iterator[TensorProto]:
+    """All stored tensors, at any depth; of a sparse one its values and its indices."""
+    for place in every(holder, "TensorProto"):
+        yield place.message
 
 
-def _attribute_tensors(node: NodeProto) -> Iterator[TensorProto | SparseTensorProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("t"):
-            yield attribute.t
-        if attribute.HasField("sparse_tensor"):
-            yield attribute.sparse_tensor
-        yield from attribute.tensors
-        yield from attribute.sparse_tensors
+def _check_names(model: ModelProto) -> None:
+    """All names must be text; protobuf hands out bytes that are none as they are.
+
+    What only a person reads is dropped instead: such notes are no reason to refuse a model.
+    """
+    for place in every(model, *_WITH_TEXT):
+        message = place.message
+        for name, repeated in _WITH_TEXT[message.DESCRIPTOR.name]:
+            value = getattr(message, name)
+            if all(isinstance(text, str) for text in (value if repeated else (value,))):
+                continue
+            if name != "doc_string" and "metadata_props" not in place.path:
+                raise ModelError(
+                    f"The model has a {message.DESCRIPTOR.name}.{name} that is no text. The file is damaged; export it "
+                    "again."
+                )
+            message.ClearField(name)
 
 
 def check_structure(model: ModelProto, limits: Limits) -> Verdict:
@@ -207,24 +210,30 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
     """
     if not model.graph.node and not model.graph.output:
         raise ModelError("The model holds no graph. The file is truncated, or no ONNX model.")
-    functions = {(f.domain, f.name): f for f in model.functions}
-    nodes = _count_nodes(model.graph, functions, limits)
+    _check_names(model)
+    functions = {_key(f): f for f in model.functions}
+    if len(functions) < len(model.functions):
+        raise ModelError("Two functions of the model have one name, and one overload. The file is damaged.")
+    found = _count_nodes(model.graph, functions, limits)
     foreign: dict[str, str] = {}
-    declared = depth = 0
+    depth = found.depth
     ops: set[str] = set()
-    for level, nested in _all_nodes(model):
-        depth = max(depth, level)
-        _check_names(nested)
-        if isinstance(nested, GraphProto):
-            declared += sum(_check_tensor(tensor) for tensor in (*nested.initializer, *nested.sparse_initializer))
-            continue
-        declared += sum(_check_tensor(tensor) for tensor in _attribute_tensors(nested))
-        ops.add(nested.op_type)
-        own = (nested.domain, nested.op_type) in functions
-        if not own and (nested.domain not in _STANDARD or nested.op_type in _FOREIGN_CODE):
-            foreign[f"{nested.domain}:{nested.op_type}"] = nested.name or (nested.output[0] if nested.output else "")
+    for place in every(model, "NodeProto"):
+        node, depth = place.message, max(depth, place.graphs)
         if depth > limits.depth:
-            raise Unsafe(f"The model nests graphs {depth} deep; accepted: {limits.depth} (limits.depth).")
+            raise Unsafe(_TOO_DEEP.format(depth, limits.depth))
+        if len(node.input) + len(node.output) > limits.ends:
+            raise Unsafe(
+                f"Node {node.name!r} ({node.op_type}) has {len(node.input)} inputs and {len(node.output)} outputs; "
+                f"accepted: {limits.ends} (limits.ends)."
+            )
+        ops.add(node.op_type)
+        own = _called(node) in functions
+        if not own and (node.domain not in _STANDARD or node.op_type in _FOREIGN_CODE):
+            foreign[f"{node.domain}:{node.op_type}"] = node.name or (node.output[0] if node.output else "")
+    declared = sum(_check_tensor(tensor) for tensor in tensors_of(model))
+    for place in every(model, "SparseTensorProto"):
+        elements_bits(place.message)  # its dense form is bounded with all other tensors
     if foreign:
         listed = ", ".join(f"{op} (node {name!r})" for op, name in sorted(foreign.items())[:5])
         layout = any(op.startswith("com.microsoft.nchwc:") for op in foreign)
@@ -244,7 +253,7 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
         )
     loops = sorted(ops & LOOPS)
     checks = [
-        Check("operators", f"{nodes} nodes (limit {limits.nodes}), standard domains only, nested {depth} deep"),
+        Check("operators", f"{found.nodes} nodes (limit {limits.nodes}), standard domains only, nested {depth} deep"),
         Check("stored tensors", f"{human(declared)}, none declares more than the file holds"),
     ]
     if loops:
@@ -252,52 +261,72 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
     return Verdict(tuple(checks))
 
 
-def _all_nodes(model: ModelProto) -> Iterator[tuple[int, GraphProto | NodeProto]]:
-    """Every graph and node with its depth, functions included; without recursion, because depth is not trusted."""
-    waiting: list[tuple[int, GraphProto | FunctionProto]] = [(0, model.graph), *((0, f) for f in model.functions)]
-    while waiting:
-        depth, holder = waiting.pop()
-        if isinstance(holder, GraphProto):
-            yield depth, holder
+_TOO_DEEP = "The model nests graphs {} deep; accepted: {} (limits.depth)."
+
+_Key: TypeAlias = tuple[str, str, str]
+
+
+def _key(function: FunctionProto) -> _Key:
+    """What calls a function: domain, name, and which of several with that name."""
+    return function.domain, function.name, function.overload
+
+
+def _called(node: NodeProto) -> _Key:
+    return node.domain, node.op_type, node.overload
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a graph or function is once all calls of the model's own functions are written out."""
+
+    nodes: int = 0
+    size: int = 0
+    depth: int = 0
+
+
+def _count_nodes(graph: GraphProto, functions: dict[_Key, FunctionProto], limits: Limits) -> _Written:
+    """Nodes, bytes and nesting once all calls of the model's own functions are written out; counted, not made."""
+    known: dict[_Key, _Written] = {}
+    open_calls: set[_Key] = set()
+
+    def written(holder: GraphProto | FunctionProto) -> _Written:
+        nodes = size = depth = 0
         for node in holder.node:
-            yield depth, node
-            waiting.extend((depth + 1, inner) for inner in graphs_of(node))
-
-
-def _count_nodes(graph: GraphProto, functions: dict[tuple[str, str], FunctionProto], limits: Limits) -> int:
-    """Nodes once all calls of the model's own functions are written out; they are counted, not made."""
-    sizes: dict[tuple[str, str], int] = {}
-    open_calls: list[tuple[str, str]] = []
-
-    def size(holder: GraphProto | FunctionProto) -> int:
-        total = 0
-        for node in holder.node:
-            key = (node.domain, node.op_type)
+            key = _called(node)
+            inner = [written(one) for one in graphs_of(node)]
+            depth = max(depth, *(1 + one.depth for one in inner), 0) if inner else depth
+            nodes += sum(one.nodes for one in inner)
             if key not in functions:
-                total += 1 + sum(size(inner) for inner in graphs_of(node))
+                nodes, size = nodes + 1, size + node.ByteSize()
             elif key in open_calls:
                 raise Unsafe(f"The model's function {node.op_type!r} calls itself, which would never end.")
             else:
-                if key not in sizes:
-                    open_calls.append(key)
-                    sizes[key] = size(functions[key])
-                    open_calls.pop()
-                total += sizes[key]
-            if total > limits.nodes:
+                if key not in known:
+                    open_calls.add(key)
+                    known[key] = written(functions[key])
+                    open_calls.remove(key)
+                body = known[key]
+                nodes, size, depth = nodes + body.nodes, size + body.size, max(depth, body.depth)
+            if nodes > limits.nodes:
                 raise Unsafe(
                     f"The model has more than {limits.nodes} nodes once its functions are written out. Give "
                     "limits=Limits(nodes=...) if you trust it."
                 )
-        return total
+        if depth > limits.depth:
+            raise Unsafe(_TOO_DEEP.format(depth, limits.depth))
+        if size > limits.file_bytes:
+            raise Unsafe(
+                f"The model has more than {human(limits.file_bytes)} once its functions are written out "
+                "(limits.file_bytes)."
+            )
+        return _Written(nodes, size, depth)
 
-    return size(graph)
+    return written(graph)
 
 
-def _check_tensor(tensor: TensorProto | SparseTensorProto) -> int:
+def _check_tensor(tensor: TensorProto) -> int:
     """Bytes that a stored tensor declares, which must be there."""
     count, bits = elements_bits(tensor)
-    if isinstance(tensor, SparseTensorProto):
-        return count * bits // 8  # its dense form is bounded with all other tensors
     if tensor.data_location == TensorProto.EXTERNAL:
         return 0
     typed = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)

@@ -23,6 +23,7 @@ from xplain import plugins
 from xplain.core import registry
 from xplain.core.aim import Aim, aim
 from xplain.core.attribution import Attribution, Cost
+from xplain.core.caveat import Caveat, caveats_in
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, NonFinite, UnsupportedOperator, UsageError
 from xplain.core.items import Items
@@ -238,6 +239,7 @@ def _attribution(
     **run: Any,
 ) -> Attribution:
     values = np.asarray(reading.values, dtype=np.float32)
+    notes, warnings = caveats_in(reading.notes or {}, len(values))
     if not np.isfinite(values).all():
         raise NonFinite(f"Method {entry.name!r} produced values that are not finite on {model.outline.source}.")
     return Attribution(
@@ -255,7 +257,8 @@ def _attribution(
         model=model.outline.digest,
         card="" if items.card is None else replace(items.card, labels=()).to_toml(),
         resolution=reading.resolution,
-        notes=_notes(reading, model) | way,
+        warnings=(*model.outline.warnings, *_of_scores(model), *reading.warnings, *warnings),
+        notes=notes | way,
         versions=_versions(),
         pictures=items.pictures,
         columns=items.columns,
@@ -264,12 +267,12 @@ def _attribution(
     )
 
 
-def _notes(reading: Reading, model: Model) -> dict[str, Any]:
-    notes = dict(reading.notes or {})
-    notes |= {name: model.outline.facts[name] for name in ("fallback", "approximate") if name in model.outline.facts}
-    if model.outline.scores.kind == "decisions":
-        notes["scores"] = "The model only decides: values say how often hiding changes its decision, not by how much."
-    return notes
+def _of_scores(model: Model) -> tuple[Caveat, ...]:
+    if model.outline.scores.kind != "decisions":
+        return ()
+    return (
+        Caveat("The model only decides: values say how often hiding changes its decision, not by how much.", "units"),
+    )
 
 
 def _opened(cache: Cache | None) -> AbstractContextManager[Store | None]:

@@ -48,13 +48,13 @@ def test_the_layer_that_auto_took_is_told(xplain, pooled, both, tmp_path):
 def test_a_warning_is_told_for_the_picture_it_is_about(xplain, pooled, both, tmp_path):
     words = ("explain", pooled, *both, "-m", "grad-cam", "--out", tmp_path / "out")
     wanted = xplain(*words, "--target", "1 - 0", "--json").document["pictures"]
-    assert all("warning" not in one["explanations"][0]["notes"] for one in wanted)
+    assert not any(one["explanations"][0]["warnings"] for one in wanted)
     ran = xplain(*words, "--target", 0)
     assert ran.out.count("    warning: The map is zero") == 2
     told = json.loads((tmp_path / "out" / "run.json").read_text())["run"]["pictures"]
-    assert all(one["explanations"][0]["notes"]["warning"].startswith("The map is zero") for one in told)
+    assert all(one["explanations"][0]["warnings"][0]["text"].startswith("The map is zero") for one in told)
     page = (tmp_path / "out" / "index.html").read_text()
-    assert "dark.png: The map is zero" in page
+    assert page.count('<p class="warning">The map is zero') == 1, "of both alike, so it is said once"
 
 
 def test_a_warning_about_one_of_several_pictures_is_told_once(xplain, pooled, both, tmp_path):
@@ -62,8 +62,8 @@ def test_a_warning_about_one_of_several_pictures_is_told_once(xplain, pooled, bo
     ran = xplain("explain", pooled, *both, "-m", "grad-cam", "--out", tmp_path / "out", "--json")
     bright, dark = (one["explanations"][0] for one in ran.document["pictures"])
     assert (bright["class"], dark["class"]) == (1, 0)
-    assert (bright["notes"]["layer"], bright["notes"].get("warning", "")) == ("features", "")
-    assert dark["notes"]["warning"].startswith("The map is zero")
+    assert (bright["notes"]["layer"], bright["warnings"]) == ("features", [])
+    assert dark["warnings"][0]["text"].startswith("The map is zero")
     page = (tmp_path / "out" / "index.html").read_text()
     assert "dark.png: The map is zero" in page
     assert "bright.png: The map is zero" not in page

@@ -154,7 +154,7 @@ def test_a_model_that_only_decides(serve):
     np.testing.assert_array_equal(scores_of(decided), expected)
     assert decided.outline.scores.kind == "decisions"
     a = xplain.explain(decided, X, "occlusion", patch=1, stride=1)
-    assert "only decides" in a.notes["scores"]
+    assert "only decides" in a.warnings[0].text
     assert set(np.unique(a.values)) <= {-1.0, 0.0, 1.0}
     with pytest.raises(UsageError, match=r"it is not known which there are. Give labels= or classes="):
         scores_of(open_endpoint(url))

@@ -219,12 +219,12 @@ def test_guided_rules_on_a_net_without_relu_warn(x):
     linear = nets.planted(size=16, cell=(1, 1))
     for method in ("guided-backprop", "deconvnet"):
         found = xplain.explain(linear, x, method)
-        assert "change nothing: this is the plain gradient" in found.notes["warning"]
+        assert "change nothing: this is the plain gradient" in found.warnings[0].text
         assert np.array_equal(found.values, xplain.explain(linear, x, "saliency", signed=True).values)
 
 
 def test_guided_rules_on_a_net_with_relu_do_not_warn(model, x):
-    assert "warning" not in xplain.explain(model, x, "guided-backprop").notes
+    assert not xplain.explain(model, x, "guided-backprop").warnings
 
 
 def test_a_class_activation_map_of_nothing_warns(x):
@@ -242,11 +242,11 @@ def test_a_class_activation_map_of_nothing_warns(x):
     )
     found = xplain.explain(model, x, "grad-cam", target=[0, 1])
     assert not found.values[0].any()
-    empty, some = found.notes["warning"]
-    assert "The map is zero: as this method weighs the layer, nothing argues for the target" in empty
-    assert some == ""
-    assert "warning" not in xplain.explain(model, x, "grad-cam", target=0, signed=True).notes
-    assert "warning" not in xplain.explain(model, x, "grad-cam", target=1).notes
+    (empty,) = found.warnings
+    assert "The map is zero: as this method weighs the layer, nothing argues for the target" in empty.text
+    assert (empty.kind, empty.item) == ("empty", 0)
+    assert not xplain.explain(model, x, "grad-cam", target=0, signed=True).warnings
+    assert not xplain.explain(model, x, "grad-cam", target=1).warnings
 
 
 @pytest.mark.parametrize("method", ["integrated-gradients", "expected-gradients"])

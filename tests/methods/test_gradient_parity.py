@@ -107,8 +107,8 @@ def test_a_path_that_ends_before_its_tolerance_says_so(model, x):
     found = xplain.explain(model, x, "ig", target=TARGET, steps=2, tolerance=1e-6, max_steps=6)
     assert found.notes["steps"] == 6
     worst = np.abs(found.notes["completeness gap"]).max() / np.abs(found.notes["f(x) - f(baseline)"]).max()
-    assert f"After 6 steps the values miss f(x) - f(baseline) by {worst:.1%}" in found.notes["warning"]
-    assert "warning" not in xplain.explain(model, x, "ig", target=TARGET, tolerance=0.01).notes
+    assert f"After 6 steps the values miss f(x) - f(baseline) by {worst:.1%}" in found.warnings[0].text
+    assert not xplain.explain(model, x, "ig", target=TARGET, tolerance=0.01).warnings
 
 
 def test_expected_gradients_agree_with_integrated_gradients_for_one_baseline(model, x):

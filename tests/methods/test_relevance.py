@@ -228,14 +228,14 @@ def test_deeplift_is_complete_where_captum_is_not(make, x):
 def test_values_that_do_not_add_up_are_warned_of(x, method, monkeypatch):
     """Slopes in the place of chords leave a gap."""
     model = exported(convolutional(), x)
-    assert "warning" not in xplain.explain(model, x, method, target=TARGET).notes
+    assert not xplain.explain(model, x, method, target=TARGET).warnings
     slopes = Rules("slopes", meaning="multiplier", reference=True)
     monkeypatch.setattr("xplain.methods.relevance.deeplift.RESCALE", slopes)
     found = xplain.explain(model, x, method, target=TARGET)
     goal = next(note for name, note in found.notes.items() if name.startswith("f(x)"))
     share = np.abs(found.notes["completeness gap"]).max() / np.abs(goal).max()
     assert share > 0.02
-    assert f"miss the difference of the scores by {share:.1%}. xplain.measure.conservation" in found.notes["warning"]
+    assert f"miss the difference of the scores by {share:.1%}. xplain.measure.conservation" in found.warnings[0].text
 
 
 def test_deep_shap_is_the_mean_of_deeplift_over_the_background(x):

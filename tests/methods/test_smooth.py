@@ -70,4 +70,4 @@ def test_an_inner_method_that_cannot_be_used_is_refused_beforehand(model, x, of,
 
 def test_a_warning_of_the_inner_method_is_kept(x):
     found = xplain.explain(nets.planted(size=16, cell=(1, 1)), x, "vargrad", of="guided-backprop", samples=2)
-    assert "change nothing" in found.notes["warning"]
+    assert "change nothing" in found.warnings[0].text

@@ -71,7 +71,7 @@ def test_onnx_maps_are_the_cpus(on_cuda, x, form, method, options):
         expected = xplain.explain(plain, items, method, target=1, **options)
         assert close(got.values, expected.values, 2e-2 if form == "half" else 2e-4)
         assert got.cost.queries == expected.cost.queries
-        assert "fallback" not in got.notes, got.notes["fallback"]
+        assert not got.warnings, got.warnings
 
 
 def test_onnx_chunks_are_the_same_rows(on_cuda, x):
@@ -85,7 +85,7 @@ def test_onnx_chunks_are_the_same_rows(on_cuda, x):
             got.append(piece)
             assert close(model.answer(watched), alone, 1e-3)  # between two pieces
         assert close(np.concatenate(got), expected)
-    assert "fallback" not in model.outline.facts, model.outline.facts["fallback"]
+    assert not model.outline.warnings, model.outline.warnings
 
 
 def test_onnx_fixed_inputs_lie_on_the_device(on_cuda):
@@ -101,7 +101,7 @@ def test_onnx_fixed_inputs_lie_on_the_device(on_cuda):
     for rows in (None, 2, 4):
         got = np.concatenate([piece for _, piece in pieces(model, Score(x, Untouched(), every_score), 1, rows)])
         assert np.allclose(got, (x + np.array([1.5, -2])) * 3, rtol=1e-6)
-    assert "fallback" not in model.outline.facts, model.outline.facts["fallback"]
+    assert not model.outline.warnings, model.outline.warnings
 
 
 def test_onnx_sweeps_run_in_the_same_stream(on_cuda, x):
@@ -162,7 +162,7 @@ def test_torch_maps_are_the_cpus(pair, x, way, method, options):
         got = xplain.explain(model, x, method, target=1, batch_size=batch_size, **options)
         expected = xplain.explain(plain, x, method, target=1, **options)
         assert close(got.values, expected.values, share)
-        assert ("approximate" in got.notes) == ("half" in way)
+        assert bool(got.warnings) == ("half" in way)
     assert not any("could not be captured" in quirk for quirk in model.outline.quirks), model.outline.quirks
 
 

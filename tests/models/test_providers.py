@@ -177,9 +177,9 @@ def test_a_result_says_that_another_provider_answered(monkeypatch):
     assert any(quirk.startswith(told) for quirk in model.outline.quirks)
     x = np.random.default_rng(0).random((1, 3, 16, 16)).astype(np.float32)
     result = xplain.explain(model, x, patch=8, stride=8)
-    assert result.notes["fallback"].startswith(told)
+    assert result.warnings[0].text.startswith(told)
     monkeypatch.undo()
-    assert "fallback" not in xplain.explain(nets.cnn(), x, patch=8, stride=8).notes
+    assert not xplain.explain(nets.cnn(), x, patch=8, stride=8).warnings
 
 
 def test_a_choice_of_providers_is_a_quirk_of_texts_and_tables_too():
@@ -187,7 +187,7 @@ def test_a_choice_of_providers_is_a_quirk_of_texts_and_tables_too():
     assert tell_providers(outline, [CPU], "", "").quirks == ()
     told = tell_providers(outline, [CPU], "one.", "two.")
     assert told.quirks == ("one.", "two.")
-    assert told.facts == {"providers": CPU, "fallback": "one. two."}
+    assert (told.facts, [one.text for one in told.warnings]) == ({"providers": CPU}, ["one.", "two."])
 
 
 @pytest.mark.usefixtures("no_device")
@@ -197,7 +197,7 @@ def test_unknown_and_missing_providers_at_the_door():
     with pytest.raises(UsageError, match="Provider TensorrtExecutionProvider is not usable here; usable: .*CPU"):
         xplain.load(nets.cnn(), providers=["TensorrtExecutionProvider"])
     model = xplain.load(nets.cnn(), providers=["OpenVINOExecutionProvider", "cpu"])
-    assert model.outline.facts["fallback"].startswith("OpenVINOExecutionProvider was asked for and is not usable here")
+    assert model.outline.warnings[0].text.startswith("OpenVINOExecutionProvider was asked for and is not usable here")
 
 
 def test_a_provider_is_tried_with_the_least_model(monkeypatch):

@@ -131,8 +131,8 @@ def test_half_precision_is_approximate_and_says_so(net, x):
     assert np.abs(got - expected).max() < 0.02 * np.ptp(expected)
     told = "Passes run under torch.autocast in bfloat16 (precision='bfloat16'), so values differ"
     assert any(quirk.startswith(told) for quirk in half.outline.quirks)
-    assert xplain.explain(half, x[:1], patch=6, stride=6).notes["approximate"].startswith(told)
-    assert "approximate" not in xplain.explain(plain, x[:1], patch=6, stride=6).notes
+    assert xplain.explain(half, x[:1], patch=6, stride=6).warnings[0].text.startswith(told)
+    assert not xplain.explain(plain, x[:1], patch=6, stride=6).warnings
 
 
 def test_a_callers_autocast_changes_nothing(net, x):

@@ -67,7 +67,7 @@ def test_guided_and_deconvnet_reach_every_activation_that_clips(x, activation, m
     found = xplain.explain(Clipping(activation).eval(), x, method, target=1, channels=True)
     expected = batch.grad.numpy()
     np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-    assert "warning" not in found.notes
+    assert not found.warnings
 
 
 class AtMostOne(nn.Module):
@@ -82,5 +82,5 @@ class AtMostOne(nn.Module):
 def test_a_bound_from_above_is_no_rectifier(x):
     module = AtMostOne().eval()
     found = xplain.explain(module, x, "guided-backprop", target=1)
-    assert "change nothing" in found.notes["warning"]
+    assert "change nothing" in found.warnings[0].text
     np.testing.assert_array_equal(found.values, xplain.explain(module, x, "saliency", target=1, signed=True).values)

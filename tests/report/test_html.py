@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from xplain.core.attribution import Attribution, Cost
+from xplain.core.caveat import Caveat, each
 from xplain.core.errors import NonFinite, OutputError, UsageError
 from xplain.report import page, write
 
@@ -62,7 +63,8 @@ def attribution(**fields) -> Attribution:
         "cost": Cost(queries=8002, sweeps=3, reused=17, seconds=2.5),
         "seed": 42,
         "resolution": (7, 7),
-        "notes": {"kept": 0.5, "warning": "The probability is saturated."},
+        "notes": {"kept": 0.5},
+        "warnings": (Caveat("The probability is saturated."),),
         "versions": {"xplain": "0.1.0", "onnxruntime": "1.31.1"},
         "pictures": np.full((2, 16, 16, 3), 90, np.uint8),
     }
@@ -70,7 +72,7 @@ def attribution(**fields) -> Attribution:
 
 
 def test_a_warning_about_one_item_names_it():
-    text = Tags(page(attribution(notes={"warning": ["", "The map is zero."]}))).text
+    text = Tags(page(attribution(warnings=each(["", "The map is zero."], "empty")))).text
     assert "cup.jpg: The map is zero." in text
     assert "cat.jpg: " not in text.replace("cat.jpg: tabby", "")
 
@@ -128,7 +130,8 @@ def test_hostile_names_stay_text():
         model=HOSTILE,
         card=HOSTILE,
         options={HOSTILE: HOSTILE},
-        notes={HOSTILE: HOSTILE, "warning": HOSTILE},
+        notes={HOSTILE: HOSTILE},
+        warnings=(Caveat(HOSTILE), Caveat(HOSTILE, item=1)),
         versions={HOSTILE: HOSTILE},
     )
     source = page([hostile, hostile], title=HOSTILE, command=HOSTILE)

@@ -15,7 +15,7 @@ from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
 from xplain.cli.flags import Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.output import Folder, file_stem
-from xplain.cli.remarks import layer_of, notes_of, warnings_of
+from xplain.cli.remarks import layer_of, notes_of, told_warnings, warnings_of
 from xplain.cli.run import Order, Run, estimate, explain_pictures
 from xplain.core.attribution import Attribution
 from xplain.core.card import Card
@@ -120,7 +120,12 @@ class _Boxes:
             raise UsageError("Boxes need one target per picture and one map [H, W]; leave out 'top3' and channels.")
         frame = Frame.of(Card.from_toml(one.card), *read(picture).shape[:2])
         true = self.truths.get(picture)
-        told: dict[str, Any] = {"picture": picture, "target": one.target, "notes": notes_of(one)}
+        told: dict[str, Any] = {
+            "picture": picture,
+            "target": one.target,
+            "notes": notes_of(one),
+            "warnings": told_warnings(one),
+        }
         told |= {"box": None, "threshold": None}
         mask, box = np.zeros(values.shape, bool), None
         try:

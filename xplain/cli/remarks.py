@@ -7,7 +7,7 @@ from typing import Any
 
 from xplain.core.attribution import Attribution
 
-__all__ = ["layer_of", "notes_of", "warnings_of"]
+__all__ = ["layer_of", "notes_of", "told_warnings", "warnings_of"]
 
 
 def notes_of(one: Attribution) -> dict[str, Any]:
@@ -19,6 +19,11 @@ def notes_of(one: Attribution) -> dict[str, Any]:
     }
 
 
+def told_warnings(one: Attribution) -> list[dict[str, str]]:
+    """The warnings of an attribution of one item as plain values."""
+    return [{"kind": caveat.kind, "text": caveat.text} for caveat in one.warnings]
+
+
 def layer_of(told: Mapping[str, Any]) -> str:
     """Where an explanation looked, for a line of text: `` at layer 'x'``, or nothing."""
     layer = told["notes"].get("layer")
@@ -27,6 +32,5 @@ def layer_of(told: Mapping[str, Any]) -> str:
 
 def warnings_of(told: Mapping[str, Any]) -> Iterator[str]:
     """The warnings of an explanation as lines of text."""
-    for name, value in told["notes"].items():
-        if name.startswith("warning") and value:
-            yield f"    warning: {value}"
+    for one in told["warnings"]:
+        yield f"    warning: {one['text']}"

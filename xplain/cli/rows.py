@@ -13,7 +13,7 @@ from xplain.cli.console import Outcome, Progress
 from xplain.cli.output import RECORD, Folder, file_stem
 from xplain.cli.predictions import best, in_words
 from xplain.cli.reading import Given
-from xplain.cli.remarks import notes_of
+from xplain.cli.remarks import notes_of, told_warnings
 from xplain.cli.run import Order
 from xplain.cli.sheets import PAGE, ranks_of
 from xplain.core.attribution import Attribution
@@ -140,6 +140,7 @@ def _told(one: Attribution, reader: Any, file: str) -> dict[str, Any]:
         "base": None if one.base is None else float(one.base[0]),
         "unit": one.unit,
         "features": parts,
+        "warnings": told_warnings(one),
         "notes": notes_of(one),
         "files": {"npz": file},
     }

@@ -13,7 +13,7 @@ from xplain.cli.backgrounds import read_baselines, with_names
 from xplain.cli.console import problem
 from xplain.cli.loading import Asking
 from xplain.cli.predictions import best
-from xplain.cli.remarks import notes_of
+from xplain.cli.remarks import notes_of, told_warnings
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError
 from xplain.core.query import Model
@@ -196,6 +196,7 @@ def _told(one: Attribution, files: dict[str, str]) -> dict[str, Any]:
         "unit": one.unit,
         "shape": list(one.values.shape[1:]),
         "resolution": one.resolution,
+        "warnings": told_warnings(one),
         "notes": notes_of(one),
         "files": files,
     }

@@ -10,6 +10,7 @@ import numpy as np
 
 from xplain.cli.output import Folder, file_stem
 from xplain.core.attribution import Attribution, Cost
+from xplain.core.caveat import joined
 from xplain.core.outline import Outline
 
 __all__ = ["PAGE", "Drawing", "Sheets", "ranks_of"]
@@ -113,24 +114,16 @@ def _joined(ones: Sequence[Attribution], outline: Outline) -> Attribution:
         names=tuple(name for one in ones for name in one.names),
         target=outline.label_target(labels).name if labels else first.target,
         cost=Cost(sum(c.queries for c in costs), sum(c.sweeps for c in costs), seconds=sum(c.seconds for c in costs)),
+        warnings=joined([(one.warnings, len(one)) for one in ones]),
         notes=_joined_notes(ones),
         **arrays,
     )
 
 
 def _joined_notes(ones: Sequence[Attribution]) -> dict[str, Any]:
-    """Notes of single pictures, one after another; of those on the whole explanation, the ones that all agree on.
-
-    A warning is never lost: where pictures differ, each has its own.
-    """
+    """Notes of single pictures, one after another; of those on the whole explanation, the ones that all agree on."""
     found: dict[str, Any] = {}
-    for name in dict.fromkeys(name for one in ones for name in one.notes if name.startswith("warning")):
-        said = [one.notes.get(name, "") for one in ones]
-        each = [note[0] if one.per_item(note) else note for one, note in zip(ones, said, strict=True)]
-        found[name] = each[0] if not isinstance(said[0], list) and len(set(each)) == 1 else each
     for name, note in ones[0].notes.items():
-        if name in found:
-            continue
         parts: list[Any] = [one.notes.get(name) for one in ones]
         if all(one.per_item(part) for one, part in zip(ones, parts, strict=True)):
             alike = isinstance(note, np.ndarray) and len({np.shape(part) for part in parts}) == 1

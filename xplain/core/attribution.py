@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xplain.core.caveat import Caveat, caveats_in, of_item, sentences
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.files import whole_file
@@ -68,7 +69,8 @@ class Attribution:
         cost: What it cost.
         seed: Root of all randomness.
         resolution: True cells (rows, columns) behind a map that was enlarged, or None.
-        notes: Further results: convergence, fit, warnings. A list of N, or an array ``[N, ...]``, has one entry per
+        warnings: What must be known before the values are believed, on all items or on one.
+        notes: Further results: convergence, fit. A list of N, or an array ``[N, ...]``, has one entry per
             item; tuples and maps of the features that all items share, ``[H, W]``, do not.
         versions: Versions of what computed it.
         pictures: uint8 ``[N, H, W, 3]``, what the model saw, for drawing; or None.
@@ -93,6 +95,7 @@ class Attribution:
     cost: Cost = field(default_factory=Cost)
     seed: int = 0
     resolution: tuple[int, int] | None = None
+    warnings: tuple[Caveat, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     pictures: Array | None = None
@@ -113,6 +116,7 @@ class Attribution:
         if self.columns is not None:
             cut["columns"] = replace(self.columns, values=self.columns.values[one])
         cut["notes"] = {name: note[one] if self.per_item(note) else note for name, note in self.notes.items()}
+        cut["warnings"] = of_item(self.warnings, index)
         return replace(self, labels=self.labels[one], names=self.names[one], texts=self.texts[one], **cut)
 
     def per_item(self, note: Any) -> bool:
@@ -173,6 +177,8 @@ class Attribution:
         for name in _PACKED:
             meta[name] = unpack(meta[name], arrays)
         meta["cost"] = Cost(**meta["cost"])
+        meta["notes"], old = caveats_in(meta["notes"], len(arrays["values"]))
+        meta["warnings"] = (*(Caveat(**one) for one in meta.get("warnings", ())), *old)
         for name in ("labels", "names"):
             meta[name] = tuple(meta[name])
         meta["resolution"] = tuple(meta["resolution"]) if meta["resolution"] else None
@@ -199,12 +205,17 @@ class Attribution:
         return to_html(self)
 
     def __str__(self) -> str:
-        """Coloured words, or a table, where the items are texts or rows; else the same as ``repr``."""
-        if self.columns is None and not self.texts:
-            return repr(self)
-        from xplain.render import to_text
+        """Coloured words, or a table, where the items are texts or rows; else as ``repr``. Then the warnings."""
+        if self.columns is not None or self.texts:
+            from xplain.render import to_text
 
-        return to_text(self)
+            return to_text(self)
+        return "\n".join([repr(self), *(f"warning: {text}" for text in self.said)])
+
+    @property
+    def said(self) -> list[str]:
+        """The warnings as texts for a person, each with the items it is about where it is not about all."""
+        return sentences(self.warnings, self.names or [f"item {item}" for item in range(len(self))])
 
     def __repr__(self) -> str:
         return (

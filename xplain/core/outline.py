@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from xplain.core.card import Card
+from xplain.core.caveat import Caveat
 from xplain.core.errors import UsageError, unknown
 from xplain.core.layout import Layout
 from xplain.core.target import Target, label
@@ -94,6 +95,7 @@ class Outline:
         layers: Tensors that a person may name, in the order of evaluation.
         labels: Class names, empty where none are known.
         quirks: One sentence per thing that a careful user should know.
+        warnings: What must be known before any result of this model is believed; every result says so.
         card: How pictures become tensors, or None.
         batch: ``free``, ``edited`` (a fixed batch was freed and verified) or ``fixed`` (asked ``rows`` at a time).
         rows: The batch extent that must be used when ``batch`` is ``fixed``, else None.
@@ -114,6 +116,7 @@ class Outline:
     layers: tuple[LayerSpec, ...] = ()
     labels: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
+    warnings: tuple[Caveat, ...] = ()
     card: Card | None = None
     batch: Literal["free", "edited", "fixed"] = "free"
     rows: int | None = None

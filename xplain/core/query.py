@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 
 import numpy as np
 
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Edits
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline
@@ -103,6 +104,7 @@ class Reading:
         base: What the values are relative to, ``[N]``, such as f(x) or f(baseline); None where there is none.
         resolution: True cells per axis ``(rows, columns)`` behind a picture map that was enlarged; None: every pixel.
         notes: Further results a person or a test may want: name to number, string or small array.
+        warnings: What a person must know before they believe the values; see ``xplain.core.caveat``.
         unit: Overrides the unit the method declares, where an option changes it.
         signed: Overrides what the method declares, where an option changes it.
     """
@@ -114,6 +116,7 @@ class Reading:
     notes: Mapping[str, Any] | None = None
     unit: str | None = None
     signed: bool | None = None
+    warnings: tuple[Caveat, ...] = ()
 
 
 Flow: TypeAlias = Generator[Query, Answer, Reading]
@@ -130,6 +133,7 @@ class View:
         seed: Root of all randomness. Derive with ``rng``; never seed anything else.
         budget: Evaluations that the flow may ask for, so that a sampled method can share them out between the items
             before it starts; None: no limit.
+        traced: Whether the flow is being compiled into a graph, so that nothing can be looked at before it returns.
     """
 
     x: Any  # an array; a graph value while the flow is compiled
@@ -137,6 +141,7 @@ class View:
     outline: Outline
     seed: int = 0
     budget: int | None = None
+    traced: bool = False
 
     @property
     def layout(self) -> Layout:

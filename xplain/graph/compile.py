@@ -36,8 +36,6 @@ __all__ = ["ATTRIBUTION", "TARGET", "asked_by", "compile_flow", "layers_of"]
 
 ATTRIBUTION = "attribution"
 TARGET = "target"
-_TOLD = ("layer", "warning")
-"""Notes of a result that do not depend on the item, and so can stand in the file."""
 
 
 def compile_flow(
@@ -91,7 +89,7 @@ def compile_flow(
     prepared = prepare(model, rules, wanted, folder, outside)
     sweeper = Sweeper(prepared, folder)
     answerer = _Answerer(sweeper, _renamed(view.target, names), scores, choose, names)
-    reading = _drive(flow(replace(view, x=answerer.x)), answerer.answer)
+    reading = _drive(flow(replace(view, x=answerer.x, traced=True)), answerer.answer)
     values = reading.values
     if not isinstance(values, Value):
         raise UsageError("The method's result does not depend on the input, so there is nothing to compile.")
@@ -100,7 +98,10 @@ def compile_flow(
     if answerer.selectable and choose == "optional":
         # an initializer of the input's name makes the input optional
         compiled.graph.initializer.append(helper.make_tensor(TARGET, TensorProto.INT64, [1], [answerer.default]))
-    told = {key: note for key, note in (reading.notes or {}).items() if key in _TOLD and isinstance(note, str)}
+    # of what a result says besides its values, that which does not depend on the item can stand in the file
+    told = {key: note for key, note in (reading.notes or {}).items() if key == "layer" and isinstance(note, str)}
+    if warned := [str(one) for one in reading.warnings if one.item is None]:
+        told["warning"] = " ".join(warned)
     about = {**about, **told} | ({"unit": reading.unit} if reading.unit else {})
     said = {f"xplain.{key}": v if isinstance(v, str) else json.dumps(v, default=_in_words) for key, v in about.items()}
     kept = {entry.key: entry.value for entry in compiled.metadata_props}
@@ -264,7 +265,7 @@ def asked_by(flow: Callable[[View], Flow], view: View) -> list[Query]:
             answer[tap] = (blank, blank) if isinstance(query, Sweep) else blank
         return answer
 
-    _drive(flow(view), zero)
+    _drive(flow(replace(view, traced=True)), zero)
     return asked
 
 

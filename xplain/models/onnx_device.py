@@ -17,6 +17,7 @@ from xplain.graph.load import Loaded
 from xplain.models.device import DevicePlace, HostPlace, Lanes, OutputShapes
 from xplain.models.execution_providers import CPU, Provider
 from xplain.models.onnx_file import OnnxFile
+from xplain.models.outlines import warned
 from xplain.models.pipeline import Chunk, Place, in_flight, item_ranges, rows_at_once
 from xplain.models.reading import KERNEL_TYPES, layout_of
 from xplain.models.session import Session
@@ -117,6 +118,4 @@ class OnnxOnDevice(OnnxFile):
         self._failed.add(outputs)
         why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         told = f"Chunks could not be kept under way on the device ({why}); they are asked one after another."
-        known = self.outline.facts.get("fallback")
-        facts = {**self.outline.facts, "fallback": told if known is None else f"{known} {told}"}
-        self.outline = replace(self.outline, quirks=(*self.outline.quirks, told), facts=facts)
+        self.outline = warned(self.outline, told)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from xplain.core.card import Card
+from xplain.core.caveat import Caveat
 from xplain.core.errors import CardError
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline
 
-__all__ = ["attach_card", "tell_providers"]
+__all__ = ["attach_card", "tell_providers", "warned"]
 
 
 def attach_card(outline: Outline, card: Card | None) -> Outline:
@@ -46,6 +47,10 @@ def tell_providers(outline: Outline, providers: Sequence[str], *fallbacks: str) 
     """The outline with the providers that run the model and, as quirks, those that were asked for and do not."""
     said = tuple(sentence for sentence in fallbacks if sentence)
     facts = {**outline.facts, "providers": ", ".join(providers)}
-    if said:
-        facts["fallback"] = " ".join(said)
-    return replace(outline, quirks=(*outline.quirks, *said), facts=facts)
+    return warned(replace(outline, facts=facts), *said)
+
+
+def warned(outline: Outline, *sentences: str) -> Outline:
+    """The outline with what must be known of how the model is run: a quirk, and a warning of every result."""
+    warnings = (*outline.warnings, *(Caveat(sentence, "model") for sentence in sentences))
+    return replace(outline, quirks=(*outline.quirks, *sentences), warnings=warnings)

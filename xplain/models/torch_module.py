@@ -25,7 +25,7 @@ from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInp
 from xplain.core.stream import Piece
 from xplain.core.target import SCORES, Label, Target
 from xplain.models.integers import no_gradient
-from xplain.models.outlines import attach_card
+from xplain.models.outlines import attach_card, warned
 from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
 from xplain.models.reading import as_float32, check_items, layout_of, read_target, write_rows
 from xplain.models.torch_attention import AttentionsSeen, attention_number, pulled
@@ -104,7 +104,7 @@ class TorchModule:
             quirks=tuple(quirk for quirk, there in ((_TRAINING, training), (_SCRIPTED, not visible(module))) if there),
         )
         if approximate := self._options.approximate:
-            outline = replace(outline, quirks=(*outline.quirks, approximate), facts={"approximate": approximate})
+            outline = warned(outline, approximate)
         self.outline = attach_card(outline, None if card is None else load_card(card))
 
     # ------------------------------------------------------------------ questions

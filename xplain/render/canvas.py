@@ -14,10 +14,10 @@ from xplain.core.edits import Array
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["INK", "LINE", "PALE", "PAPER", "column", "image", "plain", "row", "sideways", "text_width"]
+__all__ = ["ALERT", "INK", "LINE", "PALE", "PAPER", "column", "image", "plain", "row", "sideways", "text_width"]
 __all__ += ["widened", "words"]
 
-INK, PALE, PAPER = (25, 25, 25), (105, 105, 105), (255, 255, 255)
+INK, PALE, PAPER, ALERT = (25, 25, 25), (105, 105, 105), (255, 255, 255), (165, 30, 20)
 LINE = 17
 _SIZE = 13
 _LONGEST = 300  # characters of one line before it is cut: names come from files

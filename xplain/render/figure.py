@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xplain.core.attribution import Attribution
+from xplain.core.caveat import sentences
 from xplain.core.errors import UsageError
 from xplain.render import canvas
 from xplain.render.bars import bars
@@ -70,7 +71,7 @@ def draw(
     colours = find(colormap, one.signed)
     if one.values.ndim == 2:
         body = bars(one, colours, limit)
-        return _framed(body, _heading(attribution, item), [f"Bars: {one.unit}."])
+        return _framed(body, _heading(attribution, item), [f"Bars: {one.unit}."], _doubts(one))
     drawn = map_of(attribution, item, native_resolution)
     scale = limit_of(drawn.values) if limit is None else limit
     style = Style(alpha, _zoom(drawn, size), line, hatch)
@@ -88,7 +89,7 @@ def draw(
     if one.resolution is not None:
         shown = "shown as such" if native_resolution else "enlarged"
         legend.append(f"True resolution: {one.resolution[0]} x {one.resolution[1]} cells, {shown}.")
-    return _framed(canvas.row(parts), _heading(attribution, item), legend)
+    return _framed(canvas.row(parts), _heading(attribution, item), legend, _doubts(one))
 
 
 def montage(
@@ -157,7 +158,8 @@ def montage(
         rows.append(canvas.column([canvas.words(_heading(attributions[0], i, method=False), together.width), together]))
     style = Style(alpha, 1, line, hatch)
     legend = _legend(list(maps.values()), common, style, limit is None, share)
-    return _framed(canvas.column(rows, gap=14), [], legend)
+    doubts = [f"{a.method}: {text}" for a in attributions for i in chosen for text in _doubts(a[i])]
+    return _framed(canvas.column(rows, gap=14), [], legend, list(dict.fromkeys(doubts)))
 
 
 def target_of(attribution: Attribution, item: int) -> str:
@@ -194,12 +196,18 @@ def _panel(head: str, body: Image) -> Image:
     return canvas.column([canvas.words([head], body.width), body], gap=0)
 
 
-def _framed(body: Image, above: list[str], below: list[str]) -> Image:
+def _doubts(one: Attribution) -> list[str]:
+    """The first sentence of each warning of an attribution of one item; the page and the result have all of it."""
+    return [f"Warning: {text}" for text in sentences(one.warnings, [""], brief=True)]
+
+
+def _framed(body: Image, above: list[str], below: list[str], doubts: Sequence[str] = ()) -> Image:
     from PIL import ImageOps
 
     width = max(body.width, _LEAST_WIDTH)
     parts = [canvas.words(above, width)] if above else []
     parts += [body, canvas.words(below, width, canvas.PALE)]
+    parts += [canvas.words(doubts, width, canvas.ALERT)] if doubts else []
     framed: Image = ImageOps.expand(canvas.column(parts), _MARGIN, canvas.PAPER)
     return framed
 

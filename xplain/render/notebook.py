@@ -39,7 +39,8 @@ def to_html(attribution: Attribution) -> str:
     ]
     if more > 0:
         facts.append(f"{more} more items are not shown")
-    return f"<div>{figures}<p>{'; '.join(facts)}.</p></div>"
+    warned = "".join(f'<p style="color:#a51e14">Warning: {escape(text)}</p>' for text in attribution.said)
+    return f"<div>{figures}{warned}<p>{'; '.join(facts)}.</p></div>"
 
 
 def _figure(attribution: Attribution, item: int) -> str:

@@ -47,6 +47,8 @@ def to_text(attribution: Attribution, colour: bool | None = None) -> str:
     parts = [_item_text(attribution, item, bool(colour)) for item in range(shown)]
     if len(attribution) > shown:
         parts.append(f"... and {len(attribution) - shown} more")
+    if attribution.warnings:
+        parts.append("\n".join(f"warning: {_plain(text)}" for text in attribution.said))
     return "\n\n".join(parts)
 
 

@@ -144,18 +144,10 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any]) -> _Sectio
         items=[_shown(a, item, drawing) for item in range(len(a))],
         options=[(name, _plain(value)) for name, value in a.options.items()],
         facts=facts,
-        notes=[(key, text) for key, text in notes.items() if not key.startswith("warning")],
-        warnings=[text for key, note in a.notes.items() if str(key).startswith("warning") for text in _warned(a, note)],
+        notes=list(notes.items()),
+        warnings=a.said,
         call=_call(a),
     )
-
-
-def _warned(a: Attribution, note: Any) -> list[str]:
-    """A warning about all items, or one per item where there is something to say."""
-    if not a.per_item(note):
-        return [_plain(note)]
-    names = a.names or [f"item {k}" for k in range(len(a))]
-    return [f"{name}: {_plain(text)}" for name, text in zip(names, note, strict=True) if text]
 
 
 def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:

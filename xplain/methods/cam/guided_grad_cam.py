@@ -46,4 +46,6 @@ def guided_grad_cam(view: View, *, layer: str = "auto", channels: bool = False) 
     axis = view.layout.channel_axis
     where = coarse.values if axis is None else namespace(coarse.values).expand_dims(coarse.values, axis=axis)
     product = fine * where
-    return Reading(product if channels else collapse(product, view.layout), notes=coarse.notes)
+    return Reading(
+        product if channels else collapse(product, view.layout), notes=coarse.notes, warnings=coarse.warnings
+    )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import enlarge, namespace
+from xplain.core.caveat import Caveat, each
 from xplain.core.edits import Array, Coalitions
 from xplain.core.errors import UsageError
 from xplain.core.layout import channels_last
@@ -104,7 +105,7 @@ def reading(view: View, layer: MapLayer, maps: Any, *, rectify: bool, **more: An
     notes = {"layer": layer.name, **more.pop("notes", {})}
     if rectify:
         maps = xp.where(maps > 0, maps, xp.zeros_like(maps))
-        notes |= _emptiness(maps)
+        more["warnings"] = (*more.get("warnings", ()), *_emptiness(maps))
     height, width = (int(n) for n in maps.shape[-2:])
     return Reading(
         enlarge(maps, view.layout.plane), resolution=(height, width), notes=notes, signed=not rectify, **more
@@ -118,15 +119,15 @@ def _before(view: View) -> Sequence[LayerSpec]:
     return layers[: min([k for k, one in enumerate(layers) if one.name in inside], default=len(layers))]
 
 
-def _emptiness(maps: Any) -> dict[str, list[str]]:
+def _emptiness(maps: Any) -> tuple[Caveat, ...]:
     """Says so where nothing is left of an item's map, item by item; a graph value is not known before it runs."""
     if not isinstance(maps, np.ndarray) or all((one > 0).any() for one in maps):
-        return {}
+        return ()
     said = (
         "The map is zero: as this method weighs the layer, nothing argues for the target. Look at hires-cam, which "
         "weighs every position by itself, at signed=True where the method has it, or at another layer."
     )
-    return {"warning": ["" if (one > 0).any() else said for one in maps]}
+    return each(("" if (one > 0).any() else said for one in maps), "empty")
 
 
 def _candidates(layers: Sequence[LayerSpec], neck: bool, attended: str) -> Iterator[MapLayer]:

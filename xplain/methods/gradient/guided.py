@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xplain.core.arrays import collapse
+from xplain.core.caveat import Caveat
 from xplain.core.query import Flow, Reading, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
@@ -71,14 +72,15 @@ def _swept(view: View, rules: Rules, layer: str, channels: bool) -> Flow:
     answer = yield Sweep(view.x[:, None], view.target, rules, (layer,))
     gradient = answer[layer][1]
     values = gradient if channels else collapse(gradient, view.layout_of(layer, gradient))
-    return Reading(values, notes=_warning(view, rules))
+    return Reading(values, warnings=_unchanged(view, rules))
 
 
-def _warning(view: View, rules: Rules) -> dict[str, str]:
+def _unchanged(view: View, rules: Rules) -> tuple[Caveat, ...]:
     """Says so when the model has none of the operators that the rules are about (GELU and SiLU nets)."""
     if view.outline.runs(rules.changes) is not False:
-        return {}
-    return {
-        "warning": f"The model has no {', '.join(rules.changes[:3])} or other clipping activation, so the {rules.name} "
+        return ()
+    text = (
+        f"The model has no {', '.join(rules.changes[:3])} or other clipping activation, so the {rules.name} "
         "rules change nothing: this is the plain gradient."
-    }
+    )
+    return (Caveat(text, "unchanged"),)

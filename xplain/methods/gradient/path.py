@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import collapse
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.options import Baseline, NonNegative, Positive, PositiveReal
@@ -18,6 +19,9 @@ from xplain.methods.perturbation.baseline import background_of, fill_of
 from xplain.methods.perturbation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["expected_gradients", "integrated_gradients"]
+
+_ACCEPTED = 0.05
+"""Share of the difference of the scores that values may miss without a word where no tolerance is given."""
 
 _ROWS = 64
 """Points that are held at once: 40 MB at 3 x 224 x 224."""
@@ -50,8 +54,8 @@ def integrated_gradients(
         baseline: x0, where the path starts.
         steps: Points on the path at first.
         tolerance: Largest accepted gap ``| sum a - (f(x) - f(x0)) |`` as a share of ``max |f(x) - f(x0)|`` over the
-            items; while it is larger, the points are tripled (the old ones are used again). None: ``steps`` points, and
-            no gap is measured.
+            items; while it is larger, the points are tripled (the old ones are used again). None: ``steps`` points,
+            and a warning where the gap is above 5 %.
         max_steps: Points at which tripling ends, whatever the gap.
         channels: Keep channels instead of summing over them.
 
@@ -77,14 +81,15 @@ def integrated_gradients(
     product = mean * away
     axes = tuple(range(1, len(product.shape)))
     used = steps
-    if tolerance is None:
+    if view.traced:
         return Reading(product if channels else collapse(product, view.layout), notes={"steps": steps})
     top = yield Score(view.x, Untouched(), view.target)
     bottom = yield Score(np.broadcast_to(start, view.x.shape).copy(), Untouched(), view.target)
     goal = top[:, 0] - bottom[:, 0]
     while True:
         gap = np.sum(product, axis=axes) - goal
-        if np.abs(gap).max() <= tolerance * np.abs(goal).max() or 3 * used > max_steps:
+        missed = np.abs(gap).max() / max(np.abs(goal).max(), np.finfo(np.float32).tiny)
+        if tolerance is None or missed <= tolerance or 3 * used > max_steps:
             break
         # midpoints of thirds: the middle third's midpoint is the old point, so only two new ones per old are asked
         thirds = (np.arange(used)[:, None] + np.array([1, 5]) / 6).reshape(-1) / used
@@ -92,12 +97,18 @@ def integrated_gradients(
         product = mean * away
         used *= 3
     notes = {"steps": used, "completeness gap": gap, "f(x) - f(baseline)": goal}
-    if (share := np.abs(gap).max() / max(np.abs(goal).max(), np.finfo(np.float32).tiny)) > tolerance:
-        notes["warning"] = (
-            f"After {used} steps the values miss f(x) - f(baseline) by {share:.1%}; accepted: {tolerance:.1%}. Allow "
-            "more with max_steps."
+    values = product if channels else collapse(product, view.layout)
+    if missed <= (accepted := _ACCEPTED if tolerance is None else tolerance):
+        return Reading(values, base=bottom[:, 0], notes=notes)
+    said = (
+        f"After {used} steps the values miss f(x) - f(baseline) by {missed:.1%}; accepted: {accepted:.1%}. Allow "
+        + (
+            "more steps, or give a tolerance, which finds their number."
+            if tolerance is None
+            else "more with max_steps."
         )
-    return Reading(product if channels else collapse(product, view.layout), base=bottom[:, 0], notes=notes)
+    )
+    return Reading(values, base=bottom[:, 0], notes=notes, warnings=(Caveat(said, "incomplete"),))
 
 
 def _mean_gradient(view: View, start: Any, away: Any, shares: Array) -> Generator[Sweep, Any, Any]:

@@ -192,12 +192,19 @@ def _moments(
         second = second + (values**2).sum(axis=1)
     mean = first / samples
     variance = np.maximum(second - samples * mean**2, 0) / (samples - 1)
-    kept = {k: v for k, v in (reading.notes or {}).items() if k in ("layer", "warning") and isinstance(v, str)}
+    kept = {k: v for k, v in (reading.notes or {}).items() if k == "layer"}
     notes = {**kept, "of": of, "samples": samples, "sigma": sigma}
     unit = reading.unit or inner.unit
     return (
         mean,
         variance,
         np.concatenate(cells, axis=1),
-        Reading(mean, resolution=reading.resolution, notes=notes, signed=reading.signed, unit=unit),
+        Reading(
+            mean,
+            resolution=reading.resolution,
+            notes=notes,
+            signed=reading.signed,
+            unit=unit,
+            warnings=tuple(one for one in reading.warnings if one.item is None),
+        ),
     )

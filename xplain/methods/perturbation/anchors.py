@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from xplain.core.caveat import each
 from xplain.core.edits import Array, Coalitions, Untouched
 from xplain.core.errors import BudgetError
 from xplain.core.options import Fraction, Positive
@@ -104,6 +105,9 @@ def anchors(
     return read_off(
         table,
         [worth for worth in worths if worth is not None],
+        warnings=each(
+            (_doubt(rule, sure, bound, accepted, threshold) for rule, sure, bound, accepted in found), "rejected"
+        ),
         rule=[rule for rule, _, _, _ in found],
         precision=[precision for _, precision, _, _ in found],
         bound=[bound for _, _, bound, _ in found],
@@ -113,6 +117,22 @@ def anchors(
         top=[len(rule) for rule, _, _, _ in found],
         stability=[stable for _, stable in trust],
     )
+
+
+def _doubt(rule: Rule, precision: float, bound: float, accepted: bool, threshold: float) -> str:
+    """What must be known of a rule that is no anchor, or of one that claims nothing."""
+    if not accepted:
+        return (
+            f"No anchor was found: the best rule, of {len(rule)} features, keeps the decision in {precision:.0%} of "
+            f"the cases, surely in {bound:.0%}; {threshold:.0%} was asked. Allow more samples, longer rules (longest), "
+            "or a lower threshold."
+        )
+    if not rule:
+        return (
+            f"The anchor is empty: the decision stays in {precision:.0%} of the cases whatever is hidden. Hide more "
+            "(another baseline or features), or explain a closer call."
+        )
+    return ""
 
 
 def _decision(view: View, scores: Array) -> Array:

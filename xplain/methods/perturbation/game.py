@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Coalitions, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.options import Reference
@@ -21,7 +22,7 @@ from xplain.methods.features.partition import Partition
 from xplain.methods.features.spec import partition
 from xplain.methods.perturbation.baseline import fill_of
 from xplain.methods.perturbation.inpaint import inpainted
-from xplain.methods.perturbation.sampling import Design, Outcome, affordable_draws, sample, sampling_notes
+from xplain.methods.perturbation.sampling import Design, Outcome, affordable_draws, sample, sampling_notes, shortfalls
 
 __all__ = ["Background", "Game", "Hidden", "Table", "Worth", "play", "read_off", "seat"]
 
@@ -198,7 +199,14 @@ def play(
     return [worth for worth in worths if worth is not None]
 
 
-def read_off(table: Table, worths: Sequence[Worth], stream: str = "", unit: str | None = None, **notes: Any) -> Reading:
+def read_off(
+    table: Table,
+    worths: Sequence[Worth],
+    stream: str = "",
+    unit: str | None = None,
+    warnings: Sequence[Caveat] = (),
+    **notes: Any,
+) -> Reading:
     """The reading: values painted onto positions, with the values per feature, their names and labels in the notes."""
     view, parts = table.view, table.parts
     outcomes = [worth.outcome for worth in worths if worth.outcome is not None]
@@ -216,6 +224,7 @@ def read_off(table: Table, worths: Sequence[Worth], stream: str = "", unit: str 
         base=None if bases[0] is None else np.array(bases, dtype=np.float64),
         notes={**details, "labels": parts.labels, **trust, **notes},
         unit=unit,
+        warnings=(*shortfalls(outcomes), *warnings),
     )
 
 

@@ -14,7 +14,7 @@ from xplain.core.options import Baseline, Fraction, Positive, Size
 from xplain.core.query import Flow, Reading, Score, View
 from xplain.core.registry import Paper, method
 from xplain.methods.perturbation.baseline import fill_of
-from xplain.methods.perturbation.sampling import Estimate, affordable_draws, sample, sampling_notes
+from xplain.methods.perturbation.sampling import Estimate, affordable_draws, sample, sampling_notes, shortfalls
 from xplain.methods.perturbation.windows import extent
 
 __all__ = ["rise"]
@@ -92,6 +92,7 @@ def rise(
         base=np.array(trust.pop("mean")),
         resolution=grid,
         notes={"cells": grid, "keep": keep, **trust},
+        warnings=shortfalls(outcomes),
     )
 
 

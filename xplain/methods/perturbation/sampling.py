@@ -15,11 +15,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from xplain.core.caveat import Caveat, each
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
 from xplain.core.query import Score, View
 
 __all__ = ["Design", "Estimate", "Outcome", "affordable_draws", "cells_of", "map_notes", "sample", "sampling_notes"]
+__all__ += ["shortfalls"]
 __all__ += ["stability", "uniforms"]
 
 HALF_WIDTH = 1.959964
@@ -128,11 +130,32 @@ class Design(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """One item's estimate, the number of draws behind it, and why it stopped: samples, precision or budget."""
+    """One item's estimate, the number of draws behind it, and why it stopped: samples, precision or budget.
+
+    ``wanted`` are the draws that were asked for, ``goal`` is the precision.
+    """
 
     estimate: Estimate
     draws: int
     stopped: str
+    wanted: int = 0
+    goal: float | None = None
+
+    @property
+    def shortfall(self) -> str:
+        """A sentence on what was asked for and not reached, or nothing."""
+        reached = f"the widest 95 % interval is {self.estimate.precision:.0%} of the largest value"
+        if self.stopped == "budget":
+            return (
+                f"The sample was cut short: {self.draws} of {self.wanted} samples fit into max_queries, and {reached}. "
+                "Allow more, or look at the errors first."
+            )
+        if self.stopped == "samples" and self.goal is not None:
+            return (
+                f"The precision of {self.goal:.1%} was not reached: after all {self.draws} samples {reached}. Allow "
+                "more samples."
+            )
+        return ""
 
 
 def uniforms(view: View, stream: str, first: int, count: int, width: int) -> Array:
@@ -189,7 +212,7 @@ def sample(
             estimate = design.estimate(int(item), own)
             enough = precision is not None and estimate.precision <= precision
             if enough or stopped:
-                found[int(item)] = Outcome(estimate, made, "precision" if enough else stopped)
+                found[int(item)] = Outcome(estimate, made, "precision" if enough else stopped, draws, precision)
         going = [k for k, item in enumerate(active) if int(item) not in found]
         active, scores = active[going], [scores[k] for k in going]
     return [found[item] for item in range(items)]
@@ -235,6 +258,11 @@ def sampling_notes(outcomes: Sequence[Outcome], rng: Callable[[], np.random.Gene
     for name in outcomes[0].estimate.notes:
         notes[name] = [one.estimate.notes[name] for one in outcomes]
     return notes
+
+
+def shortfalls(outcomes: Sequence[Outcome]) -> tuple[Caveat, ...]:
+    """What was asked for and not reached, item by item."""
+    return each((one.shortfall for one in outcomes), "budget")
 
 
 def cells_of(view: View, maps: Array) -> Array:

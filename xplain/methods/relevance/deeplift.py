@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from xplain.core.arrays import collapse
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.options import Baseline
 from xplain.core.query import Flow, Reading, Score, Sweep, View
@@ -83,19 +84,20 @@ def deeplift(
     bottom = yield Score(np.ascontiguousarray(given, dtype=view.x.dtype), Untouched(), view.target)
     goal = top[:, 0] - bottom[:, 0]
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
-    notes = {"completeness gap": gap, "f(x) - f(baseline)": goal, **_missed(gap, goal)}
-    return Reading(values, base=bottom[:, 0], notes=notes)
+    notes = {"completeness gap": gap, "f(x) - f(baseline)": goal}
+    return Reading(values, base=bottom[:, 0], notes=notes, warnings=_missed(gap, goal))
 
 
-def _missed(gap: Array, goal: Array) -> dict[str, str]:
+def _missed(gap: Array, goal: Array) -> tuple[Caveat, ...]:
     """A warning where the values do not add up: an operator of the model has no exact rule, or precision is short."""
     share = np.abs(gap).max() / max(np.abs(goal).max(), np.finfo(np.float32).tiny)
     if share <= _GAP:
-        return {}
-    return {
-        "warning": f"The values miss the difference of the scores by {share:.1%}. xplain.measure.conservation names "
+        return ()
+    text = (
+        f"The values miss the difference of the scores by {share:.1%}. xplain.measure.conservation names "
         "the node where that happens."
-    }
+    )
+    return (Caveat(text, "incomplete"),)
 
 
 @method(
@@ -148,5 +150,5 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
     goal = top[:, 0] - bottom / count
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
     values = product if channels else collapse(product, view.layout)
-    notes = {"background": count, "completeness gap": gap, "f(x) - mean f(background)": goal, **_missed(gap, goal)}
-    return Reading(values, base=bottom / count, notes=notes)
+    notes = {"background": count, "completeness gap": gap, "f(x) - mean f(background)": goal}
+    return Reading(values, base=bottom / count, notes=notes, warnings=_missed(gap, goal))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
+
 from xplain.core.arrays import collapse, namespace
+from xplain.core.caveat import Caveat, each
+from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.options import NonNegative, PositiveReal
-from xplain.core.query import Flow, Reading, Sweep, View
+from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.rules import lrp as rules
@@ -24,15 +28,19 @@ _USED_BY = {
     "high": _BOXES,
 }
 _GAMMA, _ALPHA = 0.25, 2.0
+_KEPT = 0.1, 10.0
+"""Share of the score that arrives as relevance, below or above which a result says so."""
+
 _DEFAULTS = {"gamma": _GAMMA, "alpha": _ALPHA, "low": None, "high": None}
 
 
 @method(
     "lrp",
-    needs=Sweep,
+    needs=(Score, Sweep),
     paper=Paper("Bach 2015; Montavon 2019", "doi:10.1371/journal.pone.0130140"),
     unit="share of the logit",
     aliases=("layer-wise-relevance-propagation",),
+    traceable=True,
 )
 def lrp(
     view: View,
@@ -85,7 +93,7 @@ def lrp(
         node by node it is ``xplain.measure.conservation``, on a command line ``--conservation``.
 
     Cost:
-        1 sweep per item.
+        1 sweep and 1 evaluation per item.
 
     Differs from the paper:
         Batch normalisation is folded into the weights first; works on every operator, not only dense and convolution.
@@ -111,7 +119,32 @@ def lrp(
     relevance = answer[layer][1]
     xp = namespace(relevance)
     notes = {"rule": rule, "relevance": xp.sum(relevance, axis=tuple(range(1, len(relevance.shape))))}
-    return Reading(relevance if channels else collapse(relevance, view.layout_of(layer, relevance)), notes=notes)
+    values = relevance if channels else collapse(relevance, view.layout_of(layer, relevance))
+    if view.traced:
+        return Reading(values, notes=notes)
+    score = yield Score(view.x, Untouched(), view.target)
+    return Reading(values, notes=notes, warnings=_lost(np.asarray(notes["relevance"]), score[:, 0], layer))
+
+
+def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:
+    """Says so, item by item, where most of the score does not arrive, or several times as much."""
+    where = "at the input" if layer == "input" else f"at layer {layer!r}"
+    share = arrived / np.where(score == 0, np.finfo(np.float32).tiny, score)
+
+    def said(part: float, got: float, of: float) -> str:
+        if part < _KEPT[0]:
+            return (
+                f"Of the score {of:.4g} only {got:.4g} arrives {where} as relevance, so the map says little. Biases "
+                "and the rules took the rest: try another rule; xplain.measure.conservation names the nodes."
+            )
+        if part > _KEPT[1]:
+            return (
+                f"The relevance {where} adds up to {got:.4g}, {part:.3g} times the score {of:.4g}. It was made on the "
+                "way: try another rule; xplain.measure.conservation names the nodes."
+            )
+        return ""
+
+    return each((said(*one) for one in zip(share, arrived, score, strict=True)), "incomplete")
 
 
 def _table(

@@ -1,0 +1,132 @@
+"""What a person must know before they believe a result: the one channel for warnings.
+
+Methods put caveats into ``Reading.warnings``, models into ``Outline.warnings``; ``Attribution.warnings`` holds both,
+and the command line, the figure, the page, the notebook and ``str`` show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+__all__ = ["Caveat", "Kind", "caveats_in", "each", "joined", "of_item", "sentences"]
+
+Kind: TypeAlias = Literal[
+    "incomplete",
+    "budget",
+    "baseline",
+    "empty",
+    "rejected",
+    "unchanged",
+    "layout",
+    "input",
+    "output",
+    "units",
+    "model",
+    "other",
+]
+"""What a caveat is about, for programs: values that do not add up, a sample cut short, what hidden parts become, a map
+without a positive value, a rule that was not accepted, rules that change nothing, axes, what was done to the input,
+which output is read, what a unit of the values means, how the model was run, anything else."""
+
+_MOST_NAMES = 3
+"""Items that a sentence names before it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """One warning.
+
+    Args:
+        text: One or more sentences for a person: what is so, what it means, and what to do. The first one stands alone,
+            for a figure has room for no more.
+        kind: What it is about, for a program.
+        item: Index of the item that it is about; None for all.
+    """
+
+    text: str
+    kind: Kind = "other"
+    item: int | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def brief(self) -> str:
+        """The first sentence."""
+        first, stop, _ = self.text.partition(". ")
+        return first + stop.rstrip()
+
+
+def each(texts: Iterable[str], kind: Kind = "other") -> tuple[Caveat, ...]:
+    """One caveat per item that has something to say; an empty text has nothing."""
+    return tuple(Caveat(text, kind, item) for item, text in enumerate(texts) if text)
+
+
+def of_item(caveats: Iterable[Caveat], item: int) -> tuple[Caveat, ...]:
+    """The caveats of an attribution of one item, cut from one of many."""
+    return tuple(
+        one if one.item is None else replace(one, item=0) for one in caveats if one.item is None or one.item == item
+    )
+
+
+def joined(parts: Sequence[tuple[Sequence[Caveat], int]]) -> tuple[Caveat, ...]:
+    """The caveats of attributions laid one after another: (caveats, number of items) of each.
+
+    What all of them say of all their items is said of all; what some say is said of their items.
+    """
+    said = [{(one.text, one.kind) for one in caveats if one.item is None} for caveats, _ in parts]
+    common = set.intersection(*said) if said else set()
+    found = [Caveat(one.text, one.kind) for one in parts[0][0] if (one.text, one.kind) in common] if parts else []
+    start = 0
+    for caveats, count in parts:
+        for one in caveats:
+            if (one.text, one.kind) not in common:
+                of = range(count) if one.item is None else (one.item,)
+                found += [replace(one, item=start + item) for item in of]
+        start += count
+    return tuple(dict.fromkeys(found))
+
+
+def sentences(caveats: Sequence[Caveat], names: Sequence[str], brief: bool = False) -> list[str]:
+    """The caveats as texts for a person, each with the items it is about where it is not about all.
+
+    Args:
+        caveats: Of one attribution.
+        names: What its items are called.
+        brief: The first sentence of each.
+    """
+    about: dict[str, list[int | None]] = {}
+    for one in caveats:
+        about.setdefault(one.brief if brief else one.text, []).append(one.item)
+    found = []
+    for text, items in about.items():
+        of = [item for item in dict.fromkeys(items) if item is not None]
+        if None in items or len(names) == len(of):
+            found.append(text)
+            continue
+        called = ", ".join(names[item] for item in of[:_MOST_NAMES])
+        more = f" and {len(of) - _MOST_NAMES} more of {len(names)}" if len(of) > _MOST_NAMES else ""
+        found.append(f"{called}{more}: {text}")
+    return found
+
+
+def caveats_in(notes: Mapping[str, Any], items: int) -> tuple[dict[str, Any], tuple[Caveat, ...]]:
+    """Notes without the warnings among them, and these as caveats.
+
+    Results that were saved before there was a channel, and methods of plugins written then, say warnings as notes: a
+    sentence or one per item under a name that begins with ``warning``, and how the model was run under ``fallback`` and
+    ``approximate``.
+    """
+    kept, found = {}, []
+    for name, note in notes.items():
+        if name in ("fallback", "approximate") and isinstance(note, str):
+            found.append(Caveat(note, "model"))
+        elif not str(name).startswith("warning"):
+            kept[name] = note
+        elif isinstance(note, (list, tuple)) and len(note) == items:
+            found += each(map(str, note))
+        else:
+            found += [Caveat(str(note))] if note else []
+    return kept, tuple(found)

@@ -307,7 +307,7 @@ def test_every_call_is_in_the_ledger(serve, tmp_path):
         ({"rate": -1}, "rate is -1; accepted: calls per second, above 0"),
         ({"timeout": {"total": 0}}, "timeout is .*accepted: seconds in all"),
         ({"timeout": {"totl": 3}}, "timeout is .*accepted: seconds in all"),
-        ({"price": -3}, "price is -3; accepted: an amount of money"),
+        ({"price": -3}, "price is '-3'; accepted: an amount of money"),
         ({"price": {"per_raw": 1}}, "Unknown part of a price: 'per_raw'. Did you mean 'per_row'"),
         ({"max_cost": 3}, "max_cost limits money, but no price is given"),
         ({"scores": "probs"}, "scores is 'probs'; accepted: logits, probabilities"),

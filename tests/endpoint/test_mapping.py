@@ -193,7 +193,7 @@ GOOD = {
         ({"response": {"scores": "s", "label": "l"}}, UsageError, "needs either scores or label"),
         ({"response": {"scores": "s[*"}}, UsageError, r"Field path 's\[\*' cannot be read at '\[\*'"),
         ({"labels": []}, UsageError, "so it must list them"),
-        ({"labels": ["a", "a"]}, UsageError, "Label 'a' is given twice"),
+        ({"labels": "abc"}, UsageError, "labels are 'abc'; accepted: a list of names"),
         ({"labels": ["a", "b", "c"], "classes": 2}, UsageError, "3 labels were given, but the model has 2 classes"),
         ({"kind": "decisions"}, UsageError, "decisions are read from response.label"),
     ],

@@ -11,6 +11,8 @@ from xplain.core.errors import UsageError, unknown
 
 __all__ = ["Price", "money"]
 
+_MOST = Decimal(10) ** 12
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -58,9 +60,15 @@ class Price:
         return cls(
             per_row=money(given.get("per_row", 0), "price per_row"),
             per_call=money(given.get("per_call", 0), "price per_call"),
-            rows_per_call=int(given.get("rows_per_call", rows_per_call)),
+            rows_per_call=_items(given.get("rows_per_call", rows_per_call)),
             currency=str(given.get("currency", "")),
         )
+
+
+def _items(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise UsageError(f"price rows_per_call is {given!r}; accepted: a whole number of at least 1.")
+    return given
 
 
 def money(given: Any, what: str) -> Decimal:
@@ -71,8 +79,8 @@ def money(given: Any, what: str) -> Decimal:
     """
     try:
         amount = Decimal(str(given))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):
         amount = Decimal("NaN")
-    if isinstance(given, bool) or not amount.is_finite() or amount < 0:
-        raise UsageError(f"{what} is {given!r}; accepted: an amount of money of at least 0, such as 0.002.")
+    if isinstance(given, bool) or not amount.is_finite() or not 0 <= amount <= _MOST:
+        raise UsageError(f"{what} is {str(given)[:80]!r}; accepted: an amount of money from 0 to 10^12, such as 0.002.")
     return amount

@@ -10,20 +10,37 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, NonFinite, UsageError, unknown
+from xplain.models.endpoint.outside import MOST_CLASSES, digits, shown
+from xplain.models.endpoint.secrets import hide
+from xplain.models.endpoint.tensors import json_name, json_types
 
 __all__ = ["LabelSpace", "finite", "score_rows", "strict_json"]
 
+_SILENT = {int, float, bool, type(None)}
+
 
 def strict_json(body: bytes, what: str) -> Any:
-    """A JSON value as RFC 8259 has it: no NaN or Infinity, no name twice in an object, UTF-8.
+    """A JSON value as RFC 8259 has it: no NaN or Infinity, no name twice in an object, UTF-8; its texts are ``heard``.
 
     Raises:
         ModelError: it is not.
     """
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_twins)
+        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_twins)
+        return _heard(value)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{what} is not strict JSON: {error}.") from None
+        raise ModelError(f"{what} is not strict JSON: {hide(str(error))}.") from None
+
+
+def _heard(value: Any) -> Any:
+    """The same with every text, names included, without secrets."""
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, dict):
+        return {hide(name): _heard(one) for name, one in value.items()}
+    if isinstance(value, list) and not set(map(type, value)) <= _SILENT:
+        return [_heard(one) for one in value]
+    return value
 
 
 def score_rows(raw: Any, count: int, what: str) -> Array:
@@ -34,15 +51,21 @@ def score_rows(raw: Any, count: int, what: str) -> Array:
         NonFinite: NaN or infinity among them.
     """
     try:
-        scores = np.asarray(raw, dtype=np.float64)
-    except (TypeError, ValueError):
+        odd = (
+            set() if isinstance(raw, np.ndarray) else json_types(raw) - {int, float, type(None)}
+        )  # servers write NaN as null
+        scores = np.asarray(raw, dtype=np.float64 if not odd else object)
+    except (TypeError, ValueError, OverflowError):
         raise ModelError(f"{what} is not a table of numbers with one row per item.") from None
+    if odd or scores.dtype.kind not in "biuf":
+        got = json_name(odd.pop()) if odd else str(scores.dtype)
+        raise ModelError(f"{what} is not a table of numbers with one row per item: {got} stands in it.")
     while scores.ndim > 2 and scores.shape[-1] == 1:
         scores = scores[..., 0]
     if scores.ndim == 1:
         scores = scores[:, None]
     if scores.ndim != 2 or len(scores) != count or scores.shape[1] == 0:
-        raise ModelError(f"{what} is {list(np.shape(raw))}; {count} items were asked, so [{count}, K] is needed.")
+        raise ModelError(f"{what} is {list(scores.shape)}; {count} items were asked, so [{count}, K] is needed.")
     return finite(scores, what)
 
 
@@ -61,21 +84,25 @@ def finite(scores: Array, what: str) -> Array:
 class LabelSpace:
     """Which class a server's answer speaks of, fixed for good: names to indices, and indices to the names first seen.
 
+    Two classes may share a name, as crane and maillot do in the usual list of ImageNet; an answer then has to say the
+    class by its number.
+
     Args:
         labels: Class names, empty where none are known.
         classes: K, or None where only the labels tell.
 
     Raises:
-        UsageError: the number of labels is not K.
+        UsageError: the number of labels is not K, or K is no number of classes.
     """
 
     def __init__(self, labels: Sequence[str] = (), classes: int | None = None) -> None:
-        if len(set(labels)) != len(labels):
-            twice = next(name for name in labels if list(labels).count(name) > 1)
-            raise UsageError(f"Label {twice!r} is given twice, so an answer that names it has no one meaning.")
+        if isinstance(labels, str) or not all(isinstance(name, str) for name in labels):
+            raise UsageError(f"labels are {shown(labels)}; accepted: a list of names, one per class.")
         self.labels = tuple(labels)
         self.classes: int | None = len(labels) or None
-        self._index = {name: k for k, name in enumerate(labels)}
+        self._index: dict[str, list[int]] = {}
+        for k, name in enumerate(labels):
+            self._index.setdefault(name, []).append(k)
         self._seen: dict[int, str] = {}
         self.expect(classes)
 
@@ -83,15 +110,34 @@ class LabelSpace:
         """Take K from the model, where it says it.
 
         Raises:
-            UsageError: the number of labels is another.
+            UsageError: the number of labels is another, or K is no number of classes.
         """
         if classes is None:
             return
+        if isinstance(classes, bool) or not isinstance(classes, int) or not 0 < classes <= MOST_CLASSES:
+            raise UsageError(f"The number of classes is {shown(classes)}; accepted: 1 to {MOST_CLASSES}.")
         if self.labels and len(self.labels) != classes:
             raise UsageError(
                 f"{len(self.labels)} labels were given, but the model has {classes} classes. Give one per class."
             )
+        if self.classes not in (None, classes):
+            raise UsageError(f"classes={self.classes} was said, but the model has {classes}. Leave classes= out.")
         self.classes = classes
+
+    def rows(self, raw: Any, count: int, what: str) -> Array:
+        """Scores of all classes, ``[count, K]``, from an answer that holds them in order; see ``score_rows``.
+
+        Raises:
+            ModelError: also where the answer has another number of classes than is known.
+        """
+        scores = score_rows(raw, count, what)
+        if self.classes not in (None, scores.shape[1]):
+            known = f"{self.classes} {'labels' if self.labels else 'classes'}"
+            raise ModelError(
+                f"{what} holds {scores.shape[1]} scores per item, but {known} are known. Give the labels that belong "
+                "to these scores."
+            )
+        return scores
 
     def size(self, what: str) -> int:
         """K.
@@ -110,17 +156,27 @@ class LabelSpace:
             ModelError: no such class.
         """
         size = self.size(what)
-        if isinstance(named, str) and named in self._index:
-            return self._index[named]
-        try:
-            index = int(named)
-        except (TypeError, ValueError):
-            known = unknown("label", str(named)[:100], self.labels)
-            raise ModelError(f"{what} names a class that is not among the labels. {known}") from None
-        if index != named and not isinstance(named, str):
-            raise ModelError(f"{what} names class {named!r}; a whole number or a label is needed.")
+        if isinstance(named, str) and (found := self._index.get(named)):
+            if len(found) > 1:
+                shared = ", ".join(map(str, found[:5]))
+                raise ModelError(
+                    f"{what} names {shown(named)}, which is the name of {len(found)} classes ({shared}). Let the "
+                    "answer say the class by its number, or give labels that differ."
+                )
+            return found[0]
+        if isinstance(named, str):
+            index = digits(named)
+        elif isinstance(named, float):
+            index = int(named) if named.is_integer() else None
+        else:
+            index = int(named) if isinstance(named, int) else None  # true is class 1 of two
+        if index is None:
+            if self.labels and isinstance(named, str):
+                known = unknown("label", named[:100], self.labels)
+                raise ModelError(f"{what} names a class that is not among the labels. {known}")
+            raise ModelError(f"{what} names class {shown(named)}; a whole number or a label is needed.")
         if not 0 <= index < size:
-            raise ModelError(f"{what} names class {index}; the model has {size} classes, 0 to {size - 1}.")
+            raise ModelError(f"{what} names class {shown(index)}; the model has {size} classes, 0 to {size - 1}.")
         return index
 
     def pin(self, index: int, name: str, what: str) -> None:
@@ -132,7 +188,7 @@ class LabelSpace:
         known = self.labels[index] if self.labels else self._seen.setdefault(index, name)
         if name != known:
             raise ModelError(
-                f"{what} calls class {index} {name[:100]!r}, known as {known!r}. The vendor's classes have changed, or "
+                f"{what} calls class {index} {shown(name)}, known as {known!r}. The vendor's classes have changed, or "
                 "the labels given are not this model's."
             )
 

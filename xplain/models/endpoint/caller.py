@@ -18,7 +18,8 @@ from email.utils import parsedate_to_datetime
 from xplain.core.errors import BudgetError, ModelError, Unsafe, XplainError
 from xplain.core.price import Price
 from xplain.models.endpoint.ledger import Entry, Ledger, now
-from xplain.models.endpoint.secrets import Auth
+from xplain.models.endpoint.outside import digits
+from xplain.models.endpoint.secrets import Auth, heard, hide
 from xplain.models.endpoint.transport import Failure, Request, Response, Sends
 
 __all__ = ["Caller", "Patience", "TooLarge"]
@@ -134,7 +135,7 @@ class Caller:
             response = self._transport.send(request, headers)
             outcome, billed = ("ok", True) if response.status < 400 else ("refused", False)
         except Failure as error:
-            failure, outcome, billed = error, self._auth.hide(str(error)), error.sent
+            failure, outcome, billed = error, hide(str(error)), error.sent
         except XplainError:
             outcome, billed = "not sent", False
             raise
@@ -157,7 +158,7 @@ class Caller:
                 ),
             )
         if failure is not None:
-            why = self._auth.hide(str(failure))
+            why = hide(str(failure))
             self._count(why)
             if not failure.retry or (failure.sent and not request.idempotent):
                 raise ModelError(f"{request.method} {request.path}: {why}.")
@@ -194,13 +195,13 @@ class Caller:
 
     def _said(self, response: Response) -> str:
         """What the server said about an error, fit for a message: short, printable, without secrets."""
-        text = response.body[:20_000].decode("utf-8", "replace")
+        text = heard(response.body[:20_000])
         try:
             said = json.loads(text)
             text = str(said["error"]) if isinstance(said, dict) and "error" in said else text
         except (ValueError, RecursionError):
             pass
-        text = _printable(self._auth.hide(text)).strip()
+        text = _printable(hide(text)).strip()
         return f", {text[:_EXCERPT]!r}" if text else ""
 
     def _reserve(self, bill: Decimal) -> None:
@@ -257,15 +258,15 @@ class Caller:
 
 def _retry_after(text: str) -> float | None:
     """Seconds that a ``Retry-After`` header asks for, given as seconds or as a date; None where it says nothing."""
-    if text.strip().isdigit():
-        return float(text)
+    if (seconds := digits(text)) is not None:
+        return float(seconds)
     try:
         when = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+        if when.tzinfo is None:
+            when = when.replace(tzinfo=UTC)
+        return max(0.0, (when - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError, IndexError):  # of dates that are none
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
 def _printable(text: str) -> str:

@@ -14,7 +14,7 @@ from xplain.core.errors import ModelError, UsageError
 
 __all__ = ["FieldPath"]
 
-_STEP = re.compile(r'\.?(?:(?P<name>[A-Za-z_][\w-]*)|"(?P<quoted>[^"]*)"|\[(?P<index>-?\d+)\]|(?P<all>\[\*\]))')
+_STEP = re.compile(r'\.?(?:(?P<name>[A-Za-z_][\w-]*)|"(?P<quoted>[^"]*)"|\[(?P<index>-?[0-9]{1,9})\]|(?P<all>\[\*\]))')
 
 
 class FieldPath:

@@ -48,9 +48,10 @@ from xplain.core.card import Card
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
 from xplain.core.outline import TensorSpec
-from xplain.models.endpoint.answers import LabelSpace, finite, score_rows, strict_json
+from xplain.models.endpoint.answers import LabelSpace, score_rows, strict_json
 from xplain.models.endpoint.codec import Facts, Kind
 from xplain.models.endpoint.fields import FieldPath
+from xplain.models.endpoint.outside import shown
 from xplain.models.endpoint.pictures import encode_picture
 from xplain.models.endpoint.transport import Request, Response
 
@@ -80,15 +81,15 @@ def read_mapping(source: Any) -> dict[str, Any]:
     else:
         try:
             raw = tomllib.loads(Path(source).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"The mapping file {str(source)!r} cannot be read: {error}.") from None
+        except (OSError, ValueError, RecursionError, TypeError) as error:  # TOML and UTF-8 errors are ValueErrors
+            raise UsageError(f"The mapping file {str(source)!r:.200} cannot be read: {error}.") from None
     for section, known in _KNOWN.items():
         values = raw.get(section, {}) if section else raw
         if not isinstance(values, Mapping):
             raise UsageError(f"The mapping's {section!r} is {values!r}; a section [{section}] is needed.")
         for key in values if known is not None else ():
             if key not in (known or ()):
-                raise unknown(f"key in the mapping's {f'[{section}]' if section else 'file'}:", key, known or ())
+                raise unknown(f"key in the mapping's {f'[{section}]' if section else 'file'}:", str(key), known or ())
     return raw
 
 
@@ -110,11 +111,17 @@ class Mapped:
         self._picture = dict(raw.get("picture", {}))
         self._method = _one_of("request.method", request.get("method", "POST"), ("POST", "PUT"))
         self._request = request
+        for key in ("query", "headers", "form"):
+            _texts(f"request.{key}", request.get(key, {}))
         query = urlencode(request.get("query", {}))
         self._path = (path or "/") + (f"?{query}" if query else "")
         most = _whole("request.batch", request.get("batch", 1))
-        self.labels = LabelSpace(tuple(raw.get("labels", ())), raw.get("classes"))
-        self._paths = {name: FieldPath(response[name]) for name in _KNOWN["response"] or () if name in response}
+        self.labels = LabelSpace(raw.get("labels", ()), raw.get("classes"))
+        self._paths = {
+            name: FieldPath(_text(f"response.{name}", response[name]))
+            for name in _KNOWN["response"] or ()
+            if name in response
+        }
         decides = "label" in self._paths
         self._check(decides, most)
         kind: Kind = _one_of("kind", raw.get("kind", "decisions" if decides else "logits"), _KINDS)  # type: ignore[assignment]
@@ -122,10 +129,12 @@ class Mapped:
             raise UsageError(
                 f"The mapping's kind is {kind!r}; decisions are read from response.label, and only they are."
             )
-        size = self._picture.get("size")
-        channels = 1 if self._picture.get("mode", "RGB") == "L" else 3
+        mode = _one_of("picture.mode", self._picture.get("mode", "RGB"), ("RGB", "BGR", "L"))
+        _one_of("picture.format", self._picture.get("format", "png"), ("png", "jpeg"))
+        _whole("picture.quality", self._picture.get("quality", 95), 100)
+        channels = 1 if mode == "L" else 3
         picture = self._kind_of_input == "picture"
-        plane: tuple[int | None, ...] = (None, None) if size is None else (int(size[0]), int(size[1]))
+        plane = _size(self._picture.get("size"))
         spec = TensorSpec("item", (None, channels, *plane), "float32") if picture else TensorSpec("item", (), "float32")
         if self._kind_of_input == "text":
             spec = TensorSpec("item", (None,), "str")
@@ -166,7 +175,10 @@ class Mapped:
             return Request(self._method, self._path, {"Content-Type": media, **headers}, body, idempotent)
         shown = [base64.b64encode(i).decode() if isinstance(i, bytes) else i for i in items]
         filled = _filled(self._request.get("body", {"instances": "$items"}), shown)
-        body = json.dumps(filled, allow_nan=False, separators=(",", ":")).encode()
+        try:
+            body = json.dumps(filled, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError, RecursionError) as error:  # TOML has dates, nan and inf
+            raise UsageError(f"The mapping's request.body cannot be written as JSON: {error}.") from None
         return Request(self._method, self._path, {"Content-Type": "application/json", **headers}, body, idempotent)
 
     def scores(self, response: Response, count: int) -> Array:
@@ -186,13 +198,7 @@ class Mapped:
             return self.labels.decided([self._paths["label"].find(one, what) for one in found], what)
         scores = [self._paths["scores"].find(one, what) for one in found]
         if "labels" not in self._paths:
-            table = score_rows(scores, count, what)
-            if self.labels.classes not in (None, table.shape[1]):
-                raise ModelError(
-                    f"{what} holds {table.shape[1]} scores per item, but {self.labels.classes} labels are known. Give "
-                    "the labels that belong to these scores."
-                )
-            return table
+            return self.labels.rows(scores, count, what)
         rows = np.full((count, self.labels.size(what)), np.nan)
         for row, one in enumerate(found):
             names = self._paths["labels"].find(one, what)
@@ -201,7 +207,10 @@ class Mapped:
                     f"{what} holds {names!r:.80} beside {scores[row]!r:.80}: one label per score is needed."
                 )
             for name, score in zip(names, score_rows(scores[row], len(names), what)[:, 0], strict=True):
-                rows[row, self.labels.place(name, what)] = finite(np.array([[score]]), what)[0, 0]
+                index = self.labels.place(name, what)
+                if not np.isnan(rows[row, index]):
+                    raise ModelError(f"{what} names {name!r:.80} twice for one item; one score per class is needed.")
+                rows[row, index] = score
         return rows
 
     def _check(self, decides: bool, most: int) -> None:
@@ -263,12 +272,34 @@ def _quoted(text: str) -> str:
 
 
 def _one_of(what: str, value: Any, accepted: tuple[str, ...]) -> str:
-    if value not in accepted:
-        raise UsageError(f"The mapping's {what} is {value!r}; accepted: {', '.join(accepted)}.")
-    return str(value)
-
-
-def _whole(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"The mapping's {what} is {value!r}; accepted: a whole number of at least 1.")
+    if not isinstance(value, str) or value not in accepted:
+        raise UsageError(f"The mapping's {what} is {shown(value)}; accepted: {', '.join(accepted)}.")
     return value
+
+
+def _whole(what: str, value: Any, most: int = 1_000_000) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise UsageError(
+            f"The mapping's {what} is {shown(value)}; accepted: a whole number of at least 1, at most {most}."
+        )
+    return value
+
+
+def _size(value: Any) -> tuple[int | None, int | None]:
+    if value is None:
+        return None, None
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise UsageError(f"The mapping's picture.size is {value!r:.80}; accepted: [height, width].")
+    return _whole("picture.size", value[0], 65536), _whole("picture.size", value[1], 65536)
+
+
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"The mapping's {what} is {shown(value)}; accepted: a text.")
+    return value
+
+
+def _texts(what: str, value: Any) -> None:
+    scalar = (str, int, float)
+    if not isinstance(value, Mapping) or not all(isinstance(one, scalar) for one in value.values()):
+        raise UsageError(f"The mapping's {what} is {value!r:.80}; accepted: names with a text or number each.")

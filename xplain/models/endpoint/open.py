@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ __all__ = ["open_endpoint"]
 
 _V2 = re.compile(r"(?P<root>.*)(?P<model>/v2/models/[^/]+(?:/versions/[^/]+)?)(?:/infer)?")
 _V1 = re.compile(r"(?P<model>.*/v1/models/[^/:]+)(?::predict)?")
+_MOST_FIXED = 1024  # items that a request is filled up to without being asked
 _KINDS: tuple[Kind, ...] = ("logits", "probabilities", "log-probabilities", "decisions")
 _LINKS: Mapping[Kind, Literal["softmax", "none"]] = {
     "logits": "softmax",
@@ -115,7 +117,9 @@ def open_endpoint(
     _check(concurrency=concurrency, max_batch=max_batch, max_bytes=max_bytes, max_response=max_response)
     if max_calls is not None:
         _check(max_calls=max_calls)
-    if rate is not None and not rate > 0:
+    if top_k is not None:
+        _check(top_k=top_k)
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf):
         raise UsageError(f"rate is {rate!r}; accepted: calls per second, above 0.")
     rpc = url.startswith(("grpc://", "grpcs://"))
     address = read_address("http" + url.removeprefix("grpc") if rpc else url, hosts, allow_http)
@@ -159,6 +163,11 @@ def open_endpoint(
             "mapping file: mapping='vendor.toml'; see xplain.models.endpoint.mapping."
         )
     facts = codec.facts
+    if facts.rows is not None and facts.rows > max(max_batch, _MOST_FIXED):
+        raise ModelError(
+            f"{address} takes {facts.rows} items per request and no fewer, so every request would be filled up to that "
+            f"many. Give the model a free batch axis, or allow it: max_batch={facts.rows}."
+        )
     rows = min(n for n in (max_batch, facts.most, facts.rows) if n is not None)
     if tariff is not None:
         tariff = replace(tariff, rows_per_call=facts.rows or rows)

@@ -13,16 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError, UsageError
 from xplain.core.outline import TensorSpec
 from xplain.models.endpoint import wire
 from xplain.models.endpoint.address import Address, resolve
-from xplain.models.endpoint.tensors import from_bytes, from_list, numpy_name, to_bytes
+from xplain.models.endpoint.outside import extents
+from xplain.models.endpoint.secrets import heard
+from xplain.models.endpoint.tensors import from_bytes, from_list, to_bytes
 from xplain.models.endpoint.transport import Failure, Request, Response, Timeouts
-from xplain.models.endpoint.v2 import V2, Metadata
+from xplain.models.endpoint.v2 import V2, Metadata, checked, spec_of
 
 try:
     import grpc
@@ -82,7 +82,7 @@ class RpcTransport:
             self._end()
 
     def _failed(self, error: Any) -> Response:
-        code, details = error.code(), str(error.details() or "")
+        code, details = error.code(), heard(str(error.details() or ""))
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise Failure(f"no whole answer in time ({self._timeouts.total:g} s)", sent=True) from None
         if code == grpc.StatusCode.UNAVAILABLE:
@@ -151,7 +151,8 @@ class RpcV2(V2):
         found = {}
         for number, one in enumerate(described):
             name, datatype = wire.text(one.get(1)), wire.text(one.get(2))
-            shape = wire.numbers(one.get(3, []), what)
+            shape = extents(wire.numbers(one.get(3, []), what), what)
+            self.believed(name, datatype, what)
             if raw:
                 found[name] = from_bytes(raw[number], datatype, shape, what)
             else:
@@ -174,32 +175,30 @@ def read_description(response: Response) -> Metadata:
     """
     what = "The model's metadata"
     fields = wire.decode(response.body, what)
-    sides, datatypes = [], {}
+    sides: list[tuple[TensorSpec, ...]] = []
+    datatypes: dict[str, str] = {}
     for number in (4, 5):
-        specs = []
+        specs: list[TensorSpec] = []
         for raw in fields.get(number, []):
             one = wire.decode(raw, what) if isinstance(raw, bytes) else {}
-            name, datatype = wire.text(one.get(1)), wire.text(one.get(2))
-            shape = tuple(None if n < 0 else n for n in wire.numbers(one.get(3, []), what))
-            specs.append(TensorSpec(name, shape, numpy_name(datatype)))
-            datatypes[name] = datatype
+            described = {"name": wire.text(one.get(1)), "datatype": wire.text(one.get(2))}
+            specs.append(spec_of({**described, "shape": wire.numbers(one.get(3, []), what)}, datatypes))
         sides.append(tuple(specs))
-    if not all(sides):
-        raise ModelError(f"{what} are not those of the V2 protocol: inputs and outputs are needed.")
-    versions = ", ".join(one.decode("utf-8", "replace") for one in fields.get(2, []) if isinstance(one, bytes))
-    return Metadata(wire.text(fields.get(1)), versions, wire.text(fields.get(3)), sides[0], sides[1], datatypes)
+    versions = ", ".join(heard(one) for one in fields.get(2, []) if isinstance(one, bytes))
+    name = wire.text(fields.get(1))
+    return checked(Metadata(name, versions, wire.text(fields.get(3)), sides[0], sides[1], datatypes))
 
 
 def _typed(contents: bytes, datatype: str, shape: list[int], what: str) -> Array:
     fields = wire.decode(contents, what)
     if datatype == "BYTES":
-        texts = [one.decode("utf-8", "replace") for one in fields.get(8, []) if isinstance(one, bytes)]
-        return from_list(np.array(texts, dtype=object), datatype, shape, what)
+        texts = [heard(one) for one in fields.get(8, []) if isinstance(one, bytes)]
+        return from_list(texts, datatype, shape, what)
     if datatype not in _CONTENTS:
         raise ModelError(f"{what} holds {datatype} outside raw contents, which the protocol does not know.")
     number, code = _CONTENTS[datatype]
     values = fields.get(number, [])
-    data = wire.floats(values, code) if code else wire.numbers(values, what)
+    data = wire.floats(values, code, what) if code else wire.numbers(values, what)
     return from_list(data, datatype, shape, what)
 
 
@@ -209,7 +208,7 @@ def _named(path: str) -> tuple[str, str]:
 
 
 def _readable(metadata: Any) -> dict[str, str]:
-    return {key.lower(): value for key, value in metadata or () if isinstance(value, str)}
+    return {key.lower(): heard(value) for key, value in metadata or () if isinstance(value, str)}
 
 
 def _certificates(ca: str | None) -> bytes | None:

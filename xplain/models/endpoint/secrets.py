@@ -1,25 +1,137 @@
-"""Secrets come from the environment or a callback, travel in headers, and appear nowhere else."""
+"""Secrets come from the environment or a callback, travel in headers, and appear nowhere else.
+
+Servers repeat what they were given: in errors, names, labels, headers. So every text that comes from outside is read by
+``heard``, which takes out whatever was ever sent as a secret, in the forms in which it may come back: as it is, in
+base64, percent-encoded, in hexadecimal, escaped for JSON, and, of ``Basic`` proofs, the password by itself.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
+import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
+from urllib.parse import quote, quote_plus
 
 from xplain.core.errors import UsageError
 
-__all__ = ["Auth", "Headers"]
+__all__ = ["Auth", "Headers", "heard", "hide", "hush"]
 
 Headers: TypeAlias = Mapping[str, str]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _HIDDEN = "[secret]"
 _SHORTEST = 4  # shorter texts occur by chance in any message
+_WORDS = frozenset({"bearer", "basic", "token", "digest", "apikey", "api-key", "key"})  # of schemes, no secrets
+_KEPT = 256
+
+
+class _Known:
+    """The secrets that this process has sent, of all its endpoints, and the pattern that finds them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sent: dict[str, tuple[str, ...]] = {}
+        self._pattern: re.Pattern[str] | None = None
+
+    def add(self, value: str) -> None:
+        """Remember a header's value; of many (tokens that are renewed) the last 256."""
+        with self._lock:
+            if value in self._sent:
+                return
+            self._sent[value] = tuple(_forms(value))
+            while len(self._sent) > _KEPT:
+                self._sent.pop(next(iter(self._sent)))
+            forms = sorted({form for all_of in self._sent.values() for form in all_of}, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE) if forms else None
+
+    def hide(self, text: str) -> str:
+        """``text`` without them."""
+        pattern = self._pattern
+        return text if pattern is None else pattern.sub(_HIDDEN, text)
+
+
+_KNOWN = _Known()
+
+
+def hide(text: str) -> str:
+    """``text`` without any secret that was ever sent."""
+    return _KNOWN.hide(text)
+
+
+def heard(raw: bytes | str) -> str:
+    """A text from outside, fit to be kept and shown: without secrets; bytes are read as UTF-8."""
+    return hide(raw if isinstance(raw, str) else raw.decode("utf-8", "replace"))
+
+
+class _Hush(logging.Filter):
+    """Takes secrets out of what a library logs: at level DEBUG httpcore writes down the headers of every answer."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except Exception:  # a record that cannot be written is the business of whoever logs it
+            return True
+        if (clean := hide(text)) != text:
+            record.msg, record.args = clean, ()
+        return True
+
+
+def hush(*loggers: str) -> None:
+    """Take secrets out of what these loggers write, once and for good."""
+    for name in loggers:
+        logger = logging.getLogger(name)
+        if not any(isinstance(one, _Hush) for one in logger.filters):
+            logger.addFilter(_Hush())
+
+
+def _forms(value: str) -> Iterator[str]:
+    """The texts in which a header's value may come back."""
+    words = re.split(r"[\s,;]+", value)
+    pieces = [value, *words, *(word.partition("=")[2] for word in words)]
+    parts = [part for part in dict.fromkeys(pieces) if part.lower() not in _WORDS]
+    for part in list(parts):
+        parts += _of_basic(part)
+    for part in parts:
+        if len(part) < _SHORTEST:
+            continue
+        yield part
+        yield (escaped := json.dumps(part)[1:-1])
+        yield escaped.replace("/", "\\/")
+        yield from (quote(part, safe=""), quote(part), quote_plus(part))
+        if len(part) >= 2 * _SHORTEST:
+            yield part.encode().hex()
+            yield part[::-1]
+            yield from _in_base64(part.encode())
+
+
+def _of_basic(part: str) -> list[str]:
+    """User and password together, and the password, where ``part`` is the base64 of a ``Basic`` proof."""
+    try:
+        pair = base64.b64decode(part, validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return []
+    _, colon, password = pair.partition(":")
+    return [pair, password] if colon and pair.isprintable() else []
+
+
+def _in_base64(raw: bytes) -> Iterator[str]:
+    """The letters that ``raw`` has in base64, wherever it stands in what was encoded: three ways to begin."""
+    for before in range(3):
+        padded = bytes(before) + raw
+        text = base64.b64encode(padded).decode().rstrip("=")
+        inner = text[-(-before * 8 // 6) : len(padded) * 8 // 6]  # letters that are made of ``raw`` alone
+        yield inner
+        yield inner.replace("+", "-").replace("/", "_")
 
 
 class Auth:
-    """Makes the headers that prove who asks, and takes secrets out of texts.
+    """Makes the headers that prove who asks; what they hold is known to ``hide`` from then on.
 
     Args:
         given: None; ``"${TOKEN}"``, sent as ``Authorization: Bearer ...``; a mapping of headers whose values name
@@ -33,7 +145,6 @@ class Auth:
     def __init__(self, given: Any = None) -> None:
         self._callback: Callable[[], Headers] | None = given if callable(given) else None
         self._templates: dict[str, str] = {}
-        self._seen: set[str] = set()
         if given is None or callable(given):
             return
         templates = given if isinstance(given, Mapping) else {"Authorization": f"Bearer {given}"}
@@ -64,15 +175,8 @@ class Auth:
         for value in headers.values():
             if any(ord(letter) < 32 or ord(letter) > 126 for letter in value):
                 raise UsageError("auth: a header's value holds a line break or a letter that headers cannot carry.")
-            self._seen.update(part for part in (value, *value.split()) if len(part) >= _SHORTEST)
+            _KNOWN.add(value)
         return headers
-
-    def hide(self, text: str) -> str:
-        """``text`` without any secret that was ever sent: servers like to repeat what they were given."""
-        for secret in sorted(self._seen, key=len, reverse=True):
-            if secret.lower() not in ("bearer", "basic", "token"):
-                text = text.replace(secret, _HIDDEN)
-        return text
 
     def __repr__(self) -> str:
         names = "a function" if self._callback is not None else ", ".join(self._templates) or "none"
@@ -83,4 +187,5 @@ class Auth:
         value = os.environ.get(found[1])
         if not value:
             raise UsageError(f"auth: the environment variable {found[1]} is not set.")
+        _KNOWN.add(value)
         return value

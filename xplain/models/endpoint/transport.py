@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from xplain.core.errors import MissingDependency, UsageError
 from xplain.models.endpoint.address import Address, resolve
+from xplain.models.endpoint.outside import digits
+from xplain.models.endpoint.secrets import heard, hush
 
 try:
     import httpcore
@@ -21,6 +23,8 @@ except ImportError as error:  # pragma: no cover - the message is what matters
 
 if TYPE_CHECKING:
     from httpcore import NetworkStream
+
+hush("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks", "httpx")
 
 __all__ = ["Failure", "Request", "Response", "Sends", "Timeouts", "Transport"]
 
@@ -46,7 +50,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back; header names in lower case."""
+    """What came back; header names in lower case, their values without secrets; the body as it came."""
 
     status: int
     headers: Mapping[str, str]
@@ -74,7 +78,7 @@ class Timeouts:
             return value
         try:
             made = cls(**value) if isinstance(value, Mapping) else cls(total=float(value))
-            if all(seconds > 0 for seconds in (made.connect, made.read, made.total)):
+            if all(0 < seconds <= 1e6 for seconds in (made.connect, made.read, made.total)):
                 return made
         except (TypeError, ValueError):
             pass
@@ -157,13 +161,12 @@ class Transport:
             raise Failure(f"the connection broke: {_words(error)}", sent=True) from None
         except (httpx.InvalidURL, httpx.LocalProtocolError, httpcore.LocalProtocolError) as error:
             raise Failure(f"the request cannot be sent: {_words(error)}", sent=sent, retry=False) from None
-        return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, body)
+        return Response(answer.status_code, {k.lower(): heard(v) for k, v in answer.headers.items()}, body)
 
     def _body(self, answer: httpx.Response) -> bytes:
         if answer.headers.get("content-encoding", "identity") != "identity":
             raise Failure("the answer is compressed, which was not asked for", sent=True, retry=False)
-        announced = answer.headers.get("content-length", "")
-        size = int(announced) if announced.isdigit() else 0
+        size = digits(answer.headers.get("content-length", "")) or 0
         body = bytearray()
         if size <= self._max:
             for chunk in answer.iter_raw():

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError
 from xplain.core.outline import TensorSpec
-from xplain.models.endpoint.answers import LabelSpace, score_rows, strict_json
+from xplain.models.endpoint.answers import LabelSpace, strict_json
 from xplain.models.endpoint.codec import Facts, Kind
 from xplain.models.endpoint.fields import FieldPath
 from xplain.models.endpoint.transport import Request, Response
@@ -67,6 +65,6 @@ class V1:
         if self._kind == "decisions":
             if len(predictions) != count:
                 raise ModelError(f"{what} has {len(predictions)} entries; {count} items were asked.")
-            named = np.asarray(predictions, dtype=object).reshape(count, -1)[:, 0]
-            return self._labels.decided(named.tolist(), what)
-        return score_rows(predictions, count, what)
+            named = [one[0] if isinstance(one, list) and len(one) == 1 else one for one in predictions]
+            return self._labels.decided(named, what)
+        return self._labels.rows(predictions, count, what)

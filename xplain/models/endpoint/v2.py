@@ -12,7 +12,7 @@ instead of 50 MB in seconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +21,18 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
 from xplain.core.outline import TensorSpec
-from xplain.models.endpoint.answers import LabelSpace, finite, score_rows, strict_json
+from xplain.models.endpoint.answers import LabelSpace, finite, strict_json
 from xplain.models.endpoint.codec import Facts, Kind
-from xplain.models.endpoint.tensors import DTYPES, from_bytes, from_list, numpy_name, to_bytes, to_list
+from xplain.models.endpoint.outside import digits, extents, name_of, real, shown, whole
+from xplain.models.endpoint.tensors import DTYPES, from_bytes, from_list, holds, numpy_name, to_bytes, to_list
 from xplain.models.endpoint.transport import Request, Response
 
-__all__ = ["V2", "Metadata", "classified", "outputs_of", "read_metadata", "speaks_binary"]
+__all__ = ["V2", "Metadata", "checked", "classified", "outputs_of", "read_metadata", "speaks_binary", "spec_of"]
 
 _LENGTH = "inference-header-content-length"
 _BINARY = ("binary_tensor_data", "binary_data")
+_LONGEST = 1000
+_NOT_V2 = "are not those of the V2 protocol (name, inputs, outputs with name, datatype, shape)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class V2:
         if self._kind != "decisions" and len(self.output.shape) > 1:
             labels.expect(self.output.shape[1])
         first = self._input.shape[0] if self._input.shape else None
+        if 0 in self._input.shape:
+            raise ModelError(f"Input {self._input.name!r} has shape {list(self._input.shape)}: it holds no items.")
         self.facts = Facts(
             inputs=metadata.inputs,
             input=self._input.name,
@@ -148,7 +153,7 @@ class V2:
             if len(named) != count:
                 raise ModelError(f"{what} is {list(tensor.shape)}; {count} decisions were asked.")
             return self._labels.decided(named, what)
-        return score_rows(tensor, count, what)
+        return self._labels.rows(tensor, count, what)
 
     def feeds(self, rows: Array) -> list[tuple[str, Array, str]]:
         """Name, values and datatype of every input for ``rows``: the fixed ones are repeated."""
@@ -162,7 +167,23 @@ class V2:
 
     def outputs_in(self, response: Response, what: str) -> dict[str, Array]:
         """All tensors of an infer response."""
-        return outputs_of(response, what)
+        return outputs_of(response, what, self.believed)
+
+    def believed(self, name: str, datatype: str, what: str) -> None:
+        """Hold the datatype of an answer against the metadata: a narrower one has cut the scores already.
+
+        Raises:
+            ModelError: it cannot carry what the metadata promise.
+        """
+        numpy_name(datatype)  # is one at all
+        known = self._metadata.datatypes.get(name)
+        if self.top_k is not None and name == self.output.name:
+            known = "BYTES"  # the classification extension answers texts, whatever the output is
+        if known is not None and not holds(datatype, known):
+            raise ModelError(
+                f"{what}: {name!r} is {known} in the model's metadata and {shown(datatype)} in the answer, which "
+                "cannot hold it: numbers may have been cut. Correct the metadata, or the answer, on the server."
+            )
 
     def _shaped(self, rows: Array) -> Array:
         """Texts ``[R]`` as the server wants them, ``[R]`` or ``[R, 1]``; other rows as they are."""
@@ -176,58 +197,92 @@ def read_metadata(response: Response) -> Metadata:
     Raises:
         ModelError: it is none.
     """
-    raw = strict_json(response.body, "The model's metadata")
+    what = "The model's metadata"
+    raw = strict_json(response.body, what)
+    datatypes: dict[str, str] = {}
     try:
-        datatypes = {one["name"]: str(one["datatype"]) for one in [*raw["inputs"], *raw["outputs"]]}
-        inputs, outputs = ([_spec(one) for one in raw[side]] for side in ("inputs", "outputs"))
-        return Metadata(
-            str(raw["name"]),
-            ", ".join(map(str, raw.get("versions") or ())),
-            str(raw.get("platform", "")),
-            tuple(inputs),
-            tuple(outputs),
-            datatypes,
+        inputs, outputs = (tuple(spec_of(one, datatypes) for one in raw[side]) for side in ("inputs", "outputs"))
+        versions = ", ".join(map(str, raw.get("versions") or ()))
+        return checked(
+            Metadata(
+                name_of(raw["name"], f"The name in {what}"),
+                versions[:_LONGEST],
+                str(raw.get("platform", ""))[:_LONGEST],
+                inputs,
+                outputs,
+                datatypes,
+            )
         )
-    except (KeyError, TypeError, ValueError):
-        raise ModelError(
-            "The model's metadata are not those of the V2 protocol (name, inputs, outputs with name, datatype, shape)."
-        ) from None
+    except (KeyError, TypeError, AttributeError):
+        raise ModelError(f"{what} {_NOT_V2}") from None
+
+
+def spec_of(raw: Mapping[str, Any], datatypes: dict[str, str]) -> TensorSpec:
+    """One tensor of the metadata; its datatype is put into ``datatypes``.
+
+    Raises:
+        ModelError: it has no name, datatype or shape, or a name that another has.
+    """
+    name = name_of(raw["name"], "The name of a tensor in the model's metadata")
+    datatype = name_of(raw["datatype"], f"The datatype of {name!r} in the model's metadata")
+    shape = extents(raw["shape"], f"{name!r} in the model's metadata", open_axes=True)
+    if name in datatypes:
+        raise ModelError(f"The model's metadata have {name!r} twice; names must differ.")
+    datatypes[name] = datatype
+    return TensorSpec(name, tuple(None if n < 0 else n for n in shape), numpy_name(datatype))
+
+
+def checked(metadata: Metadata) -> Metadata:
+    """Metadata that describe something.
+
+    Raises:
+        ModelError: no inputs or no outputs.
+    """
+    if not metadata.inputs or not metadata.outputs:
+        raise ModelError(f"The model's metadata {_NOT_V2}")
+    return metadata
 
 
 def speaks_binary(response: Response) -> bool:
     """Whether the server announces the binary tensor extension."""
     raw = strict_json(response.body, "The server's metadata")
     extensions = raw.get("extensions", ()) if isinstance(raw, dict) else ()
-    return any(name in extensions for name in _BINARY)
+    return isinstance(extensions, list) and any(name in extensions for name in _BINARY)
 
 
-def outputs_of(response: Response, what: str) -> dict[str, Array]:
-    """All tensors of an infer response, JSON or raw.
+def outputs_of(response: Response, what: str, believed: Callable[[str, str, str], None]) -> dict[str, Array]:
+    """All tensors of an infer response, JSON or raw; ``believed`` looks at each one's name and datatype first.
 
     Raises:
         ModelError: its parts do not fit together.
     """
-    announced = response.headers.get(_LENGTH, "")
-    if announced and not (announced.isdigit() and int(announced) <= len(response.body)):
-        raise ModelError(f"{what}: the answer announces {announced} bytes of JSON and has {len(response.body)}.")
-    length = int(announced) if announced else len(response.body)
+    announced, size = response.headers.get(_LENGTH, ""), len(response.body)
+    length = digits(announced) if announced else size
+    if length is None or length > size:
+        raise ModelError(f"{what}: the answer announces {shown(announced)} bytes of JSON and has {size}.")
     raw, found = strict_json(response.body[:length], f"{what}: the answer"), {}
     at = length
     try:
         for one in raw["outputs"]:
-            name, shape, datatype = str(one["name"]), list(one["shape"]), str(one["datatype"])
-            size = (one.get("parameters") or {}).get("binary_data_size")
-            if size is None:
+            name = name_of(one["name"], f"{what}: the name of a tensor in the answer")
+            datatype = name_of(one["datatype"], f"{what}: the datatype of {name!r} in the answer")
+            shape = extents(one["shape"], f"{what}: {name!r} in the answer")
+            believed(name, datatype, what)
+            if name in found:
+                raise ModelError(f"{what}: the answer holds {name!r} twice.")
+            given = (one.get("parameters") or {}).get("binary_data_size")
+            if given is None:
                 found[name] = from_list(one["data"], datatype, shape, what)
             else:
-                found[name] = from_bytes(response.body[at : at + int(size)], datatype, shape, what)
-                at += int(size)
+                part = whole(given, f"{what}: the binary_data_size of {name!r}", most=2**40)
+                found[name] = from_bytes(response.body[at : at + part], datatype, shape, what)
+                at += part
     except (KeyError, TypeError, AttributeError):
         raise ModelError(
             f"{what}: the answer is not one of the V2 protocol (outputs with name, shape, datatype)."
         ) from None
-    if at != len(response.body):
-        raise ModelError(f"{what}: the answer has {len(response.body)} bytes where {at} were announced.")
+    if at != size:
+        raise ModelError(f"{what}: the answer has {size} bytes where {at} were announced.")
     return found
 
 
@@ -235,30 +290,25 @@ def classified(tensor: Array, count: int, labels: LabelSpace, what: str) -> Arra
     """Scores from the classification extension's texts ``value:index[:label]``; a class left out is NaN.
 
     Raises:
-        ModelError: a text is not of this form, or a class is named otherwise than before.
+        ModelError: a text is not of this form, or a class is named twice or otherwise than before.
     """
     scores = np.full((count, labels.size(what)), np.nan)
-    texts = tensor.reshape(len(tensor), -1) if tensor.ndim > 1 else tensor.reshape(count, -1)
-    if len(texts) != count:
+    if tensor.size == 0 or tensor.size % count or (tensor.ndim > 1 and len(tensor) != count):
         raise ModelError(f"{what} is {list(tensor.shape)}; the best classes of {count} items were asked.")
-    for row, best in enumerate(texts):
+    for row, best in enumerate(tensor.reshape(count, -1)):
         for text in best:
             value, _, rest = str(text).partition(":")
             number, _, name = rest.partition(":")
-            try:
-                score, place = float(value), int(number)
-            except ValueError:
-                raise ModelError(f"{what} holds {str(text)[:80]!r}; value:index[:label] is needed.") from None
+            score, place = real(value), digits(number)
+            if score is None or place is None:
+                raise ModelError(f"{what} holds {shown(str(text))}; value:index[:label] is needed.")
             index = labels.place(place, what)
             if name:
                 labels.pin(index, name, what)
+            if not np.isnan(scores[row, index]):
+                raise ModelError(f"{what} holds class {index} twice for one item.")
             scores[row, index] = finite(np.array([[score]]), what)[0, 0]
     return scores
-
-
-def _spec(raw: Mapping[str, Any]) -> TensorSpec:
-    shape = tuple(None if int(n) < 0 else int(n) for n in raw["shape"])
-    return TensorSpec(str(raw["name"]), shape, numpy_name(str(raw["datatype"])))
 
 
 def _chosen(specs: Sequence[TensorSpec], name: str | None, what: str, fixed: Mapping[str, Any]) -> TensorSpec:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from xplain.core.errors import ModelError
+from xplain.models.endpoint.secrets import heard
 
 __all__ = ["Field", "decode", "encode", "floats", "numbers", "text", "varints"]
 
@@ -78,17 +79,24 @@ def numbers(values: Sequence[int | bytes], what: str) -> list[int]:
     return [one - 2 * _SIGN if one >= _SIGN else one for one in found]
 
 
-def floats(values: Sequence[int | bytes], code: str) -> list[float]:
-    """A repeated number of four (``f``) or eight (``d``) bytes, packed or not."""
+def floats(values: Sequence[int | bytes], code: str, what: str) -> list[float]:
+    """A repeated number of four (``f``) or eight (``d``) bytes, packed or not.
+
+    Raises:
+        ModelError: the bytes do not make whole numbers.
+    """
     raw = b"".join(value for value in values if isinstance(value, bytes))
-    size = struct.calcsize(code)
-    return [one for (one,) in struct.iter_unpack(f"<{code}", raw[: len(raw) // size * size])]
+    if len(raw) % struct.calcsize(code) or not all(isinstance(value, bytes) for value in values):
+        raise ModelError(
+            f"{what} holds {len(raw)} bytes that are not a list of numbers of {struct.calcsize(code)} bytes."
+        )
+    return [one for (one,) in struct.iter_unpack(f"<{code}", raw)]
 
 
 def text(values: Sequence[int | bytes] | None) -> str:
-    """A single text field; empty where it is not there."""
+    """A single text field, without secrets; empty where it is not there."""
     last = values[-1] if values else b""
-    return last.decode("utf-8", "replace") if isinstance(last, bytes) else ""
+    return heard(last) if isinstance(last, bytes) else ""
 
 
 def _varint(value: int) -> bytes:

@@ -90,7 +90,7 @@ def test_loading_options_that_cannot_be_used(xplain, two, words, message):
 
 def test_external_data_must_be_allowed(xplain, tmp_path):
     proto = nets.planted()
-    onnx.save(proto, tmp_path / "big.onnx", save_as_external_data=True, location="big.data", size_threshold=0)
+    onnx.save(proto, tmp_path / "big.onnx", save_as_external_data=True, location="other.data", size_threshold=0)
     ran = xplain("inspect", tmp_path / "big.onnx")
     assert ran.code == 3
     assert "give --allow-external-data." in ran.err

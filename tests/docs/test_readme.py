@@ -76,8 +76,12 @@ def test_commands_run(place, command):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter warns of its own future
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("text", blocks("python"))
 def test_python_runs(place, text):
+    if "torch" in text:
+        pytest.importorskip("onnxscript", reason="the block exports a module")
     # the tiny model is 16 pixels wide
     smaller = re.sub(r"patch=\d+, stride=\d+", "patch=4, stride=4", text).replace('card="imagenet"', "card=None")
     exec(compile(smaller, "README.md", "exec"), {})

@@ -268,7 +268,7 @@ def outside(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     model = nets.planted(size=192)
-    onnx.save(model, folder / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+    onnx.save(model, folder / "net.onnx", save_as_external_data=True, location="other.data", size_threshold=0)
     return folder / "net.onnx"
 
 
@@ -283,8 +283,11 @@ def point_to(path, location, **entries):
     save(model, path)
 
 
-def test_external_data_are_refused_by_default_and_mapped_when_allowed(outside):
-    with pytest.raises(Unsafe, match=r"keeps weights in other files \('net.data'\).*allow_external_data=True"):
+def test_other_files_are_refused_by_default_and_read_when_allowed(outside):
+    with pytest.raises(
+        Unsafe,
+        match=r"keeps weights in other files \('other.data'\), .*such as 'net.onnx.data'.*allow_external_data=True",
+    ):
         read(outside)
     loaded = read(outside, allow_external_data=True)
     expected = numpy_helper.to_array(nets.planted(size=192).graph.initializer[0])
@@ -342,9 +345,9 @@ ESCAPES = [
     (read_a_neighbour, "accepted are files that end in .data, .bin"),
     (read_a_pipe, "is not a plain file"),
     (lambda path: point_to(path, "gone.data"), "cannot be opened"),
-    (lambda path: point_to(path, "net.data", offset=64), r"but refers to \d+ bytes at 64 of a file of"),
-    (lambda path: point_to(path, "net.data", length=8), "but refers to 8 bytes at 0"),
-    (lambda path: point_to(path, "net.data", offset="x"), "offset or length that is no number"),
+    (lambda path: point_to(path, "other.data", offset=64), r"but refers to \d+ bytes at 64 of a file of"),
+    (lambda path: point_to(path, "other.data", length=8), "but refers to 8 bytes at 0"),
+    (lambda path: point_to(path, "other.data", offset="x"), "offset or length that is no number"),
 ]
 
 

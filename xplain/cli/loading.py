@@ -62,7 +62,7 @@ class Loading:
         list[str] | None, _flag("--fixed", "Another input's value: a number or an .npy file.", metavar="NAME=VALUE")
     ] = None
     allow_external_data: Annotated[
-        bool, _flag("--allow-external-data", "Allow weights in other files of the model's folder.")
+        bool, _flag("--allow-external-data", "Allow weights in files of the model's folder that do not have its name.")
     ] = False
     limit: Annotated[
         list[str] | None,

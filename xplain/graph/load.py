@@ -20,7 +20,7 @@ from onnx import ModelProto, TensorProto, inliner, numpy_helper
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe, UsageError, XplainError
 from xplain.graph.bounds import Extents, Known, measure, ordered
-from xplain.graph.external import open_external, take_out_weights
+from xplain.graph.external import Outside, open_external, take_out_weights
 from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, human, looks_like
 from xplain.graph.visit import forget_unused
@@ -47,6 +47,7 @@ class Loaded:
         path: The file, None for bytes and ModelProto.
         files: The file and those that it keeps weights in.
         size: Bytes of the model and its external data.
+        opened: The other files, see ``xplain.graph.external``.
     """
 
     model: ModelProto
@@ -59,6 +60,7 @@ class Loaded:
     path: Path | None = None
     files: tuple[Path, ...] = ()
     size: int = 0
+    opened: Outside = field(default_factory=Outside)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -114,7 +116,7 @@ def read(source: OnnxSource, *, allow_external_data: bool = False, limits: Limit
 
     Args:
         source: A path, the content of a file, or a ModelProto.
-        allow_external_data: Whether weights may lie in other files of the model's folder.
+        allow_external_data: Whether weights may lie in other files of the model's folder than those that have its name.
         limits: How large a model may be.
 
     Raises:
@@ -162,8 +164,7 @@ def _examine(model: ModelProto, path: Path | None, name: str, allow_external_dat
     """All checks of what is inside; the digest and size are those of external data alone."""
     forget_unused(model)
     verdict = check_structure(model, limits)
-    places = {entry.value for t in model.graph.initializer for entry in t.external_data if entry.key == "location"}
-    outside, files, more = open_external(model, path, name, allow_external_data, limits)
+    outside = open_external(model, path, name, allow_external_data, limits)
     if model.functions:
         model = inliner.inline_local_functions(model)
     nodes = ordered(model.graph.node)
@@ -180,14 +181,15 @@ def _examine(model: ModelProto, path: Path | None, name: str, allow_external_dat
     return Loaded(
         model=light,
         source=name,
-        digest=files,
-        verdict=verdict + more + known.verdict(limits),
+        digest=outside.digest,
+        verdict=verdict + outside.verdict + known.verdict(limits),
         known=known,
         free=free,
-        outside=outside | weights,
+        outside=outside.arrays | weights,
         path=path,
-        files=() if path is None else (path, *(path.parent / place for place in sorted(places))),
-        size=sum(array.nbytes for array in outside.values()),
+        files=() if path is None else (path, *outside.files),
+        size=sum(array.nbytes for array in outside.arrays.values()),
+        opened=outside,
     )
 
 

@@ -55,7 +55,8 @@ def load(
             there is a device, else the CPU. Those that are not there or do not start are passed over, which the quirks
             and every result's notes say; if none is left, that is an error.
         threads: Threads of one run; None for all that the process may use.
-        allow_external_data: Whether an ONNX file may read weights from other files of its folder.
+        allow_external_data: Whether an ONNX file may read weights from any file of its folder. Those that exporters
+            write beside it, such as ``m.onnx.data`` for ``m.onnx``, are read without.
         limits: How large an ONNX file may be; see ``xplain.graph.safety.Limits``.
         version: Names what a function, or an endpoint that tells no version, answers with, so that its answers can be
             remembered (``explain(..., cache=)``); change it with the model.

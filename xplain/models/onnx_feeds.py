@@ -53,6 +53,7 @@ class OnnxFeeds:
     ) -> None:
         limits = limits or Limits()
         loaded = read(source, allow_external_data=allow_external_data, limits=limits)
+        self._opened = loaded.opened
         inputs = inputs_of(loaded)
         found = find_scores(loaded, output)
         found.write_into(loaded.model)
@@ -90,6 +91,7 @@ class OnnxFeeds:
         Raises:
             ModelError: the model fails.
         """
+        self._opened.unchanged()
         typed: dict[str, Array] = {}
         for spec in self.outline.inputs:
             if spec.name in self._session.inputs:

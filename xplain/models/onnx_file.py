@@ -87,6 +87,7 @@ class OnnxFile:
 
     def answer(self, query: Query) -> Answer:
         """The answer to one question, or to the part of it that ``Score.part`` names."""
+        self._loaded.opened.unchanged()
         if isinstance(query, Score):
             return self._score(query)
         return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
@@ -366,6 +367,7 @@ class OnnxFile:
         Raises:
             UsageError: the input's size is free, or the flow asks what a graph cannot answer.
         """
+        self._loaded.opened.unchanged()
         seen = view or View(self.blank(), target, self.outline)
         kept = self._loaded.outside
         with explain_the_embedding(self.outline, self._input.dtype, (_INPUT,)):

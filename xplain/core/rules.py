@@ -111,6 +111,10 @@ class Call(Protocol):
         """The first output."""
 
     @property
+    def axes(self) -> Sequence[int]:
+        """The axes that a softmax runs over, counted from 0."""
+
+    @property
     def xp(self) -> Any:
         """Functions on values, named as in the Python array API: where, maximum, minimum, abs, sum, zeros_like ..."""
 

@@ -190,6 +190,18 @@ class NodeCall:
         return self.t.value(self.node.output[0])
 
     @property
+    def axes(self) -> list[int]:
+        """The axes that a softmax runs over, counted from 0.
+
+        Raises:
+            UnsupportedOperator: the operator runs over none.
+        """
+        found = self.operator.axes
+        if found is None:
+            raise self.refuse("it runs over no axes")
+        return found(self)
+
+    @property
     def xp(self) -> Any:
         """Functions on values, named as in the array API."""
         return self.y.__array_namespace__()

@@ -108,6 +108,10 @@ class Namespace:
         """Natural logarithm."""
         return self._t.Log(x)
 
+    def tanh(self, x: Value) -> Value:
+        """Hyperbolic tangent."""
+        return self._t.Tanh(x)
+
     def sqrt(self, x: Value) -> Value:
         """Square root."""
         return self._t.Sqrt(x)

@@ -51,6 +51,7 @@ class Operator:
         weight: Which input is the weight when input 0 is the data.
         bias: Which input is the bias.
         flow: Inputs that carry a derivative; None for all. The others are indices, shapes, axes.
+        axes: The axes that it runs over, from the call.
     """
 
     vjp: Callable[[NodeCall, Sequence[Value | None]], Sequence[Value | None]]
@@ -58,6 +59,7 @@ class Operator:
     weight: int | None = None
     bias: int | None = None
     flow: tuple[int, ...] | None = None
+    axes: Callable[[NodeCall], list[int]] | None = None
 
     def kind_of(self, call: NodeCall) -> Kind:
         """What the operator does to the active inputs of ``call``."""
@@ -89,6 +91,7 @@ def backward(
     bias: int | None = None,
     flow: tuple[int, ...] | None = None,
     every: bool = False,
+    axes: Callable[[NodeCall], list[int]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a VJP; see ``Operator`` for the arguments.
 
@@ -100,7 +103,7 @@ def backward(
             return [None] * len(call.inputs) if g[0] is None else function(call, g[0])
 
         for name in names:
-            _TABLE[name] = Operator(function if every else first_only, kind, weight, bias, flow)
+            _TABLE[name] = Operator(function if every else first_only, kind, weight, bias, flow, axes)
         return function
 
     return register

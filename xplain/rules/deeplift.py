@@ -3,7 +3,8 @@
     element by element   m * (f(x) - f(x0)) / (x - x0)              the rescale rule, or f' where x is x0
     linear, sums, moves  their own VJP
     products             VJP at the midpoint (x + x0) / 2           exact: a b - a0 b0 = mid(a) db + mid(b) da
-    softmax              exp and 1 / sum with a shift that both passes share
+    quotients            the mean of the VJP on the straight way between the passes
+    softmax              by the difference of its logarithm
     max pooling          both maxima to their own places
     switches             x * [x > 0] and Where: the chord, to the branch that x takes
 
@@ -19,10 +20,11 @@ from typing import Any
 
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
 
-__all__ = ["OPENED", "RESCALE", "Midpoint", "Quotient", "Rounded", "Secant", "SoftmaxSecant", "Switched", "Winners"]
-__all__ += ["switched"]
+__all__ = ["OPENED", "RESCALE", "LogSoftmaxSecant", "Midpoint", "Quotient", "Rounded", "Secant", "SoftmaxSecant"]
+__all__ += ["Switched", "Winners", "noise", "switched"]
 
-_SMALL = 1e-6
+_NEAR = 0.04
+"""Squared relative distance of two divisors below which their means come by series: the closed forms cancel there."""
 
 OPENED = (
     "LayerNormalization",
@@ -31,12 +33,10 @@ OPENED = (
     "RMSNormalization",
     "LpNormalization",
     "LRN",
-    "LogSoftmax",
     "MeanVarianceNormalization",
     "ReduceL1",
     "ReduceL2",
     "ReduceLogSum",
-    "ReduceLogSumExp",
     "ReduceSumSquare",
 )
 """Operators that are replaced by their definition, so that the rules for its parts are exact."""
@@ -47,23 +47,49 @@ def _real(v: Value, like: Value, xp: Any) -> Value:
     return xp.astype(v, like.dtype)
 
 
+def noise(*operands: Value, xp: Any) -> Value:
+    """How far rounding may have moved a difference of these numbers: a few units in the last place of the largest."""
+    eps = float(xp.finfo(operands[0].dtype).eps)
+    size = xp.abs(operands[0])
+    for operand in operands[1:]:
+        size = size + xp.abs(operand)
+    return size * (4.0 * eps)
+
+
 def _over(difference: Value, by: Value, otherwise: Value, xp: Any) -> Value:
-    """``difference / by``, and ``otherwise`` where ``by`` is nearly zero."""
-    small = xp.abs(by) < _SMALL
+    """``difference / by``, and ``otherwise`` where ``by`` is zero, or so small that its reciprocal is infinite."""
+    small = xp.abs(by) < 4.0 * float(xp.finfo(by.dtype).smallest_normal)
     return xp.where(small, otherwise, difference / xp.where(small, 1.0, by))
 
 
 @dataclass(frozen=True, slots=True)
 class Secant:
-    """The rescale rule: the slope of the chord between x0 and x (section 3.5.2, eq. 8 to 10)."""
+    """The rescale rule: the slope of the chord between x0 and x (section 3.5.2, eq. 8 to 10).
+
+    Where x is nearly x0, rise and run are rounding noise, and so is their quotient. The mean of the slopes at both ends
+    has none; it stands where it explains the rise but for rounding, so never across a kink or a step.
+
+    Args:
+        exact: The operator's values are not rounded, as a rectifier's, so that the chord needs no help.
+    """
+
+    exact: bool = False
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
         """``m * (y - y0) / (x - x0)``."""
         before, xp = call.baseline(), call.xp
-        own = call.vjp(g[0])
         where = list(call.active).index(True)
-        rise, run = (_real(a, g[0], xp) - _real(b, g[0], xp) for a, b in ((call.y, before.y), (call.x, before.x)))
-        out = _over(g[0] * rise, run, own[where], xp)
+        (y, x), (y0, x0) = ((_real(v, g[0], xp) for v in (c.y, c.x)) for c in (call, before))
+        rise, run, own = g[0] * (y - y0), x - x0, call.vjp(g[0])[where]
+        if self.exact:
+            out = _over(rise, run, own, xp)
+        else:
+            slope = (own + before.vjp(g[0])[where]) * 0.5
+            rounding = noise(g[0] * y, g[0] * y0, slope * x, slope * x0, xp=xp)
+            tiny = float(xp.finfo(run.dtype).smallest_normal)
+            # a slope that is infinite at one end explains nothing: inf < inf is false
+            smooth = xp.abs(rise - slope * run) < rounding + tiny
+            out = xp.where(smooth, slope, _over(rise, run, xp.zeros_like(run), xp))
         return [out if k == where else None for k in range(len(call.inputs))]
 
 
@@ -104,33 +130,88 @@ class Midpoint:
 
 @dataclass(frozen=True, slots=True)
 class Quotient:
-    """a / b as the product of a and 1 / b, whose chord is -1 / (b b0)."""
+    """a / b along the straight way between the passes: what integrated gradients would give for this one operator.
+
+    With c = (b + b0) / 2, u = (b - b0) / (b + b0), q = artanh(u) / u, c / q being the logarithmic mean of b and b0,
+
+        m_a = q / c,    m_b = (y - y0 - m_a (a - a0)) / (b - b0),
+
+    which is complete. The product of a and 1 / b at their midpoints is so too, but its parts cancel where one divisor
+    is small: for a norm on a constant baseline (1 / b + 1 / b0) / 2 is hundreds of times the slope on nearly all the
+    way. Divisors of different signs leave only that form.
+    """
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
-        """``m mid(1 / b)`` for a, -m mid(a) / (b b0) for b."""
+        """Multipliers of both operands."""
         (a, b), (a0, b0) = call.inputs, call.baseline().inputs
-        da = db = None
-        if call.active[0]:
-            da = call.shaped(g[0] * (1.0 / b + 1.0 / b0) * 0.5, 0)
+        xp, m = call.xp, g[0]
+        if not call.active[0]:
+            return [None, call.shaped(-(m * (a + a0) * 0.5 / b / b0), 1)]
+        alike = (b > 0.0).equal(b0 > 0.0)
+        c, half = (b + b0) * 0.5, (b - b0) * 0.5
+        u = xp.where(alike, half / xp.where(alike, c, 1.0), 1.0)
+        u2 = u * u
+        near = u2 < _NEAR
+        series = (((u2 * (1 / 11) + 1 / 9) * u2 + 1 / 7) * u2 + 1 / 5) * u2 + 1 / 3
+        q = xp.where(near, series * u2 + 1.0, xp.log(xp.where(alike, b / b0, 1.0)) * 0.5 / xp.where(near, 1.0, u))
+        inverse = xp.where(alike, q / xp.where(alike, c, 1.0), (1.0 / b + 1.0 / b0) * 0.5)
+        da, db = call.shaped(m * inverse, 0), None
         if call.active[1]:
-            middle = (a + a0) * 0.5 if call.active[0] else a
-            db = call.shaped(-(g[0] * middle / (b * b0)), 1)
+            slanted = -(((((u2 * (5 / 11) + 4 / 9) * u2 + 3 / 7) * u2 + 2 / 5) * u2 + 1 / 3) * u)
+            close = -((a + a0) * 0.5 / b / b0 + (a - a0) * (slanted / c / c))
+            # away from b = b0 the same by difference: what is left of dy when a has its share
+            apart = (call.y - call.baseline().y - (a - a0) * inverse) * 0.5 / xp.where(near, 1.0, half)
+            db = call.shaped(m * xp.where(near, close, apart), 1)
         return [da, db]
+
+
+def _parted(call: Call) -> Value:
+    """The logarithmic mean of a softmax's two outputs, (s - s0) / (log s - log s0), element by element.
+
+    It comes from the logarithms, so that nothing cancels or underflows on the way, and is never larger than both.
+    """
+    xp, axes = call.xp, tuple(call.axes)
+    far = float(xp.finfo(call.x.dtype).max) / 8.0
+    logs = []
+    for side in (call, call.baseline()):
+        x = xp.clip(side.x, -far, far)  # what is masked with -inf
+        top = xp.max(x, axis=axes, keepdims=True)
+        logs.append(x - top - xp.log(xp.sum(xp.exp(x - top), axis=axes, keepdims=True)))
+    by = xp.abs(logs[0] - logs[1])
+    half = xp.tanh(by * 0.5)  # 1 - e^-d = 2 t / (1 + t): exact where d is small
+    near = by < 1e-3
+    share = xp.where(near, 1.0 - by * 0.5, half * 2.0 / ((half + 1.0) * xp.where(near, 1.0, by)))
+    return xp.exp(xp.maximum(logs[0], logs[1])) * share
 
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxSecant:
-    """Softmax as exp(x - c) times 1 / sum, with one shift c for both passes: each with its own leaves a gap of 5 %."""
+    """Softmax by its logarithm: s - s0 = L (log s - log s0) = L (dx - dlse), L the logarithmic mean of s and s0.
+
+    As the differences of s add up to nothing, dlse = sum(L dx) / sum(L), and
+
+        m = L (g - sum(g L) / sum(L)).
+
+    Complete whatever the logits are; a common shift of them changes nothing. exp and 1 / sum in turn cancel: from
+    logits of 20 on nothing was left of the difference.
+    """
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
-        """The product rule, then the chord of exp."""
-        xp, x, x0, axis = call.xp, call.x, call.baseline().x, call.attributes.get("axis", -1)
-        shift = xp.maximum(xp.max(x, axis=axis, keepdims=True), xp.max(x0, axis=axis, keepdims=True))
-        e, e0 = xp.exp(x - shift), xp.exp(x0 - shift)
-        i, i0 = (1.0 / xp.sum(v, axis=axis, keepdims=True) for v in (e, e0))
-        middle = xp.sum(g[0] * (e + e0) * 0.5, axis=axis, keepdims=True)
-        onto = g[0] * (i + i0) * 0.5 - middle * i * i0
-        return [onto * _over(e - e0, x - x0, e, xp)]
+        """The rule for Softmax."""
+        xp, axes, mean = call.xp, tuple(call.axes), _parted(call)
+        whole = xp.sum(mean, axis=axes, keepdims=True) + float(xp.finfo(mean.dtype).smallest_normal)
+        return [mean * (g[0] - xp.sum(g[0] * mean, axis=axes, keepdims=True) / whole)]
+
+
+@dataclass(frozen=True, slots=True)
+class LogSoftmaxSecant:
+    """y - y0 = dx - dlse with dlse = sum(L dx) / sum(L), as in ``SoftmaxSecant``: m = g - L sum(g) / sum(L)."""
+
+    def __call__(self, call: Call, g: Cotangents) -> Cotangents:
+        """The rule for LogSoftmax."""
+        xp, axes, mean = call.xp, tuple(call.axes), _parted(call)
+        whole = xp.sum(mean, axis=axes, keepdims=True) + float(xp.finfo(mean.dtype).smallest_normal)
+        return [g[0] - mean * xp.sum(g[0], axis=axes, keepdims=True) / whole]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +270,15 @@ class Switched:
                 continue
             alike = xp.equal(call.inputs[0], before.inputs[0])
             jumped = xp.where(xp.logical_and(answers[k], xp.logical_not(alike)), moved, 0.0)
-            small = xp.abs(by) < _SMALL
+            small = xp.logical_not(self._apart(call.inputs[k], before.inputs[k], xp))
             kept = call.shaped(xp.where(xp.logical_and(self._taken(call, k), alike), g[0], 0.0), k)
             out.append(kept + xp.where(small, 0.0, call.shaped(jumped, k) / xp.where(small, 1.0, by)))
         return out
+
+    @staticmethod
+    def _apart(x: Value, x0: Value, xp: Any) -> Value:
+        """Where two operands differ by more than rounding."""
+        return xp.abs(x - x0) > noise(x, x0, xp=xp)
 
     @staticmethod
     def _taken(call: Call, branch: int) -> Value:
@@ -203,7 +289,7 @@ class Switched:
         xp, able = call.xp, list[Value | None]([None, None, None])
         for k in (1, 2):
             if call.active[k]:
-                able[k] = xp.abs(call.inputs[k] - before.inputs[k]) >= _SMALL
+                able[k] = self._apart(call.inputs[k], before.inputs[k], xp)
         out: list[Value | None] = [None, None, None]
         for k, other in ((1, 2), (2, 1)):
             if (mine := able[k]) is not None:
@@ -220,10 +306,12 @@ RESCALE = (
     Rules("deeplift", meaning="multiplier", reference=True, opened=OPENED)
     .on(Where(kinds=("joint", "product")), Midpoint())
     .on(Where(kinds=("slope",)), Secant())
+    .on(Where(ops=("Relu", "Clip"), kinds=("slope",)), Secant(exact=True))
     .on(Where(kinds=("choice",)), Winners())
     .on(Where(ops=("QuantizeLinear", "com.microsoft::QuantizeLinear")), Rounded())
     .on(Where(ops=("Div",), kinds=("product", "slope")), Quotient())
     .on(Where(ops=("Softmax",)), SoftmaxSecant())
+    .on(Where(ops=("LogSoftmax",)), LogSoftmaxSecant())
     .on(Where(ops=("Mul", "Div"), kinds=("scale",)), Switched())
     .on(Where(ops=("Add", "Sub"), kinds=("sum",)), Switched())
     .on(Where(ops=("Where",)), Switched())

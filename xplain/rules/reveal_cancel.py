@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
-from xplain.rules.deeplift import OPENED, RESCALE, switched
+from xplain.rules.deeplift import OPENED, RESCALE, noise, switched
 from xplain.rules.lrp import negative, positive
 
 __all__ = ["REVEAL_CANCEL", "REVEAL_CANCEL_EVERYWHERE", "RevealCancel", "Signed"]
 
-_SMALL = 1e-6
 _AFFINE = ("scale", "move", "sum", "linear")
 _BOUNDED = ("Sqrt", "Log", "Reciprocal", "Pow", "Div", "Asin", "Acos", "Acosh", "Atanh", "QuantizeLinear")
 """Functions that are not defined everywhere: one part alone may lead outside, so the rescale rule stays."""
@@ -147,7 +146,7 @@ class RevealCancel:
         made = _revealed(call, given)
         pulled = []
         for m, by, to in zip((g.up, g.down), given, made, strict=True):
-            small = call.xp.abs(by) < _SMALL
+            small = call.xp.abs(by) <= noise(call.baseline().x, by, xp=call.xp)
             pulled.append(call.xp.where(small, call.vjp(m)[where], m * to / call.xp.where(small, 1.0, by)))
         return [Signed(*pulled) if k == where else None for k in range(len(call.inputs))]
 

@@ -12,12 +12,12 @@ from xplain.graph.tracer import Tracer, Value, known
 def _coerced(call: NodeCall) -> list[int]:
     """The axes that a softmax runs over: one, or before opset 13 all from ``axis`` on."""
     if call.t.opset >= 13:
-        return [call.attribute("axis", -1)]
+        return [call.attribute("axis", -1) % call.x.rank]
     axis = call.attribute("axis", 1)
     return list(range(axis % call.x.rank, call.x.rank))
 
 
-@backward("Softmax", kind="joint")
+@backward("Softmax", kind="joint", axes=_coerced)
 def softmax(call: NodeCall, g: Value) -> list[Value | None]:
     """``dx`` = y (dy - sum y dy)."""
     along = _along_values(call, g)
@@ -34,7 +34,7 @@ def _along_values(call: NodeCall, g: Value) -> Value | None:
     """
     t, y = call.t, call.y
     made = t.maker(g, "MatMul", added=True)
-    if made is None or y.shape is None or _coerced(call) not in ([-1], [y.rank - 1]):
+    if made is None or y.shape is None or _coerced(call) != [y.rank - 1]:
         return None
     do, back = made
     for node in call.context.forward.nodes:
@@ -50,7 +50,7 @@ def _along_values(call: NodeCall, g: Value) -> Value | None:
     return None
 
 
-@backward("LogSoftmax", kind="joint")
+@backward("LogSoftmax", kind="joint", axes=_coerced)
 def log_softmax(call: NodeCall, g: Value) -> list[Value | None]:
     """``dx`` = dy - softmax(x) sum dy."""
     return [g - call.t.Exp(call.y) * call.t.sum(g, _coerced(call))]

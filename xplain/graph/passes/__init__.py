@@ -3,8 +3,9 @@
 The order matters: weights out (so that nothing heavy is copied), local functions inlined, names freed, opset raised,
 shapes inferred, constant branches taken, recurrent, integer and fused operators opened (in one walk, also inside
 branches), products of integers made real for relevance, operators without a rule replaced by their definition, shape
-arithmetic followed, batch norms folded, and the shapes that nobody could see probed
-by one run. For a plain gradient, rows are picked before they are computed, maxima taken before ReLUs, and GELUs found.
+arithmetic followed, batch norms folded, quotients and softmaxes that were written out found for rules that compare two
+passes, and the shapes that nobody could see probed by one run. For a plain gradient, rows are picked before they are
+computed, maxima taken before ReLUs, and GELUs found.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from xplain.graph.passes.opening import open_operators
 from xplain.graph.passes.opset import TARGET, raise_opset
 from xplain.graph.passes.picks import pick_early
 from xplain.graph.passes.pools import pool_early
+from xplain.graph.passes.ratios import write_ratios
 from xplain.graph.passes.reserved import free_names
 from xplain.graph.passes.shapes import infer, probe_missing
 from xplain.graph.passes.weights import take_out
@@ -85,6 +87,8 @@ def prepare(
     settle(light, weights, folder)
     if rules.fold_norms:
         fold_norms(light, wanted)
+    if rules.reference:
+        write_ratios(light, weights, folder)
     probe_missing(light, weights, folder, notes, outside)
     if rules.entries:
         return Prepared(light, weights, tuple(notes))

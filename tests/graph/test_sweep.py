@@ -345,7 +345,7 @@ def test_token_ids_have_no_gradient_and_the_error_says_what_to_do() -> None:
 def test_rules_that_change_nothing_say_so() -> None:
     model = small()
     model.graph.node[1].op_type = "Sigmoid"
-    assert "change nothing here: there is no Relu" in build(model, ["input"], [Seed("logits")], GUIDED).notes[0]
+    assert "change nothing here: there is no rectifier" in build(model, ["input"], [Seed("logits")], GUIDED).notes[0]
     assert build(small(), ["input"], [Seed("logits")], GUIDED).notes == ()
 
 

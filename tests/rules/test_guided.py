@@ -15,7 +15,7 @@ from xplain.core.rules import Rules, Where
 from xplain.graph.saturation import rectifies
 from xplain.graph.seeds import Seed
 from xplain.graph.sweep import build
-from xplain.rules.guided import DECONVNET, GUIDED, QUANTISERS, RELUS, GuidedRelu
+from xplain.rules.guided import DECONVNET, GUIDED, QUANTISERS, GuidedRelu
 from xplain.rules.lrp import Epsilon, epsilon
 
 
@@ -131,7 +131,10 @@ def test_only_a_lower_end_that_cuts_is_a_relu() -> None:
 
 def test_tables_are_data() -> None:
     lower_end = Where(ops=QUANTISERS, rectifies=True)
-    assert Rules("guided", changes=RELUS).on(Where(ops=RELUS), GuidedRelu()).on(lower_end, GuidedRelu()) == GUIDED
+    assert (
+        Rules("guided", changes="rectifier").on(Where(fact="rectifier"), GuidedRelu()).on(lower_end, GuidedRelu())
+        == GUIDED
+    )
     assert hash(GUIDED) != hash(DECONVNET)
     assert epsilon(0.1) != epsilon(0.2)
     assert epsilon(0.1) == epsilon(0.1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -100,8 +100,8 @@ class Outline:
         batch: ``free``, ``edited`` (a fixed batch was freed and verified) or ``fixed`` (asked ``rows`` at a time).
         rows: The batch extent that must be used when ``batch`` is ``fixed``, else None.
         facts: Further facts that a person may want to see (opset, producer, precision, size ...).
-        activations: Clipping activations that were seen to run, by their ONNX names, where ``layers`` does not tell, as
-            for functions in a torch module, or a quantiser whose lower end is a ReLU; None where nothing was seen.
+        activations: Clipping activations that run, by their ONNX names; ``Relu`` also for a quantiser whose lower end
+            is one; None where nobody has looked, as in a torch module that has not run yet.
         attended: The layer that was made last before the last attention, with the number of its call (``norm:0``),
             where attention is no layer, as for functions in a torch module; else empty.
     """
@@ -124,10 +124,10 @@ class Outline:
     activations: frozenset[str] | None = None
     attended: str = ""
 
-    def runs(self, operators: Collection[str]) -> bool | None:
-        """Whether the model has any of these activations; None where that is not known."""
-        seen = None if self.activations is None else bool(self.activations & set(operators))
-        return seen or any(layer.op in operators for layer in self.layers) if self.kind == "onnx" else seen
+    @property
+    def rectifies(self) -> bool | None:
+        """Whether the model has activations that clip; None where that is not known."""
+        return None if self.activations is None else bool(self.activations)
 
     def layer(self, name: str) -> LayerSpec:
         """The layer called ``name``.

@@ -3,7 +3,7 @@
 The walker in ``xplain.graph`` visits the operators of a model in reverse. For each it asks the table for a rule:
 
     gradient = Rules("gradient")                                             # empty: every operator uses its own VJP
-    guided   = Rules("guided").on(Where(ops=RELUS), GuidedRelu())            # one entry
+    guided   = Rules("guided").on(Where(fact="rectifier"), GuidedRelu())     # one entry
     epsilon  = Rules("lrp-epsilon", ...).on(Where(kinds=("linear",)), Epsilon(1e-6))
 
 A rule is a frozen dataclass with ``__call__(call, g)``, so a table can be compared, hashed, cached and printed. It sees
@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol, TypeAlias
+
+from xplain.core.facts import Fact, Facts
 
 __all__ = ["Call", "Cotangents", "Kind", "Meaning", "Place", "Rule", "Rules", "Value", "Where"]
 
@@ -61,6 +63,10 @@ class Call(Protocol):
     @property
     def name(self) -> str:
         """Name of the node, or of its first output where the node has none."""
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the operator type."""
 
     @property
     def kind(self) -> Kind:
@@ -162,6 +168,7 @@ class Where:
         place: Only weighted linear operators that stand here.
         weighted: Only operators with (or without) a weight.
         rectifies: Only quantisers that are (or are not) a ReLU.
+        fact: Only operators of which this is known; see ``xplain.core.facts``.
     """
 
     ops: tuple[str, ...] = ()
@@ -170,6 +177,7 @@ class Where:
     place: Place | None = None
     weighted: bool | None = None
     rectifies: bool | None = None
+    fact: Fact = ""
 
     def matches(self, call: Call) -> bool:
         """Whether a rule for this place applies to ``call``."""
@@ -180,6 +188,7 @@ class Where:
             and (self.place is None or (call.weighted and self.place in call.places))
             and (self.weighted is None or call.weighted == self.weighted)
             and (self.rectifies is None or call.rectifies == self.rectifies)
+            and (not self.fact or bool(getattr(call.facts, self.fact)))
         )
 
 
@@ -193,9 +202,9 @@ class Rules:
         meaning: What arrives at a tap.
         reference: Whether rules compare with a second forward pass, on an input named ``baseline``.
         fold_norms: Whether batch normalisation is folded into the weights before the walk.
-        opened: Operators that are replaced by their definition in simpler ones before the walk.
-        changes: Operator types that the table is about. When the model has none of them, the result is a plain
-            gradient, and whoever asked is warned.
+        opened: Whether composite operators are replaced by their definition in simpler ones before the walk.
+        changes: The fact about operators that the table is about. When it is true of none in the model, the result is a
+            plain gradient, and whoever asked is warned.
     """
 
     name: str = "gradient"
@@ -203,8 +212,8 @@ class Rules:
     meaning: Meaning = "gradient"
     reference: bool = False
     fold_norms: bool = False
-    opened: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
+    opened: bool = False
+    changes: Fact = ""
 
     def on(self, where: Where, rule: Rule) -> Rules:
         """A table with one more entry, which goes before all older ones."""

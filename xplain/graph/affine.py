@@ -6,35 +6,11 @@ from collections.abc import Collection
 
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
-from xplain.graph.table import key_of
+from xplain.graph.table import facts_of
 
 __all__ = ["affine_tensors"]
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-
-_ANY = frozenset(
-    {
-        "Add", "Sub", "Sum", "Mean", "Concat", "Neg", "Identity",
-    }
-)  # fmt: skip
-"""Affine in all inputs at once."""
-
-_FIRST = frozenset(
-    {
-        "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split",
-        "Gather", "Expand", "Tile", "Pad", "ReduceSum", "ReduceMean", "GlobalAveragePool",
-        "AveragePool", "Conv", "ConvTranspose", "Div", "BatchNormalization", "Dropout", "Cast",
-        "ai.onnx.ml::Scaler", "ai.onnx.ml::LinearRegressor", "ai.onnx.ml::LinearClassifier",
-    }
-)  # fmt: skip
-"""Affine in the first input while the others are constant."""
-
-_EITHER = frozenset(
-    {
-        "MatMul", "Gemm", "Mul",
-    }
-)  # fmt: skip
-"""Affine in one of the first two inputs while the other is constant."""
 
 
 def affine_tensors(graph: GraphProto, constants: Collection[str]) -> frozenset[str]:
@@ -65,14 +41,14 @@ def affine_tensors(graph: GraphProto, constants: Collection[str]) -> frozenset[s
 
 def _linear(node: NodeProto, live: list[int]) -> bool:
     """Whether the operator is affine in its ``live`` inputs."""
-    name = key_of(node)
+    linear = facts_of(node).linear
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    if name in _ANY:
+    if linear == "all":
         return True
-    if name in _EITHER:
+    if linear == "either":
         return not {0, 1} <= set(live)
     return (
-        name in _FIRST
+        linear == "first"
         and live == [0]
         and not given.get("training_mode", 0)
         and given.get("to", TensorProto.FLOAT) in _FLOATS

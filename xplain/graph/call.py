@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from onnx import NodeProto, TensorProto
 
 from xplain.core.errors import ModelError, UnsupportedOperator, UsageError
+from xplain.core.facts import Facts
 from xplain.core.rules import Kind, Place, Rules
 from xplain.graph.saturation import rectifies
-from xplain.graph.table import Operator, find_operator, key_of
+from xplain.graph.table import Operator, facts_of, find_operator, key_of
 from xplain.graph.tracer import Tracer, Value
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = ["Context", "Forward", "NodeCall", "Visit", "carriers", "inputs_of"]
 def inputs_of(node: NodeProto) -> list[str]:
     """What a node reads: its inputs, then for control flow the outer tensors that its subgraphs read."""
     names = list(node.input)
-    if node.op_type in ("If", "Loop", "Scan"):
+    if facts_of(node).control:
         names += [name for name in dict.fromkeys(_captured(node)) if name not in names]
     return names
 
@@ -132,6 +133,11 @@ class NodeCall:
                 f"Node {self.name!r}: operator {self.op} (opset {self.t.opset}) has no backward rule."
             )
         return operator
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the operator type."""
+        return facts_of(self.node)
 
     @property
     def kind(self) -> Kind:

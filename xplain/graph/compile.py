@@ -298,5 +298,5 @@ def _union(tables: list[Rules]) -> Rules:
         "all",
         tuple(entry for table in tables for entry in table.entries),
         fold_norms=any(table.fold_norms for table in tables),
-        opened=tuple(dict.fromkeys(op for table in tables for op in table.opened)),
+        opened=any(table.opened for table in tables),
     )

@@ -14,13 +14,13 @@ import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from xplain.graph.table import facts_of
+
 __all__ = ["LARGEST", "Constants"]
 
 LARGEST = 1 << 16
 """Most elements of a constant whose content is read."""
 
-_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
-_CONTROL = {"If", "Loop", "Scan"}
 _INTEGERS = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
 
 
@@ -68,7 +68,8 @@ class Constants:
             self._read_shape(node)
         if node.output and node.output[0] in self._content:
             return
-        if node.op_type in _RANDOM or node.op_type in _CONTROL or (not inputs and node.op_type != "Constant"):
+        what = facts_of(node)
+        if what.random or what.control or (not inputs and node.op_type != "Constant"):
             return
         if all(name in self for name in inputs):
             self._nodes.update((name, node) for name in node.output if name)

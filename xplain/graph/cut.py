@@ -12,18 +12,16 @@ from xplain.graph.bounds import ordered, reads
 from xplain.graph.load import Loaded
 from xplain.graph.naming import rename_reads
 from xplain.graph.quantised import Quantised
+from xplain.graph.table import facts_of
 
 __all__ = ["cut", "dtype_name", "free_batch", "header", "mixes_batch"]
-
-_MIXERS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
-"""Operators whose result for one item depends on the other items of the batch."""
 
 
 def mixes_batch(model: ModelProto) -> str:
     """The first node that looks at the whole batch at once, as a person would call it; empty when there is none."""
     for node in model.graph.node:
         training = any(a.name == "training_mode" and a.i for a in node.attribute)
-        if node.op_type in _MIXERS or (node.op_type == "BatchNormalization" and training):
+        if facts_of(node).batch or (node.op_type == "BatchNormalization" and training):
             return f"{node.op_type} (node {node.name or node.output[0]!r})"
     return ""
 

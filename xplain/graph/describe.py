@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import GraphProto, TensorProto
+from onnx import TensorProto
 
 from xplain.core.errors import ModelError
 from xplain.core.outline import LayerSpec, TensorSpec
@@ -10,26 +10,11 @@ from xplain.graph.affine import affine_tensors
 from xplain.graph.cut import dtype_name
 from xplain.graph.load import Loaded
 from xplain.graph.saturation import rectifies
+from xplain.graph.table import facts_of
 
 __all__ = ["activations_of", "inputs_of", "layers_of", "put_first", "quirks_of"]
 
-_EACH_ELEMENT = frozenset(
-    {
-        "Add", "Cast", "Clip", "Concat", "DequantizeLinear", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul",
-        "QLinearAdd", "QLinearConcat", "QLinearLeakyRelu", "QLinearMul", "QLinearSigmoid", "QuantizeLinear", "Relu",
-        "Sigmoid", "Sub",
-    }
-)  # fmt: skip
-"""Operators that leave the order of axes as it is."""
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
-
-_INTEGER = frozenset(
-    {
-        "QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "QAttention", "ConvInteger", "MatMulInteger",
-        "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM",
-    }
-)  # fmt: skip
-_SUM_LAST = frozenset({"SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "SkipGroupNorm"})
 
 
 def inputs_of(loaded: Loaded) -> tuple[TensorSpec, ...]:
@@ -70,11 +55,11 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
     known = loaded.known
     affine = affine_tensors(loaded.model.graph, known.constants)
     batch = (known.shapes.get(loaded.model.graph.input[0].name) or (None,))[:1]  # of the input that is explained
-    last = _channels_last(loaded.model.graph)
+    last = _channels_last(loaded)
     found = []
     for node in loaded.model.graph.node:
         # a fused norm has the sum that it normalises as its last output
-        for name in reversed(node.output) if node.op_type in _SUM_LAST else node.output:
+        for name in reversed(node.output) if node.op_type.startswith("Skip") else node.output:
             if not name or name in known.constants or loaded.dtype(name) not in _FLOATS:
                 continue
             shape = loaded.shape(name)
@@ -85,29 +70,33 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
     return tuple(found)
 
 
-def _channels_last(graph: GraphProto) -> set[str]:
-    """What onnxruntime's own operators on ``[N, H, W, C]`` write, and operators on each element behind them."""
+def _channels_last(loaded: Loaded) -> set[str]:
+    """What onnxruntime's own operators on ``[N, H, W, C]`` write, and what keeps the places of axes behind them."""
     found: set[str] = set()
-    for node in graph.node:
+    for node in loaded.model.graph.node:
         own = node.op_type.startswith("Nhwc") or any(a.name == "channels_last" and a.i for a in node.attribute)
-        if own or (node.op_type in _EACH_ELEMENT and any(name in found for name in node.input)):
+        if own:
             found.update(node.output)
+        elif facts_of(node).axes in ("same", "last"):
+            ranks = {len(loaded.shape(name) or ()) for name in node.input if name in found}
+            found.update(name for name in node.output if ranks & {0, len(loaded.shape(name) or ())})
     return found
 
 
-def activations_of(loaded: Loaded) -> frozenset[str] | None:
-    """``Relu`` where a quantiser does the work of one; None where none does, and ``layers_of`` tells all there is."""
+def activations_of(loaded: Loaded) -> frozenset[str]:
+    """The activations that clip; ``Relu`` also where a quantiser does the work of one."""
     graph = loaded.model.graph
     makers = {name: node for node in graph.node for name in node.output}
-    found = any(rectifies(node, makers.get, loaded.content) for node in graph.node)
-    return frozenset({"Relu"}) if found else None
+    live = [node for node in graph.node if not loaded.known.constants.issuperset(filter(None, node.output))]
+    found = {node.op_type for node in live if facts_of(node).rectifier}
+    quantisers = any(rectifies(node, makers.get, loaded.content) for node in graph.node)
+    return frozenset(found | {"Relu"} if quantisers else found)
 
 
 def quirks_of(loaded: Loaded, scores: str) -> list[str]:
     """What a careful user should know of this file."""
     found = [f"{check.what}: {check.found}." for check in loaded.verdict.notable]
-    ops = {node.op_type for node in loaded.model.graph.node}
-    if ops & _INTEGER:
+    if any(facts_of(node).integer for node in loaded.model.graph.node):
         read = " Its layers of integers are read as the real numbers that they stand for." if loaded.quantised else ""
         found.append(
             f"The model is quantised to integers: equal scores are common, and maps are coarser in value.{read}"

@@ -18,27 +18,15 @@ from xplain.core.outline import ScoreSpec
 from xplain.graph.load import Loaded
 from xplain.graph.naming import rename_reads
 from xplain.graph.passes.opening import opened
-from xplain.graph.quantised import OUTPUT_SCALE
 from xplain.graph.saturation import rectifies
+from xplain.graph.table import facts_of
 from xplain.graph.tracer import opset_of
 
 __all__ = ["Found", "find_scores"]
 
-_REPACK = frozenset(
-    {"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "QuantizeLinear", "DequantizeLinear"}
-)
-_LINKS: dict[str, Literal["softmax", "sigmoid"]] = {
-    "Softmax": "softmax",
-    "LogSoftmax": "softmax",
-    "Sigmoid": "sigmoid",
-    "QLinearSoftmax": "softmax",
-    "QLinearSigmoid": "sigmoid",
-}
 _TRANSFORMS: dict[bytes, Literal["softmax", "sigmoid"]] = {b"SOFTMAX": "softmax", b"LOGISTIC": "sigmoid"}
-_ROUNDING = frozenset({"QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd"})
 _BY_CHANNEL = 13
 """The first opset in which a dequantiser takes a scale per channel."""
-_TABLES = frozenset({"LinearClassifier", "TreeEnsembleClassifier", "SVMClassifier"})
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 
@@ -112,7 +100,7 @@ def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[st
     labels: tuple[str, ...] = ()
     node = makers[ranked[0]]
     for one in (node, *(makers[name] for name in node.input if name in makers)):
-        if one.op_type in _TABLES:
+        if facts_of(one).classifier:
             labels = _zip_labels(one)
     if len(floats) == 1:
         return ranked[0], labels, ()
@@ -137,12 +125,13 @@ def _look_through(loaded: Loaded, makers: dict[str, NodeProto], start: str) -> F
         at = makers[at].input[0]
     node = makers.get(at)
     way = f" (through {', '.join(passed)})" if passed else ""
-    if node is not None and node.op_type == "Normalizer" and makers.get(node.input[0], node).op_type in _TABLES:
+    if node is not None and node.op_type == "Normalizer" and facts_of(makers.get(node.input[0], node)).classifier:
         node, way = makers[node.input[0]], f"{way} (through Normalizer)"
-    if node is not None and node.op_type in _TABLES and len(node.output) > 1:
+    if node is not None and facts_of(node).classifier and len(node.output) > 1:
         return _table(loaded, node, start)
-    if node is not None and node.op_type in _LINKS:
-        link, inside = _LINKS[node.op_type], node.input[0]
+    link = "" if node is None else facts_of(node).link
+    if node is not None and link:
+        inside = node.input[0]
         real = _before_rounding(loaded, makers, inside)
         if node.op_type.startswith("QLinear") and real is None:
             return _integers(loaded, node, start, link)
@@ -169,7 +158,7 @@ def _repacks(loaded: Loaded, node: NodeProto) -> bool:
     if node.op_type == "Transpose":
         shape = loaded.known.shapes.get(node.input[0])
         return shape is not None and sum(extent > 1 for extent in shape[1:]) <= 1
-    return node.op_type in _REPACK
+    return facts_of(node).repacks or facts_of(node).rounds
 
 
 def _before_rounding(loaded: Loaded, makers: dict[str, NodeProto], name: str, whole: bool = False) -> _Real | None:
@@ -178,7 +167,7 @@ def _before_rounding(loaded: Loaded, makers: dict[str, NodeProto], name: str, wh
     With ``whole`` none is found either where the integers' lower end cuts off negative scores, as a ReLU would.
     """
     at, best = name, None
-    while at in makers and (_repacks(loaded, makers[at]) or makers[at].op_type in OUTPUT_SCALE):
+    while at in makers and (_repacks(loaded, makers[at]) or facts_of(makers[at]).scale is not None):
         node = makers[at]
         if whole and rectifies(node, makers.get, loaded.content):
             return None
@@ -192,7 +181,7 @@ def _before_rounding(loaded: Loaded, makers: dict[str, NodeProto], name: str, wh
 
 def _unrounded(loaded: Loaded, node: NodeProto) -> _Real | None:
     """What an operator on integers computes before it rounds; None where the model's opset cannot write that."""
-    if node.op_type not in _ROUNDING:
+    if facts_of(node).scale is None or node.op_type == "QuantizeLinear":
         return None
     nodes, constants = opened(node, loaded.model.opset_import, loaded.known.shapes, loaded.known.dtypes)
     by_channel = any(a.name == "axis" for part in nodes for a in part.attribute if part.op_type == "DequantizeLinear")

@@ -17,38 +17,9 @@ from typing import Any
 
 from onnx import NodeProto, helper
 
-__all__ = ["OUTPUT_SCALE", "Quantised", "quantised_tensors"]
+from xplain.graph.table import facts_of
 
-OUTPUT_SCALE: Mapping[str, int] = {
-    "QuantizeLinear": 1,
-    "QLinearConv": 6,
-    "QLinearMatMul": 6,
-    "QGemm": 7,
-    "QLinearAdd": 6,
-    "QLinearMul": 6,
-    "QLinearConcat": 0,
-    "QLinearReduceMean": 3,
-    "QLinearWhere": 7,
-    "QLinearGlobalAveragePool": 3,
-    "QLinearAveragePool": 3,
-    "QLinearSigmoid": 3,
-    "QLinearLeakyRelu": 3,
-    "QLinearSoftmax": 3,
-}
-"""Operators that write integers for real numbers, and which of their inputs is the scale; the zero point follows it."""
-
-_ONE = frozenset(
-    {
-        "Clip", "Compress", "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
-        "Identity", "MaxPool", "NhwcMaxPool", "Pad", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Resize",
-        "ReverseSequence", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose", "Unsqueeze",
-        "Upsample",
-    }
-)  # fmt: skip
-"""Their first output (of Split, every one) is in the steps of their first input."""
-
-_SEVERAL = {"Concat": 0, "Max": 0, "Min": 0, "Where": 1}
-"""Their output is in the steps of their inputs, from this one on, where these agree."""
+__all__ = ["Quantised", "quantised_tensors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +89,7 @@ def quantised_tensors(nodes: Iterable[NodeProto], shape: Callable[[str], Sequenc
 
 def _own(node: NodeProto, shape: Callable[[str], Sequence[Any] | None]) -> Quantised | None:
     """What an operator that writes integers says of them."""
-    at = OUTPUT_SCALE.get(node.op_type)
+    at = facts_of(node).scale
     if at is None or at >= len(node.input) or not node.input[at]:  # QGemm without a scale writes real numbers
         return None
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -133,8 +104,8 @@ def _own(node: NodeProto, shape: Callable[[str], Sequence[Any] | None]) -> Quant
 
 def _kept(node: NodeProto, found: Mapping[str, Quantised], made: Set[str]) -> Quantised | None:
     """How the inputs of an operator that computes nothing are read, if they agree; integers that are stored do."""
-    first = _SEVERAL.get(node.op_type)
-    names = node.input[first:] if first is not None else node.input[:1] if node.op_type in _ONE else []
+    steps = facts_of(node).steps
+    names = [] if steps is None else node.input[slice(*steps)]
     ways = {found.get(name) for name in names if name in made}
     kept = ways.pop() if len(ways) == 1 else None
     return kept if kept is not None and kept.axis is None else None

@@ -14,18 +14,9 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
-from xplain.graph.quantised import OUTPUT_SCALE
+from xplain.graph.table import facts_of, find_operator
 
 __all__ = ["rectifies"]
-
-_ZERO = {op: OUTPUT_SCALE[op] + 1 for op in ("QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd")}
-"""Operators that quantise, and which of their inputs is the zero point of what they write."""
-
-_MOVES = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
-_CUTS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "FusedConv", "FusedGemm", "Relu", "Clip"}
-"""Behind these the lower end is a ReLU; behind a ReLU that is there as a node too, it is the same one again."""
-_SUMS = {"Add", "Sub", "Sum", "QLinearAdd"}
-_POSITIVE = {"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs"}
 
 Maker = Callable[[str], NodeProto | None]
 Content = Callable[[str], "np.ndarray[Any, Any] | None"]
@@ -39,21 +30,34 @@ def rectifies(node: NodeProto, maker: Maker, content: Content) -> bool:
         maker: The node that makes a tensor; None for inputs and weights.
         content: What a small constant holds; None for others.
     """
-    at = _ZERO.get(node.op_type)
-    if at is None or not _lowest(node, at, content):
+    what = facts_of(node)
+    if what.scale is None or not _lowest(node, what.scale + 1, content):
         return False
     if node.op_type == "QLinearAdd":
         return not all(_lowest(quantiser, 2, content) for quantiser in _addends(node))
     if node.op_type != "QuantizeLinear":
-        return True
+        return what.weighted
     source = maker(node.input[0])
-    while source is not None and source.op_type in _MOVES:
+    while source is not None and _same_numbers(source):
         source = maker(source.input[0])
     if source is None:
         return False
-    if source.op_type in _SUMS:
+    # behind a ReLU that is there as a node too, the lower end is the same one again
+    if facts_of(source).weighted or facts_of(source).rectifier:
+        return True
+    if _adds(source):
         return source.op_type == "Sub" or not all(_positive(name, maker, content) for name in source.input)
-    return source.op_type in _CUTS
+    return False
+
+
+def _same_numbers(node: NodeProto) -> bool:
+    """Whether a node only moves the numbers of its one input."""
+    return facts_of(node).repacks or node.op_type == "Transpose"
+
+
+def _adds(node: NodeProto) -> bool:
+    operator = find_operator(node)
+    return (operator is not None and operator.kind == "sum" and node.op_type != "Mean") or node.op_type == "QLinearAdd"
 
 
 def _lowest(node: NodeProto, at: int, content: Content) -> bool:
@@ -75,8 +79,8 @@ def _addends(node: NodeProto) -> list[NodeProto]:
 def _positive(name: str, maker: Maker, content: Content) -> bool:
     """Whether no element can be below zero, as far as one node tells."""
     node = maker(name)
-    while node is not None and node.op_type in {*_MOVES, "MaxPool"}:
+    while node is not None and (_same_numbers(node) or node.op_type == "MaxPool"):
         node = maker(node.input[0])
     if node is None:
         return False
-    return node.op_type in _POSITIVE or (node.op_type == "DequantizeLinear" and _lowest(node, 2, content))
+    return facts_of(node).low >= 0.0 or (node.op_type == "DequantizeLinear" and _lowest(node, 2, content))

@@ -273,7 +273,8 @@ def _freed(shape: Shape) -> Shape:
 
 def _unchanged(rules: Rules, sweeper: Sweeper) -> list[str]:
     """A note where a table has nothing to change on the way."""
-    if not rules.changes or any(v.call.op in rules.changes or v.call.rectifies for v in sweeper.visits):
+    concerned = (getattr(v.call.facts, rules.changes) or v.call.rectifies for v in sweeper.visits if rules.changes)
+    if not rules.changes or any(concerned):
         return []
-    absent = ", ".join(rules.changes)
+    absent = rules.changes
     return [f"The rules {rules.name!r} change nothing here: there is no {absent} on the way. It is the plain gradient."]

@@ -1,10 +1,13 @@
-"""The table of operators: for each its VJP and what kind it is. Filled by the family files of ``ops``.
+"""The table of operators: for each its VJP, what kind it is, and what else is known. Filled by the files of ``ops``.
 
     @backward("Reshape", "Flatten", kind="move")
     def reshape(call, g):
         return [call.t.reshape_like(g, call.x)]
 
-    slope("Tanh", lambda c: 1.0 - c.y * c.y)
+    slope("Tanh", lambda c: 1.0 - c.y * c.y, rises=True, low=-1.0, high=1.0, gate=True)
+    facts("Reshape Flatten", repacks=True, axes="moved")
+
+Facts are stated once, here, also for operators without a rule; ``facts_of`` gives them.
 
 A VJP gets the cotangent of the first output, or with ``every=True`` a list with one entry per output, and gives one
 entry per input; trailing Nones may be left out. Slopes are written in terms of outputs where that is possible: the
@@ -13,32 +16,25 @@ runtime can then still fuse the activation with the convolution before it.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from onnx import NodeProto
+from onnx import NodeProto, defs
 
+from xplain.core.facts import Facts
 from xplain.core.rules import Kind
 
 if TYPE_CHECKING:
     from xplain.graph.call import NodeCall
     from xplain.graph.tracer import Value
 
-__all__ = ["NO_GRADIENT", "Operator", "backward", "find_operator", "key_of", "operators", "slope"]
+__all__ = ["Operator", "backward", "facts", "facts_of", "find_operator", "key_of", "known", "operators"]
+__all__ += ["parameters_of", "slope"]
 
 KindOf: TypeAlias = "Kind | Callable[[NodeCall], Kind]"
-
-NO_GRADIENT = frozenset(
-    {
-        "Shape", "Size", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Not", "And", "Or", "Xor",
-        "ArgMax", "ArgMin", "NonZero", "Floor", "Ceil", "Round", "Sign", "ConstantOfShape", "Range", "OneHot",
-        "IsNaN", "IsInf", "EyeLike", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-        "Bernoulli", "Multinomial", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot",
-        "NonMaxSuppression", "Constant", "StringNormalizer", "Unique",
-    }
-)  # fmt: skip
-"""Operators whose derivative is zero almost everywhere, or that do not compute with their input's values."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,15 @@ class Operator:
 
 
 _TABLE: dict[str, Operator] = {}
+_FACTS: dict[str, Facts] = {}
+_NOTHING = Facts()
+_RUNTIMES = ("ai.onnx", "com.microsoft", "com.ms.")
+
+
+@cache
+def _fill() -> None:
+    """Read the family files, which state what they know; they import this one, so it is done when first asked."""
+    importlib.import_module("xplain.graph.ops")
 
 
 def key_of(node: NodeProto) -> str:
@@ -75,13 +80,47 @@ def key_of(node: NodeProto) -> str:
 
 
 def find_operator(node: NodeProto) -> Operator | None:
-    """What is known of a node's operator; None where it has no backward rule."""
+    """The rule for a node's operator; None where it has no backward rule."""
+    _fill()
     return _TABLE.get(key_of(node))
 
 
 def operators() -> frozenset[str]:
     """All operators that have a backward rule."""
+    _fill()
     return frozenset(_TABLE)
+
+
+def facts_of(node: NodeProto | str) -> Facts:
+    """What is known of a node's operator, or of one by its key; all that is not stated is False, empty or None.
+
+    What runtimes have under domains of their own is stated without these: no standard operator of the name differs.
+    """
+    _fill()
+    key = node if isinstance(node, str) else key_of(node)
+    domain, _, name = key.rpartition("::")
+    found = _FACTS.get(key)
+    return _FACTS.get(name, _NOTHING) if found is None and domain.startswith(_RUNTIMES) else found or _NOTHING
+
+
+def known() -> dict[str, Facts]:
+    """All operators of which something is known, by key."""
+    _fill()
+    return dict(_FACTS)
+
+
+def parameters_of(activation: str) -> tuple[str, ...] | None:
+    """The attributes of an element-wise operator of one input, by name; None for what is no such operator."""
+    if not facts_of(activation).elementwise or not defs.has(activation):
+        return None
+    schema = defs.get_schema(activation)
+    return tuple(sorted(schema.attributes)) if len(schema.inputs) == 1 else None
+
+
+def facts(names: str, **stated: Any) -> None:
+    """State what is known of operators, besides what has been stated already; see ``Facts``."""
+    for name in names.split():
+        _FACTS[name] = replace(_FACTS.get(name, _NOTHING), **stated)
 
 
 def backward(
@@ -104,12 +143,18 @@ def backward(
 
         for name in names:
             _TABLE[name] = Operator(function if every else first_only, kind, weight, bias, flow, axes)
+            if weight is not None:
+                facts(name, weighted=True)
         return function
 
     return register
 
 
-def slope(names: str, derivative: Callable[[NodeCall], Value]) -> None:
-    """Register element-wise operators by their derivative, which on integers that stand for real numbers may be one."""
+def slope(names: str, derivative: Callable[[NodeCall], Value], **stated: Any) -> None:
+    """Register element-wise operators by their derivative, and what else is known of them; see ``Facts``.
+
+    On integers that stand for real numbers the derivative may be one.
+    """
     for name in names.split():
         backward(name, kind="slope")(lambda call, g: [g * call.t.cast(derivative(call), g.dtype)])
+        facts(name, elementwise=True, axes="same", **stated)

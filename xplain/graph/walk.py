@@ -10,14 +10,13 @@ from onnx import NodeProto
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Place
 from xplain.graph.call import Context, Forward, NodeCall, Visit, carriers, inputs_of
-from xplain.graph.table import NO_GRADIENT, find_operator, key_of
+from xplain.graph.table import facts_of, find_operator, key_of
 from xplain.graph.tracer import FLOATS, Tracer, Value
 
 __all__ = ["live_of", "walk", "where_cut"]
 
 _SLOPES = frozenset({"gradient", "multiplier"})
 """Meanings of a cotangent that have a unit; relevance has none."""
-_ON_INTEGERS = frozenset({"Cast", "CastLike", "ConvInteger", "MatMulInteger"})
 
 
 def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]:
@@ -94,7 +93,7 @@ def _own(call: NodeCall, received: Sequence[Value | None]) -> list[Value | None]
 
 def _per_real(call: NodeCall, passed: Sequence[Value | None]) -> list[Value | None]:
     """What operators on quantised integers pass back is a slope per integer; a cotangent is one per real number."""
-    if call.op not in _ON_INTEGERS:
+    if not call.facts.whole:
         return list(passed)
     t, steps = call.t, call.context.steps
     found = list(passed)
@@ -108,7 +107,7 @@ def live_of(t: Tracer, forward: Forward, taps: set[str]) -> set[str]:
     """Tensors that depend on a tap by a derivative."""
     live = set(taps)
     for node in forward.nodes:
-        if key_of(node) in NO_GRADIENT or not any(carriers(node, live)) or _rounds(t, node):
+        if facts_of(node).flat or not any(carriers(node, live)) or _rounds(t, node):
             continue
         live.update(name for name in node.output if name)
     return live
@@ -121,7 +120,7 @@ def _way(context: Context, start: set[str]) -> list[int]:
         node = context.forward.nodes[k]
         active = carriers(node, context.live)
         if any(name in needed and name in context.live for name in node.output) and any(active):
-            if key_of(node) in NO_GRADIENT or _rounds(context.tracer, node):
+            if facts_of(node).flat or _rounds(context.tracer, node):
                 continue
             way.append(k)
             needed.update(name for name, on in zip(inputs_of(node), active, strict=True) if on)
@@ -169,7 +168,7 @@ def where_cut(t: Tracer, forward: Forward, tap: str, start: set[str]) -> str:
     stops = []
     for node in forward.nodes:
         if any(name in reached for name in inputs_of(node)):
-            if key_of(node) in NO_GRADIENT or _rounds(t, node) or not any(carriers(node, reached)):
+            if facts_of(node).flat or _rounds(t, node) or not any(carriers(node, reached)):
                 stops.append(f"{key_of(node)} (node {node.name or node.output[0]!r})")
             else:
                 reached.update(node.output)

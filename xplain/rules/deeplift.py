@@ -20,26 +20,11 @@ from typing import Any
 
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
 
-__all__ = ["OPENED", "RESCALE", "LogSoftmaxSecant", "Midpoint", "Quotient", "Rounded", "Secant", "SoftmaxSecant"]
+__all__ = ["RESCALE", "LogSoftmaxSecant", "Midpoint", "Quotient", "Rounded", "Secant", "SoftmaxSecant"]
 __all__ += ["Switched", "Winners", "noise", "switched"]
 
 _NEAR = 0.04
 """Squared relative distance of two divisors below which their means come by series: the closed forms cancel there."""
-
-OPENED = (
-    "LayerNormalization",
-    "GroupNormalization",
-    "InstanceNormalization",
-    "RMSNormalization",
-    "LpNormalization",
-    "LRN",
-    "MeanVarianceNormalization",
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceSumSquare",
-)
-"""Operators that are replaced by their definition, so that the rules for its parts are exact."""
 
 
 def _real(v: Value, like: Value, xp: Any) -> Value:
@@ -303,7 +288,7 @@ class Switched:
 
 
 RESCALE = (
-    Rules("deeplift", meaning="multiplier", reference=True, opened=OPENED)
+    Rules("deeplift", meaning="multiplier", reference=True, opened=True)
     .on(Where(kinds=("joint", "product")), Midpoint())
     .on(Where(kinds=("slope",)), Secant())
     .on(Where(ops=("Relu", "Clip"), kinds=("slope",)), Secant(exact=True))

@@ -51,9 +51,9 @@ EXCITATION = (
     Rules("excitation", meaning="probability", fold_norms=True)
     .on(Where(kinds=("slope", "scale", "joint")), Through())
     .on(Where(kinds=("product",)), Gates())
-    .on(Where(kinds=("sum",)), Sums())
     .on(Where(kinds=("linear",)), Excite())
-    .on(Where(ops=("Add", "Sum", "Mean")), Excite())
+    .on(Where(kinds=("sum",)), Excite())
+    .on(Where(ops=("Sub",)), Sums())
 )
 
 CONTRASTIVE = EXCITATION.on(Where(kinds=("linear",), place="last"), Excite(against=True))

@@ -18,10 +18,7 @@ from dataclasses import dataclass
 
 from xplain.core.rules import Call, Cotangents, Rules, Where
 
-__all__ = ["DECONVNET", "GUIDED", "RELUS", "DeconvRelu", "GuidedRelu", "Unquantised"]
-
-RELUS = ("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "ThresholdedRelu", "Clip")
-"""Activations that clip from below; Clip is ReLU6 in exported files."""
+__all__ = ["DECONVNET", "GUIDED", "DeconvRelu", "GuidedRelu", "Unquantised"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +49,12 @@ class Unquantised:
 
 
 QUANTISERS = ("QuantizeLinear", "com.microsoft::QuantizeLinear")
-_RELU = Where(ops=RELUS)
+_RELU = Where(fact="rectifier")
 _LOWER_END = Where(ops=QUANTISERS, rectifies=True)
 
-GUIDED = Rules("guided", changes=RELUS).on(_RELU, GuidedRelu()).on(_LOWER_END, GuidedRelu())
+GUIDED = Rules("guided", changes="rectifier").on(_RELU, GuidedRelu()).on(_LOWER_END, GuidedRelu())
 DECONVNET = (
-    Rules("deconvnet", changes=RELUS)
+    Rules("deconvnet", changes="rectifier")
     .on(_RELU, DeconvRelu())
     .on(Where(ops=QUANTISERS), Unquantised())
     .on(_LOWER_END, DeconvRelu())

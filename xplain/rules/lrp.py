@@ -42,7 +42,6 @@ __all__ = [
 
 _EPS = 1e-6
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
-_GATES = ("Sigmoid", "HardSigmoid", "Softmax", "Erf", "Tanh", "Clip")
 
 
 def stabilised(z: Value, eps: float, xp: Any) -> Value:
@@ -311,7 +310,7 @@ def is_gate(call: Call, index: int) -> bool:
     """Whether an operand comes from a gating function, perhaps by way of scaling, shifting or reshaping."""
     maker = call.producer(index)
     for _ in range(5):
-        if maker is None or maker.op in _GATES:
+        if maker is None or maker.facts.gate:
             return maker is not None
         if maker.kind not in ("scale", "move", "sum") or sum(maker.active) != 1:
             return False

@@ -20,15 +20,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
-from xplain.rules.deeplift import OPENED, RESCALE, noise, switched
+from xplain.rules.deeplift import RESCALE, noise, switched
 from xplain.rules.lrp import negative, positive
 
 __all__ = ["REVEAL_CANCEL", "REVEAL_CANCEL_EVERYWHERE", "RevealCancel", "Signed"]
 
 _AFFINE = ("scale", "move", "sum", "linear")
-_BOUNDED = ("Sqrt", "Log", "Reciprocal", "Pow", "Div", "Asin", "Acos", "Acosh", "Atanh", "QuantizeLinear")
-"""Functions that are not defined everywhere: one part alone may lead outside, so the rescale rule stays."""
-
 Parts: TypeAlias = tuple[Value, Value]
 
 
@@ -65,8 +62,11 @@ def _split(v: Value, xp: Any) -> Parts:
 
 
 def _revealing(call: Call, everywhere: bool) -> bool:
-    """Whether the rule itself applies to an operator: an activation, by default only one behind a dense layer."""
-    if call.kind != "slope" or call.op in _BOUNDED:
+    """Whether the rule itself applies to an operator: an activation, by default only one behind a dense layer.
+
+    Not where a function is not defined everywhere: one part alone may lead outside, so the rescale rule stays.
+    """
+    if call.kind != "slope" or call.facts.partial:
         return False
     maker = call.producer(list(call.active).index(True))
     while not everywhere and maker is not None and maker.kind in ("sum", "scale") and sum(maker.active) == 1:
@@ -190,7 +190,7 @@ class RevealCancel:
 
 
 def _table(name: str, rule: RevealCancel) -> Rules:
-    return Rules(name, meaning="multiplier", reference=True, opened=OPENED).on(Where(), rule)
+    return Rules(name, meaning="multiplier", reference=True, opened=True).on(Where(), rule)
 
 
 REVEAL_CANCEL = _table("deeplift-reveal-cancel", RevealCancel())

@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from onnx.reference import ReferenceEvaluator
 
 from xplain.core.edits import Array
+from xplain.graph.table import facts_of
 
 __all__ = ["Weights", "inferred_shapes"]
 
@@ -80,7 +81,7 @@ class Weights:
         node = self._nodes.get(name)
         if node is None or node.domain not in ("", "ai.onnx") or any(a.HasField("g") for a in node.attribute):
             return None
-        if node.op_type in ("RandomNormal", "RandomUniform", "Multinomial", "Bernoulli"):
+        if facts_of(node).random:
             return None
         feeds: dict[str, Any] = {}
         for source in node.input:

@@ -15,6 +15,7 @@ from onnx import NodeProto
 from xplain.core.edits import Array
 from xplain.graph.incremental.edges import inner
 from xplain.graph.incremental.steps import Boxes, Conv, Step
+from xplain.graph.table import facts_of
 
 __all__ = ["DEPTHWISE", "ELEMENT", "SETUP", "STEP", "node_cost", "step_cost", "winograd_cost"]
 
@@ -28,8 +29,6 @@ SETUP = 2_000_000_000
 """Products in the time that planning, packing weights and opening sessions take; shared by all masks of a run."""
 _TRANSFORM = 8
 """Products in the time in which Winograd transforms one of a tile's 36 values."""
-_FREE = frozenset({"Relu", "Clip", "BatchNormalization", "Identity", "Dropout", "Flatten", "Reshape", "Squeeze"})
-_FREE |= frozenset({"Unsqueeze", "Cast", "LeakyRelu", "Constant"})
 
 
 def node_cost(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> float:
@@ -42,7 +41,7 @@ def node_cost(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> float:
     if node.op_type in ("Gemm", "MatMul"):
         weight = shapes.get(node.input[1], (0,))
         return float(size * (weight[-2] if len(weight) > 1 and not _transposed(node) else weight[-1]))
-    return 0.0 if node.op_type in _FREE else float(size * ELEMENT)
+    return 0.0 if facts_of(node).free else float(size * ELEMENT)
 
 
 def _transposed(node: NodeProto) -> bool:

@@ -6,20 +6,17 @@ from collections.abc import Iterable, Mapping
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-__all__ = ["RANDOM", "ancestors", "part_of", "refuses"]
+from xplain.graph.table import facts_of
 
-RANDOM = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
-)
-_CONTROL = frozenset({"If", "Loop", "Scan"})
+__all__ = ["ancestors", "part_of", "refuses"]
 
 
 def refuses(model: ModelProto) -> str | None:
     """Why no part of this model can be reused between masks; None where it can."""
     for node in model.graph.node:
-        if node.op_type in RANDOM:
+        if facts_of(node).random:
             return f"operator {node.op_type} ({node.name or node.output[0]}) is random"
-        if node.op_type in _CONTROL:
+        if facts_of(node).control:
             return f"operator {node.op_type} ({node.name or node.output[0]}) holds a graph of its own"
         if node.op_type == "Dropout" and any(a.name == "training_mode" and a.i for a in node.attribute):
             return f"Dropout ({node.name or node.output[0]}) is in training mode"

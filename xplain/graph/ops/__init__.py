@@ -1,4 +1,4 @@
-"""The backward rule (VJP) of every operator, one file per family; importing the package fills the table."""
+"""The backward rule (VJP) and the facts of every operator, one file per family; importing fills the table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from xplain.graph.ops import (
     indexing,
     movement,
     normalisation,
+    plain,
     pooling,
     quantised,
     reduction,
@@ -18,22 +19,23 @@ from xplain.graph.ops import (
     sampling,
     selection,
 )
-from xplain.graph.table import NO_GRADIENT, Operator, find_operator, key_of, operators
+from xplain.graph.table import Operator, facts_of, find_operator, key_of, operators
 
 __all__ = [
-    "NO_GRADIENT",
     "Operator",
     "arithmetic",
     "control",
     "convolution",
     "dense",
     "elementwise",
+    "facts_of",
     "find_operator",
     "indexing",
     "key_of",
     "movement",
     "normalisation",
     "operators",
+    "plain",
     "pooling",
     "quantised",
     "reduction",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from xplain.core.rules import Kind
 from xplain.graph.call import NodeCall
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Value
 
 
@@ -23,6 +23,13 @@ def _quotient(call: NodeCall) -> Kind:
     if sum(call.active) > 1:
         return "product"
     return "scale" if call.active[0] else "slope"
+
+
+facts("Add Sub Sum Mean Mul Div Pow Mod", elementwise=True, axes="same")
+facts("Add Sub Sum Mean", linear="all")
+facts("Mul", linear="either")
+facts("Div", linear="first", partial=True)
+facts("Pow", partial=True)
 
 
 @backward("Add", kind="sum")

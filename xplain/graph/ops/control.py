@@ -9,11 +9,13 @@ from onnx import GraphProto, ModelProto, helper
 from xplain.graph.call import Context, Forward, NodeCall
 from xplain.graph.emit import needed, ordered
 from xplain.graph.passes.branches import inlined
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Tracer, Value
 from xplain.graph.walk import live_of, walk
 
 __all__: list[str] = []
+
+facts("If Loop Scan", control=True)
 
 
 @backward("If", kind="joint", every=True)

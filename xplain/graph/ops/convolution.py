@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from xplain.core.rules import Kind
 from xplain.graph.call import NodeCall
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Value, known
 
 __all__ = ["Geometry", "blocked", "conv_data_vjp", "geometry", "spatial", "transposed"]
@@ -158,6 +158,10 @@ def transposed(call: NodeCall, g: Value, w: Value, x: Value, geo: Geometry, grou
     ends = t.slice(t.shape_of(x), [2], [2 + n], [0])
     # after ceil_mode the whole is never smaller than x; without it s - 1 rows are enough to reach the end
     return t.emit("Slice", whole, t.ints(*[0] * n), ends, t.ints(*range(2, 2 + n)), shape=x.shape)
+
+
+facts("Conv ConvTranspose", axes="channels", linear="first")
+facts("FusedConv", axes="channels", weighted=True)
 
 
 @backward("Conv", kind=_kind, weight=1, bias=2)

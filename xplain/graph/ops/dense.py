@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xplain.core.rules import Kind
 from xplain.graph.call import NodeCall
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Shape, Value
 
 
@@ -19,6 +19,10 @@ def _batch(a: Value, b: Value, matrix: Shape) -> Shape:
     left = (1,) * (rank - len(sa)) + sa[:-2]
     right = (1,) * (rank - len(sb)) + sb[:-2]
     return (*(q if p == 1 else p for p, q in zip(left, right, strict=True)), *matrix)
+
+
+facts("MatMul Gemm", axes="last", linear="either")
+facts("FusedGemm FusedMatMul", weighted=True)
 
 
 @backward("MatMul", kind=_kind, weight=1)

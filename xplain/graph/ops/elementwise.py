@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from xplain.graph.call import NodeCall
-from xplain.graph.table import backward, slope
+from xplain.graph.table import backward, facts, slope
 from xplain.graph.tracer import FLOATS, Value
 
 _SELU_ALPHA, _SELU_GAMMA = 1.6732632423543772, 1.0507009873554805
@@ -55,32 +55,39 @@ def _swish(call: NodeCall) -> Value:
     return s + call.y * alpha * (1.0 - s)
 
 
-slope("Relu", _relu)
-slope("Sigmoid", lambda c: c.y * (1.0 - c.y))
-slope("Tanh", lambda c: 1.0 - c.y * c.y)
-slope("Exp", lambda c: c.y)
-slope("Log", lambda c: 1.0 / c.x)
-slope("Sqrt", lambda c: 0.5 / c.y)
-slope("Reciprocal", lambda c: -(c.y * c.y))
-slope("Erf", lambda c: c.t.Exp(math.log(2.0 / math.sqrt(math.pi)) - c.x * c.x))
-slope("Abs", lambda c: c.t.Sign(c.x))
-slope("Sin", lambda c: c.t.Cos(c.x))
-slope("Cos", lambda c: -c.t.Sin(c.x))
+slope("Relu", _relu, rises=True, low=0.0, rectifier=True, steps=(0, 1), free=True)
+slope("Sigmoid", lambda c: c.y * (1.0 - c.y), rises=True, low=0.0, high=1.0, gate=True, link="sigmoid")
+slope("Tanh", lambda c: 1.0 - c.y * c.y, rises=True, low=-1.0, high=1.0, gate=True)
+slope("Exp", lambda c: c.y, rises=True, low=0.0)
+slope("Log", lambda c: 1.0 / c.x, rises=True, partial=True)
+slope("Sqrt", lambda c: 0.5 / c.y, rises=True, low=0.0, partial=True)
+slope("Reciprocal", lambda c: -(c.y * c.y), partial=True)
+slope(
+    "Erf",
+    lambda c: c.t.Exp(math.log(2.0 / math.sqrt(math.pi)) - c.x * c.x),
+    rises=True,
+    low=-1.0,
+    high=1.0,
+    gate=True,
+)
+slope("Abs", lambda c: c.t.Sign(c.x), low=0.0)
+slope("Sin", lambda c: c.t.Cos(c.x), low=-1.0, high=1.0)
+slope("Cos", lambda c: -c.t.Sin(c.x), low=-1.0, high=1.0)
 slope("Tan", lambda c: c.y * c.y + 1.0)
-slope("Asin", lambda c: 1.0 / c.t.Sqrt(1.0 - c.x * c.x))
-slope("Acos", lambda c: -1.0 / c.t.Sqrt(1.0 - c.x * c.x))
-slope("Atan", lambda c: 1.0 / (c.x * c.x + 1.0))
-slope("Sinh", lambda c: c.t.Cosh(c.x))
-slope("Cosh", lambda c: c.t.Sinh(c.x))
-slope("Asinh", lambda c: 1.0 / c.t.Sqrt(c.x * c.x + 1.0))
-slope("Acosh", lambda c: 1.0 / c.t.Sqrt(c.x * c.x - 1.0))
-slope("Atanh", lambda c: 1.0 / (1.0 - c.x * c.x))
-slope("Softplus", lambda c: c.t.Sigmoid(c.x))
-slope("Softsign", lambda c: 1.0 / ((c.t.Abs(c.x) + 1.0) * (c.t.Abs(c.x) + 1.0)))
-slope("LeakyRelu", lambda c: _positive(c, 1.0, c.attribute("alpha", 0.01)))
-slope("ThresholdedRelu", lambda c: c.t.between(c.x, c.attribute("alpha", 1.0)))
-slope("Elu", lambda c: _positive(c, 1.0, c.y + c.attribute("alpha", 1.0)))
-slope("Celu", lambda c: _positive(c, 1.0, c.t.Exp(c.x / c.attribute("alpha", 1.0))))
+slope("Asin", lambda c: 1.0 / c.t.Sqrt(1.0 - c.x * c.x), rises=True, partial=True)
+slope("Acos", lambda c: -1.0 / c.t.Sqrt(1.0 - c.x * c.x), low=0.0, partial=True)
+slope("Atan", lambda c: 1.0 / (c.x * c.x + 1.0), rises=True)
+slope("Sinh", lambda c: c.t.Cosh(c.x), rises=True)
+slope("Cosh", lambda c: c.t.Sinh(c.x), low=1.0)
+slope("Asinh", lambda c: 1.0 / c.t.Sqrt(c.x * c.x + 1.0), rises=True)
+slope("Acosh", lambda c: 1.0 / c.t.Sqrt(c.x * c.x - 1.0), rises=True, low=0.0, partial=True)
+slope("Atanh", lambda c: 1.0 / (1.0 - c.x * c.x), rises=True, partial=True)
+slope("Softplus", lambda c: c.t.Sigmoid(c.x), rises=True, low=0.0)
+slope("Softsign", lambda c: 1.0 / ((c.t.Abs(c.x) + 1.0) * (c.t.Abs(c.x) + 1.0)), rises=True, low=-1.0, high=1.0)
+slope("LeakyRelu", lambda c: _positive(c, 1.0, c.attribute("alpha", 0.01)), rectifier=True, free=True)
+slope("ThresholdedRelu", lambda c: c.t.between(c.x, c.attribute("alpha", 1.0)), rectifier=True)
+slope("Elu", lambda c: _positive(c, 1.0, c.y + c.attribute("alpha", 1.0)), rectifier=True)
+slope("Celu", lambda c: _positive(c, 1.0, c.t.Exp(c.x / c.attribute("alpha", 1.0))), rectifier=True)
 slope(
     "Selu",
     lambda c: _positive(
@@ -88,12 +95,22 @@ slope(
         c.attribute("gamma", _SELU_GAMMA),
         c.y + c.attribute("alpha", _SELU_ALPHA) * c.attribute("gamma", _SELU_GAMMA),
     ),
+    rectifier=True,
 )
-slope("HardSigmoid", lambda c: c.t.between(c.y, 0.0, 1.0) * c.attribute("alpha", 0.2))
+slope("HardSigmoid", lambda c: c.t.between(c.y, 0.0, 1.0) * c.attribute("alpha", 0.2), low=0.0, high=1.0, gate=True)
 slope("HardSwish", _hard_swish)
 slope("Gelu", _gelu)
 slope("Mish", _mish)
 slope("Swish", _swish)
+
+facts("Neg", elementwise=True, axes="same", linear="all")
+facts("Identity Dropout", elementwise=True, axes="same", repacks=True, steps=(0, 1), free=True)
+facts("Identity", linear="all")
+facts("Dropout Cast", linear="first")
+facts("Cast CastLike", elementwise=True, axes="same", rounds=True, whole=True)
+facts("Cast", free=True)
+facts("PRelu", elementwise=True, axes="same", rectifier=True)
+facts("Clip", elementwise=True, axes="same", rectifier=True, gate=True, steps=(0, 1), free=True)
 
 
 @backward("Neg", kind="scale")

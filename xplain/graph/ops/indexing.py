@@ -9,7 +9,7 @@ import numpy as np
 
 from xplain.graph.call import NodeCall
 from xplain.graph.ops.resampling import along
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Tracer, Value
 
 
@@ -35,6 +35,12 @@ def _scatter(call: NodeCall, indices: Value, g: Value, axis: int) -> Value:
         raise call.refuse("adding at run-time indices needs opset 16")
     zeros = call.t.zeros_like(call.need(0), g.dtype)
     return call.t.scatter_add("ScatterElements", zeros, indices, g, axis=axis)
+
+
+facts("Slice Gather GatherElements", axes="same")
+facts("Slice Gather GatherElements GatherND Compress", steps=(0, 1))
+facts("ScatterElements Scatter ScatterND", axes="same")
+facts("Slice Gather", linear="first")
 
 
 @backward("Slice", kind="move", flow=(0,))

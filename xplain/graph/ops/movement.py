@@ -8,8 +8,15 @@ import numpy as np
 
 from xplain.graph.call import NodeCall
 from xplain.graph.ops.resampling import along
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Value, known
+
+facts("Reshape Flatten Squeeze Unsqueeze", repacks=True, axes="moved", steps=(0, 1), linear="first", free=True)
+facts("Transpose DepthToSpace SpaceToDepth", axes="moved", steps=(0, 1))
+facts("Expand Split Pad Tile Trilu ReverseSequence", axes="same", linear="first")
+facts("Expand Split Pad Tile ReverseSequence", steps=(0, 1))
+facts("Transpose", linear="first")
+facts("Concat", axes="same", steps=(0, None), linear="all")
 
 
 @backward("Reshape", "Flatten", "Squeeze", "Unsqueeze", kind="move", flow=(0,))

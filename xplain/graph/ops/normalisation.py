@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xplain.graph.call import NodeCall
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Tracer, Value, known
 
 
@@ -15,6 +15,13 @@ def _coerced(call: NodeCall) -> list[int]:
         return [call.attribute("axis", -1) % call.x.rank]
     axis = call.attribute("axis", 1)
     return list(range(axis % call.x.rank, call.x.rank))
+
+
+facts("Softmax", axes="same", low=0.0, high=1.0, gate=True, link="softmax")
+facts("LogSoftmax", axes="same", high=0.0, link="softmax")
+facts("LayerNormalization RMSNormalization LpNormalization MeanVarianceNormalization", axes="same", composite=True)
+facts("InstanceNormalization GroupNormalization LRN", axes="channels", composite=True)
+facts("BatchNormalization", axes="channels", linear="first", weighted=True, free=True)
 
 
 @backward("Softmax", kind="joint", axes=_coerced)

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from xplain.graph.call import NodeCall
 from xplain.graph.ops.convolution import Geometry, blocked, conv_data_vjp, geometry, spatial
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Shape, Tracer, Value
 
 __all__ = ["nearest"]
@@ -29,6 +29,12 @@ def nearest(t: Tracer, x: Value, factors: tuple[int, ...], shape: Shape | None =
     if t.opset >= 18 and shape is None:
         return t.Resize(x, None, np.array(factors, dtype=np.float32), axes=list(range(2, 2 + len(factors))), **how)
     return t.Resize(x, None, np.array([1, 1, *factors], dtype=np.float32), shape=shape, **how)
+
+
+facts("MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool MaxUnpool", axes="channels")
+facts("AveragePool GlobalAveragePool", linear="first")
+facts("MaxPool GlobalMaxPool", steps=(0, 1))
+facts("NhwcMaxPool", axes="same", steps=(0, 1))
 
 
 @backward("MaxPool", kind="choice")

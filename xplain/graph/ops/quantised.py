@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from xplain.graph.call import NodeCall
 from xplain.graph.ops.convolution import conv_data_vjp, geometry
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Value
 
 _RANGES: dict[int, tuple[int, int]] = {
@@ -24,6 +24,24 @@ _RANGES: dict[int, tuple[int, int]] = {
     TensorProto.UINT4: (0, 15),
     TensorProto.INT4: (-8, 7),
 }
+
+facts("QuantizeLinear", axes="same", rounds=True, scale=1, integer=True, partial=True)
+facts("DequantizeLinear", axes="same", rounds=True)
+facts("QLinearConv QLinearMatMul", scale=6, integer=True, weighted=True)
+facts("QGemm", scale=7, integer=True, weighted=True)
+facts("QLinearAdd QLinearMul", scale=6, axes="same")
+facts("QLinearConcat", scale=0, axes="same")
+facts("QLinearReduceMean", scale=3, axes="same")
+facts("QLinearWhere", scale=7, axes="same")
+facts("QLinearGlobalAveragePool QLinearAveragePool", scale=3)
+facts("QLinearSigmoid", scale=3, axes="same", link="sigmoid")
+facts("QLinearLeakyRelu", scale=3, axes="same", rectifier=True)
+facts("QLinearSoftmax", scale=3, axes="same", link="softmax")
+facts("DynamicQuantizeLinear", batch=True)
+facts("DynamicQuantizeMatMul DynamicQuantizeLSTM", batch=True, integer=True)
+facts("ConvInteger MatMulInteger", integer=True, whole=True)
+facts("DynamicQuantizeMatMul MatMulIntegerToFloat", ageless=True)
+facts("QAttention MatMulIntegerToFloat", integer=True)
 
 
 @backward("QuantizeLinear", "com.microsoft::QuantizeLinear", kind="slope", flow=(0,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xplain.graph.call import NodeCall
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Value
 
 __all__ = ["axes_of"]
@@ -27,6 +27,14 @@ def axes_of(call: NodeCall) -> list[int]:
 def kept(call: NodeCall, v: Value) -> Value:
     """A reduced tensor with its axes of extent 1 put back."""
     return v if call.attribute("keepdims", 1) else call.t.unsqueeze(v, axes_of(call))
+
+
+facts("ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd CumSum", axes="same")
+facts("ReduceL1 ReduceL2 ReduceLogSum ReduceSumSquare", axes="same", composite=True)
+facts("ReduceLogSumExp", axes="same")
+facts("ReduceL1 ReduceL2 ReduceSumSquare", low=0.0)
+facts("ReduceSum ReduceMean", linear="first")
+facts("ReduceMax ReduceMin", steps=(0, 1))
 
 
 @backward("ReduceSum", kind="linear", flow=(0,))

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from xplain.graph.call import NodeCall
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Tracer, Value
 
 __all__ = ["along"]
@@ -23,6 +23,9 @@ def along(t: Tracer, g: Value, axis: int, matrix: np.ndarray[Any, Any]) -> Value
         return t.MatMul(t.const(matrix.T, g.dtype), g)
     order = [*(k for k in range(g.rank) if k != axis), axis]
     return t.permute(t.MatMul(t.permute(g, order), t.const(matrix, g.dtype)), [int(p) for p in np.argsort(order)])
+
+
+facts("Resize Upsample", axes="same", steps=(0, 1))
 
 
 @backward("Resize", "Upsample", kind="move", flow=(0,))

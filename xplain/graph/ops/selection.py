@@ -6,12 +6,18 @@ from collections.abc import Sequence
 
 from xplain.core.rules import Kind
 from xplain.graph.call import NodeCall
-from xplain.graph.table import backward
+from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Value
 
 
 def _choice(call: NodeCall) -> Kind:
     return "choice" if sum(call.active) > 1 else "slope"
+
+
+facts("Max Min", elementwise=True, axes="same", steps=(0, None))
+facts("Where", elementwise=True, axes="same", steps=(1, None))
+facts("TopK", axes="same", steps=(0, 1))
+facts("Hardmax", axes="same", low=0.0, high=1.0)
 
 
 @backward("Max", "Min", kind=_choice)

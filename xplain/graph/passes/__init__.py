@@ -80,8 +80,8 @@ def prepare(
     open_operators(light, weights, folder)
     if rules.meaning != "gradient":
         make_products_real(light)
-    if opset_of(light) >= TARGET:
-        open_undefined(light, rules.opened)
+    if rules.opened and opset_of(light) >= TARGET:
+        open_undefined(light)
     light = open_functions(light, rules.opened)
     infer(light)
     settle(light, weights, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ from xplain.graph.passes.chain import Chain, attributes_of
 __all__ = ["open_undefined"]
 
 
-def open_undefined(model: ModelProto, wanted: Iterable[str]) -> None:
-    """Replace the ``wanted`` operators that have a definition here, in place."""
-    names = set(wanted) & set(_DEFINITIONS)
+def open_undefined(model: ModelProto) -> None:
+    """Replace the operators that have a definition here, in place."""
+    names = set(_DEFINITIONS)
     if not any(node.op_type in names and not node.domain for node in model.graph.node):
         return
     shapes = {

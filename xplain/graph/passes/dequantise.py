@@ -11,7 +11,7 @@ from typing import Any
 from onnx import ModelProto, NodeProto
 
 from xplain.graph.passes.chain import Chain, attributes_of
-from xplain.graph.quantised import OUTPUT_SCALE
+from xplain.graph.table import facts_of
 from xplain.graph.value import Shape
 
 __all__ = ["is_integer", "open_integer"]
@@ -58,7 +58,7 @@ class _Quantised(Chain):
 
     def done(self, real: str) -> None:
         """Quantise to the node's output."""
-        scale = OUTPUT_SCALE[self.node.op_type]
+        scale = facts_of(self.node).scale or 0
         zero = self.input(scale + 1)
         self("QuantizeLinear", real, self.input(scale), *([zero] if zero else []), output=self.node.output[0])
 

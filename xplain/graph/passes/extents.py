@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from xplain.graph.table import facts_of
 from xplain.graph.tracer import Shape, Tracer
 
 __all__ = ["settle"]
@@ -150,7 +151,7 @@ class _Walk:
         if not known or known[0] is None or (op != "Where" and any(v is None for v in known)):
             return None
         first, *rest = (v or () for v in known)
-        if op in ("Cast", "Identity", "Unsqueeze", "Squeeze"):
+        if op == "Cast" or (facts_of(node).repacks and op != "Reshape"):
             whole = op != "Cast" or self.tracer.dtypes.get(node.output[0]) in _INTEGERS
             return first if whole and len(self.tracer.shapes.get(node.output[0]) or ()) <= 1 else None
         if op == "Reshape":

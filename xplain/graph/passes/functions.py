@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, inliner
 
 from xplain.graph.passes.branches import branches_of
-from xplain.graph.table import NO_GRADIENT, operators
+from xplain.graph.table import facts_of, operators
 from xplain.graph.tracer import opset_of
 
 __all__ = ["inline_local", "open_functions"]
@@ -19,12 +19,13 @@ def inline_local(model: ModelProto) -> ModelProto:
     return inliner.inline_local_functions(model) if model.functions else model
 
 
-def open_functions(model: ModelProto, wanted: Iterable[str] = ()) -> ModelProto:
-    """Replace standard operators that have a definition and no rule, and those that are ``wanted`` open."""
+def open_functions(model: ModelProto, composite: bool = False) -> ModelProto:
+    """Replace standard operators that have a definition and no rule; with ``composite`` also those of that kind."""
     opset = opset_of(model)
     for _ in range(4):  # a definition may use an operator that has to be opened in turn
         used = {node.op_type for node in _nodes(model.graph) if node.domain in ("", "ai.onnx")}
-        todo = {name for name in used if name not in operators() | NO_GRADIENT or name in set(wanted)}
+        without = {name for name in used if name not in operators() and not facts_of(name).flat}
+        todo = without | {name for name in used if composite and facts_of(name).composite}
         todo = {name for name in todo if _defined(name, opset)}
         if not todo:
             break

@@ -16,14 +16,10 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from xplain.graph.call import inputs_of
 from xplain.graph.passes.chain import attributes_of
+from xplain.graph.table import facts_of, key_of
 from xplain.graph.tracer import Shape, Tracer
 
 __all__ = ["pick_early"]
-
-_UNARY = {"Abs", "Cast", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity"}
-_UNARY |= {"LeakyRelu", "Log", "Mish", "Neg", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sin", "Softplus", "Softsign"}
-_UNARY |= {"Sqrt", "Tanh"}
-_BINARY = ("Add", "Sub", "Mul", "Div", "Pow")
 
 Axes: TypeAlias = "list[int | None] | None"
 """For each input the axis along which it is picked, None for one that stays whole; None where it cannot be said."""
@@ -167,16 +163,12 @@ class _Mover:
 
     def _axes(self, node: NodeProto, axis: int, extent: int) -> Axes:
         """Along which axes the inputs are picked where the output is along ``axis``."""
-        rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        shapes = [self.tracer.shapes.get(name) for name in node.input]
+        rule = _each if facts_of(node).elementwise else _RULES.get(key_of(node))
+        shapes = [self.tracer.shapes.get(name) if name else () for name in node.input]
         out = next((self.tracer.shapes.get(name) for name in node.output if name), None)
         if rule is None or out is None or not shapes or shapes[0] is None:
             return None
         return rule(node, shapes, out, axis, extent)
-
-
-def _unary(node: NodeProto, shapes: list[Shape | None], out: Shape, axis: int, extent: int) -> Axes:
-    return [axis, *[None] * (len(shapes) - 1)]
 
 
 def _aligned(shape: Shape | None, out: Shape, axis: int, extent: int) -> int | bool | None:
@@ -189,7 +181,7 @@ def _aligned(shape: Shape | None, out: Shape, axis: int, extent: int) -> int | b
     return at if shape[at] == extent else False
 
 
-def _binary(node: NodeProto, shapes: list[Shape | None], out: Shape, axis: int, extent: int) -> Axes:
+def _each(node: NodeProto, shapes: list[Shape | None], out: Shape, axis: int, extent: int) -> Axes:
     found = [_aligned(shape, out, axis, extent) for shape in shapes]
     return None if any(at is False for at in found) else [None if at is None else int(at) for at in found]
 
@@ -200,7 +192,7 @@ def _matmul(node: NodeProto, shapes: list[Shape | None], out: Shape, axis: int, 
         return None
     if axis == len(out) - 2:
         return [len(a) - 2, None]
-    return _binary(node, shapes, out, axis, extent)
+    return _each(node, shapes, out, axis, extent)
 
 
 def _norm(node: NodeProto, shapes: list[Shape | None], out: Shape, axis: int, extent: int) -> Axes:
@@ -226,8 +218,6 @@ def _reshape(node: NodeProto, shapes: list[Shape | None], out: Shape, axis: int,
 
 
 _RULES: dict[str, Callable[[NodeProto, list[Shape | None], Shape, int, int], Axes]] = {
-    **dict.fromkeys(_UNARY, _unary),
-    **dict.fromkeys(_BINARY, _binary),
     "MatMul": _matmul,
     "LayerNormalization": _norm,
     "Softmax": _softmax,

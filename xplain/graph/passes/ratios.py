@@ -17,6 +17,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.table import facts_of
 from xplain.graph.tracer import Tracer, opset_of
 
 __all__ = ["write_ratios"]
@@ -27,8 +28,8 @@ _ONE_AXIS = 13
 
 def write_ratios(model: ModelProto, weights: Mapping[str, TensorProto], folder: str = "") -> None:
     """Write quotients and softmaxes as such, in place; every tensor keeps its name and value."""
-    if not any(node.op_type in ("Reciprocal", "Div", "Pow", "Exp") for node in model.graph.node):
-        return
+    if not any(facts_of(node).partial or node.op_type == "Exp" for node in model.graph.node):
+        return  # it neither divides nor raises to a power
     finder = _Finder(model, weights, folder)
     nodes: list[NodeProto] = []
     for node in model.graph.node:

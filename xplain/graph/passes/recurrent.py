@@ -10,6 +10,7 @@ from xplain.core.errors import UnsupportedOperator
 from xplain.graph.emitter import opset_of
 from xplain.graph.passes.chain import Chain, attributes_of
 from xplain.graph.passes.fused.integers import dynamic_product
+from xplain.graph.table import parameters_of
 from xplain.graph.value import Shape
 
 __all__ = ["is_recurrent", "unroll"]
@@ -18,7 +19,6 @@ _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 _INTEGER = {"DynamicQuantizeLSTM": "LSTM"}
 """Of which the weights are integers, and states are quantised as they come."""
-_PLAIN = {"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus"}
 
 
 def is_recurrent(node: NodeProto) -> bool:
@@ -80,7 +80,7 @@ class _Layer(Chain):
             return "it uses layout, clip or input_forget"
         if self.input(7):
             return "it has peephole weights"
-        if not set(self.activations) <= _PLAIN:
+        if any(parameters_of(name) != () for name in self.activations):
             return f"it uses the activations {', '.join(self.activations)}"
         return ""
 

@@ -77,10 +77,10 @@ def _swept(view: View, rules: Rules, layer: str, channels: bool) -> Flow:
 
 def _unchanged(view: View, rules: Rules) -> tuple[Caveat, ...]:
     """Says so when the model has none of the operators that the rules are about (GELU and SiLU nets)."""
-    if view.outline.runs(rules.changes) is not False:
+    if view.outline.rectifies is not False:
         return ()
     text = (
-        f"The model has no {', '.join(rules.changes[:3])} or other clipping activation, so the {rules.name} "
+        f"The model has no Relu, LeakyRelu, PRelu or other clipping activation, so the {rules.name} "
         "rules change nothing: this is the plain gradient."
     )
     return (Caveat(text, "unchanged"),)

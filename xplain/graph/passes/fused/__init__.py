@@ -32,16 +32,9 @@ from onnx import NodeProto
 
 from xplain.graph.passes.fused import activations, attention, blocks, integers, norms, products, renamed, tokens
 from xplain.graph.passes.fused.form import Opener
+from xplain.graph.table import facts_of
 
 __all__ = ["opener_of", "openers", "outline_of"]
-
-_ANY_OPSET = frozenset(
-    {
-        "BiasGelu", "DynamicQuantizeMatMul", "FastGelu", "FusedConv", "FusedGemm", "FusedMatMul", "Gelu",
-        "MatMulIntegerToFloat", "NhwcConv", "NhwcMaxPool", "QuickGelu", "SkipLayerNormalization", "TransposeMatMul",
-    }
-)  # fmt: skip
-"""What is written in operators of one form in every opset. The others need the opset to which models are raised."""
 
 _OPEN: dict[str, Opener] = {
     **activations.OPENERS,
@@ -56,8 +49,11 @@ _OPEN: dict[str, Opener] = {
 
 
 def opener_of(node: NodeProto, old: bool = False) -> Opener | None:
-    """What writes the node as standard ones; None where it is standard, or not known. ``old``: of an old opset."""
-    if old and node.op_type not in _ANY_OPSET:
+    """What writes the node as standard ones; None where it is standard, or not known.
+
+    With ``old``, of an opset before that to which models are raised: then only what needs no newer form.
+    """
+    if old and not facts_of(node).ageless:
         return None
     if node.domain == "com.microsoft" or node.op_type == "SimplifiedLayerNormalization":
         return _OPEN.get(node.op_type)

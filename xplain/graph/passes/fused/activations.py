@@ -9,6 +9,7 @@ from onnx import NodeProto
 
 from xplain.graph.passes.chain import Chain
 from xplain.graph.passes.fused.form import Attributes, Opener, Shapes, inputs, last_extent
+from xplain.graph.table import parameters_of
 from xplain.graph.tracer import opset_of
 
 __all__ = ["OPENERS", "activate", "silu", "tanh_gelu"]
@@ -19,19 +20,14 @@ _GELU = 20
 
 def activate(chain: Chain, x: str, kind: str, parameters: list[float], out: str) -> bool:
     """The activation at the end of a fused operator; none where it is not named."""
-    if kind in ("Relu", "Sigmoid", "Tanh", "HardSwish", "Softplus", "Softsign"):
-        chain(kind, x, output=out)
-    elif kind == "":
+    names = parameters_of(kind)
+    if kind == "":
         chain("Identity", x, output=out)
     elif kind == "Clip":
         chain("Clip", x, *(chain.number(bound, x) for bound in parameters[:2]), output=out)
-    elif kind in ("LeakyRelu", "Elu", "ThresholdedRelu"):
-        chain(kind, x, output=out, **({"alpha": parameters[0]} if parameters else {}))
-    elif kind == "HardSigmoid":
-        chain(kind, x, output=out, **dict(zip(("alpha", "beta"), parameters, strict=False)))
-    else:
-        return False
-    return True
+    elif names is not None:
+        chain(kind, x, output=out, **dict(zip(names, parameters, strict=False)))
+    return kind in ("", "Clip") or names is not None
 
 
 def _gelu(chain: Chain, x: str, out: str = "") -> str:

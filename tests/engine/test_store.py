@@ -105,7 +105,7 @@ def test_another_format_is_refused(tmp_path):
     db = sqlite3.connect(tmp_path / "answers.sqlite")
     db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(UsageError, match="is of format 99, not 1"):
+    with pytest.raises(UsageError, match="is of format 99, not 2"):
         Store(tmp_path)
 
 

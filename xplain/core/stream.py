@@ -19,7 +19,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.query import Model, Score
 
-__all__ = ["Piece", "Streams", "WorksAhead", "pieces"]
+__all__ = ["Overtaken", "Piece", "SaysRows", "Streams", "WorksAhead", "pieces"]
 
 Piece: TypeAlias = tuple[tuple[int, int], Array]
 """Rows ``(start, stop)`` and their answer, float64 ``[stop - start, T]``."""
@@ -31,6 +31,22 @@ class Streams(Protocol):
 
     def stream(self, query: Score) -> Iterator[Piece]:
         """The answer, piece by piece."""
+
+
+@runtime_checkable
+class Overtaken(Protocol):
+    """A model whose answers may still arrive after its stream was closed: what was on its way then is paid as well."""
+
+    def late(self, query: Score) -> list[Piece]:
+        """What arrived for this question and was not taken, each piece once."""
+
+
+@runtime_checkable
+class SaysRows(Protocol):
+    """A model that knows how many rows it sends in one request."""
+
+    def rows_per_request(self, x: Array) -> int:
+        """Rows of items like ``x`` ``[N, *item]`` that share a request."""
 
 
 @runtime_checkable

@@ -60,7 +60,8 @@ def drive(flows: Sequence[Flow], model: Model, settings: Settings | None = None)
     cost = Cost(
         run.queries, run.sweeps, run.reused, time.perf_counter() - started, money=float(run.cost), currency=currency
     )
-    return [reading for reading in readings if reading is not None], cost
+    said = run.caveats()
+    return [replace(one, warnings=(*one.warnings, *said)) for one in readings if one is not None], cost
 
 
 def _groups(waiting: dict[int, Query]) -> list[list[int]]:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeAlias
 
 import numpy as np
 
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError, NonFinite
 from xplain.core.price import Price
 from xplain.core.query import Answer, Diagnoses, Model, Peek, Query, Score, Sweep
-from xplain.core.stream import Piece, Streams, pieces
+from xplain.core.stream import Overtaken, Piece, Streams, pieces
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
 from xplain.engine.budget import Budget
 from xplain.engine.cache import Memo
 from xplain.engine.recall import row_keys, runs, widest
-from xplain.engine.schedule import batch_rows, chunks
+from xplain.engine.schedule import batch_rows, chunks, rows_together
 from xplain.engine.sentinel import Sentinel
 from xplain.engine.store import Shelf
 
 __all__ = ["Progress", "Run", "Settings"]
+
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.02, 0.5  # seconds, for rows that another process is asking
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (evaluations done, evaluations asked so far)."""
@@ -115,16 +120,11 @@ class Run:
         found = store.get(keys)
         if len(found) < len(set(keys)) and self._begin_watch(query):
             found = store.get(keys)  # the watched row may be one of them
-        missing = list({key: row for row, key in reversed(list(enumerate(keys, first))) if key not in found}.values())
+        missing = {key: row for row, key in reversed(list(enumerate(keys, first))) if key not in found}
         self.settings.budget.require(len(missing), self.price)
         self._begin(len(missing))
         self.reused += last - first - len(missing)
-        for run in runs(sorted(missing)):
-            for part, piece in self._pieces(asked, run):
-                fresh = dict(zip(keys[part[0] - first : part[1] - first], piece, strict=True))
-                store.put(fresh)
-                self._doubtful += fresh if self.settings.sentinel is not None else ()
-                found.update(fresh)
+        found |= self._shared(asked, missing, first, keys)
         widths = {len(row) for row in found.values()}
         if len(widths) > 1:
             raise self._other_shape(*sorted(widths)[:2])
@@ -136,7 +136,61 @@ class Run:
         self._check(rows, query)
         return rows
 
-    def _pieces(self, query: Score, run: tuple[int, int]) -> Iterator[Piece]:
+    def _shared(self, asked: Score, missing: dict[bytes, int], first: int, keys: list[bytes]) -> dict[bytes, Array]:
+        """Rows that no store knows yet: asked here, or waited for where another process is asking them.
+
+        Args:
+            asked: The question that they belong to.
+            missing: Their keys, and the row of each.
+            first: The row of ``keys[0]``.
+            keys: All keys of the question, in order.
+        """
+        store = self.settings.store
+        assert store is not None
+        found: dict[bytes, Array] = {}
+        left = sorted(missing, key=missing.__getitem__)
+        together = rows_together(self.model, asked.x)
+        pause = _SHORTEST_WAIT
+        while left:
+            known, mine = store.claim(left, together)
+            try:
+                for run in runs(sorted(missing[key] for key in mine)):
+                    for part, piece in self._kept(asked, run):
+                        fresh = dict(zip(keys[part[0] - first : part[1] - first], piece, strict=True))
+                        store.put(fresh)
+                        self._doubtful += fresh if self.settings.sentinel is not None else ()
+                        found.update(fresh)
+            finally:
+                store.release(key for key in mine if key not in found)
+            found.update(known)
+            self.reused += len(known)
+            self.asked -= len(known)
+            left = [key for key in left if key not in found]
+            if known or mine:
+                pause = _SHORTEST_WAIT
+            else:  # others are asking all that is left: their answers will come, or their claims will end
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_WAIT)
+        return found
+
+    def _kept(self, asked: Score, run: tuple[int, int]) -> Iterator[Piece]:
+        """Pieces of the answer; where the run is interrupted, what had been answered by then is put all the same."""
+        try:
+            with closing(self._pieces(asked, run)) as answered:
+                yield from answered
+        finally:
+            if isinstance(self.model, Overtaken) and self.settings.store is not None:
+                for part, piece in self.model.late(asked):
+                    keys = row_keys(self.model, replace(asked, part=part))
+                    self.settings.store.put(dict(zip(keys, piece, strict=True)))
+
+    def caveats(self) -> tuple[Caveat, ...]:
+        """What must be known of this run whatever its method found."""
+        store, model = self.settings.store, self.model
+        troubles = (store.trouble if store is not None else "", getattr(model, "trouble", ""))
+        return tuple(Caveat(f"{trouble} The values are not touched by this.") for trouble in troubles if trouble)
+
+    def _pieces(self, query: Score, run: tuple[int, int]) -> Generator[Piece, None, None]:
         """Pieces of the answer to the rows ``run``; each is counted and paid when it has been taken care of."""
         size = self.settings.batch_size
         rows = size if isinstance(self.model, Streams) and size is None else batch_rows(query.x, size)

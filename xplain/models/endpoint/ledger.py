@@ -56,8 +56,11 @@ class Entry:
 class Ledger:
     """All calls of one endpoint: totals, the last 10,000 entries, and a file of JSON lines if a path is given.
 
+    A call that was made was paid, so a disk that takes no line does not stop it: lines wait in memory and are written
+    as soon as the disk takes them; ``trouble`` says so until then.
+
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be opened.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -66,29 +69,57 @@ class Ledger:
         self.calls = 0
         self.cost = Decimal(0)
         self._lock = threading.Lock()
-        self._file = None
+        self._file: int | None = None
+        self._waiting = bytearray()
+        self._why = ""
         if self.path is not None:
             try:
                 self._file = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-            except OSError as error:
-                raise OutputError(f"The ledger {self.path} cannot be written: {error.strerror or error}.") from None
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or error
+                raise OutputError(f"The ledger {str(self.path)!r:.200} cannot be written: {why}.") from None
             self._end = weakref.finalize(self, os.close, self._file)
 
     def add(self, entry: Entry) -> None:
-        """Write one call down; the line is in the file when this returns."""
+        """Write one call down; the line is in the file when this returns, or ``trouble`` says why not."""
         line = json.dumps(asdict(entry) | {"cost": str(entry.cost), "seconds": round(entry.seconds, 4)})
         with self._lock:
             self.calls += 1
             self.cost += entry.cost
             self.entries.append(entry)
             if self._file is not None:
-                os.write(self._file, line.encode() + b"\n")  # one write, so that lines of several processes do not mix
+                self._waiting += line.encode() + b"\n"
+                self._write(self._file)
+
+    @property
+    def trouble(self) -> str:
+        """Why some lines are not in the file; empty where all are."""
+        lines = self._waiting.count(b"\n")
+        return f"{lines} lines of the ledger {self.path} could not be written: {self._why}." if lines else ""
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
+        """Write what waits, and close the file.
+
+        Raises:
+            OutputError: lines are lost, because the disk still refuses them.
+        """
+        with self._lock:
+            if self._file is None:
+                return
+            self._write(self._file)
             self._file = None
             self._end()
+        if trouble := self.trouble:
+            raise OutputError(f"{trouble} The calls were made and billed.")
+
+    def _write(self, file: int) -> None:
+        try:
+            while self._waiting:  # one write for one line, so that lines of several processes do not mix
+                stop = self._waiting.index(b"\n") + 1
+                done = os.write(file, bytes(self._waiting[:stop]))
+                del self._waiting[:done]
+        except OSError as error:
+            self._why = error.strerror or str(error)
 
 
 def now() -> str:

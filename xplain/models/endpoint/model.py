@@ -26,6 +26,8 @@ from xplain.models.reading import as_float32, write_rows
 
 __all__ = ["Endpoint"]
 
+_LATE = 256  # answers to interrupted questions that are kept until somebody asks for them
+
 
 class Endpoint:
     """Answers ``Score`` by asking a server.
@@ -58,11 +60,17 @@ class Endpoint:
         self.outline, self.price = outline, price
         self._codec, self._caller = codec, caller
         self._rows, self._bytes, self._concurrency, self._fixed = rows, most_bytes, concurrency, fixed_rows
+        self._late: list[tuple[Score, list[Piece]]] = []
 
     @property
     def ledger(self) -> Ledger:
         """Every call that was made."""
         return self._caller.ledger
+
+    @property
+    def trouble(self) -> str:
+        """Why some calls are not in the ledger's file; empty where all are."""
+        return self.ledger.trouble
 
     @property
     def spent(self) -> Decimal:
@@ -99,6 +107,12 @@ class Endpoint:
         """
         return self._stream(query, "")
 
+    def late(self, query: Score) -> list[Piece]:
+        """What arrived for this question after its stream was closed, once."""
+        taken = [pieces for asked, pieces in self._late if asked.x is query.x and asked.edits is query.edits]
+        self._late = [one for one in self._late if one[0].x is not query.x or one[0].edits is not query.edits]
+        return [piece for pieces in taken for piece in pieces]
+
     def close(self) -> None:
         """Close connections and ledger."""
         self._caller.close()
@@ -112,23 +126,29 @@ class Endpoint:
                 f"{self.outline.source} is an endpoint; only its scores can be read, nothing inside it."
             )
         start, stop = query.rows
-        size = self._rows_per_call(query.x)
+        size = self.rows_per_request(query.x)
         parts = iter([(k, min(stop, k + size)) for k in range(start, stop, size)])
-        running: set[Future[list[Piece]]] = set()
+        untaken: list[Future[list[Piece]]] = []  # under way, or answered and not handed over yet
         failure: BaseException | None = None
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="xplain-endpoint")
         try:
             while True:
-                while failure is None and len(running) < self._concurrency and (part := next(parts, None)) is not None:
-                    running.add(pool.submit(self._ask, query, part, salt))
-                if not running:
+                while failure is None and len(untaken) < self._concurrency and (part := next(parts, None)) is not None:
+                    untaken.append(pool.submit(self._ask, query, part, salt))
+                if not untaken:
                     break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
+                wait(untaken, return_when=FIRST_COMPLETED)
+                for future in [one for one in untaken if one.done()]:
                     if (error := future.exception()) is not None:
                         failure = failure or error
                     else:
                         yield from future.result()
+                    untaken.remove(future)
+        except BaseException:  # whoever asked was interrupted; what was on its way is paid, and is kept for ``late``
+            pool.shutdown(wait=True, cancel_futures=True)
+            come = [one.result() for one in untaken if not one.cancelled() and one.exception() is None]
+            self._late = [*self._late[-_LATE:], *((query, pieces) for pieces in come)]
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         if failure is not None:
@@ -164,7 +184,8 @@ class Endpoint:
         write_rows(asked, *part, out, self.outline.layout, threads=1)
         return out
 
-    def _rows_per_call(self, x: Array) -> int:
+    def rows_per_request(self, x: Array) -> int:
+        """Rows of items like ``x`` that share a request: as many as the limits of rows and of bytes leave."""
         if self._fixed is not None:
             return self._fixed
         item = max(1, x[:1].nbytes)

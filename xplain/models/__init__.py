@@ -43,6 +43,10 @@ def load(
 ) -> Model:
     """A model that answers questions.
 
+    Threads may share it: results have the bits that one thread alone gets. A torch module is held by one thread at a
+    time, also where two models share a part of it; a Python function is called by all of them at once. The caller's own
+    code must not train a module, or change its mode or weights, while it is being explained.
+
     Args:
         source: Path of an ONNX file, its bytes, an ``onnx.ModelProto``, a ``torch.nn.Module``, a Python function
             ``f(batch) -> scores``, or the URL of an endpoint.

@@ -17,6 +17,7 @@ in its source. Tests marked ``gpu`` compare the answers where there is a device.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Lanes:
     read: list[Any] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.lock = threading.Lock()  # what is put into these streams together stays together
         self.fill, self.run = kernels.stream(self.device), kernels.stream(self.device)
         self.read = [kernels.stream(self.device) for _ in range(_DEPTH)]
 
@@ -221,6 +223,10 @@ class DevicePlace:
 
     def run(self, slot: int, count: int) -> None:
         """See ``Place``."""
+        with self._lanes.lock:
+            self._run(slot, count)
+
+    def _run(self, slot: int, count: int) -> None:
         binding, lanes = self._session.binding(), self._lanes
         shape = [count, *self._item]
         binding.bind_input(self._name, lanes.word, lanes.device, self._type, shape, self._inputs[slot].pointer)

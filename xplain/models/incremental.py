@@ -11,6 +11,8 @@ neither on the batch size nor on the order of questions.
 
 from __future__ import annotations
 
+import os
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,8 +110,13 @@ class Incremental:
         self._threads, self._fast, self._single = threads, fast, single
         self._halves = fast and delta.pairs_pay()
         self._engines: OrderedDict[Any, Engine | Refused] = OrderedDict()
-        self._run: _Run | None = None
-        self.report = Report("plain", reason="no windows were asked yet")
+        self._lock = threading.Lock()  # of the engines
+        self._own = _Own()
+
+    @property
+    def report(self) -> Report:
+        """How this thread's last question was answered."""
+        return self._own.report
 
     def each(
         self, query: Score, outputs: Sequence[str], plain: Callable[[Score], Iterator[Found]]
@@ -124,9 +131,9 @@ class Incremental:
         edits = query.edits
         if not isinstance(edits, Windows) or query.x.ndim != 4 or not len(query.x) or not edits.count:
             return None
-        run = self._run
+        run = self._own.run
         if run is None or not run.serves(query, outputs):
-            run = self._run = self._begin(query, tuple(outputs), plain)
+            run = self._own.run = self._begin(query, tuple(outputs), plain)
         return None if run.engine is None else run.each(query, plain)
 
     def forecast(self, item: tuple[int, ...], outputs: Sequence[str], patch: int, stride: int) -> Report:
@@ -150,7 +157,7 @@ class Incremental:
     def _begin(self, query: Score, outputs: tuple[str, ...], plain: Callable[[Score], Iterator[Found]]) -> _Run:
         edits = query.edits
         assert isinstance(edits, Windows)
-        self.report = report = self.predict(query.x.shape, edits, outputs)
+        self._own.report = report = self.predict(query.x.shape, edits, outputs)
         engine = self._engine(outputs, query.x.shape[1:])
         if report.way == "plain" or isinstance(engine, Refused):
             return _Run(query, outputs, None, report, None)
@@ -166,21 +173,29 @@ class Incremental:
 
     def _engine(self, outputs: tuple[str, ...], item: tuple[int, ...]) -> Engine | Refused:
         """The plan and its sessions; a few are kept."""
-        key = self._digest, outputs, item
-        if key not in self._engines:
-            made = plan(
-                self._model, self._source, item, outputs, outside=self._outside, digest=f"{self._digest} {outputs}"
-            )
-            if isinstance(made, Plan) and made.channels_last != self._channels_last:
-                made = Refused("its picture is not read as [N, C, H, W]")
-            engine = made if isinstance(made, Refused) else Engine(made, self._open, self._threads, self._halves)
-            self._engines[key] = engine
-            while len(self._engines) > 2:
-                self._engines.popitem(last=False)
-        found = self._engines[key]
-        if isinstance(found, Engine):
-            found.single = self._single
-        return found
+        key = self._digest, outputs, item, os.getpid()
+        with self._lock:
+            if key not in self._engines:
+                self._engines[key] = self._made(outputs, item)
+                while len(self._engines) > 2:
+                    self._engines.popitem(last=False)
+            return self._engines[key]
+
+    def _made(self, outputs: tuple[str, ...], item: tuple[int, ...]) -> Engine | Refused:
+        made = plan(self._model, self._source, item, outputs, outside=self._outside, digest=f"{self._digest} {outputs}")
+        if isinstance(made, Plan) and made.channels_last != self._channels_last:
+            return Refused("its picture is not read as [N, C, H, W]")
+        return (
+            made if isinstance(made, Refused) else Engine(made, self._open, self._threads, self._halves, self._single)
+        )
+
+
+class _Own(threading.local):
+    """What one thread is being told: its question, and how the last one was answered."""
+
+    def __init__(self) -> None:
+        self.run: _Run | None = None
+        self.report = Report("plain", reason="no windows were asked yet")
 
 
 class _Run:
@@ -219,18 +234,20 @@ class _Run:
     def _values(self, query: Score, n: int, begin: int, end: int) -> dict[str, Array] | None:
         """The outputs for masks begin..end of item n, or None where the plain way has to answer."""
         assert self.way is not None
+        assert self.engine is not None
         if self._block is not None and self._block[0] == (n, begin):
             return self._block[1]
         try:
-            if self._item is None or self._item[0] != n:
-                self._block = None
-                self._item = n, self._prepare(query, n)
-            item = self._item[1]
-            if item is None or self.engine is None:
-                return None
-            batch, steps = self.way.batch, self.engine.plan
-            spreads = (item.spread(steps, first, min(first + batch, end)) for first in range(begin, end, batch))
-            values = self.engine.values(item, spreads)
+            with self.engine.lock:
+                if self._item is None or self._item[0] != n:
+                    self._block = None
+                    self._item = n, self._prepare(query, n)
+                item = self._item[1]
+                if item is None:
+                    return None
+                batch, steps = self.way.batch, self.engine.plan
+                spreads = (item.spread(steps, first, min(first + batch, end)) for first in range(begin, end, batch))
+                values = self.engine.values(item, spreads)
         except MemoryError:
             self._give_up(n, "memory ran out")
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -51,10 +52,15 @@ class Opened(Protocol):
 
 
 class Engine:
-    """A plan, its runner, and the session behind it, opened when first needed."""
+    """A plan, its runner, and the session behind it, opened when first needed.
 
-    def __init__(self, plan: Plan, open_session: Callable[..., Opened], threads: int, halves: bool) -> None:
-        self.plan, self.single = plan, False
+    Its kernels share buffers: who asks holds ``lock``.
+    """
+
+    def __init__(
+        self, plan: Plan, open_session: Callable[..., Opened], threads: int, halves: bool, single: bool = False
+    ) -> None:
+        self.plan, self.single, self.lock = plan, single, threading.Lock()
         self.runner = Runner(plan, halves=halves, threads=threads)
         self._open = open_session
         self._tail: Opened | None = None

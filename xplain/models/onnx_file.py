@@ -2,6 +2,9 @@
 
 Edited rows are written straight into the buffer that the runtime reads. A graph is cut down to the tensors that are
 asked for, so each kind of question has its own session; the latest few are kept.
+
+Threads may share a model: its graph and sessions are never changed, and each thread writes rows into a buffer of its
+own. Kernels that answer hidden windows serve one thread at a time.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from xplain.graph.compile import compile_flow
 from xplain.graph.cut import cut, header
 from xplain.graph.load import Loaded
 from xplain.models.batch_axis import settle_batch
+from xplain.models.buffers import Buffers
 from xplain.models.execution_providers import CPU, Provider
 from xplain.models.incremental import Incremental, Report
 from xplain.models.integers import explain_the_embedding
@@ -74,8 +78,7 @@ class OnnxFile:
         self._providers, self._threads, self._seconds = list(providers), threads, seconds
         self._fixed, self._scores = dict(fixed), outline.scores.tensor
         self._shelf = Shelf(loaded.size)
-        self._buffer: Array | None = None
-        self._cast: tuple[Array, Array] | None = None
+        self._buffers = Buffers(outline.source)
         self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
         self._layers = {layer.name: layer for layer in outline.layers}
         self.outline = self._settle_batch()
@@ -97,7 +100,7 @@ class OnnxFile:
 
     def _scored(self, query: Score, rows: int | None = None) -> Iterator[Piece]:
         """The answer in pieces, in order; ``rows`` at once, None for as many as the one who runs them likes."""
-        query = replace(query, x=self._float32(query.x))
+        query = replace(query, x=self._buffers.float32(query))
         tensors = {name: self._tensor(name) for name in query.target.tensors}
         outputs = tuple(dict.fromkeys(tensors.values()))
         for part, found in self._chunks(query, outputs, rows):
@@ -120,7 +123,7 @@ class OnnxFile:
         return self._each(self._plain(outputs, start), query, start)
 
     def _peek(self, query: Peek) -> dict[str, Array]:
-        whole = Score(self._float32(query.x), Untouched(), Target(()))
+        whole = Score(as_float32(query.x, self.outline.source), Untouched(), Target(()))
         tensors = {tap: self._tensor(tap) for tap in query.taps if tap != _INPUT}
         answer = {tap: whole.x for tap in query.taps if tap == _INPUT}
         if tensors:
@@ -170,7 +173,7 @@ class OnnxFile:
 
         if query.x.shape[1] != 1 or query.weights is not None:
             raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
-        whole = Score(self._float32(query.x[:, 0]), Untouched(), Target(()))
+        whole = Score(as_float32(query.x[:, 0], self.outline.source), Untouched(), Target(()))
         seeds = seeds_of(query.target, self._scores)
         wanted = tuple(dict.fromkeys(tensors.values()))
 
@@ -218,7 +221,7 @@ class OnnxFile:
             right = min(left + step, last)
             count = right - left
             batch = self.outline.rows or max(count, least)
-            buffer = self._rows((batch, *query.x.shape[1:]), dtype)
+            buffer = self._buffers.rows((batch, *query.x.shape[1:]), dtype)
             write_rows(query, left, right, buffer[:count], self.outline.layout, self._threads or 0)
             buffer[count:] = buffer[:1]
             feeds: dict[str, Any] = {name: session.wrap(buffer)}
@@ -244,25 +247,11 @@ class OnnxFile:
         if expected:
             check_items(query.x.shape, expected, self.outline.source, start or self._input.name)
 
-    def _rows(self, shape: tuple[int, ...], dtype: str) -> Array:
-        """The input buffer, seen as an array of this shape; one piece of memory serves all runs."""
-        kind = np.dtype(dtype)
-        size = int(np.prod(shape)) * kind.itemsize
-        if self._buffer is None or self._buffer.nbytes < size:
-            self._buffer = np.zeros(size, np.uint8)
-        return self._buffer[:size].view(kind).reshape(shape)
-
     def _repeated(self, name: str, value: Array, batch: int) -> Array:
         """The value of another input for a whole batch."""
         spec = next(spec for spec in self.outline.inputs if spec.name == name)
         follows = bool(spec.shape) and (spec.shape[0] is None or spec.shape[0] == self._input.shape[0])
         return np.ascontiguousarray(np.repeat(value, batch, axis=0) if follows and len(value) == 1 else value)
-
-    def _float32(self, x: Array) -> Array:
-        """``x`` as the fill wants it; the last cast is kept, because a question comes in many parts."""
-        if self._cast is None or self._cast[0] is not x:
-            self._cast = (x, as_float32(x, self.outline.source))
-        return self._cast[1]
 
     # ------------------------------------------------------------------ hidden windows
 

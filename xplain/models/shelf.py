@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from copy import deepcopy
@@ -25,8 +27,20 @@ _HEAVY = 256 * 2**20  # bytes of a model from which on only two are kept
 _HUGE = 2**30
 
 
+class _Place:
+    """What was made under one key, and who may make it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.made: Any = None
+        self.ready = False
+
+
 class Shelf:
     """The latest few of what was made, fewer where a model is heavy.
+
+    Threads may share it: what one makes, the others wait for, and what is dropped lives on with those who hold it. A
+    forked process makes its own, because the runtime's threads stay behind in its parent.
 
     Args:
         size: Bytes of the model.
@@ -34,16 +48,37 @@ class Shelf:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process, self._lock = os.getpid(), threading.Lock()
+        self._kept: OrderedDict[Hashable, _Place] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What ``make`` makes, or the same from last time."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        while len(self._kept) > (_SESSIONS if self._size < _HEAVY else 2):
-            self._kept.popitem(last=False)
-        return self._kept[key]
+        if self._process != os.getpid():
+            self._begin()
+        with self._lock:
+            place = self._kept.setdefault(key, _Place())
+            self._kept.move_to_end(key)
+            while len(self._kept) > (_SESSIONS if self._size < _HEAVY else 2):
+                self._kept.popitem(last=False)
+        if not place.ready:
+            with place.lock:
+                if not place.ready:
+                    try:
+                        place.made = make()
+                    except BaseException:
+                        self._drop(key, place)
+                        raise
+                    place.ready = True
+        return place.made
+
+    def _drop(self, key: Hashable, place: _Place) -> None:
+        """Forget what could not be made."""
+        with self._lock:
+            if self._kept.get(key) is place:
+                del self._kept[key]
 
     def make_room(self) -> None:
         """Close the sessions of a large model, which the next plain question opens again.
@@ -51,7 +86,8 @@ class Shelf:
         Not those of a heavy one: that takes seconds, and what windows need is little beside its weights.
         """
         if LARGE <= self._size < _HEAVY:
-            self._kept.clear()
+            with self._lock:
+                self._kept.clear()
 
 
 def open_session(

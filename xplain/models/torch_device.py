@@ -29,6 +29,7 @@ from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
 from xplain.core.query import Score
 from xplain.models.reading import write_rows
+from xplain.models.torch_guard import in_export
 from xplain.models.torch_modes import to_numpy
 from xplain.native import device as kernels
 
@@ -86,7 +87,7 @@ class TorchOptions:
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """The precision asked for, whatever the caller's own autocast says; none while a module is exported."""
         dtype = _PRECISIONS[self.precision]
-        if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+        if in_export():
             return nullcontext()
         if dtype is None and not torch.is_autocast_enabled(device.type):
             return nullcontext()

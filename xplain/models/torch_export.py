@@ -13,7 +13,8 @@ import torch
 
 from xplain.core.errors import ModelError
 from xplain.core.target import SCORES
-from xplain.models.torch_modes import eval_mode, tree_leaves
+from xplain.models.torch_guard import eval_mode, exporting
+from xplain.models.torch_modes import tree_leaves
 
 if TYPE_CHECKING:
     from xplain.models.onnx_file import OnnxFile
@@ -59,7 +60,7 @@ def export(
     device = example.device.type
     # the caller's autocast would be written into the graph, as casts that no runtime has kernels for
     ambient = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
-    with ambient, eval_mode(module), torch.no_grad(), warnings.catch_warnings():
+    with exporting(module), ambient, eval_mode(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         own = [f"output_{k}" if k else "output" for k in range(len(wrapped(example)) - 1 - len(layers))]
         program = torch.onnx.export(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -20,6 +21,7 @@ from xplain.core.outline import LayerSpec
 from xplain.core.rules import Rules
 from xplain.core.target import Channel, Inner, Label, Target
 from xplain.models.reading import score_rows
+from xplain.models.torch_guard import Pass
 from xplain.rules.guided import DECONVNET, GUIDED
 
 __all__ = [
@@ -31,7 +33,6 @@ __all__ = [
     "NonFiniteSeen",
     "backward_rule",
     "digest_of",
-    "eval_mode",
     "hooked",
     "kind_of",
 ]
@@ -69,6 +70,8 @@ _ACTIVATIONS = {
 _CLAMPS = frozenset({_aten.clamp.default, _aten.clamp_.default, _aten.clamp_min.default, _aten.clamp_min_.default})
 _CLAMPED = ("ClampBackward1", "ClampMinBackward0")
 """Their steps backwards: at the dispatcher these are a plain ``where``, so the rule takes hold of them in the graph."""
+_FLAGS = threading.RLock()
+"""Held while flags of cuDNN are changed: they are the process's, and each thread puts back what it found."""
 LINKS: Mapping[str, Literal["softmax", "sigmoid"]] = {
     "softmax": "softmax",
     "log_softmax": "softmax",
@@ -103,11 +106,12 @@ class LayersSeen:
 
     Args:
         modules: The modules by name.
+        here: The pass.
     """
 
-    def __init__(self, modules: Mapping[str, torch.nn.Module]) -> None:
+    def __init__(self, modules: Mapping[str, torch.nn.Module], here: Pass) -> None:
         self.calls: list[LayerSpec] = []
-        self._modules = modules
+        self._modules, self._here = modules, here
         self._count: dict[str, int] = {}
         self._hooks = ExitStack()
 
@@ -120,7 +124,7 @@ class LayersSeen:
         self._hooks.close()
 
     def _see(self, name: str, module: torch.nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.ndim > 0:
+        if self._here.mine and isinstance(output, torch.Tensor) and output.ndim > 0:
             number = self._count.get(name, 0)
             self._count[name] = number + 1
             shape = (None, *(int(n) for n in output.shape[1:]))
@@ -288,27 +292,16 @@ def visible(module: torch.nn.Module) -> bool:
 
 
 @contextmanager
-def eval_mode(module: torch.nn.Module) -> Iterator[None]:
-    """Every part in eval mode; afterwards as it was, part by part."""
-    training = [one for one in module.modules() if one.training]
-    try:
-        for one in training:
-            one.training = False
-        yield
-    finally:
-        for one in training:
-            one.training = True
-
-
-@contextmanager
 def hooked(
-    module: torch.nn.Module, number: int | None, calls: list[Any], replacement: torch.Tensor | None
+    module: torch.nn.Module, number: int | None, calls: list[Any], replacement: torch.Tensor | None, here: Pass
 ) -> Iterator[None]:
-    """Collect what a layer returns at each call, or replace it (at one call, or at all)."""
+    """Collect what a layer returns at each call of a pass, or replace it (at one call, or at all)."""
     count = 0
 
     def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
         nonlocal count
+        if not here.mine:
+            return output
         count += 1
         if replacement is not None:
             return replacement if number is None or number == count - 1 else output
@@ -330,10 +323,11 @@ def hooked(
 @contextmanager
 def recurrent_backward(module: torch.nn.Module) -> Iterator[None]:
     """Recurrent kernels of cuDNN have no backward pass in eval mode; the plain ones have."""
-    if not any(isinstance(one, torch.nn.RNNBase) for one in module.modules()):
+    recurrent = [one for one in module.modules() if isinstance(one, torch.nn.RNNBase)]
+    if not any(one.is_cuda for part in recurrent for one in part.parameters()):
         yield
         return
-    with torch.backends.cudnn.flags(enabled=False):
+    with _FLAGS, torch.backends.cudnn.flags(enabled=False):
         yield
 
 

@@ -1,6 +1,7 @@
 """A torch module that answers questions natively: scores, values of layers, and reverse sweeps by autograd.
 
-The module is borrowed: hooks and training flags that a question needs are taken back after it, also when it fails.
+The module is borrowed: hooks and training flags that a question needs are taken back after it, also when it fails, and
+one thread at a time has it (see ``xplain.models.torch_guard``).
 Guided and deconvnet rules act at the dispatcher during the backward pass, where every ReLU arrives, be it a module, a
 function, in place or used many times. Other rule tables run on the module exported to ONNX, once.
 """
@@ -30,16 +31,14 @@ from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
 from xplain.models.reading import as_float32, check_items, layout_of, read_target, write_rows
 from xplain.models.torch_attention import AttentionsSeen, attention_number, pulled
 from xplain.models.torch_device import TorchOptions, TorchPlace
+from xplain.models.torch_guard import Pass, alone, claim, eval_mode
+from xplain.models.torch_look import Look, Own, look_at
 from xplain.models.torch_modes import (
-    LINKS,
-    ActivationsSeen,
     CutsSeen,
-    LayersSeen,
     LogitsSeen,
     NonFiniteSeen,
     backward_rule,
     digest_of,
-    eval_mode,
     followed,
     hooked,
     kind_of,
@@ -86,10 +85,8 @@ class TorchModule:
         module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does
         self._module = module
         self._modules: dict[str, torch.nn.Module] = {n: m for n, m in module.named_modules() if n and visible(m)}
+        claim(module)
         self._options = options or TorchOptions()
-        self._looks_through = False
-        self._item: tuple[int, ...] | None = None
-        self._integer = False
         self._exported: dict[Hashable, tuple[OnnxFile, dict[str, str]]] = {}
         training = any(one.training for one in module.modules())
         outline = Outline(
@@ -105,7 +102,16 @@ class TorchModule:
         )
         if approximate := self._options.approximate:
             outline = warned(outline, approximate)
-        self.outline = attach_card(outline, None if card is None else load_card(card))
+        self._own = Own([Look(attach_card(outline, None if card is None else load_card(card)))])
+
+    @property
+    def outline(self) -> Outline:
+        """What is known of the module, from the items that this thread looked at last."""
+        return self._own.look.outline
+
+    @outline.setter
+    def outline(self, outline: Outline) -> None:
+        self._own.keep(replace(self._own.look, outline=outline))
 
     # ------------------------------------------------------------------ questions
 
@@ -188,8 +194,9 @@ class TorchModule:
             raise no_gradient(self.outline, str(query.x.dtype))
         layers = [tap for tap in query.taps if tap != _INPUT]
         reads = [name for name in query.target.tensors if name != SCORES]
-        alone = self._options.alone(self._device())
-        with alone, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
+        plain = self._options.alone(self._device())
+        held = eval_mode(self._module, self._flips)  # the backward pass may run parts again
+        with held, plain, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
             batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer)
             batch = batch if integer else batch.requires_grad_()
             numbers = [n for tap in layers if (n := attention_number(tap)) is not None]
@@ -225,16 +232,17 @@ class TorchModule:
         attention = attention or (AttentionsSeen(len(batch), numbers.values()) if numbers else None)
         logits = LogitsSeen()
         with ExitStack() as stack:
-            stack.enter_context(eval_mode(self._module))
+            stack.enter_context(eval_mode(self._module, self._flips))
+            here = stack.enter_context(Pass())
             for name in dict.fromkeys([*layers, *(replaced or {})]):
                 calls = taps.setdefault(name, [])
-                stack.enter_context(hooked(*self._locate(name), calls, (replaced or {}).get(name)))
-            if self._looks_through:
+                stack.enter_context(hooked(*self._locate(name), calls, (replaced or {}).get(name), here))
+            if self._own.look.through:
                 stack.enter_context(logits)
             if attention is not None:
                 stack.enter_context(attention.watching())
             output = self._call(batch)
-        output = logits.behind(output) if self._looks_through else output
+        output = logits.behind(output) if self._own.look.through else output
         found = {SCORES: scores_in(output, batch.shape[0], self.outline.source)}  # len() would fix an exported batch
         for name in layers:
             calls = taps[name]
@@ -252,10 +260,11 @@ class TorchModule:
 
     def _tail(self, layer: str, values: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         """Scores when ``layer`` returns ``values``, whatever went in."""
-        if self._item is None:
+        item = self._own.look.item
+        if item is None:
             raise UsageError(f"Ask {self.outline.source} about an item before asking it from layer {layer!r} on.")
         with torch.inference_mode(False), torch.enable_grad():
-            blank = torch.zeros((1, *self._item), device=values.device, dtype=self._dtype()).requires_grad_()
+            blank = torch.zeros((1, *item), device=values.device, dtype=self._dtype()).requires_grad_()
             scores = self._forward(blank, [], {layer: values[:1].detach()})[SCORES].sum()
             through = torch.autograd.grad(scores, blank, allow_unused=True)[0] if scores.requires_grad else None
         if through is not None:
@@ -263,7 +272,7 @@ class TorchModule:
                 f"The scores depend on the input also past layer {layer!r}, so they cannot be computed from it alone. "
                 "Name a layer that everything passes through."
             )
-        return self._forward(blank.detach().expand(len(values), *self._item), layers, {layer: values})
+        return self._forward(blank.detach().expand(len(values), *item), layers, {layer: values})
 
     def _call(self, batch: torch.Tensor) -> Any:
         try:
@@ -292,26 +301,17 @@ class TorchModule:
     def _look(self, x: Array) -> None:
         """Run one item once, to see layers in order with their shapes, and what the scores are."""
         integer = x.dtype.kind in "iu"
-        if self._item == x.shape[1:] and self._integer == integer:
+        if self._own.look.item == x.shape[1:] and self._own.look.integer == integer:
             return
         if self.outline.layout is not None:
             check_items(x.shape, (None, *self.outline.layout.item), self.outline.source, _INPUT)
         batch = self._tensor(as_float32(x[:1], self.outline.source), integer)
-        logits, seen = LogitsSeen(), LayersSeen(self._modules)
-        attention = AttentionsSeen(1, note=seen.calls.append)
-        watch = ActivationsSeen(seen.calls)
-        with torch.no_grad(), eval_mode(self._module), seen, logits, attention.watching(), watch:
-            output = self._call(batch)
-        self._looks_through = logits.behind(output) is not output
-        scores = scores_in(logits.behind(output), 1, self.outline.source)
-        found = ScoreSpec("output", scores.shape[1], "logits", "none", "the module's output; no softmax before it")
-        if self._looks_through:
-            word = f"what goes into the {logits.last} that the module returns"
-            found = replace(found, link=LINKS[logits.last], found=word)
-        told = replace(self.outline, activations=frozenset(watch.names), attended=watch.attended)
-        outline = replace(told, layers=seen.layers, scores=found)
-        self.outline = attach_card(outline, self.outline.card)
-        self._item, self._integer = x.shape[1:], integer
+        found = look_at(self._module, self._modules, self._call, batch, self.outline)
+        self._own.keep(replace(found, outline=attach_card(found.outline, self.outline.card)))
+
+    def _flips(self, name: str) -> bool:
+        """Whether a part puts itself into training mode as it runs."""
+        return name in self._own.look.flips
 
     def _tensor(self, rows: Array, integer: bool = False) -> torch.Tensor:
         there = torch.from_numpy(rows).to(device=self._device(), dtype=torch.int64 if integer else self._dtype())
@@ -359,8 +359,8 @@ class TorchModule:
         for layer in layers:
             if attention_number(layer) is not None:
                 raise UsageError(f"Layer {layer!r} is inside an operator, which is not exported; {_WHY} export.")
-        key = (self._item, self._integer, layers, own_outputs)
-        if key not in self._exported:
+        key = (self._own.look.item, self._own.look.integer, layers, own_outputs)
+        if (known := self._exported.get(key)) is None:
             kind = self._dtype()
             if kind != torch.float32 and own_outputs:
                 raise UsageError(
@@ -368,18 +368,18 @@ class TorchModule:
                 )
             if kind != torch.float32:
                 self._tell(f"What needs its ONNX graph is computed on a copy in float32 of this {kind} module.")
-                self._exported[key] = self._copy()._export(layers)  # noqa: SLF001 - another of this class
-                return self._exported[key]
+                known = self._exported[key] = self._copy()._export(layers)  # noqa: SLF001 - another of this class
+                return known
             example = torch.from_numpy(np.repeat(self.blank(), 2, axis=0)).to(self._device())
-            self._exported[key] = export(
+            known = self._exported[key] = export(
                 self._module, self._forward, example, layers, self.outline.source, _WHY, own_outputs=own_outputs
             )
-        return self._exported[key]
+        return known
 
     def _copy(self) -> TorchModule:
-        other = TorchModule(copy.deepcopy(self._module).float(), None, self._options)
-        other.outline, other._looks_through = self.outline, self._looks_through
-        other._item, other._integer = self._item, self._integer
+        with alone(self._module):  # or hooks of a pass would be copied with it
+            other = TorchModule(copy.deepcopy(self._module).float(), None, self._options)
+        other._own.keep(self._own.look)
         return other
 
     # ------------------------------------------------------------------ compiling
@@ -390,12 +390,13 @@ class TorchModule:
         Raises:
             UsageError: no item has been seen, so their size is not known.
         """
-        if self._item is None:
+        look = self._own.look
+        if look.item is None:
             raise UsageError(
                 f"{self.outline.source} has seen no item, so the size of its input is not known. Ask it about one "
                 "first, for example xplain.predict(model, x)."
             )
-        return np.zeros((1, *self._item), np.int64 if self._integer else np.float32)
+        return np.zeros((1, *look.item), np.int64 if look.integer else np.float32)
 
     def compile(
         self,

@@ -14,7 +14,7 @@ from xplain.models.torch_attention import AttentionsSeen
 from xplain.models.torch_guard import Pass, eval_mode
 from xplain.models.torch_modes import LINKS, ActivationsSeen, LayersSeen, LogitsSeen, scores_in
 
-__all__ = ["Look", "Own", "look_at"]
+__all__ = ["Look", "Own", "home", "look_at"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ class Own(threading.local):
     def keep(self, look: Look) -> None:
         """Note what this thread saw; threads to come begin with it."""
         self.look = self._latest[0] = look
+
+
+def home(module: torch.nn.Module) -> tuple[torch.dtype, torch.device]:
+    """The floating type of its parameters, float32 where it has none, and where they are."""
+    kind = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    return kind, next(iter((*module.parameters(), *module.buffers())), torch.empty(0)).device
 
 
 def look_at(

@@ -32,7 +32,7 @@ from xplain.models.reading import as_float32, check_items, layout_of, read_targe
 from xplain.models.torch_attention import AttentionsSeen, attention_number, pulled
 from xplain.models.torch_device import TorchOptions, TorchPlace
 from xplain.models.torch_guard import Pass, alone, claim, eval_mode
-from xplain.models.torch_look import Look, Own, look_at
+from xplain.models.torch_look import Look, Own, home, look_at
 from xplain.models.torch_modes import (
     CutsSeen,
     LogitsSeen,
@@ -136,12 +136,12 @@ class TorchModule:
     def ahead(self, query: Score, rows: int | None) -> Iterator[Piece] | None:
         """The answer in pieces, two chunks under way on a CUDA device; None elsewhere."""
         chunked = query.at == _INPUT and query.x.dtype.kind not in "iu"
-        return self._scored(query, rows) if chunked and self._device().type == "cuda" else None
+        return self._scored(query, rows) if chunked and home(self._module)[1].type == "cuda" else None
 
     def _score(self, query: Score) -> Array:
         start, stop = query.rows
         if query.at == _INPUT and query.x.dtype.kind not in "iu" and stop > start:
-            rows = None if self._device().type == "cuda" else stop - start
+            rows = None if home(self._module)[1].type == "cuda" else stop - start
             return np.concatenate([piece for _, piece in self._scored(query, rows)])
         inside = None if query.at == _INPUT else query.at
         if inside is None:
@@ -170,7 +170,7 @@ class TorchModule:
                 return self._forward(batch, layers)
 
         for offset, part in item_ranges(query, layout):
-            place = TorchPlace(part, layout, rows, self._dtype(), self._device(), forward, self._options)
+            place = TorchPlace(part, layout, rows, home(self._module)[0], home(self._module)[1], forward, self._options)
             for (left, right), values in in_flight(place, *part.rows, rows):
                 yield (offset + left, offset + right), read_target(query, (offset + left, offset + right), values)
             self._tell(place.not_captured)
@@ -194,7 +194,7 @@ class TorchModule:
             raise no_gradient(self.outline, str(query.x.dtype))
         layers = [tap for tap in query.taps if tap != _INPUT]
         reads = [name for name in query.target.tensors if name != SCORES]
-        plain = self._options.alone(self._device())
+        plain = self._options.alone(home(self._module)[1])
         held = eval_mode(self._module, self._flips)  # the backward pass may run parts again
         with held, plain, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
             batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer)
@@ -264,7 +264,7 @@ class TorchModule:
         if item is None:
             raise UsageError(f"Ask {self.outline.source} about an item before asking it from layer {layer!r} on.")
         with torch.inference_mode(False), torch.enable_grad():
-            blank = torch.zeros((1, *item), device=values.device, dtype=self._dtype()).requires_grad_()
+            blank = torch.zeros((1, *item), device=values.device, dtype=home(self._module)[0]).requires_grad_()
             scores = self._forward(blank, [], {layer: values[:1].detach()})[SCORES].sum()
             through = torch.autograd.grad(scores, blank, allow_unused=True)[0] if scores.requires_grad else None
         if through is not None:
@@ -314,15 +314,10 @@ class TorchModule:
         return name in self._own.look.flips
 
     def _tensor(self, rows: Array, integer: bool = False) -> torch.Tensor:
-        there = torch.from_numpy(rows).to(device=self._device(), dtype=torch.int64 if integer else self._dtype())
+        there = torch.from_numpy(rows).to(
+            device=home(self._module)[1], dtype=torch.int64 if integer else home(self._module)[0]
+        )
         return there if there.ndim != 4 else there.contiguous(memory_format=self._options.memory)
-
-    def _device(self) -> torch.device:
-        return next(iter((*self._module.parameters(), *self._module.buffers())), torch.empty(0)).device
-
-    def _dtype(self) -> torch.dtype:
-        kinds = (p.dtype for p in self._module.parameters() if p.is_floating_point())
-        return next(kinds, torch.float32)
 
     def _tell(self, quirk: str) -> None:
         if quirk and quirk not in self.outline.quirks:
@@ -361,7 +356,7 @@ class TorchModule:
                 raise UsageError(f"Layer {layer!r} is inside an operator, which is not exported; {_WHY} export.")
         key = (self._own.look.item, self._own.look.integer, layers, own_outputs)
         if (known := self._exported.get(key)) is None:
-            kind = self._dtype()
+            kind = home(self._module)[0]
             if kind != torch.float32 and own_outputs:
                 raise UsageError(
                     f"{self.outline.source} holds {kind}; only float32 modules are exported. Call module.float() first."
@@ -370,7 +365,7 @@ class TorchModule:
                 self._tell(f"What needs its ONNX graph is computed on a copy in float32 of this {kind} module.")
                 known = self._exported[key] = self._copy()._export(layers)  # noqa: SLF001 - another of this class
                 return known
-            example = torch.from_numpy(np.repeat(self.blank(), 2, axis=0)).to(self._device())
+            example = torch.from_numpy(np.repeat(self.blank(), 2, axis=0)).to(home(self._module)[1])
             known = self._exported[key] = export(
                 self._module, self._forward, example, layers, self.outline.source, _WHY, own_outputs=own_outputs
             )

@@ -33,7 +33,9 @@ FREE = {"api", "compiling", "items", "measure", "cli", "testing", "__init__", "_
 PACKAGES = {
     "numpy": EVERY_ROOM | FREE,
     "array_api_compat": {"core", "methods", "metrics"},
-    "torch": {f"models/torch_{name}.py" for name in ("attention", "module", "modes", "device", "export")},
+    "torch": {
+        f"models/torch_{name}.py" for name in ("attention", "module", "modes", "device", "export", "guard", "look")
+    },
     "onnxruntime": {"models/session.py", "graph/runtime.py"},
     "onnx": {"graph"},
     "onnx_ir": {"graph"},

@@ -77,6 +77,9 @@ class Context:
     memo: dict[Any, Any] = field(default_factory=dict)
     visits: list[Visit] = field(default_factory=list)
     gelus: Mapping[str, Gelu] = field(default_factory=dict)
+    masked: bool = (
+        False  # a Where was passed: some of what comes after it is zero, whatever the forward pass holds there
+    )
     steps: Mapping[str, str] = field(default_factory=dict)  # integers to the real number that one of them stands for
 
     def __post_init__(self) -> None:

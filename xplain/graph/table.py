@@ -155,6 +155,12 @@ def slope(names: str, derivative: Callable[[NodeCall], Value], **stated: Any) ->
 
     On integers that stand for real numbers the derivative may be one.
     """
+    from xplain.graph.finite import held  # which looks operators up here
+
+    def vjp(call: NodeCall, g: Value) -> list[Value | None]:
+        passed = g * call.t.cast(derivative(call), g.dtype)
+        return [held(call, g, passed) if stated.get("partial") else passed]
+
     for name in names.split():
-        backward(name, kind="slope")(lambda call, g: [g * call.t.cast(derivative(call), g.dtype)])
+        backward(name, kind="slope")(vjp)
         facts(name, elementwise=True, axes="same", **stated)

@@ -63,6 +63,7 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
         for name, active, value in zip(inputs_of(node), call.active, passed, strict=False):
             if active and value is not None:
                 pending.setdefault(name, []).append(value)
+        context.masked = context.masked or call.op == "Where"
         context.visits.append(Visit(call, tuple(received), tuple(passed)))
     return pending
 

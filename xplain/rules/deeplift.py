@@ -42,9 +42,10 @@ def noise(*operands: Value, xp: Any) -> Value:
 
 
 def _over(difference: Value, by: Value, otherwise: Value, xp: Any) -> Value:
-    """``difference / by``, and ``otherwise`` where ``by`` is zero, or so small that its reciprocal is infinite."""
-    small = xp.abs(by) < 4.0 * float(xp.finfo(by.dtype).smallest_normal)
-    return xp.where(small, otherwise, difference / xp.where(small, 1.0, by))
+    """``difference / by``, and ``otherwise`` where ``by`` is zero (or its reciprocal infinite) or no finite number."""
+    size, limits = xp.abs(by), xp.finfo(by.dtype)
+    apart = xp.logical_and(size > 4.0 * float(limits.smallest_normal), size <= float(limits.max))
+    return xp.where(apart, difference / xp.where(apart, by, 1.0), otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,8 @@ class Winners:
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
         """Both parts, each divided by the difference at its place."""
         xp, before = call.xp, call.baseline()
-        y, y0 = (_real(v, g[0], xp) for v in (call.y, before.y))
+        far = float(xp.finfo(g[0].dtype).max) / 4.0  # windows of -inf alone do not differ
+        y, y0 = (xp.clip(_real(v, g[0], xp), -far, far) for v in (call.y, before.y))
         top = xp.maximum(y, y0)
         here, there = call.vjp(g[0] * (top - y0)), before.vjp(g[0] * (y - top))
         out: list[Value | None] = []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from xplain.core.rules import Kind
 from xplain.graph.call import NodeCall
+from xplain.graph.finite import held, may_be_infinite
 from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Value
 
@@ -47,13 +48,20 @@ def sub(call: NodeCall, g: Value) -> list[Value | None]:
 @backward("Mul", kind=_product)
 def mul(call: NodeCall, g: Value) -> list[Value | None]:
     """d(a b) = b da + a db."""
-    return _each(call, lambda: g * call.need(1), lambda: g * call.need(0))
+
+    def times(other: int) -> Value:
+        product = g * call.need(other)
+        return held(call, g, product) if call.context.masked and may_be_infinite(call, other) else product
+
+    return _each(call, lambda: times(1), lambda: times(0))
 
 
 @backward("Div", kind=_quotient)
 def div(call: NodeCall, g: Value) -> list[Value | None]:
     """d(a / b) = da / b - (a / b) db / b."""
-    return _each(call, lambda: g / call.need(1), lambda: -(g * call.y / call.need(1)))
+    if call.need(1).constant:
+        return _each(call, lambda: g / call.need(1), lambda: g)
+    return _each(call, lambda: held(call, g, g / call.need(1)), lambda: held(call, g, -(g * call.y / call.need(1))))
 
 
 @backward("Sum", kind="sum")
@@ -79,9 +87,9 @@ def power(call: NodeCall, g: Value) -> list[Value | None]:
     def base() -> Value:
         if exponent is not None and exponent.size == 1 and float(exponent.reshape(-1)[0]) == 2.0:
             return g * x * 2.0
-        return g * p * t.Pow(x, p - 1.0)
+        return held(call, g, g * p * t.Pow(x, p - 1.0))
 
-    return _each(call, base, lambda: g * call.y * t.Log(x))
+    return _each(call, base, lambda: held(call, g, g * call.y * t.Log(x)))
 
 
 @backward("Mod", kind="slope")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xplain.graph.call import NodeCall
+from xplain.graph.finite import may_be_infinite
 from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Tracer, Value, known
 
@@ -27,11 +28,15 @@ facts("BatchNormalization", axes="channels", linear="first", weighted=True, free
 @backward("Softmax", kind="joint", axes=_coerced)
 def softmax(call: NodeCall, g: Value) -> list[Value | None]:
     """``dx`` = y (dy - sum y dy)."""
-    along = _along_values(call, g)
-    if along is not None:
-        return [call.y * (g - along)]
-    weighted = g * call.y
-    return [weighted - call.y * call.t.sum(weighted, _coerced(call))]
+    t, y = call.t, call.y
+    if call.context.masked and may_be_infinite(call, call.data_index):  # a row that is masked as a whole is NaN
+        y = t.where(t.IsNaN(y), 0.0, y)
+    else:
+        along = _along_values(call, g)
+        if along is not None:
+            return [y * (g - along)]
+    weighted = g * y
+    return [weighted - y * t.sum(weighted, _coerced(call))]
 
 
 def _along_values(call: NodeCall, g: Value) -> Value | None:

@@ -8,6 +8,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from xplain.graph.call import NodeCall
+from xplain.graph.finite import may_be_infinite, without_infinity
 from xplain.graph.ops.convolution import Geometry, blocked, conv_data_vjp, geometry, spatial
 from xplain.graph.table import backward, facts
 from xplain.graph.tracer import Shape, Tracer, Value
@@ -47,6 +48,7 @@ def max_pool(call: NodeCall, g: Value) -> list[Value | None]:
     t, x, y = call.t, call.need(0), call.y
     if x.dtype != g.dtype:  # pooling on integers of a quantised model
         x, y = t.cast(x, g.dtype), t.cast(y, g.dtype)
+    x, y = without_infinity(call, x, y)  # the unfolding multiplies by zeros
     geo = geometry(call, call.attribute("kernel_shape"))
     ceil = bool(call.attribute("ceil_mode", 0))
     channels = (x.shape or (None, None))[1]
@@ -120,6 +122,8 @@ def _pool_scatter(call: NodeCall, g: Value, geo: Geometry) -> Value:
         raise call.refuse("height and width that are known only at run time need opset 16")
     indices = call.extra_output(1, TensorProto.INT64)
     size = t.reshape(t.Size(x), [1])
+    if may_be_infinite(call):  # a window of -inf alone has no index
+        g, indices = (t.where(indices >= 0, v, zero) for v, zero in ((g, 0.0), (indices, 0)))
     overlaps = any(s < e for s, e in zip(geo.strides, geo.extent, strict=True))
     flat = t.ScatterElements(
         t.filled(size, 0.0, g.dtype),

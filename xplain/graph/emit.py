@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from xplain.graph.call import inputs_of
+from xplain.graph.naming import tell_apart
 from xplain.graph.tracer import Tracer, Value
 
 __all__ = ["emit", "needed", "ordered"]
@@ -41,6 +42,7 @@ def emit(
     kept = list(source.graph.output) if keep_outputs else []
     wanted = {v.name for v in kept} | set(outputs)
     nodes, live = needed(ordered([*tracer.forward, *tracer.emitted, *named]), wanted)
+    tell_apart(nodes)
 
     model = ModelProto(ir_version=source.ir_version, producer_name="xplain")
     model.opset_import.extend(source.opset_import)

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from xplain.core.errors import ModelError
 from xplain.graph.constants import Constants
-from xplain.graph.naming import rename_reads
+from xplain.graph.naming import names_in, rename_reads
 from xplain.graph.value import Shape, Value
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ class Emitter:
             self._note(info.name, info.type)
         for tensor in graph.initializer:
             self.dtypes[tensor.name], self.shapes[tensor.name] = tensor.data_type, tuple(tensor.dims)
-        self._names = {v.name for v in (*graph.input, *graph.initializer)} | {
-            name for node in self.forward for name in node.output
-        }
+        self._names = set(names_in(graph))
+        self._labels = {node.name for node in self.forward}
         self.constants = Constants(model, self.shapes, self.dtypes, folder, weights or {})
         self.producers = {name: node for node in self.forward for name in node.output if name}
 
@@ -87,11 +86,11 @@ class Emitter:
         return Value(cast("Tracer", self), name, self.dtypes.get(name, TensorProto.FLOAT))
 
     def fresh(self, base: str) -> str:
-        """A name that no tensor or node has."""
+        """A name that no tensor or node has, in the graph or inside its subgraphs."""
         while True:
             self._count += 1
             name = f"{self._prefix}{base}.{self._count}"
-            if name not in self._names:
+            if name not in self._names and name not in self._labels:
                 self._names.add(name)
                 return name
 

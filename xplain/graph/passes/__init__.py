@@ -17,6 +17,7 @@ from onnx import ModelProto, TensorProto
 
 from xplain.core.edits import Array
 from xplain.core.rules import Rules
+from xplain.graph.naming import tell_apart
 from xplain.graph.passes.branches import open_constant_branches
 from xplain.graph.passes.definitions import open_undefined
 from xplain.graph.passes.dynamic import make_products_real
@@ -89,6 +90,7 @@ def prepare(
         fold_norms(light, wanted)
     if rules.reference:
         write_ratios(light, weights, folder)
+    tell_apart(light.graph.node)
     probe_missing(light, weights, folder, notes, outside)
     if rules.entries:
         return Prepared(light, weights, tuple(notes))

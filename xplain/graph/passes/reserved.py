@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Set
 
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto
 
-from xplain.graph.naming import rename_reads
+from xplain.graph.naming import names_in, rename_reads, subgraphs_of
 
 __all__ = ["free_names"]
 
 _OURS = re.compile(
     r"(target|channel|place|cotangent)(_\d+)?|baseline|attribution|received|passed|flags|(value|cotangent)/.*"
+    r"|.*/(opened|unrolled|folded|ratio)/.*|.*/(gate|before)"
 )
 
 
@@ -25,12 +26,20 @@ def free_names(model: ModelProto, wanted: Set[str] = frozenset()) -> None:
     """
     graph = model.graph
     kept = {*wanted, *(v.name for v in (*graph.input, *graph.output)), *(t.name for t in graph.initializer)}
-    made = {name for node in graph.node for name in node.output}
+    _free(graph, kept, kept | set(names_in(graph)))
+
+
+def _free(graph: GraphProto, kept: Set[str], taken: Set[str]) -> None:
+    """Rename in a graph, then inside its subgraphs, where only those names are kept that come from around them."""
+    for node in graph.node:
+        for inner in subgraphs_of(node):
+            outside = {name for name in taken if name not in _made(inner)}
+            _free(inner, outside, taken)
     names: dict[str, str] = {}
-    for name in sorted(made - kept):
+    for name in sorted(_made(graph) - kept):
         if _OURS.fullmatch(name):
             fresh = name + "."
-            while fresh in made | kept:
+            while fresh in taken:
                 fresh += "."
             names[name] = fresh
     if not names:
@@ -39,5 +48,10 @@ def free_names(model: ModelProto, wanted: Set[str] = frozenset()) -> None:
         rename_reads(node, names)
         for k, name in enumerate(node.output):
             node.output[k] = names.get(name, name)
-    for info in graph.value_info:
+    for info in (*graph.value_info, *graph.output):
         info.name = names.get(info.name, info.name)
+
+
+def _made(graph: GraphProto) -> set[str]:
+    """The tensors that the nodes of a graph make."""
+    return {name for node in graph.node for name in node.output if name}

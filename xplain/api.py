@@ -35,6 +35,7 @@ from xplain.engine import plan as plan_flows
 from xplain.engine import probe as repeat
 from xplain.engine.budget import Budget
 from xplain.engine.sentinel import Spread
+from xplain.hidden import as_codes, said_or_typical, without_rows
 from xplain.items import entered, items_of
 
 __all__ = ["Items", "explain", "explain_many", "items_of", "load", "methods", "plan", "predict", "probe"]
@@ -107,9 +108,10 @@ def plan(
     Answers that lie in ``cache`` cost nothing. ``str(plan)`` is the bill.
     """
     loaded, entry = load(model), method_called(method)
-    values = entry.read_options(options)
-    require(entry, values, loaded)
+    require(entry, entry.read_options(without_rows(options)), loaded)
     loaded, items = entered(loaded, x, card)
+    options = as_codes(options, loaded)
+    values, _ = said_or_typical(entry, options, entry.read_options(options), loaded, items)
     blank = np.zeros((len(items.x), loaded.outline.scores.classes or 1))
     aims = aim(target, blank, loaded.outline)
     flows = [_ask(Score(items.x, Untouched(), every_score)), *_flows(entry, items.x, aims, loaded, 0, values)]
@@ -196,12 +198,14 @@ def explain_many(
 ) -> list[Attribution]:
     """``explain`` for a target that stands for several, such as ``"top3"``; all are read from the same evaluations."""
     entry = method_called(method)
-    values = entry.read_options(options)
+    values = entry.read_options(without_rows(options))
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UsageError(f"seed is {seed!r}; accepted: a whole number of at least 0.")
     loaded = load(model)
     require(entry, values, loaded)
     loaded, items = entered(loaded, x, card)
+    options = as_codes(options, loaded)
+    values, told = said_or_typical(entry, options, entry.read_options(options), loaded, items)
     watch = Sentinel(sentinel) if isinstance(sentinel, int) else sentinel
     with _opened(cache) as store:
         settings = Settings(batch_size, Budget(max_queries, max_cost), progress=progress, store=store)
@@ -222,7 +226,7 @@ def explain_many(
     after = getattr(loaded, "windows", None)
     way = {} if after is before or after is None else {"windows answered": str(after)}
     return [
-        _attribution(entry, values, loaded, items, one, target_scores, reading, way, cost=cost, seed=seed)
+        _attribution(entry, values, loaded, items, one, target_scores, reading, way, told, cost=cost, seed=seed)
         for one, target_scores, reading in zip(aims, base, readings, strict=True)
     ]
 
@@ -236,6 +240,7 @@ def _attribution(
     scores: Array,
     reading: Reading,
     way: dict[str, Any],
+    told: tuple[Caveat, ...],
     **run: Any,
 ) -> Attribution:
     values = np.asarray(reading.values, dtype=np.float32)
@@ -257,7 +262,7 @@ def _attribution(
         model=model.outline.digest,
         card="" if items.card is None else replace(items.card, labels=()).to_toml(),
         resolution=reading.resolution,
-        warnings=(*model.outline.warnings, *_of_scores(model), *reading.warnings, *warnings),
+        warnings=(*model.outline.warnings, *_of_scores(model), *told, *reading.warnings, *warnings),
         notes=notes | way,
         versions=_versions(),
         pictures=items.pictures,

@@ -14,7 +14,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import CardError, NonFinite, UsageError
 from xplain.core.items import Items, Reads
 from xplain.core.query import Model
-from xplain.models.frames import is_frame
+from xplain.models.frames import is_rows
 from xplain.models.table import table
 from xplain.models.text import text
 
@@ -24,7 +24,7 @@ __all__ = ["entered", "items_of"]
 def entered(model: Model, x: Any, card: Any) -> tuple[Model, Items]:
     """The items as tensors, and the model that takes them: frames and texts are read by a door of their own."""
     if not isinstance(model, Reads):
-        if is_frame(x):
+        if is_rows(x):
             model = table(model)
         elif next((spec.dtype for spec in model.outline.inputs if spec.name == model.outline.input), "") == "str":
             model = text(model)

@@ -28,7 +28,7 @@ ROOMS = {
     "demo": {"core", "render"},
 }
 """Room to the rooms it may import besides itself; a room that is not named here may import all."""
-FREE = {"api", "compiling", "items", "measure", "cli", "testing", "__init__", "__main__", "plugins"}
+FREE = {"api", "compiling", "hidden", "items", "measure", "cli", "testing", "__init__", "__main__", "plugins"}
 
 PACKAGES = {
     "numpy": EVERY_ROOM | FREE,

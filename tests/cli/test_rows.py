@@ -105,13 +105,16 @@ def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
         ("age,income,job\n1,2\n", (), "rows.csv, line 2 has 2 cells; the first line names 3 columns."),
         ("age,age,job\n1,2,a\n", (), "two columns called 'age' in its first line; give each column its own name."),
         ("age,,job\n1,2,a\n", (), "a column without a name in its first line"),
-        ("age,income,job\n1,2,a\n1,,a\n", (), "rows.csv, line 3: column 'income' is missing. Fill it"),
-        ("age,income,job\n1,2,a\nNA,2,a\n", (), "rows.csv, line 3: column 'age' is missing."),
+        ("age,income,job\n1,,a\n2,NA,a\n", (), "is nan. Explanations need finite scores"),
         ("age,income,job\n1,2,\n", (), "rows.csv, line 2: column 'job' is missing."),
-        ("age,income,job\n1,inf,a\n", (), "Column 'income' is inf in row 0. Explanations need finite values"),
-        ("age,income,job\n1,2,a\n", (), "--baseline row.csv, --background rows.csv, or --hidden column=category."),
+        ("age,income,job\n1,inf,a\n", (), "Column 'income' holds inf. Explanations need finite values"),
+        (
+            "age,income,job\n1,2,a\n",
+            (),
+            "--background rows.csv, or one row, --baseline row.csv; or say it: --hidden column=value.",
+        ),
         ("age,income,job\n1,2,a\n", ("--columns", "age,incme"), "Unknown column in "),
-        ("age,income,job\n1,2,a\n", ("--hidden", "job"), "--hidden job is not understood; accepted: COLUMN=CATEGORY."),
+        ("age,income,job\n1,2,a\n", ("--hidden", "job"), "--hidden job is not understood; accepted: COLUMN=VALUE."),
         ("age,income,job\n1,2,a\n", ("--mask", "x"), "--mask is for texts (--text, .txt), but the items are a table."),
         ("age,income,job\n1,2,a\n", ("--card", "imagenet"), "--card is for pictures and tensors; a table does without"),
         ("age,income,job\n1,2,a\n", ("--labels", "a,b,c"), "3 labels"),
@@ -122,7 +125,7 @@ def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
 def test_tables_that_are_refused(xplain, people, content, words, message):
     (people / "rows.csv").write_text(content)
     if not any(word in ("--hidden",) for word in words) and "--hidden" not in message:
-        words = (*words, "--hidden", "job=clerk")
+        words = (*words, "--hidden", "job=clerk", "--hidden", "age=40", "--hidden", "income=50.5")
     ran = xplain("explain", people / "people.onnx", people / "rows.csv", *words, "--out", people / "out")
     assert ran.code == 2
     assert message in ran.err

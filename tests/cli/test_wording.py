@@ -25,7 +25,7 @@ FLAGS = {name: "--" + name.replace("_", "-") for name in NAMES.split()}
         ("give their values: fixed={'n': ...}.", "give their values: --fixed n=...."),
         ("seed is -1; accepted: a whole number", "--seed is -1; accepted: a whole number"),
         ("limit evaluations with max_queries.", "limit evaluations with --max-queries."),
-        ("baseline=reader.codes(row), then", "--baseline row.csv, then"),
+        ("baseline=row, then", "--baseline row.csv, then"),
         ("for rows use xplain.table.", "for rows give a table (.csv)."),
         # what is no option of the verb, or no option at all, stays as it is
         ("give load(..., version='2') or price=3.", "give load(..., version='2') or price=3."),

@@ -58,12 +58,16 @@ def test_scores_that_are_no_numbers(method: str) -> None:
 )
 def test_a_budget_below_the_minimum_says_the_minimum(method: str, least: int) -> None:
     two = np.concatenate([X, X + 1])
+    drawn = {"background": two} if method == "qii" else {}
     model = Formula(lambda rows: np.sin(rows.astype(float)).sum(axis=1), "NS", (4,))
     with pytest.raises(BudgetError, match=f"method '{method}' needs at least {2 * least} more .* for 2 items") as error:
-        xplain.explain(model, two, method, samples=100, max_queries=2 + 2 * least - 1)
+        xplain.explain(model, two, method, samples=100, max_queries=2 + 2 * least - 1, **drawn)
     assert error.value.left == 2 * least - 1
     assert model.rows == 2  # nothing was asked but the predictions
-    assert xplain.explain(model, two, method, samples=100, max_queries=2 + 2 * least).cost.queries <= 2 + 2 * least
+    assert (
+        xplain.explain(model, two, method, samples=100, max_queries=2 + 2 * least, **drawn).cost.queries
+        <= 2 + 2 * least
+    )
 
 
 def test_a_callable_that_raises_says_which_method_was_asking() -> None:

@@ -130,7 +130,8 @@ def test_shapley_sampling_is_complete_at_any_number_of_samples() -> None:
 def test_the_budget_is_shared_and_never_exceeded() -> None:
     x = RNG.normal(size=(3, PLAYERS)).astype(np.float32)
     for method in ("kernel-shap", "shapley-sampling", "banzhaf", "lime", "qii"):
-        a = xplain.explain(MODEL, x, method, samples=5000, max_queries=240)
+        drawn = {"background": x} if method == "qii" else {}
+        a = xplain.explain(MODEL, x, method, samples=5000, max_queries=240, **drawn)
         assert a.notes["stopped"] == ["budget"] * 3
         assert len(set(a.notes["samples"])) == 1
         assert 190 < a.cost.queries <= 240
@@ -139,7 +140,8 @@ def test_the_budget_is_shared_and_never_exceeded() -> None:
 
 @pytest.mark.parametrize("method", ["kernel-shap", "shapley-sampling", "banzhaf", "lime", "qii"])
 def test_precision_is_reached_or_the_samples_are_spent(method: str) -> None:
-    a = xplain.explain(MODEL, X, method, samples=100_000, precision=0.1)
+    drawn = {"background": RNG.normal(size=(64, PLAYERS))} if method == "qii" else {}
+    a = xplain.explain(MODEL, X, method, samples=100_000, precision=0.1, **drawn)
     assert a.notes["stopped"][0] == "precision" or method == "kernel-shap"  # which asks all 254 coalitions
     assert a.notes["precision"][0] <= 0.1
     assert 1.96 * a.error.max() <= 0.1 * np.abs(a.values).max() * (1 + 1e-5)

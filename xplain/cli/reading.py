@@ -49,7 +49,7 @@ class RowOptions:
     columns: Annotated[
         str | None, _flag("--columns", "The table's columns that the model takes, in its order: a,b,c. Default: all.")
     ] = None
-    hidden: Annotated[list[str] | None, _flag("--hidden", "What a hidden category becomes.", "COLUMN=CATEGORY")] = None
+    hidden: Annotated[list[str] | None, _flag("--hidden", "What a hidden column becomes.", "COLUMN=VALUE")] = None
     labels: Annotated[
         str | None, _flag("--labels", "Class names, a,b,c or a file with one per line, where the model has none.")
     ] = None
@@ -183,7 +183,7 @@ def _text(path: Path) -> str:
 
 
 def _table(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Columns by name, numbers where every cell is one and else text, and what each row is called.
+    """Columns by name, numbers where every cell is one or missing and else text, and what each row is called.
 
     A first column without a name, as pandas writes it, names the rows.
 
@@ -212,10 +212,8 @@ def _table(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     for k, name in enumerate(names):
         cells = [row[k].strip() for _, row in body]
         column = _typed(cells)
-        gap = next(
-            (n for n, cell in enumerate(cells) if cell == "" or (column is None and cell.lower() in _GAPS)), None
-        )
-        if gap is not None and name:
+        gap = next((n for n, cell in enumerate(cells) if cell == ""), None)
+        if gap is not None and name and column.dtype == object:
             raise UsageError(
                 f"{path}, line {body[gap][0]}: column {name!r} is missing. Fill it as the model's training did, drop "
                 "the line, or leave the column out with --columns."
@@ -227,7 +225,7 @@ def _table(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def _typed(cells: Sequence[str]) -> Any:
-    """A column of numbers, of texts, or None for numbers with gaps."""
+    """A column of numbers, NaN where one is missing, or of texts."""
     for kind in (int, float):
         try:
             return np.array([kind(cell) for cell in cells])
@@ -235,7 +233,7 @@ def _typed(cells: Sequence[str]) -> Any:
             continue
     filled = [cell for cell in cells if cell.lower() not in _GAPS]
     if filled and len(filled) < len(cells) and not isinstance(_typed(filled)[0], str):
-        return None
+        return np.array([np.nan if cell.lower() in _GAPS else float(cell) for cell in cells])
     return np.array(cells, dtype=object)
 
 
@@ -252,7 +250,7 @@ def _selected(columns: dict[str, Any], wanted: str | None, source: str) -> dict[
 def _pair(one: str) -> tuple[str, str]:
     name, equals, value = one.partition("=")
     if not (name and equals and value):
-        raise UsageError(f"--hidden {one} is not understood; accepted: COLUMN=CATEGORY.")
+        raise UsageError(f"--hidden {one} is not understood; accepted: COLUMN=VALUE.")
     return name, value
 
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 __all__ = ["in_flags"]
 
 _PHRASES = (
-    ("baseline", "baseline=reader.codes(row)", "--baseline row.csv"),
-    ("background", "background=reader.codes(rows)", "--background rows.csv"),
-    ("hidden", "table(..., hidden={column: category})", "--hidden column=category"),
+    ("baseline", "baseline=row", "--baseline row.csv"),
+    ("background", "background=rows", "--background rows.csv"),
+    ("hidden", "hidden={column: value}", "--hidden column=value"),
     ("columns", "use xplain.table", "give a table (.csv)"),
     ("text", "use xplain.text", "give texts (.txt, --text)"),
 )

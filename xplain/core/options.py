@@ -286,4 +286,8 @@ def _short(value: Any) -> str:
         return repr(value if len(value) <= _LONGEST else value[:_LONGEST] + "...")
     if isinstance(value, Sequence) and len(value) > 8:
         return f"{type(value).__name__} of {len(value)}"
-    return repr(value)
+    told = repr(value)
+    if "\n" not in told and len(told) <= 4 * _LONGEST:
+        return told
+    shape = getattr(value, "shape", None)
+    return f"a {type(value).__name__}" + (f" {list(shape)}" if isinstance(shape, tuple) else "")

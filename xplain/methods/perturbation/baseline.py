@@ -34,6 +34,12 @@ def fill_of(view: View, baseline: Any) -> Array:
         return np.full((1,) * len(view.x.shape), baseline, dtype=np.float32)
     if baseline == "inpaint":
         raise UsageError("Baseline 'inpaint' paints features over; say which: features='slic:50', or any other.")
+    if view.layout.axes == "NS":
+        raise UsageError(
+            f"Baseline {baseline!r} is a word for pictures and series, whose positions are alike; the columns of a row "
+            "are not. Accepted here: a row (baseline=row), a number, or background=rows where the method has it. If "
+            "the items are series, say so: layout='NT'."
+        )
     if not isinstance(view.x, np.ndarray):
         raise UsageError(
             f"Baseline {baseline!r} is made from each item, which cannot be compiled into a graph; accepted there: a "

@@ -47,7 +47,7 @@ def qii(
         features: What is replaced together.
         samples: Replacements per feature; at least 2.
         background: Reference items ``[B, *item]`` to draw from. None draws normal noise with each item's own mean and
-            spread per channel, which suits pictures; tables deserve a background.
+            spread per channel, which suits pictures; rows need a background.
         precision: Stop an item early when the half-width of every 95 % interval is below this share of its largest
             attribution; ``samples`` is then the most.
 
@@ -68,6 +68,11 @@ def qii(
     """
     if samples < 2:
         raise UsageError(f"method 'qii': samples is {samples}; at least 2 replacements are needed to see an error.")
+    if background is None and view.layout.axes == "NS":
+        raise UsageError(
+            "method 'qii' draws replacements from other rows, and there are none: give background=rows. Noise of a "
+            "row's own mean and spread would mix its columns."
+        )
     table = seat(view, features, 0.0, background)
     worths = yield from play(table, lambda game: _Replacements(game, background is not None), samples, precision, "qii")
     return read_off(table, worths, "qii")

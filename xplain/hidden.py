@@ -1,0 +1,108 @@
+"""What hidden parts of a row become: rows as a person holds them, and what is typical where nobody says.
+
+For pictures and series 0 is what a baseline is unless told otherwise, as captum and zennit have it. A row of a table
+has no such value: 0 years of age is no neutral person. So there the typical row of the known ones takes that place, and
+the result says so; rows that come as bare arrays, which may be prepared already, keep 0, and the result says that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from xplain.core.caveat import Caveat
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.items import Items
+from xplain.core.query import Model
+from xplain.core.registry import Method
+from xplain.models.frames import columns_of, is_rows, numbers_of
+
+__all__ = ["as_codes", "said_or_typical", "without_rows"]
+
+_ROWS = ("baseline", "background")
+
+
+@runtime_checkable
+class Codes(Protocol):
+    """A model of the rows of a table."""
+
+    def codes(self, source: Any) -> Array:
+        """Rows as the numbers that stand for them, ``[N, S]``."""
+
+    def typical(self, x: Array) -> tuple[Array, str]:
+        """The typical row ``[1, S]`` and a sentence about it."""
+
+    def known(self, x: Array) -> tuple[Array, str]:
+        """The rows ``[B, S]`` that are known, and a sentence about them."""
+
+
+def without_rows(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that can be read before the model and the items are known."""
+    return {name: value for name, value in options.items() if not _stands_for_rows(name, value)}
+
+
+def _stands_for_rows(name: str, value: Any) -> bool:
+    return name.replace("-", "_") in _ROWS and is_rows(value)
+
+
+def as_codes(options: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """A method's options, where frames, series and mappings stand for their rows.
+
+    Raises:
+        UsageError: rows that the model does not take.
+    """
+    return {name: _codes(value, model) if _stands_for_rows(name, value) else value for name, value in options.items()}
+
+
+def _codes(rows: Any, model: Model) -> Array:
+    if isinstance(model, Codes):
+        return model.codes(rows)
+    try:
+        return np.stack([numbers_of(values) for values in columns_of(rows).values()], axis=1).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"The rows hold something else than numbers ({error}), and {model.outline.source} takes arrays. Load it as "
+            "a model of tables: xplain.table(model, columns=rows)."
+        ) from None
+
+
+def said_or_typical(
+    entry: Method, options: Mapping[str, Any], values: dict[str, Any], model: Model, items: Items
+) -> tuple[dict[str, Any], tuple[Caveat, ...]]:
+    """All options of a method, with what hidden parts of a row become where the person did not say it.
+
+    Args:
+        entry: The method.
+        options: What the person gave.
+        values: All options with their values.
+        model: The model that the items were read for.
+        items: The items.
+
+    Returns:
+        The options, and what must be known of them.
+
+    Raises:
+        UsageError: one row of a table, and nothing says what its hidden columns become.
+    """
+    said = {name.replace("-", "_") for name, value in options.items() if value is not None}
+    unsaid = [name for name in _ROWS if name in entry.options]
+    if not unsaid or said & set(unsaid):
+        return values, ()
+    if isinstance(model, Codes):
+        if unsaid == ["background"]:  # replacements are drawn from it: of the typical row alone all would be one
+            rows, sentence = model.known(items.x)
+            return {**values, "background": rows}, (Caveat(sentence, "baseline"),)
+        row, sentence = model.typical(items.x)
+        return {**values, "baseline": row}, (Caveat(sentence, "baseline"),)
+    layout = model.outline.layout
+    rows_of_numbers = items.x.ndim == 2 and items.x.dtype.kind == "f" and (layout is None or layout.axes == "NS")
+    if not rows_of_numbers or values.get("baseline") != 0:
+        return values, ()
+    named = "background=rows, or baseline=row" if "background" in unsaid else "baseline=row"
+    text = (
+        f"Hidden values become 0, which may be far from typical for a column. Give {named}; baseline=0 if 0 is meant."
+    )
+    return values, (Caveat(text, "baseline"),)

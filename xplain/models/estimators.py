@@ -1,0 +1,123 @@
+"""Estimators that were fitted on tables: which of their functions is asked, and what its numbers are.
+
+An estimator is anything with a ``predict``: scikit-learn's, LightGBM's, XGBoost's, CatBoost's, and boosters. Nothing of
+these libraries is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from xplain.core.errors import UsageError
+
+__all__ = ["Asked", "asked_of", "is_estimator"]
+
+Kind: TypeAlias = Literal["logits", "probabilities", "decisions"]
+
+_WAYS = ("predict_proba", "decision_function", "predict")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of an estimator.
+
+    Args:
+        function: From rows to scores.
+        kind: What the scores are.
+        labels: Names of the classes, where the estimator knows them.
+        columns: Names of the columns it was fitted on, where it knows them.
+        frames: Whether it was fitted on a frame, and so wants one.
+        found: One sentence on what is asked, for a person to check.
+    """
+
+    function: Callable[[Any], Any]
+    kind: Kind
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    frames: bool
+    found: str
+
+
+def is_estimator(source: Any) -> bool:
+    """Whether this can be asked to predict rows and is no function itself."""
+    return callable(getattr(source, "predict", None)) and not callable(source) and not isinstance(source, type)
+
+
+def asked_of(estimator: Any, scores: str | None = None) -> Asked:
+    """What is asked: probabilities where there are any, else the decision function, else predictions.
+
+    Args:
+        estimator: A fitted one.
+        scores: ``predict_proba``, ``decision_function`` or ``predict``, to ask for that.
+
+    Raises:
+        UsageError: it has no such function, or was not fitted.
+    """
+    name = type(estimator).__name__
+    if hasattr(estimator, "get_booster") or hasattr(
+        estimator, "booster_"
+    ):  # both have a frame's names in a place of own
+        return _sklearn(estimator, name, scores)
+    if hasattr(estimator, "num_model_per_iteration") and hasattr(estimator, "feature_name"):
+        return _lightgbm(estimator)
+    if hasattr(estimator, "inplace_predict"):
+        return _xgboost(estimator)
+    return _sklearn(estimator, name, scores)
+
+
+def _sklearn(estimator: Any, name: str, scores: str | None) -> Asked:
+    able = [way for way in _WAYS if callable(getattr(estimator, way, None))]
+    if scores is not None and scores not in able:
+        raise UsageError(f"scores is {scores!r}; {name} can be asked for {', '.join(able)}.")
+    way = scores or able[0]
+    classes = getattr(estimator, "classes_", None)
+    if isinstance(classes, (list, tuple)) and len(classes) and isinstance(classes[0], np.ndarray):
+        raise UsageError(
+            f"{name} predicts {len(classes)} outputs at once; explain one: xplain.table(lambda rows: "
+            "estimator.predict_proba(rows)[0], columns=frame)."
+        )
+    labels = () if classes is None else tuple(str(one) for one in np.asarray(classes).tolist())
+    columns = tuple(str(one) for one in np.asarray(getattr(estimator, "feature_names_in_", ())).tolist())
+    if not columns and hasattr(estimator, "booster_"):
+        columns = tuple(estimator.booster_.feature_name())
+        columns = () if all(one == f"Column_{k}" for k, one in enumerate(columns)) else columns
+    function, kind = getattr(estimator, way), _kind(way, labels)
+    if kind == "decisions":
+        function = _decided(estimator, np.asarray(classes))
+    elif way == "decision_function" and len(labels) == 2:
+        labels = labels[1:]  # one score, which speaks for the second class
+    return Asked(function, kind, labels, columns, bool(columns), f"what {name}.{way} returns")
+
+
+def _kind(way: str, labels: tuple[str, ...]) -> Kind:
+    if way == "predict_proba":
+        return "probabilities"
+    return "decisions" if way == "predict" and labels else "logits"
+
+
+def _decided(estimator: Any, classes: Any) -> Callable[[Any], Any]:
+    return lambda rows: np.asarray(estimator.predict(rows)).reshape(-1, 1) == classes[None, :]
+
+
+def _lightgbm(booster: Any) -> Asked:
+    columns = tuple(booster.feature_name())
+    named = not all(one == f"Column_{k}" for k, one in enumerate(columns))
+    found = "what Booster.predict(raw_score=True) returns"
+    return Asked(
+        lambda rows: booster.predict(rows, raw_score=True), "logits", (), columns if named else (), named, found
+    )
+
+
+def _xgboost(booster: Any) -> Asked:
+    def margins(rows: Any) -> Any:
+        from importlib import import_module
+
+        data = import_module("xgboost").DMatrix(rows, enable_categorical=True)
+        return booster.predict(data, output_margin=True)
+
+    columns = tuple(booster.feature_names or ())
+    return Asked(margins, "logits", (), columns, bool(columns), "what Booster.predict(output_margin=True) returns")

@@ -22,14 +22,14 @@ def remote(tmp_path):
     given, out = proto.graph.input[0], proto.graph.output[0]
     shape = [d.dim_value or -1 for d in given.type.tensor_type.shape.dim]
     handler = V2Server(
-        session_model(proto, out.name), {given.name: ("FP32", [-1, *shape[1:]])}, {out.name: ("FP32", [-1, 2])}
+        session_model(proto, out.name), {given.name: ("FP32", [-1, *shape[1:]])}, {out.name: ("FP32", [-1, 3])}
     )
     server = Server(handler)
     server.handler = handler
     server.words = ("explain", f"{server.url}/v2/models/m")
     options = tmp_path / "vendor.toml"
     options.write_text(
-        'labels = ["bright", "dark"]\nledger = "calls.jsonl"\nauth = "${VENDOR_TOKEN}"\n'
+        'labels = ["bright", "dark", "other"]\nledger = "calls.jsonl"\nauth = "${VENDOR_TOKEN}"\n'
         '[price]\nper_row = 0.01\ncurrency = "EUR"\n'
     )
     server.options = ("--endpoint", options, "--card", file.with_name("tiny.card.toml"), *OPTIONS)

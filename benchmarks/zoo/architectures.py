@@ -1,7 +1,8 @@
 """Other people's architectures with random weights: torchvision's, timm's and transformers', one or two of each family.
 
 Weights come from a seed. Norms and layer scales are drawn away from their initial values (1, 0, 1e-5), since a net at
-its initial values hides errors: half its branches do nothing.
+its initial values hides errors: half its branches do nothing. Batch norms then take the statistics of a few random
+items, or a deep net forgets its input.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Net:
     vocabulary: int = 0
 
 
-def _awake(net: Any) -> Any:
+def _awake(net: Any, size: int = 224) -> Any:
     """The net with norms and layer scales away from where training starts, in evaluation mode."""
     import torch
 
@@ -66,6 +67,12 @@ def _awake(net: Any) -> Any:
                 value.copy_(0.5 + noise)
             elif name.endswith(("running_mean", "bias")):
                 value.copy_(0.2 * (noise - 0.5))
+        norms = [one for one in net.modules() if hasattr(one, "running_mean")]
+        for norm in norms:
+            norm.train()
+            norm.momentum = 1.0
+        if norms:
+            net(torch.randn(4, 3, size, size, generator=draws))
     return net.eval()
 
 
@@ -78,7 +85,7 @@ def _torchvision(name: str) -> Net:
         more = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
         if more:
             more["aux_logits"] = False
-        return _awake(torchvision.models.get_model(name, num_classes=20, **more))
+        return _awake(torchvision.models.get_model(name, num_classes=20, **more).eval(), size)
 
     size = 299 if name == "inception_v3" else 256 if name == "swin_v2_t" else 224
     return Net(f"torchvision:{name}", make, (3, size, size))
@@ -90,7 +97,8 @@ def _timm(name: str) -> Net:
         import torch
 
         torch.manual_seed(0)
-        return _awake(timm.create_model(name, num_classes=20))
+        net = timm.create_model(name, num_classes=20).eval()
+        return _awake(net, net.default_cfg["input_size"][-1])
 
     return Net(f"timm:{name}", make, ())
 
@@ -120,7 +128,8 @@ def _transformers(kind: str) -> Net:
         task = "SequenceClassification" if kind in texts else "ImageClassification"
         config = getattr(transformers, f"{kind}Config")(**small[kind], num_labels=7, attn_implementation="eager")
         torch.manual_seed(0)
-        net = _awake(getattr(transformers, f"{kind}For{task}")(config))
+        net = getattr(transformers, f"{kind}For{task}")(config).eval()
+        net = net if kind == "PoolFormer" else _awake(net)
 
         class Logits(torch.nn.Module):
             def __init__(self) -> None:

@@ -30,7 +30,7 @@ Cotangents: TypeAlias = Sequence[Any]
 """One entry per input (or output) of an operator; None where there is none. An entry is a value, or whatever the rules
 of a table pass to each other: it must add with ``+`` and have ``settle(value, baseline value)``, called at a tap."""
 
-Kind: TypeAlias = Literal["slope", "scale", "linear", "move", "sum", "product", "choice", "joint"]
+Kind: TypeAlias = Literal["slope", "scale", "linear", "move", "sum", "product", "choice", "joint", "control"]
 """What an operator does to the inputs that lead to a tap:
 
 | kind | meaning | examples |
@@ -43,6 +43,7 @@ Kind: TypeAlias = Literal["slope", "scale", "linear", "move", "sum", "product", 
 | product | bilinear in two tensors that both lead to a tap | Mul, MatMul, Div, Einsum |
 | choice | one element wins | MaxPool, ReduceMax, Max, TopK |
 | joint | an output depends on several inputs, not linearly | Softmax, LayerNormalization |
+| control | holds graphs of its own, which are walked with the same table; no rule is for it | If |
 """
 
 Place: TypeAlias = Literal["first", "last"]

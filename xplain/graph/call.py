@@ -77,9 +77,10 @@ class Context:
     memo: dict[Any, Any] = field(default_factory=dict)
     visits: list[Visit] = field(default_factory=list)
     gelus: Mapping[str, Gelu] = field(default_factory=dict)
-    masked: bool = (
-        False  # a Where was passed: some of what comes after it is zero, whatever the forward pass holds there
-    )
+    behind: Set[str] = frozenset()  # tensors that a weighted operator leads to
+    leading: Set[str] = frozenset()  # tensors that lead to a seed by way of a weighted operator
+    above: bool = False  # whether a weighted operator lies between this graph, a branch, and the seed
+    masked: bool = False  # a Where was passed: what it dropped is zero, whatever the forward pass holds there
     steps: Mapping[str, str] = field(default_factory=dict)  # integers to the real number that one of them stands for
 
     def __post_init__(self) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from onnx import NodeProto
+from onnx import GraphProto, NodeProto
 
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Place
 from xplain.graph.call import Context, Forward, NodeCall, Visit, carriers, inputs_of
+from xplain.graph.naming import subgraphs_of
 from xplain.graph.table import facts_of, find_operator, key_of
 from xplain.graph.tracer import FLOATS, Tracer, Value
 
@@ -138,29 +139,37 @@ def _places(context: Context, start: set[str]) -> dict[int, frozenset[Place]]:
     whole = replace(context, live=live_of(t, forward, inputs | context.live), memo={}, visits=[])
     calls = {k: whole.call(k) for k, node in enumerate(forward.nodes) if any(carriers(node, whole.live))}
     weighted = {k for k, call in calls.items() if find_operator(call.node) is not None and call.weighted}
-    behind: set[str] = set()  # tensors that a weighted operator leads to
+    inside = {k for k, call in calls.items() if any(_weighs(graph) for graph in subgraphs_of(call.node))}
+    behind = set(context.behind)  # tensors that a weighted operator leads to
     first: set[int] = set()
     for k, call in calls.items():
         under = any(name in behind for name, on in zip(inputs_of(call.node), call.active, strict=True) if on)
         if k in weighted and not under:
             first.add(k)
-        if k in weighted or under:
+        if k in weighted | inside or under:
             behind.update(call.node.output)
-    needed, above = set(start), set[str]()  # tensors that lead to a seed, and those of them by way of a weighted one
+    # tensors that lead to a seed, and those of them by way of a weighted one
+    needed, leading = set(start), set(start) if context.above else set[str]()
     last: set[int] = set()
     for k in reversed(calls):
         outputs = [name for name in calls[k].node.output if name in needed]
         if not outputs:
             continue
-        over = any(name in above for name in outputs)
+        over = any(name in leading for name in outputs)
         if k in weighted and not over:
             last.add(k)
         carried = [name for name, on in zip(inputs_of(calls[k].node), calls[k].active, strict=True) if on]
         needed.update(carried)
-        if k in weighted or over:
-            above.update(carried)
+        if k in weighted | inside or over:
+            leading.update(carried)
+    context.behind, context.leading = behind, leading
     ends: dict[Place, set[int]] = {"first": first, "last": last}
     return {k: frozenset(place for place, at in ends.items() if k in at) for k in first | last}
+
+
+def _weighs(graph: GraphProto) -> bool:
+    """Whether a weighted operator stands in a branch."""
+    return any(facts_of(node).weighted or any(_weighs(inner) for inner in subgraphs_of(node)) for node in graph.node)
 
 
 def where_cut(t: Tracer, forward: Forward, tap: str, start: set[str]) -> str:

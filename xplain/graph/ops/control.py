@@ -18,12 +18,17 @@ __all__: list[str] = []
 facts("If Loop Scan", control=True)
 
 
-@backward("If", kind="joint", every=True)
+@backward("If", kind="control", every=True)
 def branch(call: NodeCall, g: Sequence[Value | None]) -> list[Value | None]:
-    """An If with the same condition, in whose branches the branch of the forward pass is evaluated and walked back."""
+    """An If with the same condition, in whose branches the branch of the forward pass is evaluated and walked back.
+
+    The walk inside follows the same table, whatever it passes on.
+    """
     t = call.t
     if call.context.rules.reference:
-        raise call.refuse("rules that compare with a baseline cannot look into a branch")
+        raise call.refuse(
+            "rules that compare with a baseline cannot look into a branch, which may be another one there"
+        )
     wanted = [k for k, active in enumerate(call.active) if active]
     name = t.fresh("If")
     branches = {which: _walked(call, which, g, wanted, f"{name}/{which}") for which in ("then_branch", "else_branch")}
@@ -58,6 +63,9 @@ def _walked(call: NodeCall, which: str, g: Sequence[Value | None], wanted: list[
     names = {call.need(k).name for k in wanted}
     forward = Forward(inner.forward)
     context = Context(inner, forward, call.context.rules, None, live_of(inner, forward, names))
+    context.masked = call.context.masked
+    context.behind = frozenset(n for n in names if n in call.context.behind)
+    context.above = call.node.output[0] in call.context.leading
     start = {
         new: inner.value(value.name)
         for new, value in zip(outputs.output, g, strict=True)

@@ -7,11 +7,12 @@ The new weights are nodes, which the runtime folds when it loads the file: the f
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
+from xplain.graph.passes.branches import branches_of
 from xplain.graph.passes.chain import Chain, attributes_of
 
 __all__ = ["fold_norms"]
@@ -19,15 +20,23 @@ __all__ = ["fold_norms"]
 _WEIGHTED = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0}
 
 
-def fold_norms(model: ModelProto, wanted: Set[str] = frozenset()) -> None:
+def fold_norms(
+    model: ModelProto,
+    wanted: Set[str] = frozenset(),
+    around: Mapping[str, list[int]] | None = None,
+    stored: Set[str] = frozenset(),
+) -> None:
     """Fold every BatchNormalization into the Conv, ConvTranspose or Gemm before it; else into Mul and Add.
 
     Args:
         model: A model with shapes.
         wanted: Tensors that must keep their values: a Conv whose output is one of them is not folded.
+        around: Shapes of tensors of the graph around this one, which is a branch.
+        stored: Which of them are constants.
     """
     graph = model.graph
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.input)}
+    shapes = dict(around or {})
+    shapes |= {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.input)}
     shapes.update({t.name: list(t.dims) for t in graph.initializer})
     makers = {name: node for node in graph.node for name in node.output}
     readers: dict[str, int] = {}
@@ -35,6 +44,13 @@ def fold_norms(model: ModelProto, wanted: Set[str] = frozenset()) -> None:
         for name in node.input:
             readers[name] = readers.get(name, 0) + 1
     fixed = {t.name for t in graph.initializer} | {n for n, maker in makers.items() if maker.op_type == "Constant"}
+    fixed |= stored
+    for node in graph.node:
+        for branch in branches_of(node):
+            inside = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+            inside.graph.CopyFrom(branch)
+            fold_norms(inside, wanted, shapes, fixed)
+            branch.CopyFrom(inside.graph)
     outputs = {v.name for v in graph.output} | set(wanted)
     nodes: list[NodeProto] = []
     dropped: set[int] = set()

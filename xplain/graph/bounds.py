@@ -16,15 +16,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, defs, helper, numpy_helper, shape_inference
-from onnx.reference import ReferenceEvaluator
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe
 from xplain.graph.passes.opening import opened
 from xplain.graph.safety import Check, Limits, Verdict, elements_bits, graphs_of, human, tensors_of
+from xplain.graph.small import compute
 
 __all__ = ["Extents", "Known", "measure", "ordered", "reads"]
 
+_RANK = 64  # most axes of a tensor
 _SMALL = 1024  # elements of a constant whose content is followed
 _MAKERS = frozenset({"ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample"})
 _RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"})
@@ -91,7 +92,13 @@ def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
         for name in node.output:
             if name and makers.setdefault(name, k) != k:
                 raise ModelError(f"Two nodes make the tensor {name!r}. The file is damaged; export it again.")
-    needs = [{makers[name] for name in reads(node) if name in makers} - {k} for k, node in enumerate(nodes)]
+    needs = [{makers[name] for name in reads(node) if name in makers} for node in nodes]
+    for k, node in enumerate(nodes):
+        if k in needs[k]:
+            raise ModelError(
+                f"Node {node.name or node.output[0]!r} ({node.op_type}) reads what it makes itself. The file is "
+                "damaged; export it again."
+            )
     if all(max(need, default=-1) < k for k, need in enumerate(needs)):
         return list(nodes)
     readers: dict[int, list[int]] = {}
@@ -116,14 +123,21 @@ def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
 def reads(node: NodeProto) -> set[str]:
     """Names that a node reads, those that its inner graphs take from outside included."""
     names = {name for name in node.input if name}
-    waiting = list(graphs_of(node))
-    while waiting:
-        graph = waiting.pop()
-        for inner in graph.node:
-            names.update(name for name in inner.input if name)
-            waiting.extend(graphs_of(inner))
-        names.update(output.name for output in graph.output)
+    for graph in graphs_of(node):
+        names |= _read_from_outside(graph)
     return names
+
+
+def _read_from_outside(graph: GraphProto) -> set[str]:
+    """Names that a graph reads and does not make; its nodes may stand in any order, and depth is bounded before."""
+    made = {entry.name for entry in (*graph.input, *graph.initializer)} | {
+        t.values.name for t in graph.sparse_initializer
+    }
+    names = {output.name for output in graph.output}
+    for node in graph.node:
+        made.update(node.output)
+        names |= reads(node)
+    return names - made
 
 
 def measure(model: ModelProto, limits: Limits, extents: Extents | None = None) -> Known:
@@ -233,7 +247,9 @@ class _Walk:
         names = [name for name in node.input if name]
         constant = node.op_type not in _NEW and all(n in known.constants for n in names) and not any(graphs_of(node))
         types = self._infer(node)
-        guess = max((known.elements.get(name, 1) for name in names), default=1)
+        sizes = [known.elements.get(name, 1) for name in names]
+        guess = sum(sizes) if node.op_type.startswith("Concat") else max(sizes, default=1)
+        guess = {"Shape": _RANK, "Size": 1}.get(node.op_type, guess)  # of any tensor, however large
         for name in (n for n in node.output if n):
             dtype, shape = types.get(name, (0, None))
             if shape is None:
@@ -245,7 +261,6 @@ class _Walk:
                 if name in self.read:
                     known.guessed.append(name)
                     known.open_ended |= node.op_type in _MAKERS
-                guess = sum(known.elements.get(n, 1) for n in names) if node.op_type.startswith("Concat") else guess
             self._keep(name, dtype, shape, guess)
             if constant:
                 known.constants.add(name)
@@ -312,23 +327,8 @@ class _Walk:
                 self._compute(node, feeds)
 
     def _compute(self, node: NodeProto, feeds: dict[str, Array]) -> None:
-        graph = helper.make_graph(
-            [node],
-            "small",
-            [
-                helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
-                for k, v in feeds.items()
-            ],
-            [helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)],
-        )
-        one = helper.make_model(graph, opset_imports=self.imports)
-        try:
-            with np.errstate(all="ignore"):
-                result = np.asarray(next(iter(ReferenceEvaluator(one).run(None, feeds))))
-        except Exception:  # the evaluator raises whatever numpy does; an unknown value only makes the bound coarser
-            return
-        if result.size <= _SMALL:
-            self.known.content[node.output[0]] = result
+        made = compute(node, feeds, self.imports, _SMALL)
+        self.known.content.update((name, array) for name, array in made.items() if array.size <= _SMALL)
 
 
 def _attribute(node: NodeProto, name: str, default: int | None) -> int | None:

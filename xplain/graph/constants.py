@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
+from xplain.graph.small import compute
 from xplain.graph.table import facts_of
 
 __all__ = ["LARGEST", "Constants"]
@@ -105,21 +105,9 @@ class Constants:
                 return None
             if content is not None:
                 feeds[source] = content
-        graph = GraphProto(name="constant", node=[node])
-        graph.input.extend(
-            helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
-            for k, v in feeds.items()
-        )
-        graph.output.extend(helper.make_empty_tensor_value_info(o) for o in node.output if o)
-        model = helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir)
-        try:
-            with np.errstate(all="ignore"):
-                results = ReferenceEvaluator(model).run(None, feeds)
-        except Exception:  # the evaluator raises whatever numpy does; a value that is not known only costs speed
-            return None
-        for output, result in zip((o for o in node.output if o), results, strict=True):
-            self._content[output] = np.asarray(result)
-        return self._content[name]
+        made = compute(node, feeds, self._opsets, LARGEST, self._ir)
+        self._content.update(made)
+        return made.get(name)
 
     def _read(self, tensor: TensorProto) -> np.ndarray[Any, Any] | None:
         """A small tensor; None where it lies in a file that is not there."""

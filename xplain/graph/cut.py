@@ -135,7 +135,7 @@ def _keep_batch(node: NodeProto, batch: int, number: int, loaded: Loaded, model:
         return
     stated = loaded.known.content.get(node.input[1])
     keeps_zero = any(a.name == "allowzero" and a.i for a in node.attribute)
-    if stated is None or stated.size < 2 or int(stated[0]) != batch or keeps_zero:
+    if stated is None or stated.ndim != 1 or stated.size < 2 or int(stated[0]) != batch or keeps_zero:
         return
     name = f"{node.input[1]}.free.{number}"
     model.graph.initializer.append(numpy_helper.from_array(np.array([0, *stated[1:]], dtype=np.int64), name))

@@ -22,8 +22,8 @@ from xplain.core.errors import ModelError, Unsafe, UsageError, XplainError
 from xplain.graph.bounds import Extents, Known, measure, ordered
 from xplain.graph.external import Outside, open_external, take_out_weights
 from xplain.graph.quantised import Quantised, quantised_tensors
-from xplain.graph.safety import Check, Limits, Verdict, check_structure, human, looks_like
-from xplain.graph.visit import forget_unused
+from xplain.graph.safety import Check, Limits, Verdict, check_structure, has_loops, human, looks_like
+from xplain.graph.settle import settle
 
 __all__ = ["Loaded", "OnnxSource", "read", "to_bytes"]
 
@@ -80,6 +80,11 @@ class Loaded:
             "bytes": self.size,
             "nodes": len(self.model.graph.node),
         }
+
+    @property
+    def loops(self) -> bool:
+        """Whether a run may be endless: a loop at any depth."""
+        return has_loops(self.model)
 
     @cached_property
     def quantised(self) -> dict[str, Quantised]:
@@ -162,7 +167,7 @@ def read(source: OnnxSource, *, allow_external_data: bool = False, limits: Limit
 
 def _examine(model: ModelProto, path: Path | None, name: str, allow_external_data: bool, limits: Limits) -> Loaded:
     """All checks of what is inside; the digest and size are those of external data alone."""
-    forget_unused(model)
+    settle(model)
     verdict = check_structure(model, limits)
     outside = open_external(model, path, name, allow_external_data, limits)
     if model.functions:

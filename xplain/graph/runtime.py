@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,12 @@ import numpy as np
 from onnx import ModelProto
 
 from xplain.core.errors import MissingDependency, ModelError
+from xplain.graph.safety import Limits, has_loops
 
 __all__ = ["evaluate"]
+
+_SECONDS = Limits().seconds
+"""A probe with loops is stopped after so long; they may be endless."""
 
 
 def evaluate(
@@ -52,6 +57,14 @@ def evaluate(
         options.add_external_initializers(names, values)
     try:
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return list(session.run(list(outputs) if outputs is not None else None, dict(feeds)))
+        run = ort.RunOptions()
+        watch = threading.Timer(_SECONDS, setattr, (run, "terminate", True))
+        watch.daemon = True
+        if has_loops(model):
+            watch.start()
+        try:
+            return list(session.run(list(outputs) if outputs is not None else None, dict(feeds), run))
+        finally:
+            watch.cancel()
     except Exception as error:  # onnxruntime raises many classes, all of them private
         raise ModelError(f"A probe run of the model failed: {str(error).splitlines()[0]}") from None

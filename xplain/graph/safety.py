@@ -22,9 +22,20 @@ from typing import TypeAlias
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from xplain.core.errors import ModelError, Unsafe
+from xplain.graph.attributes import check_attributes
 from xplain.graph.visit import every, texts
 
-__all__ = ["Check", "Limits", "Verdict", "check_structure", "elements_bits", "human", "looks_like", "tensors_of"]
+__all__ = [
+    "Check",
+    "Limits",
+    "Verdict",
+    "check_structure",
+    "elements_bits",
+    "has_loops",
+    "human",
+    "looks_like",
+    "tensors_of",
+]
 
 _STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 _FOREIGN_CODE = frozenset({"EPContext", "PythonOp", "PythonOpGrad", "ATen", "OpaqueOp"})
@@ -168,6 +179,11 @@ def elements_bits(tensor: TensorProto | SparseTensorProto) -> tuple[int, int]:
     return count, _BITS.get(kind, 8)
 
 
+def has_loops(model: ModelProto) -> bool:
+    """Whether a model holds a loop, at any depth."""
+    return any(place.message.op_type in LOOPS for place in every(model, "NodeProto"))
+
+
 def graphs_of(node: NodeProto) -> Iterator[GraphProto]:
     """The graphs that a node holds."""
     for attribute in node.attribute:
@@ -251,6 +267,7 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
             f"The model uses operators outside the standard: {listed}. {why} Accepted domains: ai.onnx, ai.onnx.ml, "
             f"com.microsoft. {way_out}"
         )
+    check_attributes(model)
     loops = sorted(ops & LOOPS)
     checks = [
         Check("operators", f"{found.nodes} nodes (limit {limits.nodes}), standard domains only, nested {depth} deep"),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from onnx import ModelProto, NodeProto, TensorProto
 
-__all__ = ["Place", "every", "external_tensors", "forget_unused", "texts"]
+__all__ = ["Place", "every", "external_tensors", "texts"]
 
 
 class Place(NamedTuple):
@@ -65,22 +65,6 @@ def every(root: Any, *kinds: str) -> Iterator[Place]:
 def external_tensors(model: ModelProto) -> list[Place]:
     """All tensors whose content lies elsewhere."""
     return [place for place in every(model, "TensorProto") if place.message.data_location == TensorProto.EXTERNAL]
-
-
-def forget_unused(model: ModelProto) -> None:
-    """Drop what no check of ours looks at and a runtime might: unknown fields, stale references, a runtime's orders.
-
-    Fields that this version of the format has no name for could mean something to a newer runtime; references to
-    another file are left behind on tensors whose content has since been stored; ``ort_config`` holds options of a
-    session, which are not the file's to choose.
-    """
-    model.DiscardUnknownFields()
-    for place in every(model, "TensorProto"):
-        if place.message.data_location != TensorProto.EXTERNAL and place.message.external_data:
-            place.message.ClearField("external_data")
-    for k in reversed(range(len(model.metadata_props))):
-        if model.metadata_props[k].key == "ort_config":
-            del model.metadata_props[k]
 
 
 def texts() -> dict[str, tuple[tuple[str, bool], ...]]:

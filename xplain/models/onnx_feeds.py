@@ -12,7 +12,7 @@ from xplain.graph.cut import cut
 from xplain.graph.describe import inputs_of, quirks_of
 from xplain.graph.load import OnnxSource, read, to_bytes
 from xplain.graph.logits import find_scores
-from xplain.graph.safety import LOOPS, Limits
+from xplain.graph.safety import Limits
 from xplain.models.execution_providers import Wanted
 from xplain.models.outlines import tell_providers
 from xplain.models.reading import score_rows
@@ -58,7 +58,6 @@ class OnnxFeeds:
         found = find_scores(loaded, output)
         found.write_into(loaded.model)
         part = cut(loaded, loaded.model, (found.scores.tensor,))
-        loops = any(node.op_type in LOOPS for node in part.graph.node)
         choice = choose_providers(providers)
         self._session = Session(
             to_bytes(part, loaded.source),
@@ -66,7 +65,7 @@ class OnnxFeeds:
             choice.used,
             threads,
             loaded.outside,
-            limits.seconds if loops else None,
+            limits.seconds if loaded.loops else None,
         )
         outline = Outline(
             source=loaded.source,

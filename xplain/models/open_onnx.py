@@ -16,7 +16,7 @@ from xplain.core.outline import Outline, TensorSpec
 from xplain.graph.describe import activations_of, inputs_of, layers_of, put_first, quirks_of
 from xplain.graph.load import Loaded, OnnxSource, read
 from xplain.graph.logits import find_scores
-from xplain.graph.safety import LOOPS, Limits
+from xplain.graph.safety import Limits
 from xplain.models.device import lanes_for
 from xplain.models.execution_providers import CPU, Wanted
 from xplain.models.onnx_device import OnnxOnDevice
@@ -69,9 +69,8 @@ def open_onnx(
         activations=activations_of(loaded),
     )
     outline = attach_card(outline, _card(loaded, card))
-    loops = any(node.op_type in LOOPS for node in loaded.model.graph.node)
     lanes, used, why = lanes_for(choice.used)
-    rest: tuple[Any, ...] = (others, threads, limits.seconds if loops else None, engine)
+    rest: tuple[Any, ...] = (others, threads, limits.seconds if loaded.loops else None, engine)
     on_cpu = used[0][0] == CPU
     model = (
         OnnxFile(loaded, outline, used, *rest) if on_cpu else OnnxOnDevice(loaded, outline, used, *rest, lanes=lanes)

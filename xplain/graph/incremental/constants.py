@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from xplain.core.edits import Array
-from xplain.graph.table import facts_of
+from xplain.graph.constants import LARGEST
+from xplain.graph.small import compute
 
 __all__ = ["Weights", "inferred_shapes"]
 
@@ -81,8 +80,6 @@ class Weights:
         node = self._nodes.get(name)
         if node is None or node.domain not in ("", "ai.onnx") or any(a.HasField("g") for a in node.attribute):
             return None
-        if facts_of(node).random:
-            return None
         feeds: dict[str, Any] = {}
         for source in node.input:
             value = self.get(source) if source else None
@@ -90,16 +87,5 @@ class Weights:
                 return None
             if source:
                 feeds[source] = value
-        graph = GraphProto(name="constant", node=[node])
-        graph.input.extend(
-            helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
-            for k, v in feeds.items()
-        )
-        graph.output.extend(helper.make_empty_tensor_value_info(o) for o in node.output)
-        alone = helper.make_model(graph, opset_imports=self._opsets, ir_version=self._ir)
-        try:
-            made = ReferenceEvaluator(alone).run(None, feeds)
-        except Exception:  # the evaluator raises whatever numpy does; an unread constant only ends the walk early
-            return None
-        values: list[Any] = list(made)
-        return np.asarray(values[list(node.output).index(name)])
+        read = sum(array.size for array in feeds.values())
+        return compute(node, feeds, self._opsets, max(LARGEST, 4 * read), self._ir).get(name)

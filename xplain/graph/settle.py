@@ -1,0 +1,67 @@
+"""A model file brought into one form before anything is asked of it: what means the same is written the same way.
+
+Everybody who comes later then meets one form only, and what no check of ours looks at, but a runtime might, is gone.
+"""
+
+from __future__ import annotations
+
+from onnx import ModelProto, TensorProto
+
+from xplain.core.errors import ModelError
+from xplain.graph.visit import every
+
+__all__ = ["settle"]
+
+
+def settle(model: ModelProto) -> None:
+    """Bring a model into one form, in place.
+
+    | written in the file | why it goes |
+    |---|---|
+    | fields without a name in this version of the format | no check can see them, a newer runtime might |
+    | references to another file on a tensor that is stored | left behind by tools; a runtime might follow them |
+    | ``ort_config`` in the metadata | options of a session are not the file's to choose |
+    | ``ai.onnx`` as a domain | it is the same as none, which is what rules are listed under |
+    | inputs left out at the end of a node's list | they are the same as none; ONNX Runtime 1.31 dies of one |
+    | a negative extent of a type | older exporters mean a free one |
+
+    Raises:
+        ModelError: the file says two versions of one domain.
+    """
+    model.DiscardUnknownFields()
+    for place in every(model, "TensorProto", "NodeProto", "Dimension", "FunctionProto", "ModelProto"):
+        message, kind = place.message, place.message.DESCRIPTOR.name
+        if kind == "TensorProto":
+            if message.data_location != TensorProto.EXTERNAL and message.external_data:
+                message.ClearField("external_data")
+        elif kind == "NodeProto":
+            if message.domain == "ai.onnx":
+                message.domain = ""
+            while message.input and not message.input[-1]:
+                message.input.pop()
+        elif kind == "Dimension":
+            if message.HasField("dim_value") and message.dim_value < 0:
+                message.ClearField("dim_value")
+        else:
+            if kind == "FunctionProto" and message.domain == "ai.onnx":
+                message.domain = ""
+            _versions(message)
+    for k in reversed(range(len(model.metadata_props))):
+        if model.metadata_props[k].key == "ort_config":
+            del model.metadata_props[k]
+
+
+def _versions(holder: ModelProto) -> None:
+    """One version for each domain."""
+    said: dict[str, int] = {}
+    for k in reversed(range(len(holder.opset_import))):
+        entry = holder.opset_import[k]
+        if entry.domain == "ai.onnx":
+            entry.domain = ""
+        if said.setdefault(entry.domain, entry.version) != entry.version:
+            raise ModelError(
+                f"The model says two versions of the operators of {entry.domain or 'ai.onnx'!r}: {entry.version} and "
+                f"{said[entry.domain]}. The file is damaged; export it again."
+            )
+        if [other.domain for other in holder.opset_import].count(entry.domain) > 1:
+            del holder.opset_import[k]

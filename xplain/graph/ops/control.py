@@ -27,7 +27,8 @@ def branch(call: NodeCall, g: Sequence[Value | None]) -> list[Value | None]:
     t = call.t
     if call.context.rules.reference:
         raise call.refuse(
-            "rules that compare with a baseline cannot look into a branch, which may be another one there"
+            "rules that compare with a baseline cannot look into a branch, which may be another one there; "
+            "integrated-gradients and lrp can"
         )
     wanted = [k for k, active in enumerate(call.active) if active]
     name = t.fresh("If")

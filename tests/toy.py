@@ -53,7 +53,7 @@ class Toy:
     def answer(self, query):
         start, stop = query.rows
         out = np.empty((stop - start, *query.x.shape[1:]), np.float32)
-        native.fill(query.x, query.edits, start, stop, out, self.outline.layout)
+        native.fill(query.x, query.edits, start, stop, out, query.layout_in(self.outline))
         if self.fail_after is not None and len(self.rows) + len(out) > self.fail_after:
             raise RuntimeError("the toy broke")
         self.rows += [row.tobytes() for row in out]

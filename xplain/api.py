@@ -27,9 +27,10 @@ from xplain.core.caveat import Caveat, caveats_in
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, NonFinite, UnsupportedOperator, UsageError
 from xplain.core.items import Items
+from xplain.core.layout import Layout
 from xplain.core.query import Flow, Model, Reading, Score, Sweep, View
 from xplain.core.registry import Method
-from xplain.core.target import every_score
+from xplain.core.target import EveryScore, Target, every_score
 from xplain.engine import Plan, Progress, Sentinel, Settings, Store, drive
 from xplain.engine import plan as plan_flows
 from xplain.engine import probe as repeat
@@ -72,15 +73,21 @@ def methods() -> list[Method]:
 
 
 def predict(
-    model: Any, x: Any, *, card: Any = None, batch_size: int | None = None, cache: Cache | None = None
+    model: Any,
+    x: Any,
+    *,
+    card: Any = None,
+    layout: str | None = None,
+    batch_size: int | None = None,
+    cache: Cache | None = None,
 ) -> Array:
     """The scores of the untouched items, float64 ``[N, K]``: logits where the loader found them."""
-    loaded, items = entered(load(model), x, card)
+    loaded, items = entered(load(model), x, card, layout)
     with _opened(cache) as store:
-        return scores_of(loaded, items.x, Settings(batch_size=batch_size, store=store))[0]
+        return scores_of(loaded, items, Settings(batch_size=batch_size, store=store))[0]
 
 
-def probe(model: Any, x: Any, *, card: Any = None, times: int = 3) -> Spread:
+def probe(model: Any, x: Any, *, card: Any = None, layout: str | None = None, times: int = 3) -> Spread:
     """Ask the same items several times, past any cache, and report how much the answers differ.
 
     A vendor's model may answer with noise; the sentinel's tolerance must be above it. Costs ``times`` evaluations per
@@ -89,7 +96,7 @@ def probe(model: Any, x: Any, *, card: Any = None, times: int = 3) -> Spread:
     Raises:
         UsageError: fewer than 2 times.
     """
-    loaded, items = entered(load(model), x, card)
+    loaded, items = entered(load(model), x, card, layout)
     return repeat(loaded, items.x, times)
 
 
@@ -100,6 +107,7 @@ def plan(
     *,
     target: Any = None,
     card: Any = None,
+    layout: str | None = None,
     cache: Cache | None = None,
     **options: Any,
 ) -> Plan:
@@ -109,12 +117,12 @@ def plan(
     """
     loaded, entry = load(model), method_called(method)
     require(entry, entry.read_options(without_rows(options)), loaded)
-    loaded, items = entered(loaded, x, card)
+    loaded, items = entered(loaded, x, card, layout)
     options = as_codes(options, loaded)
     values, _ = said_or_typical(entry, options, entry.read_options(options), loaded, items)
     blank = np.zeros((len(items.x), loaded.outline.scores.classes or 1))
     aims = aim(target, blank, loaded.outline)
-    flows = [_ask(Score(items.x, Untouched(), every_score)), *_flows(entry, items.x, aims, loaded, 0, values)]
+    flows = [_ask(_clean(items)), *_flows(entry, items, aims, loaded, 0, values)]
     with _opened(cache) as store:
         return plan_flows(flows, loaded, store)
 
@@ -127,6 +135,7 @@ def explain(
     target: Any = None,
     seed: int = 0,
     card: Any = None,
+    layout: str | None = None,
     batch_size: int | None = None,
     max_queries: int | None = None,
     max_cost: Any = None,
@@ -145,6 +154,8 @@ def explain(
             item, or a ``Target`` such as ``label(3) - label(7)``. ``"top3"`` needs ``explain_many``.
         seed: Root of all randomness. The same seed gives the same bits for any batch size.
         card: How pictures become tensors, if the model has no card of its own.
+        layout: How the axes of the items are named, such as ``"NHWC"`` or ``"NTC"``, where the model, its card and
+            the items' sizes do not say, or say it wrongly; see ``xplain.load``.
         batch_size: Rows per model call; None chooses. Never changes the result.
         max_queries: Model evaluations that may be spent; asked for more, a method stops before it starts.
         max_cost: Money that may be spent on a model that has a price.
@@ -167,6 +178,7 @@ def explain(
         target=target,
         seed=seed,
         card=card,
+        layout=layout,
         batch_size=batch_size,
         max_queries=max_queries,
         max_cost=max_cost,
@@ -188,6 +200,7 @@ def explain_many(
     target: Any = "top3",
     seed: int = 0,
     card: Any = None,
+    layout: str | None = None,
     batch_size: int | None = None,
     max_queries: int | None = None,
     max_cost: Any = None,
@@ -203,16 +216,16 @@ def explain_many(
         raise UsageError(f"seed is {seed!r}; accepted: a whole number of at least 0.")
     loaded = load(model)
     require(entry, values, loaded)
-    loaded, items = entered(loaded, x, card)
+    loaded, items = entered(loaded, x, card, layout)
     options = as_codes(options, loaded)
     values, told = said_or_typical(entry, options, entry.read_options(options), loaded, items)
     watch = Sentinel(sentinel) if isinstance(sentinel, int) else sentinel
     with _opened(cache) as store:
         settings = Settings(batch_size, Budget(max_queries, max_cost), progress=progress, store=store)
-        scores, cost = scores_of(loaded, items.x, settings)
+        scores, cost = scores_of(loaded, items, settings)
         aims = aim(target, scores, loaded.outline)
         affordable = settings.budget.affordable(getattr(loaded, "price", None))
-        flows = _flows(entry, items.x, aims, loaded, seed, values, affordable)
+        flows = _flows(entry, items, aims, loaded, seed, values, affordable)
         before = getattr(loaded, "windows", None)
         try:
             readings, spent = drive(flows, loaded, replace(settings, sentinel=watch))
@@ -222,7 +235,7 @@ def explain_many(
             error.add_note(f"while explaining with method {entry.name!r} on {loaded.outline.source}")
             raise
         cost += spent
-        base = [_target_scores(loaded, items.x, one, settings) for one in aims]
+        base = [_target_scores(loaded, items, one, settings) for one in aims]
     after = getattr(loaded, "windows", None)
     way = {} if after is before or after is None else {"windows answered": str(after)}
     return [
@@ -268,6 +281,7 @@ def _attribution(
         pictures=items.pictures,
         columns=items.columns,
         texts=items.texts,
+        layout=str(items.layout) if isinstance(items.layout, Layout) else "",
         **run,
     )
 
@@ -314,14 +328,16 @@ def with_others(error: UnsupportedOperator, model: Model) -> str:
 
 def _flows(
     entry: Method,
-    x: Array,
+    items: Items,
     aims: Sequence[Aim],
     model: Model,
     seed: int,
     options: Mapping[str, Any],
     budget: int | None = None,
 ) -> list[Flow]:
-    return [entry.function(View(x, one.target, model.outline, seed, budget), **options) for one in aims]
+    return [
+        entry.start(View(items.x, one.target, model.outline, seed, budget, read=items.layout), options) for one in aims
+    ]
 
 
 def _ask(score: Score) -> Flow:
@@ -329,13 +345,18 @@ def _ask(score: Score) -> Flow:
     return Reading(answer)
 
 
-def scores_of(model: Model, x: Array, settings: Settings) -> tuple[Array, Cost]:
-    readings, cost = drive([_ask(Score(x, Untouched(), every_score))], model, settings)
+def _clean(items: Items, target: Target | EveryScore = every_score) -> Score:
+    known = items.layout if isinstance(items.layout, Layout) else None
+    return Score(items.x, Untouched(), target, layout=known)
+
+
+def scores_of(model: Model, items: Items, settings: Settings) -> tuple[Array, Cost]:
+    readings, cost = drive([_ask(_clean(items))], model, settings)
     return np.asarray(readings[0].values)[:, 0], cost
 
 
-def _target_scores(model: Model, x: Array, one: Aim, settings: Settings) -> Array:
-    readings, _ = drive([_ask(Score(x, Untouched(), one.target))], model, settings)
+def _target_scores(model: Model, items: Items, one: Aim, settings: Settings) -> Array:
+    readings, _ = drive([_ask(_clean(items, one.target))], model, settings)
     return np.asarray(readings[0].values)[:, 0]
 
 

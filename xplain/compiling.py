@@ -13,6 +13,7 @@ from xplain.api import load, method_called, require, scores_of, with_others
 from xplain.core import registry
 from xplain.core.aim import Aim, aim
 from xplain.core.errors import CapabilityError, NonFinite, UnsupportedOperator, UsageError
+from xplain.core.items import Items
 from xplain.core.query import Compiles, TargetInput
 from xplain.core.target import label
 from xplain.engine import Settings
@@ -90,7 +91,7 @@ def compile(  # noqa: A001
     }
     try:
         place = None if out is None else Path(out)
-        return loaded.compile(one.target, lambda view: entry.function(view, **values), about, target_input, out=place)
+        return loaded.compile(one.target, lambda view: entry.start(view, values), about, target_input, out=place)
     except UnsupportedOperator as error:
         error.args = (with_others(error, loaded),)
         raise
@@ -103,7 +104,7 @@ def _built_in(model: Compiles, target: Any) -> Aim:
         UsageError: the target depends on the item's scores, or is several.
     """
     blank = model.blank()
-    scores, _ = scores_of(model, blank, Settings())
+    scores, _ = scores_of(model, Items(blank, ("blank",)), Settings())
     try:  # scores that are no numbers: a target that has to look at them cannot be built in
         found = aim(target, np.full_like(scores, np.nan), model.outline)
     except NonFinite:

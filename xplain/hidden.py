@@ -97,8 +97,8 @@ def said_or_typical(
             return {**values, "background": rows}, (Caveat(sentence, "baseline"),)
         row, sentence = model.typical(items.x)
         return {**values, "baseline": row}, (Caveat(sentence, "baseline"),)
-    layout = model.outline.layout
-    rows_of_numbers = items.x.ndim == 2 and items.x.dtype.kind == "f" and (layout is None or layout.axes == "NS")
+    axes = getattr(items.layout, "axes", "")
+    rows_of_numbers = items.x.ndim == 2 and items.x.dtype.kind == "f" and axes == "NS"
     if not rows_of_numbers or values.get("baseline") != 0:
         return values, ()
     named = "background=rows, or baseline=row" if "background" in unsaid else "baseline=row"

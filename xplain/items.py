@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +13,45 @@ import numpy as np
 from xplain.core.card import PRESETS, load_card
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, NonFinite, UsageError
-from xplain.core.items import Items, Reads
+from xplain.core.items import Items, Looks, Reads
+from xplain.core.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model
 from xplain.models.frames import is_rows
+from xplain.models.outlines import attach_card
 from xplain.models.table import table
 from xplain.models.text import text
 
 __all__ = ["entered", "items_of"]
 
 
-def entered(model: Model, x: Any, card: Any) -> tuple[Model, Items]:
-    """The items as tensors, and the model that takes them: frames and texts are read by a door of their own."""
+def entered(model: Model, x: Any, card: Any, layout: str | None = None) -> tuple[Model, Items]:
+    """The items as tensors with their layout, and the model that takes them; frames and texts have doors of their own.
+
+    Raises:
+        UsageError: the items or ``layout`` cannot be used; see ``items_of``.
+    """
     if not isinstance(model, Reads):
         if is_rows(x):
             model = table(model)
         elif next((spec.dtype for spec in model.outline.inputs if spec.name == model.outline.input), "") == "str":
             model = text(model)
-    return model.read(x) if isinstance(model, Reads) else (model, items_of(model, x, card))
+    if not isinstance(model, Reads):
+        return model, items_of(model, x, card, layout)
+    if layout is not None:
+        raise UsageError(f"layout is {layout!r}, but rows of a table and texts have no other; leave it out.")
+    model, items = model.read(x)
+    return model, replace(items, layout=model.outline.layout_of(tuple(items.x.shape[1:])))
 
 
-def items_of(model: Model, source: Any, card: Any = None) -> Items:
+def items_of(model: Model, source: Any, card: Any = None, layout: str | None = None) -> Items:
     """Turn what a person gives into the model's tensors.
 
     Floating and integer arrays (also torch tensors) are tensors in the model's own layout, with or without the batch
     axis, and are used as they are. Paths, PIL pictures and uint8 arrays are pictures ``[H, W]`` or ``[H, W, 3]`` and go
     through the preprocessing card.
+
+    The layout is resolved here, once: ``layout`` if it is given, else what is known of the model, else what the sizes
+    of an item say, or a ``Doubt`` (``xplain.core.layout``).
 
     Raises:
         CardError: pictures for a model without a card.
@@ -48,13 +63,13 @@ def items_of(model: Model, source: Any, card: Any = None) -> Items:
     given = list(source) if many else [source]
     if not given:
         raise UsageError("There is nothing to explain: the list of items is empty.")
+    named = None if layout is None else stated(layout)
     if all(_is_picture(one) for one in given):
-        return _pictures(model, given, card)
+        return _pictures(model, given, card, named)
     if any(_is_picture(one) for one in given):
         raise UsageError("The items mix pictures and tensors; give all as pictures or all as arrays.")
     tensors = [_tensor(one) for one in given]
-    layout = model.outline.layout
-    rank = None if layout is None else len(layout.axes)
+    rank = _rank(model, named)
     if many:
         tensors = [t[None] if rank is not None and t.ndim == rank - 1 else t for t in tensors]
         if rank is None:
@@ -64,8 +79,38 @@ def items_of(model: Model, source: Any, card: Any = None) -> Items:
         x = np.concatenate(tensors)
     else:
         x = tensors[0][None] if rank is not None and tensors[0].ndim == rank - 1 else tensors[0]
-    _check_tensor(x, model)
-    return Items(np.ascontiguousarray(x), tuple(str(n) for n in range(len(x))))
+    _check_tensor(x, model, rank if model.outline.named is not None or named is None else None)
+    x = np.ascontiguousarray(x)
+    return Items(x, tuple(str(n) for n in range(len(x))), layout=_resolved(model, x, named))
+
+
+def _rank(model: Model, named: Axes | None) -> int | None:
+    """How many axes a batch has, where that is known before an item is seen."""
+    outline = model.outline
+    if outline.named is not None:
+        return len(outline.named.letters)
+    spec = outline.explained
+    if spec is not None and len(spec.shape) > 1:
+        return len(spec.shape)
+    return None if named is None else len(named.letters)
+
+
+def _resolved(model: Model, x: Array, named: Axes | None) -> Layout | Doubt:
+    """The layout of a batch: the only place that asks for it on a run's way."""
+    if isinstance(model, Looks):
+        model.look(x)
+    item = tuple(x.shape[1:])
+    if named is None:
+        return model.outline.layout_of(item)
+    if len(named.letters) != x.ndim:
+        raise UsageError(
+            f"layout is {named.letters!r}, of {len(named.letters)} axes with the batch, but the items are "
+            f"{list(item)}, {x.ndim} with the batch."
+        )
+    known = model.outline.named
+    if known is not None and known.letters != named.letters:
+        return Axes(named.letters, f"{named.why}, though {known.why}, which reads {known.letters}").of(item)
+    return named.of(item)
 
 
 def _is_picture(one: Any) -> bool:
@@ -77,21 +122,26 @@ def _is_picture(one: Any) -> bool:
     return bool(pil is not None and isinstance(one, pil.Image))
 
 
-def _pictures(model: Model, given: Sequence[Any], card: Any) -> Items:
+def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None) -> Items:
     from xplain.render import pictures
 
     outline = model.outline
-    if outline.layout is not None and not outline.layout.is_picture:
+    known = named or outline.named
+    if known is not None and not {"H", "W"} <= set(known.letters):
+        item = [] if outline.explained is None else ["?" if n is None else n for n in outline.explained.shape[1:]]
         raise UsageError(
-            f"{outline.source} takes items of {list(outline.layout.item)} ({outline.layout.axes}), no pictures. "
+            f"{outline.source} takes items of {item} ({known.letters}), no pictures. "
             "For rows of a table use xplain.table; else give an array in the model's own layout."
         )
-    used = load_card(card) if card is not None else outline.card
+    used = outline.card if card is None else attach_card(outline, load_card(card)).card
     if used is None:
         raise CardError(
             f"{outline.source} has no preprocessing card, so it is not known how a picture becomes its input. Write "
             f"<model>.card.toml beside it, or give card= a file or a preset: {', '.join(PRESETS)}."
         )
+    if known is None:
+        known = Axes(used.layout or "NCHW", "stated by the card" if used.layout else "what a card makes by default")
+    used = replace(used, layout=known.letters)
     if outline.layout is not None and outline.layout.is_picture:
         used = used.sized(*outline.layout.plane)
     prepared = [pictures.prepare(used, pictures.read(one)) for one in given]
@@ -99,9 +149,10 @@ def _pictures(model: Model, given: Sequence[Any], card: Any) -> Items:
     if len(shapes) > 1:
         raise CardError(f"The card gives pictures of different sizes {sorted(shapes)}; state resize or crop in it.")
     x = np.stack([tensor for tensor, _ in prepared])
-    _check_tensor(x, model)
+    _check_tensor(x, model, x.ndim)
     names = tuple(Path(one).name if isinstance(one, (str, Path)) else str(n) for n, one in enumerate(given))
-    return Items(x, names, np.stack([seen for _, seen in prepared]), used)
+    named = known if outline.named is None else named
+    return Items(x, names, np.stack([seen for _, seen in prepared]), used, layout=_resolved(model, x, named))
 
 
 def _tensor(one: Any) -> Array:
@@ -116,14 +167,15 @@ def _tensor(one: Any) -> Array:
     return array
 
 
-def _check_tensor(x: Array, model: Model) -> None:
-    layout, source = model.outline.layout, model.outline.source
-    if layout is not None and x.ndim != len(layout.axes):
+def _check_tensor(x: Array, model: Model, rank: int | None) -> None:
+    spec, source = model.outline.explained, model.outline.source
+    if rank is not None and x.ndim != rank:
+        axes = model.outline.named.letters if model.outline.named is not None else f"{rank} axes"
+        item = spec.shape[1:] if spec is not None else ()
         raise UsageError(
-            f"The input is {list(x.shape)}, of rank {x.ndim}; {source} takes {layout.axes}, items of "
-            f"{list(layout.item)}."
+            f"The input is {list(x.shape)}, of rank {x.ndim}; {source} takes {axes}"
+            + (f", items of {['?' if n is None else n for n in item]}." if item else ".")
         )
-    spec = next((s for s in model.outline.inputs if s.name == model.outline.input), None)
     expected = spec.shape[1:] if spec is not None and len(spec.shape) == x.ndim else x.shape[1:]
     if any(want not in (None, got) for want, got in zip(expected, x.shape[1:], strict=True)):
         raise UsageError(

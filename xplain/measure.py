@@ -16,17 +16,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xplain.api import Cache, explain, items_of, load
+from xplain.api import Cache, explain, load
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
-from xplain.core.items import Reads
 from xplain.core.options import Reference
 from xplain.core.query import Answer, Query, Sweep, View
 from xplain.core.target import Target, label
 from xplain.engine import Settings, drive
 from xplain.engine.budget import Budget
 from xplain.engine.store import Store
+from xplain.items import entered
 from xplain.methods.perturbation.baseline import fill_of
 from xplain.metrics.curves import deletion, insertion
 
@@ -65,6 +65,7 @@ def curve(
     batch_size: int | None = None,
     max_queries: int | None = None,
     cache: Cache | None = None,
+    layout: str | None = None,
 ) -> Curve:
     """The deletion or insertion curve of an explanation.
 
@@ -80,6 +81,7 @@ def curve(
         batch_size: Rows per model call; never changes the result.
         max_queries: Model evaluations that may be spent.
         cache: A folder of answers, so that a repeated curve costs nothing.
+        layout: How the axes of the items are named, as in ``explain``.
 
     Raises:
         UsageError: the explanation is of other items, or of a target that is no class and none is given.
@@ -87,12 +89,12 @@ def curve(
     if kind not in ("deletion", "insertion"):
         raise UsageError(f"A curve is {kind!r}; accepted: deletion, insertion.")
     loaded = load(model)
-    loaded, items = loaded.read(x) if isinstance(loaded, Reads) else (loaded, items_of(loaded, x, card))
+    loaded, items = entered(loaded, x, card, layout)
     if len(items.x) != len(attribution):
         raise UsageError(f"There are {len(items.x)} items, but the explanation is of {len(attribution)}.")
     if target is None and not attribution.labels:
         raise UsageError(f"The explanation's target {attribution.target!r} is no class; give target= an xplain target.")
-    view = View(items.x, target or label(attribution.labels), loaded.outline)
+    view = View(items.x, target or label(attribution.labels), loaded.outline, read=items.layout)
     values = attribution.values
     if values.ndim == items.x.ndim and view.layout.channel_axis is not None:
         values = values.sum(axis=view.layout.channel_axis)

@@ -30,7 +30,7 @@ class Formula:
 
     Args:
         function: ``f(rows [R, *item]) -> scores [R, K]`` (or ``[R]``), the same for a row in any batch.
-        axes: Names of the batch's axes, such as ``"NCHW"``; None leaves the layout to be guessed.
+        axes: Names of the batch's axes, such as ``"NCHW"``; None leaves them to the items' sizes.
         item: Shape of one item; needed with ``axes``.
         classes: K.
         labels: Names of the classes.
@@ -68,7 +68,7 @@ class Formula:
         start, stop = query.rows
         x = np.ascontiguousarray(query.x, dtype=np.float32)
         rows = np.empty((stop - start, *x.shape[1:]), np.float32)
-        native.fill(x, query.edits, start, stop, rows, self.outline.layout)
+        native.fill(x, query.edits, start, stop, rows, query.layout_in(self.outline))
         scores = np.asarray(self.function(rows), dtype=np.float64).reshape(len(rows), -1)
         self.rows += len(rows)
         read = query.target.read({SCORES: scores}, np.arange(start, stop) // query.edits.count)

@@ -34,7 +34,8 @@ PACKAGES = {
     "numpy": EVERY_ROOM | FREE,
     "array_api_compat": {"core", "methods", "metrics"},
     "torch": {
-        f"models/torch_{name}.py" for name in ("attention", "module", "modes", "device", "export", "guard", "look")
+        f"models/torch_{name}.py"
+        for name in ("attention", "axes", "module", "modes", "device", "export", "guard", "look")
     },
     "onnxruntime": {"models/session.py", "graph/runtime.py"},
     "onnx": {"graph"},

@@ -9,6 +9,7 @@ import pytest
 import xplain
 from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
 from xplain.core.errors import ModelError, UnknownName, UsageError
+from xplain.core.layout import Layout
 from xplain.core.query import Score
 from xplain.core.target import Stack, channel, every_score, inner, label, neuron
 from xplain.native import reference
@@ -117,7 +118,8 @@ def test_the_tail_runs_from_an_inner_tensor():
     assert np.array_equal(got, model.answer(Score(x, Untouched(), every_score)))
     fill = np.zeros((1, 1, 1, 1), np.float32)
     none = np.array([[0, 0, 8, 8]], np.int32)
-    hidden = model.answer(Score(inside, Windows(none, fill), every_score, at="pool1"))
+    maps = Layout("NCHW", inside.shape[1:])
+    hidden = model.answer(Score(inside, Windows(none, fill), every_score, at="pool1", layout=maps))
     assert np.array_equal(hidden, model.answer(Score(0 * inside, Untouched(), every_score, at="pool1")))
 
 

@@ -220,7 +220,7 @@ PICTURE = np.zeros((2, 3, 8, 8), np.float32)
 def test_edits_that_do_not_fit_are_refused(edits, message):
     out = np.empty((2 * edits.count, 3, 8, 8), np.float32)
     with pytest.raises(UsageError, match=message):
-        native.fill(PICTURE, edits, 0, len(out), out)
+        native.fill(PICTURE, edits, 0, len(out), out, Layout("NCHW", PICTURE.shape[1:]))
 
 
 def test_buffers_that_do_not_fit_are_refused():

@@ -10,6 +10,7 @@ import typer
 from xplain import api
 from xplain.cli.console import Outcome, table
 from xplain.cli.loading import Loading, ModelFile
+from xplain.core.layout import Doubt
 from xplain.core.outline import Outline
 
 __all__ = ["inspect"]
@@ -52,7 +53,8 @@ def _document(outline: Outline, kinds: list[str], fits: list[str]) -> dict[str, 
         "sha256": outline.digest,
         "safety": "accepted",
         "input": outline.input,
-        "layout": None if outline.layout is None else outline.layout.axes,
+        "layout": None if outline.named is None else outline.named.letters,
+        "layout found": None if outline.named is None else outline.named.why,
         "inputs": [asdict(one) for one in outline.inputs],
         "scores": asdict(outline.scores),
         "batch": outline.batch,
@@ -87,7 +89,7 @@ def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool
             )
             for one in outline.inputs
         ],
-        ("layout", "free" if outline.layout is None else outline.layout.axes),
+        ("layout", _layout(outline)),
         ("batch", outline.batch if outline.rows is None else f"{outline.batch}, {outline.rows} at a time"),
         ("scores", f"{scores.tensor}, {scores.classes or '?'} classes, {scores.kind}. {scores.found}"),
         ("labels", labels),
@@ -105,6 +107,18 @@ def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool
         hidden = len(outline.layers) - len(shown)
         lines += [f"and {hidden} layers before these; --layers lists all"] if hidden else []
     return "\n".join(lines)
+
+
+def _layout(outline: Outline) -> str:
+    if outline.named is not None:
+        return f"{outline.named.letters}: {outline.named.why}"
+    spec = outline.explained
+    item = () if spec is None else tuple(n for n in spec.shape[1:] if n is not None)
+    if item and spec is not None and len(item) == len(spec.shape) - 1:
+        found = outline.layout_of(item)
+        if isinstance(found, Doubt):
+            return f"in doubt between {', '.join(found.readings)}: state it with --layout"
+    return "found out when an item is seen; --layout states it"
 
 
 def _card(outline: Outline) -> str | None:

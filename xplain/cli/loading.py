@@ -56,6 +56,10 @@ class Loading:
             "How hidden windows are answered: auto (incrementally where that pays), plain, or fast (approximate).",
         ),
     ] = "auto"
+    layout: Annotated[
+        str | None,
+        _flag("--layout", "How the input's axes are named, a letter each, such as NHWC, NTC or NCDHW; else found out."),
+    ] = None
     input: Annotated[str | None, _flag("--input", "Name of the input to explain.")] = None
     output: Annotated[str | None, _flag("--output", "Name of the tensor that is read as scores.")] = None
     fixed: Annotated[

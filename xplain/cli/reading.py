@@ -25,7 +25,7 @@ _GAPS = ("", "na", "n/a", "nan", "null", "none")
 """What people write for a missing number; among words only the empty cell is missing, for None may be a category."""
 
 _FOR_TABLES, _FOR_TEXTS = ("columns", "hidden"), ("text", "tokenizer", "split", "mask")
-_NOT_HERE = ("card", "engine", "input", "fixed")
+_NOT_HERE = ("card", "engine", "input", "fixed", "layout")
 
 
 def _flag(name: str, text: str, metavar: str | None = None) -> Any:

@@ -23,13 +23,16 @@ def namespace(*arrays: Any) -> Any:
 
 
 def collapse(values: Any, layout: Layout, how: str = "sum") -> Any:
-    """``[N, *item]`` to one map per item: over channels the signed ``sum``, or ``max-abs`` of the magnitudes."""
+    """``[N, *item]`` to one map per item: over channels the signed ``sum``, or ``max-abs`` of the magnitudes.
+
+    Without a channel axis a magnitude is one all the same: ``max-abs`` is never signed.
+    """
+    xp = namespace(values)
+    if how != "sum":
+        values = xp.abs(values)
     if layout.channel_axis is None:
         return values
-    xp = namespace(values)
-    if how == "sum":
-        return xp.sum(values, axis=layout.channel_axis)
-    return xp.max(xp.abs(values), axis=layout.channel_axis)
+    return (xp.sum if how == "sum" else xp.max)(values, axis=layout.channel_axis)
 
 
 def enlarging(small: int, large: int) -> Array:

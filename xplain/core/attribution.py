@@ -77,6 +77,8 @@ class Attribution:
         columns: Names and values of the S columns, if the items are rows of a table.
         texts: The texts and where their features lie, one per item, if the items are texts; the values beyond a
             text's own features belong to longer texts and mean nothing.
+        layout: How the axes of the items were read, and why, such as ``"NHWC (stated by layout=)"``; empty where the
+            method needed no layout and none was known.
     """
 
     values: Array
@@ -101,6 +103,7 @@ class Attribution:
     pictures: Array | None = None
     columns: Columns | None = None
     texts: tuple[Passage, ...] = ()
+    layout: str = ""
 
     def __len__(self) -> int:
         return len(self.values)

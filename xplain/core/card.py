@@ -2,10 +2,10 @@
 
 A card is a small TOML file ``<model>.card.toml`` beside the model::
 
-    mode = "RGB"            # RGB, BGR or L: channel order of the tensor
+    mode = "RGB"            # RGB, BGR, L (grey) or BANDS (arrays of any number of channels): order of the channels
     resize_short = 256      # shorter side, bilinear; or resize = [height, width]
     crop = [224, 224]       # centre crop
-    layout = "NCHW"
+    layout = "NCHW"         # or NHWC; left out: the model's own
     scale = 0.00392156862   # tensor = (picture * scale - mean) / std, picture in 0..255
     mean = [0.485, 0.456, 0.406]
     std = [0.229, 0.224, 0.225]
@@ -28,8 +28,8 @@ from xplain.core.errors import CardError, unknown
 
 __all__ = ["PRESETS", "Card", "find_card", "load_card"]
 
-_MODES = ("RGB", "BGR", "L")
-_LAYOUTS = ("NCHW", "NHWC")
+_MODES = ("", "RGB", "BGR", "L", "BANDS")
+_LAYOUTS = ("", "NCHW", "NHWC")
 _FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 _MOST_LABELS = 1_000_000
 _LONGEST_LABEL = 200
@@ -40,30 +40,33 @@ class Card:
     """How a picture becomes a tensor: ``tensor = (picture * scale - mean) / std``.
 
     Args:
-        mode: Channel order of the tensor, ``RGB``, ``BGR`` or ``L`` (grey).
+        mode: Channel order of the tensor: ``RGB``, ``BGR``, ``L`` (grey), or ``BANDS`` for arrays ``[H, W, bands]`` of
+            any number of channels, which no picture file holds. Empty: what the model's number of channels asks for.
         resize_short: Resize so that the shorter side has this many pixels, keeping the aspect; or None.
         resize: Resize to exactly (height, width), after ``resize_short`` if both are given; or None.
         crop: Centre crop (height, width); a picture that is smaller is padded with zeros; or None.
         resample: Filter of the resize.
-        layout: ``NCHW`` or ``NHWC``.
+        layout: ``NCHW`` or ``NHWC``. Empty: the model's own, NCHW where that is not known.
         scale: Factor on the 0..255 values.
         mean: Subtracted after scaling, one per channel of the tensor in its own order.
         std: Divides last, one per channel.
         labels: Class names.
         name: Where the card came from.
+        bands: Number of channels of mode ``BANDS``.
     """
 
-    mode: str = "RGB"
+    mode: str = ""
     resize_short: int | None = None
     resize: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     resample: str = "bilinear"
-    layout: str = "NCHW"
+    layout: str = ""
     scale: float = 1.0 / 255.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     labels: tuple[str, ...] = ()
     name: str = ""
+    bands: int | None = None
 
     def __post_init__(self) -> None:
         for what, value, accepted in (
@@ -72,7 +75,9 @@ class Card:
             ("resample", self.resample, _FILTERS),
         ):
             if value not in accepted:
-                raise CardError(f"{self._where}{what} is {value!r}; accepted: {', '.join(accepted)}.")
+                raise CardError(f"{self._where}{what} is {value!r}; accepted: {', '.join(filter(None, accepted))}.")
+        if (self.mode == "BANDS") != (self.bands is not None) and self.bands is not None and self.mode:
+            raise CardError(f"{self._where}bands is {self.bands}, which only mode BANDS has; the mode is {self.mode}.")
         for what, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, self.channels):
                 raise CardError(f"{self._where}{what} has {len(numbers)} numbers for {self.channels} channels.")
@@ -82,6 +87,8 @@ class Card:
     @property
     def channels(self) -> int:
         """Channels of the tensor."""
+        if self.mode == "BANDS":
+            return self.bands or max(len(self.mean), len(self.std))
         return 1 if self.mode == "L" else 3
 
     @property
@@ -99,7 +106,7 @@ class Card:
         """The card as TOML text that ``Card.from_toml`` reads back to an equal card."""
         lines = []
         for key, value in asdict(self).items():
-            if value is None or key == "name":
+            if value is None or value == "" or key == "name":
                 continue
             lines.append(f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
         return "\n".join(lines) + "\n"
@@ -128,6 +135,9 @@ class Card:
                     values[key] = _pair(values[key])
             if values.get("resize_short") is not None:
                 values["resize_short"] = _extent(values["resize_short"])
+            if values.get("bands") is not None:
+                values["bands"] = _extent(values["bands"])
+                values.setdefault("mode", "BANDS")
             for key in {"mean", "std"} & values.keys():
                 one = values[key]
                 values[key] = tuple(float(v) for v in (one if isinstance(one, Sequence) else [one]))
@@ -166,6 +176,7 @@ class Card:
 
 PRESETS: Mapping[str, Card] = {
     "imagenet": Card(
+        mode="RGB",
         resize_short=256,
         crop=(224, 224),
         mean=(0.485, 0.456, 0.406),
@@ -173,7 +184,7 @@ PRESETS: Mapping[str, Card] = {
         name="imagenet",
     ),
     "imagenet-pm1": Card(
-        resize_short=256, crop=(224, 224), scale=1 / 127.5, mean=(1.0,), std=(1.0,), name="imagenet-pm1"
+        mode="RGB", resize_short=256, crop=(224, 224), scale=1 / 127.5, mean=(1.0,), std=(1.0,), name="imagenet-pm1"
     ),
     "imagenet-caffe": Card(
         mode="BGR",
@@ -183,8 +194,8 @@ PRESETS: Mapping[str, Card] = {
         mean=(103.94, 116.78, 123.68),
         name="imagenet-caffe",
     ),
-    "unit": Card(name="unit"),
-    "raw": Card(scale=1.0, name="raw"),
+    "unit": Card(mode="RGB", name="unit"),
+    "raw": Card(mode="RGB", scale=1.0, name="raw"),
     "grey": Card(mode="L", name="grey"),
     "raw-grey": Card(mode="L", scale=1.0, name="raw-grey"),
 }

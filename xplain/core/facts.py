@@ -50,6 +50,8 @@ class Facts:
         random: Draws random numbers.
         control: Holds graphs of its own.
         flat: Its derivative is zero almost everywhere, or it does not compute with its input's values.
+        recurrent: Reads steps of time: ``[time, batch, features]``, or ``[batch, time, features]`` where its attribute
+            ``layout`` is 1.
         batch: What it writes for one item depends on the other items of the batch.
         integer: Computes with quantised integers, or writes them.
         scale: Which input is the scale of the integers that it writes; the zero point follows it. None for others.
@@ -77,6 +79,7 @@ class Facts:
     random: bool = False
     control: bool = False
     flat: bool = False
+    recurrent: bool = False
     batch: bool = False
     integer: bool = False
     scale: int | None = None

@@ -8,9 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from xplain.core.card import Card
 from xplain.core.edits import Array
+from xplain.core.layout import Doubt, Layout
 from xplain.core.query import Model
 
-__all__ = ["Columns", "Items", "Passage", "Reads"]
+__all__ = ["Columns", "Items", "Looks", "Passage", "Reads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Items:
         card: How pictures became tensors, or None.
         columns: The columns, if the items are rows of a table.
         texts: The texts, one per item, if the items are texts.
+        layout: How the axes of ``x`` are named, resolved once when the items are read; or what is in doubt.
     """
 
     x: Array
@@ -73,6 +75,7 @@ class Items:
     card: Card | None = None
     columns: Columns | None = None
     texts: tuple[Passage, ...] = ()
+    layout: Layout | Doubt | None = None
 
 
 @runtime_checkable
@@ -81,3 +84,11 @@ class Reads(Protocol):
 
     def read(self, source: Any) -> tuple[Model, Items]:
         """The items in ``source`` as tensors of codes, and a model that answers questions about just these codes."""
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """A model that tells more of its input when it has seen an item."""
+
+    def look(self, x: Array) -> None:
+        """Run one item once, if none like it was seen; ``outline`` says more afterwards."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import UsageError, unknown
-from xplain.core.layout import Layout
+from xplain.core.layout import Axes, Doubt, Layout, by_sizes
 from xplain.core.target import Target, label
 
 __all__ = ["LayerSpec", "Outline", "ScoreSpec", "TensorSpec"]
@@ -90,7 +90,7 @@ class Outline:
         digest: sha256 of the model's content in hex; empty where content cannot be read (a function).
         inputs: All inputs.
         input: Name of the input that is explained.
-        layout: Axes and item shape of that input, or None until the first item is seen (free shape).
+        layout: Axes and item shape of that input; None while its sizes are free, or nothing decides its axes.
         scores: Which tensor is read as scores.
         layers: Tensors that a person may name, in the order of evaluation.
         labels: Class names, empty where none are known.
@@ -104,6 +104,7 @@ class Outline:
             is one; None where nobody has looked, as in a torch module that has not run yet.
         attended: The layer that was made last before the last attention, with the number of its call (``norm:0``),
             where attention is no layer, as for functions in a torch module; else empty.
+        axes: Names of that input's axes where they are known and its sizes are free.
     """
 
     source: str
@@ -123,6 +124,41 @@ class Outline:
     facts: Mapping[str, Any] = field(default_factory=dict)
     activations: frozenset[str] | None = None
     attended: str = ""
+    axes: Axes | None = None
+
+    @property
+    def named(self) -> Axes | None:
+        """The names of the explained input's axes, and how they are known; None where only an item's sizes can tell."""
+        return self.axes if self.layout is None else Axes(self.layout.axes, self.layout.why)
+
+    @property
+    def explained(self) -> TensorSpec | None:
+        """The input that is explained."""
+        return next((spec for spec in self.inputs if spec.name == self.input), None)
+
+    def layout_of(self, item: tuple[int, ...]) -> Layout | Doubt:
+        """The layout of items of this shape: asked once, when they are read, and carried from there.
+
+        What is known of the model decides; the sizes of the item only where nothing is.
+        """
+        named = self.named
+        return named.of(item) if named is not None and len(named.letters) == len(item) + 1 else by_sizes(item)
+
+    def with_axes(self, axes: Axes | None) -> Outline:
+        """The same with other axes, and the layout that they make of the input's sizes where these are known."""
+        if axes is None:
+            return self
+        spec = self.explained
+        item = self.layout.item if self.layout is not None else () if spec is None else spec.shape[1:]
+        sizes = tuple(n for n in item if n is not None)
+        if item and len(item) != len(axes.letters) - 1:
+            raise UsageError(
+                f"layout is {axes.letters!r} ({axes.why}), but {self.source} takes items of "
+                f"{['?' if n is None else n for n in item]}: {len(item)} axes behind the batch, not "
+                f"{len(axes.letters) - 1}."
+            )
+        whole = bool(sizes) and len(sizes) == len(item)
+        return replace(self, axes=axes, layout=axes.of(sizes) if whole else None)
 
     @property
     def rectifies(self) -> bool | None:

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from xplain.core.caveat import Caveat
-from xplain.core.edits import Array, Edits
-from xplain.core.layout import Layout
+from xplain.core.edits import Array, Edits, Untouched
+from xplain.core.errors import BudgetError, UsageError
+from xplain.core.layout import Doubt, Layout
 from xplain.core.outline import Outline
 from xplain.core.target import EveryScore, Stack, Target
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from xplain.core.rules import Rules
 
 __all__ = ["Answer", "Compiles", "Diagnoses", "Flow", "Model", "Peek", "Query", "Reading", "Score", "Sweep"]
-__all__ += ["TargetInput", "View", "fingerprint"]
+__all__ += ["TargetInput", "View", "fingerprint", "laid_out"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,8 @@ class Score:
         at: Tensor whose values ``x`` are; the model is run from there on. ``"input"`` is the ordinary case.
         part: Rows ``(start, stop)`` of ``r = n * M + m`` that are asked now; set by the engine alone. A model that is
             asked answers float64 ``[stop - start, T]``, one column per target (``[.., K]`` for every score).
+        layout: How the axes of ``x`` are named, which says what a position is that an edit hides. A method need not
+            give it for its items: ``laid_out`` does.
     """
 
     x: Array
@@ -51,11 +54,33 @@ class Score:
     target: Target | Stack | EveryScore
     at: str = "input"
     part: tuple[int, int] | None = None
+    layout: Layout | None = None
 
     @property
     def rows(self) -> tuple[int, int]:
         """The rows asked for, ``(0, N * M)`` when no part is set."""
         return self.part if self.part is not None else (0, len(self.x) * self.edits.count)
+
+    def layout_in(self, outline: Outline) -> Layout:
+        """The layout that the edits are made by: the question's own, else what is known of the model; never a guess.
+
+        Edits that go by element, or change nothing, need none.
+
+        Raises:
+            UsageError: neither says.
+        """
+        item = tuple(self.x.shape[1:])
+        if self.layout is not None:
+            return self.layout
+        named = outline.named if self.at == "input" else None
+        if named is not None and len(named.letters) == self.x.ndim:
+            return named.of(item)
+        if isinstance(self.edits, Untouched) or getattr(self.edits, "whole", False):
+            return Layout.flat(item)
+        raise UsageError(
+            f"A question hides positions of items {list(item)} without saying how their axes are named: give "
+            "Score(..., layout=view.layout)."
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +159,7 @@ class View:
         budget: Evaluations that the flow may ask for, so that a sampled method can share them out between the items
             before it starts; None: no limit.
         traced: Whether the flow is being compiled into a graph, so that nothing can be looked at before it returns.
+        read: The items' layout as it was read, or what is in doubt; None: what the outline says.
     """
 
     x: Any  # an array; a graph value while the flow is compiled
@@ -142,16 +168,24 @@ class View:
     seed: int = 0
     budget: int | None = None
     traced: bool = False
+    read: Layout | Doubt | None = None
+
+    @property
+    def found(self) -> Layout | Doubt:
+        """The layout of ``x`` as it was resolved when the items were read, or what is in doubt."""
+        return self.read if self.read is not None else self.outline.layout_of(tuple(self.x.shape[1:]))
 
     @property
     def layout(self) -> Layout:
-        """Axes and item shape of ``x``; the outline's, or the likeliest one where the model leaves it open."""
-        known = self.outline.layout
-        if known is not None and known.item == self.x.shape[1:]:
-            return known
-        if known is not None and len(known.axes) == self.x.ndim:
-            return Layout(known.axes, self.x.shape[1:])
-        return Layout.guess(self.x.shape[1:])
+        """Axes and item shape of ``x``.
+
+        Raises:
+            UsageError: several readings fit equally; the message says which, and how to state one.
+        """
+        found = self.found
+        if isinstance(found, Doubt):
+            raise found.question()
+        return found
 
     def layout_of(self, tensor: str, values: Any) -> Layout:
         """The layout of a tap's ``values``: the view's own for ``"input"``, the likeliest of its shape for a layer."""
@@ -163,6 +197,31 @@ class View:
         """An independent, reproducible generator for the named purpose (Philox keyed by seed and name)."""
         key = hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()[:16]
         return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+
+
+def laid_out(flow: Flow, view: View) -> Flow:
+    """The same flow, its questions about the view's items carrying the view's layout.
+
+    Raises:
+        UsageError: a question hides positions, and the layout is in doubt.
+    """
+    answer: Answer = None
+    error: BudgetError | None = None
+    while True:
+        try:
+            query = flow.throw(error) if error is not None else flow.send(answer)
+        except StopIteration as stop:
+            reading: Reading = stop.value
+            return reading
+        error = None
+        if isinstance(query, Score) and query.layout is None and query.at == "input":
+            by_element = isinstance(query.edits, Untouched) or getattr(query.edits, "whole", False)
+            known = view.found if by_element else view.layout
+            query = query if isinstance(known, Doubt) else replace(query, layout=known)
+        try:
+            answer = yield query
+        except BudgetError as spent:
+            error = spent
 
 
 class Model(Protocol):
@@ -230,7 +289,7 @@ def _feed(sha: Any, part: Any) -> None:
         sha.update(repr(part.tolist()).encode() if part.dtype.hasobject else np.ascontiguousarray(part).tobytes())
     elif is_dataclass(part) and not isinstance(part, type):
         sha.update(f"{type(part).__qualname__}(".encode())
-        for field in fields(part):
+        for field in (one for one in fields(part) if one.compare):
             sha.update(field.name.encode())
             _feed(sha, getattr(part, field.name))
         sha.update(b")")

@@ -17,7 +17,7 @@ from typing import Any
 
 from xplain.core.errors import UsageError, nearest, unknown
 from xplain.core.options import Option, options_of
-from xplain.core.query import Flow, Score
+from xplain.core.query import Flow, Score, View, laid_out
 
 __all__ = ["Method", "Paper", "find", "method", "methods", "register"]
 
@@ -68,6 +68,10 @@ class Method:
     channels: bool = False
     options: Mapping[str, Option] = field(default_factory=dict)
     sections: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, view: View, options: Mapping[str, Any]) -> Flow:
+        """The method's flow for a view, its questions carrying the view's layout."""
+        return laid_out(self.function(view, **options), view)
 
     @property
     def summary(self) -> str:

@@ -68,8 +68,9 @@ def _groups(waiting: dict[int, Query]) -> list[list[int]]:
     """Flows whose questions can be asked as one: the same question, targets apart."""
     groups: dict[Any, list[int]] = {}
     for k, query in waiting.items():
-        mergeable = isinstance(query, Score) and isinstance(query.target, Target) and len(waiting) > 1
-        key = fingerprint(query.x, query.edits, query.at, query.part) if mergeable and isinstance(query, Score) else k
+        key: Any = k
+        if isinstance(query, Score) and isinstance(query.target, Target) and len(waiting) > 1:
+            key = fingerprint(query.x, query.edits, query.at, query.part, query.layout)
         groups.setdefault(key, []).append(k)
     return list(groups.values())
 

@@ -1,9 +1,10 @@
 """The content of a question's rows: under which key the answer to each is remembered.
 
-    key(row) = sha256( model, input, scores read, card, target read, dtype and shape, bytes of the row )
+    key(row) = sha256( model, input, scores read, card, layout, target read, dtype and shape, bytes of the row )
 
 The bytes are those of the edited row as the model receives it, so the same row is the same key whatever method, chunk
-or edit made it. Where the target reads class scores alone, the whole score vector is remembered and the target is not
+or edit made it. Its layout is part of the key, so that what was remembered while the axes were read in another way is
+not found again. Where the target reads class scores alone, the whole score vector is remembered and the target is not
 part of the key: one paid evaluation serves every target.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 from xplain import native
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.query import Model, Score, View, fingerprint
+from xplain.core.query import Model, Score, fingerprint
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
 from xplain.engine.schedule import batch_rows, chunks
 
@@ -45,7 +46,8 @@ def row_keys(model: Model, query: Score) -> list[bytes]:
     card = "" if outline.card is None else replace(outline.card, name="").to_toml()
     target = None if isinstance(query.target, EveryScore) else query.target
     read = (outline.input, outline.scores.tensor, outline.scores.kind)  # not how many classes: a function tells late
-    prefix = fingerprint(outline.digest, read, card, query.at, target).encode()
+    axes = query.layout.axes if query.layout is not None else outline.named.letters if outline.named else ""
+    prefix = fingerprint(outline.digest, read, card, axes, query.at, target).encode()
     start, stop = query.rows
     keys = []
     for part in chunks(start, stop, batch_rows(query.x, None)):
@@ -69,8 +71,7 @@ def _filled(query: Score, model: Model) -> Array:
         return np.ascontiguousarray(query.x[start:stop])
     x = np.ascontiguousarray(query.x, dtype=np.float32)
     out = np.empty((stop - start, *x.shape[1:]), dtype=np.float32)
-    layout = View(x, Target(()), model.outline).layout  # the one that the edits were made for
-    native.fill(x, query.edits, start, stop, out, layout)
+    native.fill(x, query.edits, start, stop, out, query.layout_in(model.outline))
     return out
 
 

@@ -219,7 +219,8 @@ class Run:
         """
         if self.settings.sentinel is None or self._watched is not None:
             return False
-        self._sentinel, self._watched = self.settings.sentinel, Score(query.x[:1], Untouched(), every_score)
+        self._sentinel = self.settings.sentinel
+        self._watched = Score(query.x[:1], Untouched(), every_score, layout=query.layout)
         store = self.settings.store
         if store is not None:
             self._watched_key = row_keys(self.model, self._watched)[0]

@@ -59,7 +59,8 @@ def _curve(view: View, values: Array, fill: Array, steps: int, insert: bool) -> 
         raise UsageError(f"steps is {steps}; accepted: a whole number of at least 1.")
     positions = int(np.prod(shape[1:]))
     counts = np.unique(np.rint(np.linspace(0, positions, steps + 1)).astype(np.int64))
-    scores = np.asarray((yield Score(view.x, Ranked(native.rank(values), counts, fill, insert), view.target)))
+    edits = Ranked(native.rank(values), counts, fill, insert)
+    scores = np.asarray((yield Score(view.x, edits, view.target, layout=view.layout)))
     shares = counts / positions
     areas = (scores[:, 1:] + scores[:, :-1]) / 2 @ np.diff(shares)
     return Reading(areas, notes={"shares": shares, "scores": scores})

@@ -37,6 +37,7 @@ def load(
     memory_format: str = "contiguous",
     precision: str = "float32",
     graphs: bool = False,
+    layout: str | None = None,
     version: str = "",
     price: Any = None,
     **endpoint: Any,
@@ -62,6 +63,9 @@ def load(
         allow_external_data: Whether an ONNX file may read weights from any file of its folder. Those that exporters
             write beside it, such as ``m.onnx.data`` for ``m.onnx``, are read without.
         limits: How large an ONNX file may be; see ``xplain.graph.safety.Limits``.
+        layout: How the axes of the explained input are named, a letter each, such as ``"NHWC"``, ``"NTC"``,
+            ``"NCDHW"``; see ``xplain.core.layout``. None: what the model's operators, its card, the names of its
+            dimensions and last the sizes of the items say, and where those leave a doubt, a question.
         version: Names what a function, or an endpoint that tells no version, answers with, so that its answers can be
             remembered (``explain(..., cache=)``); change it with the model.
         price: What an evaluation by a function or an endpoint costs.
@@ -106,14 +110,14 @@ def load(
             if name not in signature(open_endpoint).parameters:
                 raise unknown("option of an endpoint:", name, signature(open_endpoint).parameters)
         shared: dict[str, Any] = {"card": card, "input": input, "output": output, "fixed": fixed}
-        shared |= {"version": version, "price": price}
+        shared |= {"version": version, "price": price, "layout": layout}
         return open_endpoint(source, **shared, **endpoint)
     if endpoint:
         raise UsageError(f"{', '.join(endpoint)}: only for endpoints (https://...), or not an option at all.")
     if isinstance(source, (str, os.PathLike, bytes)) or _is(source, "onnx", "ModelProto"):
         from xplain.models.open_onnx import open_onnx
 
-        return open_onnx(source, card=card, threads=threads, **{**onnx_only, "engine": engine})
+        return open_onnx(source, card=card, threads=threads, layout=layout, **{**onnx_only, "engine": engine})
     given = [name for name, value in onnx_only.items() if value]
     if given:
         raise UsageError(f"{', '.join(given)}: only for ONNX models; {type(source).__name__} takes card and threads.")
@@ -121,11 +125,11 @@ def load(
         from xplain.models.torch_device import TorchOptions
         from xplain.models.torch_module import TorchModule
 
-        return TorchModule(source, card, TorchOptions(**torch_only))
+        return TorchModule(source, card, TorchOptions(**torch_only), layout)
     if callable(source):
         from xplain.models.function import Function
 
-        return Function(source, card=card, version=version, price=price)
+        return Function(source, card=card, version=version, price=price, layout=layout)
     raise UsageError(
         f"{type(source).__name__} is no model; accepted: a path of an ONNX file, its bytes, an onnx.ModelProto, a "
         "torch.nn.Module, a function f(batch) -> scores, or the URL of an endpoint."

@@ -105,7 +105,7 @@ class HostPlace:
         session: Runs the model.
         name: The explained input.
         query: Items (float32) and edits.
-        layout: The model's layout, None where it is free.
+        layout: The items' layout.
         rows: Rows of the largest chunk.
         dtype: The input's type.
         fixed: Values of the other inputs.
@@ -121,7 +121,7 @@ class HostPlace:
         session: Session,
         name: str,
         query: Score,
-        layout: Layout | None,
+        layout: Layout,
         rows: int,
         dtype: str,
         fixed: Mapping[str, Array],

@@ -16,7 +16,7 @@ from xplain.core.outline import Outline, ScoreSpec, TensorSpec
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
-from xplain.models.outlines import attach_card
+from xplain.models.outlines import attach_card, settled
 from xplain.models.reading import as_float32, read_target, score_rows, write_rows
 
 __all__ = ["Function"]
@@ -34,6 +34,7 @@ class Function:
         card: How pictures become its items; None where items are arrays.
         version: Names what the function does, so that its answers can be remembered; change it with the function.
         price: What an evaluation costs: a number, or the parts of an ``xplain.core.price.Price``.
+        layout: How the axes of its items are named, such as ``"NHWC"``; None leaves it to the items' sizes.
 
     Raises:
         CardError: the card cannot be used.
@@ -42,7 +43,13 @@ class Function:
     answers: frozenset[type] = frozenset({Score})
 
     def __init__(
-        self, function: Callable[[Array], Any], card: Any = None, *, version: str = "", price: Any = None
+        self,
+        function: Callable[[Array], Any],
+        card: Any = None,
+        *,
+        version: str = "",
+        price: Any = None,
+        layout: str | None = None,
     ) -> None:
         self._function = function
         self._classes: int | None = None
@@ -58,7 +65,7 @@ class Function:
             scores=ScoreSpec("scores", None, "logits", "none", "what the function returns, used as it is"),
             quirks=("It is not known whether the function returns logits or probabilities; logits explain better.",),
         )
-        self.outline = attach_card(outline, None if card is None else load_card(card))
+        self.outline = settled(outline, None if card is None else load_card(card), layout)
 
     def answer(self, query: Query) -> Answer:
         """The answer to a score question.
@@ -76,7 +83,7 @@ class Function:
         query = replace(query, x=as_float32(query.x, self.outline.source))
         start, stop = query.rows
         batch = np.empty((stop - start, *query.x.shape[1:]), np.float32)
-        write_rows(query, start, stop, batch, self.outline.layout)
+        write_rows(query, start, stop, batch, query.layout_in(self.outline))
         return read_target(query, (start, stop), {SCORES: self._call(batch)})
 
     def _call(self, batch: Array) -> Array:

@@ -164,6 +164,10 @@ class Incremental:
         self._make_room()
         return _Run(query, outputs, engine, report, self._way(engine, query.x.shape, edits))
 
+    def reads(self, layout: Layout) -> bool:
+        """Whether items of this layout are the planes that the network is followed over."""
+        return layout.axes == ("NHWC" if self._channels_last else "NCHW")
+
     def _way(self, engine: Engine, shape: tuple[int, ...], edits: Windows) -> Way:
         boxes = edits.boxes.reshape(-1, 4)
         sample = boxes[np.linspace(0, len(boxes) - 1, min(len(boxes), _SAMPLE)).astype(int)]

@@ -19,7 +19,7 @@ from xplain.models.execution_providers import CPU, Provider
 from xplain.models.onnx_file import OnnxFile
 from xplain.models.outlines import warned
 from xplain.models.pipeline import Chunk, Place, in_flight, item_ranges, rows_at_once
-from xplain.models.reading import KERNEL_TYPES, layout_of
+from xplain.models.reading import KERNEL_TYPES
 from xplain.models.session import Session
 
 __all__ = ["OnnxOnDevice"]
@@ -87,7 +87,7 @@ class OnnxOnDevice(OnnxFile):
         done = first
         if outputs not in self._failed:
             try:
-                for offset, part in item_ranges(query, layout_of(query, self.outline.layout)):
+                for offset, part in item_ranges(query, query.layout_in(self.outline)):
                     place = self._place(session, part, outputs, rows)
                     for (left, right), found in in_flight(place, *part.rows, rows):
                         yield (offset + left, offset + right), found
@@ -100,7 +100,7 @@ class OnnxOnDevice(OnnxFile):
 
     def _place(self, session: Session, query: Score, outputs: tuple[str, ...], rows: int) -> Place:
         name, dtype, threads = self._input.name, self._input.dtype, self._threads or 0
-        layout = layout_of(query, self.outline.layout)
+        layout = query.layout_in(self.outline)
         fixed = self._fixed, self._repeated
         if self._lanes is None or dtype not in KERNEL_TYPES:
             least = 1 if threads == 1 else 2  # as the plain way, for the same bits on a CPU

@@ -115,7 +115,8 @@ class OnnxFile:
         """Rows and output values of a question."""
         start = None if query.at == "input" else self._tensor(query.at)
         whole = not self._loaded.quantised.keys() & set(outputs)  # its answers are the graph's own tensors
-        if self.incremental is not None and start is None and whole and isinstance(query.edits, Windows):
+        asked = self.incremental is not None and start is None and whole and isinstance(query.edits, Windows)
+        if asked and self.incremental is not None and self.incremental.reads(query.layout_in(self.outline)):
             self._check(query)
             changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
             if changes is not None:
@@ -222,7 +223,7 @@ class OnnxFile:
             count = right - left
             batch = self.outline.rows or max(count, least)
             buffer = self._buffers.rows((batch, *query.x.shape[1:]), dtype)
-            write_rows(query, left, right, buffer[:count], self.outline.layout, self._threads or 0)
+            write_rows(query, left, right, buffer[:count], query.layout_in(self.outline), self._threads or 0)
             buffer[count:] = buffer[:1]
             feeds: dict[str, Any] = {name: session.wrap(buffer)}
             for other, value in self._fixed.items():
@@ -331,13 +332,14 @@ class OnnxFile:
         Raises:
             UsageError: the input's size is free.
         """
-        layout = self.outline.layout
-        if layout is None:
+        item = self._input.shape[1:]
+        sizes = tuple(n for n in item if n is not None)
+        if len(sizes) < len(item):
             raise UsageError(
                 f"The input of {self.outline.source} has no fixed size, which compiling needs. Fix it first, for "
                 "example with onnxruntime.tools.make_dynamic_shape_fixed."
             )
-        return np.zeros((1, *layout.item), np.float32)
+        return np.zeros((1, *sizes), np.float32)
 
     def compile(
         self,

@@ -11,8 +11,8 @@ import numpy as np
 from xplain.core.card import Card, find_card, load_card
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
-from xplain.core.layout import Layout
 from xplain.core.outline import Outline, TensorSpec
+from xplain.graph.axes import axes_of
 from xplain.graph.describe import activations_of, inputs_of, layers_of, put_first, quirks_of
 from xplain.graph.load import Loaded, OnnxSource, read
 from xplain.graph.logits import find_scores
@@ -21,7 +21,7 @@ from xplain.models.device import lanes_for
 from xplain.models.execution_providers import CPU, Wanted
 from xplain.models.onnx_device import OnnxOnDevice
 from xplain.models.onnx_file import OnnxFile
-from xplain.models.outlines import attach_card, tell_providers
+from xplain.models.outlines import settled, tell_providers
 from xplain.models.session import choose_providers
 
 __all__ = ["open_onnx"]
@@ -39,6 +39,7 @@ def open_onnx(
     allow_external_data: bool = False,
     limits: Limits | None = None,
     engine: str = "auto",
+    layout: str | None = None,
 ) -> OnnxFile:
     """An ONNX model that answers questions; see ``xplain.models.load``."""
     choice = choose_providers(providers)
@@ -57,7 +58,7 @@ def open_onnx(
         digest=loaded.digest,
         inputs=inputs,
         input=explained.name,
-        layout=_layout(explained),
+        layout=None,
         scores=found.scores,
         layers=layers_of(loaded),
         labels=found.labels,
@@ -68,7 +69,7 @@ def open_onnx(
         },
         activations=activations_of(loaded),
     )
-    outline = attach_card(outline, _card(loaded, card))
+    outline = settled(outline, _card(loaded, card), layout, axes_of(loaded, explained.name))
     lanes, used, why = lanes_for(choice.used)
     rest: tuple[Any, ...] = (others, threads, limits.seconds if loaded.loops else None, engine)
     on_cpu = used[0][0] == CPU
@@ -88,13 +89,6 @@ def _card(loaded: Loaded, given: Any) -> Card | None:
         return find_card(loaded.path, loaded.metadata)
     text = loaded.metadata.get("xplain.card")
     return None if text is None else Card.from_toml(text, "in the model's metadata")
-
-
-def _layout(spec: TensorSpec) -> Layout | None:
-    """Axes of the explained input; None while extents behind the batch are free."""
-    item = spec.shape[1:]
-    sizes = tuple(n for n in item if n is not None)
-    return Layout.guess(sizes) if item and len(sizes) == len(item) else None
 
 
 def _explained(source: str, inputs: Sequence[TensorSpec], wanted: str | None, fixed: Mapping[str, Any]) -> TensorSpec:

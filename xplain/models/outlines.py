@@ -1,4 +1,4 @@
-"""Add to what is known of a model: its preprocessing card, if it fits, and the providers that run it."""
+"""Add to what is known of a model: the axes of its input, its card, if it fits, and the providers that run it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,37 @@ from dataclasses import replace
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import CardError
-from xplain.core.layout import Layout
+from xplain.core.layout import Axes, Layout, stated
 from xplain.core.outline import Outline
 
-__all__ = ["attach_card", "tell_providers", "warned"]
+__all__ = ["attach_card", "settled", "tell_providers", "warned"]
+
+
+def settled(outline: Outline, card: Card | None, layout: str | None = None, seen: Axes | None = None) -> Outline:
+    """The outline with the axes of its input, if anything but an item decides them, and with a card and its labels.
+
+    Args:
+        outline: What is known so far.
+        card: How pictures become tensors, or None.
+        layout: What a person states, or None.
+        seen: What the model itself says of its input's axes, or None.
+
+    Raises:
+        UsageError: ``layout`` is no layout, or does not fit the input.
+        CardError: the card is for another input, or has another number of labels than the model has classes.
+    """
+    known = seen
+    if layout is not None:
+        known = stated(layout)
+        if seen is not None and seen.letters != known.letters:
+            known = Axes(known.letters, f"{known.why}, though {seen.why}, which reads {seen.letters}")
+    outline = attach_card(outline.with_axes(known), card)
+    spec = outline.explained
+    if outline.named is None and spec is not None and len(spec.shape) > 1 and None not in spec.shape[1:]:
+        found = outline.layout_of(tuple(n for n in spec.shape[1:] if n is not None))
+        if isinstance(found, Layout):
+            outline = attach_card(outline.with_axes(Axes(found.axes, found.why)), outline.card)
+    return outline
 
 
 def attach_card(outline: Outline, card: Card | None) -> Outline:
@@ -28,19 +55,32 @@ def attach_card(outline: Outline, card: Card | None) -> Outline:
             f"Preprocessing card {card.name}: it has {len(card.labels)} labels, but {outline.source} has {classes} "
             "classes. A shifted list gives wrong names silently: check for a background class in front."
         )
-    spec = next((one for one in outline.inputs if one.name == outline.input), None)
-    layout = outline.layout
-    if spec is not None and len(spec.shape) == 4:
-        axis = card.layout.index("C")
-        if spec.shape[axis] not in (None, card.channels):
-            raise CardError(
-                f"Preprocessing card {card.name}: it makes {card.layout} with {card.channels} channels; "
-                f"{outline.source} takes {['?' if n is None else n for n in spec.shape]}. Set layout and mode "
-                "in the card."
-            )
-        if layout is not None:
-            layout = Layout(card.layout, layout.item)
-    return replace(outline, card=card, labels=card.labels or outline.labels, layout=layout)
+    named, spec = outline.named, outline.explained
+    if named is not None and card.layout and card.layout != named.letters and len(named.letters) == 4:
+        raise CardError(
+            f"Preprocessing card {card.name}: it states {card.layout}, but {outline.source} takes {named.letters}: "
+            f"{named.why}. Correct the layout in the card, or leave it out."
+        )
+    if named is None and card.layout and (spec is None or len(spec.shape) in (0, 4)):
+        outline = outline.with_axes(Axes(card.layout, "stated by the preprocessing card"))
+        named = outline.named
+    if spec is not None and len(spec.shape) == 4 and named is not None:
+        card = _fitting(card, named, spec.shape, outline.source)
+    return replace(outline, card=card, labels=card.labels or outline.labels)
+
+
+def _fitting(card: Card, named: Axes, shape: tuple[int | None, ...], source: str) -> Card:
+    """The card in the model's layout, and with its number of channels where the card does not state a mode."""
+    channels = shape[named.letters.index("C")] if "C" in named.letters else 1
+    if not card.mode:
+        mode = {None: "RGB", 3: "RGB", 1: "L"}.get(channels, "BANDS")
+        card = replace(card, mode=mode, bands=channels if mode == "BANDS" else None)
+    if channels not in (None, card.channels):
+        raise CardError(
+            f"Preprocessing card {card.name}: it makes {named.letters} with {card.channels} channels; {source} takes "
+            f"{['?' if n is None else n for n in shape]}. Set layout and mode in the card."
+        )
+    return replace(card, layout=named.letters) if named.letters in ("NCHW", "NHWC") else card
 
 
 def tell_providers(outline: Outline, providers: Sequence[str], *fallbacks: str) -> Outline:

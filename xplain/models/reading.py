@@ -13,14 +13,13 @@ from xplain.core.layout import Layout
 from xplain.core.query import Score
 from xplain.core.target import SCORES, Target
 
-__all__ = ["KERNEL_TYPES", "as_float32", "check_items", "layout_of", "padded", "read_target", "real", "score_rows"]
-__all__ += ["write_rows"]
+__all__ = ["KERNEL_TYPES", "as_float32", "check_items", "padded", "read_target", "real", "score_rows", "write_rows"]
 
 KERNEL_TYPES = frozenset({"float32", "float16", "float64", "uint8", "bfloat16"})
 """Types that the native fill writes itself."""
 
 
-def write_rows(query: Score, start: int, stop: int, out: Array, layout: Layout | None, threads: int = 0) -> None:
+def write_rows(query: Score, start: int, stop: int, out: Array, layout: Layout, threads: int = 0) -> None:
     """Write the edited rows ``start..stop`` into a model's input buffer.
 
     Args:
@@ -28,10 +27,9 @@ def write_rows(query: Score, start: int, stop: int, out: Array, layout: Layout |
         start: First row.
         stop: End of the rows.
         out: ``[stop - start, *item]``; types that no kernel writes get the rounded values.
-        layout: The model's layout, None where it is free.
+        layout: How the items' axes are named: ``query.layout_in(outline)``.
         threads: At most so many; 0 means all.
     """
-    layout = layout_of(query, layout)
     if out.dtype.name in KERNEL_TYPES:
         native.fill(query.x, query.edits, start, stop, out, layout, threads=threads)
         return
@@ -42,15 +40,6 @@ def write_rows(query: Score, start: int, stop: int, out: Array, layout: Layout |
         np.rint(scratch, out=scratch)
         np.clip(scratch, info.min, info.max, out=scratch)
     out[...] = scratch
-
-
-def layout_of(query: Score, layout: Layout | None) -> Layout:
-    """The layout of a question's items: the model's where it fits, else the likeliest of their shape."""
-    item = query.x.shape[1:]
-    if layout is not None and layout.item == item and query.at == "input":
-        return layout
-    axes = layout.axes if layout is not None and query.at == "input" and len(layout.axes) == query.x.ndim else None
-    return Layout(axes, item) if axes else Layout("NCHW", item) if len(item) == 3 else Layout.guess(item)
 
 
 def as_float32(x: Array, source: str) -> Array:

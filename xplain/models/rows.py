@@ -41,7 +41,7 @@ class Rows:
         self._whole = reader.exact
         names = reader.names
         facts = {**inner.outline.facts, "columns": names, "categories": reader.categorical}
-        self.outline = replace(inner.outline, facts=facts, layout=Layout("NS", (len(names),)))
+        self.outline = replace(inner.outline, facts=facts, layout=Layout("NS", (len(names),), "columns of a table"))
         if self._whole:
             spec = TensorSpec("row", (None, len(names)), "float32")
             self.outline = replace(self.outline, inputs=(spec,), input=spec.name)
@@ -104,7 +104,7 @@ class Rows:
     def _edited(self, query: Score) -> Array:
         start, stop = query.rows
         rows = np.empty((stop - start, query.x.shape[1]), np.float32)
-        native.fill(query.x, query.edits, start, stop, rows, self.outline.layout)
+        native.fill(query.x, query.edits, start, stop, rows, query.layout_in(self.outline))
         return rows
 
     def _values(self, query: Score) -> dict[str, Any]:

@@ -176,7 +176,7 @@ class _Rows:
             inner.outline,
             inputs=(spec,),
             input=spec.name,
-            layout=Layout("NT", (length,)),
+            layout=Layout("NT", (length,), "words of a text"),
             batch="free",
             rows=None,
             facts={**inner.outline.facts, "hidden words": "deleted" if mask is None else f"replaced by {mask!r}"},
@@ -223,7 +223,7 @@ class _Rows:
             )
         start, stop = query.rows
         shown = np.empty((stop - start, query.x.shape[1]), np.float32)
-        native.fill(np.ones(query.x.shape, np.float32), query.edits, start, stop, shown, self.outline.layout)
+        native.fill(np.ones(query.x.shape, np.float32), query.edits, start, stop, shown, query.layout_in(self.outline))
         count = query.edits.count
         texts = []
         for row, present in zip(range(start, stop), shown >= _HALF, strict=True):

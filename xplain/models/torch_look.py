@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 
+from xplain.core.layout import Axes
 from xplain.core.outline import Outline, ScoreSpec
 from xplain.models.torch_attention import AttentionsSeen
+from xplain.models.torch_axes import AxesSeen
 from xplain.models.torch_guard import Pass, eval_mode
 from xplain.models.torch_modes import LINKS, ActivationsSeen, LayersSeen, LogitsSeen, scores_in
 
@@ -27,6 +29,7 @@ class Look:
         integer: Whether it held integers.
         through: Whether scores are what goes into the softmax that the module returns.
         flips: Parts that put themselves into training mode when they run.
+        axes: Which axis of the item is which, as the operators that took it say; None where they say nothing.
     """
 
     outline: Outline
@@ -34,6 +37,7 @@ class Look:
     integer: bool = False
     through: bool = False
     flips: frozenset[str] = frozenset()
+    axes: Axes | None = None
 
 
 class Own(threading.local):
@@ -77,8 +81,8 @@ def look_at(
 
     seen = LayersSeen(modules, here)
     attention = AttentionsSeen(1, note=seen.calls.append)
-    watch = ActivationsSeen(seen.calls)
-    with torch.no_grad(), eval_mode(module, flipped), here, seen, logits, attention.watching(), watch:
+    watch, axes = ActivationsSeen(seen.calls), AxesSeen(batch)
+    with torch.no_grad(), eval_mode(module, flipped), here, seen, logits, axes, attention.watching(), watch:
         output = call(batch)
     through = logits.behind(output) is not output
     scores = scores_in(logits.behind(output), 1, outline.source)
@@ -89,4 +93,4 @@ def look_at(
     told = replace(outline, activations=frozenset(watch.names), attended=watch.attended)
     outline = replace(told, layers=seen.layers, scores=found)
     item, integer = tuple(batch.shape[1:]), not batch.is_floating_point()
-    return Look(outline, item, integer, through, frozenset(flips))
+    return Look(outline, item, integer, through, frozenset(flips), axes.found)

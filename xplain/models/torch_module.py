@@ -26,9 +26,9 @@ from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInp
 from xplain.core.stream import Piece
 from xplain.core.target import SCORES, Label, Target
 from xplain.models.integers import no_gradient
-from xplain.models.outlines import attach_card, warned
+from xplain.models.outlines import settled, warned
 from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
-from xplain.models.reading import as_float32, check_items, layout_of, read_target, write_rows
+from xplain.models.reading import as_float32, read_target, write_rows
 from xplain.models.torch_attention import AttentionsSeen, attention_number, pulled
 from xplain.models.torch_device import TorchOptions, TorchPlace
 from xplain.models.torch_guard import Pass, alone, claim, eval_mode
@@ -74,6 +74,8 @@ class TorchModule:
         module: The module; it is asked in eval mode, on the device where its parameters are.
         card: How pictures become its input; None where items are tensors.
         options: Memory format, precision and graphs of its passes.
+        layout: How the axes of its items are named, such as ``"NHWC"``; None leaves it to what the module does with
+            its first item, and to their sizes.
 
     Raises:
         CardError: the card cannot be used.
@@ -81,7 +83,9 @@ class TorchModule:
 
     answers: frozenset[type] = frozenset({Score, Peek, Sweep})
 
-    def __init__(self, module: torch.nn.Module, card: Any = None, options: TorchOptions | None = None) -> None:
+    def __init__(
+        self, module: torch.nn.Module, card: Any = None, options: TorchOptions | None = None, layout: str | None = None
+    ) -> None:
         module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does
         self._module = module
         self._modules: dict[str, torch.nn.Module] = {n: m for n, m in module.named_modules() if n and visible(m)}
@@ -102,7 +106,8 @@ class TorchModule:
         )
         if approximate := self._options.approximate:
             outline = warned(outline, approximate)
-        self._own = Own([Look(attach_card(outline, None if card is None else load_card(card)))])
+        self._stated = layout
+        self._own = Own([Look(settled(outline, None if card is None else load_card(card), layout))])
 
     @property
     def outline(self) -> Outline:
@@ -145,12 +150,12 @@ class TorchModule:
             return np.concatenate([piece for _, piece in self._scored(query, rows)])
         inside = None if query.at == _INPUT else query.at
         if inside is None:
-            self._look(query.x)
+            self.look(query.x)
         layers = [name for name in query.target.tensors if name != SCORES]
         integer = query.x.dtype.kind in "iu" and inside is None
         query = replace(query, x=as_float32(query.x, self.outline.source))
         filled = np.empty((stop - start, *query.x.shape[1:]), np.float32)
-        write_rows(query, start, stop, filled, self.outline.layout)
+        write_rows(query, start, stop, filled, query.layout_in(self.outline))
         with torch.no_grad():
             batch = self._tensor(filled, integer)
             found = self._forward(batch, layers) if inside is None else self._tail(inside, batch, layers)
@@ -159,10 +164,10 @@ class TorchModule:
 
     def _scored(self, query: Score, rows: int | None) -> Iterator[Piece]:
         """Scores of edited inputs, chunk by chunk."""
-        self._look(query.x)
+        self.look(query.x)
         layers = [name for name in query.target.tensors if name != SCORES]
         query = replace(query, x=as_float32(query.x, self.outline.source))
-        layout, (first, last) = layout_of(query, self.outline.layout), query.rows
+        layout, (first, last) = query.layout_in(self.outline), query.rows
         rows = min(rows or rows_at_once(query.x[:1].nbytes), last - first)
 
         def forward(batch: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -176,7 +181,7 @@ class TorchModule:
             self._tell(place.not_captured)
 
     def _peek(self, query: Peek) -> dict[str, Array]:
-        self._look(query.x)
+        self.look(query.x)
         x = as_float32(query.x, self.outline.source)
         with torch.no_grad():
             found = self._forward(self._tensor(x, query.x.dtype.kind in "iu"), [t for t in query.taps if t != _INPUT])
@@ -188,7 +193,7 @@ class TorchModule:
         rule = backward_rule(query.rules)
         if rule is None:
             return self._through_onnx(query)
-        self._look(query.x[:, 0])
+        self.look(query.x[:, 0])
         integer = query.x.dtype.kind in "iu"
         if integer and _INPUT in query.taps:
             raise no_gradient(self.outline, str(query.x.dtype))
@@ -298,16 +303,14 @@ class TorchModule:
 
     # ------------------------------------------------------------------ looking at the module
 
-    def _look(self, x: Array) -> None:
-        """Run one item once, to see layers in order with their shapes, and what the scores are."""
+    def look(self, x: Array) -> None:
+        """Run one item once, to see the axes of its input, layers in order with their shapes, what the scores are."""
         integer = x.dtype.kind in "iu"
         if self._own.look.item == x.shape[1:] and self._own.look.integer == integer:
             return
-        if self.outline.layout is not None:
-            check_items(x.shape, (None, *self.outline.layout.item), self.outline.source, _INPUT)
         batch = self._tensor(as_float32(x[:1], self.outline.source), integer)
         found = look_at(self._module, self._modules, self._call, batch, self.outline)
-        self._own.keep(replace(found, outline=attach_card(found.outline, self.outline.card)))
+        self._own.keep(replace(found, outline=settled(found.outline, self.outline.card, self._stated, found.axes)))
 
     def _flips(self, name: str) -> bool:
         """Whether a part puts itself into training mode as it runs."""
@@ -338,7 +341,7 @@ class TorchModule:
 
     def _as_graph(self, query: Sweep) -> tuple[OnnxFile, Sweep]:
         """The exported module, and the same sweep with the names that layers have there."""
-        self._look(query.x[:, 0])
+        self.look(query.x[:, 0])
         layers = tuple(sorted({tap for tap in query.taps if tap != _INPUT} | set(query.target.tensors) - {SCORES}))
         model, names = self._export(layers)
         terms = tuple(

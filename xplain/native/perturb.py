@@ -45,7 +45,7 @@ def fill(
         start: First row.
         stop: End of the rows, at most N * M.
         out: Rows ``[stop - start, *item]`` to write; any of the types that models take; may be a view.
-        layout: How the item's axes are named; None guesses it from the shape.
+        layout: How the item's axes are named; may be left out for edits that go by element or change nothing.
         scale: ``[C]`` float32; when given, what is written is ``v * scale + shift`` of the edited value.
         shift: ``[C]`` float32, with ``scale``.
         threads: On the CPU, at most so many; 0 means all that the process may use.
@@ -60,7 +60,7 @@ def fill(
         from xplain.native.device import DeviceEdits
 
         shape = tuple(x.shape)
-        there = DeviceEdits(edits, shape, layout or Layout.guess(shape[1:]), device=where, stream=stream)
+        there = DeviceEdits(edits, shape, _named(layout, edits, shape[1:]), device=where, stream=stream)
         there.fill(x, start, stop, out, scale=scale, shift=shift, stream=stream)
         return
     _check_batch(x, out, start, stop, edits.count)
@@ -68,7 +68,7 @@ def fill(
         return
     if (scale is None) != (shift is None):
         raise UsageError("scale and shift go together; got one of them.")
-    layout = layout or Layout.guess(x.shape[1:])
+    layout = _named(layout, edits, x.shape[1:])
     items = slice(start // edits.count, -(-stop // edits.count))
     rows = out.view(np.uint16) if out.dtype.name == "bfloat16" else out
     call = describe(x.shape, edits, layout, items)
@@ -142,6 +142,14 @@ def describe_sum(edits: Edits, count: int, plane: tuple[int, ...]) -> Call:
             return Call("accumulate_full", None, (_masks(edits, count, everything, plane),), {"squared": False})
         case Ranked():
             raise UsageError("The masks of Ranked edits are nested and have no use as a sum. Use their scores.")
+
+
+def _named(layout: Layout | None, edits: Edits, item: tuple[int, ...]) -> Layout:
+    if layout is None and not isinstance(edits, Untouched) and not getattr(edits, "whole", False):
+        raise UsageError(
+            f"{type(edits).__name__} hide positions of items {list(item)}; say how their axes are named: layout=."
+        )
+    return layout or Layout.flat(item)
 
 
 def _check_batch(x: Array, out: Array, start: int, stop: int, edits: int) -> None:

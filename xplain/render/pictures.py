@@ -113,7 +113,7 @@ def prepare(card: Card, picture: Source) -> tuple[Array, Array]:
         channels = pixels[:, :, ::-1] if card.mode == "BGR" else pixels
     scaled = channels.astype(np.float32) * np.float32(card.scale)
     tensor = (scaled - np.asarray(card.mean, np.float32)) / np.asarray(card.std, np.float32)
-    return np.ascontiguousarray(tensor.transpose(2, 0, 1) if card.layout == "NCHW" else tensor), pixels
+    return np.ascontiguousarray(tensor if card.layout == "NHWC" else tensor.transpose(2, 0, 1)), pixels
 
 
 def collect(sources: Iterable[str | os.PathLike[str]]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
+from xplain.core.layout import Layout
 from xplain.core.options import Option, Positive, options_of
 from xplain.core.query import View
 from xplain.core.registry import argument_docs, docstring_sections
@@ -118,12 +119,11 @@ def maker_options(maker: Callable[..., Partition]) -> dict[str, Option]:
 
 def _given(view: View, labels: Array) -> Partition:
     """A caller's own labels, for positions or for elements, shared or per item."""
-    shapes = [
-        (view.layout.map_shape, False, False),
-        ((len(view.x), *view.layout.map_shape), True, False),
-        (view.x.shape[1:], False, True),
-        (view.x.shape, True, True),
-    ]
+    shapes: list[tuple[tuple[int, ...], bool, bool]] = []
+    if isinstance(view.found, Layout):  # labels by element need no layout
+        cells = view.found.map_shape
+        shapes += [(cells, False, False), ((len(view.x), *cells), True, False)]
+    shapes += [(view.x.shape[1:], False, True), (view.x.shape, True, True)]
     for shape, per_item, whole in shapes:
         if labels.shape == shape:
             own = np.stack([numbered(one) for one in labels]) if per_item else numbered(labels)

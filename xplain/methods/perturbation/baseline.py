@@ -27,7 +27,6 @@ def fill_of(view: View, baseline: Any) -> Array:
     Raises:
         UsageError: an array that does not broadcast to the items, or ``inpaint``, which only features have.
     """
-    layout = view.layout
     if isinstance(baseline, np.ndarray):
         return _given(baseline, tuple(view.x.shape))
     if not isinstance(baseline, str):
@@ -45,7 +44,7 @@ def fill_of(view: View, baseline: Any) -> Array:
             f"Baseline {baseline!r} is made from each item, which cannot be compiled into a graph; accepted there: a "
             "number or an array."
         )
-    x = np.asarray(view.x, dtype=np.float32)
+    layout, x = view.layout, np.asarray(view.x, dtype=np.float32)
     word, _, number = baseline.partition(":")
     if word == "blur":
         return blurred(x, layout, float(number))

@@ -7,7 +7,7 @@ each game is worth; ``read_off`` paints that back onto the items.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -160,7 +160,7 @@ def seat(view: View, features: Any, baseline: Any, background: Array | None = No
         )
     games = []
     for members, players in parts.cohorts(len(view.x)):
-        own = View(view.x[members], view.target.take(members), view.outline, view.seed)
+        own = replace(view, x=view.x[members], target=view.target.take(members), budget=None)
         labels = parts.of(int(members[0]))
         shared = background is not None or len(fills) == 1
         count = len(fills) if background is not None else 1

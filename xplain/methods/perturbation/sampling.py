@@ -18,6 +18,7 @@ import numpy as np
 from xplain.core.caveat import Caveat, each
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
+from xplain.core.layout import Layout
 from xplain.core.query import Score, View
 
 __all__ = ["Design", "Estimate", "Outcome", "affordable_draws", "cells_of", "map_notes", "sample", "sampling_notes"]
@@ -270,7 +271,7 @@ def cells_of(view: View, maps: Array) -> Array:
 
     A map's single pixels are too many and too alike to be ranked; its cells are what a person sees.
     """
-    layout = view.layout
+    layout = view.found if isinstance(view.found, Layout) else Layout.flat(view.x.shape[1:])  # no map is drawn of these
     if maps.shape[1:] == layout.item and layout.channel_axis is not None:
         maps = maps.sum(axis=layout.channel_axis)
     plane = layout.plane if maps.shape[1:] == layout.map_shape else (1, int(np.prod(maps.shape[1:])))

@@ -22,7 +22,7 @@ class Facts:
     Args:
         inputs: All inputs.
         input: The one that is explained.
-        axes: Names of its axes, such as ``NCHW``; empty where they must be guessed or are not known.
+        axes: Names of its axes, such as ``NCHW``; empty where they are not known.
         tensor: The output that is read.
         classes: K, or None.
         kind: What the numbers are.

@@ -181,7 +181,7 @@ class Endpoint:
             return query.x[part[0] : part[1]]
         out = np.empty((part[1] - part[0], *query.x.shape[1:]), dtype=np.float32)
         asked = replace(query, x=as_float32(query.x, self.outline.source))
-        write_rows(asked, *part, out, self.outline.layout, threads=1)
+        write_rows(asked, *part, out, query.layout_in(self.outline), threads=1)
         return out
 
     def rows_per_request(self, x: Array) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from xplain.core.card import Card, load_card
 from xplain.core.errors import ModelError, Unsafe, UsageError
-from xplain.core.layout import Layout
+from xplain.core.layout import Axes
 from xplain.core.outline import Outline, ScoreSpec
 from xplain.core.price import Price, money
 from xplain.core.query import fingerprint
@@ -26,6 +26,7 @@ from xplain.models.endpoint.secrets import Auth
 from xplain.models.endpoint.transport import Request, Response, Sends, Timeouts, Transport
 from xplain.models.endpoint.v1 import V1
 from xplain.models.endpoint.v2 import V2, read_metadata, speaks_binary
+from xplain.models.outlines import settled
 
 __all__ = ["open_endpoint"]
 
@@ -72,6 +73,7 @@ def open_endpoint(
     max_cost: Any = None,
     price: Any = None,
     ledger: str | os.PathLike[str] | None = None,
+    layout: str | None = None,
 ) -> Endpoint:
     """A model behind a URL. Opening it asks the server for descriptions alone, which no vendor bills.
 
@@ -107,6 +109,7 @@ def open_endpoint(
         max_cost: Money that may be spent in the life of this object, repeated calls included.
         price: Money per item, or ``{"per_row": ..., "per_call": ..., "currency": ...}``.
         ledger: File to which a line is added for every call.
+        layout: How the axes of the explained input are named, such as ``"NHWC"``.
 
     Raises:
         UsageError: an option that cannot be used; the message says what is accepted.
@@ -173,7 +176,12 @@ def open_endpoint(
         tariff = replace(tariff, rows_per_call=facts.rows or rows)
     return Endpoint(
         _outline(
-            f"grpc{str(address).removeprefix('http')}" if rpc else str(address), facts, space.labels, shown, version
+            f"grpc{str(address).removeprefix('http')}" if rpc else str(address),
+            facts,
+            space.labels,
+            shown,
+            version,
+            layout,
         ),
         codec,
         caller,
@@ -216,11 +224,10 @@ def _describe(caller: Caller, path: str) -> Response:
     return caller.call(Request("GET", path, {"Accept": "application/json"}))
 
 
-def _outline(source: str, facts: Facts, labels: Sequence[str], card: Card | None, version: str) -> Outline:
-    spec = next(one for one in facts.inputs if one.name == facts.input)
-    item = tuple(n for n in spec.shape[1:] if n is not None)
-    whole = len(item) == len(spec.shape) - 1 and item and spec.dtype != "str"
-    layout = (Layout(facts.axes, item) if facts.axes else Layout.guess(item)) if whole else None
+def _outline(
+    source: str, facts: Facts, labels: Sequence[str], card: Card | None, version: str, layout: str | None
+) -> Outline:
+    seen = Axes(facts.axes, "the axes of a picture as it is sent") if facts.axes else None
     quirks = []
     if facts.kind == "logits":
         quirks.append("Whether the endpoint's scores are logits is not known; say scores='probabilities' if they are.")
@@ -230,21 +237,21 @@ def _outline(source: str, facts: Facts, labels: Sequence[str], card: Card | None
         quirks.append(f"Scores can be unknown: {facts.partial}.")
     if facts.facts.get("lossy"):
         quirks.append("Pictures are sent as JPEG, which blurs the edge of what is hidden.")
-    return Outline(
+    outline = Outline(
         source=source,
         kind="endpoint",
         digest=fingerprint(source, version, facts.identity, facts.input, facts.tensor, list(labels)),
         inputs=facts.inputs,
         input=facts.input,
-        layout=layout,
+        layout=None,
         scores=ScoreSpec(facts.tensor, facts.classes, facts.kind, _LINKS[facts.kind], facts.found, facts.partial),
         labels=tuple(labels),
         quirks=tuple(quirks),
-        card=card,
         batch="free" if facts.rows is None else "fixed",
         rows=facts.rows,
         facts=facts.facts,
     )
+    return settled(outline, card, layout, seen)
 
 
 def _kind(scores: str | None) -> Kind | None:

@@ -80,6 +80,34 @@ def test_lasso_path_lets_in_what_lars_lets_in() -> None:
         assert select(z, scores, weights, most, "lasso-path").tolist() == np.flatnonzero(last).tolist()
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_every_stretch_of_the_path_is_seen(seed: int) -> None:
+    """Correlated columns, of which some come in, go out and come in again, and stretches of any length."""
+    rng = np.random.default_rng(seed)
+    players = int(rng.integers(2, 14))
+    z = (rng.random((60, players)) < 0.5).astype(float)
+    z[:, -1] = np.where(rng.random(60) < 0.8, z[:, 0], z[:, -1])
+    mixed = z @ rng.normal(size=(players, players)) if seed % 2 else z
+    scores = mixed @ rng.normal(size=players) + np.sin(5 * mixed).sum(1) + rng.normal(size=60) * 0.3
+    weights = rng.random(60)
+    root = np.sqrt(weights)
+    centred = (mixed - np.average(mixed, axis=0, weights=weights)) * root[:, None]
+    gains = (scores - np.average(scores, weights=weights)) * root
+    _, _, path = linear_model.lars_path(centred, gains, method="lasso", verbose=False)
+    for most in range(1, players):
+        last = next(c for c in path.T[::-1] if np.count_nonzero(c) <= most)
+        assert select(mixed, scores, weights, most, "lasso-path").tolist() == np.flatnonzero(last).tolist()
+
+
+def test_columns_that_say_the_same_do_not_stop_the_path() -> None:
+    z = cloud(100)
+    twice = np.concatenate([z, z[:, :2], np.ones((100, 1))], axis=1)
+    weights = np.ones(100)
+    scores = twice @ np.arange(twice.shape[1])
+    for most in (1, 3, 6):
+        assert 0 < len(select(twice, scores, weights, most, "lasso-path")) <= most
+
+
 @pytest.mark.parametrize("how", ["highest", "forward", "lasso-path", "auto"])
 def test_selection_keeps_the_features_that_matter(how: str) -> None:
     weights = np.array([0.1, 5, 0.2, -4, 0, 3, 0, 0, 0.1])

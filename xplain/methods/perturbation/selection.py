@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.methods.perturbation.lasso import lasso_supports
 from xplain.methods.perturbation.regression import ridge_fit
 
 __all__ = ["select"]
 
 _FEW = 6
-_STEPS = 100
-_SWEEPS = 200
 
 
 def select(rows: Array, scores: Array, weights: Array, most: int | None, how: str) -> Array:
@@ -49,23 +48,10 @@ def _forward(rows: Array, scores: Array, weights: Array, most: int) -> Array:
 
 
 def _lasso_path(rows: Array, scores: Array, weights: Array, most: int) -> Array:
-    """Coordinate descent on a falling sequence of penalties, each started from the last."""
+    """The features at the last knot of the Lasso's path, exactly followed, that lets in no more than ``most``."""
     root = np.sqrt(weights / weights.sum())
     centred = (rows - (root**2) @ rows) * root[:, None]
     gains = (scores - (root**2) @ scores) * root
     gram, right = centred.T @ centred, centred.T @ gains
-    values, found = np.zeros(rows.shape[1]), np.zeros(0, np.int64)
-    highest = float(np.abs(right).max())
-    for penalty in highest * np.geomspace(1.0, 1e-4, _STEPS):
-        for _ in range(_SWEEPS):
-            before = values.copy()
-            for k in np.flatnonzero(np.diag(gram)):
-                pull = right[k] - gram[k] @ values + gram[k, k] * values[k]
-                values[k] = np.sign(pull) * max(abs(pull) - penalty, 0.0) / gram[k, k]
-            if np.abs(values - before).max() <= 1e-9 * max(1.0, np.abs(values).max()):
-                break
-        chosen = np.flatnonzero(values)
-        if len(chosen) > most:
-            break
-        found = chosen
+    found = next(support for support in reversed(lasso_supports(gram, right)) if len(support) <= most)
     return found if len(found) else np.sort(np.argsort(-np.abs(right), kind="stable")[:most])

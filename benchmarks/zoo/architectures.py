@@ -73,6 +73,9 @@ def _awake(net: Any, size: int = 224) -> Any:
             norm.momentum = 1.0
         if norms:
             net(torch.randn(4, 3, size, size, generator=draws))
+        for norm in norms:
+            # a channel that hardly varies would be blown up, rounding errors and all; trained nets have none
+            norm.running_var.clamp_(min=(norm.running_mean * norm.running_mean).mul_(0.01))
     return net.eval()
 
 

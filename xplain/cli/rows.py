@@ -134,7 +134,7 @@ def _told(one: Attribution, reader: Any, file: str) -> dict[str, Any]:
     return {
         "method": one.method,
         "options": one.meta()["options"],
-        "target": reader.outline.label_name(one.labels[0]) if one.labels else one.target,
+        "target": one.target_of(0),
         "class": one.labels[0] if one.labels else None,
         "score": float(one.scores[0]),
         "base": None if one.base is None else float(one.base[0]),

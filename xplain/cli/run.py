@@ -163,7 +163,7 @@ def _explain_group(
         queries += answers[0].cost.queries
         sweeps += answers[0].cost.sweeps
     for n, picture in enumerate(group):
-        each = [with_names(_alone(one, n, model), given.get(one.method, {})) for one in found]
+        each = [with_names(_alone(one, n), given.get(one.method, {})) for one in found]
         files = keeper.keep(picture, each)
         explanations = [_told(one, names) for one, names in zip(each, files, strict=True)]
         predictions = best(scores[n : n + 1], model.outline)[0]
@@ -177,12 +177,11 @@ def _forward(progress: Callable[[int], None], before: int, done: int, _asked: in
     progress(before + done)
 
 
-def _alone(one: Attribution, n: int, model: Model) -> Attribution:
+def _alone(one: Attribution, n: int) -> Attribution:
     """The explanation of one picture: its own target's name, and its share of the cost."""
     cut, cost = one[n], one.cost
     share = Cost(cost.queries // len(one), cost.sweeps // len(one), cost.reused // len(one), cost.seconds / len(one))
-    target = model.outline.label_name(cut.labels[0]) if cut.labels else cut.target
-    return replace(cut, target=target, cost=share)
+    return replace(cut, cost=share)
 
 
 def _told(one: Attribution, files: dict[str, str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from xplain.cli.output import Folder, file_stem
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.caveat import joined
 from xplain.core.outline import Outline
+from xplain.core.target import side_by_side
 
 __all__ = ["PAGE", "Drawing", "Sheets", "ranks_of"]
 
@@ -80,7 +81,7 @@ class Sheets:
         limit = next(iter(self._limits.values())) if len(self._limits) == 1 else None
         drawing = {"native_resolution": self._drawing.native_resolution, "limit": limit or None}
         self._folder.announce([PAGE])
-        joined = [_joined(group, outline) for group in self._shown.values()]
+        joined = [_joined(group) for group in self._shown.values()]
         report.write(joined, self._folder.path / PAGE, title=title, command=command, **drawing)
 
     def _limit(self, one: Attribution) -> float:
@@ -98,7 +99,7 @@ def ranks_of(methods: Sequence[str]) -> list[int]:
     return [methods[: k + 1].count(method) for k, method in enumerate(methods)]
 
 
-def _joined(ones: Sequence[Attribution], outline: Outline) -> Attribution:
+def _joined(ones: Sequence[Attribution]) -> Attribution:
     """Explanations of single pictures as one of all of them."""
     first = ones[0]
     arrays: dict[str, Any] = {}
@@ -106,14 +107,14 @@ def _joined(ones: Sequence[Attribution], outline: Outline) -> Attribution:
         parts = [getattr(one, name) for one in ones]
         if all(part is not None for part in parts):
             arrays[name] = np.concatenate(parts)
-    labels = tuple(label for one in ones for label in one.labels)
-    costs = [one.cost for one in ones]
+    targets = tuple(one.target_of(item) for one in ones for item in range(len(one)))
     return replace(
         first,
-        labels=labels,
+        labels=tuple(label for one in ones for label in one.labels),
         names=tuple(name for one in ones for name in one.names),
-        target=outline.label_target(labels).name if labels else first.target,
-        cost=Cost(sum(c.queries for c in costs), sum(c.sweeps for c in costs), seconds=sum(c.seconds for c in costs)),
+        target=side_by_side(targets),
+        targets=targets if len(set(targets)) > 1 else (),
+        cost=sum((one.cost for one in ones), Cost()),
         warnings=joined([(one.warnings, len(one)) for one in ones]),
         notes=_joined_notes(ones),
         **arrays,

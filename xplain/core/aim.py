@@ -16,8 +16,8 @@ from xplain.core.target import SCORES, Label, Target, channel, neuron
 
 __all__ = ["Aim", "aim"]
 
-_TOP = re.compile(r"top[-:]?(\d+)", re.IGNORECASE)
-_INNER = re.compile(r"(?P<tensor>.+)\[(?P<index>-?\d+(\s*,\s*-?\d+)*)\]")
+_TOP = re.compile(r"top[-:]?([0-9]{1,9})", re.IGNORECASE)
+_INNER = re.compile(r"(?P<tensor>.+)\[(?P<index>-?[0-9]{1,18}(\s*,\s*-?[0-9]{1,18})*)\]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,9 @@ def aim(wanted: Any, scores: Array, outline: Outline) -> list[Aim]:
         NonFinite: the predicted class is asked for, but the scores are not finite.
     """
     classes = scores.shape[1]
-    top = _TOP.fullmatch(wanted.strip()) if isinstance(wanted, str) and wanted not in outline.labels else None
-    if top:
+    text = wanted.strip() if isinstance(wanted, str) else ""
+    named = isinstance(wanted, str) and outline.has_label(wanted)
+    if not named and (top := _TOP.fullmatch(text)):
         count = int(top[1])
         if not 1 <= count <= classes:
             raise UsageError(f"Target {wanted!r} asks for {count} classes; the model has {classes}.")
@@ -60,14 +61,14 @@ def aim(wanted: Any, scores: Array, outline: Outline) -> list[Aim]:
             raise UsageError(f"The target is a list of {len(wanted)} for {len(scores)} items; give one per item.")
         best = _ranking(scores, outline)[:, 0].tolist() if any(w is None for w in wanted) else []
         return [_labels([best[n] if w is None else _index(w, classes, outline) for n, w in enumerate(wanted)], outline)]
-    if isinstance(wanted, str) and (inner := _INNER.fullmatch(wanted.strip())):
+    if not named and (inner := _INNER.fullmatch(text)):
         unit = _inner(inner["tensor"], inner["index"], outline)
         _check_layers(unit, outline)
         return [Aim(unit)]
     if wanted is None:
         return [_labels(_ranking(scores, outline)[:, 0].tolist(), outline)]
-    if isinstance(wanted, str) and " - " in wanted and wanted.casefold() not in map(str.casefold, outline.labels):
-        left, right = (_index(side, classes, outline) for side in wanted.split(" - ", 1))
+    if not named and " - " in text:
+        left, right = _sides(text, classes, outline)
         return [Aim(outline.label_target([left]) - outline.label_target([right]))]
     return [_labels([_index(wanted, classes, outline)] * len(scores), outline)]
 
@@ -94,6 +95,29 @@ def _index(wanted: Any, classes: int, outline: Outline) -> int:
         f"Target {wanted!r} is not understood; accepted: None, a class number, a label's name, 'a - b', 'top3', a list "
         "with one per item, or an xplain target such as label(3) - label(7)."
     )
+
+
+def _sides(text: str, classes: int, outline: Outline) -> tuple[int, int]:
+    """The two classes of ``"a - b"``; a label may hold `` - `` itself, so every place is tried.
+
+    Raises:
+        UsageError: no place makes two labels, or several do.
+    """
+    parts, fits, why = text.split(" - "), [], None
+    for k in range(1, len(parts)):
+        sides = " - ".join(parts[:k]), " - ".join(parts[k:])
+        try:
+            fits.append((sides, tuple(_index(side, classes, outline) for side in sides)))
+        except UsageError as error:
+            why = why or error
+    if not fits and why is not None:
+        raise why
+    if len(fits) > 1:
+        shown = " and ".join(f"{left!r} minus {right!r}" for (left, right), _ in fits[:3])
+        first = " - ".join(map(str, fits[0][1]))
+        raise UsageError(f"Target {text!r} can be read as {shown}. Say the classes by number, such as {first!r}.")
+    left, right = fits[0][1]
+    return left, right
 
 
 def _inner(tensor: str, index: str, outline: Outline) -> Target:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xplain.core.caveat import Caveat, caveats_in, of_item, sentences
+from xplain.core.caveat import Caveat, caveat_of, caveats_in, of_item, sentences
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.files import whole_file
 from xplain.core.items import Columns, Passage
 from xplain.core.packing import EXTRA, pack, unpack
+from xplain.core.saved import MOST_BYTES, Fault, check_arrays, check_fields, read_archive
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,11 +57,12 @@ class Attribution:
         unit: What one unit of value means, such as ``"delta logit when hidden"``.
         method: Name of the method.
         options: Its options, all of them, with the values used.
-        target: What was explained, in words.
+        target: What was explained, in words for a person; nothing is read back out of them.
         error: Standard error of each value, same shape, or None for a method that does not sample.
         scores: The target's value for each untouched item, float64 ``[N]``.
         base: What values are relative to, ``[N]``, or None.
         labels: Index of the explained class per item; empty for a target that is no class.
+        targets: What was explained of each item, in words; empty where ``target`` says it for all.
         names: What each item is called: a file's name, or its number.
         signed: Whether the sign carries meaning.
         model: Digest (sha256) of the model, empty where it cannot be known.
@@ -90,6 +91,7 @@ class Attribution:
     error: Array | None = None
     base: Array | None = None
     labels: tuple[int, ...] = ()
+    targets: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     signed: bool = True
     model: str = ""
@@ -120,7 +122,8 @@ class Attribution:
             cut["columns"] = replace(self.columns, values=self.columns.values[one])
         cut["notes"] = {name: note[one] if self.per_item(note) else note for name, note in self.notes.items()}
         cut["warnings"] = of_item(self.warnings, index)
-        return replace(self, labels=self.labels[one], names=self.names[one], texts=self.texts[one], **cut)
+        cut |= {name: getattr(self, name)[one] for name in ("labels", "targets", "names", "texts")}
+        return replace(self, target=self.target_of(index), **cut)
 
     def per_item(self, note: Any) -> bool:
         """Whether a note has one entry per item."""
@@ -157,38 +160,56 @@ class Attribution:
         return target
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Attribution:
-        """Read what ``save`` wrote; nothing in the file is executed.
+    def load(cls, path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Attribution:
+        """Read what ``save`` wrote. The file may come from anyone: it is bounded, checked, and nothing in it executed.
+
+        Args:
+            path: The file.
+            most_bytes: Bytes that it may unpack to.
 
         Raises:
-            UsageError: the file is not a saved attribution.
+            UsageError: the file is not a saved attribution; the message names the field that is not right.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                meta = json.loads(str(file["meta"]))
-                arrays = {name: file[name] for name in file.files if name in _ARRAYS or name.startswith(EXTRA)}
-            if meta.pop("format", None) == _FORMAT:
-                return cls._unpacked(meta, arrays)
-        except FileNotFoundError:
-            raise UsageError(f"There is no file {os.fspath(path)!r}.") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise UsageError(f"{os.fspath(path)!r} is not a saved attribution: {error}.") from None
-        raise UsageError(f"{os.fspath(path)!r} was written in another format than {_FORMAT}; save it again.")
+            meta, arrays = read_archive(path, lambda name: name in _ARRAYS or name.startswith(EXTRA), most_bytes)
+            if not isinstance(meta, dict) or meta.pop("format", None) != _FORMAT:
+                raise Fault(f"it was written in another format than {_FORMAT}; save it again")
+            return cls._unpacked(meta, arrays)
+        except Fault as error:
+            raise UsageError(f"{os.fspath(path)!r:.300} is not a saved attribution: {error}.") from None
 
     @classmethod
     def _unpacked(cls, meta: dict[str, Any], arrays: Mapping[str, Array]) -> Attribution:
-        for name in _PACKED:
-            meta[name] = unpack(meta[name], arrays)
+        count = check_arrays(arrays)
+        check_fields(meta, arrays["values"])
+        known = {item.name for item in fields(cls)} - set(_ARRAYS)
+        if strange := sorted(meta.keys() - known):
+            raise Fault(f"it has a field {strange[0]!r:.80} that this version does not know")
+        needed = {"unit", "method", "options", "target", "notes", "cost"}
+        if lost := sorted(needed - meta.keys()):
+            raise Fault(f"it has no field {lost[0]!r}")
+        try:
+            for name in _PACKED:
+                meta[name] = unpack(meta[name], arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Fault(f"its field {name!r} cannot be read: {error}") from None
+        if not all(isinstance(meta[name], dict) for name in _PACKED):
+            raise Fault("its options or notes are no objects")
         meta["cost"] = Cost(**meta["cost"])
-        meta["notes"], old = caveats_in(meta["notes"], len(arrays["values"]))
-        meta["warnings"] = (*(Caveat(**one) for one in meta.get("warnings", ())), *old)
-        for name in ("labels", "names"):
-            meta[name] = tuple(meta[name])
-        meta["resolution"] = tuple(meta["resolution"]) if meta["resolution"] else None
+        meta["notes"], old = caveats_in(meta["notes"], count)
+        meta["warnings"] = (*(caveat_of(one) for one in meta.get("warnings", ())), *old)
+        for name in ("labels", "names", "targets"):
+            meta[name] = tuple(meta.get(name, ()))
+        meta["targets"] = meta["targets"] or _targets_before(meta["target"], meta["labels"], count)
+        meta["resolution"] = tuple(meta["resolution"]) if meta.get("resolution") else None
         meta["columns"] = Columns.from_dict(meta.get("columns"))
         meta["texts"] = tuple(Passage.from_dict(one) for one in meta.get("texts", ()))
         meta |= {name: array for name, array in arrays.items() if name in _ARRAYS}
         return cls(**meta)
+
+    def target_of(self, item: int) -> str:
+        """What was explained of one item, in words."""
+        return self.targets[item] if self.targets else self.target
 
     def overlay(self, item: int = 0, **drawing: Any) -> Image:
         """The map of one item over its picture, with a colour bar; see ``xplain.render.draw`` for ``drawing``."""
@@ -225,6 +246,17 @@ class Attribution:
             f"<Attribution {self.method} of {self.target!r}: values {list(self.values.shape)}, {self.unit}, "
             f"{self.cost.queries} queries, {self.cost.sweeps} sweeps, {self.cost.seconds:.2f} s>"
         )
+
+
+def _targets_before(target: str, labels: tuple[int, ...], count: int) -> tuple[str, ...]:
+    """The targets of a file that was written before each item had its own: they stood in one text, side by side."""
+    prefix, order = "per item: ", list(dict.fromkeys(labels))
+    if not target.startswith(prefix) or len(labels) != count:
+        return ()
+    names = target.removeprefix(prefix).split(" | ")
+    if len(names) != len(order):  # a name holds what stood between names, or two classes share one
+        names = [f"class {label}" for label in order]
+    return tuple(names[order.index(label)] for label in labels)
 
 
 def _plain(value: Any) -> Any:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
-__all__ = ["Caveat", "Kind", "caveats_in", "each", "joined", "of_item", "sentences"]
+__all__ = ["Caveat", "Kind", "caveat_of", "caveats_in", "each", "joined", "of_item", "sentences"]
 
 Kind: TypeAlias = Literal[
     "incomplete",
@@ -57,6 +57,12 @@ class Caveat:
         """The first sentence."""
         first, stop, _ = self.text.partition(". ")
         return first + stop.rstrip()
+
+
+def caveat_of(raw: Mapping[str, Any]) -> Caveat:
+    """What ``dataclasses.asdict`` made, also after a journey through JSON; a kind that is not known becomes other."""
+    kind = raw.get("kind", "other")
+    return Caveat(raw["text"], kind if kind in get_args(Kind) else "other", raw.get("item"))
 
 
 def each(texts: Iterable[str], kind: Kind = "other") -> tuple[Caveat, ...]:

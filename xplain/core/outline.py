@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,9 +11,11 @@ from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import UsageError, unknown
 from xplain.core.layout import Axes, Doubt, Layout, by_sizes
-from xplain.core.target import Target, label
+from xplain.core.target import Target, label, side_by_side
 
 __all__ = ["LayerSpec", "Outline", "ScoreSpec", "TensorSpec"]
+
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,27 +187,30 @@ class Outline:
             UnknownName: no label has this name; the message names the nearest.
         """
         if isinstance(wanted, str):
-            folded = wanted.strip().casefold()
-            hits = [k for k, name in enumerate(self.labels) if name.casefold() == folded]
+            folded = _folded(wanted)
+            hits = [k for k, name in enumerate(self.labels) if _folded(name) == folded]
             if not hits:  # ImageNet labels are lists of synonyms: "tabby, tabby cat"
-                hits = [k for k, n in enumerate(self.labels) if folded in [s.strip().casefold() for s in n.split(",")]]
+                hits = [k for k, n in enumerate(self.labels) if folded in [_folded(s) for s in n.split(",")]]
             if len(hits) == 1:
                 return hits[0]
             if len(hits) > 1:
                 raise UsageError(f"Label {wanted!r} stands for classes {hits}; give the number of the one you mean.")
             name = wanted
-            try:
-                wanted = int(folded)
-            except ValueError:
+            if not _NUMBER.fullmatch(folded):
                 if not self.labels:
                     raise UsageError(
                         f"Target {name!r} is a name, but no labels are known for {self.source}. Give the class "
                         "number, or labels in the preprocessing card."
-                    ) from None
-                raise unknown("label", name, self.labels) from None
+                    )
+                raise unknown("label", name, self.labels)
+            wanted = int(folded)
         if not -classes <= wanted < classes:
             raise UsageError(f"Target {wanted} is out of range: the model has {classes} classes, 0 to {classes - 1}.")
         return wanted % classes
+
+    def has_label(self, text: str) -> bool:
+        """Whether a class is called so."""
+        return _folded(text) in map(_folded, self.labels)
 
     def label_name(self, index: int) -> str:
         """The label of a class, or its number as text."""
@@ -212,6 +218,11 @@ class Outline:
 
     def label_target(self, indices: Sequence[int]) -> Target:
         """The target "score of class ``indices[n]``", named as a person would."""
-        names = list(dict.fromkeys(self.label_name(i) for i in indices))
         same = len(set(indices)) == 1
-        return label(int(indices[0]) if same else indices, names[0] if same else "per item: " + " | ".join(names))
+        name = side_by_side([self.label_name(i) for i in indices])
+        return label(int(indices[0]) if same else indices, name)
+
+
+def _folded(name: str) -> str:
+    """A name as names are compared: as cards keep them, without what cannot be printed, and without case."""
+    return "".join(c for c in name if c.isprintable()).strip().casefold()

@@ -21,8 +21,9 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 
 __all__ = ["SCORES", "Channel", "Inner", "Label", "Neuron", "Stack", "Target", "Term", "channel", "inner", "label"]
-__all__ += ["every_score", "neuron"]
+__all__ += ["every_score", "neuron", "side_by_side"]
 
+_MOST_NAMES = 20
 SCORES = ""
 """Name under which a target finds the model's score vector among the values it reads."""
 
@@ -175,6 +176,15 @@ class EveryScore:
 
 
 every_score = EveryScore()
+
+
+def side_by_side(names: Sequence[str]) -> str:
+    """What is explained of several items as one text for a person; nobody takes it apart again."""
+    several = list(dict.fromkeys(names))
+    if len(several) == 1:
+        return several[0]
+    more = f" and {len(several) - _MOST_NAMES} more" if len(several) > _MOST_NAMES else ""
+    return f"per item: {' | '.join(several[:_MOST_NAMES])}{more}"
 
 
 def label(index: int | Sequence[int], name: str = "") -> Target:

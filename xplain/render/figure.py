@@ -163,14 +163,8 @@ def montage(
 
 
 def target_of(attribution: Attribution, item: int) -> str:
-    """What was explained for one item, in words, where the target differs from item to item."""
-    prefix = "per item: "
-    if attribution.target.startswith(prefix) and attribution.labels:
-        names = attribution.target.removeprefix(prefix).split(" | ")
-        order = list(dict.fromkeys(attribution.labels))
-        if len(names) == len(order):  # else two classes share a name, and the list of all is the honest answer
-            return names[order.index(attribution.labels[item])]
-    return attribution.target
+    """What was explained for one item, in words."""
+    return attribution.target_of(item)
 
 
 def _check(limit: float | None, alpha: float, size: int) -> None:

@@ -28,7 +28,7 @@ from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, NonFinite, UnsupportedOperator, UsageError
 from xplain.core.items import Items
 from xplain.core.layout import Layout
-from xplain.core.query import Flow, Model, Reading, Score, Sweep, View
+from xplain.core.query import Flow, Model, Reading, Score, Sweep, View, keys_of
 from xplain.core.registry import Method
 from xplain.core.target import EveryScore, Target, every_score
 from xplain.engine import Plan, Progress, Sentinel, Settings, Store, drive
@@ -152,7 +152,8 @@ def explain(
         method: Name of a method; ``xplain methods`` lists them.
         target: None for each item's predicted class, a class number, a label's name, ``"a - b"``, a list with one per
             item, or a ``Target`` such as ``label(3) - label(7)``. ``"top3"`` needs ``explain_many``.
-        seed: Root of all randomness. The same seed gives the same bits for any batch size.
+        seed: Root of all randomness. Each item draws from a seed of its own, made of this one and of its content, so
+            it has the same draws alone, among others, and in any order.
         card: How pictures become tensors, if the model has no card of its own.
         layout: How the axes of the items are named, such as ``"NHWC"`` or ``"NTC"``, where the model, its card and
             the items' sizes do not say, or say it wrongly; see ``xplain.load``.
@@ -336,9 +337,16 @@ def _flows(
     options: Mapping[str, Any],
     budget: int | None = None,
 ) -> list[Flow]:
-    return [
-        entry.start(View(items.x, one.target, model.outline, seed, budget, read=items.layout), options) for one in aims
-    ]
+    keys = _keys(items)
+    views = [View(items.x, one.target, model.outline, seed, budget, read=items.layout, keys=keys) for one in aims]
+    return [entry.start(view, options) for view in views]
+
+
+def _keys(items: Items) -> tuple[str, ...]:
+    """What each item draws under: its content as a person gave it, for a text's or a row's codes depend on the rest."""
+    if items.texts:
+        return keys_of([passage.text for passage in items.texts])
+    return keys_of(items.columns.values if items.columns is not None and items.columns.values else items.x)
 
 
 def _ask(score: Score) -> Flow:

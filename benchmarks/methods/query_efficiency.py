@@ -360,7 +360,7 @@ def rise_game(folder: Path, seeds: int) -> list[dict[str, Any]]:
         from xplain import native
         from xplain.core.edits import SoftGrid
 
-        key = int(View(x, xplain.label(best), model.outline, seed).rng("rise masks").integers(2**63))
+        key = int(View(x, xplain.label(best), model.outline, seed).rngs("rise masks")[0].integers(2**63))
         grid = SoftGrid(key, samples, (7, 7), 0.5, np.zeros((1, 1, 1, 1), np.float32))
         scores = np.asarray(model.answer(Score(x, grid, xplain.label(best)))).reshape(1, -1)
         return centred(native.accumulate(grid, scores, (28, 28)).ravel() / samples / 0.5), samples

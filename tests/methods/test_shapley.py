@@ -117,7 +117,8 @@ def test_every_first_permutation_is_as_likely() -> None:
 def test_no_coalition_is_asked_twice() -> None:
     model = Formula(polynomial, "NS", (PLAYERS,))
     a = xplain.explain(model, X, "shapley-sampling", samples=200)
-    rows = np.concatenate([q.edits.keep for q in model.queries if isinstance(q.edits, Coalitions)])
+    asked = [q.edits.keep for q in model.queries if isinstance(q.edits, Coalitions)]
+    rows = np.concatenate([keep.reshape(-1, PLAYERS) for keep in asked])
     assert len(np.unique(rows, axis=0)) == len(rows) == a.cost.queries - 1
     assert a.notes["samples"][0] * 2 * (PLAYERS - 1) > 1.5 * len(rows)
 

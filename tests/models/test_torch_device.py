@@ -223,7 +223,8 @@ def test_full_chunks_are_captured_once_per_slot_and_the_odd_last_one_runs_eagerl
     plain = TorchPlace(query, layout, 2, torch.float32, CPU, forward_of(net), TorchOptions())
     part = Score(x, query.edits, every_score, part=(0, 11))
     place = TorchPlace(part, layout, 2, torch.float32, CPU, forward, TorchOptions(graphs=True), tape, depth=depth)
-    assert np.array_equal(answers(place, part, 2), answers(plain, query, 2)[:11])
+    # close, not equal: the last chunk has one row here and two there, and torch rounds by the shape of a batch
+    np.testing.assert_allclose(answers(place, part, 2), answers(plain, query, 2)[:11], rtol=1e-4, atol=1e-5)
     assert (place.captured, tape.captures, tape.replays, place.not_captured) == (depth, depth, 3, "")
     # two eager chunks; each captured slot works once while it is captured; three replays; the last chunk has one row
     assert sizes == [2] * (2 + depth + 3) + [1]

@@ -42,8 +42,8 @@ def test_occlusion(patch: tuple[int, int], stride: tuple[int, int], baseline: ob
 def test_rise(cells: tuple[int, int], keep: float) -> None:
     samples = 40
     a = xplain.explain(MODEL, X, "rise", samples=samples, cells=cells, keep=keep, target=0, seed=9)
-    mask_seed = int(View(X, label(0), MODEL.outline, 9).rng("rise masks").integers(2**63))
-    for found, error, item in zip(a.values, a.error, X, strict=True):
-        values, jackknife = slow.rise(score, item, np.zeros(ITEM), mask_seed, samples, cells, keep)
+    seeds = [int(rng.integers(2**63)) for rng in View(X, label(0), MODEL.outline, 9).rngs("rise masks")]
+    for found, error, item, own in zip(a.values, a.error, X, seeds, strict=True):
+        values, jackknife = slow.rise(score, item, np.zeros(ITEM), own, samples, cells, keep)
         np.testing.assert_allclose(found, values, atol=1e-5)
         np.testing.assert_allclose(error, jackknife, rtol=0.1)  # two estimates of one thing, equal up to order 1/M

@@ -18,7 +18,7 @@ leading item axis says so, and never on how rows are cut into chunks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -101,12 +101,13 @@ class Coalitions:
 class SoftGrid:
     """RISE's masks from a counter: a random 0/1 grid, enlarged bilinearly, shifted at random; never stored.
 
-    ``out = fill + mask * (x - fill)``. Mask ``m`` is a function of ``(seed, first + m)`` alone. Its grid has
+    ``out = fill + mask * (x - fill)``. Mask ``m`` is a function of ``(seed, first + m)`` alone, so items that share a
+    seed share their masks, and the errors of what is found with them. Its grid has
     ``cells + 1`` cells per axis of ``ceil(H / cells) x ceil(W / cells)`` pixels, each kept with probability ``keep``,
     and a shift uniform over one cell, so that every pixel's expected mask value is exactly ``keep``.
 
     Args:
-        seed: Key of the counter-based generator, 0..2**64-1.
+        seed: Key of the counter-based generator, 0..2**64-1; or one of each item's own, uint64 ``[N]``.
         samples: M.
         cells: Cells per axis, (rows, columns).
         keep: Probability that a cell is kept, in (0, 1).
@@ -114,7 +115,7 @@ class SoftGrid:
         first: Number of the first mask, so that a run can be continued.
     """
 
-    seed: int
+    seed: int | Array
     samples: int
     cells: tuple[int, int]
     keep: float
@@ -125,6 +126,22 @@ class SoftGrid:
     def count(self) -> int:
         """M, the number of edits per item."""
         return self.samples
+
+    @property
+    def per_item(self) -> bool:
+        """Whether each item has masks of its own."""
+        return not isinstance(self.seed, int)
+
+    def of(self, items: slice, total: int, rank: int) -> SoftGrid:
+        """The masks of some of ``total`` items, whose batch has ``rank`` axes."""
+        own = self.fill.ndim == rank and self.fill.shape[0] == total > 1
+        seed = self.seed if isinstance(self.seed, int) else self.seed[items]
+        return replace(self, seed=seed, fill=self.fill[items] if own else self.fill)
+
+    def alone(self, item: int, total: int, rank: int) -> SoftGrid:
+        """The masks of one item."""
+        one = self.of(slice(item, item + 1), total, rank)
+        return one if isinstance(one.seed, int) else replace(one, seed=int(one.seed[0]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ at once; the engine cuts the question into chunks, packs, caches, counts and ret
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from xplain.core.rules import Rules
 
 __all__ = ["Answer", "Compiles", "Diagnoses", "Flow", "Model", "Peek", "Query", "Reading", "Score", "Sweep"]
-__all__ += ["TargetInput", "View", "fingerprint", "laid_out"]
+__all__ += ["TargetInput", "View", "fingerprint", "keys_of", "laid_out"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +160,7 @@ class View:
             before it starts; None: no limit.
         traced: Whether the flow is being compiled into a graph, so that nothing can be looked at before it returns.
         read: The items' layout as it was read, or what is in doubt; None: what the outline says.
+        keys: What each item draws under; None for ``keys_of(x)``.
     """
 
     x: Any  # an array; a graph value while the flow is compiled
@@ -169,6 +170,7 @@ class View:
     budget: int | None = None
     traced: bool = False
     read: Layout | Doubt | None = None
+    keys: tuple[str, ...] | None = None
 
     @property
     def found(self) -> Layout | Doubt:
@@ -193,10 +195,51 @@ class View:
             return self.layout
         return Layout.of_layer(tuple(values.shape[1:]), tuple(self.x.shape[1:]))
 
-    def rng(self, stream: str) -> np.random.Generator:
-        """An independent, reproducible generator for the named purpose (Philox keyed by seed and name)."""
-        key = hashlib.sha256(f"{self.seed}/{stream}".encode()).digest()[:16]
+    def rng(self, stream: str, item: str = "") -> np.random.Generator:
+        """An independent, reproducible generator for the named purpose (Philox keyed by seed and name).
+
+        ``item`` is an item's key. Whatever is drawn to explain an item is drawn under its key: the errors of two items
+        are then independent, and an item's draws depend neither on its place nor on the items beside it.
+        """
+        named = f"{self.seed}/{stream}/{item}" if item else f"{self.seed}/{stream}"
+        key = hashlib.sha256(named.encode()).digest()[:16]
         return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+
+    def rngs(self, stream: str) -> list[np.random.Generator]:
+        """A generator for each item."""
+        return [self.rng(stream, key) for key in self.own_keys]
+
+    @property
+    def own_keys(self) -> tuple[str, ...]:
+        """What each item draws under."""
+        return keys_of(self.x) if self.keys is None else self.keys
+
+    def of(self, items: Array) -> View:
+        """These items alone, with their targets and keys, and no budget."""
+        own = self.own_keys
+        keys = tuple(own[int(item)] for item in items)
+        return replace(self, x=self.x[items], target=self.target.take(items), keys=keys, budget=None)
+
+
+def keys_of(items: Sequence[Any] | Array) -> tuple[str, ...]:
+    """A name for each item from its content: the same wherever the item stands, and whatever stands beside it.
+
+    Items that are equal are told apart by their number among them, so that their errors are independent too. Numbers
+    count by their value as float32 (whole ones as int64), not by the type they came in.
+    """
+    seen: dict[str, int] = {}
+    keys = []
+    for item in items:
+        sha = hashlib.blake2b(digest_size=16)
+        if isinstance(item, (np.ndarray, np.generic)) and item.dtype.kind in "fiub":
+            kind = np.int64 if item.dtype.kind in "iub" else np.float32
+            sha.update(np.ascontiguousarray(item, kind).tobytes())
+        else:
+            sha.update(repr(item.tolist() if isinstance(item, np.ndarray) else item).encode())
+        key = sha.hexdigest()
+        number = seen[key] = seen.get(key, -1) + 1
+        keys.append(f"{key}+{number}" if number else key)
+    return tuple(keys)
 
 
 def laid_out(flow: Flow, view: View) -> Flow:

@@ -136,4 +136,4 @@ def _of(query: Score, items: slice, layout: Layout) -> Edits:
         case Full():
             return replace(edits, fill=fill, masks=edits.masks[items] if edits.per_item else edits.masks)
         case SoftGrid():
-            return replace(edits, fill=fill)
+            return edits.of(items, total, query.x.ndim)

@@ -15,6 +15,7 @@ was at hand; streams, pinned copies and the capture itself are for the tests mar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -245,9 +246,10 @@ class _ChannelsLast:
     def __init__(self, tensor: torch.Tensor) -> None:
         self._tensor = tensor
 
-    def as_strided(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> torch.Tensor:
+    def as_strided(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0) -> torch.Tensor:
         assert tuple(shape[1:]) == tuple(self._tensor.shape[1:]), "only whole pictures lie channels-last"
-        return self._tensor[: shape[0]]
+        first = offset // math.prod(shape[1:])
+        return self._tensor[first : first + shape[0]]
 
 
 def _cuda_capture() -> Capture:

@@ -11,15 +11,16 @@ and knows ``as_strided``: torch tensors, or ``DeviceArray`` where there is no to
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from xplain import _native
-from xplain.core.edits import Array, Edits
+from xplain.core.edits import Array, Edits, SoftGrid
 from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
-from xplain.native.perturb import describe
+from xplain.native.perturb import describe, grid_of, rows_by_item
 from xplain.native.place import call, need_device_kernels, pack, upload
 
 __all__ = ["DeviceEdits", "device_array", "stream"]
@@ -43,7 +44,12 @@ class DeviceEdits:
     def __init__(
         self, edits: Edits, shape: tuple[int, ...], layout: Layout, *, device: int = 0, stream: int = 0
     ) -> None:
-        self._rows = shape[0] * edits.count
+        self._rows, self._edits = shape[0] * edits.count, edits.count
+        self._grids: list[SoftGrid] = []
+        if isinstance(edits, SoftGrid) and edits.per_item:
+            every = rows_by_item(edits, shape[0], 0, self._rows)
+            self._grids = [edits.alone(n, shape[0], len(shape)) for n, _ in every]
+            edits = replace(edits, seed=0)
         self._layout = layout
         self._call = describe(shape, edits, layout, slice(0, shape[0]))
         arrays = list(self._call.arrays)
@@ -75,21 +81,33 @@ class DeviceEdits:
         if start == stop:
             return
         source = self._see(x, x.shape[0])
-        common = (source, source if self._fill is None else self._fill, scale, shift, self._see(out, stop - start))
-        kernel = getattr(_native, self._call.kernel)
-        call(kernel, *common, *self._arrays, **self._call.options, start=start, stream=stream)
+        common = (source, source if self._fill is None else self._fill, scale, shift)
+        kernel, options = getattr(_native, self._call.kernel), {**self._call.options, "stream": stream}
+        if not self._grids:
+            call(kernel, *common, self._see(out, stop - start), *self._arrays, **options, start=start)
+            return
+        at = start  # a kernel takes one seed, so rows go item by item
+        while at < stop:
+            item = at // self._edits
+            end = min(stop, (item + 1) * self._edits)
+            target = self._see(out, end - at, at - start)
+            call(kernel, *common, target, grid_of(self._grids[item], self._layout.plane), **options, start=at)
+            at = end
 
     def _shape(self, rows: int) -> tuple[int, int, int, int]:
         size = math.prod(self._layout.item)
         return (rows, 1, 1, size) if self._call.whole else (rows, self._layout.channels, *self._layout.plane)
 
-    def _see(self, tensor: Any, rows: int) -> Any:
-        """A contiguous batch as the kernels' logical ``[N, C, H, W]``."""
+    def _see(self, tensor: Any, rows: int, skipped: int = 0) -> Any:
+        """A contiguous batch as the kernels' logical ``[N, C, H, W]``, without its first rows."""
         size = math.prod(self._layout.item)
         strides = (0, 0, 1) if self._call.whole else self._layout.strides
         if self._layout.plane[0] == 1 and not self._call.whole:
             strides = (strides[0], 0, strides[2])
-        return tensor.as_strided(self._shape(rows), (size, *strides))
+        if not skipped:
+            return tensor.as_strided(self._shape(rows), (size, *strides))
+        begin = tensor.storage_offset() if hasattr(tensor, "storage_offset") else 0
+        return tensor.as_strided(self._shape(rows), (size, *strides), begin + skipped * size)
 
     def _logical_fill(self, fill: Array) -> Array:
         from xplain.native.views import elements, planes

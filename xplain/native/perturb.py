@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from xplain.core.layout import Layout
 from xplain.native.place import device_of
 from xplain.native.views import elements, planes, shared
 
-__all__ = ["Call", "describe", "describe_sum", "fill", "grid_of"]
+__all__ = ["Call", "describe", "describe_sum", "fill", "grid_of", "rows_by_item"]
 
 _OUTPUTS = "float32, float16, float64, uint8, bfloat16 (as ml_dtypes.bfloat16 or as uint16 bits)"
 
@@ -66,6 +67,13 @@ def fill(
     _check_batch(x, out, start, stop, edits.count)
     if start == stop:
         return
+    if isinstance(edits, SoftGrid) and edits.per_item:
+        for n, (left, right) in rows_by_item(edits, len(x), start, stop):
+            first = n * edits.count
+            own, target = edits.alone(n, len(x), x.ndim), out[left - start : right - start]
+            part = left - first, right - first
+            fill(x[n : n + 1], own, *part, target, layout, scale=scale, shift=shift, threads=threads)
+        return
     if (scale is None) != (shift is None):
         raise UsageError("scale and shift go together; got one of them.")
     layout = _named(layout, edits, x.shape[1:])
@@ -88,6 +96,18 @@ def fill(
         start=start - items.start * edits.count,
         threads=threads,
     )
+
+
+def rows_by_item(edits: SoftGrid, items: int, start: int, stop: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """The rows ``start..stop`` item by item, for a kernel takes one seed.
+
+    Raises:
+        UsageError: there is not one seed per item.
+    """
+    if not isinstance(edits.seed, int) and edits.seed.shape != (items,):
+        raise UsageError(f"SoftGrid.seed is {list(edits.seed.shape)}; accepted: a number, or one for each of {items}.")
+    for n in range(start // edits.count, -(-stop // edits.count)):
+        yield n, (max(start, n * edits.count), min(stop, (n + 1) * edits.count))
 
 
 @dataclass(frozen=True)
@@ -210,6 +230,8 @@ def _masks(edits: Full, count: int, items: slice, plane: tuple[int, ...]) -> Arr
 def grid_of(edits: SoftGrid, plane: tuple[int, ...]) -> tuple[int, int, int, int, float]:
     """Soft grids as the kernels take them: seed, number of the first mask, rows, columns, probability to keep."""
     rows, cols = edits.cells
+    if not isinstance(edits.seed, int):
+        raise UsageError("These SoftGrid masks are each item's own; ask item by item, with SoftGrid.alone.")
     if not (1 <= rows <= plane[0] and 1 <= cols <= plane[1]):
         raise UsageError(f"SoftGrid.cells are {rows} x {cols}; accepted: 1 to {plane[0]} x 1 to {plane[1]}.")
     if not 0 <= edits.keep <= 1:

@@ -98,7 +98,8 @@ def kept(edits: Edits, n: int, m: int, plane: tuple[int, int]) -> Array:
             keep = (edits.keep[n] if edits.keep.ndim == 3 else edits.keep)[m]
             return np.where(labels < 0, 1, keep[labels] != 0).astype(np.float32)
         case SoftGrid():
-            grid, shift = soft_grid_cells(edits.seed, edits.first + m, 1, edits.cells, edits.keep, plane)
+            seed = edits.seed if isinstance(edits.seed, int) else int(edits.seed[n])
+            grid, shift = soft_grid_cells(seed, edits.first + m, 1, edits.cells, edits.keep, plane)
             return soft_grid_mask(grid[0], shift[0], edits.cells, plane)
         case Ranked():
             rank = (edits.rank[n] if edits.rank.size != height * width else edits.rank).reshape(plane)
@@ -231,6 +232,8 @@ def _edits(rng: np.random.Generator, x: Array, layout: Layout) -> Iterator[tuple
         "soft-grid-fine",
         SoftGrid(7, 4, plane if size < 200 else (plane[0] // 2 + 1, plane[1] // 3 + 1), 0.1, picture),
     )
+    seeds = np.arange(count, dtype=np.uint64) + np.uint64(2**63)
+    yield "soft-grid-per-item", SoftGrid(seeds, 5, cells, 0.5, colour)
     order = np.stack([rng.permutation(size) for _ in range(count)]).astype(np.int32).reshape(count, *layout.map_shape)
     counts = np.linspace(0, size, 5).astype(np.int64)
     yield "deletion", Ranked(order[0], counts, picture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy as np
 from xplain import _native
 from xplain.core.edits import Array, Coalitions, Edits, SoftGrid
 from xplain.core.errors import NonFinite, UsageError
-from xplain.native.perturb import describe_sum, grid_of
-from xplain.native.place import call, device_of, empty, pack, reshape, upload
+from xplain.native.perturb import describe_sum, grid_of, rows_by_item
+from xplain.native.place import call, contiguous_strides, device_of, empty, pack, reshape, strided, upload
 
 __all__ = ["DeviceSums", "accumulate", "coverage", "soft_grid_cells"]
 
@@ -51,6 +52,10 @@ def accumulate(
     _check_weights(weights.shape, edits, power)
     if not np.isfinite(weights).all():
         raise NonFinite("Cannot sum masks: a weight is NaN or infinite. Look at the model's scores.")
+    if isinstance(edits, SoftGrid) and edits.per_item:
+        by_item = rows_by_item(edits, len(weights), 0, weights.shape[0] * edits.count)
+        own = [(edits.alone(n, len(weights), 0), weights[n : n + 1]) for n, _ in by_item]
+        return np.concatenate([accumulate(one, part, plane, power=power, threads=threads) for one, part in own])
     per_kind = np.ascontiguousarray(weights.reshape(len(weights), edits.count, -1))
     flat = _flat(edits, plane)
     out = np.empty((len(weights), per_kind.shape[2], *flat))
@@ -83,6 +88,11 @@ class DeviceSums:
     ) -> None:
         self._edits, self._plane, self._power = edits, tuple(plane), power
         self._flat = _flat(edits, plane)
+        self._grids: list[Any] = []  # of each item, where each has a seed of its own
+        if isinstance(edits, SoftGrid) and edits.per_item:
+            every = rows_by_item(edits, items, 0, items * edits.count)
+            self._grids = [grid_of(edits.alone(n, items, 0), self._flat) for n, _ in every]
+            edits = replace(edits, seed=0)
         sum_ = describe_sum(edits, items, self._flat)
         self._kernel = sum_.kernel
         self._options = {"squared": power == 2} if "squared" in sum_.options else {}
@@ -121,7 +131,20 @@ class DeviceSums:
         per_kind = reshape(weights, (weights.shape[0], self._edits.count, math.prod(weights.shape[2:])))
         maps = reshape(out, (weights.shape[0], per_kind.shape[2], *self._flat))
         kernel = getattr(_native, self._kernel)
-        return int(call(kernel, per_kind, maps, *self._arrays, workspace, **self._options, stream=stream))
+        if not self._grids:
+            return int(call(kernel, per_kind, maps, *self._arrays, workspace, **self._options, stream=stream))
+        missing = 0  # a kernel takes one seed; items go one after another, and share the workspace
+        for n, grid in enumerate(self._grids):
+            own, map_ = _one(per_kind, n), _one(maps, n)
+            missing = max(missing, int(call(kernel, own, map_, grid, workspace, **self._options, stream=stream)))
+        return missing
+
+
+def _one(tensor: Any, item: int) -> Any:
+    """One item of a contiguous tensor on a device."""
+    shape = [1, *tensor.shape[1:]]
+    start = tensor.storage_offset() if hasattr(tensor, "storage_offset") else 0
+    return strided(tensor, shape, contiguous_strides(shape), start + item * math.prod(shape))
 
 
 def coverage(edits: Edits, plane: tuple[int, ...], items: int = 1, *, threads: int = 0) -> Array:

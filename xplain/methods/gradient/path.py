@@ -165,9 +165,10 @@ def expected_gradients(
         raise UsageError(f"samples is {samples}; at least 2 draws are needed to see an error.")
     items, item = len(view.x), view.x.shape[1:]
     background = background_of(view, baseline)
-    draws = view.rng("expected gradients")
-    chosen = draws.integers(background.shape[0], size=samples)
-    share = (draws.permutation(samples) + draws.random(samples)) / samples
+    draws = view.rngs("expected gradients")
+    chosen = np.stack([own.integers(background.shape[0], size=samples) for own in draws])
+    share = np.stack([own.permutation(samples) + own.random(samples) for own in draws]) / samples
+    places = np.arange(background.shape[1])[:, None] if background.shape[1] == items else 0
     first: Array = np.zeros(())
     second: Array = np.zeros(())
     cells: list[Array] = []
@@ -175,21 +176,23 @@ def expected_gradients(
     for left in range(0, samples, rows):
         part = slice(left, min(samples, left + rows))
         count = part.stop - part.start
-        start = background[chosen[part]].swapaxes(0, 1)  # [items or 1, count, *item]
-        end = view.x[:, None] + noise * draws.standard_normal((1, count, *item), dtype=np.float32)
+        start = background[chosen[:, part], places]  # [items, count, *item]
+        drawn = np.stack([own.standard_normal((count, *item), dtype=np.float32) for own in draws]) if noise else 0
+        end = view.x[:, None] + noise * drawn
         away = end - start
-        x = (start + share[part].astype(np.float32).reshape(1, count, *[1] * len(item)) * away).astype(np.float32)
+        at = share[:, part].astype(np.float32).reshape(items, count, *[1] * len(item))
+        x = (start + at * away).astype(np.float32)
         target = view.target.take(np.repeat(np.arange(items), count))
         answer = yield Sweep(x.reshape(items * count, 1, *item), target, Rules())
         product = (answer["input"][1].reshape(items, count, *item) * away).reshape(items * count, *item)
         product = product if channels else collapse(product, view.layout)
         cells.append(cells_of(view, product).reshape(items, count, -1))
         product = product.reshape(items, count, *product.shape[1:])
-        first = first + product.sum(axis=1)
-        second = second + (product**2).sum(axis=1)
+        for k in range(count):  # one by one: how many go at a time depends on the items beside this one
+            first, second = first + product[:, k], second + product[:, k] ** 2
     mean = first / samples
     spread = np.maximum(second / samples - mean**2, 0) / (samples - 1)
-    drawn = np.concatenate(cells, axis=1)
-    trust = map_notes([Estimate.mean(own) for own in drawn], lambda: view.rng("expected gradients stability"))
+    sums = np.concatenate(cells, axis=1)
+    trust = map_notes([Estimate.mean(own) for own in sums], lambda: view.rng("expected gradients stability"))
     notes = {"samples": samples, "background": len(background), **trust}
     return Reading(mean, error=np.sqrt(spread), notes=notes)

@@ -174,22 +174,22 @@ def _moments(
     items, item = len(view.x), view.x.shape[1:]
     flat = view.x.reshape(items, -1)
     scale = (sigma * (flat.max(axis=1) - flat.min(axis=1))).reshape(items, *[1] * len(item))
-    draws = view.rng("smoothgrad")
+    draws = view.rngs("smoothgrad")
     first: Array = np.zeros(())
     second: Array = np.zeros(())
     cells: list[Array] = []
     rows = max(1, _ROWS // items)
     for left in range(0, samples, rows):
         count = min(rows, samples - left)
-        noise = draws.standard_normal((1, count, *item), dtype=np.float32)
+        noise = np.stack([own.standard_normal((count, *item), dtype=np.float32) for own in draws])
         copies = (view.x[:, None] + scale[:, None] * noise).astype(np.float32).reshape(items * count, *item)
         target = view.target.take(np.repeat(np.arange(items), count))
-        reading = yield from inner.function(replace(view, x=copies, target=target), **options)
+        reading = yield from inner.function(replace(view, x=copies, target=target, keys=None), **options)
         values = np.asarray(reading.values, dtype=np.float64) ** power
         cells.append(cells_of(view, values).reshape(items, count, -1))
         values = values.reshape(items, count, *values.shape[1:])
-        first = first + values.sum(axis=1)
-        second = second + (values**2).sum(axis=1)
+        for k in range(count):  # one by one: how many go at a time depends on the items beside this one
+            first, second = first + values[:, k], second + values[:, k] ** 2
     mean = first / samples
     variance = np.maximum(second - samples * mean**2, 0) / (samples - 1)
     kept = {k: v for k, v in (reading.notes or {}).items() if k == "layer"}

@@ -94,8 +94,9 @@ def anchors(
     for game in table.games:
         whole = yield Score(game.view.x, Untouched(), every_score)
         decided = _decision(view, np.asarray(whole)[:, 0])
+        keys = game.view.own_keys
         for k, member in enumerate(game.members):
-            search = _Search(game, k, int(decided[k]), samples, delta)
+            search = _Search(game, k, keys[k], int(decided[k]), samples, delta)
             rule = yield from _grow(search, threshold, tolerance, beam, min(longest, game.players))
             values, error = yield from _losses(search, rule)
             bound = search.low(rule, 1)
@@ -148,6 +149,7 @@ class _Search:
 
     game: Game
     item: int
+    key: str
     decision: int
     left: int
     delta: float
@@ -172,7 +174,7 @@ class _Search:
 
     def stability(self, rule: Rule) -> float:
         """Probability that every feature of the rule adds precision; 1 for the empty rule, which claims nothing."""
-        rng = self.game.view.rng("anchor stability")
+        rng = self.game.view.rng("anchor stability", self.key)
 
         def drawn(one: Rule) -> Array:
             if len(one) == self.game.players:
@@ -209,7 +211,7 @@ class _Search:
 
     def _coalitions(self, rule: Rule) -> Array:
         """The next batch of a rule's coalitions, uint8; its own stream, so the order of asking does not matter."""
-        rng = self.game.view.rng(f"anchor {rule} from {self.tried.get(rule, 0)}")
+        rng = self.game.view.rng(f"anchor {rule} from {self.tried.get(rule, 0)}", self.key)
         keep = (rng.random((_BATCH, self.game.players)) < 0.5).astype(np.uint8)
         keep[:, list(rule)] = 1
         return keep

@@ -52,7 +52,7 @@ def fill_of(view: View, baseline: Any) -> Array:
     if word == "mean":
         return np.asarray(mean, dtype=np.float32)
     spread = x.std(axis=layout.plane_axes, keepdims=True, dtype=np.float64) * (float(number) if number else 1.0)
-    draw = view.rng("baseline").standard_normal((1, *x.shape[1:]))
+    draw = np.stack([rng.standard_normal(x.shape[1:]) for rng in view.rngs("baseline")])
     return np.asarray(mean + spread * draw, dtype=np.float32)
 
 

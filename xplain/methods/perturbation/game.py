@@ -27,6 +27,9 @@ from xplain.methods.perturbation.sampling import Design, Outcome, affordable_dra
 __all__ = ["Background", "Game", "Hidden", "Table", "Worth", "play", "read_off", "seat"]
 
 
+_KEEP_BYTES = 64 * 2**20  # of the coalitions that one question describes
+
+
 @dataclass(frozen=True)
 class _Hidden:
     """What a hidden feature becomes: as for positions, or painted over from its surroundings."""
@@ -78,6 +81,9 @@ class Game:
         fills: What hidden positions become, float32: one fill ``[1, ...]`` or ``[n, ...]``, or a background
             ``[B, *item]``.
         backgrounds: B, over which a coalition's worth is averaged; 1 for a fill.
+        seats: Where each feature of each item sits in the coalitions that are asked, ``[n, S]``; None: in its own
+            place. A design draws coalitions of seats once; seated at random, each item draws for itself, with as many
+            coalitions of each size as any other.
     """
 
     view: View
@@ -87,9 +93,19 @@ class Game:
     whole: bool
     fills: Array
     backgrounds: int = 1
+    seats: Array | None = None
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def seated(self) -> Game:
+        """The same game with each item's features seated at random, under its key."""
+        seats = [rng.permutation(self.players) for rng in self.view.rngs("seats")]
+        return replace(self, seats=np.array(seats, np.int64).reshape(len(self), self.players))
+
+    def back(self, item: int, values: Array) -> Array:
+        """Values of seats as values of the item's features."""
+        return values if self.seats is None else values[self.seats[item]]
 
     def worth(self, keep: Array, items: Array | None = None) -> Generator[Score, Array, Array]:
         """The worth of coalitions, float64 ``[n, M]``; costs M times the number of backgrounds per item.
@@ -99,6 +115,17 @@ class Game:
             items: Which items, all by default.
         """
         items = np.arange(len(self)) if items is None else items
+        if self.seats is not None and keep.ndim == 2 and (keep.min(axis=1) != keep.max(axis=1)).any():
+            few = max(1, _KEEP_BYTES // max(1, keep.size * self.backgrounds))
+            parts = []
+            for left in range(0, len(items), few):
+                some = items[left : left + few]
+                own = keep[:, self.seats[some]].swapaxes(0, 1)
+                parts.append((yield from self._worth(own, some)))
+            return np.concatenate(parts)
+        return (yield from self._worth(keep, items))
+
+    def _worth(self, keep: Array, items: Array) -> Generator[Score, Array, Array]:
         x, target, times = self.view.x[items], self.view.target.take(items), self.backgrounds
         if times > 1:
             x, target = np.repeat(x, times, axis=0), self.view.target.take(np.repeat(items, times))
@@ -160,7 +187,7 @@ def seat(view: View, features: Any, baseline: Any, background: Array | None = No
         )
     games = []
     for members, players in parts.cohorts(len(view.x)):
-        own = replace(view, x=view.x[members], target=view.target.take(members), budget=None)
+        own = view.of(members)
         labels = parts.of(int(members[0]))
         shared = background is not None or len(fills) == 1
         count = len(fills) if background is not None else 1
@@ -174,15 +201,21 @@ def play(
     samples: int,
     precision: float | None,
     method: str,
+    *,
+    seated: bool = True,
 ) -> Generator[Score, Array, list[Worth]]:
     """Play every game by sampling; one worth per item, in the batch's order.
+
+    ``seated``: each item's features sit at random, so that designs whose draws are the same for all items, and who ask
+    ``Game.worth``, draw for each item; a design that draws for each item itself needs none.
 
     Raises:
         UsageError: fewer samples than the features need.
         BudgetError: the budget is below the method's minimum.
     """
-    designs = [design(game) for game in table.games]
-    for game, one in zip(table.games, designs, strict=True):
+    games = [game.seated() if seated else game for game in table.games]
+    designs = [design(game) for game in games]
+    for game, one in zip(games, designs, strict=True):
         if one.draws(samples) < one.least:
             least = (max(0, one.fixed - game.backgrounds) + one.least * one.cost) // game.backgrounds
             raise UsageError(
@@ -191,11 +224,12 @@ def play(
             )
     limits = affordable_draws(designs, table.view.budget, method)
     worths: list[Worth | None] = [None] * len(table.view.x)
-    for game, one, most in zip(table.games, designs, limits, strict=True):
+    for game, one, most in zip(games, designs, limits, strict=True):
         outcomes = yield from sample(one, one.draws(samples), precision, most)
-        for member, outcome in zip(game.members, outcomes, strict=True):
+        for item, (member, outcome) in enumerate(zip(game.members, outcomes, strict=True)):
             estimate = outcome.estimate
-            worths[int(member)] = Worth(estimate.values, estimate.error, estimate.notes.get("base"), outcome)
+            values, error = game.back(item, estimate.values), game.back(item, estimate.error)
+            worths[int(member)] = Worth(values, error, estimate.notes.get("base"), outcome)
     return [worth for worth in worths if worth is not None]
 
 

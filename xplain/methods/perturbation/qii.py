@@ -74,7 +74,11 @@ def qii(
             "row's own mean and spread would mix its columns."
         )
     table = seat(view, features, 0.0, background)
-    worths = yield from play(table, lambda game: _Replacements(game, background is not None), samples, precision, "qii")
+
+    def design(game: Game) -> _Replacements:
+        return _Replacements(game, background is not None)
+
+    worths = yield from play(table, design, samples, precision, "qii", seated=False)
     return read_off(table, worths, "qii")
 
 
@@ -89,7 +93,7 @@ class _Replacements:
     whole: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        self.view = self.game.view
+        self.view, self.keys = self.game.view, self.game.view.own_keys
         self.cost = self.game.players
 
     def draws(self, samples: int) -> int:
@@ -107,13 +111,16 @@ class _Replacements:
     def references(self, items: Array, first: int, draws: int) -> Array:
         """The reference items of some draws for each item, float32 ``[n, draws, *item]``."""
         if self.given:
-            chance = uniforms(self.view, "replacements", first, draws, 1)[:, 0]
-            drawn = self.game.fills[(chance * len(self.game.fills)).astype(np.int64)]
-            return np.broadcast_to(drawn, (len(items), *drawn.shape))
+            chance = np.stack([uniforms(self.view, "replacements", first, draws, 1, self.keys[n])[:, 0] for n in items])
+            return np.asarray(self.game.fills[(chance * len(self.game.fills)).astype(np.int64)])
         x, axes = self.view.x[items].astype(np.float64), self.view.layout.plane_axes
         mean, spread = x.mean(axis=axes, keepdims=True), x.std(axis=axes, keepdims=True)
-        noise = [self.view.rng(f"replacement {k}").standard_normal(x.shape[1:]) for k in range(first, first + draws)]
-        return np.stack([mean + spread * one for one in noise], axis=1).astype(np.float32)
+        found = np.empty((len(items), draws, *x.shape[1:]), np.float32)
+        for n, item in enumerate(items):
+            for k in range(draws):
+                noise = self.view.rng(f"replacement {first + k}", self.keys[item]).standard_normal(x.shape[1:])
+                found[n, k] = mean[n] + spread[n] * noise
+        return found
 
     def ask(self, items: Array, first: int, draws: int) -> Generator[Score, Array, Array]:
         """Scores with each feature replaced, ``[n, draws, S]``."""

@@ -62,7 +62,7 @@ def rise(
     Differs from the paper:
         The paper's map ``1 / (M keep) * sum s_k m_k`` carries E[s] everywhere, and its noise with it. Subtracting the
         mean score keeps the expectation of the differences and removes that noise. The score is a logit, not a
-        probability. Masks depend on the seed and their number alone, so all items see the same ones.
+        probability. Each item has masks of its own, so the noise of a mean over items falls with their number.
 
     Raises:
         UsageError: fewer than 2 samples, or more cells than positions.
@@ -77,8 +77,8 @@ def rise(
         raise UsageError(f"method 'rise': samples is {samples}; at least 2 masks are needed to see a difference.")
     if grid[0] > plane[0] or grid[1] > plane[1]:
         raise UsageError(f"method 'rise': {grid[0]} x {grid[1]} cells on {plane[0]} x {plane[1]} positions; use fewer.")
-    seed = int(view.rng("rise masks").integers(2**63))
-    masks = _Masks(view, seed, grid, keep, fill_of(view, baseline))
+    seeds = np.array([rng.integers(2**63) for rng in view.rngs("rise masks")], np.uint64)
+    masks = _Masks(view, seeds, grid, keep, fill_of(view, baseline))
 
     (affordable,) = affordable_draws([masks], view.budget, "rise")
 
@@ -101,7 +101,7 @@ class _Masks:
     """Soft grids as a design: a draw is one mask."""
 
     view: View
-    seed: int
+    seeds: Array
     cells: tuple[int, int]
     keep: float
     fill: Array
@@ -122,20 +122,21 @@ class _Masks:
         """Masks are all that is asked."""
         yield from ()
 
-    def edits(self, first: int, count: int, fill: Array | None = None) -> SoftGrid:
+    def edits(self, seed: int | Array, first: int, count: int, fill: Array) -> SoftGrid:
         """Masks ``first .. first + count``."""
-        return SoftGrid(self.seed, count, self.cells, self.keep, self.fill if fill is None else fill, first)
+        return SoftGrid(seed, count, self.cells, self.keep, fill, first)
 
     def ask(self, items: Array, first: int, draws: int) -> Generator[Score, Array, Array]:
         """One question for all items that go on."""
         fill = self.fill if len(self.fill) == 1 else self.fill[items]
-        answer = yield Score(self.view.x[items], self.edits(first, draws, fill), self.view.target.take(items))
+        edits = self.edits(self.seeds[items], first, draws, fill)
+        answer = yield Score(self.view.x[items], edits, self.view.target.take(items))
         return np.asarray(answer)
 
     def estimate(self, item: int, scores: Array) -> Estimate:
         """Covariance of score and mask, and its standard error, from sums over masks that are never made."""
         count, plane = len(scores), self.view.layout.plane
-        masks = self.edits(0, count)
+        masks = self.edits(int(self.seeds[item]), 0, count, self.fill[:1])
         away = scores - scores.mean()
 
         def total(weights: Array, power: int = 1) -> Array:

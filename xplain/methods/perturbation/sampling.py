@@ -2,8 +2,9 @@
 
 A sampled method describes its *design*: how draw k is asked, and how scores become an estimate with a standard error.
 ``sample`` does the rest, for all of them alike: one round where nothing is said, growing rounds where a ``precision``
-is wanted, and a last, smaller round where the budget ends. Draw k depends on the seed and on k alone, and each item
-stops for itself, so an item's result depends neither on its batch nor on how its draws were cut into rounds.
+is wanted, and a last, smaller round where the budget ends. Draw k of an item depends on the seed, on the item's content
+and on k alone, and each item stops for itself, so an item's result depends neither on its batch nor on how its draws
+were cut into rounds. No two items share draws: their errors are independent, and cancel in a mean over items.
 """
 
 from __future__ import annotations
@@ -159,9 +160,12 @@ class Outcome:
         return ""
 
 
-def uniforms(view: View, stream: str, first: int, count: int, width: int) -> Array:
-    """Draws ``first .. first + count`` of a stream of uniform rows ``[count, width]``, however the stream is cut."""
-    return view.rng(stream).random((first + count, width))[first:]
+def uniforms(view: View, stream: str, first: int, count: int, width: int, item: str = "") -> Array:
+    """Draws ``first .. first + count`` of a stream of uniform rows ``[count, width]``, however the stream is cut.
+
+    ``item`` is the key of the item that they are drawn for; without it they are for all.
+    """
+    return view.rng(stream, item).random((first + count, width))[first:]
 
 
 def affordable_draws(designs: Sequence[Design], budget: int | None, method: str) -> list[int | None]:

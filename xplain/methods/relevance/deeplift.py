@@ -142,9 +142,11 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
         target = view.target.take(np.repeat(np.arange(items), each))
         flat = np.ascontiguousarray(some, dtype=np.float32).reshape(items * each, *item)
         answer = yield Sweep(x, target, RESCALE, baseline=flat)
-        total += (answer["input"][1] * (x[:, 0] - flat)).reshape(items, each, *item).sum(axis=1)
+        found = (answer["input"][1] * (x[:, 0] - flat)).reshape(items, each, *item)
         scores = yield Score(flat, Untouched(), target)
-        bottom += scores.reshape(items, each).sum(axis=1)
+        for k in range(each):  # one by one: how many go at a time depends on the items beside this one
+            total += found[:, k]
+            bottom += scores.reshape(items, each)[:, k]
     product = total / count
     top = yield Score(view.x, Untouched(), view.target)
     goal = top[:, 0] - bottom / count

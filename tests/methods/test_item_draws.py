@@ -11,6 +11,7 @@ import xplain
 from xplain import native
 from xplain.core.edits import SoftGrid
 from xplain.core.errors import UsageError
+from xplain.core.layout import Layout
 from xplain.core.query import View, keys_of
 from xplain.core.target import label
 
@@ -138,11 +139,12 @@ def test_grids_of_each_item_are_those_of_its_seed() -> None:
     seeds = np.array([5, 2**63 + 1, 9], np.uint64)
     edits = SoftGrid(seeds, 7, (3, 3), 0.4, fill, first=2)
     out = np.empty((14, 2, 9, 7), np.float32)
-    native.fill(x, edits, 4, 18, out)
+    layout = Layout("NCHW", (2, 9, 7))
+    native.fill(x, edits, 4, 18, out, layout)
     for row in range(4, 18):
         n, m = divmod(row, 7)
         one = np.empty((1, 2, 9, 7), np.float32)
-        native.fill(x[n : n + 1], SoftGrid(int(seeds[n]), 1, (3, 3), 0.4, fill[n : n + 1], 2 + m), 0, 1, one)
+        native.fill(x[n : n + 1], SoftGrid(int(seeds[n]), 1, (3, 3), 0.4, fill[n : n + 1], 2 + m), 0, 1, one, layout)
         np.testing.assert_array_equal(out[row - 4], one[0])
     weights = RNG.normal(size=(3, 7, 2))
     summed = native.accumulate(edits, weights, (9, 7))

@@ -25,7 +25,15 @@ from xplain.core.aim import Aim, aim
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.caveat import Caveat, caveats_in
 from xplain.core.edits import Array, Untouched
-from xplain.core.errors import CapabilityError, NonFinite, UnsupportedOperator, UsageError
+from xplain.core.errors import (
+    CapabilityError,
+    ModelError,
+    NonFinite,
+    NoPath,
+    NotExported,
+    UnsupportedOperator,
+    UsageError,
+)
 from xplain.core.items import Items
 from xplain.core.layout import Layout
 from xplain.core.query import Flow, Model, Reading, Score, Sweep, View, keys_of
@@ -231,7 +239,7 @@ def explain_many(
         try:
             readings, spent = drive(flows, loaded, replace(settings, sentinel=watch))
         except Exception as error:
-            if isinstance(error, UnsupportedOperator):
+            if isinstance(error, (UnsupportedOperator, NoPath, NotExported)):
                 error.args = (with_others(error, loaded),)
             error.add_note(f"while explaining with method {entry.name!r} on {loaded.outline.source}")
             raise
@@ -319,9 +327,13 @@ def require(entry: Method, options: Mapping[str, Any], model: Model) -> None:
         )
 
 
-def with_others(error: UnsupportedOperator, model: Model) -> str:
-    """The message of an operator that cannot be swept, and the methods that need no sweep."""
-    fits = [entry.name for entry in registry.methods() if entry.needs <= model.answers and Sweep not in entry.needs]
+def with_others(error: ModelError, model: Model) -> str:
+    """The message of a sweep that cannot be made, and the methods that do without it."""
+    able = [entry for entry in registry.methods() if entry.needs <= model.answers]
+    if isinstance(error, NotExported):  # torch has the gradient's own rules, and those of the guided ones
+        fits = [entry.name for entry in able if Sweep not in entry.needs or entry.family != "relevance"]
+        return f"{error} Methods that need no graph still work: {', '.join(fits)}."
+    fits = [entry.name for entry in able if Sweep not in entry.needs]
     return (
         f"{error} Methods that still work: {', '.join(fits)}; and those that sweep no further than a layer behind the "
         "operator, such as grad-cam with layer=."

@@ -12,7 +12,7 @@ import numpy as np
 from xplain.api import load, method_called, require, scores_of, with_others
 from xplain.core import registry
 from xplain.core.aim import Aim, aim
-from xplain.core.errors import CapabilityError, NonFinite, UnsupportedOperator, UsageError
+from xplain.core.errors import CapabilityError, NonFinite, NotExported, UnsupportedOperator, UsageError
 from xplain.core.items import Items
 from xplain.core.query import Compiles, TargetInput
 from xplain.core.target import label
@@ -92,7 +92,7 @@ def compile(  # noqa: A001
     try:
         place = None if out is None else Path(out)
         return loaded.compile(one.target, lambda view: entry.start(view, values), about, target_input, out=place)
-    except UnsupportedOperator as error:
+    except (UnsupportedOperator, NotExported) as error:
         error.args = (with_others(error, loaded),)
         raise
 

@@ -157,8 +157,11 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
 
 def _tensor(one: Any) -> Array:
     if hasattr(one, "detach"):  # a torch tensor, without importing torch
-        one = one.detach().cpu().numpy()
+        one = one.detach().cpu()
+        one = one.float() if str(one.dtype) == "torch.bfloat16" else one  # which numpy does not have
+        one = one.numpy()
     array = np.asarray(one)
+    array = array.astype(np.int64) if array.dtype.kind == "b" else array
     if array.dtype.kind not in "fiuSUO" or array.ndim == 0:
         raise UsageError(
             f"An item is {type(one).__name__}; accepted: a path, a PIL picture, a uint8 array (pictures), or a numeric "

@@ -105,7 +105,7 @@ def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
         ("age,income,job\n1,2\n", (), "rows.csv, line 2 has 2 cells; the first line names 3 columns."),
         ("age,age,job\n1,2,a\n", (), "two columns called 'age' in its first line; give each column its own name."),
         ("age,,job\n1,2,a\n", (), "a column without a name in its first line"),
-        ("age,income,job\n1,,a\n2,NA,a\n", (), "is nan. Explanations need finite scores"),
+        ("age,income,job\n1,NA,a\n2,3,a\n", (), "is nan, so no class is predicted"),
         ("age,income,job\n1,2,\n", (), "rows.csv, line 2: column 'job' is missing."),
         ("age,income,job\n1,inf,a\n", (), "Column 'income' holds inf. Explanations need finite values"),
         (

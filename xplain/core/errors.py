@@ -7,7 +7,9 @@
     ├── CardError           (ValueError)           a preprocessing card that cannot be used
     ├── CapabilityError     (TypeError)            a model that cannot answer the method's questions
     ├── ModelError          (RuntimeError)         a model that cannot be loaded or fails while it runs
-    │   └── UnsupportedOperator (NotImplementedError)   an operator without a backward rule
+    │   ├── UnsupportedOperator (NotImplementedError)   an operator without a backward rule
+    │   ├── NoPath                                 no gradient leads from what was asked about to the target
+    │   └── NotExported                            a module that cannot be made a graph
     ├── NonFinite           (ArithmeticError)      NaN or infinity where a number is needed
     ├── Unsafe              (PermissionError)      refused by default because the source is not trusted
     ├── BudgetError         (RuntimeError)         the query budget cannot pay for what was asked
@@ -29,7 +31,9 @@ __all__ = [
     "CardError",
     "MissingDependency",
     "ModelError",
+    "NoPath",
     "NonFinite",
+    "NotExported",
     "OutputError",
     "PictureError",
     "UnknownName",
@@ -75,6 +79,14 @@ class ModelError(XplainError, RuntimeError):
 
 class UnsupportedOperator(ModelError, NotImplementedError):
     """An operator that has no backward rule."""
+
+
+class NoPath(ModelError):
+    """No gradient leads from what was asked about to the target."""
+
+
+class NotExported(ModelError):
+    """A module that cannot be made a graph, which some methods need."""
 
 
 class NonFinite(XplainError, ArithmeticError):

@@ -127,8 +127,10 @@ def pulled(
         return dict.fromkeys(taps)
     leaves = list(dict.fromkeys("input" if attention_number(tap) is not None else tap for tap in taps))
     with nullcontext() if seen is None else seen.watching():
-        gradients = torch.autograd.grad(summed, [found[tap] for tap in leaves], allow_unused=True)
-    cotangents: dict[str, torch.Tensor | None] = dict(zip(leaves, gradients, strict=True))
+        able = [tap for tap in leaves if found[tap].requires_grad]  # or it lies where no gradient is recorded
+        gradients = torch.autograd.grad(summed, [found[tap] for tap in able], allow_unused=True) if able else ()
+    cotangents: dict[str, torch.Tensor | None] = dict.fromkeys(leaves)
+    cotangents |= zip(able, gradients, strict=True)
     for tap in taps:
         number = attention_number(tap)
         if number is not None and seen is not None:

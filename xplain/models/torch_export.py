@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from xplain.core.errors import ModelError
+from xplain.core.errors import NotExported
 from xplain.core.target import SCORES
 from xplain.models.torch_guard import eval_mode, exporting
 from xplain.models.torch_modes import tree_leaves
@@ -23,6 +23,9 @@ __all__ = ["export"]
 
 _ONE_FILE = 2**31 - 2**24
 """Bytes of weights that one protobuf is taken to hold beside the graph; a larger module passes through a file."""
+
+_LONGEST = 240
+"""Characters of an exporter's reason that a message repeats."""
 
 Forward = Callable[[torch.Tensor, Sequence[str]], Mapping[str, torch.Tensor]]
 """Batch and layers to the scores (under ``SCORES``) and the layers' values."""
@@ -50,7 +53,7 @@ def export(
         own_outputs: The graph's outputs are the module's own (``output``, ``output_1`` ...), instead of the scores.
 
     Raises:
-        ModelError: the module cannot be exported.
+        NotExported: the module cannot be exported.
     """
     from xplain.models.open_onnx import open_onnx
 
@@ -63,17 +66,20 @@ def export(
     with exporting(module), ambient, eval_mode(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         own = [f"output_{k}" if k else "output" for k in range(len(wrapped(example)) - 1 - len(layers))]
-        program = torch.onnx.export(
-            wrapped,
-            (example,),
-            dynamo=True,
-            verbose=False,
-            input_names=["input"],
-            output_names=["scores", *names.values(), *own],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
+        try:
+            program = torch.onnx.export(
+                wrapped,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                input_names=["input"],
+                output_names=["scores", *names.values(), *own],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+        except Exception as error:  # the exporter raises what it likes, of hundreds of lines
+            raise NotExported(f"{source} could not be exported to ONNX, which {why}: {_reason(error)}.") from error
     if program is None:
-        raise ModelError(f"{source} could not be exported to ONNX, which {why}.")
+        raise NotExported(f"{source} could not be exported to ONNX, which {why}.")
     if own_outputs:
         outputs = program.model.graph.outputs
         outputs[:] = [one for one in outputs if one.name in own]
@@ -83,6 +89,15 @@ def export(
         place = Path(folder) / "module.onnx"
         program.save(place, external_data=True)
         return open_onnx(place, providers="cpu", output="scores", allow_external_data=True), names
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause of an exporter's error in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[0].rstrip(".") if lines else type(error).__name__
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
 
 class _Outputs(torch.nn.Module):

@@ -110,9 +110,16 @@ def _train(parts: Sequence[torch.nn.Module]) -> None:
 
 
 class Pass:
-    """A forward pass that is watched: hooks see calls of it alone, none of another thread or of a pass inside it."""
+    """A forward pass that is watched: hooks see calls of it alone, none of another thread or of a pass inside it.
+
+    Args:
+        swept: Whether gradients will be asked for, also of what the module computes without.
+    """
 
     _here = threading.local()
+
+    def __init__(self, swept: bool = False) -> None:
+        self.swept = swept
 
     def __enter__(self) -> Pass:
         self._outer = getattr(self._here, "innermost", None)

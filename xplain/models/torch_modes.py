@@ -27,7 +27,6 @@ from xplain.rules.guided import DECONVNET, GUIDED
 __all__ = [
     "LINKS",
     "ActivationsSeen",
-    "CutsSeen",
     "LayersSeen",
     "LogitsSeen",
     "NonFiniteSeen",
@@ -181,30 +180,6 @@ def _attends(operator: str, args: Any) -> bool:
     return len(shape) > 2 and bool(shape[-1] == shape[-2] > 1)
 
 
-class CutsSeen(TorchFunctionMode):
-    """Watches a forward pass for operators that take what has a gradient and return what has none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._names: dict[str, None] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        given, made = (
-            [one for one in tree_leaves(value) if isinstance(one, torch.Tensor)] for value in ((args, kwargs), result)
-        )
-        if made and any(one.requires_grad for one in given) and not any(one.requires_grad for one in made):
-            self._names[str(getattr(func, "__name__", func))] = None
-        return result
-
-    @property
-    def told(self) -> str:
-        """Where a path may be cut, as the end of a sentence."""
-        if not self._names:
-            return "nothing that is computed from it leads there"
-        return f"it ends at {', '.join(self._names)}, without a derivative"
-
-
 class NonFiniteSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Remembers the first operator that makes numbers that are not finite from finite ones."""
 
@@ -308,7 +283,7 @@ def hooked(
         if not isinstance(output, torch.Tensor):
             calls.append(output)
             return output
-        if torch.is_grad_enabled() and not output.requires_grad and output.is_floating_point():
+        if here.swept and not output.requires_grad and output.is_floating_point():
             output = output.detach().requires_grad_()
         calls.append(output)
         return output.clone()  # an operator in place would change what was collected

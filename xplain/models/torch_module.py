@@ -29,23 +29,21 @@ from xplain.models.integers import no_gradient
 from xplain.models.outlines import settled, warned
 from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
 from xplain.models.reading import as_float32, read_target, write_rows
-from xplain.models.torch_attention import AttentionsSeen, attention_number, pulled
+from xplain.models.torch_attention import AttentionsSeen, attention_number
+from xplain.models.torch_cuts import gradients, refuse_other_paths
 from xplain.models.torch_device import TorchOptions, TorchPlace
 from xplain.models.torch_guard import Pass, alone, claim, eval_mode
-from xplain.models.torch_look import Look, Own, home, look_at
+from xplain.models.torch_look import AS_FLOATS, Look, Own, home, look_at, look_with, value_of
 from xplain.models.torch_modes import (
-    CutsSeen,
     LogitsSeen,
     NonFiniteSeen,
     backward_rule,
     digest_of,
-    followed,
     hooked,
     kind_of,
     recurrent_backward,
     scores_in,
     to_numpy,
-    total,
     visible,
 )
 
@@ -91,6 +89,7 @@ class TorchModule:
         self._modules: dict[str, torch.nn.Module] = {n: m for n, m in module.named_modules() if n and visible(m)}
         claim(module)
         self._options = options or TorchOptions()
+        self._kind, self._floats = home(module)[0], False  # what it takes; whether in place of whole numbers
         self._exported: dict[Hashable, tuple[OnnxFile, dict[str, str]]] = {}
         training = any(one.training for one in module.modules())
         outline = Outline(
@@ -128,6 +127,7 @@ class TorchModule:
             ModelError: the module's output is no scores, or nothing leads from a tap to the target.
             Exception: whatever the module raises, with a note on what it was called with.
         """
+        query = self._taken(query)
         if isinstance(query, Score):
             return self._score(query)
         return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
@@ -175,7 +175,7 @@ class TorchModule:
                 return self._forward(batch, layers)
 
         for offset, part in item_ranges(query, layout):
-            place = TorchPlace(part, layout, rows, home(self._module)[0], home(self._module)[1], forward, self._options)
+            place = TorchPlace(part, layout, rows, self._kind, home(self._module)[1], forward, self._options)
             for (left, right), values in in_flight(place, *part.rows, rows):
                 yield (offset + left, offset + right), read_target(query, (offset + left, offset + right), values)
             self._tell(place.not_captured)
@@ -202,20 +202,14 @@ class TorchModule:
         plain = self._options.alone(home(self._module)[1])
         held = eval_mode(self._module, self._flips)  # the backward pass may run parts again
         with held, plain, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
-            batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer)
-            batch = batch if integer else batch.requires_grad_()
+            batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer).requires_grad_(not integer)
             numbers = [n for tap in layers if (n := attention_number(tap)) is not None]
             seen = AttentionsSeen(len(batch), numbers) if numbers else None
-            found = self._forward(batch, [*layers, *reads], attention=seen)
-            found[_INPUT] = batch
-            summed = total(query.target, found)
-            with followed(rule, summed):
-                cotangents = pulled(summed, found, query.taps, seen)
-            if lost := [tap for tap in query.taps if cotangents[tap] is None]:
-                with CutsSeen() as cuts:
-                    self._forward(batch, [*layers, *reads], attention=seen)
-                path = f"from {lost[0]!r} to target {query.target.name!r}"
-                raise ModelError(f"There is no path {path} with a derivative: {cuts.told}.")
+
+            def forward() -> dict[str, torch.Tensor]:
+                return {**self._forward(batch, [*layers, *reads], attention=seen), _INPUT: batch}
+
+            found, cotangents = gradients(forward, query.target, rule, query.taps, seen)
         pairs = ((tap, cotangents[tap]) for tap in query.taps)
         return {tap: (to_numpy(found[tap]), to_numpy(one)) for tap, one in pairs if one is not None}
 
@@ -238,7 +232,7 @@ class TorchModule:
         logits = LogitsSeen()
         with ExitStack() as stack:
             stack.enter_context(eval_mode(self._module, self._flips))
-            here = stack.enter_context(Pass())
+            here = stack.enter_context(Pass(torch.is_grad_enabled()))
             for name in dict.fromkeys([*layers, *(replaced or {})]):
                 calls = taps.setdefault(name, [])
                 stack.enter_context(hooked(*self._locate(name), calls, (replaced or {}).get(name), here))
@@ -249,14 +243,7 @@ class TorchModule:
             output = self._call(batch)
         output = logits.behind(output) if self._own.look.through else output
         found = {SCORES: scores_in(output, batch.shape[0], self.outline.source)}  # len() would fix an exported batch
-        for name in layers:
-            calls = taps[name]
-            number = self._locate(name)[1]
-            if not calls or (number is not None and number >= len(calls)):
-                raise ModelError(f"Layer {name!r} was not called for this input, so it has no value.")
-            found[name] = calls[-1 if number is None else number]
-            if not isinstance(found[name], torch.Tensor):
-                raise UsageError(f"Layer {name!r} returns {type(found[name]).__name__}; only tensors can be named.")
+        found |= {name: value_of(name, taps[name], self._locate(name)[1]) for name in layers}
         for name, number in numbers.items():
             if attention is None or number not in attention.values:
                 raise ModelError(f"Layer {name!r} was not computed for this input, so it has no value.")
@@ -268,16 +255,9 @@ class TorchModule:
         item = self._own.look.item
         if item is None:
             raise UsageError(f"Ask {self.outline.source} about an item before asking it from layer {layer!r} on.")
-        with torch.inference_mode(False), torch.enable_grad():
-            blank = torch.zeros((1, *item), device=values.device, dtype=home(self._module)[0]).requires_grad_()
-            scores = self._forward(blank, [], {layer: values[:1].detach()})[SCORES].sum()
-            through = torch.autograd.grad(scores, blank, allow_unused=True)[0] if scores.requires_grad else None
-        if through is not None:
-            raise UsageError(
-                f"The scores depend on the input also past layer {layer!r}, so they cannot be computed from it alone. "
-                "Name a layer that everything passes through."
-            )
-        return self._forward(blank.detach().expand(len(values), *item), layers, {layer: values})
+        blank = torch.zeros((1, *item), device=values.device, dtype=self._kind)
+        refuse_other_paths(lambda x: self._forward(x, [], {layer: values[:1].detach()})[SCORES], blank, layer)
+        return self._forward(blank.expand(len(values), *item), layers, {layer: values})
 
     def _call(self, batch: torch.Tensor) -> Any:
         try:
@@ -308,18 +288,31 @@ class TorchModule:
         integer = x.dtype.kind in "iu"
         if self._own.look.item == x.shape[1:] and self._own.look.integer == integer:
             return
-        batch = self._tensor(as_float32(x[:1], self.outline.source), integer)
-        found = look_at(self._module, self._modules, self._call, batch, self.outline)
+        rows, known = as_float32(x[:1], self.outline.source), self._own.look
+
+        def look(kind: torch.dtype) -> Look:
+            return look_at(self._module, self._modules, self._call, self._tensor(rows, kind=kind), self.outline)
+
+        found, kind = look_with(look, self._module, integer, known.integer and known.item == x.shape[1:], self.outline)
+        if kind.is_floating_point:
+            self._kind, self._floats = kind, self._floats or integer
+            found = replace(found, outline=warned(found.outline, AS_FLOATS)) if integer else found
         self._own.keep(replace(found, outline=settled(found.outline, self.outline.card, self._stated, found.axes)))
 
     def _flips(self, name: str) -> bool:
         """Whether a part puts itself into training mode as it runs."""
         return name in self._own.look.flips
 
-    def _tensor(self, rows: Array, integer: bool = False) -> torch.Tensor:
-        there = torch.from_numpy(rows).to(
-            device=home(self._module)[1], dtype=torch.int64 if integer else home(self._module)[0]
-        )
+    def _taken(self, query: Query) -> Query:
+        """The question with its items as the module takes them: whole numbers as others, if it takes no whole ones."""
+        if query.x.dtype.kind not in "iu" or (isinstance(query, Score) and query.at != _INPUT):
+            return query
+        if not self._floats:
+            self.look(query.x[:, 0] if isinstance(query, Sweep) else query.x)
+        return replace(query, x=query.x.astype(np.float32)) if self._floats else query
+
+    def _tensor(self, rows: Array, integer: bool = False, kind: torch.dtype | None = None) -> torch.Tensor:
+        there = torch.from_numpy(rows).to(home(self._module)[1], kind or (torch.int64 if integer else self._kind))
         return there if there.ndim != 4 else there.contiguous(memory_format=self._options.memory)
 
     def _tell(self, quirk: str) -> None:

@@ -1,0 +1,126 @@
+"""Where a module's own code lets no gradient through, and what can be done about it.
+
+``torch.no_grad()`` and ``torch.inference_mode()`` inside ``forward`` say that nothing there is trained. They do not
+change what the module computes, so where a sweep finds no path without them, it is made with them undone.
+``x.detach()`` means a gradient to end there; it is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from xplain.core.errors import NoPath, UsageError
+from xplain.core.target import Target
+from xplain.models.torch_attention import AttentionsSeen, pulled
+from xplain.models.torch_modes import followed, total, tree_leaves
+
+__all__ = ["CutsSeen", "GradKept", "gradients", "refuse_other_paths"]
+
+Found: TypeAlias = dict[str, torch.Tensor]
+
+
+class GradKept(TorchFunctionMode):
+    """Every operator is recorded for the backward pass, also where the module's code says not to."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+            return func(*args, **(kwargs or {}))
+        with torch.inference_mode(False), torch.enable_grad():
+            return func(*args, **(kwargs or {}))
+
+
+def gradients(
+    forward: Callable[[], Found],
+    target: Target,
+    rule: Any,
+    taps: Sequence[str],
+    seen: AttentionsSeen | None,
+) -> tuple[Found, dict[str, torch.Tensor | None]]:
+    """The values of a forward pass and the gradients of a target at taps; made again where one does not arrive.
+
+    Args:
+        forward: Runs the module.
+        target: What is pulled back.
+        rule: How the clipping activations pass it.
+        taps: Where gradients are wanted.
+        seen: The attention among them.
+
+    Raises:
+        NoPath: no gradient arrives at a tap.
+    """
+
+    def swept() -> tuple[Found, dict[str, torch.Tensor | None]]:
+        found = forward()
+        summed = total(target, found)
+        with followed(rule, summed):
+            return found, pulled(summed, found, taps, seen)
+
+    try:
+        found, cotangents = swept()
+        arrived = all(one is not None for one in cotangents.values())
+    except RuntimeError as error:
+        if "nference tensor" not in str(error):  # of inference_mode, of which nothing can be recorded
+            raise
+        arrived = False
+    if arrived:
+        return found, cotangents
+    with GradKept():
+        found, cotangents = swept()
+    if lost := [tap for tap in taps if cotangents[tap] is None]:
+        with GradKept(), CutsSeen() as cuts:
+            forward()
+        raise NoPath(f"There is no path from {lost[0]!r} to target {target.name!r} with a derivative: {cuts.told}.")
+    return found, cotangents
+
+
+def refuse_other_paths(scores: Callable[[torch.Tensor], torch.Tensor], blank: torch.Tensor, layer: str) -> None:
+    """Scores of an input while a layer's values are replaced must not depend on the input.
+
+    Raises:
+        UsageError: they do.
+    """
+
+    def depends() -> bool:
+        x = blank.clone().requires_grad_()
+        summed = scores(x).sum()
+        return summed.requires_grad and torch.autograd.grad(summed, x, allow_unused=True)[0] is not None
+
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            with GradKept():
+                past = depends()
+        except RuntimeError:  # such as parameters changed in place, which only no_grad allows
+            past = depends()
+    if past:
+        raise UsageError(
+            f"The scores depend on the input also past layer {layer!r}, so they cannot be computed from it alone. "
+            "Name a layer that everything passes through."
+        )
+
+
+class CutsSeen(TorchFunctionMode):
+    """Watches a forward pass for operators that take what has a gradient and return what has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: dict[str, None] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given, made = (
+            [one for one in tree_leaves(value) if isinstance(one, torch.Tensor)] for value in ((args, kwargs), result)
+        )
+        if made and any(one.requires_grad for one in given) and not any(one.requires_grad for one in made):
+            self._names[str(getattr(func, "__name__", func))] = None
+        return result
+
+    @property
+    def told(self) -> str:
+        """Where a path may be cut, as the end of a sentence."""
+        if not self._names:
+            return "nothing that is computed from it leads there"
+        return f"it ends at {', '.join(self._names)}, without a derivative"

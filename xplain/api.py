@@ -289,11 +289,17 @@ def _attribution(
         notes=notes | way,
         versions=_versions(),
         pictures=items.pictures,
+        rows=items.x.astype(np.float64) if _are_rows(items, values) else None,
         columns=items.columns,
         texts=items.texts,
         layout=str(items.layout) if isinstance(items.layout, Layout) else "",
         **run,
     )
+
+
+def _are_rows(items: Items, values: Array) -> bool:
+    """Whether each item is a row of numbers, one for each value; the codes of words are none."""
+    return items.x.ndim == 2 and items.x.shape == values.shape and items.x.dtype.kind in "fiub" and not items.texts
 
 
 def _of_scores(model: Model) -> tuple[Caveat, ...]:

@@ -103,7 +103,7 @@ def _joined(ones: Sequence[Attribution]) -> Attribution:
     """Explanations of single pictures as one of all of them."""
     first = ones[0]
     arrays: dict[str, Any] = {}
-    for name in ("values", "scores", "error", "base", "pictures"):
+    for name in ("values", "scores", "error", "base", "pictures", "rows"):
         parts = [getattr(one, name) for one in ones]
         if all(part is not None for part in parts):
             arrays[name] = np.concatenate(parts)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Attribution", "Cost"]
 
 _FORMAT = 1
-_ARRAYS = ("values", "error", "scores", "base", "pictures")
+_ARRAYS = ("values", "error", "scores", "base", "pictures", "rows")
 _PACKED = ("options", "notes")
 _SHORT = 4096
 """Numbers of an array that ``meta`` still writes out."""
@@ -75,6 +75,7 @@ class Attribution:
             item; tuples and maps of the features that all items share, ``[H, W]``, do not.
         versions: Versions of what computed it.
         pictures: uint8 ``[N, H, W, 3]``, what the model saw, for drawing; or None.
+        rows: float64 ``[N, S]``, the numbers of the items where each is a row of S of them; or None.
         columns: Names and values of the S columns, if the items are rows of a table.
         texts: The texts and where their features lie, one per item, if the items are texts; the values beyond a
             text's own features belong to longer texts and mean nothing.
@@ -103,6 +104,7 @@ class Attribution:
     notes: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     pictures: Array | None = None
+    rows: Array | None = None
     columns: Columns | None = None
     texts: tuple[Passage, ...] = ()
     layout: str = ""

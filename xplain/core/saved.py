@@ -153,7 +153,7 @@ def check_arrays(arrays: Mapping[str, Array]) -> int:
     if values.dtype.kind != "f" or values.ndim < 2 or values.size == 0:
         raise Fault(f"its values are {values.dtype} {list(values.shape)}; real numbers [N, ...] are needed")
     count = len(values)
-    shapes = {"error": values.shape, "scores": (count,), "base": (count,)}
+    shapes = {"error": values.shape, "scores": (count,), "base": (count,), "rows": values.shape}
     for name, shape in shapes.items():
         if name in arrays and (arrays[name].dtype.kind != "f" or arrays[name].shape != shape):
             got = f"{arrays[name].dtype} {list(arrays[name].shape)}"
@@ -240,7 +240,7 @@ _SPANS = _list_of(lambda value: isinstance(value, list) and len(value) == 2 and 
 _AMOUNTS = dict.fromkeys(("queries", "sweeps", "reused", "calls"), _whole)
 _COST = _object(**_AMOUNTS, seconds=_amount, money=_amount, currency=_text)
 _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(("unit", "method", "target", "model", "card"), ("a text", _text)),
+    **dict.fromkeys(("unit", "method", "target", "model", "card", "layout"), ("a text", _text)),
     "options": ("an object", lambda value: isinstance(value, dict)),
     "notes": ("an object", lambda value: isinstance(value, dict)),
     "versions": ("an object of texts", _texts_by_name),

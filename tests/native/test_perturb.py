@@ -117,7 +117,7 @@ def test_fill_normalises_on_the_way():
 @pytest.mark.parametrize("case", [c for c in CASES if not isinstance(c.edits, Ranked)], ids=lambda c: c.name)
 def test_accumulate_is_the_sum_over_stored_masks(case, kinds, power):
     whole = isinstance(case.edits, Coalitions) and case.edits.whole
-    plane = case.layout.item if whole else case.layout.plane
+    plane = case.layout.item if whole else case.layout.grid
     rng = np.random.default_rng(2)
     weights = rng.standard_normal((len(case.x), case.edits.count, kinds or 1))
     flat = (1, int(np.prod(plane))) if whole else plane

@@ -69,7 +69,8 @@ class Attribution:
         card: The preprocessing card as TOML, empty where tensors were given.
         cost: What it cost.
         seed: Root of all randomness.
-        resolution: True cells (rows, columns) behind a map that was enlarged, or None.
+        resolution: True cells (rows, columns), of volumes (slices, rows, columns), behind a map that was enlarged; or
+            None.
         warnings: What must be known before the values are believed, on all items or on one.
         notes: Further results: convergence, fit. A list of N, or an array ``[N, ...]``, has one entry per
             item; tuples and maps of the features that all items share, ``[H, W]``, do not.
@@ -99,7 +100,7 @@ class Attribution:
     card: str = ""
     cost: Cost = field(default_factory=Cost)
     seed: int = 0
-    resolution: tuple[int, int] | None = None
+    resolution: tuple[int, ...] | None = None
     warnings: tuple[Caveat, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -43,11 +43,11 @@ class Untouched:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """Rectangles of the plane that are hidden: ``out = fill`` inside, ``x`` outside.
+    """Rectangles of the plane, or cuboids of a volume, that are hidden: ``out = fill`` inside, ``x`` outside.
 
     Args:
-        boxes: int32 ``[M, 4]`` or ``[N, M, 4]`` of (y0, x0, y1, x1), half open; parts outside the plane are ignored and
-            an empty box hides nothing.
+        boxes: int32 ``[M, 4]`` or ``[N, M, 4]`` of (y0, x0, y1, x1), for volumes ``[.., 6]`` of (z0, y0, x0, z1, y1,
+            x1), half open; parts outside are ignored and an empty box hides nothing.
         fill: What a hidden position becomes (see the module).
     """
 
@@ -56,8 +56,11 @@ class Windows:
 
     def __post_init__(self) -> None:
         _expect("Windows.boxes", self.boxes, np.int32, (2, 3))
-        if self.boxes.shape[-1] != 4:
-            raise UsageError(f"Windows.boxes is {self.boxes.shape}; accepted: [M, 4] or [N, M, 4] of y0, x0, y1, x1.")
+        if self.boxes.shape[-1] not in (4, 6):
+            raise UsageError(
+                f"Windows.boxes is {self.boxes.shape}; accepted: [M, 4] or [N, M, 4] of y0, x0, y1, x1, or [.., 6] of "
+                "z0, y0, x0, z1, y1, x1."
+            )
 
     @property
     def count(self) -> int:
@@ -109,7 +112,7 @@ class SoftGrid:
     Args:
         seed: Key of the counter-based generator, 0..2**64-1; or one of each item's own, uint64 ``[N]``.
         samples: M.
-        cells: Cells per axis, (rows, columns).
+        cells: Cells per axis, (rows, columns), for volumes (slices, rows, columns).
         keep: Probability that a cell is kept, in (0, 1).
         fill: What a hidden position becomes (see the module).
         first: Number of the first mask, so that a run can be continued.
@@ -117,7 +120,7 @@ class SoftGrid:
 
     seed: int | Array
     samples: int
-    cells: tuple[int, int]
+    cells: tuple[int, ...]
     keep: float
     fill: Array
     first: int = 0

@@ -101,19 +101,22 @@ class Real:
 
 @dataclass(frozen=True)
 class Extent:
-    """One whole number for both axes, or (height, width); text as ``16`` or ``16x8``."""
+    """One whole number for all axes, (height, width) or (depth, height, width); text: ``16``, ``16x8``, ``4x16x8``."""
 
-    accepts: str = "a whole number of at least 1, or (height, width) of such; on a command line 16 or 16x8"
-    invalid: tuple[Any, ...] = (0, -3, (4, 0), (1, 2, 3), "wide", 2.5)
+    accepts: str = (
+        "a whole number of at least 1, or (height, width) of such, for volumes (depth, height, width); on a command "
+        "line 16, 16x8 or 4x16x8"
+    )
+    invalid: tuple[Any, ...] = (0, -3, (4, 0), (1, 2, 3, 4), "wide", 2.5)
 
-    def read(self, value: Any) -> int | tuple[int, int]:
+    def read(self, value: Any) -> int | tuple[int, ...]:
         whole = Whole(1)
         if isinstance(value, str) and "x" in value:
             value = tuple(value.split("x"))
         if isinstance(value, (tuple, list)):
-            if len(value) != 2:
+            if len(value) not in (2, 3):
                 raise ValueError
-            return whole.read(value[0]), whole.read(value[1])
+            return tuple(whole.read(one) for one in value)
         return whole.read(value)
 
 
@@ -216,7 +219,7 @@ PositiveReal: TypeAlias = Annotated[float, Real(0, open_low=True)]
 NonNegative: TypeAlias = Annotated[float, Real(0)]
 Fraction: TypeAlias = Annotated[float, Real(0, 1, open_low=True, open_high=True)]
 Share: TypeAlias = Annotated[float, Real(0, 1)]
-Size: TypeAlias = Annotated[int | tuple[int, int], Extent()]
+Size: TypeAlias = Annotated[int | tuple[int, ...], Extent()]
 Baseline: TypeAlias = Annotated[Any, Reference()]
 
 

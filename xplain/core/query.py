@@ -127,7 +127,8 @@ class Reading:
         values: Signed attribution, ``[N, *map]`` (or ``[N, *item]`` where channels are asked for), any real dtype.
         error: Standard error of each value, same shape, or None for a method that does not sample.
         base: What the values are relative to, ``[N]``, such as f(x) or f(baseline); None where there is none.
-        resolution: True cells per axis ``(rows, columns)`` behind a picture map that was enlarged; None: every pixel.
+        resolution: True cells per axis, ``(rows, columns)`` or ``(slices, rows, columns)``, behind a map that was
+            enlarged; None: every position.
         notes: Further results a person or a test may want: name to number, string or small array.
         warnings: What a person must know before they believe the values; see ``xplain.core.caveat``.
         unit: Overrides the unit the method declares, where an option changes it.
@@ -137,7 +138,7 @@ class Reading:
     values: Any
     error: Any = None
     base: Any = None
-    resolution: tuple[int, int] | None = None
+    resolution: tuple[int, ...] | None = None
     notes: Mapping[str, Any] | None = None
     unit: str | None = None
     signed: bool | None = None

@@ -21,6 +21,7 @@ from xplain.models.outlines import warned
 from xplain.models.pipeline import Chunk, Place, in_flight, item_ranges, rows_at_once
 from xplain.models.reading import KERNEL_TYPES
 from xplain.models.session import Session
+from xplain.native.volumes import is_volumetric
 
 __all__ = ["OnnxOnDevice"]
 
@@ -102,7 +103,7 @@ class OnnxOnDevice(OnnxFile):
         name, dtype, threads = self._input.name, self._input.dtype, self._threads or 0
         layout = query.layout_in(self.outline)
         fixed = self._fixed, self._repeated
-        if self._lanes is None or dtype not in KERNEL_TYPES:
+        if self._lanes is None or dtype not in KERNEL_TYPES or is_volumetric(query.edits, layout):
             least = 1 if threads == 1 else 2  # as the plain way, for the same bits on a CPU
             return HostPlace(session, name, query, layout, rows, dtype, *fixed, threads, least)
         learned = self._learned.setdefault(outputs, {})

@@ -33,6 +33,7 @@ from xplain.models.reading import write_rows
 from xplain.models.torch_guard import in_export
 from xplain.models.torch_modes import to_numpy
 from xplain.native import device as kernels
+from xplain.native.volumes import is_volumetric
 
 __all__ = ["TorchOptions", "TorchPlace", "capture"]
 
@@ -159,7 +160,7 @@ class TorchPlace:
         self._edits: Any = None
         self._x: Any = None
         able = self._cuda and native.status()["cuda"] if by_kernels is None else by_kernels
-        if able and dtype in _KERNELS_WRITE:
+        if able and dtype in _KERNELS_WRITE and not is_volumetric(query.edits, layout):
             number, handle = device.index or 0, self._handle()
             self._x = torch.from_numpy(np.ascontiguousarray(query.x)).to(device)
             self._edits = kernels.DeviceEdits(query.edits, query.x.shape, layout, device=number, stream=handle)

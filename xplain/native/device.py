@@ -22,6 +22,7 @@ from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
 from xplain.native.perturb import describe, grid_of, rows_by_item
 from xplain.native.place import call, need_device_kernels, pack, upload
+from xplain.native.volumes import is_volumetric
 
 __all__ = ["DeviceEdits", "device_array", "stream"]
 
@@ -44,6 +45,8 @@ class DeviceEdits:
     def __init__(
         self, edits: Edits, shape: tuple[int, ...], layout: Layout, *, device: int = 0, stream: int = 0
     ) -> None:
+        if is_volumetric(edits, layout):
+            raise UsageError("Windows and grids over volumes have no device kernels: fill on the host, then copy.")
         self._rows, self._edits = shape[0] * edits.count, edits.count
         self._grids: list[SoftGrid] = []
         if isinstance(edits, SoftGrid) and edits.per_item:
@@ -110,9 +113,9 @@ class DeviceEdits:
         return tensor.as_strided(self._shape(rows), (size, *strides), begin + skipped * size)
 
     def _logical_fill(self, fill: Array) -> Array:
-        from xplain.native.views import elements, planes
+        from xplain.native.views import elements, spread
 
-        return elements(fill) if self._call.whole else planes(fill, self._layout)
+        return elements(fill) if self._call.whole else spread(fill, self._layout)
 
 
 def device_array(shape: tuple[int, ...], dtype: str, device: int = 0) -> Any:

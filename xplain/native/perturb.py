@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from xplain.core.edits import Array, Coalitions, Edits, Full, Ranked, SoftGrid, 
 from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
 from xplain.native.place import device_of
-from xplain.native.views import elements, planes, shared
+from xplain.native.views import elements, planes, shared, spread
+from xplain.native.volumes import is_volumetric, on_plane, parts
 
 __all__ = ["Call", "describe", "describe_sum", "fill", "grid_of", "rows_by_item"]
 
@@ -77,6 +78,9 @@ def fill(
     if (scale is None) != (shift is None):
         raise UsageError("scale and shift go together; got one of them.")
     layout = _named(layout, edits, x.shape[1:])
+    if is_volumetric(edits, layout):
+        _fill_volumes(x, edits, start, stop, out, layout, scale=scale, shift=shift, threads=threads)
+        return
     items = slice(start // edits.count, -(-stop // edits.count))
     rows = out.view(np.uint16) if out.dtype.name == "bfloat16" else out
     call = describe(x.shape, edits, layout, items)
@@ -84,7 +88,7 @@ def fill(
         raise UsageError("Labels per element have no channels, so scale and shift cannot be applied. Pass x scaled.")
     see = elements if call.whole else (lambda batch: planes(batch, layout))
     source, target = see(x[items]), see(rows)
-    colour = source if call.fill is None else see(call.fill)
+    colour = source if call.fill is None else elements(call.fill) if call.whole else spread(call.fill, layout)
     getattr(_native, call.kernel)(
         source,
         colour,
@@ -108,6 +112,26 @@ def rows_by_item(edits: SoftGrid, items: int, start: int, stop: int) -> Iterator
         raise UsageError(f"SoftGrid.seed is {list(edits.seed.shape)}; accepted: a number, or one for each of {items}.")
     for n in range(start // edits.count, -(-stop // edits.count)):
         yield n, (max(start, n * edits.count), min(stop, (n + 1) * edits.count))
+
+
+def _fill_volumes(x: Array, edits: Edits, start: int, stop: int, out: Array, layout: Layout, **options: Any) -> None:
+    """A few rows at a time, in the kernels' words, and with the channels in front where they lie between positions."""
+    axis = layout.channel_axis if not layout.folds else None
+    plain = layout if axis is None else Layout("NC" + layout.axes[1:].replace("C", ""), _front(layout))
+    for item, some, first, last in parts(edits, len(x), start, stop, layout):
+        one, rows, told = x[item : item + 1], out[first - start : last - start], on_plane(some, layout.grid)
+        if axis is None or getattr(told, "whole", False):
+            fill(one, told, 0, last - first, rows, layout if axis is None else Layout.flat(layout.item), **options)
+            continue
+        if not isinstance(told, Untouched) and told.fill.ndim == x.ndim:
+            told = replace(told, fill=np.ascontiguousarray(np.moveaxis(told.fill, axis, 1)))
+        moved = np.empty((last - first, *plain.item), rows.dtype)
+        fill(np.ascontiguousarray(np.moveaxis(one, axis, 1)), told, 0, last - first, moved, plain, **options)
+        rows[...] = np.moveaxis(moved, 1, axis)
+
+
+def _front(layout: Layout) -> tuple[int, ...]:
+    return (layout.channels, *layout.map_shape)
 
 
 @dataclass(frozen=True)

@@ -42,22 +42,21 @@ def philox(counter: tuple[int, int, int, int], seed: int) -> tuple[int, int, int
 
 
 def soft_grid_cells(
-    seed: int, first: int, count: int, cells: tuple[int, int], keep: float, plane: tuple[int, int]
+    seed: int, first: int, count: int, cells: tuple[int, ...], keep: float, plane: tuple[int, ...]
 ) -> tuple[Array, Array]:
     """Cells and shifts of ``count`` masks: cell b of mask m is draw ``b % 4`` of the counter (m, b // 4, 0)."""
-    rows, cols = cells
-    size = math.ceil(plane[0] / rows), math.ceil(plane[1] / cols)
+    size = [math.ceil(n / k) for n, k in zip(plane, cells, strict=True)]
     threshold = min(round(keep * 2**32), 2**32 - 1)
-    number = (rows + 1) * (cols + 1)
+    number = math.prod(k + 1 for k in cells)
     grid = np.zeros((count, number), np.uint8)
-    shifts = np.zeros((count, 2), np.int32)
+    shifts = np.zeros((count, len(cells)), np.int32)
     for m in range(count):
         low, high = (first + m) & 0xFFFFFFFF, (first + m) >> 32
         draws = [d for q in range(-(-number // 4)) for d in philox((low, high, q, 0), seed)]
         grid[m] = [draw < threshold for draw in draws[:number]]
-        along_y, along_x, _, _ = philox((low, high, 0, 1), seed)
-        shifts[m] = along_y * size[0] >> 32, along_x * size[1] >> 32
-    return grid.reshape(count, rows + 1, cols + 1), shifts
+        along = philox((low, high, 0, 1), seed)
+        shifts[m] = [draw * n >> 32 for draw, n in zip(along, size, strict=False)]
+    return grid.reshape(count, *(k + 1 for k in cells)), shifts
 
 
 def _between(t: Array, size: int, last: int) -> tuple[Array, Array]:
@@ -69,31 +68,34 @@ def _between(t: Array, size: int, last: int) -> tuple[Array, Array]:
     return index, share
 
 
-def soft_grid_mask(grid: Array, shift: Array, cells: tuple[int, int], plane: tuple[int, int]) -> Array:
-    """One mask float32 ``[H, W]``: the grid enlarged bilinearly with half-pixel centres, then cut out at the shift."""
-    rows, cols = cells
-    size = math.ceil(plane[0] / rows), math.ceil(plane[1] / cols)
-    i, down = _between(np.arange(plane[0]) + int(shift[0]), size[0], rows)
-    j, right = _between(np.arange(plane[1]) + int(shift[1]), size[1], cols)
+def soft_grid_mask(grid: Array, shift: Array, cells: tuple[int, ...], plane: tuple[int, ...]) -> Array:
+    """One mask float32 ``[H, W]`` or ``[D, H, W]``: the grid enlarged linearly, axis by axis, and cut out at the shift.
+
+    Centres lie half a pixel inside, as for bilinear enlargement.
+    """
     values = grid.astype(np.float32)
-    upper, lower = values[i], values[np.minimum(i + 1, rows)]
-    columns = upper + down[:, None] * (lower - upper)
-    left, next_ = columns[:, j], columns[:, np.minimum(j + 1, cols)]
-    return np.asarray(left + right * (next_ - left))
+    for axis, (number, length) in enumerate(zip(cells, plane, strict=True)):
+        size = math.ceil(length / number)
+        i, share = _between(np.arange(length) + int(shift[axis]), size, number)
+        here, beyond = np.take(values, i, axis), np.take(values, np.minimum(i + 1, number), axis)
+        values = here + share.reshape([-1 if k == axis else 1 for k in range(len(plane))]) * (beyond - here)
+    return np.asarray(values)
 
 
-def kept(edits: Edits, n: int, m: int, plane: tuple[int, int]) -> Array:
-    """The share of each position that edit m of item n keeps: float32 ``[H, W]`` (``[1, size]`` for whole labels)."""
-    height, width = plane
+def kept(edits: Edits, n: int, m: int, plane: tuple[int, ...]) -> Array:
+    """The share of each position that edit m of item n keeps: float32 ``[H, W]``, ``[D, H, W]``, ``[1, size]``."""
+    size = math.prod(plane)
     match edits:
         case Untouched():
             return np.ones(plane, np.float32)
         case Windows():
-            y0, x0, y1, x1 = edits.boxes[n, m] if edits.boxes.ndim == 3 else edits.boxes[m]
-            y, x = np.mgrid[:height, :width]
-            return np.where((y >= y0) & (y < y1) & (x >= x0) & (x < x1), 0, 1).astype(np.float32)
+            box = edits.boxes[n, m] if edits.boxes.ndim == 3 else edits.boxes[m]
+            inside = np.ones(plane, bool)
+            for axis, at in enumerate(np.indices(plane)):
+                inside &= (at >= box[axis]) & (at < box[axis + len(plane)])
+            return np.where(inside, 0, 1).astype(np.float32)
         case Coalitions():
-            per_item = edits.labels.size != height * width
+            per_item = edits.labels.size != size
             labels = (edits.labels[n] if per_item else edits.labels).reshape(plane)
             keep = (edits.keep[n] if edits.keep.ndim == 3 else edits.keep)[m]
             return np.where(labels < 0, 1, keep[labels] != 0).astype(np.float32)
@@ -102,7 +104,7 @@ def kept(edits: Edits, n: int, m: int, plane: tuple[int, int]) -> Array:
             grid, shift = soft_grid_cells(seed, edits.first + m, 1, edits.cells, edits.keep, plane)
             return soft_grid_mask(grid[0], shift[0], edits.cells, plane)
         case Ranked():
-            rank = (edits.rank[n] if edits.rank.size != height * width else edits.rank).reshape(plane)
+            rank = (edits.rank[n] if edits.rank.size != size else edits.rank).reshape(plane)
             return np.where((rank < edits.counts[m]) == edits.insert, 1, 0).astype(np.float32)
         case Full():
             return np.asarray((edits.masks[n] if edits.per_item else edits.masks)[m].reshape(plane))
@@ -111,7 +113,7 @@ def kept(edits: Edits, n: int, m: int, plane: tuple[int, int]) -> Array:
 def fill(x: Array, edits: Edits, layout: Layout, scale: Array | None = None, shift: Array | None = None) -> Array:
     """All N * M edited rows, float32 ``[N * M, *item]``: ``fill * (1 - mask) + x * mask``, or a choice where hard."""
     whole = isinstance(edits, Coalitions) and edits.whole
-    plane = (1, math.prod(layout.item)) if whole else layout.plane
+    plane = (1, math.prod(layout.item)) if whole else layout.grid
     hard = not isinstance(edits, SoftGrid | Full)
     colour = x if isinstance(edits, Untouched) else np.broadcast_to(edits.fill, x.shape)
     if scale is not None and shift is not None:
@@ -135,15 +137,15 @@ def fill(x: Array, edits: Edits, layout: Layout, scale: Array | None = None, shi
     return np.stack(rows).astype(np.float32) if rows else np.empty((0, *x.shape[1:]), np.float32)
 
 
-def accumulate(edits: Edits, weights: Array, plane: tuple[int, int], power: int = 1) -> Array:
-    """Sum over m of ``weights[n, m, k] * mask**power``, float64 ``[N, K, H, W]``; windows count where they cover."""
+def accumulate(edits: Edits, weights: Array, plane: tuple[int, ...], power: int = 1) -> Array:
+    """Sum over m of ``weights[n, m, k] * mask**power``, float64 ``[N, K, *plane]``; windows count where they cover."""
     out = np.zeros((weights.shape[0], weights.shape[2], *plane))
     for n in range(weights.shape[0]):
         for m in range(weights.shape[1]):
             mask = kept(edits, n, m, plane).astype(np.float64)
             if isinstance(edits, Windows):
                 mask = 1 - mask
-            out[n] += weights[n, m][:, None, None] * mask**power
+            out[n] += weights[n, m].reshape(-1, *[1] * len(plane)) * mask**power
     return out
 
 
@@ -193,6 +195,10 @@ _SHAPES = [
     ("NS", (4, 11)),
     ("NXXX", (2, 3, 4, 5)),
     ("NHW", (2, 8, 9)),
+    ("NCDHW", (2, 2, 4, 5, 6)),
+    ("NDHWC", (2, 4, 7, 5, 3)),
+    ("NTCHW", (2, 5, 2, 6, 4)),
+    ("NDHW", (2, 3, 6, 5)),
 ]
 
 
@@ -207,16 +213,16 @@ def edit_cases(seed: int = 0) -> Iterator[EditCase]:
 
 
 def _edits(rng: np.random.Generator, x: Array, layout: Layout) -> Iterator[tuple[str, Edits]]:
-    count, plane, rank = len(x), layout.plane, x.ndim
-    size = plane[0] * plane[1]
+    count, plane, rank = len(x), layout.grid, x.ndim
+    size = math.prod(plane)
     number = np.full((1,) * rank, 0.25, np.float32)
     colour_shape = [count if k == 0 else (layout.channels if k == layout.channel_axis else 1) for k in range(rank)]
     colour = rng.standard_normal(colour_shape).astype(np.float32)
     picture = rng.standard_normal(x.shape).astype(np.float32)
 
     def boxes(*lead: int) -> Array:
-        corners = np.sort(rng.integers(-3, max(plane) + 3, (*lead, 2, 2)), axis=-1)
-        return np.ascontiguousarray(np.moveaxis(corners, -1, -2).reshape(*lead, 4)[..., [0, 1, 2, 3]], np.int32)
+        corners = np.sort(rng.integers(-3, max(plane) + 3, (*lead, len(plane), 2)), axis=-1)
+        return np.ascontiguousarray(np.moveaxis(corners, -1, -2).reshape(*lead, 2 * len(plane)), np.int32)
 
     yield "untouched", Untouched()
     yield "windows", Windows(boxes(37), number)
@@ -226,11 +232,11 @@ def _edits(rng: np.random.Generator, x: Array, layout: Layout) -> Iterator[tuple
     yield "coalitions-per-item", Coalitions(labels, rng.integers(0, 2, (count, 3, 6)).astype(np.uint8), picture)
     whole = rng.integers(0, 9, layout.item).astype(np.int32)
     yield "coalitions-whole", Coalitions(whole, rng.integers(0, 2, (33, 9)).astype(np.uint8), colour, whole=True)
-    cells = min(3, plane[0]), min(7, plane[1])
+    cells = (min(3, plane[0]), *(min(7, n) for n in plane[1:]))
     yield "soft-grid", SoftGrid(2**63 + 5, 35, cells, 0.5, number, first=2**33)
     yield (
         "soft-grid-fine",
-        SoftGrid(7, 4, plane if size < 200 else (plane[0] // 2 + 1, plane[1] // 3 + 1), 0.1, picture),
+        SoftGrid(7, 4, plane if size < 200 else (plane[0] // 2 + 1, *(n // 3 + 1 for n in plane[1:])), 0.1, picture),
     )
     seeds = np.arange(count, dtype=np.uint64) + np.uint64(2**63)
     yield "soft-grid-per-item", SoftGrid(seeds, 5, cells, 0.5, colour)

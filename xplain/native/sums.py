@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from xplain import _native
-from xplain.core.edits import Array, Coalitions, Edits, SoftGrid
+from xplain.core.edits import Array, Coalitions, Edits, SoftGrid, Windows
 from xplain.core.errors import NonFinite, UsageError
 from xplain.native.perturb import describe_sum, grid_of, rows_by_item
 from xplain.native.place import call, contiguous_strides, device_of, empty, pack, reshape, strided, upload
+from xplain.native.volumes import accumulate_volume, is_volumetric
 
 __all__ = ["DeviceSums", "accumulate", "coverage", "soft_grid_cells"]
 
@@ -31,7 +32,7 @@ def accumulate(
         edits: M edits per item.
         weights: ``[N, M]`` or ``[N, M, K]``, finite; float64 is used, and needed on a CUDA device. There each call
             uploads the edits once more: keep a ``DeviceSums`` for many.
-        plane: (H, W); for labels per element the item's own shape.
+        plane: (H, W), or (D, H, W) of a volume; for labels per element the item's own shape.
         power: 1, or 2 for the sum of squares that a standard error needs.
         threads: On the CPU, at most so many; 0 means all that the process may use.
         stream: On a device, the CUDA stream to run in; 0 is the legacy default.
@@ -44,6 +45,8 @@ def accumulate(
         NonFinite: A weight is NaN or infinite. On a device, where nothing is waited for, its map becomes NaN instead.
     """
     where = device_of("accumulate", weights=weights)
+    if where is not None and is_volumetric(edits):
+        raise UsageError("Masks over volumes are summed on the host; pass numpy weights.")
     if where is not None:
         _check_weights(weights.shape, edits, power)
         sums = DeviceSums(edits, weights.shape[0], plane, power=power, device=where, stream=stream)
@@ -57,6 +60,9 @@ def accumulate(
         own = [(edits.alone(n, len(weights), 0), weights[n : n + 1]) for n, _ in by_item]
         return np.concatenate([accumulate(one, part, plane, power=power, threads=threads) for one, part in own])
     per_kind = np.ascontiguousarray(weights.reshape(len(weights), edits.count, -1))
+    if isinstance(edits, Windows | SoftGrid) and is_volumetric(edits):
+        summed = accumulate_volume(edits, per_kind, tuple(plane), power)
+        return summed.reshape(len(weights), *weights.shape[2:], *plane)
     flat = _flat(edits, plane)
     out = np.empty((len(weights), per_kind.shape[2], *flat))
     sum_ = describe_sum(edits, len(weights), flat)

@@ -10,7 +10,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
 
-__all__ = ["elements", "planes", "shared"]
+__all__ = ["elements", "planes", "shared", "spread"]
 
 
 def planes(batch: Array, layout: Layout) -> Array:
@@ -31,6 +31,14 @@ def planes(batch: Array, layout: Layout) -> Array:
             f"A batch of strides {batch.strides} cannot be seen as [N, C, H, W] without a copy. Pass a C-contiguous "
             "array."
         ) from error
+
+
+def spread(fill: Array, layout: Layout) -> Array:
+    """A fill seen like the items, ``[N, C, H, W]``; copied where it repeats along some axes of the plane alone."""
+    try:
+        return planes(fill, layout)
+    except UsageError:
+        return planes(np.ascontiguousarray(fill), layout)
 
 
 def elements(batch: Array) -> Array:

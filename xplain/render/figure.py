@@ -16,6 +16,7 @@ from xplain.render.bars import bars
 from xplain.render.colormap import Colormap, find
 from xplain.render.frame import Box
 from xplain.render.overlay import CLIP, TOP, Map, Style, frame, limit_of, map_of, overlay, top_region
+from xplain.render.slices import sheet, slice_size, told
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +47,7 @@ def draw(
     """Draw one item: the map over its grey picture, the colour bar with its unit, and what must be known to read it.
 
     Colours saturate at ``limit``; a signed map shows zero in the neutral colour and both signs on one scale. Channels
-    are summed. A table is drawn as bars, longest first.
+    are summed. A table is drawn as bars, longest first; a volume or a video as its slices or frames.
 
     Args:
         attribution: What to draw.
@@ -74,7 +75,11 @@ def draw(
         return _framed(body, _heading(attribution, item), [f"Bars: {one.unit}."], _doubts(one))
     drawn = map_of(attribution, item, native_resolution)
     scale = limit_of(drawn.values) if limit is None else limit
-    style = Style(alpha, _zoom(drawn, size), line, hatch)
+    style = Style(alpha, _zoom(drawn, size), line and drawn.values.ndim == 2, hatch)
+    if drawn.values.ndim == 3:
+        body = canvas.row([sheet(drawn, scale, colours, style, _word(one)), _scale_bar(colours, scale, one.unit, 160)])
+        legend = [told(drawn, _word(one)), *_legend([drawn], scale, style, limit is None)]
+        return _framed(body, _heading(attribution, item), legend, _doubts(one))
     laid = overlay(drawn, scale, colours, style)
     named = list(zip((boxes or {}).items(), _BOX_COLOURS, strict=False))
     for (_, some), (_, colour) in named:
@@ -88,7 +93,7 @@ def draw(
         legend.append(f"Boxes: {', '.join(f'{colour} {name}' for (name, _), (colour, _) in named)}.")
     if one.resolution is not None:
         shown = "shown as such" if native_resolution else "enlarged"
-        legend.append(f"True resolution: {one.resolution[0]} x {one.resolution[1]} cells, {shown}.")
+        legend.append(f"True resolution: {' x '.join(map(str, one.resolution))} cells, {shown}.")
     return _framed(canvas.row(parts), _heading(attribution, item), legend, _doubts(one))
 
 
@@ -142,7 +147,10 @@ def montage(
             drawn, colours = maps[i, k], find(colormap, a.signed)
             style = Style(alpha, _zoom(drawn, size), line, hatch)
             scale = common if share else limit_of(drawn.values) if limit is None else limit
-            body = canvas.image(overlay(drawn, scale, colours, style))
+            if drawn.values.ndim == 3:
+                body = sheet(drawn, scale, colours, style, _word(a))
+            else:
+                body = canvas.image(overlay(drawn, scale, colours, style))
             if not share:
                 body = canvas.row([body, _scale_bar(colours, scale, a.unit, body.height)], gap=6)
             panels.append(_panel(a.method, body))
@@ -176,8 +184,14 @@ def _check(limit: float | None, alpha: float, size: int) -> None:
         raise UsageError(f"size is {size!r}; accepted: 1 to 10000 pixels.")
 
 
+def _word(one: Attribution) -> str:
+    """What a volume's first position axis is made of."""
+    return "frame" if "T" in one.layout.partition(" ")[0] else "slice"
+
+
 def _zoom(drawn: Map, size: int) -> int:
-    height, width = drawn.values.shape
+    height, width = drawn.values.shape[-2:]
+    size = slice_size(drawn.values, size) if drawn.values.ndim == 3 else size
     return max(1, -(-size // max(int(height), int(width))))
 
 
@@ -224,7 +238,7 @@ def _legend(maps: Sequence[Map], limit: float, style: Style, automatic: bool, sh
         out = [f"Limit {'±' if signed else ''}{limit:.3g} ({how}); {np.mean(sizes > limit):.1%} of them lie beyond."]
     else:
         out = ["Each map has its own limit" + (f", the {CLIP:.0f}th percentile of |value|." if automatic else ".")]
-    if style.line and any(top_region(m).any() for m in maps):
+    if style.line and any(top_region(m).any() for m in maps if m.values.ndim == 2):
         out.append(f"Line: the {TOP:.0f} % of positions with the highest values.")
     noise = [m.noise for m in maps if m.noise is not None]
     if noise and style.hatch:

@@ -36,8 +36,8 @@ class Map:
     """One item's map, ready to be drawn.
 
     Args:
-        values: float64 ``[H, W]``.
-        noise: bool ``[H, W]``: the 95 % interval of the value contains zero; None where there is no standard error.
+        values: float64 ``[H, W]``, or ``[D, H, W]`` of a volume or video.
+        noise: bool of the same shape: the 95 % interval contains zero; None where there is no standard error.
         picture: uint8 ``[H, W, 3]`` or None.
         signed: Whether the sign carries meaning.
     """
@@ -66,10 +66,10 @@ class Style:
 
 
 def map_of(attribution: Attribution, item: int, native_resolution: bool = False) -> Map:
-    """The map ``[H, W]`` of one item of a picture attribution; channels are summed.
+    """The map ``[H, W]`` of one item of a picture attribution, ``[D, H, W]`` of a volume's; channels are summed.
 
     Args:
-        attribution: Values ``[N, H, W]``, ``[N, C, H, W]`` or ``[N, H, W, C]``.
+        attribution: Values with or without channels, in the order of the items' own axes.
         item: Which item; negative counts from the end.
         native_resolution: Show the true cells behind an enlarged map, each the mean over its area.
 
@@ -81,7 +81,7 @@ def map_of(attribution: Attribution, item: int, native_resolution: bool = False)
     picture = None if one.pictures is None else np.asarray(one.pictures[0])
     plane = None if picture is None else picture.shape[:2]
     values = np.asarray(one.values[0], np.float64)
-    axis = _channel_axis(values.shape, plane)
+    axis = _channel_axis(values.shape, plane, one.layout.partition(" ")[0])
     error = None if one.error is None or axis is not None else np.asarray(one.error[0], np.float64)
     if axis is not None:
         values = values.sum(axis=axis)
@@ -101,9 +101,15 @@ def map_of(attribution: Attribution, item: int, native_resolution: bool = False)
     return Map(values, noise, picture, one.signed)
 
 
-def _channel_axis(shape: tuple[int, ...], plane: tuple[int, ...] | None) -> int | None:
-    if len(shape) == 2:
+def _channel_axis(shape: tuple[int, ...], plane: tuple[int, ...] | None, axes: str) -> int | None:
+    """Which axis of a map is the channels: as the items were read; where that is not recorded, what the sizes say."""
+    positions = len(axes.replace("C", "")) - 1
+    if len(shape) == 2 or (len(shape) == positions == 3):
         return None
+    if "C" in axes and len(shape) == len(axes) - 1:
+        axis = axes.index("C") - 1
+        if plane is None or (*shape[:axis], *shape[axis + 1 :]) == plane:
+            return axis
     if len(shape) == 3:
         if plane is not None:
             return 2 if shape[:2] == plane and shape[1:] != plane else 0
@@ -113,14 +119,16 @@ def _channel_axis(shape: tuple[int, ...], plane: tuple[int, ...] | None) -> int 
     )
 
 
-def cells(values: Array, resolution: tuple[int, int]) -> Array:
+def cells(values: Array, resolution: tuple[int, ...]) -> Array:
     """``values`` ``[H, W]`` replaced by the mean over each of ``resolution`` = (rows, columns) cells, same shape."""
     for axis, wanted in enumerate(resolution):
         extent = values.shape[axis]
         edges = np.unique(np.arange(wanted) * extent // wanted)  # more cells than pixels: a pixel each
         counts = np.diff(np.append(edges, extent))
         sums = np.add.reduceat(values, edges, axis=axis)
-        values = np.repeat(sums / np.expand_dims(counts, 1 - axis), counts, axis=axis)
+        values = np.repeat(
+            sums / counts.reshape([-1 if k == axis else 1 for k in range(values.ndim)]), counts, axis=axis
+        )
     return values
 
 

@@ -129,7 +129,7 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any]) -> _Sectio
         ("Sign", "positive speaks for the target, negative against it" if a.signed else "none: sizes only"),
         ("Cost", f"{cost.queries:,} queries, {cost.sweeps:,} sweeps, {cost.reused:,} reused, {cost.seconds:.2f} s"),
         ("Seed", str(a.seed)),
-        ("True resolution", "every pixel" if a.resolution is None else f"{a.resolution[0]} x {a.resolution[1]} cells"),
+        ("True resolution", "every pixel" if a.resolution is None else f"{' x '.join(map(str, a.resolution))} cells"),
         (
             "Standard error",
             "estimated, see the hatching" if a.error is not None else "none: the method does not sample",

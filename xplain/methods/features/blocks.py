@@ -13,17 +13,29 @@ __all__ = ["channels", "columns", "grid", "ngrams", "segments", "tokens"]
 
 
 def grid(view: View, *, cells: Size = 7) -> Partition:
-    """``cells`` x ``cells`` rectangles of the plane, as equal as whole positions allow.
+    """``cells`` x ``cells`` rectangles of the plane, or blocks of a volume, as equal as whole positions allow.
 
     Args:
-        cells: Number of cells per axis, or (rows, columns).
+        cells: Number of cells per axis, or (rows, columns), of volumes (slices, rows, columns); one number is never
+            more than a volume's axis has positions.
     """
-    plane = view.layout.plane
-    rows, across = cells if isinstance(cells, tuple) else (1 if plane[0] == 1 else cells, cells)
-    if rows > plane[0] or across > plane[1]:
-        raise UsageError(f"features 'grid': {rows} x {across} cells on {plane[0]} x {plane[1]} positions; use fewer.")
-    y, x = np.arange(plane[0]) * rows // plane[0], np.arange(plane[1]) * across // plane[1]
-    return Partition((y[:, None] * across + x).astype(np.int32).reshape(view.layout.map_shape))
+    plane = view.layout.grid
+    if isinstance(cells, tuple):
+        counts = cells
+    elif len(plane) == 3:
+        counts = tuple(min(cells, n) for n in plane)
+    else:
+        counts = (1 if plane[0] == 1 else cells, cells)
+    shown = [" x ".join(map(str, extents)) for extents in (counts, plane)]
+    if len(counts) != len(plane):
+        raise UsageError(f"features 'grid': {shown[0]} cells are for {len(counts)} axes; there are {shown[1]} places.")
+    if any(k > n for k, n in zip(counts, plane, strict=True)):
+        raise UsageError(f"features 'grid': {shown[0]} cells on {shown[1]} positions; use fewer.")
+    labels = np.zeros((1,) * len(plane), np.int64)
+    for axis, (count, length) in enumerate(zip(counts, plane, strict=True)):
+        own = np.arange(length) * count // length
+        labels = labels * count + own.reshape([-1 if k == axis else 1 for k in range(len(plane))])
+    return Partition(labels.astype(np.int32).reshape(view.layout.map_shape))
 
 
 def segments(view: View, *, number: Positive = 10) -> Partition:

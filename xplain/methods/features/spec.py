@@ -21,12 +21,14 @@ __all__ = ["MAKERS", "Features", "partition"]
 
 
 def auto(view: View, *, number: Positive = 50) -> Partition:
-    """What fits the items: superpixels of a picture (cells where few), tokens, columns, or stretches of time.
+    """What fits the items: superpixels of a picture (cells where few), blocks of a volume, tokens, columns, or time.
 
     Args:
-        number: About how many features, for pictures and series.
+        number: About how many features, for pictures, volumes and series.
     """
     layout = view.layout
+    if layout.is_volume:
+        return blocks.grid(view, cells=max(1, round(number ** (1 / 3))))
     if layout.is_picture:
         side = int(np.sqrt(number))
         few = number < 16 or min(layout.plane) < 2 * side

@@ -45,7 +45,8 @@ def rise(
 
     Args:
         samples: M, the number of masks; at least 2.
-        cells: Grid cells per axis. Fewer cells see coarser, larger causes.
+        cells: Grid cells per axis, (rows, columns), of volumes (slices, rows, columns); one number is never more than
+            a volume's axis has positions. Fewer cells see coarser, larger causes.
         keep: Probability that a cell is shown.
         baseline: What a hidden position becomes.
         precision: Stop an item before ``samples`` when the half-width of every 95 % interval is below this share of its
@@ -71,12 +72,15 @@ def rise(
     Source:
         Petsiuk, Das and Saenko, RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018.
     """
-    plane = view.layout.plane
+    plane = view.layout.grid
     grid = extent(cells, plane)
+    if len(plane) == 3 and not isinstance(cells, tuple):
+        grid = tuple(min(cells, n) for n in plane)
     if samples < 2:
         raise UsageError(f"method 'rise': samples is {samples}; at least 2 masks are needed to see a difference.")
-    if grid[0] > plane[0] or grid[1] > plane[1]:
-        raise UsageError(f"method 'rise': {grid[0]} x {grid[1]} cells on {plane[0]} x {plane[1]} positions; use fewer.")
+    if any(one > n for one, n in zip(grid, plane, strict=True)):
+        shown = [" x ".join(map(str, one)) for one in (grid, plane)]
+        raise UsageError(f"method 'rise': {shown[0]} cells on {shown[1]} positions; use fewer.")
     seeds = np.array([rng.integers(2**63) for rng in view.rngs("rise masks")], np.uint64)
     masks = _Masks(view, seeds, grid, keep, fill_of(view, baseline))
 
@@ -102,7 +106,7 @@ class _Masks:
 
     view: View
     seeds: Array
-    cells: tuple[int, int]
+    cells: tuple[int, ...]
     keep: float
     fill: Array
 
@@ -135,7 +139,7 @@ class _Masks:
 
     def estimate(self, item: int, scores: Array) -> Estimate:
         """Covariance of score and mask, and its standard error, from sums over masks that are never made."""
-        count, plane = len(scores), self.view.layout.plane
+        count, plane = len(scores), self.view.layout.grid
         masks = self.edits(int(self.seeds[item]), 0, count, self.fill[:1])
         away = scores - scores.mean()
 
@@ -148,7 +152,7 @@ class _Masks:
         squares = total(away**2, 2)[0] - 2 * shown * total(away**2)[0] + shown**2 * (away**2).sum()
         variance = np.maximum(squares - covered**2 / count, 0) / (count * (count - 1))
         middle = [(np.arange(c) + 0.5) * n / c for c, n in zip(self.cells, plane, strict=True)]
-        seats = (middle[0].astype(int)[:, None] * plane[1] + middle[1].astype(int)).reshape(-1)
+        seats = np.ravel_multi_index(np.meshgrid(*(m.astype(int) for m in middle), indexing="ij"), plane).reshape(-1)
 
         def resample(signs: Array) -> Array:
             # 16 maps at a time, so that memory does not grow with the number of redraws

@@ -3,9 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from xplain.graph.safety import Check, Verdict
+from xplain.models.contact import Contact
+
+MEET = Contact._meet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The tests' own models are trusted: no process of its own meets each of thousands of tiny nets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Contact, "_meet", lambda *_: Verdict((Check("first contact", "none: a test"),)))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def untrusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """First contacts happen, and are remembered in a folder of this test alone, which is given."""
+    monkeypatch.setattr(Contact, "_meet", MEET)
+    monkeypatch.setattr("xplain.models.contact._passed", set())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "xplain" / "contact"
 
 
 @pytest.fixture(scope="session")

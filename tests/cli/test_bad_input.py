@@ -46,7 +46,7 @@ def test_all_is_well_without_mistakes(explain):
         (("--threads", 0), "--threads is 0; accepted: a whole number of at least 1"),
         (("--features", "superpixels"), "option 'features' is 'superpixels'; accepted: one of "),
         (("--limit", "node=3"), "Unknown limit 'node'. Did you mean 'nodes'?"),
-        (("--limit", "nodes=few"), "--limit nodes=few is not understood; accepted: NAME=NUMBER, of at least 1."),
+        (("--limit", "nodes=few"), "--limit nodes=few is not understood; accepted: NAME=NUMBER, of at least 1;"),
         (("--fixed", "x"), "--fixed x is not understood; accepted: NAME=NUMBER or NAME=FILE.npy."),
         (("--max-cost", "1"), "--max-cost: only for endpoints"),
         (("--text", "so good"), "The items mix pictures and texts; explain them one kind at a time."),

@@ -172,7 +172,9 @@ def _limits(given: list[str]) -> Any:
             number = float(value)
             moved[name] = int(number)
         except (ValueError, OverflowError):
-            number = 0.0
-        if number < 1:
-            raise UsageError(f"--limit {one} is not understood; accepted: NAME=NUMBER, of at least 1.")
+            number = -1.0
+        if number < 1 and not (name == "contact_seconds" and number == 0):
+            raise UsageError(
+                f"--limit {one} is not understood; accepted: NAME=NUMBER, of at least 1; contact_seconds may be 0."
+            )
     return Limits(**moved)

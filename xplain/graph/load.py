@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +25,15 @@ from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, has_loops, human, looks_like
 from xplain.graph.settle import settle
 
-__all__ = ["Loaded", "OnnxSource", "read", "to_bytes"]
+__all__ = ["Loaded", "OnnxSource", "Read", "read", "to_bytes"]
 
 OnnxSource: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto"
 
 _LONGEST_TEXT = 200
+
+
+def nobody() -> None:
+    """Refuse nothing."""
 
 
 @dataclass(eq=False)
@@ -48,6 +52,7 @@ class Loaded:
         files: The file and those that it keeps weights in.
         size: Bytes of the model and its external data.
         opened: The other files, see ``xplain.graph.external``.
+        before_sweep: Called before a sweep; refuses a file whose sweeps mean harm.
     """
 
     model: ModelProto
@@ -61,6 +66,7 @@ class Loaded:
     files: tuple[Path, ...] = ()
     size: int = 0
     opened: Outside = field(default_factory=Outside)
+    before_sweep: Callable[[], None] = nobody
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -116,13 +122,41 @@ class Loaded:
         return tuple(None if axis in free else extent for axis, extent in enumerate(shape))
 
 
-def read(source: OnnxSource, *, allow_external_data: bool = False, limits: Limits | None = None) -> Loaded:
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A file whose content was read, and whose structure passed its checks; nothing of it was run or unfolded.
+
+    Args:
+        name: The file for a message.
+        path: Where it lies, absolute; None for bytes and ModelProto.
+        content: What was read.
+        digest: sha256 of that, external data included.
+        size: Bytes, those of external data included.
+    """
+
+    name: str
+    path: str | None
+    content: bytes
+    digest: str
+    size: int
+
+
+def read(
+    source: OnnxSource,
+    *,
+    allow_external_data: bool = False,
+    limits: Limits | None = None,
+    content: bytes | None = None,
+    meet: Callable[[Read], Verdict] | None = None,
+) -> Loaded:
     """Read and check a model.
 
     Args:
         source: A path, the content of a file, or a ModelProto.
         allow_external_data: Whether weights may lie in other files of the model's folder than those that have its name.
         limits: How large a model may be.
+        content: What ``source``, a path, holds, where that was read before.
+        meet: Called before anything is unfolded, and after all that is linear in the file's size; may refuse it.
 
     Raises:
         UsageError: no such file, or no file.
@@ -141,7 +175,7 @@ def read(source: OnnxSource, *, allow_external_data: bool = False, limits: Limit
             name, content = "bytes", source
         else:
             path = Path(source)
-            name, content = str(path), _read_file(path, limits)
+            name, content = str(path), _read_file(path, limits) if content is None else content
         looks_like(content, name)
         model = _parse(content, name)
     if len(content) > limits.file_bytes:
@@ -149,9 +183,18 @@ def read(source: OnnxSource, *, allow_external_data: bool = False, limits: Limit
     digest = hashlib.sha256(content).hexdigest()
     first = Check("format", f"ONNX, {human(len(content))}")
     size = len(content)
-    del content  # weights are large: nothing is held twice
     try:
-        found = _examine(model, path, name, allow_external_data, limits)
+        settle(model)
+        verdict = check_structure(model, limits)
+        outside = open_external(model, path, name, allow_external_data, limits)
+        if outside.digest:
+            digest = hashlib.sha256((digest + outside.digest).encode()).hexdigest()
+        verdict += outside.verdict
+        if meet is not None:
+            at = None if path is None else str(path.absolute())
+            verdict += meet(Read(name, at, content, digest, size + outside.size))
+        del content  # weights are large: nothing is held twice
+        found = _examine(model, path, name, outside, limits)
     except XplainError:
         raise
     except Exception as error:  # onnx and numpy raise many classes when they meet damaged content
@@ -159,17 +202,14 @@ def read(source: OnnxSource, *, allow_external_data: bool = False, limits: Limit
             f"{name} cannot be understood ({type(error).__name__}: {str(error)[:200]}). The file is damaged, or newer "
             "than the installed onnx. Check it with onnx.checker, or export it again."
         ) from error
-    found.digest = hashlib.sha256((digest + found.digest).encode()).hexdigest() if found.digest else digest
-    found.verdict = Verdict((first,)) + found.verdict
+    found.digest = digest
+    found.verdict = Verdict((first,)) + verdict + found.verdict
     found.size += size
     return found
 
 
-def _examine(model: ModelProto, path: Path | None, name: str, allow_external_data: bool, limits: Limits) -> Loaded:
-    """All checks of what is inside; the digest and size are those of external data alone."""
-    settle(model)
-    verdict = check_structure(model, limits)
-    outside = open_external(model, path, name, allow_external_data, limits)
+def _examine(model: ModelProto, path: Path | None, name: str, outside: Outside, limits: Limits) -> Loaded:
+    """What is inside, unfolded in numbers alone; the size is that of external data."""
     if model.functions:
         model = inliner.inline_local_functions(model)
     nodes = ordered(model.graph.node)
@@ -186,8 +226,8 @@ def _examine(model: ModelProto, path: Path | None, name: str, allow_external_dat
     return Loaded(
         model=light,
         source=name,
-        digest=outside.digest,
-        verdict=verdict + outside.verdict + known.verdict(limits),
+        digest="",
+        verdict=known.verdict(limits),
         known=known,
         free=free,
         outside=outside.arrays | weights,

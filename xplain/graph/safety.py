@@ -68,6 +68,9 @@ class Limits:
         constant_bytes: All tensors that follow from constants alone (a runtime unfolds those when it loads the file),
             beyond eight times the weights.
         seconds: One run of a model with loops.
+        contact_seconds: Processor time of the first contact with a file, in a process of its own, and a second for each
+            16 MiB; three times as much before the first sweep. 0 is no such process.
+        contact_bytes: Memory of that process, and six times the file's size.
     """
 
     file_bytes: int = 2 * 2**30
@@ -78,6 +81,8 @@ class Limits:
     tensor_bytes: int = 2 * 2**30
     constant_bytes: int = 256 * 2**20
     seconds: float = 60.0
+    contact_seconds: float = 8.0
+    contact_bytes: int = 4 * 2**30
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from xplain.graph.describe import inputs_of, quirks_of
 from xplain.graph.load import OnnxSource, read, to_bytes
 from xplain.graph.logits import find_scores
 from xplain.graph.safety import Limits
+from xplain.models.contact import Contact
 from xplain.models.execution_providers import Wanted
 from xplain.models.outlines import tell_providers
 from xplain.models.reading import score_rows
@@ -52,7 +53,8 @@ class OnnxFeeds:
         limits: Limits | None = None,
     ) -> None:
         limits = limits or Limits()
-        loaded = read(source, allow_external_data=allow_external_data, limits=limits)
+        contact = Contact(allow_external_data, limits, output)
+        loaded = read(source, allow_external_data=allow_external_data, limits=limits, meet=contact.load)
         self._opened = loaded.opened
         inputs = inputs_of(loaded)
         found = find_scores(loaded, output)

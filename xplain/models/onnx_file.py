@@ -174,6 +174,7 @@ class OnnxFile:
 
         if query.x.shape[1] != 1 or query.weights is not None:
             raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
+        self._loaded.before_sweep()
         whole = Score(as_float32(query.x[:, 0], self.outline.source), Untouched(), Target(()))
         seeds = seeds_of(query.target, self._scores)
         wanted = tuple(dict.fromkeys(tensors.values()))

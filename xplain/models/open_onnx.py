@@ -17,6 +17,7 @@ from xplain.graph.describe import activations_of, inputs_of, layers_of, put_firs
 from xplain.graph.load import Loaded, OnnxSource, read
 from xplain.graph.logits import find_scores
 from xplain.graph.safety import Limits
+from xplain.models.contact import Contact
 from xplain.models.device import lanes_for
 from xplain.models.execution_providers import CPU, Wanted
 from xplain.models.onnx_device import OnnxOnDevice
@@ -40,11 +41,20 @@ def open_onnx(
     limits: Limits | None = None,
     engine: str = "auto",
     layout: str | None = None,
+    trusted: bool = False,
 ) -> OnnxFile:
-    """An ONNX model that answers questions; see ``xplain.models.load``."""
+    """An ONNX model that answers questions; see ``xplain.models.load``.
+
+    A model that is ``trusted`` was made in this process: there is no first contact in another.
+    """
     choice = choose_providers(providers)
     limits = limits or Limits()
-    loaded = read(source, allow_external_data=allow_external_data, limits=limits)
+    contact = None if trusted else Contact(allow_external_data, limits, output)
+    loaded = read(
+        source, allow_external_data=allow_external_data, limits=limits, meet=None if contact is None else contact.load
+    )
+    if contact is not None:
+        loaded.before_sweep = contact.sweep
     inputs = inputs_of(loaded)
     explained = _explained(loaded.source, inputs, input, fixed or {})
     others = _others(loaded.source, inputs, explained, fixed or {})

@@ -20,7 +20,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError
 from xplain.models.execution_providers import Choice, Provider, Wanted, choose, open_first, usable
 
-__all__ = ["Session", "choose_providers", "providers", "trial"]
+__all__ = ["Session", "choose_providers", "preload", "providers", "trial"]
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _CPU_MEMORY = ("cpu", 0)
@@ -66,6 +66,11 @@ def _runtime() -> Any:
             "machine with CUDA."
         ) from None
     return ort
+
+
+def preload() -> None:
+    """Load the runtime's library, and nothing of a model."""
+    _runtime()
 
 
 def providers() -> list[str]:

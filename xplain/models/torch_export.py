@@ -84,11 +84,11 @@ def export(
         outputs = program.model.graph.outputs
         outputs[:] = [one for one in outputs if one.name in own]
     if sum(tensor.nbytes for tensor in tensors) < _ONE_FILE:
-        return open_onnx(program.model_proto, providers="cpu", output="scores"), names
+        return open_onnx(program.model_proto, providers="cpu", output="scores", trusted=True), names
     with TemporaryDirectory(prefix="xplain-") as folder:  # what is mapped outlives its name
         place = Path(folder) / "module.onnx"
         program.save(place, external_data=True)
-        return open_onnx(place, providers="cpu", output="scores", allow_external_data=True), names
+        return open_onnx(place, providers="cpu", output="scores", allow_external_data=True, trusted=True), names
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,240 @@
+"""First contact with a file in a process of its own: what dies, hangs or floods there is refused here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import nets
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import xplain
+from xplain.core.errors import ModelError, Unsafe
+from xplain.graph.safety import Limits
+from xplain.models import contact
+from xplain.models.contact import Outcome
+from xplain.models.onnx_feeds import OnnxFeeds
+
+FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+N = helper.make_node
+SHORT = Limits(contact_seconds=1, contact_bytes=2**30)
+
+
+def model(*nodes, outputs=None, opset=17, **weights):
+    made = nets.model(
+        [N("MatMul", ["x", "W"], ["z"]), *nodes],
+        {"x": (FLOAT, ["N", 4])},
+        {"y": (FLOAT, ["N", 3])},
+        {"W": np.ones((4, 3), np.float32), **weights},
+        opset,
+    )
+    return made.SerializeToString()
+
+
+def big_products():
+    nodes = [N("ReduceSum", ["x"], ["s"], keepdims=0), N("Expand", ["s", "d"], ["b"])]
+    nodes += [N("MatMul", ["b", "b"], ["b2"]), N("MatMul", ["b2", "b2"], ["b3"])]
+    nodes += [N("ReduceMean", ["b3"], ["f"], keepdims=0), N("Add", ["z", "f"], ["y"])]
+    return model(*nodes, d=np.array([7000, 7000]))
+
+
+def many_large():
+    nodes = [N("ReduceSum", ["x"], ["s"], keepdims=0)]
+    nodes += [N("Expand", ["s", "d"], [f"b{k}"]) for k in range(40)]
+    nodes += [N("Sum", [f"b{k}" for k in range(40)], ["t"]), N("ReduceMean", ["t"], ["f"], keepdims=0)]
+    return model(*nodes, N("Add", ["z", "f"], ["y"]), d=np.array([200, 1000, 1000]))
+
+
+def doubling_strings():
+    nodes = [N("StringConcat", [f"s{k}"] * 2, [f"s{k + 1}"]) for k in range(26)]
+    nodes += [N("RegexFullMatch", ["s26"], ["m"], pattern="b"), N("Cast", ["m"], ["f"], to=FLOAT)]
+    return model(*nodes, N("Add", ["z", "f"], ["y"]), opset=20, s0=np.array(["a" * 1024], object))
+
+
+def growing_loop():
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [N("Identity", ["c"], ["c2"]), N("Concat", ["v", "v"], ["v2"], axis=1)],
+        "b",
+        [info("i", INT64, []), info("c", BOOL, []), info("v", FLOAT, ["n", "k"])],
+        [info("c2", BOOL, []), info("v2", FLOAT, ["n", "k2"])],
+    )
+    nodes = [N("Loop", ["M", "C", "x"], ["l"], body=body), N("ReduceMean", ["l"], ["f"], axes=[1])]
+    return model(*nodes, N("Add", ["z", "f"], ["y"]), M=np.int64(30), C=np.bool_(True))
+
+
+CASES = {
+    "slow": (big_products, r"was not done after 1 s of processor time, in one run on zeros \(limits.contact_seconds\)"),
+    "many large": (many_large, r"wants more than 1.0 GiB of memory, in one run on zeros \(limits.contact_bytes\)"),
+    "strings": (doubling_strings, r"(wants more than 1.0 GiB|was not done after 1 s).*while ONNX Runtime opened it"),
+    "loop": (growing_loop, r"wants more than 1.0 GiB of memory, in one run on zeros"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_hangs_or_floods_is_refused_and_says_which_limit(case, untrusted):
+    make, message = CASES[case]
+    for door in (xplain.load, OnnxFeeds):
+        with pytest.raises(Unsafe, match=message + r".*If you trust the file, give limits=Limits\(contact_"):
+            door(make(), limits=SHORT)
+    assert not list(untrusted.iterdir()) if untrusted.exists() else True
+
+
+def test_a_limit_can_be_moved_as_the_message_says(untrusted):
+    content = big_products()
+    small = onnx.ModelProto.FromString(content)
+    small.graph.initializer[1].CopyFrom(onnx.numpy_helper.from_array(np.array([1500, 1500]), "d"))
+    tight = Limits(contact_bytes=20 * 2**20)
+    with pytest.raises(Unsafe, match=r"contact_bytes=(\d+)\)") as refused:
+        xplain.load(small, limits=tight)
+    advice = int(str(refused.value).rpartition("contact_bytes=")[2].rstrip(")."))
+    assert xplain.load(small, limits=Limits(contact_bytes=advice)).outline.scores
+    assert xplain.load(small, limits=Limits(contact_seconds=0)).outline.scores
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGFPE", "SIGABRT", "SIGBUS", "SIGILL"])
+def test_a_death_is_told_by_its_name(name, untrusted, monkeypatch):
+    monkeypatch.setattr(contact._Server, "ask", lambda *_: Outcome(-getattr(signal, name), b"co", False))
+    with pytest.raises(
+        Unsafe, match=rf"killed its process with {name}, while ONNX Runtime opened it.*contact_seconds=0"
+    ):
+        xplain.load(nets.cnn())
+
+
+def test_a_child_that_really_dies(untrusted, monkeypatch):
+    """The child's own process is killed from outside, as a fault of C++ would."""
+    server = contact._server()
+    content = big_products()
+    job = contact._Job(None, content, hashlib.sha256(content).hexdigest(), False, Limits(), None, "load", 30, 2**33)
+    found = []
+    asking = threading.Thread(target=lambda: found.append(server.ask(job)))
+    asking.start()
+    deadline = 200
+    while deadline and not (children := _grandchildren(server._process.pid)):
+        deadline -= 1
+        asking.join(0.05)
+    asking.join(0.3)
+    os.kill(children[0], signal.SIGSEGV)
+    asking.join(20)
+    assert found[0].status == -signal.SIGSEGV
+    assert "killed its process with SIGSEGV" in found[0].problem(job)
+
+
+def _grandchildren(pid):
+    def children(one):
+        try:
+            with open(f"/proc/{one}/task/{one}/children") as file:  # noqa: PTH123
+                return [int(word) for word in file.read().split()]
+        except OSError:
+            return []
+
+    return [inner for outer in children(pid) for inner in children(outer)]
+
+
+def test_a_good_file_is_met_once(untrusted, monkeypatch):
+    asked = []
+    ask = contact._Server.ask
+    monkeypatch.setattr(contact._Server, "ask", lambda self, job: asked.append(job.stage) or ask(self, job))
+    net, x = nets.cnn(), np.zeros((1, 3, 16, 16), np.float32)
+    for _ in range(2):
+        loaded = xplain.load(net)
+        xplain.explain(loaded, x, "occlusion", patch=8, stride=8)
+        xplain.explain(loaded, x, "saliency")
+        xplain.explain(loaded, x, "saliency")
+        assert asked == ["load", "sweep"]
+    assert "in a process of its own, 8 s and 4.0 GiB at most" in loaded.outline.facts["checked: first contact"]
+    assert len(list(untrusted.iterdir())) == 2
+    contact._passed.clear()  # as another process would find it
+    xplain.explain(xplain.load(net), x, "saliency")
+    assert asked == ["load", "sweep"]
+    xplain.load(net, limits=Limits(contact_seconds=9))  # other limits are another question
+    xplain.load(nets.cnn(classes=4))
+    assert asked == ["load", "sweep", "load", "load"]
+
+
+@pytest.mark.parametrize("home", ["no folder", "not writable", "relative", "a file"])
+def test_a_cache_that_cannot_be_used_costs_time_alone(home, untrusted, monkeypatch, tmp_path):
+    if home == "no folder":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        (tmp_path / "home").mkdir()
+    elif home == "not writable":
+        monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nothing")
+    elif home == "relative":
+        monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    else:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert xplain.load(nets.cnn()).outline.scores
+    if home == "no folder":
+        assert not list((tmp_path / "home").iterdir())  # a home without a cache folder stays as it is
+
+
+def test_where_no_child_can_be_made_the_load_goes_on_and_says_so(untrusted, monkeypatch):
+    monkeypatch.setattr(contact, "_server", lambda: (_ for _ in ()).throw(OSError("this system has no fork")))
+    facts = xplain.load(nets.cnn()).outline.facts
+    assert facts["checked: first contact"] == "no process of its own could be made here (this system has no fork)"
+
+
+def test_what_fails_there_fails_here_with_its_own_message(untrusted):
+    with pytest.raises(ModelError, match="Two nodes make the tensor 'y'"):
+        xplain.load(model(N("Relu", ["z"], ["y"]), N("Abs", ["z"], ["y"])))
+
+
+def test_models_of_this_process_meet_nobody(untrusted, monkeypatch):
+    torch = pytest.importorskip("torch", reason="the module is torch's")
+    monkeypatch.setattr(contact, "_server", lambda: pytest.fail("a module of this process was given to a child"))
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)).eval()
+    xplain.explain(net, np.ones((1, 3, 2, 2), np.float32), "saliency")
+    xplain.explain(net, np.ones((1, 3, 2, 2), np.float32), "lrp")
+    xplain.explain(lambda rows: rows.reshape(len(rows), -1)[:, :3], np.ones((1, 3, 2, 2), np.float32), "ablation")
+
+
+def test_texts_inputs_and_outside_weights_are_met_too(untrusted, tmp_path):
+    onnx.save(nets.planted(size=192), tmp_path / "m.onnx", save_as_external_data=True, location="m.data")
+    loaded = xplain.load(tmp_path / "m.onnx")
+    xplain.explain(loaded, np.ones((1, 3, 192, 192), np.float32), "saliency")
+    assert len(list(untrusted.iterdir())) == 2
+
+
+def test_threads_and_forked_processes_may_load(untrusted):
+    import multiprocessing
+
+    done = []
+    threads = [
+        threading.Thread(target=lambda k=k: done.append(xplain.load(nets.cnn(classes=2 + k)).outline)) for k in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 4
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_classes, (nets.cnn(classes=7).SerializeToString(),)) == 7
+
+
+def _classes(content):
+    return xplain.predict(xplain.load(content), np.zeros((1, 3, 16, 16), np.float32)).shape[1]
+
+
+def test_nothing_is_left_behind(tmp_path):
+    code = """
+import numpy as np, sys, xplain
+from xplain.models import contact
+xplain.load(sys.argv[1])
+print(contact._running[0]._process.pid)
+"""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(nets.cnn().SerializeToString())
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "c"), "PYTHONWARNINGS": "error::ResourceWarning"}
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True, env=env)
+    assert done.stderr == ""
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)

@@ -21,6 +21,7 @@ from xplain.core.attribution import Attribution, Cost
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.options import Reference
+from xplain.core.plain import plain
 from xplain.core.query import Answer, Query, Sweep, View
 from xplain.core.target import Target, label
 from xplain.engine import Settings, drive
@@ -137,7 +138,7 @@ class Conservation:
         lines = [f"{self.rules}: {self.received[0]:.6g} came in at the target; nodes by what they kept"]
         for k in order:
             lines.append(f"  {self.kept[k]:+.4g} of {self.received[k]:.4g}  {self.nodes[k]}")
-        return "\n".join(lines)
+        return plain("\n".join(lines))
 
 
 def conservation(

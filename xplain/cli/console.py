@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from xplain.cli.wording import in_flags
 from xplain.core.errors import Unsafe, XplainError
+from xplain.core.plain import plain
 
 __all__ = ["DEFECT", "FINDING", "INTERRUPTED", "OK", "PARTIAL", "UNSAFE", "USAGE"]
 __all__ += ["Outcome", "Progress", "Verbs", "note", "problem", "table", "to_json"]
@@ -63,13 +64,14 @@ class Verbs(TyperGroup):
         try:
             outcome = self._outcome(given, rest, extra)
             if isinstance(outcome, Outcome):
-                print(to_json({**outcome.document, "exit_code": outcome.code}) if as_json else outcome.text)
+                print(to_json({**outcome.document, "exit_code": outcome.code}) if as_json else plain(outcome.text))
                 outcome = outcome.code
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
         except typer.TyperException as error:
+            error.message = plain(error.message)
             error.show()  # type: ignore[attr-defined]  # usage and the nearest option, as every typer program says it
             outcome = _failed(error, error.format_message(), USAGE, as_json)
         except XplainError as error:
@@ -77,7 +79,7 @@ class Verbs(TyperGroup):
             note("\n".join([f"xplain: {said}", *getattr(error, "__notes__", ())]))
             outcome = _failed(error, said, UNSAFE if isinstance(error, Unsafe) else USAGE, as_json)
         except Exception as error:
-            traceback.print_exc()
+            note(traceback.format_exc())
             note("xplain: this is a defect of xplain, not of what you asked; please report the lines above.")
             outcome = _failed(error, str(error), DEFECT, as_json)
         sys.exit(outcome or OK)
@@ -120,7 +122,7 @@ def problem(error: Exception, message: str = "") -> dict[str, str]:
 
 def note(text: str) -> None:
     """Say something that is not the result."""
-    print(text, file=sys.stderr, flush=True)
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def to_json(document: Any) -> str:
@@ -138,7 +140,7 @@ def _plain(value: Any) -> Any:
 
 def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
     """Left-aligned columns, two spaces apart; the same on a terminal and in a pipe, so that it can be searched."""
-    lines = [head, *rows] if head else list(rows)
+    lines = [tuple(plain(cell, one_line=True) for cell in line) for line in ([head, *rows] if head else rows)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))] if lines else []
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 

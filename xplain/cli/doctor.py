@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -37,6 +38,7 @@ def doctor() -> Outcome:
         "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,
         "providers": providers,
+        "telemetry": _telemetry(),
         "native": native,
         "findings": findings,
     }
@@ -70,6 +72,15 @@ def _providers() -> tuple[list[str], list[str]]:
         return [], [str(error)]
 
 
+def _telemetry() -> str:
+    """Whether ONNX Runtime reports to its maker."""
+    from xplain.graph.runtime import TELEMETRY, private
+
+    if private():
+        return f"ONNX Runtime's is off ({TELEMETRY}={os.environ[TELEMETRY]})"
+    return f"ONNX Runtime's is on: {TELEMETRY}={os.environ[TELEMETRY]!r} is set; unset it, or set it to 1"
+
+
 def _text(document: dict[str, Any]) -> str:
     native = document["native"]
     kernels = "not live"
@@ -83,6 +94,7 @@ def _text(document: dict[str, Any]) -> str:
     rows = [
         ("python", f"{document['python']} on {document['system']}"),
         *[(name, found or "not installed") for name, found in document["versions"].items()],
+        ("telemetry", document["telemetry"]),
         ("providers", ", ".join(document["providers"]) or "none"),
         ("kernels", kernels),
         ("gpu", gpu),

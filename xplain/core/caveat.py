@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
+from xplain.core.plain import plain
+
 __all__ = ["Caveat", "Kind", "caveat_of", "caveats_in", "each", "joined", "of_item", "sentences"]
 
 Kind: TypeAlias = Literal[
@@ -50,7 +52,7 @@ class Caveat:
     item: int | None = None
 
     def __str__(self) -> str:
-        return self.text
+        return plain(self.text)
 
     @property
     def brief(self) -> str:

@@ -25,6 +25,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from xplain.core.plain import plain
+
 __all__ = [
     "BudgetError",
     "CapabilityError",
@@ -50,7 +52,7 @@ class XplainError(Exception):
     """Root of the tree: catch this to catch everything xplain raises on purpose."""
 
     def __str__(self) -> str:  # LookupError and OSError subclasses would quote or reorder the message
-        return str(self.args[0]) if self.args else ""
+        return plain(str(self.args[0])) if self.args else ""
 
 
 class UsageError(XplainError, ValueError):

@@ -13,10 +13,24 @@ from onnx import ModelProto
 from xplain.core.errors import MissingDependency, ModelError
 from xplain.graph.safety import Limits, has_loops
 
-__all__ = ["evaluate"]
+__all__ = ["TELEMETRY", "evaluate", "private"]
+
+TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""ONNX Runtime 1.31 and newer writes an id of the machine and a store of events below HOME when the first session
+opens, and uploads it where it can, unless this is set before it is loaded; ``disable_telemetry_events`` comes
+too late."""
 
 _SECONDS = Limits().seconds
 """A probe with loops is stopped after so long; they may be endless."""
+
+
+def private() -> bool:
+    """Turn ONNX Runtime's telemetry off, unless the user has decided; to be called before it is loaded.
+
+    Returns:
+        Whether it is off.
+    """
+    return os.environ.setdefault(TELEMETRY, "1") not in ("", "0")
 
 
 def evaluate(
@@ -39,6 +53,7 @@ def evaluate(
         MissingDependency: onnxruntime is not installed.
         ModelError: the model fails.
     """
+    private()
     try:
         import onnxruntime as ort
     except ImportError:

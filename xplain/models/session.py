@@ -18,6 +18,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError
+from xplain.graph.runtime import private
 from xplain.models.execution_providers import Choice, Provider, Wanted, choose, open_first, usable
 
 __all__ = ["Session", "choose_providers", "preload", "providers", "trial"]
@@ -55,6 +56,7 @@ def _runtime() -> Any:
             "Both onnxruntime and onnxruntime-gpu are installed; they overwrite each other's files. Keep one: "
             "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'xplain[cpu]' or pip install 'xplain[gpu]'."
         )
+    private()
     try:
         import onnxruntime as ort
 

@@ -18,6 +18,7 @@ from xplain.core.attribution import Attribution
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Passage
+from xplain.core.plain import plain
 from xplain.render.colormap import find
 from xplain.render.figure import target_of
 
@@ -48,7 +49,7 @@ def to_text(attribution: Attribution, colour: bool | None = None) -> str:
     if len(attribution) > shown:
         parts.append(f"... and {len(attribution) - shown} more")
     if attribution.warnings:
-        parts.append("\n".join(f"warning: {_plain(text)}" for text in attribution.said))
+        parts.append("\n".join(f"warning: {plain(text)}" for text in attribution.said))
     return "\n\n".join(parts)
 
 
@@ -72,11 +73,11 @@ def words_html(attribution: Attribution, item: int) -> str:
     out = []
     for kind, piece in _pieces(passage):
         if kind < 0:
-            out.append(escape(_plain(piece)))
+            out.append(escape(plain(piece)))
             continue
         shade = f"{sign}{round(_LEVELS * float(np.clip(values[kind] / limit, -1, 1)))}" if sure[kind] else "unsure"
         title = _number(values, kind, 4) + ("" if sure[kind] else ", not told from zero")
-        out.append(f'<span class="word {shade}" title="{title}">{escape(_plain(piece))}</span>')
+        out.append(f'<span class="word {shade}" title="{title}">{escape(plain(piece))}</span>')
     return f'<p class="words">{"".join(out)}</p>'
 
 
@@ -100,7 +101,7 @@ def _rule(name: str, rgb: Sequence[int]) -> str:
 
 def _item_text(attribution: Attribution, item: int, colour: bool) -> str:
     body = _words_text(attribution, item, colour) if attribution.texts else _columns_text(attribution, item, colour)
-    return f"{_plain(_heading(attribution, item))}\n{body}"
+    return f"{plain(_heading(attribution, item))}\n{body}"
 
 
 def _heading(attribution: Attribution, item: int) -> str:
@@ -114,12 +115,12 @@ def _words_text(attribution: Attribution, item: int, colour: bool) -> str:
     out = []
     for kind, piece in _pieces(passage):
         if kind < 0:
-            out.append(_plain(piece))
+            out.append(plain(piece))
         elif colour:
             red, green, blue = colours[kind]
-            out.append(f"\x1b[48;2;{red};{green};{blue}m\x1b[38;2;{_ink(colours[kind])}m{_plain(piece)}{_RESET}")
+            out.append(f"\x1b[48;2;{red};{green};{blue}m\x1b[38;2;{_ink(colours[kind])}m{plain(piece)}{_RESET}")
         else:
-            out.append(f"{_plain(piece)}[{_number(values, kind, 3)}]" if sure[kind] else f"{_plain(piece)}[0?]")
+            out.append(f"{plain(piece)}[{_number(values, kind, 3)}]" if sure[kind] else f"{plain(piece)}[0?]")
     return "".join(out)
 
 
@@ -141,10 +142,10 @@ def _words_html(attribution: Attribution, item: int) -> str:
 def _columns_text(attribution: Attribution, item: int, colour: bool) -> str:
     rows, values, sure = _rows(attribution, item)
     colours = _colours(attribution, values, sure)
-    widths = [max(len(_plain(row[k])) for row in rows) for k in range(len(rows[0]))]
+    widths = [max(len(plain(row[k])) for row in rows) for k in range(len(rows[0]))]
     lines = []
     for number, row in enumerate(rows):
-        cells = [_plain(cell) for cell in row]
+        cells = [plain(cell) for cell in row]
         line = "  ".join(
             [cells[0].ljust(widths[0]), cells[1].ljust(widths[1])]
             + [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
@@ -223,10 +224,3 @@ def _ink(rgb: Sequence[int]) -> str:
     share = np.asarray(rgb) / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     return "0;0;0" if float(linear @ [0.2126, 0.7152, 0.0722]) > 0.179 else "255;255;255"
-
-
-def _plain(text: str) -> str:
-    """Text that cannot steer a terminal: line breaks stay, other control characters do not."""
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )

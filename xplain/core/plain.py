@@ -1,0 +1,32 @@
+"""Text that cannot steer a terminal: the one place where names from models, files and rows are made harmless.
+
+A name may hold escape sequences, which retitle a window, recolour what follows, or write an answer over; and marks of
+direction, which show a name backwards. Every door where text is printed passes through here: errors, the command line,
+and what ``str`` gives of results. JSON escapes by itself, and HTML has its own.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["plain"]
+
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # directions
+    "\u2028\u2029"  # line breaks that some terminals show
+    "\ud800-\udfff"  # halves of pairs, as undecodable file names have, which cannot be printed
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"  # annotations and invisible tags
+)
+_BREAKS = re.compile("[\\t\\n]")
+
+
+def plain(text: str, one_line: bool = False) -> str:
+    """The text with a replacement character for each that steers.
+
+    Args:
+        text: Any text.
+        one_line: Whether tabs and line feeds go too, as in a name that stands in a table.
+    """
+    kept = _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _BREAKS.sub("\N{REPLACEMENT CHARACTER}", kept) if one_line else kept

@@ -8,20 +8,17 @@ a.overlay(0).save("cat.png")
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cache
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from xplain import plugins
 from xplain.core import registry
-from xplain.core.aim import Aim, aim
+from xplain.core.aim import Aim, aim, needs_scores
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.caveat import Caveat, caveats_in
 from xplain.core.edits import Array, Untouched
@@ -39,6 +36,8 @@ from xplain.core.layout import Layout
 from xplain.core.query import Flow, Model, Reading, Score, Sweep, View, keys_of
 from xplain.core.registry import Method
 from xplain.core.target import EveryScore, Target, every_score
+from xplain.core.units import noun, spelled, unlinked
+from xplain.core.versions import versions
 from xplain.engine import Plan, Progress, Sentinel, Settings, Store, drive
 from xplain.engine import plan as plan_flows
 from xplain.engine import probe as repeat
@@ -128,9 +127,11 @@ def plan(
     loaded, items = entered(loaded, x, card, layout)
     options = as_codes(options, loaded)
     values, _ = said_or_typical(entry, options, entry.read_options(options), loaded, items)
-    blank = np.zeros((len(items.x), loaded.outline.scores.classes or 1))
+    looks = needs_scores(target, loaded.outline)
+    blank = np.zeros((len(items.x), loaded.outline.scores.classes or 1)) if looks else None
     aims = aim(target, blank, loaded.outline)
-    flows = [_ask(_clean(items)), *_flows(entry, items, aims, loaded, 0, values)]
+    first = [_ask(_clean(items))] if looks else []
+    flows = [*first, *_flows(entry, items, aims, loaded, 0, values)]
     with _opened(cache) as store:
         return plan_flows(flows, loaded, store)
 
@@ -159,7 +160,8 @@ def explain(
         x: Pictures (paths, PIL, uint8 arrays) or tensors; see ``items_of``.
         method: Name of a method; ``xplain methods`` lists them.
         target: None for each item's predicted class, a class number, a label's name, ``"a - b"``, a list with one per
-            item, or a ``Target`` such as ``label(3) - label(7)``. ``"top3"`` needs ``explain_many``.
+            item, a place in a map or a layer such as ``"mask[2, 16, 16]"``, or a ``Target`` such as
+            ``label(3) - label(7)``. ``"top3"`` needs ``explain_many``.
         seed: Root of all randomness. Each item draws from a seed of its own, made of this one and of its content, so
             it has the same draws alone, among others, and in any order.
         card: How pictures become tensors, if the model has no card of its own.
@@ -231,8 +233,11 @@ def explain_many(
     watch = Sentinel(sentinel) if isinstance(sentinel, int) else sentinel
     with _opened(cache) as store:
         settings = Settings(batch_size, Budget(max_queries, max_cost), progress=progress, store=store)
-        scores, cost = scores_of(loaded, items, settings)
+        scores, cost = scores_of(loaded, items, settings) if needs_scores(target, loaded.outline) else (None, Cost())
         aims = aim(target, scores, loaded.outline)
+        base: list[Array] = []
+        if scores is None:  # the first look at the model, which says what it has inside
+            base, cost = _target_scores(loaded, items, aims, settings)
         affordable = settings.budget.affordable(getattr(loaded, "price", None))
         flows = _flows(entry, items, aims, loaded, seed, values, affordable)
         before = getattr(loaded, "windows", None)
@@ -244,12 +249,27 @@ def explain_many(
             error.add_note(f"while explaining with method {entry.name!r} on {loaded.outline.source}")
             raise
         cost += spent
-        base = [_target_scores(loaded, items, one, settings) for one in aims]
+        base = base or _target_scores(loaded, items, aims, settings)[0]
     after = getattr(loaded, "windows", None)
     way = {} if after is before or after is None else {"windows answered": str(after)}
+    told = (*told, *unlinked(loaded.outline, scores))
+    units = [noun(loaded.outline, one.target, scores) for one in aims]
     return [
-        _attribution(entry, values, loaded, items, one, target_scores, reading, way, told, cost=cost, seed=seed)
-        for one, target_scores, reading in zip(aims, base, readings, strict=True)
+        _attribution(
+            entry,
+            values,
+            loaded,
+            items,
+            one,
+            target_scores,
+            reading,
+            way,
+            told,
+            cost=cost,
+            seed=seed,
+            unit=spelled(reading.unit or entry.unit, units[k]),
+        )
+        for k, (one, target_scores, reading) in enumerate(zip(aims, base, readings, strict=True))
     ]
 
 
@@ -273,7 +293,6 @@ def _attribution(
         values=values,
         error=None if reading.error is None else np.asarray(reading.error, dtype=np.float32),
         base=None if reading.base is None else np.asarray(reading.base, dtype=np.float64).reshape(len(values)),
-        unit=reading.unit or entry.unit,
         method=entry.name,
         options=dict(options),
         target=one.target.name,
@@ -287,7 +306,7 @@ def _attribution(
         resolution=reading.resolution,
         warnings=(*model.outline.warnings, *_of_scores(model), *told, *reading.warnings, *warnings),
         notes=notes | way,
-        versions=_versions(),
+        versions=versions(),
         pictures=items.pictures,
         rows=items.x.astype(np.float64) if _are_rows(items, values) else None,
         columns=items.columns,
@@ -382,25 +401,7 @@ def scores_of(model: Model, items: Items, settings: Settings) -> tuple[Array, Co
     return np.asarray(readings[0].values)[:, 0], cost
 
 
-def _target_scores(model: Model, items: Items, one: Aim, settings: Settings) -> Array:
-    readings, _ = drive([_ask(_clean(items, one.target))], model, settings)
-    return np.asarray(readings[0].values)[:, 0]
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in ("xplain", "numpy", "onnxruntime", "onnxruntime-gpu", "torch"):
-        if name == "torch" and "torch" not in sys.modules:
-            continue
-        installed = _installed(name)
-        if installed is not None:
-            found[name] = installed
-    return found
-
-
-@cache  # looking a version up reads every distribution's metadata: 20 ms that each explanation would pay again
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def _target_scores(model: Model, items: Items, aims: Sequence[Aim], settings: Settings) -> tuple[list[Array], Cost]:
+    """The value of each target for each untouched item."""
+    readings, cost = drive([_ask(_clean(items, one.target)) for one in aims], model, settings)
+    return [np.asarray(reading.values)[:, 0] for reading in readings], cost

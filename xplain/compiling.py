@@ -11,11 +11,12 @@ import numpy as np
 
 from xplain.api import load, method_called, require, scores_of, with_others
 from xplain.core import registry
-from xplain.core.aim import Aim, aim
+from xplain.core.aim import Aim, aim, needs_scores
 from xplain.core.errors import CapabilityError, NonFinite, NotExported, UnsupportedOperator, UsageError
 from xplain.core.items import Items
 from xplain.core.query import Compiles, TargetInput
 from xplain.core.target import label
+from xplain.core.units import noun, spelled
 from xplain.engine import Settings
 
 __all__ = ["compile"]
@@ -84,7 +85,8 @@ def compile(  # noqa: A001
         "method": entry.name,
         "options": values,
         "target": one.target.name,
-        "unit": entry.unit,
+        "unit": spelled(entry.unit, noun(outline, one.target)),
+        "score": noun(outline, one.target),
         "model": outline.digest,
         "version": version("xplain"),
         **card,
@@ -103,6 +105,8 @@ def _built_in(model: Compiles, target: Any) -> Aim:
     Raises:
         UsageError: the target depends on the item's scores, or is several.
     """
+    if not needs_scores(target, model.outline):
+        return aim(target, None, model.outline)[0]
     blank = model.blank()
     scores, _ = scores_of(model, Items(blank, ("blank",)), Settings())
     try:  # scores that are no numbers: a target that has to look at them cannot be built in

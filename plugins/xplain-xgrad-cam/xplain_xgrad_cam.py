@@ -11,7 +11,7 @@ __all__ = ["xgrad_cam"]
     "xgrad-cam",
     needs=Sweep,
     paper=Paper("Fu 2020", "arXiv:2008.02312, equation 10"),
-    unit="delta logit through the layer, weighted by activation",
+    unit="delta {score} through the layer, weighted by activation",
     signed=False,
 )
 def xgrad_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:

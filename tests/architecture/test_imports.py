@@ -35,7 +35,7 @@ PACKAGES = {
     "array_api_compat": {"core", "methods", "metrics"},
     "torch": {
         f"models/torch_{name}.py"
-        for name in ("attention", "axes", "cuts", "module", "modes", "device", "export", "guard", "look")
+        for name in ("attention", "axes", "cuts", "module", "modes", "device", "export", "guard", "look", "scores")
     },
     "onnxruntime": {"models/session.py", "graph/runtime.py"},
     "onnx": {"graph"},

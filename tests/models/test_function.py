@@ -99,7 +99,7 @@ def test_nan_scores_are_named():
 
 
 def test_inner_tensors_and_other_questions_are_refused():
-    with pytest.raises(UsageError, match="has no tensor 'conv1'; only its scores"):
+    with pytest.raises(UsageError, match="has no tensor 'conv1'; a target is a class, or a place in what it gives"):
         ask(two_classes, target=channel("conv1", 0))
     with pytest.raises(CapabilityError, match="answers scores of its input only"):
         xplain.load(two_classes).answer(Peek(X, ("conv1",)))

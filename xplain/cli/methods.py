@@ -12,6 +12,7 @@ from xplain import api
 from xplain.cli.console import Outcome, table
 from xplain.cli.flags import find_method, flag
 from xplain.core.registry import Method
+from xplain.core.units import spelled
 
 __all__ = ["methods"]
 
@@ -29,7 +30,7 @@ def methods(
     """
     if name is None:
         entries = api.methods()
-        rows = [(m.name, m.family, _needs(m), m.unit, shorten(m.cost, _COST), str(m.paper)) for m in entries]
+        rows = [(m.name, m.family, _needs(m), spelled(m.unit), shorten(m.cost, _COST), str(m.paper)) for m in entries]
         return Outcome(
             {"methods": [_facts(entry) for entry in entries]},
             table(rows, ("name", "family", "needs", "unit", "cost", "paper")),
@@ -53,7 +54,7 @@ def _facts(entry: Method) -> dict[str, Any]:
         "family": entry.family,
         "summary": entry.summary,
         "needs": sorted(kind.__name__ for kind in entry.needs),
-        "unit": entry.unit,
+        "unit": spelled(entry.unit),
         "signed": entry.signed,
         "sampled": entry.sampled,
         "complete": entry.complete,
@@ -69,7 +70,7 @@ def _facts(entry: Method) -> dict[str, Any]:
 def _page(entry: Method) -> str:
     options = [(flag(o.name), f"{o.default}", o.kind.accepts) for o in entry.options.values()]
     lines = [
-        f"{entry.name}: {entry.family}, asks {_needs(entry)}, unit: {entry.unit}",
+        f"{entry.name}: {entry.family}, asks {_needs(entry)}, unit: {spelled(entry.unit)}",
         *([f"also called {', '.join(entry.aliases)}"] if entry.aliases else []),
         "",
         _documentation(entry),

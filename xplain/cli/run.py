@@ -14,6 +14,7 @@ from xplain.cli.console import problem
 from xplain.cli.loading import Asking
 from xplain.cli.predictions import best
 from xplain.cli.remarks import notes_of, told_warnings
+from xplain.core.aim import needs_scores
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError
 from xplain.core.query import Model
@@ -141,8 +142,9 @@ def _explain_group(
     keeper: Keeper,
     progress: Callable[[int], None],
 ) -> None:
-    scores = api.predict(model, group, batch_size=order.asking.batch_size, cache=order.asking.cache)
-    queries, sweeps = len(group), 0
+    looks = needs_scores(order.target, model.outline)
+    scores = api.predict(model, group, batch_size=order.asking.batch_size, cache=order.asking.cache) if looks else None
+    queries, sweeps = len(group) * looks, 0
     found: list[Attribution] = []
     for name, options in order.methods.items():
         before = run.queries + run.sweeps + queries + sweeps
@@ -166,7 +168,7 @@ def _explain_group(
         each = [with_names(_alone(one, n), given.get(one.method, {})) for one in found]
         files = keeper.keep(picture, each)
         explanations = [_told(one, names) for one, names in zip(each, files, strict=True)]
-        predictions = best(scores[n : n + 1], model.outline)[0]
+        predictions = [] if scores is None else best(scores[n : n + 1], model.outline)[0]
         run.pictures.append({"picture": picture, "predictions": predictions, "explanations": explanations})
     run.queries += queries
     run.sweeps += sweeps

@@ -14,7 +14,7 @@ from xplain.core.errors import NonFinite, UsageError
 from xplain.core.outline import Outline
 from xplain.core.target import SCORES, Label, Target, channel, neuron
 
-__all__ = ["Aim", "aim"]
+__all__ = ["Aim", "aim", "needs_scores"]
 
 _TOP = re.compile(r"top[-:]?([0-9]{1,9})", re.IGNORECASE)
 _INNER = re.compile(r"(?P<tensor>.+)\[(?P<index>-?[0-9]{1,18}(\s*,\s*-?[0-9]{1,18})*)\]", re.DOTALL)
@@ -28,14 +28,21 @@ class Aim:
     labels: tuple[int, ...] = ()
 
 
-def aim(wanted: Any, scores: Array, outline: Outline) -> list[Aim]:
+def needs_scores(wanted: Any, outline: Outline) -> bool:
+    """Whether a target depends on the items' scores; a place inside the model, or in a map, does not."""
+    if isinstance(wanted, Target):
+        return SCORES in wanted.tensors
+    return not (isinstance(wanted, str) and not outline.has_label(wanted) and _INNER.fullmatch(wanted.strip()))
+
+
+def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:
     """The targets that ``wanted`` stands for.
 
     Args:
         wanted: None (each item's predicted class), a class number, a label's name, ``"a - b"`` (a difference of two
             classes), ``"layer[12]"`` (a channel's mean), ``"layer[12, 6, 6]"`` (one neuron), ``"topK"`` (K targets:
             each item's best, second best, ...), a list with one class per item, or a ``Target``, used as it is.
-        scores: Scores of the untouched items, ``[N, K]``.
+        scores: Scores of the untouched items, ``[N, K]``; None for a target that ``needs_scores`` says needs none.
         outline: Knows the labels.
 
     Raises:
@@ -43,6 +50,10 @@ def aim(wanted: Any, scores: Array, outline: Outline) -> list[Aim]:
         UnknownName: no such label or layer; the message names the nearest.
         NonFinite: the predicted class is asked for, but the scores are not finite.
     """
+    if scores is None or not needs_scores(wanted, outline):
+        unit = wanted if isinstance(wanted, Target) else _unit(wanted, outline)
+        _check_layers(unit, outline)
+        return [Aim(unit)]
     classes = scores.shape[1]
     text = wanted.strip() if isinstance(wanted, str) else ""
     named = isinstance(wanted, str) and outline.has_label(wanted)
@@ -52,7 +63,7 @@ def aim(wanted: Any, scores: Array, outline: Outline) -> list[Aim]:
             raise UsageError(f"Target {wanted!r} asks for {count} classes; the model has {classes}.")
         order = _ranking(scores, outline)
         return [_labels(order[:, k].tolist(), outline) for k in range(count)]
-    if isinstance(wanted, Target):
+    if isinstance(wanted, Target):  # with classes among its terms
         _check(wanted, classes, len(scores))
         _check_layers(wanted, outline)
         return [Aim(wanted)]
@@ -61,10 +72,6 @@ def aim(wanted: Any, scores: Array, outline: Outline) -> list[Aim]:
             raise UsageError(f"The target is a list of {len(wanted)} for {len(scores)} items; give one per item.")
         best = _ranking(scores, outline)[:, 0].tolist() if any(w is None for w in wanted) else []
         return [_labels([best[n] if w is None else _index(w, classes, outline) for n, w in enumerate(wanted)], outline)]
-    if not named and (inner := _INNER.fullmatch(text)):
-        unit = _inner(inner["tensor"], inner["index"], outline)
-        _check_layers(unit, outline)
-        return [Aim(unit)]
     if wanted is None:
         return [_labels(_ranking(scores, outline)[:, 0].tolist(), outline)]
     if not named and " - " in text:
@@ -77,6 +84,8 @@ def _ranking(scores: Array, outline: Outline) -> Array:
     if outline.scores.partial:  # a class that the model leaves out ranks behind all that it names
         some = np.isfinite(scores).any(axis=1, keepdims=True)
         scores = np.where(np.isnan(scores) & some, np.finfo(np.float64).min, scores)
+    if np.isneginf(scores).any() and (scores.max(axis=1) > -np.inf).all():  # classes that the model masks
+        scores = np.maximum(scores, np.finfo(np.float64).min)
     if not np.isfinite(scores).all():
         n, k = (int(i) for i in np.argwhere(~np.isfinite(scores))[0])
         raise NonFinite(
@@ -120,10 +129,12 @@ def _sides(text: str, classes: int, outline: Outline) -> tuple[int, int]:
     return left, right
 
 
-def _inner(tensor: str, index: str, outline: Outline) -> Target:
-    outline.layer(tensor)
-    numbers = [int(part) for part in index.split(",")]
-    return channel(tensor, numbers[0]) if len(numbers) == 1 else neuron(tensor, *numbers)
+def _unit(wanted: str, outline: Outline) -> Target:
+    """The channel or neuron that ``tensor[...]`` names."""
+    inner = _INNER.fullmatch(wanted.strip())
+    assert inner is not None
+    numbers = [int(part) for part in inner["index"].split(",")]
+    return channel(inner["tensor"], numbers[0]) if len(numbers) == 1 else neuron(inner["tensor"], *numbers)
 
 
 def _labels(indices: Sequence[int], outline: Outline) -> Aim:
@@ -142,11 +153,12 @@ def _check(target: Target, classes: int, items: int) -> None:
 
 
 def _check_layers(target: Target, outline: Outline) -> None:
-    """Terms inside the model must name a layer, and a place in it, as far as its shape is known."""
-    if not any(layer.shape for layer in outline.layers):
-        return  # a torch module that has seen no item
+    """Terms inside the model must name a layer, or an output, and a place in it, as far as its shape is known."""
+    if outline.kind != "onnx" and not any(layer.shape for layer in outline.layers):
+        return  # a torch module that has seen no item, or a function: only the answer tells
+    names = {layer.name for layer in outline.layers}
     for _, term in target.terms:
-        if term.tensor in (SCORES, outline.scores.tensor):
+        if term.tensor in (SCORES, outline.scores.tensor) or term.tensor in set(outline.outputs) - names:
             continue
         extents = [extent for extent in outline.layer(term.tensor).shape[1:] if extent is not None]
         if extents and len(extents) == len(outline.layer(term.tensor).shape) - 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
@@ -13,7 +13,25 @@ from xplain.core.errors import UsageError, unknown
 from xplain.core.layout import Axes, Doubt, Layout, by_sizes
 from xplain.core.target import Target, label, side_by_side
 
-__all__ = ["LayerSpec", "Outline", "ScoreSpec", "TensorSpec"]
+Kind: TypeAlias = Literal["logits", "probabilities", "log-probabilities", "scores", "decisions"]
+
+__all__ = ["Kind", "LayerSpec", "Outline", "ScoreSpec", "TensorSpec", "called_scores"]
+
+
+_CALLED = (
+    {"logits", "logit"},
+    {"scores", "score"},
+    {"probabilities", "probability", "probs", "prob", "softmax", "sigmoid"},
+    {"classes", "class", "cls", "labels", "predictions", "prediction"},
+)
+"""Words in the names of scores, the likeliest first."""
+
+
+def called_scores(name: str) -> int:
+    """How much the name of a tensor says that it holds scores; 0 where it says nothing of the kind."""
+    words = set(re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()))
+    return next((len(_CALLED) - k for k, some in enumerate(_CALLED) if words & some), 0)
+
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
@@ -34,7 +52,8 @@ class ScoreSpec:
     Args:
         tensor: Its name; extents of 1 behind the class axis are dropped.
         classes: K, or None where the model does not say.
-        kind: What the numbers are. ``logits`` is also used for any unbounded score; ``decisions`` are 1 for the class
+        kind: What the numbers are. ``logits`` is also said of what a net ends in without a softmax; ``scores`` are
+            numbers of which no more is known, or that are no classes' (a regression); ``decisions`` are 1 for the class
             that was chosen and 0 for the others.
         link: What turns these scores into probabilities: ``softmax``, ``sigmoid`` or ``none``.
         found: One sentence on how the tensor was found, for a person to check.
@@ -43,7 +62,7 @@ class ScoreSpec:
 
     tensor: str
     classes: int | None
-    kind: Literal["logits", "probabilities", "log-probabilities", "decisions"]
+    kind: Kind
     link: Literal["softmax", "sigmoid", "none"]
     found: str
     partial: str = ""
@@ -99,6 +118,7 @@ class Outline:
         labels: Class names, empty where none are known.
         quirks: One sentence per thing that a careful user should know.
         warnings: What must be known before any result of this model is believed; every result says so.
+        outputs: Names of the tensors that the model returns; empty where they are not known yet.
         card: How pictures become tensors, or None.
         batch: ``free``, ``edited`` (a fixed batch was freed and verified) or ``fixed`` (asked ``rows`` at a time).
         rows: The batch extent that must be used when ``batch`` is ``fixed``, else None.
@@ -121,6 +141,7 @@ class Outline:
     labels: tuple[str, ...] = ()
     quirks: tuple[str, ...] = ()
     warnings: tuple[Caveat, ...] = ()
+    outputs: tuple[str, ...] = ()
     card: Card | None = None
     batch: Literal["free", "edited", "fixed"] = "free"
     rows: int | None = None

@@ -219,8 +219,11 @@ class Run:
         """
         if self.settings.sentinel is None or self._watched is not None:
             return False
+        # a target inside the model, or in a map, may be all that can be read of it
+        what = every_score if SCORES in query.target.tensors else query.target
+        what = what.take(np.zeros(1, np.int64)) if isinstance(what, Target) else what
         self._sentinel = self.settings.sentinel
-        self._watched = Score(query.x[:1], Untouched(), every_score, layout=query.layout)
+        self._watched = Score(query.x[:1], Untouched(), what, layout=query.layout)
         store = self.settings.store
         if store is not None:
             self._watched_key = row_keys(self.model, self._watched)[0]

@@ -26,6 +26,7 @@ from xplain.core.errors import UsageError
 from xplain.core.query import Answer, Flow, Peek, Query, Sweep, TargetInput, View
 from xplain.core.rules import Rules
 from xplain.core.target import SCORES, Inner, Label, Neuron, Target
+from xplain.core.units import spelled
 from xplain.graph.passes import prepare
 from xplain.graph.seeds import plant, seeds_of
 from xplain.graph.store import keep_apart, store
@@ -102,7 +103,7 @@ def compile_flow(
     told = {key: note for key, note in (reading.notes or {}).items() if key == "layer" and isinstance(note, str)}
     if warned := [str(one) for one in reading.warnings if one.item is None]:
         told["warning"] = " ".join(warned)
-    about = {**about, **told} | ({"unit": reading.unit} if reading.unit else {})
+    about = {**about, **told} | ({"unit": spelled(reading.unit, about.get("score", "score"))} if reading.unit else {})
     said = {f"xplain.{key}": v if isinstance(v, str) else json.dumps(v, default=_in_words) for key, v in about.items()}
     kept = {entry.key: entry.value for entry in compiled.metadata_props}
     helper.set_model_props(compiled, kept | said)

@@ -8,13 +8,17 @@ rounded to them; where an operator on integers rounds inside, it is written out 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from xplain.core.errors import ModelError, unknown
-from xplain.core.outline import ScoreSpec
+from xplain.core.outline import Kind, ScoreSpec, called_scores
+from xplain.graph.call import inputs_of
+from xplain.graph.links import Back, Logits
 from xplain.graph.load import Loaded
 from xplain.graph.naming import rename_reads
 from xplain.graph.passes.opening import opened
@@ -62,12 +66,14 @@ class _Real:
     made: tuple[tuple[NodeProto, ...], tuple[TensorProto, ...]] = ((), ())
 
 
-def find_scores(loaded: Loaded, output: str | None = None) -> Found:
+def find_scores(loaded: Loaded, output: int | str | None = None, as_is: bool = False) -> Found:
     """Find the score tensor.
 
     Args:
         loaded: The model.
-        output: Tensor to read as scores instead of the likeliest output; it is read as it is.
+        output: Tensor to read as scores instead of the likeliest output: an output, of which the logits are looked for
+            too, or one inside the model, which is read as it is.
+        as_is: Whether an output is read as it is too.
 
     Raises:
         ModelError: no output can be scores.
@@ -75,10 +81,16 @@ def find_scores(loaded: Loaded, output: str | None = None) -> Found:
     """
     graph = loaded.model.graph
     makers = {name: node for node in graph.node if len(node.input) > 0 for name in node.output if name}
+    if isinstance(output, int) and -len(graph.output) <= output < len(graph.output):
+        output = graph.output[output].name
     if output is not None:
-        if output not in makers:
-            raise unknown("output", output, [o.name for o in graph.output])
-        return Found(ScoreSpec(output, _classes(loaded, output), "logits", "none", f"{output!r}, as asked for"))
+        if not isinstance(output, str) or output not in makers:
+            raise unknown("output", str(output), [o.name for o in graph.output])
+        if as_is or output not in [o.name for o in graph.output]:
+            kind = _kind_of(loaded, makers, output)
+            return Found(ScoreSpec(output, _classes(loaded, output), kind, "none", f"{output!r}, as asked for"))
+        found = _look_through(loaded, makers, output)
+        return replace(found, scores=replace(found.scores, found=f"{found.scores.found}, as asked for"))
     start, labels, quirks = _output(loaded, makers)
     return replace(_look_through(loaded, makers, start), labels=labels, quirks=quirks)
 
@@ -96,16 +108,44 @@ def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[st
             f"{loaded.source} has no output of scores: {kinds}. A label alone cannot be explained; export the scores "
             "too, or give load(..., output=) the name of an inner tensor."
         )
-    ranked = sorted(floats, key=lambda name: -_fitness(loaded, name))
+    back = Back(loaded, makers)
+    behind = {name: back.logits(name) for name in floats}
+    before = {name: _before(makers, name) for name in floats} if len(floats) > 1 else {}
+
+    def likely(name: str) -> tuple[int, ...]:
+        fits = _fitness(loaded, name)
+        last = not any(name in reached for other, reached in before.items() if other != name)
+        return (int(fits > 0), called_scores(name) if fits else 0, int(behind[name] is not None), int(last), fits)
+
+    ranked = sorted(floats, key=likely, reverse=True)
     labels: tuple[str, ...] = ()
     node = makers[ranked[0]]
     for one in (node, *(makers[name] for name in node.input if name in makers)):
         if facts_of(one).classifier:
             labels = _zip_labels(one)
-    if len(floats) == 1:
+    rest = [name for name in ranked[1:] if _logits_of(behind, name) != _logits_of(behind, ranked[0])]
+    if not rest:
         return ranked[0], labels, ()
-    rest = ", ".join(repr(name) for name in ranked[1:])
-    return ranked[0], labels, (f"Of several outputs {ranked[0]!r} is read; the others: {rest} (load(..., output=)).",)
+    others = ", ".join(repr(name) for name in rest)
+    return ranked[0], labels, (f"Of several outputs {ranked[0]!r} is read; the others: {others} (load(..., output=)).",)
+
+
+def _before(makers: Mapping[str, NodeProto], name: str) -> set[str]:
+    """All tensors that a tensor is made of."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        node = makers.get(waiting.pop())
+        for source in inputs_of(node) if node is not None else ():
+            if source and source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found
+
+
+def _logits_of(behind: Mapping[str, Logits | None], name: str) -> str:
+    """What is read where an output is: its logits, or itself."""
+    found = behind[name]
+    return name if found is None else found.tensor
 
 
 def _fitness(loaded: Loaded, name: str) -> int:
@@ -118,36 +158,76 @@ def _fitness(loaded: Loaded, name: str) -> int:
 
 
 def _look_through(loaded: Loaded, makers: dict[str, NodeProto], start: str) -> Found:
-    """From a tensor back through repacking to a softmax or sigmoid, and to what goes into it."""
+    """From a tensor back to a softmax or sigmoid, and to what goes into it."""
+    back = Back(loaded, makers)
     at, passed = start, []
-    while at in makers and _repacks(loaded, makers[at]):
+    while at in makers and (inner := _unchanged(loaded, back, makers[at])):
         passed.append(makers[at].op_type)
-        at = makers[at].input[0]
+        at = inner
     node = makers.get(at)
     way = f" (through {', '.join(passed)})" if passed else ""
     if node is not None and node.op_type == "Normalizer" and facts_of(makers.get(node.input[0], node)).classifier:
         node, way = makers[node.input[0]], f"{way} (through Normalizer)"
     if node is not None and facts_of(node).classifier and len(node.output) > 1:
         return _table(loaded, node, start)
-    link = "" if node is None else facts_of(node).link
-    if node is not None and link:
-        inside = node.input[0]
-        real = _before_rounding(loaded, makers, inside)
-        if node.op_type.startswith("QLinear") and real is None:
-            return _integers(loaded, node, start, link)
-        logits = inside if real is None else real.name
-        found = f"{logits!r}: what goes into {node.op_type}{way} of output {start!r}"
+    behind = back.logits(start)
+    if behind is None and node is not None and (link := facts_of(node).link):  # on integers
+        real = _before_rounding(loaded, makers, node.input[0])
         if real is None:
-            return Found(ScoreSpec(logits, _classes(loaded, logits), "logits", link, found))
-        found += ", before it is rounded to 8 bits"
-        scores = ScoreSpec(logits, _classes(loaded, inside), "logits", link, found)
-        return Found(scores, (), (), *real.made)
+            return _integers(loaded, node, start, link)
+        behind = Logits(node.input[0], link, op=node.op_type, way=tuple(passed))
+    if behind is not None:
+        return _behind(loaded, makers, start, behind)
     real = _before_rounding(loaded, makers, start, whole=True)
+    kind = _kind_of(loaded, makers, start)
     if real is None:
-        found = f"output {start!r}; no softmax before it"
-        return Found(ScoreSpec(start, _classes(loaded, start), "logits", "none", found))
-    found = f"{real.name!r}: output {start!r} before it is rounded to 8 bits; no softmax before it"
-    return Found(ScoreSpec(real.name, _classes(loaded, start), "logits", "none", found), (), (), *real.made)
+        found = f"output {start!r}; {_without(kind)}"
+        return Found(ScoreSpec(start, _classes(loaded, start), kind, "none", found))
+    found = f"{real.name!r}: output {start!r} before it is rounded to 8 bits; {_without(kind)}"
+    return Found(ScoreSpec(real.name, _classes(loaded, start), kind, "none", found), (), (), *real.made)
+
+
+def _behind(loaded: Loaded, makers: dict[str, NodeProto], start: str, behind: Logits) -> Found:
+    """Logits that were found, before they were rounded to integers."""
+    way = f" (through {', '.join(behind.way)})" if behind.way else ""
+    real = None if behind.nodes else _before_rounding(loaded, makers, behind.tensor)
+    logits = behind.tensor if real is None else real.name
+    found = f"{logits!r}: what goes into {behind.op}{way} of output {start!r}"
+    link: Literal["softmax", "sigmoid", "none"] = behind.link or "none"
+    if "TopK" in behind.way:
+        found += ", whose columns are ranks: the scores of all classes are read"
+    if real is not None:
+        found += ", before it is rounded to 8 bits"
+        return Found(ScoreSpec(logits, _classes(loaded, behind.tensor), "logits", link, found), (), (), *real.made)
+    known = _classes(loaded, logits) if not behind.nodes else _classes(loaded, start)
+    return Found(ScoreSpec(logits, known, "logits", link, found), (), (), behind.nodes, behind.constants)
+
+
+def _unchanged(loaded: Loaded, back: Back, node: NodeProto) -> str:
+    """What a node passes on as it is: by repacking, by a product with 1, or a sum with 0; empty where it does not."""
+    if _repacks(loaded, node):
+        return str(node.input[0])
+    inner, factor, shift = back.affine(node) or ("", 0.0, 0.0)
+    return inner if (factor, shift) == (1.0, 0.0) else ""
+
+
+def _kind_of(loaded: Loaded, makers: dict[str, NodeProto], name: str) -> Kind:
+    """What the numbers of a tensor are that no softmax or sigmoid leads to."""
+    low, high = Back(loaded, makers).bounds(name)
+    if low >= 0.0 and high <= 1.0 + 1e-6:
+        return "probabilities"
+    node = makers.get(name)
+    if node is not None and node.op_type == "Log" and abs(high) <= 1e-6:
+        return "log-probabilities"
+    regressor = node is not None and node.op_type.endswith("Regressor")
+    return "scores" if regressor or _classes(loaded, name) == 1 else "logits"
+
+
+def _without(kind: Kind) -> str:
+    """Why the numbers themselves are read."""
+    if kind in ("logits", "scores"):
+        return "no softmax before it"
+    return f"{kind} that are made in a way that cannot be undone"
 
 
 def _repacks(loaded: Loaded, node: NodeProto) -> bool:
@@ -206,7 +286,7 @@ def _table(loaded: Loaded, node: NodeProto, start: str) -> Found:
     link = _TRANSFORMS.get(transform)
     if link is None:
         found = f"{node.output[1]!r} of {node.op_type}, which has no logits"
-        kind: Literal["logits", "probabilities"] = "logits" if node.op_type == "LinearClassifier" else "probabilities"
+        kind: Kind = "logits" if node.op_type == "LinearClassifier" else _kind_of_table(node)
         return Found(ScoreSpec(start, classes, kind, "none", found))
     raw = NodeProto()
     raw.CopyFrom(node)
@@ -218,6 +298,20 @@ def _table(loaded: Loaded, node: NodeProto, start: str) -> Found:
             attribute.s = b"NONE"
     found = f"scores of {node.op_type} before its built-in {transform.decode().lower()}"
     return Found(ScoreSpec(raw.output[1], classes, "logits", link, found), nodes=(raw,))
+
+
+def _kind_of_table(node: NodeProto) -> Kind:
+    """Whether the scores of trees, or of support vectors, are probabilities by themselves, as a forest's are."""
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if node.op_type == "SVMClassifier":
+        return "probabilities" if len(given.get("prob_a", ())) else "scores"
+    weights = np.asarray(given.get("class_weights", ()), np.float64)
+    trees = np.asarray(given.get("class_treeids", ()), np.int64)
+    if not len(weights) or len(trees) != len(weights) or weights.min() < 0.0:
+        return "scores"
+    largest = np.zeros(int(trees.max()) + 1)
+    np.maximum.at(largest, trees, weights)
+    return "probabilities" if largest.sum() <= 1.0 + 1e-3 else "scores"
 
 
 def _integers(loaded: Loaded, node: NodeProto, start: str, link: Literal["softmax", "sigmoid"]) -> Found:

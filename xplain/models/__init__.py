@@ -27,7 +27,7 @@ def load(
     *,
     card: Card | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     input: str | None = None,  # noqa: A002  (the word that people know)
-    output: str | None = None,
+    output: int | str | None = None,
     fixed: Mapping[str, Any] | None = None,
     providers: Wanted = None,
     threads: int | None = None,
@@ -53,7 +53,8 @@ def load(
             ``f(batch) -> scores``, or the URL of an endpoint.
         card: How pictures become tensors; None for the card beside the file or in its metadata.
         input: Name of the input that is explained, where there are several.
-        output: Name of the tensor that is read as scores, instead of the one that is found.
+        output: Name of the tensor that is read as scores, instead of the one that is found; of what a torch module
+            returns, a key, an attribute or a place (``1``, or ``"output:1"``).
         fixed: Values of the other inputs, by name, with or without a batch axis of 1.
         providers: ONNX Runtime execution providers, best first: full names, ``"tensorrt"``, ``"cuda"`` or ``"cpu"`` for
             short, ``"cuda:1"`` for a device, or ``(name, options)`` as the runtime takes them. None for CUDA where
@@ -118,14 +119,16 @@ def load(
         from xplain.models.open_onnx import open_onnx
 
         return open_onnx(source, card=card, threads=threads, layout=layout, **{**onnx_only, "engine": engine})
-    given = [name for name, value in onnx_only.items() if value]
+    if _is(source, "torch.nn", "Module"):
+        onnx_only.pop("output")
+    given = [name for name, value in onnx_only.items() if value is not None and value is not False]
     if given:
         raise UsageError(f"{', '.join(given)}: only for ONNX models; {type(source).__name__} takes card and threads.")
     if _is(source, "torch.nn", "Module"):
         from xplain.models.torch_device import TorchOptions
         from xplain.models.torch_module import TorchModule
 
-        return TorchModule(source, card, TorchOptions(**torch_only), layout)
+        return TorchModule(source, card, TorchOptions(**torch_only), layout, output)
     if callable(source):
         from xplain.models.function import Function
 

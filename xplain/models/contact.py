@@ -64,7 +64,7 @@ class _Job:
     digest: str
     allow_external_data: bool
     limits: Limits
-    output: str | None
+    output: int | str | None
     stage: Literal["load", "sweep"]
     seconds: float
     memory: int
@@ -79,7 +79,7 @@ class Contact:
         output: The tensor that is read as scores, where the caller says so.
     """
 
-    def __init__(self, allow_external_data: bool, limits: Limits, output: str | None) -> None:
+    def __init__(self, allow_external_data: bool, limits: Limits, output: int | str | None) -> None:
         self._options = (allow_external_data, limits, output)
         self._later: Read | None = None
 
@@ -268,7 +268,7 @@ def _signal(name: str) -> int:
 # ------------------------------------------------------------------ what is remembered
 
 
-def _key(digest: str, allowed: bool, limits: Limits, output: str | None, stage: str) -> str:
+def _key(digest: str, allowed: bool, limits: Limits, output: int | str | None, stage: str) -> str:
     parts: list[Any] = [
         _VERSION,
         digest,

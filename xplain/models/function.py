@@ -12,7 +12,7 @@ import numpy as np
 from xplain.core.card import load_card
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, ModelError, UsageError
-from xplain.core.outline import Outline, ScoreSpec, TensorSpec
+from xplain.core.outline import Kind, Outline, ScoreSpec, TensorSpec
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
@@ -20,6 +20,17 @@ from xplain.models.outlines import attach_card, settled
 from xplain.models.reading import as_float32, read_target, score_rows, write_rows
 
 __all__ = ["Function"]
+
+
+_RETURNED = "scores"
+"""What a target calls the array that a function returns."""
+
+_UNKNOWN = "It is not known whether the function returns logits or probabilities; logits explain better."
+
+_NAMED: dict[str, Kind] = {
+    "predict_proba": "probabilities",
+    "predict_log_proba": "log-probabilities",
+}
 
 
 class Function:
@@ -62,8 +73,9 @@ class Function:
             inputs=(TensorSpec("batch", (), "float32"),),
             input="batch",
             layout=None,
-            scores=ScoreSpec("scores", None, "logits", "none", "what the function returns, used as it is"),
-            quirks=("It is not known whether the function returns logits or probabilities; logits explain better.",),
+            scores=ScoreSpec(_RETURNED, None, _said_by(name), "none", "what the function returns, used as it is"),
+            outputs=(_RETURNED,),
+            quirks=() if _said_by(name) != "scores" else (_UNKNOWN,),
         )
         self.outline = settled(outline, None if card is None else load_card(card), layout)
 
@@ -77,14 +89,21 @@ class Function:
         """
         if not isinstance(query, Score) or query.at != "input":
             raise CapabilityError(f"{self.outline.source} answers scores of its input only; it has no inner tensors.")
-        inner = [name for name in query.target.tensors if name != SCORES]
+        inner = [name for name in query.target.tensors if name not in (SCORES, _RETURNED)]
         if inner:
-            raise UsageError(f"{self.outline.source} has no tensor {inner[0]!r}; only its scores can be a target.")
+            raise UsageError(
+                f"{self.outline.source} has no tensor {inner[0]!r}; a target is a class, or a place in what it gives: "
+                f'target="{_RETURNED}[0]".'
+            )
         query = replace(query, x=as_float32(query.x, self.outline.source))
         start, stop = query.rows
         batch = np.empty((stop - start, *query.x.shape[1:]), np.float32)
         write_rows(query, start, stop, batch, query.layout_in(self.outline))
-        return read_target(query, (start, stop), {SCORES: self._call(batch)})
+        returned = self._call(batch)
+        values = {_RETURNED: returned}
+        if SCORES in query.target.tensors:
+            values[SCORES] = self._scores(returned)
+        return read_target(query, (start, stop), values)
 
     def _call(self, batch: Array) -> Array:
         shape = list(batch.shape)
@@ -103,7 +122,11 @@ class Function:
             raise self._wrong(f"{type(returned).__name__} of {scores.dtype}", shape)
         if scores.ndim == 0 or len(scores) != len(batch):
             raise self._wrong(f"an array of shape {list(scores.shape)}", shape)
-        scores = score_rows(scores, self.outline.source, "scores")
+        return scores
+
+    def _scores(self, returned: Array) -> Array:
+        """What was returned as ``[R, K]``."""
+        scores = score_rows(returned, self.outline.source, _RETURNED)
         if self._classes is None:
             self._classes = scores.shape[1]
             spec = replace(self.outline.scores, classes=self._classes)
@@ -120,3 +143,8 @@ class Function:
             f"{self.outline.source} returned {got} for a batch of shape {shape}; accepted: one row of real numbers per "
             f"item, [{shape[0]}, K] or [{shape[0]}]."
         )
+
+
+def _said_by(name: str) -> Kind:
+    """What a function returns by its own name, as scikit-learn's are called; else nothing is known of its numbers."""
+    return _NAMED.get(name.rpartition(".")[2], "scores")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.card import Card, find_card, load_card
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 from xplain.core.outline import Outline, TensorSpec
@@ -33,7 +34,7 @@ def open_onnx(
     *,
     card: Any = None,
     input: str | None = None,  # noqa: A002  (the word that people know)
-    output: str | None = None,
+    output: int | str | None = None,
     fixed: Mapping[str, Any] | None = None,
     providers: Wanted = None,
     threads: int | None = None,
@@ -45,7 +46,8 @@ def open_onnx(
 ) -> OnnxFile:
     """An ONNX model that answers questions; see ``xplain.models.load``.
 
-    A model that is ``trusted`` was made in this process: there is no first contact in another.
+    A model that is ``trusted`` was made in this process: there is no first contact in another, and what it calls its
+    scores is read as it is.
     """
     choice = choose_providers(providers)
     limits = limits or Limits()
@@ -59,7 +61,7 @@ def open_onnx(
     explained = _explained(loaded.source, inputs, input, fixed or {})
     others = _others(loaded.source, inputs, explained, fixed or {})
     put_first(loaded, explained.name)
-    found = find_scores(loaded, output)
+    found = find_scores(loaded, output, as_is=trusted)
     facts = loaded.facts
     found.write_into(loaded.model)
     outline = Outline(
@@ -78,7 +80,10 @@ def open_onnx(
             **{f"checked: {check.what}": check.found for check in loaded.verdict.checks},
         },
         activations=activations_of(loaded),
+        outputs=tuple(entry.name for entry in loaded.model.graph.output),
     )
+    said = tuple(Caveat(quirk, "output") for quirk in found.quirks)
+    outline = replace(outline, warnings=(*outline.warnings, *said))
     outline = settled(outline, _card(loaded, card), layout, axes_of(loaded, explained.name))
     lanes, used, why = lanes_for(choice.used)
     rest: tuple[Any, ...] = (others, threads, limits.seconds if loaded.loops else None, engine)

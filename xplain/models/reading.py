@@ -76,10 +76,11 @@ def score_rows(values: Array, source: str, tensor: str) -> Array:
     """
     wide = [extent for extent in values.shape[1:] if extent != 1]
     if len(wide) > 1:
+        middle = ", ".join(str(extent // 2) for extent in values.shape[1:])
         raise ModelError(
-            f"Scores {tensor!r} of {source} are {list(values.shape)}; a classifier's are [N, K]. For maps or sequences "
-            "name what to explain, for example target=channel(tensor, index), and read the scores from another tensor "
-            "with load(..., output=)."
+            f"Scores {tensor!r} of {source} are {list(values.shape)}; a classifier's are [N, K], and these have no "
+            f'predicted class. Name what to explain: target="{tensor}[{middle}]" for one number, or '
+            f'target="{tensor}[0]" for the mean of a channel.'
         )
     return values.reshape(len(values), wide[0] if wide else 1)
 

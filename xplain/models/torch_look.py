@@ -7,18 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
+from xplain.core.caveat import Caveat
+from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.layout import Axes
-from xplain.core.outline import Outline, ScoreSpec
+from xplain.core.outline import LayerSpec, Outline, ScoreSpec, TensorSpec
 from xplain.models.integers import no_gradient
 from xplain.models.torch_attention import AttentionsSeen
 from xplain.models.torch_axes import AxesSeen
 from xplain.models.torch_guard import Pass, eval_mode
-from xplain.models.torch_modes import LINKS, ActivationsSeen, LayersSeen, LogitsSeen, scores_in
+from xplain.models.torch_modes import ActivationsSeen, LayersSeen, digest_of, kind_of, visible
+from xplain.models.torch_scores import LogitsSeen, chosen, named_outputs, ranked, score_rows_of
 
-__all__ = ["AS_FLOATS", "Look", "Own", "home", "look_at", "look_with", "value_of"]
+__all__ = ["AS_FLOATS", "Look", "Own", "first_outline", "home", "look_at", "look_with", "value_of"]
 
 AS_FLOATS = "The items are whole numbers and the module takes none: they are given to it as floating numbers."
 
@@ -31,7 +35,9 @@ class Look:
         outline: What is known.
         item: The item's shape; None before the first.
         integer: Whether it held integers.
-        through: Whether scores are what goes into the softmax that the module returns.
+        output: The output that is read as scores, as ``named_outputs`` calls it; empty where none has a row per item.
+        through: Whether scores are the logits behind it.
+        paired: Whether a batch of one is asked as two, for the module drops an axis of extent 1.
         flips: Parts that put themselves into training mode when they run.
         axes: Which axis of the item is which, as the operators that took it say; None where they say nothing.
     """
@@ -39,9 +45,44 @@ class Look:
     outline: Outline
     item: tuple[int, ...] | None = None
     integer: bool = False
+    output: str = ""
     through: bool = False
+    paired: bool = False
     flips: frozenset[str] = frozenset()
     axes: Axes | None = None
+
+    def returns(self, name: str) -> bool:
+        """Whether a name is that of an output, and of no layer."""
+        return name in self.outline.outputs and all(name != one.name for one in self.outline.layers)
+
+    def scores(self, outputs: Mapping[str, torch.Tensor], logits: LogitsSeen, rows: int) -> torch.Tensor:
+        """The output that is read as scores, or the logits behind it, ``[R, K]``.
+
+        Raises:
+            ModelError: there is none.
+        """
+        if self.output not in outputs:
+            raise ModelError(
+                f"{self.outline.source} {self.outline.scores.found}; accepted: one row of scores per item, a tensor "
+                "[R, K], a tuple or dictionary with one, or an object with .logits. A layer can be the target all the "
+                'same: target="LAYER[0]".'
+            )
+        scores = outputs[self.output]
+        behind = logits.behind(scores) if self.through else None
+        return score_rows_of(scores if behind is None else behind.logits, rows, self.outline.source, self.output)
+
+    def blank(self) -> Array:
+        """One item of zeros.
+
+        Raises:
+            UsageError: no item has been seen, so their size is not known.
+        """
+        if self.item is None:
+            raise UsageError(
+                f"{self.outline.source} has seen no item, so the size of its input is not known. Ask it about one "
+                "first, for example xplain.predict(model, x)."
+            )
+        return np.zeros((1, *self.item), np.int64 if self.integer else np.float32)
 
 
 class Own(threading.local):
@@ -53,6 +94,29 @@ class Own(threading.local):
     def keep(self, look: Look) -> None:
         """Note what this thread saw; threads to come begin with it."""
         self.look = self._latest[0] = look
+
+
+_TRAINING = "The module is in training mode; it is explained in eval mode."
+_SCRIPTED = (
+    "TorchScript shows neither its layers nor a softmax at its end, so what it returns is explained, by methods that "
+    "need no layer. Load the original module, or export it to ONNX."
+)
+
+
+def first_outline(module: torch.nn.Module, modules: Mapping[str, torch.nn.Module]) -> Outline:
+    """What is known of a module before it has run."""
+    training = any(one.training for one in module.modules())
+    return Outline(
+        source=f"torch {type(module).__name__}",
+        kind="torch",
+        digest=digest_of(module),
+        inputs=(TensorSpec("input", (), "float32"),),
+        input="input",
+        layout=None,
+        scores=ScoreSpec("output", None, "logits", "none", "the module's output; looked at with the first item"),
+        layers=tuple(LayerSpec(name, type(one).__name__) for name, one in modules.items()),
+        quirks=tuple(quirk for quirk, there in ((_TRAINING, training), (_SCRIPTED, not visible(module))) if there),
+    )
 
 
 def home(module: torch.nn.Module) -> tuple[torch.dtype, torch.device]:
@@ -111,6 +175,7 @@ def look_at(
     call: Callable[[torch.Tensor], Any],
     batch: torch.Tensor,
     outline: Outline,
+    output: int | str | None = None,
 ) -> Look:
     """Run a batch of one item.
 
@@ -120,7 +185,12 @@ def look_at(
         call: Calls it.
         batch: The item.
         outline: What is known so far.
+        output: Which output is read as scores; None for the likeliest.
+
+    Raises:
+        UnknownName: no such output.
     """
+    item, integer = tuple(batch.shape[1:]), not batch.is_floating_point()
     here, logits, flips = Pass(), LogitsSeen(), set[str]()
 
     def flipped(name: str) -> bool:
@@ -131,14 +201,51 @@ def look_at(
     attention = AttentionsSeen(1, note=seen.calls.append)
     watch, axes = ActivationsSeen(seen.calls), AxesSeen(batch)
     with torch.no_grad(), eval_mode(module, flipped), here, seen, logits, axes, attention.watching(), watch:
-        output = call(batch)
-    through = logits.behind(output) is not output
-    scores = scores_in(logits.behind(output), 1, outline.source)
-    found = ScoreSpec("output", scores.shape[1], "logits", "none", "the module's output; no softmax before it")
-    if through:
-        word = f"what goes into the {logits.last} that the module returns"
-        found = replace(found, link=LINKS[logits.last], found=word)
-    told = replace(outline, activations=frozenset(watch.names), attended=watch.attended)
-    outline = replace(told, layers=seen.layers, scores=found)
-    item, integer = tuple(batch.shape[1:]), not batch.is_floating_point()
-    return Look(outline, item, integer, through, frozenset(flips), axes.found)
+        returned = call(batch)
+    outputs, rows = named_outputs(returned), 1
+    if not all(one.ndim > 0 and one.shape[0] == 1 for one in outputs.values()):
+        two = LogitsSeen()  # one of them may have lost its axis of extent 1
+        with torch.no_grad(), eval_mode(module, flipped), two:
+            pair = named_outputs(call(torch.cat([batch, batch])))
+        if ranked(pair, two, 2):
+            outputs, logits, rows = pair, two, 2
+    order = ranked(outputs, logits, rows)
+    told = replace(outline, activations=frozenset(watch.names), attended=watch.attended, layers=seen.layers)
+    told = replace(told, outputs=tuple(outputs))
+    look = Look(told, item, integer, paired=rows == 2, flips=frozenset(flips), axes=axes.found)
+    if not order:
+        kinds = ", ".join(kind_of(one) for one in named_outputs(returned).values())
+        found = f"returned {kinds or type(returned).__name__} for a batch of 1"
+        return replace(look, outline=replace(told, scores=ScoreSpec("output", None, "scores", "none", found)))
+    name, tensor = chosen(outputs, output, order, outline.source)
+    scores, through = _scores(name, tensor, len(outputs), logits)
+    others = [repr(one) for one in order if one != name]
+    if others and output is None:
+        told = _chose(told, name, others)
+    return replace(look, outline=replace(told, scores=scores), output=name, through=through)
+
+
+def _scores(name: str, tensor: torch.Tensor, count: int, logits: LogitsSeen) -> tuple[ScoreSpec, bool]:
+    """What is known of the output that is read, and whether logits were found behind it."""
+    behind = logits.behind(tensor)
+    what = "the module's output" if count == 1 else f"output {name!r}"
+    wide = [extent for extent in (tensor if behind is None else behind.logits).shape[1:] if extent != 1]
+    classes = (wide[0] if wide else 1) if len(wide) < 2 else None
+    if behind is not None:
+        word = f"what goes into the {behind.op} that the module returns"
+        word += "" if count == 1 else f" as {name!r}"
+        return ScoreSpec(name, classes, "logits", behind.link, word), True
+    kind = logits.kind(tensor)
+    why = "no softmax before it" if kind in ("logits", "scores") else f"{kind} in a way that cannot be undone"
+    return ScoreSpec(name, classes, kind, "none", f"{what}; {why}"), False
+
+
+def _chose(outline: Outline, name: str, others: list[str]) -> Outline:
+    sentence = f"Of several outputs {name!r} is read as scores; the others: {', '.join(others)} (load(..., output=))."
+    caveat = Caveat(sentence, "output")
+    fresh = caveat not in outline.warnings
+    return replace(
+        outline,
+        quirks=(*outline.quirks, sentence) if fresh else outline.quirks,
+        warnings=(*outline.warnings, caveat) if fresh else outline.warnings,
+    )

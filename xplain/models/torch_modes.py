@@ -8,34 +8,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xplain.core.edits import Array
-from xplain.core.errors import ModelError
 from xplain.core.outline import LayerSpec
 from xplain.core.rules import Rules
 from xplain.core.target import Channel, Inner, Label, Target
-from xplain.models.reading import score_rows
 from xplain.models.torch_guard import Pass
 from xplain.rules.guided import DECONVNET, GUIDED
 
 __all__ = [
-    "LINKS",
     "ActivationsSeen",
     "LayersSeen",
-    "LogitsSeen",
     "NonFiniteSeen",
     "backward_rule",
     "digest_of",
     "hooked",
     "kind_of",
 ]
-__all__ += ["followed", "recurrent_backward", "scores_in", "to_numpy", "total", "tree_leaves", "visible"]
+__all__ += ["followed", "recurrent_backward", "to_numpy", "total", "tree_leaves", "visible"]
 
 _aten = torch.ops.aten
 _CLIPPING = frozenset(
@@ -71,33 +66,6 @@ _CLAMPED = ("ClampBackward1", "ClampMinBackward0")
 """Their steps backwards: at the dispatcher these are a plain ``where``, so the rule takes hold of them in the graph."""
 _FLAGS = threading.RLock()
 """Held while flags of cuDNN are changed: they are the process's, and each thread puts back what it found."""
-LINKS: Mapping[str, Literal["softmax", "sigmoid"]] = {
-    "softmax": "softmax",
-    "log_softmax": "softmax",
-    "sigmoid": "sigmoid",
-}
-
-
-class LogitsSeen(TorchFunctionMode):
-    """Watches a forward pass for a softmax or sigmoid whose result the module returns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.last = ""
-        self._inside: Any = None
-        self._result: Any = None
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
-        if name in LINKS:
-            inside = args[0] if args else (kwargs or {}).get("input")
-            self.last, self._inside, self._result = name, inside, result
-        return result
-
-    def behind(self, output: Any) -> Any:
-        """What went into the softmax that made ``output``, or ``output``."""
-        return self._inside if output is self._result and self._inside is not None else output
 
 
 class LayersSeen:
@@ -304,29 +272,6 @@ def recurrent_backward(module: torch.nn.Module) -> Iterator[None]:
         return
     with _FLAGS, torch.backends.cudnn.flags(enabled=False):
         yield
-
-
-def scores_in(output: Any, rows: int, source: str) -> torch.Tensor:
-    """The score tensor ``[R, K]`` in whatever a module returns for ``rows`` items.
-
-    Raises:
-        ModelError: there is none.
-    """
-    scores = getattr(output, "logits", output)
-    if isinstance(scores, Mapping):
-        scores = scores.get("logits", next(iter(scores.values()), None))
-    if isinstance(scores, (tuple, list)) and scores:
-        scores = scores[0]
-    if not isinstance(scores, torch.Tensor) or scores.ndim == 0 or scores.shape[0] != rows:
-        got = kind_of(scores) if isinstance(scores, torch.Tensor) else type(output).__name__
-        raise ModelError(
-            f"{source} returned {got} for a batch of {rows}; accepted: one row of scores per item, a tensor [R, K], a "
-            "tuple that begins with it, or an object with .logits."
-        )
-    wide = [extent for extent in scores.shape[1:] if extent != 1]
-    if len(wide) > 1:
-        score_rows(np.empty((1, *scores.shape[1:]), np.bool_), source, "output")
-    return scores.reshape(rows, wide[0] if wide else 1)
 
 
 def total(target: Target, values: Mapping[str, torch.Tensor]) -> torch.Tensor:

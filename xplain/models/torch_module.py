@@ -21,7 +21,7 @@ import torch
 from xplain.core.card import load_card
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
-from xplain.core.outline import LayerSpec, Outline, ScoreSpec, TensorSpec
+from xplain.core.outline import Outline
 from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
 from xplain.core.stream import Piece
 from xplain.core.target import SCORES, Label, Target
@@ -33,19 +33,17 @@ from xplain.models.torch_attention import AttentionsSeen, attention_number
 from xplain.models.torch_cuts import gradients, refuse_other_paths
 from xplain.models.torch_device import TorchOptions, TorchPlace
 from xplain.models.torch_guard import Pass, alone, claim, eval_mode
-from xplain.models.torch_look import AS_FLOATS, Look, Own, home, look_at, look_with, value_of
+from xplain.models.torch_look import AS_FLOATS, Look, Own, first_outline, home, look_at, look_with, value_of
 from xplain.models.torch_modes import (
-    LogitsSeen,
     NonFiniteSeen,
     backward_rule,
-    digest_of,
     hooked,
     kind_of,
     recurrent_backward,
-    scores_in,
     to_numpy,
     visible,
 )
+from xplain.models.torch_scores import LogitsSeen, named_outputs
 
 if TYPE_CHECKING:
     from xplain.models.onnx_file import OnnxFile
@@ -53,11 +51,6 @@ if TYPE_CHECKING:
 __all__ = ["TorchModule"]
 
 _INPUT = "input"
-_TRAINING = "The module is in training mode; it is explained in eval mode."
-_SCRIPTED = (
-    "TorchScript shows neither its layers nor a softmax at its end, so what it returns is explained, by methods that "
-    "need no layer. Load the original module, or export it to ONNX."
-)
 _WHY = "compiling and rule tables other than gradient, guided and deconvnet need"
 
 
@@ -65,8 +58,7 @@ class TorchModule:
     """A ``torch.nn.Module`` from a batch to scores ``[R, K]``: a tensor, a tuple that begins with it, or ``.logits``.
 
     Layers are the names of ``named_modules()``. A module that is called several times also has ``name:0``, ``name:1``
-    ... for its calls; its plain name means the last. Shapes of layers and the kind of scores are known from the first
-    item on.
+    ... for its calls; its plain name means the last. Shapes and the kind of scores are known from the first item on.
 
     Args:
         module: The module; it is asked in eval mode, on the device where its parameters are.
@@ -74,6 +66,7 @@ class TorchModule:
         options: Memory format, precision and graphs of its passes.
         layout: How the axes of its items are named, such as ``"NHWC"``; None leaves it to what the module does with
             its first item, and to their sizes.
+        output: Which of several outputs is read as scores: its place, its key, or the attribute that it is.
 
     Raises:
         CardError: the card cannot be used.
@@ -82,27 +75,22 @@ class TorchModule:
     answers: frozenset[type] = frozenset({Score, Peek, Sweep})
 
     def __init__(
-        self, module: torch.nn.Module, card: Any = None, options: TorchOptions | None = None, layout: str | None = None
+        self,
+        module: torch.nn.Module,
+        card: Any = None,
+        options: TorchOptions | None = None,
+        layout: str | None = None,
+        output: int | str | None = None,
     ) -> None:
         module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does
         self._module = module
         self._modules: dict[str, torch.nn.Module] = {n: m for n, m in module.named_modules() if n and visible(m)}
+        self._output = output
         claim(module)
         self._options = options or TorchOptions()
         self._kind, self._floats = home(module)[0], False  # what it takes; whether in place of whole numbers
         self._exported: dict[Hashable, tuple[OnnxFile, dict[str, str]]] = {}
-        training = any(one.training for one in module.modules())
-        outline = Outline(
-            source=f"torch {type(module).__name__}",
-            kind="torch",
-            digest=digest_of(module),
-            inputs=(TensorSpec(_INPUT, (), "float32"),),
-            input=_INPUT,
-            layout=None,
-            scores=ScoreSpec("output", None, "logits", "none", "the module's output; looked at with the first item"),
-            layers=tuple(LayerSpec(name, type(one).__name__) for name, one in self._modules.items()),
-            quirks=tuple(quirk for quirk, there in ((_TRAINING, training), (_SCRIPTED, not visible(module))) if there),
-        )
+        outline = first_outline(module, self._modules)
         if approximate := self._options.approximate:
             outline = warned(outline, approximate)
         self._stated = layout
@@ -151,28 +139,28 @@ class TorchModule:
         inside = None if query.at == _INPUT else query.at
         if inside is None:
             self.look(query.x)
-        layers = [name for name in query.target.tensors if name != SCORES]
+        wanted = query.target.tensors
         integer = query.x.dtype.kind in "iu" and inside is None
         query = replace(query, x=as_float32(query.x, self.outline.source))
         filled = np.empty((stop - start, *query.x.shape[1:]), np.float32)
         write_rows(query, start, stop, filled, query.layout_in(self.outline))
         with torch.no_grad():
             batch = self._tensor(filled, integer)
-            found = self._forward(batch, layers) if inside is None else self._tail(inside, batch, layers)
-        values = {name: to_numpy(found[name]) for name in (SCORES, *layers)}
+            found = self._rows(batch, wanted) if inside is None else self._tail(inside, batch, wanted)
+        values = {name: to_numpy(found[name]) for name in wanted}
         return read_target(query, (start, stop), values)
 
     def _scored(self, query: Score, rows: int | None) -> Iterator[Piece]:
         """Scores of edited inputs, chunk by chunk."""
         self.look(query.x)
-        layers = [name for name in query.target.tensors if name != SCORES]
+        wanted = query.target.tensors
         query = replace(query, x=as_float32(query.x, self.outline.source))
         layout, (first, last) = query.layout_in(self.outline), query.rows
         rows = min(rows or rows_at_once(query.x[:1].nbytes), last - first)
 
         def forward(batch: torch.Tensor) -> dict[str, torch.Tensor]:
             with torch.no_grad():
-                return self._forward(batch, layers)
+                return self._rows(batch, wanted)
 
         for offset, part in item_ranges(query, layout):
             place = TorchPlace(part, layout, rows, self._kind, home(self._module)[1], forward, self._options)
@@ -184,7 +172,7 @@ class TorchModule:
         self.look(query.x)
         x = as_float32(query.x, self.outline.source)
         with torch.no_grad():
-            found = self._forward(self._tensor(x, query.x.dtype.kind in "iu"), [t for t in query.taps if t != _INPUT])
+            found = self._rows(self._tensor(x, query.x.dtype.kind in "iu"), [t for t in query.taps if t != _INPUT])
         return {tap: x if tap == _INPUT else to_numpy(found[tap]) for tap in query.taps}
 
     def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
@@ -194,11 +182,15 @@ class TorchModule:
         if rule is None:
             return self._through_onnx(query)
         self.look(query.x[:, 0])
+        if self._own.look.paired and len(query.x) == 1:
+            twice = np.zeros(2, np.int64)
+            both = self._sweep(replace(query, x=query.x[twice], target=query.target.take(twice)))
+            return {tap: (value[:1], cotangent[:1]) for tap, (value, cotangent) in both.items()}
         integer = query.x.dtype.kind in "iu"
         if integer and _INPUT in query.taps:
             raise no_gradient(self.outline, str(query.x.dtype))
         layers = [tap for tap in query.taps if tap != _INPUT]
-        reads = [name for name in query.target.tensors if name != SCORES]
+        reads = query.target.tensors
         plain = self._options.alone(home(self._module)[1])
         held = eval_mode(self._module, self._flips)  # the backward pass may run parts again
         with held, plain, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
@@ -215,34 +207,44 @@ class TorchModule:
 
     # ------------------------------------------------------------------ forward passes
 
+    def _rows(self, batch: torch.Tensor, wanted: Sequence[str]) -> dict[str, torch.Tensor]:
+        """``_forward``; one row as two where the module would drop the batch axis of one."""
+        if not self._own.look.paired or len(batch) > 1:
+            return self._forward(batch, wanted)
+        return {name: one[:1] for name, one in self._forward(torch.cat([batch, batch]), wanted).items()}
+
     def _forward(
         self,
         batch: torch.Tensor,
-        layers: Sequence[str],
+        wanted: Sequence[str],
         replaced: Mapping[str, torch.Tensor] | None = None,
         attention: AttentionsSeen | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Scores (as ``SCORES``) and the outputs of layers, with their autograd history."""
+        """What is wanted: scores (as ``SCORES``), what layers return, outputs by name; with their autograd history."""
+        look = self._own.look
+        layers = [name for name in dict.fromkeys(wanted) if name != SCORES and not look.returns(name)]
         taps: dict[str, list[Any]] = {}
         numbers = {name: n for name in layers if (n := attention_number(name)) is not None}
         for name in numbers:
             self.outline.layer(name)  # says which there are, where it is not one of them
         layers = [name for name in layers if name not in numbers]
         attention = attention or (AttentionsSeen(len(batch), numbers.values()) if numbers else None)
-        logits = LogitsSeen()
+        logits = LogitsSeen(None if look.output == "" else batch.shape[0] * 64 * (look.outline.scores.classes or 1024))
         with ExitStack() as stack:
             stack.enter_context(eval_mode(self._module, self._flips))
             here = stack.enter_context(Pass(torch.is_grad_enabled()))
             for name in dict.fromkeys([*layers, *(replaced or {})]):
                 calls = taps.setdefault(name, [])
                 stack.enter_context(hooked(*self._locate(name), calls, (replaced or {}).get(name), here))
-            if self._own.look.through:
+            if look.through and SCORES in wanted:
                 stack.enter_context(logits)
             if attention is not None:
                 stack.enter_context(attention.watching())
             output = self._call(batch)
-        output = logits.behind(output) if self._own.look.through else output
-        found = {SCORES: scores_in(output, batch.shape[0], self.outline.source)}  # len() would fix an exported batch
+        outputs = named_outputs(output)
+        found = {name: outputs[name] for name in wanted if name != SCORES and look.returns(name)}
+        if SCORES in wanted:
+            found[SCORES] = look.scores(outputs, logits, batch.shape[0])  # len() would fix an exported batch
         found |= {name: value_of(name, taps[name], self._locate(name)[1]) for name in layers}
         for name, number in numbers.items():
             if attention is None or number not in attention.values:
@@ -256,7 +258,11 @@ class TorchModule:
         if item is None:
             raise UsageError(f"Ask {self.outline.source} about an item before asking it from layer {layer!r} on.")
         blank = torch.zeros((1, *item), device=values.device, dtype=self._kind)
-        refuse_other_paths(lambda x: self._forward(x, [], {layer: values[:1].detach()})[SCORES], blank, layer)
+
+        def wanted(x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([one.sum() for one in self._forward(x, layers, {layer: values[:1].detach()}).values()])
+
+        refuse_other_paths(wanted, blank, layer)
         return self._forward(blank.expand(len(values), *item), layers, {layer: values})
 
     def _call(self, batch: torch.Tensor) -> Any:
@@ -291,7 +297,9 @@ class TorchModule:
         rows, known = as_float32(x[:1], self.outline.source), self._own.look
 
         def look(kind: torch.dtype) -> Look:
-            return look_at(self._module, self._modules, self._call, self._tensor(rows, kind=kind), self.outline)
+            return look_at(
+                self._module, self._modules, self._call, self._tensor(rows, kind=kind), self.outline, self._output
+            )
 
         found, kind = look_with(look, self._module, integer, known.integer and known.item == x.shape[1:], self.outline)
         if kind.is_floating_point:
@@ -363,13 +371,19 @@ class TorchModule:
                 return known
             example = torch.from_numpy(np.repeat(self.blank(), 2, axis=0)).to(home(self._module)[1])
             known = self._exported[key] = export(
-                self._module, self._forward, example, layers, self.outline.source, _WHY, own_outputs=own_outputs
+                self._module, self._exported_pass, example, layers, self.outline.source, _WHY, own_outputs=own_outputs
             )
         return known
 
+    def _exported_pass(self, batch: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Scores and layers for the exporter; a module without classes has a column of its input in their place."""
+        if self._own.look.outline.scores.classes is not None:
+            return self._forward(batch, (SCORES, *layers))
+        return self._forward(batch, layers) | {SCORES: batch.flatten(1)[:, :1]}
+
     def _copy(self) -> TorchModule:
         with alone(self._module):  # or hooks of a pass would be copied with it
-            other = TorchModule(copy.deepcopy(self._module).float(), None, self._options)
+            other = TorchModule(copy.deepcopy(self._module).float(), None, self._options, output=self._output)
         other._own.keep(self._own.look)
         return other
 
@@ -381,13 +395,7 @@ class TorchModule:
         Raises:
             UsageError: no item has been seen, so their size is not known.
         """
-        look = self._own.look
-        if look.item is None:
-            raise UsageError(
-                f"{self.outline.source} has seen no item, so the size of its input is not known. Ask it about one "
-                "first, for example xplain.predict(model, x)."
-            )
-        return np.zeros((1, *look.item), np.int64 if look.integer else np.float32)
+        return self._own.look.blank()
 
     def compile(
         self,

@@ -25,7 +25,7 @@ _LINEAR = 2e-3
     "grad-cam",
     needs=Sweep,
     paper=Paper("Selvaraju 2016", "arXiv:1610.02391, equations 1 and 2"),
-    unit="delta logit through the layer, averaged",
+    unit="delta {score} through the layer, averaged",
     aliases=("gradcam",),
     signed=False,
 )
@@ -61,7 +61,7 @@ def grad_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
     "grad-cam++",
     needs=Sweep,
     paper=Paper("Chattopadhyay 2017", "arXiv:1710.11063, equations 9 and 19"),
-    unit="delta logit through the layer, weighted",
+    unit="delta {score} through the layer, weighted",
     aliases=("gradcam++", "grad-cam-plus-plus"),
     signed=False,
 )
@@ -106,7 +106,7 @@ def grad_cam_plus_plus(view: View, *, layer: str = "auto") -> Flow:
     "layer-cam",
     needs=Sweep,
     paper=Paper("Jiang 2021", "doi:10.1109/TIP.2021.3089943"),
-    unit="delta logit, first order, where it argues for",
+    unit="delta {score}, first order, where it argues for",
     aliases=("layercam",),
     signed=False,
 )
@@ -141,7 +141,7 @@ def layer_cam(view: View, *, layer: str = "auto") -> Flow:
     "hires-cam",
     needs=Sweep,
     paper=Paper("Draelos 2020", "arXiv:2011.08891"),
-    unit="delta logit, first order",
+    unit="delta {score}, first order",
     aliases=("hirescam",),
     signed=False,
 )
@@ -175,7 +175,7 @@ def hires_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
     "cam",
     needs=(Score, Sweep),
     paper=Paper("Zhou 2015", "arXiv:1512.04150, equation 2"),
-    unit="logit before averaging over positions",
+    unit="{score} before averaging over positions",
     traceable=False,
 )
 def cam(view: View, *, layer: str = "auto") -> Flow:

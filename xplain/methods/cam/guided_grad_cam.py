@@ -15,7 +15,7 @@ __all__ = ["guided_grad_cam"]
     "guided-grad-cam",
     needs=Sweep,
     paper=Paper("Selvaraju 2016", "arXiv:1610.02391, section 3.2"),
-    unit="guided delta logit times grad-cam",
+    unit="guided delta {score} times grad-cam",
     aliases=("guided-gradcam",),
 )
 def guided_grad_cam(view: View, *, layer: str = "auto", channels: bool = False) -> Flow:

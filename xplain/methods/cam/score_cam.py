@@ -71,7 +71,7 @@ def score_cam(view: View, *, layer: str = "auto", baseline: Baseline = 0.0) -> F
     "ablation-cam",
     needs=(Peek, Score),
     paper=Paper("Desai 2020", "doi:10.1109/WACV45572.2020.9093360"),
-    unit="delta logit when a channel is removed, times activation",
+    unit="delta {score} when a channel is removed, times activation",
     aliases=("ablationcam",),
     signed=False,
     traceable=False,

@@ -16,7 +16,7 @@ __all__ = ["deconvnet", "guided_backprop"]
     "guided-backprop",
     needs=Sweep,
     paper=Paper("Springenberg 2014", "arXiv:1412.6806, section 3.4"),
-    unit="guided delta logit per input unit",
+    unit="guided delta {score} per input unit",
     aliases=("guided-backpropagation",),
 )
 def guided_backprop(view: View, *, layer: str = "input", channels: bool = False) -> Flow:

@@ -14,7 +14,7 @@ __all__ = ["input_x_gradient", "saliency"]
     "saliency",
     needs=Sweep,
     paper=Paper("Simonyan 2013", "arXiv:1312.6034, section 3"),
-    unit="|delta logit| per input unit",
+    unit="|delta {score}| per input unit",
     aliases=("gradient", "vanilla-gradient"),
     signed=False,
 )
@@ -40,9 +40,9 @@ def saliency(view: View, *, layer: str = "input", channels: bool = False, signed
     answer = yield Sweep(view.x[:, None], view.target, Rules(), (layer,))
     gradient = answer[layer][1]
     if channels:
-        return Reading(gradient, signed=True, unit="delta logit per input unit")
+        return Reading(gradient, signed=True, unit="delta {score} per input unit")
     how = "sum" if signed else "max-abs"
-    unit = "delta logit per input unit" if signed else None
+    unit = "delta {score} per input unit" if signed else None
     return Reading(collapse(gradient, view.layout_of(layer, gradient), how), signed=signed, unit=unit)
 
 
@@ -50,7 +50,7 @@ def saliency(view: View, *, layer: str = "input", channels: bool = False, signed
     "input-x-gradient",
     needs=Sweep,
     paper=Paper("Shrikumar 2016", "arXiv:1605.01713"),
-    unit="delta logit, first order",
+    unit="delta {score}, first order",
     aliases=("gradient-x-input", "ixg"),
 )
 def input_x_gradient(view: View, *, layer: str = "input", channels: bool = False) -> Flow:

@@ -18,7 +18,7 @@ __all__ = ["ablation"]
     "ablation",
     needs=Score,
     paper=Paper("Robnik-Sikonja & Kononenko 2008", "doi:10.1109/TKDE.2007.190734"),
-    unit="delta logit when left out",
+    unit="delta {score} when left out",
     aliases=("feature-ablation", "leave-one-out"),
     traceable=False,
 )
@@ -66,5 +66,5 @@ def ablation(
             base = nobody[k] if leave == "in" else everybody[k]
             values = scores[k] - base if leave == "in" else base - scores[k]
             worths[int(member)] = Worth(values, base=float(base))
-    unit = "delta logit when shown alone" if leave == "in" else None
+    unit = "delta {score} when shown alone" if leave == "in" else None
     return read_off(table, [worth for worth in worths if worth is not None], unit=unit)

@@ -24,7 +24,7 @@ __all__ = ["banzhaf"]
     "banzhaf",
     needs=Score,
     paper=Paper("Wang & Jia 2023", "arXiv:2205.15466"),
-    unit="delta logit per feature",
+    unit="delta {score} per feature",
     sampled=True,
     traceable=False,
 )

@@ -22,7 +22,7 @@ _MOST = 14
     "exact-shapley",
     needs=Score,
     paper=Paper("Shapley 1953", "doi:10.1515/9781400881970-018"),
-    unit="delta logit per feature",
+    unit="delta {score} per feature",
     complete=True,
     traceable=False,
 )

@@ -26,7 +26,7 @@ __all__ = ["kernel_shap"]
     "kernel-shap",
     needs=Score,
     paper=Paper("Lundberg & Lee 2017; Covert & Lee 2021", "arXiv:1705.07874; arXiv:2012.01536"),
-    unit="delta logit per feature",
+    unit="delta {score} per feature",
     aliases=("kernelshap",),
     sampled=True,
     complete=True,

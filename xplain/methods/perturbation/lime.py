@@ -28,7 +28,7 @@ __all__ = ["lime"]
     "lime",
     needs=Score,
     paper=Paper("Ribeiro 2016", "arXiv:1602.04938"),
-    unit="delta logit in a local model",
+    unit="delta {score} in a local model",
     sampled=True,
     traceable=False,
 )

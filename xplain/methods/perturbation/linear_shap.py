@@ -22,7 +22,7 @@ _CHECKS = 8
     "linear-shap",
     needs=Score,
     paper=Paper("Lundberg & Lee 2017", "arXiv:1705.07874, corollary 1"),
-    unit="delta logit per feature",
+    unit="delta {score} per feature",
     complete=True,
     traceable=False,
 )

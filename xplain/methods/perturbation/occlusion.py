@@ -23,7 +23,7 @@ __all__ = ["occlusion"]
     "occlusion",
     needs=Score,
     paper=Paper("Zeiler & Fergus 2014", "arXiv:1311.2901, section 4.2"),
-    unit="delta logit when hidden",
+    unit="delta {score} when hidden",
     aliases=("sliding-window",),
 )
 def occlusion(

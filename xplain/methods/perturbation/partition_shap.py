@@ -52,7 +52,7 @@ Hierarchy: TypeAlias = Annotated[Any, _Hierarchy()]
     "partition-shap",
     needs=Score,
     paper=Paper("Owen 1977; shap's PartitionExplainer", "doi:10.1007/978-3-642-45494-3_7"),
-    unit="delta logit per feature",
+    unit="delta {score} per feature",
     aliases=("owen",),
     complete=True,
     traceable=False,

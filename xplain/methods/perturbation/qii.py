@@ -26,7 +26,7 @@ _AT_ONCE = 16
     "qii",
     needs=Score,
     paper=Paper("Datta 2016", "doi:10.1109/SP.2016.42"),
-    unit="delta logit when replaced",
+    unit="delta {score} when replaced",
     sampled=True,
     traceable=False,
 )

@@ -24,7 +24,7 @@ __all__ = ["rise"]
     "rise",
     needs=Score,
     paper=Paper("Petsiuk 2018", "arXiv:1806.07421"),
-    unit="delta logit when shown",
+    unit="delta {score} when shown",
     sampled=True,
     traceable=False,
 )

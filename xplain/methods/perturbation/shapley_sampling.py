@@ -25,7 +25,7 @@ _AT_ONCE = 256
     "shapley-sampling",
     needs=Score,
     paper=Paper("Castro 2009; Mitchell 2022", "doi:10.1016/j.cor.2008.04.004; arXiv:2104.12199"),
-    unit="delta logit per feature",
+    unit="delta {score} per feature",
     aliases=("permutation-shap", "sampling-shap"),
     sampled=True,
     complete=True,

@@ -29,7 +29,7 @@ _ROWS = 32
     "deeplift",
     needs=(Score, Sweep),
     paper=Paper("Shrikumar 2017", "arXiv:1704.02685"),
-    unit="delta logit from the baseline",
+    unit="delta {score} from the baseline",
     complete=True,
     traceable=True,
     traced_with={"check": False},
@@ -104,7 +104,7 @@ def _missed(gap: Array, goal: Array) -> tuple[Caveat, ...]:
     "deep-shap",
     needs=(Score, Sweep),
     paper=Paper("Lundberg & Lee 2017", "arXiv:1705.07874, section 4.2"),
-    unit="delta logit from the background",
+    unit="delta {score} from the background",
     aliases=("deepshap", "deep-lift-shap"),
     complete=True,
 )

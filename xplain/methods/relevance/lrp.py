@@ -38,7 +38,7 @@ _DEFAULTS = {"gamma": _GAMMA, "alpha": _ALPHA, "low": None, "high": None}
     "lrp",
     needs=(Score, Sweep),
     paper=Paper("Bach 2015; Montavon 2019", "doi:10.1371/journal.pone.0130140"),
-    unit="share of the logit",
+    unit="share of the {score}",
     aliases=("layer-wise-relevance-propagation",),
     traceable=True,
 )

@@ -1,0 +1,73 @@
+"""What one unit of an attribution's value means, in words that follow from what was read.
+
+Methods say ``"delta {score} when hidden"``; what stands in the braces depends on the model and on the target: a logit,
+a probability, a score of which no more is known (a regression, a function), or an activation inside.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xplain.core.caveat import Caveat
+from xplain.core.edits import Array
+from xplain.core.outline import Kind, Outline
+from xplain.core.target import SCORES, Target
+
+__all__ = ["kind_of", "noun", "spelled", "unlinked"]
+
+_NOUNS: dict[Kind, str] = {
+    "logits": "logit",
+    "probabilities": "probability",
+    "log-probabilities": "log-probability",
+    "scores": "score",
+    "decisions": "decision",
+}
+_BLANK = "{score}"
+
+
+def spelled(unit: str, what: str = "score") -> str:
+    """A method's unit with the word for what it is a difference, or a share, of."""
+    return unit.replace(_BLANK, what)
+
+
+def noun(outline: Outline, target: Target, scores: Array | None = None) -> str:
+    """The word for one number that the target reads.
+
+    Args:
+        outline: Says what the model's scores are, and which tensors are its outputs.
+        target: What is explained.
+        scores: Scores of the items, ``[N, K]``; numbers that can only be probabilities are called so.
+    """
+    spec, tensors = outline.scores, set(target.tensors)
+    vector = spec.classes is not None or spec.link != "none"  # what has no classes is a map, or a sequence
+    if tensors <= ({SCORES, spec.tensor} if vector else {SCORES}):
+        return _NOUNS[kind_of(outline, scores)]
+    if tensors & {SCORES, spec.tensor} - set(outline.outputs):
+        return "target value"
+    return "output" if tensors <= set(outline.outputs) else "activation"
+
+
+def kind_of(outline: Outline, scores: Array | None) -> Kind:
+    """What scores are: as the model was found to be, but no logits where they lie in [0, 1] and sum to 1."""
+    kind = outline.scores.kind
+    return "probabilities" if kind in ("logits", "scores") and _shares(scores) else kind
+
+
+def unlinked(outline: Outline, scores: Array | None) -> tuple[Caveat, ...]:
+    """The warning where scores were found to be probabilities by their values alone."""
+    if kind_of(outline, scores) == outline.scores.kind:
+        return ()
+    return (
+        Caveat(
+            f"The scores {outline.scores.tensor!r} lie between 0 and 1 and sum to 1, so they are taken for "
+            "probabilities; no softmax was found behind them, and where the model is sure of itself they hardly move. "
+            "Let the model return its logits.",
+            "units",
+        ),
+    )
+
+
+def _shares(scores: Array | None) -> bool:
+    if scores is None or scores.ndim != 2 or scores.shape[1] < 2 or not len(scores) or not np.isfinite(scores).all():
+        return False
+    return bool((scores >= 0.0).all() and (np.abs(scores.sum(axis=1) - 1.0) < 1e-3).all())

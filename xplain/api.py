@@ -304,7 +304,7 @@ def _attribution(
         model=model.outline.digest,
         card="" if items.card is None else replace(items.card, labels=()).to_toml(),
         resolution=reading.resolution,
-        warnings=(*model.outline.warnings, *_of_scores(model), *told, *reading.warnings, *warnings),
+        warnings=(*model.outline.warnings, *_of_scores(model), *items.warnings, *told, *reading.warnings, *warnings),
         notes=notes | way,
         versions=versions(),
         pictures=items.pictures,

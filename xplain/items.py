@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.card import PRESETS, load_card
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, NonFinite, UsageError
 from xplain.core.items import Items, Looks, Reads
@@ -144,7 +145,9 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     used = replace(used, layout=known.letters)
     if outline.layout is not None and outline.layout.is_picture:
         used = used.sized(*outline.layout.plane)
-    prepared = [pictures.prepare(used, pictures.read(one)) for one in given]
+    said: list[list[str]] = [[] for _ in given]
+    read = [pictures.read(one, used.range, told) for one, told in zip(given, said, strict=True)]
+    prepared = [pictures.prepare(used, one) for one in read]
     shapes = {tensor.shape for tensor, _ in prepared}
     if len(shapes) > 1:
         raise CardError(f"The card gives pictures of different sizes {sorted(shapes)}; state resize or crop in it.")
@@ -152,7 +155,9 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     _check_tensor(x, model, x.ndim)
     names = tuple(Path(one).name if isinstance(one, (str, Path)) else str(n) for n, one in enumerate(given))
     named = known if outline.named is None else named
-    return Items(x, names, np.stack([seen for _, seen in prepared]), used, layout=_resolved(model, x, named))
+    warnings = tuple(Caveat(text, "input", n) for n, told in enumerate(said) for text in told)
+    seen = np.stack([one for _, one in prepared])
+    return Items(x, names, seen, used, layout=_resolved(model, x, named), warnings=warnings)
 
 
 def _tensor(one: Any) -> Array:

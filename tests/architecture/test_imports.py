@@ -44,6 +44,7 @@ PACKAGES = {
     "skimage": {"render", "methods/features", "methods/perturbation/inpaint.py", "metrics/localisation.py"},
     "scipy": {"metrics/localisation.py"},
     "cv2": {"metrics/localisation.py"},
+    "pydicom": {"render/dicom.py"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
     "shap": {"render/shap_bridge.py"},

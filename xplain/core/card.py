@@ -9,6 +9,7 @@ A card is a small TOML file ``<model>.card.toml`` beside the model::
     scale = 0.00392156862   # tensor = (picture * scale - mean) / std, picture in 0..255
     mean = [0.485, 0.456, 0.406]
     std = [0.229, 0.224, 0.225]
+    range = [0, 4095]       # black and white of files with more than 8 bits per sample; left out: what they suggest
     labels = "labels.txt"   # one per line, or a list
 
 It may also lie in the ONNX metadata ``xplain.card`` (the same TOML), be named as a preset, or be read from a Hugging
@@ -53,6 +54,8 @@ class Card:
         labels: Class names.
         name: Where the card came from.
         bands: Number of channels of mode ``BANDS``.
+        range: (black, white) of picture files with more than 8 bits per sample, in their own numbers (of DICOM: the
+            rescaled ones, such as Hounsfield units); they become 0 and 255. None: what the file suggests, and says.
     """
 
     mode: str = ""
@@ -67,6 +70,7 @@ class Card:
     labels: tuple[str, ...] = ()
     name: str = ""
     bands: int | None = None
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for what, value, accepted in (
@@ -81,6 +85,8 @@ class Card:
         for what, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, self.channels):
                 raise CardError(f"{self._where}{what} has {len(numbers)} numbers for {self.channels} channels.")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise CardError(f"{self._where}range is {list(self.range)}; accepted: [black, white], black below white.")
         if any(s == 0 for s in self.std):
             raise CardError(f"{self._where}std holds a zero; the tensor is divided by it.")
 
@@ -135,8 +141,11 @@ class Card:
                     values[key] = _pair(values[key])
             if values.get("resize_short") is not None:
                 values["resize_short"] = _extent(values["resize_short"])
-            if values.get("bands") is not None:
-                values["bands"] = _extent(values["bands"])
+            for key in {"range"} & values.keys():
+                low, high = (float(number) for number in values[key])
+                values[key] = (low, high)
+            for key in {"bands"} & values.keys():
+                values[key] = _extent(values[key])
                 values.setdefault("mode", "BANDS")
             for key in {"mean", "std"} & values.keys():
                 one = values[key]

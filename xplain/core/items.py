@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from xplain.core.card import Card
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.layout import Doubt, Layout
 from xplain.core.query import Model
@@ -67,6 +68,7 @@ class Items:
         columns: The columns, if the items are rows of a table.
         texts: The texts, one per item, if the items are texts.
         layout: How the axes of ``x`` are named, resolved once when the items are read; or what is in doubt.
+        warnings: What was done to an item on reading that a person must know.
     """
 
     x: Array
@@ -76,6 +78,7 @@ class Items:
     columns: Columns | None = None
     texts: tuple[Passage, ...] = ()
     layout: Layout | Doubt | None = None
+    warnings: tuple[Caveat, ...] = ()
 
 
 @runtime_checkable

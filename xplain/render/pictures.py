@@ -21,7 +21,9 @@ import numpy as np
 
 from xplain.core.card import Card
 from xplain.core.edits import Array
-from xplain.core.errors import PictureError, unknown
+from xplain.core.errors import MissingDependency, PictureError, unknown
+from xplain.render.dicom import is_dicom, read_dicom
+from xplain.render.samples import Range, deep_samples, eight_bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +44,8 @@ SAMPLE = "skimage:"
 """Prefix of a picture that comes with scikit-image, such as ``skimage:chelsea``."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_ACCEPTED = "accepted: PNG, JPEG, WebP, BMP and one-page TIFF"
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm")
+_ACCEPTED = "accepted: PNG, JPEG, WebP, BMP, one-page TIFF and one-frame DICOM"
 # what people hand over by mistake, by its first bytes, so that the message can name it
 _OTHER_FORMATS = {
     b"GIF8": "a GIF",
@@ -54,21 +56,22 @@ _OTHER_FORMATS = {
     b"<htm": "a web page",
     b"<!DO": "a web page",
     b"PK\x03\x04": "a ZIP archive",
-    b"DICM": "a DICOM file",
 }
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION_TAG = 0x0112
 
 
-def read(source: Source) -> Array:
+def read(source: Source, limits: Range | None = None, told: list[str] | None = None) -> Array:
     """Read one picture as it should be looked at.
 
-    EXIF orientation is applied; transparency is laid over white; palette, grey and CMYK pictures become RGB; 16-bit
-    samples keep their upper 8 bits. Colour profiles are ignored, as training pipelines ignore them.
+    EXIF orientation is applied; transparency is laid over white; palette, grey and CMYK pictures become RGB; samples of
+    more than 8 bits become 0..255 by the range that is stated, or that they suggest (``xplain.render.samples``). DICOM
+    files are seen through their window. Colour profiles are ignored, as training pipelines ignore them.
 
     Args:
         source: A path, ``skimage:NAME``, a PIL picture, or a uint8 array ``[H, W]``, ``[H, W, 1]``, ``[H, W, 3]`` or
             ``[H, W, 4]``.
+        limits: (black, white) in the samples' own numbers, for samples of more than 8 bits; None for what they suggest.
+        told: Gets a sentence for everything that was done and may be wrong.
 
     Returns:
         uint8 ``[H, W, 3]``, RGB.
@@ -79,12 +82,12 @@ def read(source: Source) -> Array:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, (str, os.PathLike)):
-        return _from_file(os.fspath(source))
+        return _from_file(os.fspath(source), limits, [] if told is None else told)
     from PIL import Image
 
     if isinstance(source, Image.Image):
         with _decoding("the given picture"):
-            return _decode(source, "the given picture")
+            return _decode(source, "the given picture", None, limits, [] if told is None else told)
     raise PictureError(f"A picture is a path, a PIL picture or a uint8 array; got {type(source).__name__}.")
 
 
@@ -173,7 +176,7 @@ def _sample_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def _from_file(source: str) -> Array:
+def _from_file(source: str, limits: Range | None, told: list[str]) -> Array:
     path = Path(source)
     if source.startswith(SAMPLE):
         name = source.removeprefix(SAMPLE)
@@ -194,15 +197,17 @@ def _from_file(source: str) -> Array:
         raise _absent(source) from None
     except OSError as error:
         raise PictureError(f"{source!r} cannot be read: {error.strerror}.") from None
-    return _from_bytes(content, repr(source))
+    return _from_bytes(content, repr(source), limits, told)
 
 
-def _from_bytes(content: bytes, what: str) -> Array:
+def _from_bytes(content: bytes, what: str, limits: Range | None, told: list[str]) -> Array:
     from PIL import Image, UnidentifiedImageError
 
     if not content:
         raise PictureError(f"{what} is empty.")
     with _decoding(what):
+        if is_dicom(content):
+            return _from_array(read_dicom(content, what, MOST_PIXELS, limits, told))
         try:
             picture = Image.open(io.BytesIO(content), formats=_FORMATS)
         except UnidentifiedImageError:
@@ -212,7 +217,7 @@ def _from_bytes(content: bytes, what: str) -> Array:
             found = f"is {kind}" if kind else "is no picture that can be read, or its beginning is damaged"
             raise PictureError(f"{what} {found}; {_ACCEPTED}. Convert it first.") from None
         with picture:
-            return _decode(picture, what)
+            return _decode(picture, what, content, limits, told)
 
 
 @contextmanager
@@ -225,7 +230,7 @@ def _decoding(what: str) -> Iterator[None]:
             warnings.simplefilter("ignore")  # damaged metadata is common, and no reason to refuse good pixels
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
-    except (PictureError, KeyboardInterrupt):
+    except (PictureError, MissingDependency, KeyboardInterrupt):
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise PictureError(_too_large(what, "too many")) from None
@@ -239,7 +244,7 @@ def _too_large(what: str, pixels: str) -> str:
     return f"{what} has {pixels} pixels; accepted: up to {MOST_PIXELS:,}. Make it smaller first."
 
 
-def _decode(picture: Image, what: str) -> Array:
+def _decode(picture: Image, what: str, content: bytes | None, limits: Range | None, told: list[str]) -> Array:
     """Pixels of an opened picture; sizes and frames are checked before anything is decoded."""
     width, height = picture.size
     if width * height == 0:
@@ -250,22 +255,20 @@ def _decode(picture: Image, what: str) -> Array:
     if frames > 1 and picture.format != "MPO":  # MPO: a phone's JPEG with a preview behind the picture
         kind = "pages" if picture.format == "TIFF" else "frames"
         raise PictureError(f"{what} has {frames} {kind}; accepted: one. Export the one you mean.")
-    picture.load()
-    return _upright(_to_rgb(picture, what), picture)
+    deep = deep_samples(picture, content)
+    if deep is None:
+        return _upright(_to_rgb(picture), picture)
+    colours, opacity = (deep, None) if deep.ndim == 2 or deep.shape[2] == 3 else (deep[:, :, :3], deep[:, :, 3:])
+    pixels = eight_bits(colours, limits, what, told)
+    if opacity is not None:  # full opacity is full range, whatever the colours' is
+        shown = opacity.astype(np.float64) / max(float(opacity.max()), 1.0)
+        pixels = np.rint(pixels * shown + 255.0 * (1.0 - shown)).astype(np.uint8)
+    return _upright(pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2), picture)
 
 
-def _to_rgb(picture: Image, what: str) -> Array:
+def _to_rgb(picture: Image) -> Array:
     from PIL import Image
 
-    mode = picture.mode
-    if mode in _SIXTEEN_BIT or (mode == "I" and picture.format == "PNG"):  # older Pillow reads 16-bit PNG as "I"
-        eight = (np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(eight[:, :, None], 3, axis=2)
-    if mode in ("I", "F"):
-        raise PictureError(
-            f"{what} holds 32-bit samples, whose range is not known; accepted: 8 or 16 bits per sample. Convert it "
-            "first, or give a floating array, which is used as the model's tensor."
-        )
     if picture.has_transparency_data:
         layers = picture.convert("RGBA")
         return np.asarray(Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers).convert("RGB"))
@@ -307,7 +310,7 @@ def _from_array(array: Array) -> Array:
     if planes.shape[2] == 4:
         from PIL import Image
 
-        return _to_rgb(Image.fromarray(planes), "The given picture")
+        return _to_rgb(Image.fromarray(planes))
     return np.array(planes, order="C")
 
 

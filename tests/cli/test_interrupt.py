@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -28,11 +29,11 @@ def many(tmp_path):
     return folder
 
 
-def start(model, pictures, out):
+def start(model, pictures, out, *more):
     command = [sys.executable, "-c", "from xplain.cli import main; main()", "explain", str(model), str(pictures)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*command, *SLOW, "--out", str(out)],
+        [*command, *more, *SLOW, "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,3 +71,86 @@ def test_files_are_whole_or_absent(model, many, tmp_path, written):
     for path in out.glob("*.png"):
         with Image.open(path) as drawn:
             drawn.load()
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_was_done_stays_with_its_page_and_its_record(model, many, tmp_path, sign, code):
+    out = tmp_path / "out"
+    process = start(model, many, out, "--method", "occlusion", "--patch", "8", "--stride", "8")
+    wait_for(lambda: len(list(out.glob("*.rise.npz"))) >= 2, process)
+    process.send_signal(sign)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    record = json.loads((out / "run.json").read_text())
+    assert record["state"] == "interrupted"
+    done = {one["files"]["npz"] for picture in record["run"]["pictures"] for one in picture["explanations"]}
+    on_disk = {path.name for path in out.glob("*.npz")}
+    assert done == on_disk, "no result is lost, none is told that is not there"
+    whole = sum(len(picture["explanations"]) == 2 for picture in record["run"]["pictures"])
+    assert 2 <= whole < PICTURES
+    assert f"{whole} of {PICTURES} pictures are written to {out}" in stderr
+    assert f"Open {out / 'index.html'}." in stderr
+    page = (out / "index.html").read_text()
+    assert all(f"{picture['picture'].rpartition('/')[2]}:" in page for picture in record["run"]["pictures"])
+    assert {path.name for path in out.iterdir()} <= {*record["files"], "run.json"}
+
+
+def test_the_record_and_the_page_are_there_while_the_work_goes_on(model, many, tmp_path):
+    out = tmp_path / "out"
+    process = start(model, many, out)
+    try:
+        wait_for(lambda: (out / "index.html").exists(), process)
+        record = json.loads((out / "run.json").read_text())
+        assert record["state"] in ("running", "unfinished")
+        assert record["run"]["pictures"]
+    finally:
+        process.kill()
+        process.communicate()
+    record = json.loads((out / "run.json").read_text())  # also after a kill that nothing can catch
+    for picture in record["run"]["pictures"]:
+        for one in picture["explanations"]:
+            assert Attribution.load(out / one["files"]["npz"]).names == (picture["picture"].rpartition("/")[2],)
+
+
+def test_an_error_that_concerns_all_keeps_what_was_done(xplain, model, many, tmp_path, monkeypatch):
+    from xplain import api
+    from xplain.core.errors import ModelError
+
+    real, calls = api.explain_many, []
+
+    def fails(loaded, pictures, name, **options):
+        calls.append(name)
+        if len(calls) == 5:
+            raise ModelError("The model is gone.")
+        return real(loaded, pictures, name, **options)
+
+    monkeypatch.setattr(api, "explain_many", fails)
+    ran = xplain("explain", model, many, *SLOW[:2], "--samples", 50, "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert "The model is gone." in ran.err
+    assert f"4 of {PICTURES} pictures are written to {tmp_path / 'out'}" in ran.err
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["state"], len(record["run"]["pictures"])) == ("failed", 4)
+    assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_one_picture_that_one_method_cannot_explain(xplain, model, many, tmp_path, monkeypatch):
+    from xplain import api
+    from xplain.core.errors import NonFinite
+
+    real = api.explain_many
+
+    def fails(loaded, pictures, name, **options):
+        if name == "rise" and any(path.endswith("03.png") for path in pictures):
+            raise NonFinite("Not a number.")
+        return real(loaded, pictures, name, **options)
+
+    monkeypatch.setattr(api, "explain_many", fails)
+    words = ("-m", "rise", "--samples", 50, "-m", "occlusion", "--patch", 8, "--stride", 8, "--json")
+    ran = xplain("explain", model, many, *words, "--out", tmp_path / "out")
+    assert ran.code == 4
+    assert [one["picture"].rpartition("/")[2] for one in ran.document["failures"]] == ["03.png"]
+    methods = {one["picture"][-6:-4]: [e["method"] for e in one["explanations"]] for one in ran.document["pictures"]}
+    assert methods.pop("03") == ["occlusion"]
+    assert len(methods) == PICTURES - 1
+    assert all(names == ["rise", "occlusion"] for names in methods.values())

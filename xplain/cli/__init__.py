@@ -7,7 +7,7 @@
 | ``flags`` | flags made from a method's signature, and from groups of options |
 | ``loading`` | the groups of options that verbs share: how a model is loaded, what asking it may cost |
 | ``reading`` ``rows`` | tables and texts: how they are read, explained and told |
-| ``run`` ``sheets`` | pictures: explained in groups, and drawn |
+| ``run`` ``sheets`` ``book`` | pictures: explained, drawn as they come, and kept whatever happens |
 | ``backgrounds`` | baselines that are pictures |
 | ``remarks`` ``conserved`` | what is told besides the map: layers, gaps, warnings; where relevance was kept |
 | ``wording`` | messages with flags instead of Python's keyword arguments |

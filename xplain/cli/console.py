@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +32,11 @@ __all__ += ["Outcome", "Progress", "Verbs", "note", "problem", "table", "to_json
 OK, FINDING, USAGE, UNSAFE, PARTIAL = 0, 1, 2, 3, 4
 DEFECT = 70
 """Exit code of an exception that xplain did not raise on purpose (sysexits' EX_SOFTWARE)."""
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM): what was done is kept, as at Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +109,30 @@ class Verbs(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the verb; Ctrl-C becomes its own exit code and one line."""
         try:
-            return super().invoke(ctx)
+            with _terminable():
+                return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
-            said = str(interrupt)
-            note(f"xplain: interrupted. {said}".rstrip())
-            return Outcome({"error": {"kind": "Interrupted", "message": said}}, "", INTERRUPTED)
+            said, ended = str(interrupt), isinstance(interrupt, Terminated)
+            note(f"xplain: {'terminated' if ended else 'interrupted'}. {said}".rstrip())
+            code = TERMINATED if ended else INTERRUPTED
+            return Outcome({"error": {"kind": "Interrupted", "message": said}}, "", code)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """While a verb runs, SIGTERM is an interrupt; a handler that somebody set stays."""
+
+    def ended(*_: object) -> None:
+        raise Terminated
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, ended)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _failed(error: Exception, message: str, code: int, as_json: bool) -> int:
@@ -145,6 +171,10 @@ def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
+_SILENT = 10.0
+"""Seconds after which a person is told how far things are, whatever the share."""
+
+
 class Progress:
     """Evaluations and sweeps done, of those expected: a bar on a terminal, else a line at most every tenth.
 
@@ -159,6 +189,7 @@ class Progress:
 
         self._expected, self._every = max(1, expected), every
         self._done, self._said, self._started = 0, 0.0, time.perf_counter()
+        self._spoke = self._started
         self._bar: Any = tqdm(
             total=self._expected, unit=" evaluations", file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
         )
@@ -173,16 +204,19 @@ class Progress:
         """Say that ``done`` evaluations are done."""
         step, self._done = done - self._done, done
         if not self._bar.disable:
+            self._bar.total = max(self._expected, done)  # a plan that was too low is no more than all
             self._bar.update(step)
             return
-        seconds = time.perf_counter() - self._started
+        now = time.perf_counter()
+        seconds, silent = now - self._started, now - self._spoke
         if done > self._expected:
-            if done >= 2 * self._expected * self._said:
-                self._said = done / self._expected
+            if done >= 2 * self._expected * self._said or silent >= _SILENT:
+                self._said, self._spoke = done / self._expected, now
                 note(f"{done} evaluations, more than the {self._expected} planned, {seconds:.1f} s")
             return
         share = done / self._expected
         nearly = 1.0 - self._every / 2 < share < 1.0  # the last line comes soon enough
-        if (share - self._said >= self._every and not nearly) or share == 1.0 > self._said:
-            self._said = share
+        due = share - self._said >= self._every or (silent >= _SILENT and share > self._said)
+        if (due and not nearly) or share == 1.0 > self._said:
+            self._said, self._spoke = share, now
             note(f"{share:.0%} ({done} of {self._expected} evaluations, {seconds:.1f} s)")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xplain.cli.book import Book
 from xplain.cli.conserved import add_conservation, conservation_lines
 from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
 from xplain.cli.flags import DEFAULT_METHOD, Force, OutFolder, Seed, find_method, options_for
@@ -125,18 +126,37 @@ def _explain_pictures(
     model: Model, found: list[str], order: Order, folder: Folder, drawing: Drawing, command: str, conserved: bool
 ) -> Outcome:
     sheets, run = Sheets(folder, drawing), Run()
-    try:
+    book = Book(
+        folder,
+        lambda: _document(run, model, folder, command),
+        lambda: sheets.page(model.outline, command),
+        lambda: sheets.finish(model.outline, command),
+    )
+    with book.kept_whatever_happens(lambda: _told_done(run, len(found), len(order.methods), folder)):
         with Progress(sum(estimate(model, found, order))) as progress:
-            explain_pictures(model, found, order, run, sheets, progress.to)
+            explain_pictures(model, found, order, run, sheets, progress.to, book.kept)
         sheets.finish(model.outline, command)
         if conserved:
             add_conservation(model, order, run.pictures)
-    except KeyboardInterrupt:
-        done = len(run.pictures)
-        raise KeyboardInterrupt(
-            f"{done} of {len(found)} pictures are written to {folder.path}; no file is half-written."
-        ) from None
     return _finish(run, model, folder, command)
+
+
+def _told_done(run: Run, count: int, methods: int, folder: Folder) -> str:
+    """What stays of a run that ends early."""
+    whole = sum(len({one["method"] for one in picture["explanations"]}) == methods for picture in run.pictures)
+    rest = len(run.pictures) - whole
+    part = f", {rest} more in part" if rest else ""
+    page = f" Open {folder.path / PAGE}." if run.pictures else ""
+    return f"{whole} of {count} pictures are written to {folder.path}{part}; no file is half-written.{page}"
+
+
+def _document(run: Run, model: Model, folder: Folder, line: str) -> dict[str, Any]:
+    return {
+        "command": line,
+        "model": {"source": model.outline.source, "sha256": model.outline.digest, "scores": model.outline.scores.kind},
+        "out": str(folder.path),
+        **run.document(),
+    }
 
 
 def _explain_rows(
@@ -170,12 +190,7 @@ def _finish(run: Run, model: Model, folder: Folder, line: str) -> Outcome:
     code = 0
     if run.failures:
         code = PARTIAL if run.pictures else USAGE
-    document = {
-        "command": line,
-        "model": {"source": model.outline.source, "sha256": model.outline.digest, "scores": model.outline.scores.kind},
-        "out": str(folder.path),
-        **run.document(),
-    }
+    document = _document(run, model, folder, line)
     if run.pictures:
         folder.record({"state": "finished", "run": document})
     lines = []
@@ -188,7 +203,8 @@ def _finish(run: Run, model: Model, folder: Folder, line: str) -> Outcome:
             lines += conservation_lines(one)
     failed = f", {len(run.failures)} failed" if run.failures else ""
     cost = f"{run.queries} evaluations" + (f", {run.sweeps} sweeps" if run.sweeps else "")
-    lines.append(f"{len(run.pictures)} pictures{failed}; {cost}, {run.seconds:.1f} s.")
+    count = len(run.pictures)
+    lines.append(f"{count} {'picture' if count == 1 else 'pictures'}{failed}; {cost}, {run.seconds:.1f} s.")
     if run.pictures:
         lines.append(f"Open {folder.path / PAGE}; {RECORD} tells how it was made.")
     return Outcome(document, "\n".join(lines), code)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from xplain.cli.book import Book
 from xplain.cli.boxes import read_boxes
 from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
 from xplain.cli.flags import Force, OutFolder, Seed, find_method, options_for
@@ -76,20 +77,29 @@ def localise(
     run = Run()
     with Folder(out, force) as folder:
         boxes = _Boxes(folder, truths, share, segmented)
-        with Progress(sum(estimate(loaded, found, order))) as progress:
-            explain_pictures(loaded, found, order, run, boxes, progress.to)
-    document = {
-        "command": shell.obj,
-        "model": {"source": loaded.outline.source, "sha256": loaded.outline.digest},
-        "method": entry.name,
-        "options": run.pictures[0]["explanations"][0]["options"] if run.pictures else {},
-        "share": share,
-        "segmented": segmented,
-        "out": str(out),
-        "pictures": boxes.told,
-        "failures": run.failures,
-        **_judged(boxes, truth is not None, at_least),
-    }
+
+        def told() -> dict[str, Any]:
+            return {
+                "command": shell.obj,
+                "model": {"source": loaded.outline.source, "sha256": loaded.outline.digest},
+                "method": entry.name,
+                "options": run.pictures[0]["explanations"][0]["options"] if run.pictures else {},
+                "share": share,
+                "segmented": segmented,
+                "out": str(out),
+                "pictures": boxes.told,
+                "failures": run.failures,
+                **_judged(boxes, truth is not None, at_least),
+            }
+
+        book = Book(folder, told, lambda: None)
+        done = f"of {len(found)} pictures are written to {folder.path}; no file is half-written."
+        with (
+            book.kept_whatever_happens(lambda: f"{len(boxes.told)} {done}"),
+            Progress(sum(estimate(loaded, found, order))) as progress,
+        ):
+            explain_pictures(loaded, found, order, run, boxes, progress.to, book.kept)
+    document = told()
     if run.pictures:
         folder.record({"state": "finished", "run": document})
     for failure in run.failures:
@@ -190,4 +200,5 @@ def _text(document: Mapping[str, Any], out: Path) -> str:
             f"{judged['at_least']:g}); mean IoU {judged['mean iou']:.2f}."
         )
     failed = f", {len(document['failures'])} failed" if document["failures"] else ""
-    return "\n".join([*lines, f"{len(document['pictures'])} pictures{failed}; drawn into {out}."])
+    count = len(document["pictures"])
+    return "\n".join([*lines, f"{count} {'picture' if count == 1 else 'pictures'}{failed}; drawn into {out}."])

@@ -51,6 +51,7 @@ class Folder:
             raise OutputError(f"Cannot write into --out {path}: permission denied. Choose another folder.")
         earlier = self._earlier()
         self._files = earlier & present - {RECORD}
+        self._run = ""  # what the record says of the run, as JSON
         strangers = sorted(name for name in present - earlier if not name.startswith("."))
         if strangers and not force:
             listed = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
@@ -73,7 +74,10 @@ class Folder:
         return sorted(self._files)
 
     def announce(self, names: Iterable[str]) -> None:
-        """Record names before the files are written: after an interruption the folder is still known as ours."""
+        """Record names before the files are written: after an interruption the folder is still known as ours.
+
+        What the record said of the run it says still.
+        """
         self._files.update(names)
         self.record({"state": "unfinished"})
 
@@ -94,9 +98,15 @@ class Folder:
         """Write ``run.json``: what was done, and which files are ours."""
         from xplain import __version__
 
-        written_by = {"written_by": f"xplain {__version__}", "files": self.files}
+        head = {"written_by": f"xplain {__version__}", "files": self.files}
+        head |= {name: value for name, value in run.items() if name != "run"}
+        if "run" in run:
+            self._run = to_json(run["run"])
+        text = to_json(head)
+        if self._run:
+            text = f'{text[: text.rindex("}")].rstrip()},\n  "run": {self._run}\n}}'
         with whole_file(self.path / RECORD) as file:
-            file.write(to_json({**written_by, **run}).encode())
+            file.write(text.encode())
         return self.path / RECORD
 
     def _earlier(self) -> set[str]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from xplain import api
+from xplain.cli.book import Book, whole
 from xplain.cli.console import Outcome, Progress
 from xplain.cli.output import RECORD, Folder, file_stem
 from xplain.cli.predictions import best, in_words
@@ -39,11 +40,35 @@ def explain_rows(reader: Any, given: Given, order: Order, folder: Folder, comman
         XplainError: whatever is wrong; a table or a text that cannot be used stops all, for they are asked together.
     """
     started = time.perf_counter()
-    asking = order.asking
-    with Progress(sum(estimate_rows(reader, given, order))) as progress:
+    asking, count = order.asking, len(given.names)
+    kept = _Kept(given, folder, f"{reader.outline.source}: {count} {'item' if count == 1 else 'items'}", command)
+    scores: Any = None
+    queries, sweeps = count, 0
+
+    def told() -> dict[str, Any]:
+        return {
+            "command": command,
+            "model": {"source": reader.outline.source, "sha256": reader.outline.digest, "scores": _kind(reader)},
+            "out": str(folder.path),
+            "items": [
+                {
+                    "item": called,
+                    "predictions": predictions,
+                    "explanations": [
+                        _told(one[k], reader, name) for one, name in zip(kept.found, kept.names, strict=True)
+                    ],
+                }
+                for k, (called, predictions) in enumerate(zip(given.names, best(scores, reader.outline), strict=True))
+            ],
+            "cost": {"queries": queries, "sweeps": sweeps, "seconds": round(time.perf_counter() - started, 3)},
+        }
+
+    def done() -> str:
+        return f"{kept.methods} of {len(order.methods)} methods are written to {folder.path}; no file is half-written."
+
+    book = Book(folder, told, kept.page)
+    with book.kept_whatever_happens(done), Progress(sum(estimate_rows(reader, given, order))) as progress:
         scores = api.predict(reader, given.items, batch_size=asking.batch_size, cache=asking.cache)
-        queries, sweeps = len(given.names), 0
-        found: list[Attribution] = []
         for name, options in order.methods.items():
             left = None if asking.max_queries is None else asking.max_queries - queries
             if left is not None and left < 1:
@@ -64,27 +89,16 @@ def explain_rows(reader: Any, given: Given, order: Order, folder: Folder, comman
                 progress=partial(_forward, progress, queries + sweeps),
                 **options,
             )
-            found += [replace(one, names=given.names) for one in answers]
             queries += answers[0].cost.queries
             sweeps += answers[0].cost.sweeps
+            with whole():
+                kept.keep([replace(one, names=given.names) for one in answers])
+            book.kept()
         progress.to(queries + sweeps)
-    files = _written(found, given, folder, f"{reader.outline.source}: {len(given.names)} items", command)
-    document = {
-        "command": command,
-        "model": {"source": reader.outline.source, "sha256": reader.outline.digest, "scores": _kind(reader)},
-        "out": str(folder.path),
-        "items": [
-            {
-                "item": called,
-                "predictions": predictions,
-                "explanations": [_told(one[k], reader, name) for one, name in zip(found, files, strict=True)],
-            }
-            for k, (called, predictions) in enumerate(zip(given.names, best(scores, reader.outline), strict=True))
-        ],
-        "cost": {"queries": queries, "sweeps": sweeps, "seconds": round(time.perf_counter() - started, 3)},
-    }
+        kept.page()
+    document = told()
     folder.record({"state": "finished", "run": document})
-    return Outcome(document, _text(document, found, folder))
+    return Outcome(document, _text(document, kept.found, folder))
 
 
 def _forward(progress: Progress, before: int, done: int, _asked: int) -> None:
@@ -95,22 +109,35 @@ def _kind(reader: Any) -> str:
     return str(reader.outline.scores.kind)
 
 
-def _written(found: Sequence[Attribution], given: Given, folder: Folder, title: str, command: str) -> list[str]:
-    """Write the files; the name of each explanation's .npz."""
-    from xplain import report
+class _Kept:
+    """The explanations so far: one ``.npz`` each, and a page with all."""
 
-    ranks = ranks_of([one.method for one in found])
-    several = {one.method for one, rank in zip(found, ranks, strict=True) if rank > 1}
-    stem = file_stem(given.stem, set())
-    names = [
-        f"{stem}.{one.method}" + (f".top{rank}" if one.method in several else "") + ".npz"
-        for one, rank in zip(found, ranks, strict=True)
-    ]
-    folder.announce([*names, PAGE])
-    for one, name in zip(found, names, strict=True):
-        one.save(folder.path / name)
-    report.write(found, folder.path / PAGE, title=title, command=command)
-    return names
+    def __init__(self, given: Given, folder: Folder, title: str, command: str) -> None:
+        self._folder, self._title, self._command = folder, title, command
+        self._stem = file_stem(given.stem, set())
+        self.found: list[Attribution] = []
+        self.names: list[str] = []
+        self.methods = 0
+
+    def keep(self, answers: Sequence[Attribution]) -> None:
+        """Write the explanations by one method."""
+        several = len(answers) > 1
+        names = [
+            f"{self._stem}.{one.method}" + (f".top{rank}" if several else "") + ".npz"
+            for one, rank in zip(answers, ranks_of([one.method for one in answers]), strict=True)
+        ]
+        self._folder.announce([*names, PAGE])
+        for one, name in zip(answers, names, strict=True):
+            one.save(self._folder.path / name)
+        self.found += answers
+        self.names += names
+        self.methods += 1
+
+    def page(self) -> None:
+        """Write the page of what is there."""
+        from xplain import report
+
+        report.write(self.found, self._folder.path / PAGE, title=self._title, command=self._command)
 
 
 def _told(one: Attribution, reader: Any, file: str) -> dict[str, Any]:
@@ -155,7 +182,7 @@ def _text(document: dict[str, Any], found: Sequence[Attribution], folder: Folder
             *said,
             "",
             *[part for one in found for part in (str(one), "")],
-            f"{len(said)} items; {spent}, {cost['seconds']:.1f} s.",
+            f"{len(said)} {'item' if len(said) == 1 else 'items'}; {spent}, {cost['seconds']:.1f} s.",
             f"Open {folder.path / PAGE}; {RECORD} tells how it was made.",
         ]
     )

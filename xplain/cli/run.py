@@ -1,4 +1,4 @@
-"""Explaining many pictures: in groups, so that batches are full and memory is bounded, and failures one by one."""
+"""Explaining many pictures: batches are full, memory is bounded, each result is kept at once, failures are apart."""
 
 from __future__ import annotations
 
@@ -6,29 +6,38 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from xplain import api
 from xplain.cli.backgrounds import read_baselines, with_names
+from xplain.cli.book import whole
 from xplain.cli.console import problem
 from xplain.cli.loading import Asking
 from xplain.cli.predictions import best
 from xplain.cli.remarks import notes_of, told_warnings
 from xplain.core.aim import needs_scores
 from xplain.core.attribution import Attribution, Cost
-from xplain.core.errors import CardError, NonFinite, PictureError, UsageError
+from xplain.core.errors import CardError, NonFinite, PictureError, UsageError, XplainError
 from xplain.core.query import Model
 
 __all__ = ["Keeper", "Order", "Run", "estimate", "explain_pictures"]
 
 _AT_ONCE = 8
-"""Pictures explained together: batches are full, and what is lost by an interruption is small."""
+"""Pictures that are read together."""
+
+_CHEAP = 32
+"""Evaluations and sweeps of a picture up to which a method is asked about several at once, so that batches are full; a
+method that asks more fills them with one picture, and is lost with no more than that one when it is interrupted."""
 
 _OF_ONE_PICTURE = (PictureError, NonFinite)
 """Errors that say nothing of the other pictures."""
 
 _OF_A_GROUP = (*_OF_ONE_PICTURE, CardError)
 """Errors that a picture alone may not have: a card may leave pictures at different sizes."""
+
+
+Numbered: TypeAlias = tuple[int, str]
+"""A picture's place among all, and its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +84,19 @@ class Keeper(Protocol):
     """Writes explanations down."""
 
     def keep(self, picture: str, found: Sequence[Attribution]) -> list[dict[str, str]]:
-        """Write the explanations of one picture; the names of the files of each, by kind."""
+        """Write the explanations of one picture by one method; the names of the files of each, by kind."""
 
 
 def explain_pictures(
-    model: Model, pictures: Sequence[str], order: Order, run: Run, keeper: Keeper, progress: Callable[[int], None]
+    model: Model,
+    pictures: Sequence[str],
+    order: Order,
+    run: Run,
+    keeper: Keeper,
+    progress: Callable[[int], None],
+    kept: Callable[[], None] = lambda: None,
 ) -> None:
-    """Explain every picture and hand the results to ``keeper``.
+    """Explain every picture and hand each result to ``keeper`` as soon as it is there.
 
     A picture that cannot be read, or that gives scores that are no numbers, is noted in ``run.failures``.
 
@@ -92,28 +107,119 @@ def explain_pictures(
         run: Filled as the work goes on, so that an interruption finds what was done.
         keeper: Writes each picture's explanations.
         progress: Called with the evaluations and sweeps done.
+        kept: Called after every result that was written.
 
     Raises:
         XplainError: what concerns all pictures.
     """
-    given, order = order.methods, replace(order, methods=read_baselines(order.methods, model))
-    waiting = [list(pictures[k : k + _AT_ONCE]) for k in range(0, len(pictures), _AT_ONCE)]
     share = None if order.asking.max_queries is None else order.asking.max_queries // len(pictures)
     if share is not None and share < 1:
         raise UsageError(
             f"max_queries is {order.asking.max_queries} for {len(pictures)} pictures; accepted: at least one each."
         )
-    while waiting:
-        group = waiting.pop(0)
+    given, order = order.methods, replace(order, methods=read_baselines(order.methods, model))
+    work = _Work(model, order, given, share, run, keeper, progress, kept)
+    numbered = list(enumerate(pictures))
+    for start in range(0, len(numbered), _AT_ONCE):
+        group = numbered[start : start + _AT_ONCE]
+        predicted = work.in_parts(group, len(group), work.predict)
+        for name, options in order.methods.items():
+            size = 1 if work.asks_much(name, options, predicted) else len(predicted)
+            work.in_parts(predicted, size, partial(work.explain, name, options))
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is asked of the pictures, and what was done so far; a numbered picture is (place, path)."""
+
+    model: Model
+    order: Order
+    given: Mapping[str, Mapping[str, Any]]
+    share: int | None
+    run: Run
+    keeper: Keeper
+    progress: Callable[[int], None]
+    kept: Callable[[], None]
+    spent: dict[int, int] = field(default_factory=dict)
+    predictions: dict[int, Any] = field(default_factory=dict)
+    told: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def in_parts(self, pictures: Sequence[Numbered], size: int, do: Callable[[list[Numbered]], None]) -> list[Numbered]:
+        """Do something to so many pictures at a time, to each alone where several fail; those that did not fail."""
+        done: list[Numbered] = []
+        waiting = [list(pictures[k : k + size]) for k in range(0, len(pictures), max(1, size))]
+        while waiting:
+            part = waiting.pop(0)
+            try:
+                do(part)
+                done += part
+            except _OF_A_GROUP as error:
+                if len(part) > 1:  # each alone, to find the one
+                    waiting = [[one] for one in part] + waiting
+                elif isinstance(error, _OF_ONE_PICTURE):
+                    self.run.failures.append({"picture": part[0][1], "error": problem(error)})
+                else:
+                    raise
+        return done
+
+    def predict(self, part: list[Numbered]) -> None:
+        """What is predicted of the pictures; nothing is asked where the target does not depend on it."""
+        for place, _ in part:
+            self.predictions[place], self.spent[place] = [], 0
+        if not needs_scores(self.order.target, self.model.outline):
+            return
+        asking = self.order.asking
+        paths = [path for _, path in part]
+        scores = api.predict(self.model, paths, batch_size=asking.batch_size, cache=asking.cache)
+        for k, (place, _) in enumerate(part):
+            self.predictions[place] = best(scores[k : k + 1], self.model.outline)[0]
+            self.spent[place] = 1
+        self.run.queries += len(part)
+
+    def asks_much(self, name: str, options: Mapping[str, Any], pictures: Sequence[Numbered]) -> bool:
+        """Whether one picture alone fills batches."""
+        if len(pictures) < 2:
+            return False
         try:
-            _explain_group(model, group, order, given, share, run, keeper, progress)
-        except _OF_A_GROUP as error:
-            if len(group) > 1:  # each alone, to find the one
-                waiting = [[picture] for picture in group] + waiting
-            elif isinstance(error, _OF_ONE_PICTURE):
-                run.failures.append({"picture": group[0], "error": problem(error)})
-            else:
-                raise
+            plan = api.plan(self.model, pictures[0][1], name, target=self.order.target, **options)
+        except XplainError:  # which explaining will say
+            return False
+        return plan.queries + plan.sweeps > _CHEAP
+
+    def explain(self, name: str, options: Mapping[str, Any], part: list[Numbered]) -> None:
+        """Explain the pictures by one method, and write each down."""
+        order, run = self.order, self.run
+        left = None if self.share is None else sum(self.share - self.spent[place] for place, _ in part)
+        answers = api.explain_many(
+            self.model,
+            [path for _, path in part],
+            name,
+            target=order.target,
+            seed=order.seed,
+            batch_size=order.asking.batch_size,
+            max_queries=None if left is None else max(1, left),
+            cache=order.asking.cache,
+            sentinel=order.sentinel,
+            progress=partial(_forward, self.progress, run.queries + run.sweeps),
+            **options,
+        )
+        cost = answers[0].cost
+        run.queries += cost.queries
+        run.sweeps += cost.sweeps
+        for k, (place, path) in enumerate(part):
+            self.spent[place] += cost.queries // len(part)
+            each = [with_names(_alone(one, k), self.given.get(one.method, {})) for one in answers]
+            with whole():
+                self._keep(place, path, each)
+            self.kept()
+        self.progress(run.queries + run.sweeps)
+
+    def _keep(self, place: int, path: str, found: list[Attribution]) -> None:
+        files = self.keeper.keep(path, found)
+        if place not in self.told:
+            self.told[place] = {"picture": path, "predictions": self.predictions[place], "explanations": []}
+            self.run.pictures.append(self.told[place])
+        self.told[place]["explanations"] += [_told(one, names) for one, names in zip(found, files, strict=True)]
 
 
 def estimate(model: Model, pictures: Sequence[str], order: Order) -> tuple[int, int]:
@@ -130,49 +236,6 @@ def estimate(model: Model, pictures: Sequence[str], order: Order) -> tuple[int, 
         # one more evaluation per picture says what is predicted
         return len(pictures) * (1 + sum(p.queries for p in plans)), len(pictures) * sum(p.sweeps for p in plans)
     return 0, 0
-
-
-def _explain_group(
-    model: Model,
-    group: list[str],
-    order: Order,
-    given: Mapping[str, Mapping[str, Any]],
-    share: int | None,
-    run: Run,
-    keeper: Keeper,
-    progress: Callable[[int], None],
-) -> None:
-    looks = needs_scores(order.target, model.outline)
-    scores = api.predict(model, group, batch_size=order.asking.batch_size, cache=order.asking.cache) if looks else None
-    queries, sweeps = len(group) * looks, 0
-    found: list[Attribution] = []
-    for name, options in order.methods.items():
-        before = run.queries + run.sweeps + queries + sweeps
-        answers = api.explain_many(
-            model,
-            group,
-            name,
-            target=order.target,
-            seed=order.seed,
-            batch_size=order.asking.batch_size,
-            max_queries=None if share is None else max(1, share * len(group) - queries),
-            cache=order.asking.cache,
-            sentinel=order.sentinel,
-            progress=partial(_forward, progress, before),
-            **options,
-        )
-        found += answers
-        queries += answers[0].cost.queries
-        sweeps += answers[0].cost.sweeps
-    for n, picture in enumerate(group):
-        each = [with_names(_alone(one, n), given.get(one.method, {})) for one in found]
-        files = keeper.keep(picture, each)
-        explanations = [_told(one, names) for one, names in zip(each, files, strict=True)]
-        predictions = [] if scores is None else best(scores[n : n + 1], model.outline)[0]
-        run.pictures.append({"picture": picture, "predictions": predictions, "explanations": explanations})
-    run.queries += queries
-    run.sweeps += sweeps
-    progress(run.queries + run.sweeps)
 
 
 def _forward(progress: Callable[[int], None], before: int, done: int, _asked: int) -> None:

@@ -40,14 +40,16 @@ class Sheets:
     def __init__(self, folder: Folder, drawing: Drawing) -> None:
         self._folder, self._drawing = folder, drawing
         self._stems: set[str] = set()
+        self._known: dict[str, tuple[str, int]] = {}  # what files of a picture are called, and its place
         self._limits: dict[str, float] = {}
         self._waiting: list[tuple[str, str]] = []  # names without a suffix, and methods, of maps not yet drawn
-        self._pictures = 0
         self._shown: dict[Any, list[Attribution]] = {}
 
     def keep(self, picture: str, found: Sequence[Attribution]) -> list[dict[str, str]]:
-        """Write the explanations of one picture; the names of the files of each, by kind."""
-        stem = file_stem(picture, self._stems)
+        """Write the explanations of one picture by one method; the names of the files of each, by kind."""
+        if picture not in self._known:
+            self._known[picture] = file_stem(picture, self._stems), len(self._known)
+        stem, number = self._known[picture]
         ranks = ranks_of([one.method for one in found])
         several = {one.method for one, rank in zip(found, ranks, strict=True) if rank > 1}
         names = [
@@ -62,21 +64,27 @@ class Sheets:
                 self._waiting.append((name, one.method))
             else:
                 self._draw(one, name, None)
-            if self._pictures < _MOST_ON_PAGE:
+            if number < _MOST_ON_PAGE:
                 self._shown.setdefault((one.method, rank, one.values.shape), []).append(one)
-        self._pictures += 1
         return [{"png": f"{name}.png", "npz": f"{name}.npz"} for name in names]
 
     def finish(self, outline: Outline, command: str) -> None:
         """Draw what had to wait for the shared scale, and write the page."""
-        from xplain import report
-
         for name, method in self._waiting:
             self._draw(Attribution.load(self._folder.path / f"{name}.npz"), name, self._limits[method])
+        self._waiting.clear()
+        self.page(outline, command)
+
+    def page(self, outline: Outline, command: str) -> None:
+        """Write the page of what is there."""
+        from xplain import report
+
         if not self._shown:
             return
-        shown = min(self._pictures, _MOST_ON_PAGE)
-        title = f"{outline.source}: {shown} pictures" + (f" of {self._pictures}" if shown < self._pictures else "")
+        count = len(self._known)
+        shown = min(count, _MOST_ON_PAGE)
+        of = f" of {count}" if shown < count else ""
+        title = f"{outline.source}: {shown}{of} {'picture' if count == 1 else 'pictures'}"
         # the page has one scale for all it shows, so it can be shared only where there is one method
         limit = next(iter(self._limits.values())) if len(self._limits) == 1 else None
         drawing = {"native_resolution": self._drawing.native_resolution, "limit": limit or None}

@@ -1,0 +1,100 @@
+"""The record and the page of a run while it goes on: both are there, and true, whenever it ends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from xplain.cli.output import Folder
+from xplain.core.errors import OutputError
+
+__all__ = ["Book", "whole"]
+
+_PAUSE = 2.0
+"""Seconds between two writings of record and page, at least; and ten times what the last one took."""
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """What is begun is ended: an interrupt or a request to end meets the work after it."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[int, Any]] = []
+    before = {one: signal.signal(one, lambda number, frame: waiting.append((number, frame))) for one in signals}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        for number, frame in waiting[:1]:
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            elif handler == signal.SIG_DFL:
+                signal.raise_signal(number)
+
+
+class Book:
+    """Writes ``run.json`` and the page as results come.
+
+    Args:
+        folder: Where.
+        document: What was done so far, as plain values.
+        page: Writes the page of what is there.
+        finish: Draws what waits for the end, and writes the page; None: the same as ``page``.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        document: Callable[[], Mapping[str, Any]],
+        page: Callable[[], None],
+        finish: Callable[[], None] | None = None,
+    ) -> None:
+        self._folder, self._document, self._page, self._finish = folder, document, page, finish or page
+        self._next = 0.0
+        self._any = False
+
+    def kept(self) -> None:
+        """A result was written: record it, and let the page grow, unless that was done a moment ago."""
+        self._any = True
+        started = time.monotonic()
+        if started >= self._next:
+            self._write("running", self._page)
+            ended = time.monotonic()
+            self._next = ended + max(_PAUSE, 10 * (ended - started))
+
+    def _write(self, state: str, page: Callable[[], None]) -> None:
+        document = self._document()
+        self._folder.record({"state": state, "run": document})
+        page()
+        self._folder.record({"state": state, "run": document})  # with the page among its files
+
+    @contextmanager
+    def kept_whatever_happens(self, told: Callable[[], str]) -> Iterator[None]:
+        """Around the work: an interrupt or an error leaves the record and the page of what was done.
+
+        Args:
+            told: What stays, as a sentence; it goes into the message.
+        """
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            self._close("interrupted")
+            raise type(interrupt)(told()) from None
+        except Exception as error:
+            if self._any:
+                self._close("failed")
+                error.add_note(told())
+            raise
+
+    def _close(self, state: str) -> None:
+        if self._any:
+            with suppress(OutputError):  # the disk may be what failed
+                self._write(state, self._finish)

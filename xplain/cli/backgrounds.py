@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from xplain.core import registry
 from xplain.core.attribution import Attribution
 from xplain.core.errors import UsageError
+from xplain.core.files import there
 from xplain.core.options import Reference
 from xplain.core.query import Model
 
@@ -47,7 +47,7 @@ def with_names(one: Attribution, given: Mapping[str, Any]) -> Attribution:
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and (value.endswith(_ARRAYS) or Path(value).exists() or "*" in value)
+    return isinstance(value, str) and (value.endswith(_ARRAYS) or there(value) != "" or "*" in value)
 
 
 def _tensors(value: str, model: Model) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from xplain.core.errors import UsageError
+from xplain.core.files import read_text
 from xplain.metrics.localisation import Box
 
 __all__ = ["read_boxes"]
@@ -31,15 +34,16 @@ def read_boxes(table: Path, pictures: Sequence[str]) -> dict[str, list[Box]]:
     Raises:
         UsageError: the table cannot be read or understood, or it speaks of none of the pictures.
     """
+    content = read_text(table, UsageError, f"--truth {table}")
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.reader(io.StringIO(content, newline="")))
+    except csv.Error as error:
         raise UsageError(f"--truth {table} cannot be read: {error}; {_ACCEPTED}.") from None
     columns = _header(table, rows[0] if rows else [])
     places = {str(Path(picture).resolve()): picture for picture in pictures}
     names = [Path(picture).name for picture in pictures]
-    by_name = {name: picture for name, picture in zip(names, pictures, strict=True) if names.count(name) == 1}
+    times = Counter(names)
+    by_name = {name: picture for name, picture in zip(names, pictures, strict=True) if times[name] == 1}
     found: dict[str, list[Box]] = {}
     for number, row in enumerate(rows[1:], 2):
         if not any(cell.strip() for cell in row):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 from xplain.core.errors import PictureError, UsageError
+from xplain.core.files import read_text, there
 
 __all__ = ["Labelled", "read_labelled"]
 
@@ -33,10 +35,10 @@ def read_labelled(folder: Path) -> list[Labelled]:
         UsageError: the folder is missing or holds neither, or the table cannot be understood.
         PictureError: a file that the table names is missing.
     """
-    if not folder.is_dir():
+    if there(folder) != "folder":
         raise UsageError(f"--labelled {folder} is not a folder; give one with labels.csv, or with a folder per label.")
     for name, delimiter in _TABLES.items():
-        if (folder / name).is_file():
+        if there(folder / name) == "file":
             return _from_table(folder / name, delimiter)
     found = [one for place in sorted(folder.iterdir()) if place.is_dir() for one in _in_folder(place)]
     if not found:
@@ -58,19 +60,20 @@ def _in_folder(place: Path) -> list[Labelled]:
 
 def _from_table(table: Path, delimiter: str) -> list[Labelled]:
     found = []
+    reader = csv.reader(io.StringIO(read_text(table, UsageError, str(table)), newline=""), delimiter=delimiter)
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.reader(file, delimiter=delimiter), 1):
-                if not row or (number == 1 and row[0].strip().lower() in _HEADS):
-                    continue
-                if len(row) != 2 or not all(cell.strip() for cell in row):
-                    raise UsageError(f"{table}, line {number}: {len(row)} cells; accepted: two, a file and its label.")
-                picture = table.parent / row[0].strip()
-                if not picture.is_file():
-                    raise PictureError(f"{table}, line {number}: there is no file {str(picture)!r}.")
-                found.append(Labelled(str(picture), row[1].strip()))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{table} is not UTF-8 text: {error}.") from None
+        lines = list(enumerate(reader, 1))
+    except csv.Error as error:
+        raise UsageError(f"{table} is no table: {error}.") from None
+    for number, row in lines:
+        if not row or (number == 1 and row[0].strip().lower() in _HEADS):
+            continue
+        if len(row) != 2 or not all(cell.strip() for cell in row):
+            raise UsageError(f"{table}, line {number}: {len(row)} cells; accepted: two, a file and its label.")
+        picture = table.parent / row[0].strip()
+        if there(picture) != "file":
+            raise PictureError(f"{table}, line {number}: there is no file {str(picture)!r:.300}.")
+        found.append(Labelled(str(picture), row[1].strip()))
     if not found:
         raise UsageError(f"{table} names no picture; each line holds a file and its label.")
     return found

@@ -15,6 +15,7 @@ import typer
 
 from xplain import api
 from xplain.core.errors import UsageError, unknown
+from xplain.core.files import read_text
 from xplain.core.query import Model
 
 __all__ = ["Asking", "Loading", "ModelFile", "Sentinel"]
@@ -135,8 +136,10 @@ class Asking:
 def _endpoint(file: Path) -> dict[str, Any]:
     """The options in a TOML file; a path in it is beside it."""
     try:
-        options = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        options = tomllib.loads(read_text(file, UsageError, f"--endpoint {file}"))
+    except UsageError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--endpoint {file} cannot be read: {error}.") from None
     for name in ("mapping", "ca", "ledger"):
         if isinstance(options.get(name), str):

@@ -13,7 +13,7 @@ from typing import Any
 
 from xplain.cli.console import to_json
 from xplain.core.errors import OutputError
-from xplain.core.files import whole_file
+from xplain.core.files import read_text, whole_file
 
 __all__ = ["RECORD", "Folder", "file_stem"]
 
@@ -112,10 +112,10 @@ class Folder:
     def _earlier(self) -> set[str]:
         """Names that an earlier run recorded; empty where there is no record of ours."""
         try:
-            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
-            ours = str(record["written_by"]).startswith("xplain ")
-            return {str(name) for name in record["files"]} | {RECORD} if ours else set()
-        except (OSError, ValueError, KeyError, TypeError):
+            record = json.loads(read_text(self.path / RECORD, OutputError, RECORD))
+            ours = str(record["written_by"]).startswith("xplain ") and isinstance(record["files"], list)
+            return {name for name in record["files"] if isinstance(name, str)} | {RECORD} if ours else set()
+        except (OutputError, ValueError, KeyError, TypeError, RecursionError):
             return set()
 
 

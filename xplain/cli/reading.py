@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,14 @@ import typer
 
 from xplain.cli.loading import Loading
 from xplain.core.errors import UsageError, unknown
+from xplain.core.files import lines_of, read_text, there
 
 __all__ = ["Given", "RowOptions", "given"]
 
 _PANEL = "Tables and texts"
 _TABLES, _TEXTS = (".csv", ".tsv"), (".txt",)
 _MOST_BYTES = 64 * 2**20
+_LISTS = (".txt", ".csv", ".tsv", ".json", ".toml", ".yaml", ".names")
 _GAPS = ("", "na", "n/a", "nan", "null", "none")
 """What people write for a missing number; among words only the empty cell is missing, for None may be a category."""
 
@@ -143,10 +146,10 @@ def _kind(path: str) -> str:
 def _found(source: str) -> list[str]:
     """The files behind a name of tables or texts; a name of pictures stays as it is, for the pictures' own rules."""
     path = Path(source)
-    if any(c in source for c in "*?[") and not path.exists():
+    if any(c in source for c in "*?[") and not there(path):
         hits = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - Path.glob would give hidden files too
         return hits if hits and all(_kind(hit) == "texts" for hit in hits) else [source]
-    if path.is_dir():
+    if there(path) == "folder":
         hits = sorted(str(p) for p in path.rglob("*") if _kind(p.name) == "texts" and not p.name.startswith("."))
         others = any(p.is_file() and _kind(p.name) != "texts" for p in path.rglob("*"))
         return hits if hits and not others else [source]
@@ -163,16 +166,9 @@ def _check(kind: str, reading: RowOptions) -> None:
 
 
 def _content(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UsageError(f"{path} has {path.stat().st_size:,} bytes; accepted: up to {_MOST_BYTES:,}.")
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"There is no file {str(path)!r} in {str(Path.cwd())!r}.") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if not there(path):
+        raise UsageError(f"There is no file {str(path)!r:.300} in {str(Path.cwd())!r}.")
+    return read_text(path, UsageError, str(path), _MOST_BYTES)
 
 
 def _text(path: Path) -> str:
@@ -201,8 +197,9 @@ def _table(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     if len(lines) < 2:
         raise UsageError(f"{path} has no rows; the first line names the columns, each further line is an item.")
     names, body = [name.strip() for name in lines[0][1]], lines[1:]
+    times = Counter(names)
     for k, name in enumerate(names):
-        if names.count(name) > 1 or (not name and k > 0):
+        if times[name] > 1 or (not name and k > 0):
             what = f"two columns called {name!r}" if name else "a column without a name"
             raise UsageError(f"{path} has {what} in its first line; give each column its own name.")
     for number, row in body:
@@ -228,13 +225,20 @@ def _typed(cells: Sequence[str]) -> Any:
     """A column of numbers, NaN where one is missing, or of texts."""
     for kind in (int, float):
         try:
-            return np.array([kind(cell) for cell in cells])
+            return np.array([kind(_number(cell)) for cell in cells])
         except (ValueError, OverflowError):
             continue
     filled = [cell for cell in cells if cell.lower() not in _GAPS]
     if filled and len(filled) < len(cells) and not isinstance(_typed(filled)[0], str):
         return np.array([np.nan if cell.lower() in _GAPS else float(cell) for cell in cells])
     return np.array(cells, dtype=object)
+
+
+def _number(cell: str) -> str:
+    """A cell that writes a number as tables do: Python would also read ``1_000`` and the digits of every script."""
+    if "_" in cell or not cell.isascii():
+        raise ValueError(cell)
+    return cell
 
 
 def _selected(columns: dict[str, Any], wanted: str | None, source: str) -> dict[str, Any]:
@@ -255,6 +259,10 @@ def _pair(one: str) -> tuple[str, str]:
 
 
 def _labels(given: str) -> tuple[str, ...]:
-    path = Path(given)
-    names = _content(path).splitlines() if path.is_file() else given.split(",")
-    return tuple(name.strip() for name in names if name.strip())
+    if there(given) == "file":
+        return tuple(name.strip() for name in lines_of(_content(Path(given))))
+    if "," not in given and ("/" in given or "\\" in given or Path(given).suffix.lower() in _LISTS):
+        raise UsageError(
+            f"--labels {given[:200]} is no file; accepted: a file with one label per line, or names joined by commas."
+        )
+    return tuple(name.strip() for name in lines_of(given.replace(",", "\n")))

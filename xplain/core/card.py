@@ -20,18 +20,25 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from xplain.core.errors import CardError, unknown
+from xplain.core.files import lines_of, read_text, there
 
-__all__ = ["PRESETS", "Card", "find_card", "load_card"]
+__all__ = ["MOST_PIXELS", "PRESETS", "Card", "find_card", "load_card"]
 
 _MODES = ("", "RGB", "BGR", "L", "BANDS")
 _LAYOUTS = ("", "NCHW", "NHWC")
 _FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
+_HF_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+_WRITE_CARD = "Write a card of your own: MODEL.card.toml beside the model, or card=."
+_LARGEST = 1e12
+MOST_PIXELS = 50_000_000
+"""Largest picture that is decoded, or made by a card; a 20 KB file can hold more."""
+
 _MOST_LABELS = 1_000_000
 _LONGEST_LABEL = 200
 
@@ -85,8 +92,17 @@ class Card:
         for what, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, self.channels):
                 raise CardError(f"{self._where}{what} has {len(numbers)} numbers for {self.channels} channels.")
-        if self.range is not None and not self.range[0] < self.range[1]:
+        if self.range is not None and not -_LARGEST <= self.range[0] < self.range[1] <= _LARGEST:
             raise CardError(f"{self._where}range is {list(self.range)}; accepted: [black, white], black below white.")
+        for what, numbers in (("scale", (self.scale,)), ("mean", self.mean), ("std", self.std)):
+            if not all(abs(n) <= _LARGEST for n in numbers):  # NaN is not
+                raise CardError(f"{self._where}{what} holds {max(numbers, key=abs)}; accepted: numbers up to 1e12.")
+        for what, size in (("resize", self.resize), ("crop", self.crop)):
+            if size is not None and size[0] * size[1] > MOST_PIXELS:
+                pixels = f"{size[0] * size[1]:,} pixels; accepted: up to {MOST_PIXELS:,}"
+                raise CardError(f"{self._where}{what} is {list(size)}, {pixels}.")
+        if self.scale == 0:
+            raise CardError(f"{self._where}scale is 0, which leaves nothing of the picture.")
         if any(s == 0 for s in self.std):
             raise CardError(f"{self._where}std holds a zero; the tensor is divided by it.")
 
@@ -121,9 +137,10 @@ class Card:
     def from_toml(cls, text: str, name: str = "", folder: Path | None = None) -> Card:
         """Read a card from TOML text; ``labels`` may name a file in ``folder``."""
         try:
-            return cls.from_dict(tomllib.loads(text), name, folder)
-        except tomllib.TOMLDecodeError as error:
+            raw = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:  # of TOML, of numbers with thousands of digits, of deep nesting
             raise CardError(f"Preprocessing card {name} is not TOML: {error}.") from None
+        return cls.from_dict(raw, name, folder)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], name: str = "", folder: Path | None = None) -> Card:
@@ -132,7 +149,7 @@ class Card:
         values: dict[str, Any] = {"name": name}
         for key, value in raw.items():
             if key not in known:
-                raise CardError(str(unknown(f"key in preprocessing card {name}:", key, known)))
+                raise CardError(str(unknown(f"key in preprocessing card {name}:", str(key)[:100], known)))
             values[key] = value
         where = f"Preprocessing card {name}: "
         try:
@@ -142,20 +159,22 @@ class Card:
             if values.get("resize_short") is not None:
                 values["resize_short"] = _extent(values["resize_short"])
             for key in {"range"} & values.keys():
-                low, high = (float(number) for number in values[key])
+                low, high = map(_real, values[key])
                 values[key] = (low, high)
             for key in {"bands"} & values.keys():
                 values[key] = _extent(values[key])
                 values.setdefault("mode", "BANDS")
             for key in {"mean", "std"} & values.keys():
                 one = values[key]
-                values[key] = tuple(float(v) for v in (one if isinstance(one, Sequence) else [one]))
+                values[key] = tuple(map(_real, one if isinstance(one, (list, tuple)) else [one]))
             for key in {"scale"} & values.keys():
-                values[key] = float(values[key])
-            for key in {"mode", "layout"} & values.keys():
-                values[key] = str(values[key]).upper()
-        except (TypeError, ValueError) as error:
-            raise CardError(f"{where}{key} is {raw[key]!r}: {error}.") from None
+                values[key] = _real(values[key])
+            for key in {"mode", "layout", "resample", "name"} & values.keys():
+                if not isinstance(values[key], str):
+                    raise ValueError("accepted: a text")
+                values[key] = values[key] if key in ("name", "resample") else values[key].upper()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise CardError(f"{where}{key} is {raw.get(key)!r:.100}: {error}.") from None
         if "labels" in values:
             values["labels"] = _labels(values["labels"], where, folder)
         return cls(**values)
@@ -163,24 +182,53 @@ class Card:
     @classmethod
     def from_hugging_face(cls, raw: Mapping[str, Any], name: str = "") -> Card:
         """Read a Hugging Face ``preprocessor_config.json`` of an image processor."""
-        size = raw.get("size") or {}
-        size = {"shortest_edge": size} if isinstance(size, int) else size
+        where = f"Preprocessing card {name}: "
+        if not isinstance(raw, Mapping):
+            raise CardError(f"{where}it is no JSON object.")
+        if raw.get("rescale_offset"):
+            raise CardError(f"{where}rescale_offset is not understood. {_WRITE_CARD}")
         crop = raw.get("crop_size") if raw.get("do_center_crop", True) else None
-        filters = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-        card: dict[str, Any] = {"mode": "RGB", "resample": filters.get(raw.get("resample", 2), "bilinear")}
-        if raw.get("do_resize", True):
-            if "shortest_edge" in size:
-                card["resize_short"] = size["shortest_edge"]
-            elif "height" in size and "width" in size:
-                card["resize"] = [size["height"], size["width"]]
-        if isinstance(crop, int):
-            card["crop"] = crop
-        elif crop:
-            card["crop"] = [crop["height"], crop["width"]]
+        resample = raw.get("resample", 2)
+        if isinstance(resample, bool) or not isinstance(resample, int) or resample not in _HF_FILTERS:
+            raise CardError(f"{where}resample is {resample!r:.80}; accepted: 0 to 3. {_WRITE_CARD}")
+        flipped = raw.get("do_flip_channel_order", False)
+        card: dict[str, Any] = {"mode": "BGR" if flipped else "RGB", "resample": _HF_FILTERS[resample]}
+        if raw.get("do_resize", True) and (raw.get("size") is not None or raw.get("do_resize")):
+            card |= _hf_size(raw.get("size"), crop, raw.get("crop_pct"), where)
+        if crop is not None:
+            card["crop"] = _hf_pair(crop, "crop_size", where)
         card["scale"] = raw.get("rescale_factor", 1 / 255) if raw.get("do_rescale", True) else 1.0
-        if raw.get("do_normalize", True):
+        if raw.get("do_normalize", "image_mean" in raw or "image_std" in raw or not flipped):
             card["mean"], card["std"] = raw.get("image_mean", [0.5] * 3), raw.get("image_std", [0.5] * 3)
         return cls.from_dict(card, name)
+
+
+def _hf_size(size: Any, crop: Any, crop_pct: Any, where: str) -> dict[str, Any]:
+    """The resize that a Hugging Face size means. One that cannot be said here is refused, never left out."""
+    if isinstance(size, Mapping) and size.keys() == {"shortest_edge"}:
+        edge = size["shortest_edge"]
+        if crop_pct is None:
+            return {"resize_short": edge}
+        if not isinstance(edge, int) or isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)):
+            raise CardError(f"{where}crop_pct is {crop_pct!r:.80} beside size {size!r:.80}. {_WRITE_CARD}")
+        if edge >= 384 or not 0 < crop_pct <= 1:  # as ConvNeXt does: large pictures are squeezed into the square
+            return {"resize": [edge, edge]}
+        return {"resize_short": int(edge / crop_pct), "crop": [edge, edge]}
+    if isinstance(size, int) and not isinstance(size, bool):  # older files: a crop cuts the square, else it is one
+        return {"resize_short": size} if crop is not None else {"resize": [size, size]}
+    return {"resize": _hf_pair(size, "size", where)}
+
+
+def _hf_pair(value: Any, what: str, where: str) -> list[Any]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value, value]
+    if isinstance(value, Mapping) and value.keys() == {"height", "width"}:
+        return [value["height"], value["width"]]
+    if isinstance(value, list) and len(value) == 2:
+        return value
+    raise CardError(
+        f"{where}{what} is {value!r:.100}; accepted: a number, shortest_edge, or height and width. {_WRITE_CARD}"
+    )
 
 
 PRESETS: Mapping[str, Card] = {
@@ -224,37 +272,45 @@ def load_card(source: str | Path | Mapping[str, Any] | Card) -> Card:
     if str(source) in PRESETS:
         return PRESETS[str(source)]
     path = Path(source)
-    if not path.is_file():
+    if there(path) != "file":
         presets = ", ".join(PRESETS)
-        raise CardError(f"Preprocessing card {str(source)!r} is neither a file nor a preset. Presets: {presets}.")
+        raise CardError(f"Preprocessing card {str(source)!r:.200} is neither a file nor a preset. Presets: {presets}.")
+    text = read_text(path, CardError, f"Preprocessing card {path}")
+    if path.suffix != ".json":
+        return Card.from_toml(text, path.name, path.parent)
     try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            return Card.from_hugging_face(json.loads(text), path.name)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise CardError(f"Preprocessing card {path} cannot be read: {error}.") from None
-    return Card.from_toml(text, path.name, path.parent)
+    return Card.from_hugging_face(raw, path.name)
 
 
 def find_card(model: Path, metadata: Mapping[str, str]) -> Card | None:
     """The card that lies beside a model file, in its metadata, or in a Hugging Face config in its folder; else None."""
     beside = model.with_name(model.stem + ".card.toml")
-    if beside.is_file():
+    if there(beside) == "file":
         return load_card(beside)
     if "xplain.card" in metadata:
         return Card.from_toml(metadata["xplain.card"], "in the model's metadata")
     config = model.with_name("preprocessor_config.json")
-    return load_card(config) if config.is_file() else None
+    return load_card(config) if there(config) == "file" else None
 
 
 def _extent(value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value or not 0 < int(value) <= 65536:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or not 0 < value <= 65536:
         raise ValueError("accepted: a whole number of pixels from 1 to 65536")
     return int(value)
 
 
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("accepted: numbers")
+    return float(value)
+
+
 def _pair(value: Any) -> tuple[int, int]:
-    numbers = list(value) if isinstance(value, Sequence) else [value, value]
+    numbers = list(value) if isinstance(value, (list, tuple)) else [value, value]
     if len(numbers) != 2:
         raise ValueError("accepted: one number or [height, width]")
     return _extent(numbers[0]), _extent(numbers[1])
@@ -264,12 +320,12 @@ def _labels(value: Any, where: str, folder: Path | None) -> tuple[str, ...]:
     """Labels as plain text: control characters out, length capped, because files are not trusted."""
     if isinstance(value, str):
         name = Path(value)
-        if folder is None or name.is_absolute() or ".." in name.parts:
-            raise CardError(f"{where}labels = {value!r}; accepted: a list, or a file in the card's own folder.")
-        try:
-            value = (folder / name).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CardError(f"{where}the labels file {value!r} cannot be read: {error}.") from None
-    if not isinstance(value, Sequence) or len(value) > _MOST_LABELS:
+        if folder is None or len(value) > 1000 or name.is_absolute() or ".." in name.parts:
+            raise CardError(f"{where}labels = {value!r:.100}; accepted: a list, or a file in the card's own folder.")
+        value = lines_of(read_text(folder / name, CardError, f"{where}the labels file {value!r}"))
+    if not isinstance(value, (list, tuple)) or len(value) > _MOST_LABELS:
         raise CardError(f"{where}labels must be a list of at most {_MOST_LABELS} names.")
+    for one in value:
+        if isinstance(one, bool) or not isinstance(one, (str, int, float)):
+            raise CardError(f"{where}a label is {str(one)[:80]}; accepted: names.")
     return tuple("".join(c for c in str(v) if c.isprintable()).strip()[:_LONGEST_LABEL] for v in value)

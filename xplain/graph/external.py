@@ -19,6 +19,7 @@ import mmap
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -171,8 +172,8 @@ def _own_files(path: Path, places: list[str]) -> dict[str, str]:
         now = f"{path.stem}{ending[0]}"
         if place == now or (not os.path.lexists(path.parent / place) and os.path.lexists(path.parent / now)):
             own[place] = now
-    names = list(own.values())
-    return {place: now for place, now in own.items() if names.count(now) == 1}
+    times = Counter(own.values())
+    return {place: now for place, now in own.items() if times[now] == 1}
 
 
 def _contents(

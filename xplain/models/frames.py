@@ -7,6 +7,7 @@ are), else a numpy array. pandas is never imported here.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
@@ -55,7 +56,7 @@ def names_of(columns: Any) -> tuple[str, ...]:
         UsageError: a name that is there twice.
     """
     names = tuple(str(name) for name in (columns.columns if is_frame(columns) else columns))
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise UsageError(f"The table has more than one column called {twice[0]!r}; rename one of them.")
     return names

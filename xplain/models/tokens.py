@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
+from xplain.core.files import read_text
 from xplain.core.outline import Outline, TensorSpec
 from xplain.models.onnx_feeds import OnnxFeeds
 
 __all__ = ["Tokens"]
 
+_MOST_BYTES = 256 * 2**20
 _ROLES = {"ids": ("input_ids", "ids", "tokens"), "mask": ("attention_mask", "mask"), "types": ("token_type_ids",)}
 
 
@@ -37,11 +39,9 @@ class Tokens:
             from tokenizers import Tokenizer
         except ImportError:
             raise MissingDependency("Token models need the package tokenizers: pip install 'xplain[text]'.") from None
-        try:
-            content = Path(file).read_bytes()
+        content = read_text(file, UsageError, f"The tokenizer file {os.fspath(file)!r:.200}", _MOST_BYTES).encode()
+        with _speaking(f"{os.fspath(file)!r:.200} is no tokenizer file"):
             self._tokenizer = Tokenizer.from_buffer(content)
-        except Exception as error:  # tokenizers raises Exception itself
-            raise UsageError(f"{os.fspath(file)!r} is no tokenizer file: {str(error)[:200]}.") from None
         self._tokenizer.no_truncation()
         padding = self._tokenizer.padding or {}
         self._pad = int(padding.get("pad_id", self._tokenizer.token_to_id("[PAD]") or 0))
@@ -57,7 +57,8 @@ class Tokens:
 
     def scores(self, texts: Sequence[str]) -> Array:
         """Scores ``[R, K]`` of texts."""
-        encoded = self._tokenizer.encode_batch(list(texts))
+        with _speaking("The tokenizer fails on the texts"):
+            encoded = self._tokenizer.encode_batch(list(texts))
         length = self._fixed or max(1, *(len(one.ids) for one in encoded))
         columns = {
             "ids": np.full((len(texts), length), self._pad, np.int64),
@@ -77,7 +78,8 @@ class Tokens:
         Raises:
             UsageError: it has more tokens than the model takes.
         """
-        count = len(self._tokenizer.encode(text).ids)
+        with _speaking(f"The tokenizer fails on text {number + 1}"):
+            count = len(self._tokenizer.encode(text).ids)
         if self._fixed is not None and count > self._fixed:
             raise UsageError(
                 f"Text {number + 1} has {count} tokens, {self.outline.source} takes {self._fixed}. Nothing is cut off "
@@ -86,8 +88,20 @@ class Tokens:
 
     def spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Start and end of each token, without the special ones."""
-        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        with _speaking("The tokenizer fails on a text"):
+            offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
         return [(start, stop) for start, stop in offsets if stop > start]
+
+
+@contextmanager
+def _speaking(what: str) -> Iterator[None]:
+    """Failures of the package in our words: it raises bare exceptions, and on some files panics past ``Exception``."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise UsageError(f"{what}: {str(error)[:200]}.") from None
 
 
 def _role(spec: TensorSpec, outline: Outline) -> str:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from xplain.core.card import Card
+from xplain.core.card import MOST_PIXELS, Card
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, PictureError, unknown
+from xplain.core.files import there
 from xplain.render.dicom import is_dicom, read_dicom
 from xplain.render.samples import Range, deep_samples, eight_bits
 
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["MOST_BYTES", "MOST_PIXELS", "SAMPLE", "Source", "collect", "prepare", "read", "samples"]
 
 Source: TypeAlias = "str | os.PathLike[str] | Array | Image"
-
-MOST_PIXELS = 50_000_000
-"""Largest picture that is decoded, in pixels; a 20 KB file can hold more."""
 
 MOST_BYTES = 256 * 1024 * 1024
 """Largest picture file that is read, in bytes."""
@@ -131,13 +129,13 @@ def collect(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     for given in sources:
         source = os.fspath(given)
         path = Path(source)
-        if source.startswith(SAMPLE) or path.is_file():
+        if source.startswith(SAMPLE) or there(path) == "file":
             found[source] = None
-        elif path.is_dir():
+        elif there(path) == "folder":
             found.update(dict.fromkeys(_below(path)))
         elif any(c in source for c in "*?["):
             matches = glob.glob(source, recursive=True)  # noqa: PTH207 - Path.glob would give hidden files too
-            hits = sorted(p for p in matches if Path(p).is_file())
+            hits = sorted(p for p in matches if there(p) == "file")
             if not hits:
                 raise PictureError(f"No file matches {source!r}.")
             found.update(dict.fromkeys(hits))
@@ -184,7 +182,7 @@ def _from_file(source: str, limits: Range | None, told: list[str]) -> Array:
         if name not in files:
             raise PictureError(str(unknown("picture of the installed scikit-image:", name, sorted(files))))
         path = files[name]
-    elif path.is_dir():
+    elif there(path) == "folder":
         raise PictureError(f"{source!r} is a folder; name a picture in it.")
     try:
         facts = path.stat()
@@ -195,8 +193,11 @@ def _from_file(source: str, limits: Range | None, told: list[str]) -> Array:
         content = path.read_bytes()
     except FileNotFoundError:
         raise _absent(source) from None
-    except OSError as error:
-        raise PictureError(f"{source!r} cannot be read: {error.strerror}.") from None
+    except PictureError:
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise PictureError(f"{source[:300]!r} cannot be read: {why}.") from None
     return _from_bytes(content, repr(source), limits, told)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from xplain.core.errors import UsageError
@@ -88,7 +90,7 @@ def _column_names(view: View, count: int) -> list[str]:
     given = [str(name) for name in view.outline.facts.get("columns", ())]
     if not given:
         return [str(k) for k in range(count)]
-    twice = sorted({name for name in given if given.count(name) > 1})
+    twice = sorted(name for name, times in Counter(given).items() if times > 1)
     if twice:
         raise UsageError(f"The table has more than one column called {twice[0]!r}; rename one of them.")
     if len(given) != count:

@@ -38,7 +38,6 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -47,6 +46,7 @@ import numpy as np
 from xplain.core.card import Card
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
+from xplain.core.files import read_text
 from xplain.core.outline import TensorSpec
 from xplain.models.endpoint.answers import LabelSpace, score_rows, strict_json
 from xplain.models.endpoint.codec import Facts, Kind
@@ -80,8 +80,10 @@ def read_mapping(source: Any) -> dict[str, Any]:
         raw = dict(source)
     else:
         try:
-            raw = tomllib.loads(Path(source).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError, TypeError) as error:  # TOML and UTF-8 errors are ValueErrors
+            raw = tomllib.loads(read_text(source, UsageError, f"The mapping file {str(source)!r:.200}"))
+        except UsageError:
+            raise
+        except (ValueError, RecursionError, TypeError) as error:  # TOML's errors are ValueErrors
             raise UsageError(f"The mapping file {str(source)!r:.200} cannot be read: {error}.") from None
     for section, known in _KNOWN.items():
         values = raw.get(section, {}) if section else raw

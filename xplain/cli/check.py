@@ -13,6 +13,7 @@ import typer
 from xplain import api
 from xplain.cli.console import FINDING, OK, PARTIAL, Outcome, Progress, problem, table
 from xplain.cli.labelled import Labelled, read_labelled
+from xplain.cli.likelihood import RULE, Comparison, compared, label_log_probabilities, numbers, other_cards, statement
 from xplain.cli.loading import Asking, Loading, ModelFile
 from xplain.cli.predictions import best, in_words
 from xplain.core.card import PRESETS, Card
@@ -21,9 +22,6 @@ from xplain.core.errors import BudgetError, CardError, NonFinite, PictureError, 
 from xplain.core.query import Model
 
 __all__ = ["check"]
-
-_LEAD = 0.1
-"""Another card is suspicious when it is right on this share of the pictures more, and on at least two more."""
 
 
 def check(
@@ -39,7 +37,8 @@ def check(
     """Check on a few labelled pictures that MODEL sees them as it was trained to.
 
     Take 10 to 50 pictures on which the model should be right. It is a finding (exit code 1) when too few are, or when
-    another usual preprocessing is right more often than the model's card.
+    another usual preprocessing, or order of channels, makes the labels clearly more probable than the model's card
+    does. Where some other is not clearly worse either, it says that the pictures are too few to tell.
 
     Raises:
         UsageError: no labelled pictures, or options out of range.
@@ -53,7 +52,7 @@ def check(
     used = loaded.outline.card
     if used is None:
         raise CardError(f"{model} has no preprocessing card; give --card a file or a preset: {', '.join(PRESETS)}.")
-    others = _other_cards(used)
+    others = other_cards(used)
     planned = len(given) * (1 + len(others))
     if asking.max_queries is not None and asking.max_queries < planned:
         raise BudgetError(
@@ -66,9 +65,11 @@ def check(
             raise PictureError(f"None of the {len(given)} pictures can be used: {failures[0]['error']['message']}")
         truth = np.array([loaded.outline.label_index(one.label, scores.shape[1]) for one in readable])
         ranks = _ranks(scores, truth)
-        judged = _others(loaded, others, readable, truth, top, asking, progress)
-    summary = _summary("given", ranks, top)
-    findings = _findings(summary, judged, at_least, len(readable))
+        own = label_log_probabilities(scores, truth, loaded.outline)
+        judged = _others(loaded, others, readable, truth, own, top, asking, progress)
+    summary = _summary("given", ranks, top) | {"log_probability": float(own.mean())}
+    findings = _findings(summary, judged, others, at_least, len(readable))
+    apart = {one["card_name"]: Comparison(one["difference"], one["error"], len(readable)) for one in judged}
     pictures = [
         {"picture": one.picture, "label": one.label, "rank": int(rank) + 1, "predictions": found}
         for one, rank, found in zip(readable, ranks, best(scores, loaded.outline), strict=True)
@@ -80,6 +81,8 @@ def check(
         "at_least": at_least,
         "others": judged,
         "findings": findings,
+        "verdict": "" if findings else statement(apart, others, len(readable)),
+        "rule": RULE,
         "pictures": pictures,
         "failures": failures,
     }
@@ -122,58 +125,52 @@ def _summary(card: str, ranks: Array, top: int) -> dict[str, Any]:
     }
 
 
-def _other_cards(used: Card) -> dict[str, Card]:
-    """The usual other ways to turn pixels into numbers, with the model's own geometry, by preset."""
-    found = {}
-    for name, preset in PRESETS.items():
-        if preset.channels == used.channels and not _same(preset, used):
-            found[name] = replace(used, mode=preset.mode, scale=preset.scale, mean=preset.mean, std=preset.std)
-    return found
-
-
 def _others(
     model: Model,
     cards: Mapping[str, Card],
     readable: Sequence[Labelled],
     truth: Array,
+    own: Array,
     top: int,
     asking: Asking,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    """How often the model is right with each of the other cards, best first."""
+    """How right the model is with each of the other cards, and how sure of the labels, best first."""
     found, pictures = [], [one.picture for one in readable]
     for number, (name, card) in enumerate(cards.items(), 2):
         scores = api.predict(model, pictures, card=card, batch_size=asking.batch_size, cache=asking.cache)
-        found.append(_summary(name, _ranks(scores, truth), top))
+        logs = label_log_probabilities(scores, truth, model.outline)
+        apart = compared(own, logs)
+        found.append(
+            _summary(name, _ranks(scores, truth), top)
+            | {
+                "log_probability": float(logs.mean()),
+                "difference": apart.difference,
+                "error": apart.error if np.isfinite(apart.error) else 0.0,
+                "verdict": apart.verdict,
+            }
+        )
         progress.to(number * len(pictures))
-    return sorted(found, key=lambda one: -one["right"])
+    return sorted(found, key=lambda one: -one["difference"])
 
 
-def _same(one: Card, other: Card) -> bool:
-    """Whether two cards make the same numbers of the same pixels; one number stands for all channels."""
-    numbers = [np.broadcast_to(values, 3) for card in (one, other) for values in (card.mean, card.std)]
-    same = np.allclose(numbers[0], numbers[2]) and np.allclose(numbers[1], numbers[3])
-    return one.mode == other.mode and bool(np.isclose(one.scale, other.scale)) and same
-
-
-def _findings(summary: dict[str, Any], others: Sequence[dict[str, Any]], at_least: float, count: int) -> list[str]:
+def _findings(
+    summary: dict[str, Any], others: Sequence[dict[str, Any]], cards: Mapping[str, Card], at_least: float, count: int
+) -> list[str]:
     findings = []
     if summary["top1"] < at_least:
         findings.append(
             f"The best class is the label on {summary['right']} of {count} pictures, below --at-least {at_least:g}."
         )
-    lead = max(2, int(np.ceil(_LEAD * count)))
-    if others and others[0]["right"] >= summary["right"] + lead:
+    better = [one for one in others if one["verdict"] == "better"]
+    if better:
+        one = better[0]
         findings.append(
-            f"Preprocessing {others[0]['card_name']!r} is right on {others[0]['right']} of {count} pictures, this one "
-            f"on {summary['right']}: the card is probably wrong. Put into it: {_numbers(others[0]['card_name'])}."
+            f"Preprocessing {one['card_name']!r} is right on {one['right']} of {count} pictures, this one on "
+            f"{summary['right']}, and gives the labels {one['difference']:+.3g} +- {one['error']:.2g} in "
+            f"log-probability: the card is probably wrong. Put into it: {numbers(cards[one['card_name']])}."
         )
     return findings
-
-
-def _numbers(preset: str) -> str:
-    card = PRESETS[preset]
-    return f'mode = "{card.mode}", scale = {card.scale:g}, mean = {list(card.mean)}, std = {list(card.std)}'
 
 
 def _text(document: dict[str, Any], top: int) -> str:
@@ -181,16 +178,25 @@ def _text(document: dict[str, Any], top: int) -> str:
         (Path(one["picture"]).name, one["label"], str(one["rank"]), in_words(one["predictions"]))
         for one in document["pictures"]
     ]
-    cards = [("this card", f"{document['top1']:.0%}", f"{document[f'top{top}']:.0%}")]
-    cards += [(one["card_name"], f"{one['top1']:.0%}", f"{one[f'top{top}']:.0%}") for one in document["others"]]
+    cards = [("this card", f"{document['top1']:.0%}", f"{document[f'top{top}']:.0%}", "", "")]
+    cards += [
+        (
+            one["card_name"],
+            f"{one['top1']:.0%}",
+            f"{one[f'top{top}']:.0%}",
+            f"{one['difference']:+.3f} +- {one['error']:.3f}",
+            one["verdict"],
+        )
+        for one in document["others"]
+    ]
     lines = [
         table(rows, ("picture", "label", "rank", "model says")),
         "",
-        table(cards, ("preprocessing", "top-1", f"top-{top}")),
+        table(cards, ("preprocessing", "top-1", f"top-{top}", "log p(label) against this card", "")),
         "",
         *[f"Left out: {one['picture']}: {one['error']['message']}" for one in document["failures"]],
         *[f"Finding: {one}" for one in document["findings"]],
     ]
     if not document["findings"]:
-        lines.append("No finding: the preprocessing fits these pictures.")
+        lines.append(document["verdict"])
     return "\n".join(lines)

@@ -36,8 +36,8 @@ def xgrad_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
     answer = yield Sweep(view.x[:, None], view.target, Rules(), (chosen.name,))
     values, gradient = (chosen.maps(one) for one in answer[chosen.name])
     xp = namespace(values)
-    total = xp.sum(values, axis=(2, 3), keepdims=True)
+    total = xp.sum(values, axis=chosen.places, keepdims=True)
     some = xp.abs(total) > 0
     one = xp.zeros_like(total) + 1
-    weights = xp.sum(gradient * values, axis=(2, 3), keepdims=True) / xp.where(some, total, one)
+    weights = xp.sum(gradient * values, axis=chosen.places, keepdims=True) / xp.where(some, total, one)
     return map_reading(view, chosen, xp.sum(weights * values, axis=1), rectify=not signed)

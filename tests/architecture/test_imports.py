@@ -35,7 +35,21 @@ PACKAGES = {
     "array_api_compat": {"core", "methods", "metrics"},
     "torch": {
         f"models/torch_{name}.py"
-        for name in ("attention", "axes", "cuts", "module", "modes", "device", "export", "guard", "look", "scores")
+        for name in (
+            "attention",
+            "axes",
+            "axis_rules",
+            "cuts",
+            "module",
+            "modes",
+            "device",
+            "export",
+            "follow",
+            "guard",
+            "layers",
+            "look",
+            "scores",
+        )
     },
     "onnxruntime": {"models/session.py", "graph/runtime.py"},
     "onnx": {"graph"},

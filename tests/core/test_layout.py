@@ -127,21 +127,3 @@ def test_nobody_but_the_outline_reads_sizes():
 def test_a_layout_must_describe_the_item():
     with pytest.raises(UsageError, match="does not describe items of shape"):
         Layout("NCHW", (3, 4))
-
-
-@pytest.mark.parametrize(
-    ("shape", "item", "axes"),
-    [
-        ((64, 7, 7), (3, 224, 224), "NCHW"),
-        ((7, 7, 96), (3, 224, 224), "NHWC"),  # the token grid of a Swin
-        ((16, 7, 7), (3, 224, 224), "NCHW"),
-        ((197, 768), (3, 224, 224), "NTC"),  # the patches of a ViT
-        ((5, 32), (5,), "NTC"),  # embedded words
-        ((32, 5), (5,), "NCT"),  # the same, turned for a convolution over words
-        ((5, 5), (5,), "NTC"),
-        ((8, 50), (2, 100), "NCT"),  # a layer on a time series
-        ((10,), (5,), "NS"),
-    ],
-)
-def test_the_likeliest_layout_of_a_layer(shape, item, axes):
-    assert Layout.of_layer(shape, item).axes == axes

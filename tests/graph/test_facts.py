@@ -10,6 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import xplain
+from xplain.core.grid import describe
+from xplain.core.layout import Layout
 from xplain.graph.runtime import evaluate
 from xplain.graph.table import facts_of, find_operator, known, operators, parameters_of
 
@@ -179,7 +181,7 @@ def test_a_map_behind_integers_in_another_order_of_axes_is_that_of_the_transpose
     x = np.random.default_rng(1).normal(size=(1, 3, 32, 32)).astype(np.float32)
     model = xplain.load(channels_last_net(name))
     layer = model.outline.layer("t")
-    assert layer.channels_last
+    assert axes_of(model, "t") == "N H:32 W:32 C:8"
     assert layer.shape[1:] == (32, 32, 8)
     found = xplain.explain(model, x, "hires-cam", layer="t", target=1, signed=True)
     truth = xplain.explain(model, x, "hires-cam", layer="tn", target=1, signed=True)
@@ -190,9 +192,14 @@ def test_a_map_behind_integers_in_another_order_of_axes_is_that_of_the_transpose
 def test_what_reads_a_stranger_is_not_called_channels_last():
     model = channels_last_net("Tanh")
     model.graph.node[5].domain, model.graph.node[5].op_type = "", "Flatten"
-    layers = {layer.name: layer for layer in xplain.load(drop_behind(model)).outline.layers}
-    assert layers["e"].channels_last
-    assert not layers["t"].channels_last
+    loaded = xplain.load(drop_behind(model))
+    assert axes_of(loaded, "e") == "N H:32 W:32 C:8"
+    assert axes_of(loaded, "t") == f"N ?:{32 * 32 * 8}"  # rows, columns and channels in one: no positions
+
+
+def axes_of(model, layer):
+    item = (3, 32, 32)
+    return describe(model.outline.follow(item).axes_of(layer), Layout("NCHW", item))
 
 
 def drop_behind(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -138,7 +138,7 @@ def test_layers_are_real_tensors_that_depend_on_the_input():
     assert list(layers)[:3] == ["float", "scaled", "picture"]
     assert layers["relu1"].shape == (None, 8, 16, 16)
     assert layers["relu1"].op == "Relu"
-    assert layers["pooled"].spatial is False
+    assert layers["pooled"].shape == (None, 12, 1, 1)
     assert not {"w1", "scale"} & set(layers)
     quantised = {layer.name for layer in layers_of(read(nets.quantised()))}
     assert "w_dq" not in quantised

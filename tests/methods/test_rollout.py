@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import xplain
+from xplain.core.arrays import enlarge
 from xplain.core.errors import UsageError
 from xplain.core.query import Peek, Sweep
 from xplain.rules.rollout import ROLLOUT
@@ -193,8 +194,12 @@ def test_attention_as_one_operator(kind, x):
     shares = np.exp(scores - scores.max(-1, keepdims=True))
     shares /= shares.sum(-1, keepdims=True)
     expected = 0.5 / 16 + 0.5 * shares.mean(1).reshape(2, 4, 4)
-    found = xplain.explain(xplain.load(model), x, "attention-rollout").values
-    np.testing.assert_allclose(patches(found, 8), expected, rtol=1e-3)
+    found = xplain.explain(xplain.load(model), x, "attention-rollout")
+    if kind == "Attention":
+        np.testing.assert_allclose(patches(found.values, 8), expected, rtol=1e-3)
+    else:  # a softmax over tokens, for each token, is a matrix, with or without an axis of heads
+        assert found.resolution == (4, 4)
+        np.testing.assert_allclose(found.values, enlarge(expected, (SIDE, SIDE)), rtol=1e-3)
 
 
 # ------------------------------------------------------------------ what it cannot do
@@ -234,7 +239,7 @@ def test_a_net_without_attention(method, net, x):
 
 
 def test_attention_without_a_softmax_is_no_attention_to_follow(x):
-    """Linear attention: nothing says which operand of the product is the share."""
+    """Linear attention: its softmax is over features, so no token shares out to others."""
 
     class Linear(Pooled):
         def forward(self, x):
@@ -243,5 +248,5 @@ def test_attention_without_a_softmax_is_no_attention_to_follow(x):
             mixed = self.q(tokens).softmax(-1) @ (torch.relu(k).transpose(1, 2) @ v)
             return self.head((tokens + mixed).mean(1))
 
-    with pytest.raises(UsageError, match=r"multiplies two signals of which not exactly one is a softmax"):
+    with pytest.raises(UsageError, match="shows no attention: no softmax over tokens"):
         xplain.explain(exported(Linear().eval()), x, "attention-rollout")

@@ -15,6 +15,8 @@ from integer_nets import CLASSES, SIZE, correlation, integers, items, trunk
 from onnx import helper, numpy_helper, version_converter
 
 import xplain
+from xplain.core.grid import describe
+from xplain.core.layout import Layout
 from xplain.core.query import Peek
 from xplain.render.pictures import prepare
 
@@ -33,8 +35,9 @@ def test_a_file_that_the_runtime_laid_out_channels_last(tmp_path: Path) -> None:
     if not any(a.name == "channels_last" for node in last.graph.node for a in node.attribute):
         pytest.skip("this runtime does not lay integers out channels last on this machine")
     one, two = xplain.load(original), xplain.load(last)
-    layers = {layer.name: layer for layer in two.outline.layers}
-    assert layers[xplain.explain(two, items(1), "grad-cam").notes["layer"]].channels_last
+    chosen = xplain.explain(two, items(1), "grad-cam").notes["layer"]
+    item = items(1).shape[1:]
+    assert describe(two.outline.follow(item).axes_of(chosen), Layout("NCHW", item)).startswith("N H:8 W:8 C:")
     for method in CAMS:
         a, b = (xplain.explain(model, items(), method, target=1) for model in (one, two))
         assert a.resolution == b.resolution == (8, 8)

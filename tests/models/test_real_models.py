@@ -74,8 +74,8 @@ def test_what_was_found(model, file):
     assert outline.scores.tensor.endswith(tensor) or tensor in outline.scores.tensor
     assert outline.scores.classes == classes
     assert outline.batch == batch
-    assert any(layer.spatial for layer in outline.layers)
-    assert all(layer.shape[0] is None for layer in outline.layers if layer.spatial)
+    assert any(len(layer.shape) == 4 for layer in outline.layers)
+    assert all(layer.shape[0] is None for layer in outline.layers if len(layer.shape) == 4)
 
 
 @every_file

@@ -6,6 +6,7 @@ gives the functions of whichever it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import array_api_compat
@@ -14,7 +15,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.layout import Layout
 
-__all__ = ["collapse", "enlarge", "enlarging", "namespace"]
+__all__ = ["collapse", "enlarge", "enlarge_to", "enlarging", "namespace"]
 
 
 def namespace(*arrays: Any) -> Any:
@@ -59,3 +60,18 @@ def enlarge(maps: Any, size: tuple[int, int]) -> Any:
     if xp is array_api_compat.array_namespace(rows):
         return rows @ maps @ columns.T
     return xp.matmul(xp.matmul(xp.asarray(rows), maps), xp.asarray(columns.T.copy()))
+
+
+def enlarge_to(maps: Any, size: Sequence[int]) -> Any:
+    """Maps ``[N, *cells]`` to ``[N, *size]``, linearly along each axis: a picture's, a series' or a volume's."""
+    if len(size) == 2:
+        return enlarge(maps, (size[0], size[1]))
+    xp = namespace(maps)
+    for axis, (small, large) in enumerate(zip(maps.shape[1:], size, strict=True), 1):
+        if small == large:
+            continue
+        order = [k for k in range(len(size) + 1) if k != axis]
+        back = [order.index(k) if k != axis else len(size) for k in range(len(size) + 1)]
+        turned = xp.permute_dims(maps, (*order, axis))
+        maps = xp.permute_dims(xp.matmul(turned, xp.asarray(enlarging(small, large).T.copy())), tuple(back))
+    return maps

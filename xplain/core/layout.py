@@ -22,7 +22,7 @@ from typing import Any
 
 from xplain.core.errors import UsageError
 
-__all__ = ["Axes", "Doubt", "Layout", "by_sizes", "channels_last", "stated"]
+__all__ = ["Axes", "Doubt", "Layout", "by_sizes", "stated"]
 
 _POSITIONS = "DHWTSX"
 _ALIASES = {"F": "C", "L": "T", "1": "C"}
@@ -140,22 +140,6 @@ class Layout:
         """Every element a position of its own: for edits that go by element, whatever the axes mean."""
         return cls("N" + "X" * len(item), tuple(item), "each element for itself")
 
-    @classmethod
-    def of_layer(cls, shape: tuple[Any, ...], item: tuple[Any, ...]) -> Layout:
-        """The likeliest layout of a layer's values, from their shape and that of the model's item.
-
-        Two axes are channels and time where the item is a series, and else tokens and what is known of each: patches of
-        a picture, embedded words. Only a layer whose last axis is as long as the item's words has them there.
-        """
-        if len(shape) == 3:
-            return cls("NHWC" if channels_last(shape) else "NCHW", shape)
-        if len(shape) == 2 and len(item) != 2:
-            words = item[0] if len(item) == 1 else None
-            return cls("NCT" if words == shape[1] != shape[0] else "NTC", shape)
-        if len(shape) == 4:
-            return cls("NCDHW", shape)
-        return cls("NCT" if len(shape) == 2 else "NS" if len(shape) == 1 else "N" + "X" * len(shape), shape)
-
 
 @dataclass(frozen=True)
 class Doubt:
@@ -250,9 +234,3 @@ def _beside_equals(item: tuple[int, ...], axis: int) -> bool:
 def _spelt(axes: str, item: tuple[int, ...]) -> str:
     names = {"C": "channels", "H": "rows", "W": "columns", "D": "slices", "T": "steps of time", "S": "columns"}
     return " x ".join(f"{n} {names.get(letter, 'elements')}" for letter, n in zip(axes[1:], item, strict=True))
-
-
-def channels_last(shape: Sequence[Any]) -> bool:
-    """Whether a layer ``[a, b, c]`` is a grid of tokens, as in Swin: two equal extents, then many channels."""
-    first, second, last = shape
-    return first is not None and first == second and isinstance(last, int) and last > first and last >= 16

@@ -18,7 +18,18 @@ import numpy as np
 
 from xplain.core.errors import UsageError
 
-__all__ = ["Baseline", "Fraction", "Kind", "Natural", "NonNegative", "Option", "Positive", "PositiveReal", "Size"]
+__all__ = [
+    "Baseline",
+    "Cells",
+    "Fraction",
+    "Kind",
+    "Natural",
+    "NonNegative",
+    "Option",
+    "Positive",
+    "PositiveReal",
+    "Size",
+]
 __all__ += ["Share", "options_of"]
 
 _LONGEST = 80
@@ -121,6 +132,22 @@ class Extent:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """Cells along each axis of positions: ``8x18`` of a picture, ``4x8x8`` of a volume, ``100`` of a series."""
+
+    accepts: str = "rows and columns such as 8x18 or (8, 18), one number for a series, three for a volume"
+    invalid: tuple[Any, ...] = ("0x3", (4, 0), "wide", 2.5, True, ())
+
+    def read(self, value: Any) -> tuple[int, ...]:
+        if isinstance(value, str):
+            value = tuple(value.lower().split("x"))
+        given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+        if not given:
+            raise ValueError
+        return tuple(Whole(1).read(one) for one in given)
+
+
+@dataclass(frozen=True)
 class Reference:
     """What a hidden position becomes; resolved by ``xplain.methods.perturbation.baseline``."""
 
@@ -220,6 +247,7 @@ NonNegative: TypeAlias = Annotated[float, Real(0)]
 Fraction: TypeAlias = Annotated[float, Real(0, 1, open_low=True, open_high=True)]
 Share: TypeAlias = Annotated[float, Real(0, 1)]
 Size: TypeAlias = Annotated[int | tuple[int, ...], Extent()]
+Cells: TypeAlias = Annotated[tuple[int, ...], Numbers()]
 Baseline: TypeAlias = Annotated[Any, Reference()]
 
 

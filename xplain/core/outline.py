@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from xplain.core.axes import shape_of
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import UsageError, unknown
 from xplain.core.layout import Axes, Doubt, Layout, by_sizes
+from xplain.core.lineage import Lineage
 from xplain.core.target import Target, label, side_by_side
 
 Kind: TypeAlias = Literal["logits", "probabilities", "log-probabilities", "scores", "decisions"]
@@ -79,27 +81,17 @@ class LayerSpec:
         op: The operator or module class that makes it.
         shape: Shape with the batch axis, None for free dimensions; empty where it is not known.
         affine: Whether it is known to be an affine function of the model's inputs.
-        folded: Whether an item has several rows of it, as windows of a picture folded into the batch axis have.
-        channels_last: Whether it is known to be ``[N, H, W, C]``.
     """
 
     name: str
     op: str
     shape: tuple[int | None, ...] = ()
     affine: bool = False
-    folded: bool = False
-    channels_last: bool = False
 
     @property
     def does(self) -> str:
         """What ``op`` computes, whether it does so on real numbers or on the integers that stand for them."""
         return self.op.removeprefix("QLinear")
-
-    @property
-    def spatial(self) -> bool:
-        """True for ``[N, C, H, W]`` or ``[N, H, W, C]`` with more than one row and column."""
-        plane = self.shape[1:3] if self.channels_last else self.shape[2:]
-        return len(self.shape) == 4 and all(n is None or n > 1 for n in plane)
 
 
 @dataclass(frozen=True)
@@ -125,6 +117,8 @@ class Outline:
         facts: Further facts that a person may want to see (opset, producer, precision, size ...).
         activations: Clipping activations that run, by their ONNX names; ``Relu`` also for a quantiser whose lower end
             is one; None where nobody has looked, as in a torch module that has not run yet.
+        follow: Item shape to what descends from the explained input, and how its axes lie; None for a model that shows
+            nothing of its inside.
         attended: The layer that was made last before the last attention, with the number of its call (``norm:0``),
             where attention is no layer, as for functions in a torch module; else empty.
         axes: Names of that input's axes where they are known and its sizes are free.
@@ -149,6 +143,7 @@ class Outline:
     activations: frozenset[str] | None = None
     attended: str = ""
     axes: Axes | None = None
+    follow: Callable[[tuple[int, ...]], Lineage] | None = field(default=None, compare=False, repr=False)
 
     @property
     def named(self) -> Axes | None:
@@ -188,6 +183,11 @@ class Outline:
     def rectifies(self) -> bool | None:
         """Whether the model has activations that clip; None where that is not known."""
         return None if self.activations is None else bool(self.activations)
+
+    def extents(self, layer: str, item: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a layer for an item of this shape, batch left out; 1 for what is not known of it."""
+        axes = None if self.follow is None else self.follow(item).axes_of(layer)
+        return shape_of(axes)[1:] if axes is not None else tuple(n or 1 for n in self.layer(layer).shape[1:])
 
     def layer(self, name: str) -> LayerSpec:
         """The layer called ``name``.

@@ -23,9 +23,11 @@ import numpy as np
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Edits, Untouched
 from xplain.core.errors import BudgetError, UsageError
+from xplain.core.grid import layer_layout
 from xplain.core.layout import Doubt, Layout
+from xplain.core.lineage import Lineage
 from xplain.core.outline import Outline
-from xplain.core.target import EveryScore, Stack, Target
+from xplain.core.target import SCORES, EveryScore, Stack, Target
 
 if TYPE_CHECKING:
     from xplain.core.rules import Rules
@@ -191,10 +193,27 @@ class View:
         return found
 
     def layout_of(self, tensor: str, values: Any) -> Layout:
-        """The layout of a tap's ``values``: the view's own for ``"input"``, the likeliest of its shape for a layer."""
+        """The layout of a tap's ``values``: the view's own for ``"input"``, followed through the model for a layer."""
         if tensor == "input":
             return self.layout
-        return Layout.of_layer(tuple(values.shape[1:]), tuple(self.x.shape[1:]))
+        lineage = self.lineage
+        axes = None if lineage is None else lineage.axes_of(tensor)
+        return layer_layout(axes, tuple(values.shape[1:]), self.layout)
+
+    @property
+    def lineage(self) -> Lineage | None:
+        """What descends from the item, with its axes; None for a model that shows nothing of its inside."""
+        follow = self.outline.follow
+        return None if follow is None else follow(tuple(self.x.shape[1:]))
+
+    @property
+    def between(self) -> frozenset[str]:
+        """The tensors between the item and the target, by the lineage's names; none where it is not known."""
+        lineage = self.lineage
+        if lineage is None:
+            return frozenset()
+        scores = SCORES if SCORES in lineage.names else self.outline.scores.tensor
+        return lineage.between([scores if name == SCORES else name for name in self.target.tensors])
 
     def rng(self, stream: str, item: str = "") -> np.random.Generator:
         """An independent, reproducible generator for the named purpose (Philox keyed by seed and name).

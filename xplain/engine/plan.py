@@ -57,7 +57,6 @@ class _Zero:
     def __init__(self, like: Model) -> None:
         self.outline, self.answers = like.outline, like.answers
         self.canonical = getattr(like, "canonical", None)  # the real rows, so that a store finds them
-        self._shapes = {layer.name: layer.shape for layer in like.outline.layers}
 
     def answer(self, query: Query) -> Answer:
         if isinstance(query, Score):
@@ -71,7 +70,7 @@ class _Zero:
         one = query.x[:, 0] if isinstance(query, Sweep) else query.x
         found = {}
         for tap in query.taps:
-            inner = one.shape[1:] if tap == "input" else tuple(n or 1 for n in self._shapes.get(tap, (1, 1, 1, 1))[1:])
+            inner = one.shape[1:] if tap == "input" else self.outline.extents(tap, one.shape[1:])
             zero = np.zeros((len(one), *inner), dtype=np.float32)
             found[tap] = (zero, zero) if isinstance(query, Sweep) else zero
         return found

@@ -261,7 +261,7 @@ def asked_by(flow: Callable[[View], Flow], view: View) -> list[Query]:
         item = query.x[:, 0] if isinstance(query, Sweep) else query.x
         answer = {}
         for tap in query.taps:
-            inner = item.shape[1:] if tap == INPUT else [n or 1 for n in view.outline.layer(tap).shape[1:]]
+            inner = item.shape[1:] if tap == INPUT else view.outline.extents(tap, item.shape[1:])
             blank = np.zeros((len(item), *inner), dtype=np.float32)
             answer[tap] = (blank, blank) if isinstance(query, Sweep) else blank
         return answer

@@ -54,8 +54,6 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
     """
     known = loaded.known
     affine = affine_tensors(loaded.model.graph, known.constants)
-    batch = (known.shapes.get(loaded.model.graph.input[0].name) or (None,))[:1]  # of the input that is explained
-    last = _channels_last(loaded)
     found = []
     for node in loaded.model.graph.node:
         # a fused norm has the sum that it normalises as its last output
@@ -64,23 +62,8 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
                 continue
             shape = loaded.shape(name)
             if shape is None or len(shape) >= 2:
-                folded = bool(shape) and known.shapes[name][:1] != batch
-                spec = LayerSpec(name, node.op_type, shape or (), name in affine, folded, name in last)
-                found.append(spec)
+                found.append(LayerSpec(name, node.op_type, shape or (), name in affine))
     return tuple(found)
-
-
-def _channels_last(loaded: Loaded) -> set[str]:
-    """What onnxruntime's own operators on ``[N, H, W, C]`` write, and what keeps the places of axes behind them."""
-    found: set[str] = set()
-    for node in loaded.model.graph.node:
-        own = node.op_type.startswith("Nhwc") or any(a.name == "channels_last" and a.i for a in node.attribute)
-        if own:
-            found.update(node.output)
-        elif facts_of(node).axes in ("same", "last"):
-            ranks = {len(loaded.shape(name) or ()) for name in node.input if name in found}
-            found.update(name for name in node.output if ranks & {0, len(loaded.shape(name) or ())})
-    return found
 
 
 def activations_of(loaded: Loaded) -> frozenset[str]:

@@ -195,7 +195,8 @@ class OnnxFile:
                 feeds[BASELINE] = baseline[slice(*rows)].astype(self._input.dtype)
             return feeds
 
-        return built, [values for _, values in self._each(session, whole, extra=extra, by_row=kind == "sweep")]
+        of = {name: tap for tap, pair in getattr(built, "taps", {}).items() for name in pair}
+        return built, [values for _, values in self._each(session, whole, None, extra, kind == "sweep", of)]
 
     # ------------------------------------------------------------------ runs
 
@@ -206,10 +207,12 @@ class OnnxFile:
         start: str | None = None,
         extra: Callable[[tuple[int, int]], Mapping[str, Array]] | None = None,
         by_row: bool = True,
+        of: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[tuple[int, int], dict[str, Array]]]:
         """Run the rows that a question asks, as many at once as the model takes; yields rows and output values.
 
-        Outputs have a row each, unless ``by_row`` says that they are of the batch as a whole.
+        Outputs have a row each, unless ``by_row`` says that they are of the batch as a whole; ``of`` says which layer's
+        they are, where they are called otherwise.
         """
         name = start or self._input.name
         self._check(query, start)
@@ -235,13 +238,21 @@ class OnnxFile:
             if not by_row:
                 yield (left, right), values
                 continue
-            for output, value in values.items():
-                if value.shape[:1] != (batch,):
-                    raise ModelError(
-                        f"Tensor {output!r} of {self.outline.source} is {list(value.shape)} for a batch of {batch}: it "
-                        "has no batch axis in front, so it cannot be told which item it belongs to."
-                    )
-            yield (left, right), {output: value[:count] for output, value in values.items()}
+            item = None if start else tuple(query.x.shape[1:])
+            each = {out: self._by_item((of or {}).get(out, out), value, batch, item) for out, value in values.items()}
+            yield (left, right), {output: value[:count] for output, value in each.items()}
+
+    def _by_item(self, layer: str, value: Array, batch: int, item: tuple[int, ...] | None) -> Array:
+        """A layer's values with a row per item; what is folded into the batch behind it becomes an axis of its own."""
+        if value.shape[:1] == (batch,):
+            return value
+        follow = self.outline.follow
+        if item is not None and value.ndim and value.shape[0] % batch == 0 and follow and follow(item).folded(layer):
+            return value.reshape(batch, -1, *value.shape[1:])
+        raise ModelError(
+            f"Tensor {layer!r} of {self.outline.source} is {list(value.shape)} for a batch of {batch}: it has no batch "
+            "axis in front, so it cannot be told which item it belongs to."
+        )
 
     def _check(self, query: Score, start: str | None = None) -> None:
         """Items must fit the input, or the tensor they stand for."""

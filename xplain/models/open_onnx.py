@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from xplain.core.errors import UsageError, unknown
 from xplain.core.outline import Outline, TensorSpec
 from xplain.graph.axes import axes_of
 from xplain.graph.describe import activations_of, inputs_of, layers_of, put_first, quirks_of
+from xplain.graph.follow import follow
 from xplain.graph.load import Loaded, OnnxSource, read
 from xplain.graph.logits import find_scores
 from xplain.graph.safety import Limits
@@ -81,6 +83,7 @@ def open_onnx(
         },
         activations=activations_of(loaded),
         outputs=tuple(entry.name for entry in loaded.model.graph.output),
+        follow=lru_cache(maxsize=8)(partial(follow, loaded, fixed={name: one.shape for name, one in others.items()})),
     )
     said = tuple(Caveat(quirk, "output") for quirk in found.quirks)
     outline = replace(outline, warnings=(*outline.warnings, *said))

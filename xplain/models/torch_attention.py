@@ -46,19 +46,21 @@ class AttentionsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
     Args:
         rows: Items in the batch.
         wanted: Numbers of the calls whose matrices are kept.
-        note: Called with the layer of each call, as it is made.
+        note: Called with the layer of each call, as it is made, and what the operator returned.
 
+    ``embedded`` are the vectors that token ids were looked up as: gradients start there, as ids have none.
     ``values`` and ``cotangents`` hold ``[rows, heads, T, S]`` by number, the latter after a backward pass inside
     ``watching``.
     """
 
     def __init__(
-        self, rows: int, wanted: Collection[int] = (), note: Callable[[LayerSpec], None] | None = None
+        self, rows: int, wanted: Collection[int] = (), note: Callable[[LayerSpec, torch.Tensor], None] | None = None
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.values: dict[int, torch.Tensor] = {}
         self.cotangents: dict[int, torch.Tensor] = {}
         self.heads: int | None = None
+        self.embedded: list[torch.Tensor] = []
         self._rows, self._wanted, self._note = rows, frozenset(wanted), note
         self._count = 0
         self._made: dict[int, tuple[int, torch.Tensor]] = {}  # by where a result lies, which stays while it is held
@@ -87,9 +89,7 @@ class AttentionsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
     def _see(self, result: torch.Tensor, matrix: Callable[[], torch.Tensor], size: tuple[int, ...]) -> None:
         number, self._count = self._count, self._count + 1
         if self._note is not None:
-            shape = self._split(size)
-            folded = shape[0] != self._rows
-            self._note(LayerSpec(f"{ATTENTION}{number}", "Softmax", (None, *shape[1:]), folded=folded))
+            self._note(LayerSpec(f"{ATTENTION}{number}", "Softmax", (None, *self._split(size)[1:])), result)
         if number in self._wanted:
             self.values[number] = self._per_item(matrix().detach())
             self._made[result.data_ptr()] = (number, result)
@@ -128,9 +128,10 @@ def pulled(
     leaves = list(dict.fromkeys("input" if attention_number(tap) is not None else tap for tap in taps))
     with nullcontext() if seen is None else seen.watching():
         able = [tap for tap in leaves if found[tap].requires_grad]  # or it lies where no gradient is recorded
-        gradients = torch.autograd.grad(summed, [found[tap] for tap in able], allow_unused=True) if able else ()
+        ends = [found[tap] for tap in able] + ([] if seen is None or found["input"].requires_grad else seen.embedded)
+        gradients = torch.autograd.grad(summed, ends, allow_unused=True) if ends else ()
     cotangents: dict[str, torch.Tensor | None] = dict.fromkeys(leaves)
-    cotangents |= zip(able, gradients, strict=True)
+    cotangents |= zip(able, gradients, strict=False)  # token ids have no gradient: it ends where they are looked up
     for tap in taps:
         number = attention_number(tap)
         if number is not None and seen is not None:
@@ -139,7 +140,7 @@ def pulled(
 
 
 class _Heads(TorchFunctionMode):
-    """Tells how many heads a multi-head attention has that folds them into the batch.
+    """Tells how many heads a multi-head attention has that folds them into the batch, and where tokens are looked up.
 
     While a function mode is on, torch takes its modules' own way instead of one kernel for a whole encoder layer,
     inside which nothing could be seen.
@@ -151,6 +152,12 @@ class _Heads(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in (torch.nn.functional.embedding, torch.embedding):
+            result = func(*args, **kwargs)
+            if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+                result = result.detach().requires_grad_()
+                self._seen.embedded.append(result)
+            return result
         if func is not torch.nn.functional.multi_head_attention_forward:
             return func(*args, **kwargs)
         self._seen.heads = kwargs["num_heads"] if "num_heads" in kwargs else args[4]

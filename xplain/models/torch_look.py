@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,26 @@ from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.layout import Axes
 from xplain.core.outline import LayerSpec, Outline, ScoreSpec, TensorSpec
+from xplain.core.target import SCORES
 from xplain.models.integers import no_gradient
 from xplain.models.torch_attention import AttentionsSeen
 from xplain.models.torch_axes import AxesSeen
+from xplain.models.torch_follow import AxesFollowed
 from xplain.models.torch_guard import Pass, eval_mode
-from xplain.models.torch_modes import ActivationsSeen, LayersSeen, digest_of, kind_of, visible
+from xplain.models.torch_layers import LayersSeen
+from xplain.models.torch_modes import ActivationsSeen, digest_of, kind_of, to_numpy, visible
 from xplain.models.torch_scores import LogitsSeen, chosen, named_outputs, ranked, score_rows_of
 
-__all__ = ["AS_FLOATS", "Look", "Own", "first_outline", "home", "look_at", "look_with", "value_of"]
+__all__ = [
+    "AS_FLOATS",
+    "Look",
+    "Own",
+    "first_outline",
+    "home",
+    "look_at",
+    "look_with",
+    "value_of",
+]
 
 AS_FLOATS = "The items are whole numbers and the module takes none: they are given to it as floating numbers."
 
@@ -40,6 +53,7 @@ class Look:
         paired: Whether a batch of one is asked as two, for the module drops an axis of extent 1.
         flips: Parts that put themselves into training mode when they run.
         axes: Which axis of the item is which, as the operators that took it say; None where they say nothing.
+        meant: Which call the plain name of a part that is called several times means.
     """
 
     outline: Outline
@@ -50,6 +64,7 @@ class Look:
     paired: bool = False
     flips: frozenset[str] = frozenset()
     axes: Axes | None = None
+    meant: Mapping[str, int] = field(default_factory=dict)
 
     def returns(self, name: str) -> bool:
         """Whether a name is that of an output, and of no layer."""
@@ -70,6 +85,12 @@ class Look:
         scores = outputs[self.output]
         behind = logits.behind(scores) if self.through else None
         return score_rows_of(scores if behind is None else behind.logits, rows, self.outline.source, self.output)
+
+    def per_item(self, layer: str, values: torch.Tensor, items: int) -> Array:
+        """A layer's values, a row per item; what is folded into the batch behind it becomes an axis of its own."""
+        follow, array = self.outline.follow, to_numpy(values)
+        folded = len(array) != items and follow is not None and follow(self.item or ()).folded(layer)
+        return array.reshape(items, -1, *array.shape[1:]) if folded else array
 
     def blank(self) -> Array:
         """One item of zeros.
@@ -197,10 +218,16 @@ def look_at(
         flips.add(name)
         return True
 
-    seen = LayersSeen(modules, here)
-    attention = AttentionsSeen(1, note=seen.calls.append)
+    follow = AxesFollowed(batch)
+    seen = LayersSeen(modules, here, follow)
+    attention = AttentionsSeen(1, note=seen.attention)
     watch, axes = ActivationsSeen(seen.calls), AxesSeen(batch)
-    with torch.no_grad(), eval_mode(module, flipped), here, seen, logits, axes, attention.watching(), watch:
+    whole = torch.inference_mode(False)  # inside it, compound operators would arrive as they are
+    with ExitStack() as stack:
+        for one in (whole, torch.no_grad(), eval_mode(module, flipped), here, seen, logits, axes, follow):
+            stack.enter_context(one)
+        stack.enter_context(attention.watching())
+        stack.enter_context(watch)
         returned = call(batch)
     outputs, rows = named_outputs(returned), 1
     if not all(one.ndim > 0 and one.shape[0] == 1 for one in outputs.values()):
@@ -210,19 +237,32 @@ def look_at(
         if ranked(pair, two, 2):
             outputs, logits, rows = pair, two, 2
     order = ranked(outputs, logits, rows)
-    told = replace(outline, activations=frozenset(watch.names), attended=watch.attended, layers=seen.layers)
+    told = replace(outline, activations=frozenset(watch.names), attended=watch.attended)
     told = replace(told, outputs=tuple(outputs))
     look = Look(told, item, integer, paired=rows == 2, flips=frozenset(flips), axes=axes.found)
     if not order:
+        look = _with_layers(look, seen, follow, None)
         kinds = ", ".join(kind_of(one) for one in named_outputs(returned).values())
         found = f"returned {kinds or type(returned).__name__} for a batch of 1"
-        return replace(look, outline=replace(told, scores=ScoreSpec("output", None, "scores", "none", found)))
+        return replace(look, outline=replace(look.outline, scores=ScoreSpec("output", None, "scores", "none", found)))
     name, tensor = chosen(outputs, output, order, outline.source)
     scores, through = _scores(name, tensor, len(outputs), logits)
     others = [repr(one) for one in order if one != name]
     if others and output is None:
         told = _chose(told, name, others)
-    return replace(look, outline=replace(told, scores=scores), output=name, through=through)
+    first = named_outputs(returned).get(name)
+    behind = logits.behind(tensor) if rows == 1 else None
+    look = replace(look, outline=replace(told, scores=scores), output=name, through=through)
+    return _with_layers(look, seen, follow, first if behind is None else behind.logits)
+
+
+def _with_layers(look: Look, seen: LayersSeen, follow: AxesFollowed, scores: torch.Tensor | None) -> Look:
+    """What was seen of layers, and how they lie between the item and its scores."""
+    made = follow.tensor(scores)
+    meant = seen.meant(made)
+    layers = seen.layers(meant)
+    lineage = follow.lineage(seen.tensors | {SCORES: made})
+    return replace(look, outline=replace(look.outline, layers=layers, follow=lambda _item: lineage), meant=meant)
 
 
 def _scores(name: str, tensor: torch.Tensor, count: int, logits: LogitsSeen) -> tuple[ScoreSpec, bool]:

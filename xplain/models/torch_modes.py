@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,12 +16,12 @@ from xplain.core.edits import Array
 from xplain.core.outline import LayerSpec
 from xplain.core.rules import Rules
 from xplain.core.target import Channel, Inner, Label, Target
+from xplain.models.torch_axis_rules import tree_leaves
 from xplain.models.torch_guard import Pass
 from xplain.rules.guided import DECONVNET, GUIDED
 
 __all__ = [
     "ActivationsSeen",
-    "LayersSeen",
     "NonFiniteSeen",
     "backward_rule",
     "digest_of",
@@ -66,51 +64,6 @@ _CLAMPED = ("ClampBackward1", "ClampMinBackward0")
 """Their steps backwards: at the dispatcher these are a plain ``where``, so the rule takes hold of them in the graph."""
 _FLAGS = threading.RLock()
 """Held while flags of cuDNN are changed: they are the process's, and each thread puts back what it found."""
-
-
-class LayersSeen:
-    """Watches a forward pass for the tensors that modules return.
-
-    Args:
-        modules: The modules by name.
-        here: The pass.
-    """
-
-    def __init__(self, modules: Mapping[str, torch.nn.Module], here: Pass) -> None:
-        self.calls: list[LayerSpec] = []
-        self._modules, self._here = modules, here
-        self._count: dict[str, int] = {}
-        self._hooks = ExitStack()
-
-    def __enter__(self) -> LayersSeen:
-        for name, module in self._modules.items():
-            self._hooks.callback(module.register_forward_hook(partial(self._see, name)).remove)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._hooks.close()
-
-    def _see(self, name: str, module: torch.nn.Module, _inputs: Any, output: Any) -> None:
-        if self._here.mine and isinstance(output, torch.Tensor) and output.ndim > 0:
-            number = self._count.get(name, 0)
-            self._count[name] = number + 1
-            shape = (None, *(int(n) for n in output.shape[1:]))
-            self.calls.append(LayerSpec(f"{name}:{number}", type(module).__name__, shape))
-
-    @property
-    def layers(self) -> tuple[LayerSpec, ...]:
-        """Layers in the order in which they were called: each call of several, and under its plain name the last."""
-        found = []
-        for spec in self.calls:
-            name, _, number = spec.name.rpartition(":")
-            if not name:  # attention, which no module returns
-                found.append(spec)
-                continue
-            if self._count[name] > 1:
-                found.append(spec)
-            if int(number) == self._count[name] - 1:
-                found.append(replace(spec, name=name))
-        return tuple(found)
 
 
 class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its hooks
@@ -165,13 +118,6 @@ class NonFiniteSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _odd(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all())
-
-
-def tree_leaves(value: Any) -> list[Any]:
-    """All that is neither a mapping nor a sequence in nested ones."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return [leaf for part in value for leaf in tree_leaves(part)] if isinstance(value, (tuple, list)) else [value]
 
 
 class ClippingRule(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its hooks

@@ -58,7 +58,7 @@ class TorchModule:
     """A ``torch.nn.Module`` from a batch to scores ``[R, K]``: a tensor, a tuple that begins with it, or ``.logits``.
 
     Layers are the names of ``named_modules()``. A module that is called several times also has ``name:0``, ``name:1``
-    ... for its calls; its plain name means the last. Shapes and the kind of scores are known from the first item on.
+    ... for its calls; its plain name means the last on the way to the scores. Shapes are known from the first item on.
 
     Args:
         module: The module; it is asked in eval mode, on the device where its parameters are.
@@ -173,7 +173,7 @@ class TorchModule:
         x = as_float32(query.x, self.outline.source)
         with torch.no_grad():
             found = self._rows(self._tensor(x, query.x.dtype.kind in "iu"), [t for t in query.taps if t != _INPUT])
-        return {tap: x if tap == _INPUT else to_numpy(found[tap]) for tap in query.taps}
+        return {t: x if t == _INPUT else self._own.look.per_item(t, found[t], len(x)) for t in query.taps}
 
     def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
         if query.x.shape[1] != 1 or query.weights is not None:
@@ -202,8 +202,8 @@ class TorchModule:
                 return {**self._forward(batch, [*layers, *reads], attention=seen), _INPUT: batch}
 
             found, cotangents = gradients(forward, query.target, rule, query.taps, seen)
-        pairs = ((tap, cotangents[tap]) for tap in query.taps)
-        return {tap: (to_numpy(found[tap]), to_numpy(one)) for tap, one in pairs if one is not None}
+        pairs, own, n = ((tap, cotangents[tap]) for tap in query.taps), self._own.look.per_item, len(batch)
+        return {tap: (own(tap, found[tap], n), own(tap, one, n)) for tap, one in pairs if one is not None}
 
     # ------------------------------------------------------------------ forward passes
 
@@ -274,7 +274,7 @@ class TorchModule:
             raise
 
     def _locate(self, name: str) -> tuple[torch.nn.Module, int | None]:
-        """A layer's module, and which of its calls ``name:2`` means; None for the last.
+        """A layer's module, and which of its calls is meant; None where there is one.
 
         Raises:
             UnknownName: no such layer.
@@ -283,7 +283,7 @@ class TorchModule:
         if attention_number(name) is not None:
             raise UsageError(f"Layer {name!r} is inside an operator: it can be read as a tap, but not be replaced.")
         if name in self._modules:
-            return self._modules[name], None
+            return self._modules[name], self._own.look.meant.get(name)
         path, _, number = self.outline.layer(name).name.rpartition(":")
         return self._modules[path], int(number)
 

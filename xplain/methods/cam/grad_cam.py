@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from xplain.core.arrays import namespace
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.options import Cells, Natural
 from xplain.core.query import Flow, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
@@ -29,13 +31,17 @@ _LINEAR = 2e-3
     aliases=("gradcam",),
     signed=False,
 )
-def grad_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
+def grad_cam(
+    view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0, signed: bool = False
+) -> Flow:
     """A deep layer's channels, each weighted by how the score depends on it on average, summed.
 
     ``w_k = mean over q of d f / d A_k[q]``; ``map[p] = max(0, sum over k of w_k A_k[p])``.
 
     Args:
         layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
         signed: Keep what argues against the target, instead of cutting it off at 0.
 
     Returns:
@@ -51,9 +57,9 @@ def grad_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
     Source:
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
     """
-    chosen, values, gradient = yield from _seen(view, layer)
+    chosen, values, gradient = yield from _seen(view, layer, grid, tokens)
     xp = namespace(values)
-    weights = xp.mean(gradient, axis=(2, 3), keepdims=True)
+    weights = xp.mean(gradient, axis=chosen.places, keepdims=True)
     return reading(view, chosen, xp.sum(weights * values, axis=1), rectify=not signed)
 
 
@@ -65,7 +71,7 @@ def grad_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
     aliases=("gradcam++", "grad-cam-plus-plus"),
     signed=False,
 )
-def grad_cam_plus_plus(view: View, *, layer: str = "auto") -> Flow:
+def grad_cam_plus_plus(view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0) -> Flow:
     """Grad-CAM whose averages count each position by how much it matters, so that several objects all show.
 
     ``alpha = g^2 / (2 g^2 + S_k g^3)`` with g the gradient and ``S_k = sum over q of A_k[q]``;
@@ -73,6 +79,8 @@ def grad_cam_plus_plus(view: View, *, layer: str = "auto") -> Flow:
 
     Args:
         layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
 
     Returns:
         ``[N, H, W]``, at least 0, enlarged bilinearly from h x w.
@@ -90,15 +98,15 @@ def grad_cam_plus_plus(view: View, *, layer: str = "auto") -> Flow:
     Source:
         Chattopadhyay et al., Grad-CAM++, WACV 2018.
     """
-    chosen, values, gradient = yield from _seen(view, layer)
+    chosen, values, gradient = yield from _seen(view, layer, grid, tokens)
     xp = namespace(values)
     square = gradient * gradient
-    total = xp.sum(values, axis=(2, 3), keepdims=True)
+    total = xp.sum(values, axis=chosen.places, keepdims=True)
     below = 2 * square + total * square * gradient
     zero = xp.zeros_like(gradient)
     some = xp.abs(below) > 0
     alpha = xp.where(some, square / xp.where(some, below, zero + 1), zero)
-    weights = xp.sum(alpha * xp.where(gradient > 0, gradient, zero), axis=(2, 3), keepdims=True)
+    weights = xp.sum(alpha * xp.where(gradient > 0, gradient, zero), axis=chosen.places, keepdims=True)
     return reading(view, chosen, xp.sum(weights * values, axis=1), rectify=True)
 
 
@@ -110,13 +118,15 @@ def grad_cam_plus_plus(view: View, *, layer: str = "auto") -> Flow:
     aliases=("layercam",),
     signed=False,
 )
-def layer_cam(view: View, *, layer: str = "auto") -> Flow:
+def layer_cam(view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0) -> Flow:
     """Each position of each channel weighted by its own positive gradient: fine maps from shallow layers too.
 
     ``map[p] = max(0, sum over k of max(0, g_k[p]) A_k[p])``.
 
     Args:
         layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
 
     Returns:
         ``[N, H, W]``, at least 0, enlarged bilinearly from h x w.
@@ -131,7 +141,7 @@ def layer_cam(view: View, *, layer: str = "auto") -> Flow:
     Source:
         Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, TIP 2021.
     """
-    chosen, values, gradient = yield from _seen(view, layer)
+    chosen, values, gradient = yield from _seen(view, layer, grid, tokens)
     xp = namespace(values)
     positive = xp.where(gradient > 0, gradient, xp.zeros_like(gradient))
     return reading(view, chosen, xp.sum(positive * values, axis=1), rectify=True)
@@ -145,13 +155,17 @@ def layer_cam(view: View, *, layer: str = "auto") -> Flow:
     aliases=("hirescam",),
     signed=False,
 )
-def hires_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
+def hires_cam(
+    view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0, signed: bool = False
+) -> Flow:
     """Each position of each channel weighted by its own gradient: what the rest of the net really uses of the layer.
 
     ``map[p] = max(0, sum over k of g_k[p] A_k[p])``.
 
     Args:
         layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
         signed: Keep what argues against the target; then the small map sums to f less its constant, for a linear head.
 
     Returns:
@@ -167,7 +181,7 @@ def hires_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
     Source:
         Draelos and Carin, Use HiResCAM instead of Grad-CAM for faithful explanations, 2020.
     """
-    chosen, values, gradient = yield from _seen(view, layer)
+    chosen, values, gradient = yield from _seen(view, layer, grid, tokens)
     return reading(view, chosen, namespace(values).sum(gradient * values, axis=1), rectify=not signed)
 
 
@@ -178,7 +192,7 @@ def hires_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
     unit="{score} before averaging over positions",
     traceable=False,
 )
-def cam(view: View, *, layer: str = "auto") -> Flow:
+def cam(view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0) -> Flow:
     """The class score written as an average over positions, and shown position by position.
 
     For a head ``f = sum over k of w_k * mean(A_k) + b``:  ``map[p] = sum over k of w_k A_k[p]``.
@@ -189,6 +203,8 @@ def cam(view: View, *, layer: str = "auto") -> Flow:
 
     Args:
         layer: The layer that is averaged; ``auto`` takes the last one before the head.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
 
     Returns:
         ``[N, H, W]``, signed; the mean of the small map is f(x) less the bias.
@@ -202,16 +218,16 @@ def cam(view: View, *, layer: str = "auto") -> Flow:
     Source:
         Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016.
     """
-    chosen = map_layer(view, layer)
+    chosen = map_layer(view, layer, grid, tokens)
     answer = yield Sweep(view.x[:, None], view.target, Rules(), (chosen.name,))
     raw = np.ascontiguousarray(answer[chosen.name][0], dtype=np.float32)
     values, gradient = (chosen.maps(one) for one in answer[chosen.name])
-    mean = gradient.mean(axis=(2, 3), keepdims=True)
+    mean = gradient.mean(axis=chosen.places, keepdims=True)
     if np.abs(gradient - mean).max() > 1e-4 * max(np.abs(gradient).max(), 1e-30):
         raise _other_head(chosen.name, "the gradient differs from position to position")
     if (yield from _bend(view, chosen, raw)) > _LINEAR:
         raise _other_head(chosen.name, "the score is not linear in the averages")
-    weights = mean * (values.shape[2] * values.shape[3])
+    weights = mean * math.prod(values.shape[2:])
     maps = np.sum(weights * values, axis=1)
     return reading(view, chosen, maps, rectify=False, notes=_peak(maps))
 
@@ -235,13 +251,13 @@ def _bend(view: View, chosen: MapLayer, raw: Array) -> Generator[Score, Any, flo
     return float(np.max(np.abs(even + odd - every - none) / np.maximum(scale, np.finfo(np.float32).tiny)))
 
 
-def _seen(view: View, layer: str) -> Generator[Sweep, Any, tuple[MapLayer, Any, Any]]:
-    """The layer, its values and the target's gradient there, both as ``[N, C, h, w]``."""
-    chosen = map_layer(view, layer)
+def _seen(view: View, layer: str, grid: Cells | None, tokens: int) -> Generator[Sweep, Any, tuple[MapLayer, Any, Any]]:
+    """The layer, its values and the target's gradient there, both as ``[N, C, *cells]``."""
+    chosen = map_layer(view, layer, grid, tokens)
     answer = yield Sweep(view.x[:, None], view.target, Rules(), (chosen.name,))
     values, gradient = (chosen.maps(one) for one in answer[chosen.name])
     return chosen, values, gradient
 
 
 def _peak(maps: Any) -> dict[str, Any]:
-    return {"mean of the small map": np.asarray(maps).mean(axis=(1, 2))}
+    return {"mean of the small map": np.asarray(maps).mean(axis=tuple(range(1, np.ndim(maps))))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xplain.core.arrays import collapse, namespace
+from xplain.core.options import Cells, Natural
 from xplain.core.query import Flow, Reading, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.methods.cam.grad_cam import grad_cam
@@ -18,13 +19,17 @@ __all__ = ["guided_grad_cam"]
     unit="guided delta {score} times grad-cam",
     aliases=("guided-gradcam",),
 )
-def guided_grad_cam(view: View, *, layer: str = "auto", channels: bool = False) -> Flow:
+def guided_grad_cam(
+    view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0, channels: bool = False
+) -> Flow:
     """Guided backpropagation, kept where Grad-CAM sees the class.
 
     ``a = guided(x) * enlarged Grad-CAM``, position by position.
 
     Args:
         layer: Layer of the Grad-CAM; ``auto`` takes the last one with positions before the head.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
         channels: Keep channels instead of summing over them.
 
     Returns:
@@ -40,7 +45,7 @@ def guided_grad_cam(view: View, *, layer: str = "auto", channels: bool = False) 
     Source:
         Selvaraju et al., Grad-CAM, ICCV 2017.
     """
-    coarse = yield from grad_cam(view, layer=layer)
+    coarse = yield from grad_cam(view, layer=layer, grid=grid, tokens=tokens)
     answer = yield Sweep(view.x[:, None], view.target, GUIDED)
     fine = answer["input"][1]
     axis = view.layout.channel_axis

@@ -1,122 +1,156 @@
-"""The layer behind a class activation map: which one, in what shape, and back to the picture's size."""
+"""The layer behind a class activation map: which one, in what shape, and back to the item's size.
+
+A layer must descend from the explained input and lead to the target, and its axes are those that were followed through
+the model; where they could not be, ``grid=`` states them.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xplain.core.arrays import enlarge, namespace
+from xplain.core.arrays import enlarge_to, namespace
+from xplain.core.axes import shape_of
 from xplain.core.caveat import Caveat, each
 from xplain.core.edits import Array, Coalitions
 from xplain.core.errors import UsageError
-from xplain.core.layout import channels_last
+from xplain.core.grid import Grid, describe, grid_of, stated
+from xplain.core.lineage import Lineage
 from xplain.core.outline import LayerSpec
 from xplain.core.query import Reading, View
+from xplain.core.target import SCORES
 
 __all__ = ["MapLayer", "map_layer", "reading"]
+
+_SHOWN = 3
+"""Layers that a message proposes."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapLayer:
-    """A layer that can be seen as maps ``[N, C, h, w]``.
+    """A layer that can be seen as maps ``[N, C, *cells]``: ``[N, C, h, w]`` of a picture, ``[N, C, t]`` of a series.
 
     Args:
         name: The tensor's name.
-        tokens: Leading tokens that are no positions (class and register tokens) of a token layer ``[N, T, C]``; None
-            for a layer that is maps already.
-        channels_last: The layer is ``[N, h, w, C]``.
+        grid: Where its positions lie.
     """
 
     name: str
-    tokens: int | None = None
-    channels_last: bool = False
+    grid: Grid
 
     @property
-    def _axis(self) -> int:
-        """The channels' axis in the layer's own shape, as it is without the items' axis."""
-        return -1 if self.channels_last or self.tokens is not None else 0
+    def places(self) -> tuple[int, ...]:
+        """The axes of positions in ``maps``: ``(2, 3)`` for a picture."""
+        return tuple(range(2, 2 + len(self.grid.cells)))
 
     def channels(self, raw: Array) -> int:
         """How many channels the layer's own values ``[N, ...]`` have."""
-        return int(raw[0].shape[self._axis])
+        return int(raw[0].shape[self.grid.channel])
 
     def hiding(self, raw: Array, keep: Array) -> Coalitions:
         """Edits of the layer's own values that set channels to zero where ``keep``, bool ``[M, C]``, is False."""
         spread = [1] * (raw.ndim - 1)
-        spread[self._axis] = self.channels(raw)
+        spread[self.grid.channel] = self.channels(raw)
         labels = np.broadcast_to(np.arange(self.channels(raw), dtype=np.int32).reshape(spread), raw.shape[1:])
         zero = np.zeros((1,) * raw.ndim, np.float32)
         return Coalitions(np.ascontiguousarray(labels), keep.astype(np.uint8), zero, whole=True)
 
     def maps(self, values: Any) -> Any:
-        """The layer's values or cotangents as ``[N, C, h, w]``."""
-        xp = namespace(values)
-        if self.channels_last:
-            return xp.permute_dims(values, (0, 3, 1, 2))
-        if self.tokens is None:
-            return values
-        rest = values[:, self.tokens :]
-        side = math.isqrt(rest.shape[1])
-        return xp.reshape(xp.permute_dims(rest, (0, 2, 1)), (-1, rest.shape[2], side, side))
+        """The layer's values or cotangents as ``[N, C, *cells]``."""
+        xp, grid = namespace(values), self.grid
+        for axis, ((front, behind), extent) in enumerate(zip(grid.cuts, grid.shape, strict=True), 1):
+            if front or behind:
+                values = values[(slice(None),) * axis + (slice(front, extent - behind),)]
+        if grid.split != tuple(n - sum(cut) for n, cut in zip(grid.shape, grid.cuts, strict=True)):
+            values = xp.reshape(values, (-1, *grid.split))
+        if grid.order != tuple(range(len(grid.order))):
+            values = xp.permute_dims(values, (0, *(k + 1 for k in grid.order)))
+        wanted = (grid.split[grid.order[0]], *grid.cells)
+        if wanted != tuple(grid.split[k] for k in grid.order):
+            values = xp.reshape(values, (-1, *wanted))
+        return values
 
 
-def map_layer(view: View, layer: str, *, neck: bool = False) -> MapLayer:
+def map_layer(
+    view: View, layer: str, grid: tuple[int, ...] | None = None, tokens: int = 0, *, neck: bool = False
+) -> MapLayer:
     """The layer called ``layer``; for ``auto`` the last one with more than one position before the head or the target.
 
-    Token layers ``[N, T, C]`` count when T, or T less up to 5 class and register tokens, is a square. Where a class
-    token carries the answer, nothing of the patches matters behind the last attention, so ``auto`` takes the tokens
-    that go into it: normalised, because before a layer norm gradient times value always sums to zero; or with ``neck``
-    the residual stream, which everything behind passes through.
+    Where a class token carries the answer, nothing of the patches matters behind the last attention, so ``auto`` takes
+    the tokens that go into it: normalised, because before a layer norm gradient times value always sums to zero; or
+    with ``neck`` the residual stream, which everything behind passes through.
 
     In a file whose activations are integers (QLinearConv ...) the layers are called as these are, and are read as the
     real numbers that they stand for: (integer - zero point) * scale.
 
+    Args:
+        view: The items, the target and what is known of the model.
+        layer: A layer's name, or ``auto``.
+        grid: Rows and columns of a layer whose axes could not be followed, such as ``(8, 18)``; None to follow them.
+        tokens: Tokens in front of the grid that are no positions.
+        neck: Take a layer that everything passes through.
+
     Raises:
         UnknownName: no such layer.
-        UsageError: the layer has no positions, or the model has no layer that has.
+        UsageError: the layer has no positions, does not depend on the item or does not lead to the target, or the model
+            has no layer that does.
     """
-    layers = view.outline.layers
+    lineage = view.lineage
+    if lineage is None:
+        raise _none(view)
+    between = view.between
+    fit = [
+        (place, spec, found)
+        for place, spec in enumerate(view.outline.layers)
+        if lineage.tensor(spec.name) in between and isinstance(found := _grid(view, lineage, spec.name), Grid)
+    ]
     if layer != "auto":
-        found = _as_maps(view.outline.layer(layer))
-        if found is None:
-            spec = view.outline.layer(layer)
-            near = [one.name for one in layers if _as_maps(one) is not None][-3:]
-            raise UsageError(
-                f"Layer {layer!r} is {_shape(spec)}: it has no positions to draw. Layers that have: {', '.join(near)}."
-            )
-        return found
-    before = _before(view)
-    for found in _candidates(before, neck, view.outline.attended):
-        return found
-    where = f" before target {view.target.name!r}" if len(before) < len(layers) else ""
-    raise UsageError(
-        f"{view.outline.source} has no layer with positions ([N, C, h, w] or a square grid of tokens){where}, so there "
-        "is no class activation map. Use a gradient or perturbation method, such as saliency or occlusion."
-    )
+        view.outline.layer(layer)  # says which there are
+        found = _grid(view, lineage, layer, grid, tokens)
+        if lineage.tensor(layer) not in between:
+            raise _elsewhere(view, lineage, layer, fit)
+        if isinstance(found, str):
+            raise _no_grid(view, lineage, layer, found, fit)
+        return MapLayer(layer, found)
+    if grid or tokens:
+        raise UsageError("grid= and tokens= state how one layer lies: name it with layer=.")
+    attention = [
+        place for place, spec in enumerate(view.outline.layers) if lineage.tensor(spec.name) in between & lineage.mixing
+    ]
+    aims = {lineage.tensor(name) for name in view.target.tensors}
+    fit = [one for one in fit if lineage.tensor(one[1].name) not in aims and not lineage.folded(one[1].name)]
+    for chosen in _candidates(view, lineage, fit, attention, neck):
+        return chosen
+    raise _none(view)
 
 
 def reading(view: View, layer: MapLayer, maps: Any, *, rectify: bool, **more: Any) -> Reading:
-    """Maps ``[N, h, w]`` of a layer as a reading of picture size; ``rectify`` keeps only what argues for the target."""
+    """Maps ``[N, *cells]`` of a layer as a reading of the item's size; ``rectify`` keeps what argues for the target."""
     xp = namespace(maps)
     notes = {"layer": layer.name, **more.pop("notes", {})}
     if rectify:
         maps = xp.where(maps > 0, maps, xp.zeros_like(maps))
         more["warnings"] = (*more.get("warnings", ()), *_emptiness(maps))
-    height, width = (int(n) for n in maps.shape[-2:])
+    cells = layer.grid.cells
+    resolution = cells if len(cells) > 1 else (1, *cells)
     return Reading(
-        enlarge(maps, view.layout.plane), resolution=(height, width), notes=notes, signed=not rectify, **more
+        enlarge_to(maps, view.layout.map_shape), resolution=resolution, notes=notes, signed=not rectify, **more
     )
 
 
-def _before(view: View) -> Sequence[LayerSpec]:
-    """The layers before the target, where that is one of them."""
-    layers = view.outline.layers
-    inside = set(view.target.tensors)
-    return layers[: min([k for k, one in enumerate(layers) if one.name in inside], default=len(layers))]
+def _grid(
+    view: View, lineage: Lineage, layer: str, cells: tuple[int, ...] | None = None, tokens: int = 0
+) -> Grid | str:
+    """A layer's grid, or why it has none."""
+    axes = lineage.axes_of(layer)
+    if cells:
+        shape = shape_of(axes)[1:] if axes is not None else view.outline.layer(layer).shape[1:]
+        known = tuple(n for n in shape if n is not None)
+        return stated(known, cells, tokens, view.layout) if len(known) == len(shape) else "its shape is not known"
+    return "its axes could not be followed from the input" if axes is None else grid_of(axes, view.layout)
 
 
 def _emptiness(maps: Any) -> tuple[Caveat, ...]:
@@ -130,46 +164,83 @@ def _emptiness(maps: Any) -> tuple[Caveat, ...]:
     return each(("" if (one > 0).any() else said for one in maps), "empty")
 
 
-def _candidates(layers: Sequence[LayerSpec], neck: bool, attended: str) -> Iterator[MapLayer]:
-    """Layers that ``auto`` may take, best first."""
-    seen = [(place, spec, _as_maps(spec)) for place, spec in enumerate(layers)]
-    tokens = {spec.shape[1] for _, spec, maps in seen if maps is not None and maps.tokens is not None}
-    # attention matrices [N, heads, T, T] and their factors are no pictures
-    seen = [(k, spec, maps) for k, spec, maps in seen if len(spec.shape) != 4 or not tokens & set(spec.shape[1:])]
-    attention = [k for k, spec in enumerate(layers) if spec.does == "Softmax" and tokens & set(spec.shape[2:])]
+def _candidates(
+    view: View,
+    lineage: Lineage,
+    fit: Sequence[tuple[int, LayerSpec, Grid]],
+    attention: Collection[int],
+    neck: bool,
+) -> Iterator[MapLayer]:
+    """Layers that ``auto`` may take, best first: a grid over all of the item's axes before one over some of them."""
+    layers, attended = view.outline.layers, view.outline.attended
     called = {attended, attended.rpartition(":")[0]} if attended and not attention else set()
-    attention += [k + 1 for k, spec in enumerate(layers) if spec.name in called][:1]
+    last = max([*attention, *(k + 1 for k, spec in enumerate(layers) if spec.name in called)], default=-1)
     inside = {name[:k] for name in (one.name for one in layers) for k, letter in enumerate(name) if letter == "."}
+    item = view.layout.map_shape
+    single = {pick.tokens for pick in lineage.picks if pick.index is not None}
 
     def fitness(place: int, spec: LayerSpec) -> tuple[bool, int]:
         # a torch module that holds others ends like a block: with the sum that is the residual stream
         return (spec.does == "Add" or spec.name in inside) if neck else "norm" in spec.op.lower(), place
 
-    for place, spec, maps in reversed(seen):
-        if maps is not None and maps.tokens and attention:
+    def full(grid: Grid) -> bool:
+        return all(cells > 1 or extent == 1 for cells, extent in zip(grid.cells, item, strict=True))
+
+    def carried(grid: Grid) -> bool:
+        """Whether one token may carry the answer: an extra one, or one that is picked."""
+        return any(map(sum, grid.cuts)) or not single.isdisjoint(grid.shape)
+
+    last_first = list(reversed(fit))
+    for place, spec, grid in [one for one in last_first if full(one[2])] + [
+        one for one in last_first if not full(one[2])
+    ]:
+        if carried(grid) and last >= 0:
             stream = [
-                (fitness(before, earlier), other)
-                for before, earlier, other in seen[:place]
-                if before < attention[-1] and other is not None and earlier.shape[1:] == spec.shape[1:]
+                (fitness(before, earlier), earlier.name, other)
+                for before, earlier, other in fit
+                if before < last
+                and (other.shape == grid.shape or place < last)  # what goes into attention may have other channels
+                and (other.cells, sum(map(sum, other.cuts))) == (grid.cells, sum(map(sum, grid.cuts)))
             ]
             if stream:
-                yield max(stream, key=lambda one: one[0])[1]
-        if maps is not None:
-            yield maps
+                _, name, other = max(stream, key=lambda one: one[0])
+                yield MapLayer(name, other)
+        yield MapLayer(spec.name, grid)
 
 
-def _as_maps(spec: LayerSpec) -> MapLayer | None:
-    if spec.spatial and spec.channels_last:
-        return MapLayer(spec.name, channels_last=True)
-    if spec.spatial:
-        return MapLayer(spec.name, channels_last=channels_last(spec.shape[1:]))
-    if len(spec.shape) == 3 and isinstance(spec.shape[1], int) and isinstance(spec.shape[2], int):
-        for extra in range(6):
-            side = math.isqrt(max(0, spec.shape[1] - extra))
-            if side > 1 and side * side == spec.shape[1] - extra:
-                return MapLayer(spec.name, tokens=extra)
-    return None
+# ---------------------------------------------------------------------- what is said of a layer that cannot be taken
 
 
-def _shape(spec: LayerSpec) -> str:
-    return f"[{', '.join('?' if n is None else str(n) for n in spec.shape)}]" if spec.shape else "of unknown shape"
+def _proposed(fit: Sequence[tuple[int, LayerSpec, Grid]]) -> str:
+    near = [spec.name for _, spec, _ in fit][-_SHOWN:]
+    return f"Layers that do: {', '.join(near)}." if near else "No layer does."
+
+
+def _elsewhere(view: View, lineage: Lineage, layer: str, fit: Sequence[tuple[int, LayerSpec, Grid]]) -> UsageError:
+    """A layer beside the way from the item to the target."""
+    if not lineage.descends(layer):
+        why = f"does not depend on the explained input {view.outline.input!r}, so its map would be of something else"
+        return UsageError(f"Layer {layer!r} {why}. {_proposed(fit)}")
+    return UsageError(f"Layer {layer!r} does not lead to target {view.target.name!r}. {_proposed(fit)}")
+
+
+def _no_grid(
+    view: View, lineage: Lineage, layer: str, why: str, fit: Sequence[tuple[int, LayerSpec, Grid]]
+) -> UsageError:
+    axes = lineage.axes_of(layer)
+    near = [spec.name for _, spec, _ in fit][-_SHOWN:]
+    have = f"Layers that have: {', '.join(near)}." if near else "No layer has any."
+    state = " If you know its grid, state it with grid=, such as grid='8x18' (and tokens=1 for a class token)."
+    return UsageError(
+        f"Layer {layer!r} is [{describe(axes, view.layout)}]: it has no positions to draw, for {why}. {have}"
+        + (state if axes is None or sum(extent > 1 for extent in shape_of(axes)[1:]) > 1 else "")
+    )
+
+
+def _none(view: View) -> UsageError:
+    where = f" before target {view.target.name!r}" if set(view.target.tensors) - {SCORES} else ""
+    return UsageError(
+        f"{view.outline.source} has no layer with positions of the item between the input and the scores{where}, so "
+        "there is no class activation map. Use a gradient or perturbation method, such as saliency or occlusion; if a "
+        "layer has positions that could not be followed, name it and state grid=."
+    )

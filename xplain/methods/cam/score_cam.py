@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.arrays import enlarge
+from xplain.core.arrays import enlarge_to
 from xplain.core.edits import Array, Full, Untouched
-from xplain.core.options import Baseline
+from xplain.core.options import Baseline, Cells, Natural
 from xplain.core.query import Flow, Peek, Score, View
 from xplain.core.registry import Paper, method
 from xplain.methods.cam.layers import map_layer, reading
@@ -27,7 +27,9 @@ _MASK_BYTES = 64 * 2**20
     signed=False,
     traceable=False,
 )
-def score_cam(view: View, *, layer: str = "auto", baseline: Baseline = 0.0) -> Flow:
+def score_cam(
+    view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0, baseline: Baseline = 0.0
+) -> Flow:
     """Each channel weighted by the score the item gets when only what that channel sees is shown.
 
     ``m_k`` = channel k enlarged and scaled to [0, 1]; ``C_k = f(m_k * x + (1 - m_k) * baseline) - f(baseline)``;
@@ -35,6 +37,8 @@ def score_cam(view: View, *, layer: str = "auto", baseline: Baseline = 0.0) -> F
 
     Args:
         layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
         baseline: What a hidden position becomes.
 
     Returns:
@@ -50,7 +54,7 @@ def score_cam(view: View, *, layer: str = "auto", baseline: Baseline = 0.0) -> F
     Source:
         Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, CVPR-W 2020.
     """
-    chosen = map_layer(view, layer)
+    chosen = map_layer(view, layer, grid, tokens)
     peeked = yield Peek(view.x, (chosen.name,))
     values = np.asarray(chosen.maps(peeked[chosen.name]), dtype=np.float32)
     fill = fill_of(view, baseline)
@@ -59,12 +63,14 @@ def score_cam(view: View, *, layer: str = "auto", baseline: Baseline = 0.0) -> F
     rows = max(1, _MASK_BYTES // (len(values) * plane[0] * plane[1] * 4))
     parts = []
     for left in range(0, channels, rows):
-        masks = _unit_range(enlarge(values[:, left : left + rows], plane))
+        some = values[:, left : left + rows]
+        wide = enlarge_to(some.reshape(-1, *some.shape[2:]), view.layout.map_shape)
+        masks = _unit_range(wide.reshape(*some.shape[:2], *plane))
         parts.append((yield Score(view.x, Full(masks, fill, per_item=True), view.target)))
     increase = np.concatenate(parts, axis=1) - hidden
     weights = np.exp(increase - increase.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
-    return reading(view, chosen, np.einsum("nk,nkhw->nhw", weights, values), rectify=True)
+    return reading(view, chosen, np.einsum("nk,nk...->n...", weights, values), rectify=True)
 
 
 @method(
@@ -76,7 +82,9 @@ def score_cam(view: View, *, layer: str = "auto", baseline: Baseline = 0.0) -> F
     signed=False,
     traceable=False,
 )
-def ablation_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Flow:
+def ablation_cam(
+    view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0, signed: bool = False
+) -> Flow:
     """Each channel weighted by how far the score falls when that channel alone is set to zero.
 
     ``w_k = f(x) - f(x with A_k = 0)``; ``map = max(0, sum over k of w_k A_k)``. Only the part of the model behind the
@@ -84,6 +92,8 @@ def ablation_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Fl
 
     Args:
         layer: A layer ``[N, C, h, w]``; ``auto`` takes the last one before the head.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
         signed: Keep what argues against the target, instead of cutting it off at 0.
 
     Returns:
@@ -103,7 +113,7 @@ def ablation_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Fl
         Desai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
         Localization, WACV 2020.
     """
-    chosen = map_layer(view, layer, neck=True)
+    chosen = map_layer(view, layer, grid, tokens, neck=True)
     peeked = yield Peek(view.x, (chosen.name,))
     raw = np.ascontiguousarray(peeked[chosen.name], dtype=np.float32)
     values = np.asarray(chosen.maps(raw))
@@ -111,7 +121,7 @@ def ablation_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Fl
     base = yield Score(view.x, Untouched(), view.target)
     without = yield Score(raw, edits, view.target, at=chosen.name)
     weights = np.asarray(base) - np.asarray(without)
-    maps = np.einsum("nk,nkhw->nhw", weights, values)
+    maps = np.einsum("nk,nk...->n...", weights, values)
     return reading(view, chosen, maps, rectify=not signed)
 
 
@@ -123,13 +133,15 @@ def ablation_cam(view: View, *, layer: str = "auto", signed: bool = False) -> Fl
     aliases=("eigencam",),
     traceable=False,
 )
-def eigen_cam(view: View, *, layer: str = "auto") -> Flow:
+def eigen_cam(view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0) -> Flow:
     """What the layer mostly says, whatever the class: its projection on the first right singular vector.
 
     With ``A`` as ``[h w, C] = U S V^T``:  ``map = A V[:, 0]``, the sign chosen so that the map's sum is positive.
 
     Args:
         layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
 
     Returns:
         ``[N, H, W]``, signed, enlarged bilinearly from h x w. Does not depend on the target.
@@ -147,7 +159,7 @@ def eigen_cam(view: View, *, layer: str = "auto") -> Flow:
     Source:
         Muhammad and Yeasin, Eigen-CAM: Class Activation Map using Principal Components, IJCNN 2020.
     """
-    chosen = map_layer(view, layer)
+    chosen = map_layer(view, layer, grid, tokens)
     peeked = yield Peek(view.x, (chosen.name,))
     values = np.asarray(chosen.maps(peeked[chosen.name]), dtype=np.float64)
     flat = values.reshape(*values.shape[:2], -1).swapaxes(1, 2)

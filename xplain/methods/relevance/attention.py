@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from xplain.core.arrays import collapse, enlarge
+from xplain.core.arrays import collapse, enlarge_to
+from xplain.core.axes import positional, shape_of
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Share
-from xplain.core.outline import LayerSpec
+from xplain.core.grid import Tokens, tokens_of
+from xplain.core.lineage import Lineage
+from xplain.core.options import Cells, Natural, Share
 from xplain.core.query import Flow, Peek, Reading, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
@@ -30,13 +32,20 @@ __all__ = ["attention_relevance", "attention_rollout"]
     signed=False,
     traceable=False,
 )
-def attention_rollout(view: View, *, heads: Literal["mean", "max", "min"] = "mean", discard: Share = 0.0) -> Flow:
+def attention_rollout(
+    view: View,
+    *,
+    heads: Literal["mean", "max", "min"] = "mean",
+    discard: Share = 0.0,
+    grid: Cells | None = None,
+    tokens: Natural = 0,
+) -> Flow:
     """Attention multiplied through the layers, half of each layer being the residual connection.
 
-    ``R = product over layers of normalised(0.5 A_l + 0.5 I)``; the map is the class token's row over the
-    patches, or the mean row where there is no class token.
+    ``R = product over layers of normalised(0.5 A_l + 0.5 I)``; the map is the row of the token that the scores are
+    read from, such as a class token, over the patches; the mean row where they are read from all.
 
-    Where tokens do not stay one square grid (windows that shift and patches that merge in a Swin, pooled keys, a stem
+    Where tokens do not stay one grid (windows that shift and patches that merge in a Swin, pooled keys, a stem
     of convolutions), the same shares are followed through the graph operator by operator, see ``xplain.rules.rollout``,
     down to the pixels: each residual sum halves, attention goes to the tokens attended, and tokens that are merged
     share evenly. On a plain vision transformer both give the same shares.
@@ -44,6 +53,8 @@ def attention_rollout(view: View, *, heads: Literal["mean", "max", "min"] = "mea
     Args:
         heads: How the heads of a layer become one matrix A; the mean where shares are followed through the graph.
         discard: Share of each matrix' smallest entries that is set to zero first; none where shares are followed.
+        grid: Rows and columns of the tokens, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
 
     Returns:
         ``[N, H, W]``, at least 0. Does not depend on the target. From matrices: the share of each patch, enlarged
@@ -63,15 +74,15 @@ def attention_rollout(view: View, *, heads: Literal["mean", "max", "min"] = "mea
     Source:
         Abnar and Zuidema, Quantifying Attention Flow in Transformers, ACL 2020; ``discard`` from Gildenblat 2020.
     """
-    taps = _matrices(view)
-    if not taps:
+    found = _matrices(view, grid, tokens)
+    if found is None:
         _followed(view, heads, discard)
         answer = yield Sweep(view.x[:, None], label(0), ROLLOUT)  # whatever the class: all scores are read alike
         return Reading(collapse(answer["input"][1], view.layout), notes={"attention": "followed through the graph"})
-    peeked = yield Peek(view.x, taps)
+    peeked = yield Peek(view.x, found.taps)
     total: Array = np.zeros(())
-    for k, tap in enumerate(taps):
-        matrix = getattr(np, heads)(np.asarray(peeked[tap], dtype=np.float64), axis=1)
+    for k, tap in enumerate(found.taps):
+        matrix = getattr(np, heads)(found.by_head(peeked[tap]), axis=1)
         if discard > 0:
             flat = matrix.reshape(len(matrix), -1)
             least = np.quantile(flat, discard, axis=1)[:, None, None]
@@ -79,7 +90,7 @@ def attention_rollout(view: View, *, heads: Literal["mean", "max", "min"] = "mea
         matrix = matrix + np.eye(matrix.shape[-1])
         matrix /= matrix.sum(axis=-1, keepdims=True)
         total = matrix if k == 0 else matrix @ total
-    return _patches(view, total, len(taps))
+    return found.reading(view, total)
 
 
 @method(
@@ -91,11 +102,16 @@ def attention_rollout(view: View, *, heads: Literal["mean", "max", "min"] = "mea
     signed=False,
     traceable=False,
 )
-def attention_relevance(view: View) -> Flow:
+def attention_relevance(view: View, *, grid: Cells | None = None, tokens: Natural = 0) -> Flow:
     """Attention multiplied through the layers, each entry weighted by how it argues for the target.
 
     ``R = I``; layer by layer ``R <- R + mean over heads of max(0, A * dA) R``, with ``dA = d f / d A``; the map is
-    the class token's row over the patches, or the mean row where there is no class token.
+    the row of the token that the scores are read from, such as a class token, over the patches; the mean row where they
+    are read from all.
+
+    Args:
+        grid: Rows and columns of the tokens, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
 
     Returns:
         ``[N, H, W]``, at least 0, enlarged bilinearly from the token grid.
@@ -104,51 +120,125 @@ def attention_relevance(view: View) -> Flow:
         1 sweep per item.
 
     Raises:
-        UsageError: the model has no attention matrices over a square grid of tokens.
+        UsageError: the model has no attention matrices over one grid of tokens.
 
     Source:
         Chefer, Gur and Wolf, Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
         Transformers, ICCV 2021.
     """
-    taps = _matrices(view)
-    if not taps:
+    found = _matrices(view, grid, tokens)
+    if found is None:
         raise UsageError(_without(view))
-    answer = yield Sweep(view.x[:, None], view.target, Rules(), taps)
-    tokens = answer[taps[0]][0].shape[-1]
-    total = np.broadcast_to(np.eye(tokens), (len(view.x), tokens, tokens))
-    for tap in taps:
-        value, gradient = answer[tap]
-        total = total + np.maximum(np.asarray(value, dtype=np.float64) * gradient, 0).mean(axis=1) @ total
-    return _patches(view, total - np.eye(tokens), len(taps))
+    answer = yield Sweep(view.x[:, None], view.target, Rules(), found.taps)
+    count = found.tokens.count
+    total = np.broadcast_to(np.eye(count), (len(view.x), count, count))
+    for tap in found.taps:
+        value, gradient = map(found.by_head, answer[tap])
+        total = total + np.maximum(value * gradient, 0).mean(axis=1) @ total
+    return found.reading(view, total - np.eye(count))
 
 
-def _matrices(view: View) -> tuple[str, ...]:
-    """The attention matrices ``[N, heads, T, T]``, first layer first; none unless all are over one grid of tokens."""
-    found, others = {}, False
-    for layer in view.outline.layers:
-        if not _mixes(layer):
+@dataclass(frozen=True)
+class _Matrices:
+    """Attention matrices over one axis of tokens, first layer first.
+
+    Args:
+        taps: Their names.
+        tokens: The tokens.
+        rows: Which tokens the scores are read from; empty for all.
+    """
+
+    taps: tuple[str, ...]
+    tokens: Tokens
+    rows: tuple[int, ...]
+
+    def by_head(self, values: Any) -> Array:
+        """``[N, heads, T, T]`` of what may have no heads, or several axes of them."""
+        array = np.asarray(values, dtype=np.float64)
+        return array.reshape(len(array), -1, *array.shape[-2:])
+
+    def reading(self, view: View, total: Array) -> Reading:
+        """The map of a matrix ``[N, T, T]`` that says what each token is made of."""
+        tokens = self.tokens
+        chosen = total[:, list(self.rows)] if self.rows else total
+        row = chosen.mean(axis=1)[:, tokens.lead : tokens.count - tokens.trail]
+        maps = row.reshape(len(row), *tokens.cells)
+        cells = tokens.cells if len(tokens.cells) > 1 else (1, *tokens.cells)
+        notes = {"attention layers": len(self.taps)}
+        return Reading(enlarge_to(maps, view.layout.map_shape), resolution=cells, notes=notes)
+
+
+def _matrices(view: View, grid: tuple[int, ...] | None, extra: int) -> _Matrices | None:
+    """The attention between the item and the target; None unless all of it is over one axis of tokens.
+
+    What attention is follows from what is computed: a softmax that shares out over tokens, for each token.
+    """
+    lineage = view.lineage
+    if lineage is None:
+        return None
+    between = view.between
+    layers = {lineage.tensor(one.name): one.name for one in view.outline.layers}
+    if grid is not None:
+        return _stated(view, lineage, between, Tokens(extra, grid))
+    found: dict[str, Tokens] = {}
+    for tensor in lineage.parents:
+        if tensor not in between & lineage.mixing:
             continue
-        rows, columns = layer.shape[-2:]
-        if len(layer.shape) == 4 and rows == columns and rows and _grid(rows) is not None and not layer.folded:
-            found[layer.name] = rows
-        else:
-            others = True
-    return () if others or len(set(found.values())) != 1 else tuple(found)
+        axes = lineage.axes_of(tensor)
+        tokens = None if axes is None else tokens_of(axes[-1], view.layout)
+        square = axes is not None and axes[-1] == axes[-2] and not any(positional(axis) for axis in axes[1:-2])
+        if tokens is None or not square or tensor not in layers:
+            return None
+        found[layers[tensor]] = tokens
+    if len(set(found.values())) != 1:
+        return None
+    (tokens,) = set(found.values())
+    return _Matrices(tuple(found), tokens, _rows(lineage, between, list(found)[-1], tokens))
 
 
-def _mixes(layer: LayerSpec) -> bool:
-    """Whether a layer looks like attention: a softmax ``[..., T, S]`` over the last axis, or a fused operator."""
-    return "Attention" in layer.op or (layer.does == "Softmax" and len(layer.shape) > 2 and layer.shape[-1] != 1)
+def _stated(view: View, lineage: Lineage, between: frozenset[str], tokens: Tokens) -> _Matrices:
+    """Matrices of as many tokens as a stated grid has."""
+    taps = []
+    for spec in view.outline.layers:
+        axes = lineage.axes_of(spec.name)
+        shape = () if axes is None else shape_of(axes)
+        square = shape[-2:] == (tokens.count, tokens.count)
+        if square and spec.does == "Softmax" and lineage.tensor(spec.name) in between:
+            taps.append(spec.name)
+    if not taps or len(tokens.cells) != len(view.layout.map_shape):
+        said = " x ".join(map(str, tokens.cells))
+        raise UsageError(
+            f"{view.outline.source} has no attention over {tokens.count} tokens between the input and the scores, as "
+            f"grid {said} and {tokens.lead} tokens in front would have."
+        )
+    return _Matrices(tuple(taps), tokens, _rows(lineage, between, taps[-1], tokens))
+
+
+def _rows(lineage: Lineage, between: frozenset[str], last: str, tokens: Tokens) -> tuple[int, ...]:
+    """Which tokens the scores are read from, behind the last attention; none for all."""
+    behind = lineage.behind(last) & between
+    picks = [pick for pick in lineage.picks if pick.tensor in behind]
+    single = {pick.index for pick in picks if pick.index is not None and pick.tokens == tokens.count}
+    if single:
+        return tuple(sorted(single))
+    positions = range(tokens.lead, tokens.count - tokens.trail)
+    if any(pick.index is None and pick.tokens == tokens.count for pick in picks):
+        return ()
+    if any(pick.index is None and pick.tokens == len(positions) for pick in picks):
+        return tuple(positions)
+    return (0,) if tokens.lead else (tokens.count - tokens.trail,) if tokens.trail else ()
+
+
+def _attends(view: View) -> bool:
+    lineage = view.lineage
+    return bool(view.outline.attended or (lineage is not None and lineage.mixing))
 
 
 def _followed(view: View, heads: str, discard: float) -> None:
     """Whether attention can be followed through the graph, with these options."""
     outline = view.outline
-    if not outline.attended and not any(_mixes(layer) for layer in outline.layers):
-        raise UsageError(
-            f"{outline.source} shows no attention: no softmax over tokens. Use grad-cam, or another gradient or "
-            "perturbation method."
-        )
+    if not _attends(view):
+        raise UsageError(_NONE.format(outline.source))
     if heads != "mean" or discard > 0:
         raise UsageError(
             f"method 'attention-rollout': heads={heads!r} and discard={discard:g} need the matrices of layers over one "
@@ -157,15 +247,21 @@ def _followed(view: View, heads: str, discard: float) -> None:
         )
 
 
+_NONE = (
+    "{} shows no attention: no softmax over tokens. Use grad-cam, or another gradient or perturbation method; if its "
+    "tokens could not be followed from the input, state them with grid=, such as grid='8x18'."
+)
+
+
 def _without(view: View) -> str:
     """Why there are no matrices to weigh, and what serves instead."""
     outline = view.outline
     instead = "Use attention-rollout, which follows tokens wherever they go, grad-cam, which recognises token layers, "
     instead += "or lrp, which goes through every operator."
-    if any(_mixes(layer) for layer in outline.layers):
+    if view.lineage is not None and view.lineage.mixing:
         return (
-            f"{outline.source} does not show its attention as [N, heads, T, T] over one square grid of tokens in every "
-            "layer: tokens are in windows, merged or pooled, heads are folded into the batch, or an operator is fused. "
+            f"{outline.source} does not show its attention as [N, heads, T, T] over one grid of tokens in every layer: "
+            "tokens are in windows, merged or pooled, heads are folded into the batch, or an operator is fused. "
             "Gradients of such matrices cannot be multiplied. " + instead
         )
     if outline.attended:
@@ -173,24 +269,4 @@ def _without(view: View) -> str:
             f"{outline.source} computes attention by a function that shows no matrix. Write it as a softmax or "
             "scaled_dot_product_attention, or export the module to ONNX. " + instead
         )
-    return (
-        f"{outline.source} shows no attention: no softmax over tokens. Use grad-cam, or another gradient or "
-        "perturbation method."
-    )
-
-
-def _grid(tokens: int) -> int | None:
-    """How many leading tokens are no patches, or None where the rest is no square."""
-    for extra in range(6):
-        side = math.isqrt(max(0, tokens - extra))
-        if side > 1 and side * side == tokens - extra:
-            return extra
-    return None
-
-
-def _patches(view: View, total: Array, layers: int) -> Reading:
-    extra = _grid(total.shape[-1]) or 0
-    row = total[:, 0, extra:] if extra else total.mean(axis=1)
-    side = math.isqrt(row.shape[1])
-    maps = row.reshape(len(row), side, side)
-    return Reading(enlarge(maps, view.layout.plane), resolution=(side, side), notes={"attention layers": layers})
+    return _NONE.format(outline.source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xplain.core.arrays import collapse, namespace
+from xplain.core.options import Cells, Natural
 from xplain.core.query import Flow, Reading, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.methods.cam.layers import map_layer, reading
@@ -19,7 +20,9 @@ __all__ = ["excitation_backprop"]
     aliases=("ebp",),
     signed=False,
 )
-def excitation_backprop(view: View, *, layer: str = "auto", contrastive: bool = False) -> Flow:
+def excitation_backprop(
+    view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0, contrastive: bool = False
+) -> Flow:
     """The probability that a walk from the class, down to whatever excited each neuron most, comes by.
 
     ``P(j) = sum over parents i of P(i) * x_j max(0, w_ij) / sum over j' of x_j' max(0, w_ij')``.
@@ -27,6 +30,8 @@ def excitation_backprop(view: View, *, layer: str = "auto", contrastive: bool = 
     Args:
         layer: Where to read, summed over channels; ``auto`` is the last layer with positions before the head, ``input``
             the item itself.
+        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
+        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
         contrastive: Subtract what the same walk says for everything that speaks against the class.
 
     Returns:
@@ -43,7 +48,7 @@ def excitation_backprop(view: View, *, layer: str = "auto", contrastive: bool = 
     Source:
         Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, equations 1 to 5.
     """
-    chosen = None if layer == "input" else map_layer(view, layer)
+    chosen = None if layer == "input" else map_layer(view, layer, grid, tokens)
     tap = "input" if chosen is None else chosen.name
     answer = yield Sweep(view.x[:, None], view.target, EXCITATION, (tap,))
     found = answer[tap][1]

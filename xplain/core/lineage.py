@@ -1,0 +1,90 @@
+"""Which tensors of a model are computed of which, and where their positions lie; what a layer may be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from xplain.core.axes import Axes, unfolded
+
+__all__ = ["Lineage", "Pick"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Where one element of a token axis is read on, as a class token is, or all of them are averaged.
+
+    Args:
+        tensor: What is made so.
+        tokens: How many there are.
+        index: Which one is read; None for all.
+    """
+
+    tensor: str
+    tokens: int
+    index: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Lineage:
+    """What descends from the explained input, of what it is computed, and its axes for the item at hand.
+
+    Args:
+        entry: The explained input.
+        parents: Tensor to those it is computed of, as far as they descend from the input, in order of evaluation.
+        axes: Tensor to its axes, as far as they are known.
+        picks: Where tokens are read, in order.
+        names: Layer to its tensor, where these differ.
+        mixing: Tensors that share out something over tokens: a softmax whose last axis are tokens.
+    """
+
+    entry: str
+    parents: Mapping[str, tuple[str, ...]]
+    axes: Mapping[str, Axes]
+    picks: tuple[Pick, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    mixing: frozenset[str] = frozenset()
+
+    def tensor(self, layer: str) -> str:
+        """The tensor that a layer's name stands for."""
+        return self.names.get(layer, layer)
+
+    def descends(self, layer: str) -> bool:
+        """Whether a layer is computed of the explained input."""
+        return self.tensor(layer) in self.parents
+
+    def axes_of(self, layer: str) -> Axes | None:
+        """A layer's axes as models answer it; None where it does not descend from the input, or has no known shape.
+
+        What is folded into the batch is an axis of its own there: ``[N * windows, ...]`` is ``[N, windows, ...]``.
+        """
+        axes = self.axes.get(self.tensor(layer))
+        return None if axes is None else unfolded(axes)
+
+    def folded(self, layer: str) -> bool:
+        """Whether an item has several rows of a layer, one behind the other."""
+        axes = self.axes.get(self.tensor(layer))
+        return axes is not None and unfolded(axes) != axes
+
+    def ancestors(self, layer: str) -> frozenset[str]:
+        """All tensors between the input and a layer, both with them."""
+        waiting, found = [self.tensor(layer)], set()
+        while waiting:
+            name = waiting.pop()
+            if name not in found and name in self.parents:
+                found.add(name)
+                waiting += self.parents[name]
+        return frozenset(found)
+
+    def behind(self, layer: str) -> frozenset[str]:
+        """All tensors that are computed of a layer, it with them."""
+        found = {self.tensor(layer)}
+        for name, parents in self.parents.items():
+            if not found.isdisjoint(parents):
+                found.add(name)
+        return frozenset(found)
+
+    def between(self, targets: Iterable[str]) -> frozenset[str]:
+        """All tensors that lie between the input and every one of these."""
+        each = [self.ancestors(name) for name in targets]
+        return frozenset.intersection(*each) if each else frozenset(self.parents)

@@ -115,10 +115,11 @@ def plan(
     target: Any = None,
     card: Any = None,
     layout: str | None = None,
+    batch_size: int | None = None,
     cache: Cache | None = None,
     **options: Any,
 ) -> Plan:
-    """What ``explain`` would cost, in evaluations, sweeps and money, without asking the model anything.
+    """What ``explain`` would cost, in evaluations, sweeps, calls and money, without asking the model anything.
 
     Answers that lie in ``cache`` cost nothing. ``str(plan)`` is the bill.
     """
@@ -133,7 +134,13 @@ def plan(
     first = [_ask(_clean(items))] if looks else []
     flows = [*first, *_flows(entry, items, aims, loaded, 0, values)]
     with _opened(cache) as store:
-        return plan_flows(flows, loaded, store)
+        return plan_flows(flows, loaded, store, batch_size)
+
+
+def plan_look(model: Model, x: Any, batch_size: int | None = None) -> Plan:
+    """What ``predict`` would cost."""
+    loaded, items = entered(model, x, None)
+    return plan_flows([_ask(_clean(items))], loaded, None, batch_size)
 
 
 def explain(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from cli.tiny import CAUSE, write_model
@@ -91,3 +93,19 @@ def test_options_that_cannot_be_used(xplain, remote, pictures, tmp_path, content
     ran = xplain(*remote.words, pictures, "--endpoint", tmp_path / "bad.toml")
     assert ran.code == 2
     assert message in ran.err
+
+
+def test_the_announced_calls_are_the_calls_that_leave(xplain, remote, pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("VENDOR_TOKEN", "s3cr3t-t0ken")
+    options = tmp_path / "vendor.toml"
+    options.write_text(options.read_text().replace("per_row = 0.01", "per_row = 0.01\nper_call = 0.5"))
+    bill = xplain(*remote.words, pictures, *remote.options, "--dry-run", "--json").document
+    ran = xplain(*remote.words, pictures, *remote.options, "--out", tmp_path / "out", "--json")
+    assert ran.code == 0, ran.err
+    cost = ran.document["cost"]
+    assert cost["calls"] == len(remote.handler.batches) == bill["calls"]
+    assert (float(cost["money"]), cost["currency"]) == (pytest.approx(float(bill["cost"])), "EUR")
+    recorded = json.loads((tmp_path / "out" / "run.json").read_text())["run"]["cost"]
+    assert (recorded["calls"], recorded["money"]) == (cost["calls"], cost["money"])
+    said = xplain(*remote.words, pictures, *remote.options, "--out", tmp_path / "again")
+    assert f"{cost['calls']} calls for {float(cost['money']):g} EUR" in said.out

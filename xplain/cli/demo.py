@@ -46,7 +46,7 @@ def _drawn(folder: Folder, seed: int, command: str) -> Outcome:
     run, sheets = Run(), Sheets(folder, Drawing())
     scenes = {name: demo_picture(name) for name in SCENES}
     files = {name: _write(folder, f"{name}.png", picture) for name, (picture, _, _) in scenes.items()}
-    expected = sum(estimate(loaded, list(files.values()), Order(_METHODS)))
+    expected = estimate(loaded, list(files.values()), Order(_METHODS)).steps
     with Progress(expected) as progress:
         for name, (_, _, label) in scenes.items():
             explain_pictures(loaded, [files[name]], Order(_METHODS, label, seed), run, sheets, progress.to)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xplain.cli.bill import Planned
 from xplain.cli.book import Book
 from xplain.cli.conserved import add_conservation, conservation_lines
 from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
@@ -133,7 +134,7 @@ def _explain_pictures(
         lambda: sheets.finish(model.outline, command),
     )
     with book.kept_whatever_happens(lambda: _told_done(run, len(found), len(order.methods), folder)):
-        with Progress(sum(estimate(model, found, order))) as progress:
+        with Progress(estimate(model, found, order).steps) as progress:
             explain_pictures(model, found, order, run, sheets, progress.to, book.kept)
         sheets.finish(model.outline, command)
         if conserved:
@@ -171,15 +172,17 @@ def _explain_rows(
         return explain_rows(reader, rows, order, folder, command)
 
 
-def _price(model: Any, what: str, count: int, planned: tuple[int, int]) -> Outcome:
-    queries, sweeps = planned
+def _price(model: Any, what: str, count: int, planned: Planned) -> Outcome:
+    queries, sweeps = planned.queries, planned.sweeps
     document: dict[str, Any] = {"dry_run": True, what: count, "queries": queries, "sweeps": sweeps}
     parts = [f"{queries} model evaluations"] + ([f"{sweeps} sweeps"] if sweeps else [])
     price = getattr(model, "price", None)
-    if price is not None:
-        bill = price.bill(queries)
-        document |= {"calls": price.calls(queries), "cost": str(bill), "currency": price.currency}
-        parts.append(f"{price.calls(queries)} calls for {price.show(bill)}, retries not counted")
+    if planned.calls:
+        document |= {"calls": planned.calls}
+        parts.append(f"{planned.calls} calls")
+    if price is not None and planned.money is not None:
+        document |= {"cost": str(planned.money), "currency": price.currency}
+        parts[-1] += f" for {price.show(planned.money)}, retries not counted"
     return Outcome(document, f"{count} {what} would take {' and '.join(parts)}. Nothing was written.")
 
 
@@ -202,7 +205,7 @@ def _finish(run: Run, model: Model, folder: Folder, line: str) -> Outcome:
             lines += warnings_of(one)
             lines += conservation_lines(one)
     failed = f", {len(run.failures)} failed" if run.failures else ""
-    cost = f"{run.queries} evaluations" + (f", {run.sweeps} sweeps" if run.sweeps else "")
+    cost = f"{run.queries} evaluations" + (f", {run.sweeps} sweeps" if run.sweeps else "") + str(run.bill or "")
     count = len(run.pictures)
     lines.append(f"{count} {'picture' if count == 1 else 'pictures'}{failed}; {cost}, {run.seconds:.1f} s.")
     if run.pictures:

@@ -96,7 +96,7 @@ def localise(
         done = f"of {len(found)} pictures are written to {folder.path}; no file is half-written."
         with (
             book.kept_whatever_happens(lambda: f"{len(boxes.told)} {done}"),
-            Progress(sum(estimate(loaded, found, order))) as progress,
+            Progress(estimate(loaded, found, order).steps) as progress,
         ):
             explain_pictures(loaded, found, order, run, boxes, progress.to, book.kept)
     document = told()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from xplain import api
+from xplain.cli.bill import Bill, Planned
 from xplain.cli.book import Book, whole
 from xplain.cli.console import Outcome, Progress
 from xplain.cli.output import RECORD, Folder, file_stem
@@ -23,14 +24,13 @@ from xplain.core.errors import BudgetError
 __all__ = ["estimate_rows", "explain_rows"]
 
 
-def estimate_rows(reader: Any, given: Given, order: Order) -> tuple[int, int]:
-    """(evaluations, sweeps) that explaining all items takes."""
-    plans = [
-        api.plan(reader, given.items, name, target=order.target, cache=order.asking.cache, **options)
-        for name, options in order.methods.items()
-    ]
+def estimate_rows(reader: Any, given: Given, order: Order) -> Planned:
+    """What explaining all items takes."""
+    size = order.asking.batch_size
+    plan = partial(api.plan, reader, given.items, target=order.target, cache=order.asking.cache, batch_size=size)
+    plans = [plan(name, **options) for name, options in order.methods.items()]
     # one more evaluation per item says what is predicted
-    return len(given.names) + sum(p.queries for p in plans), sum(p.sweeps for p in plans)
+    return Planned.of([(1, one) for one in (api.plan_look(reader, given.items, size), *plans)])
 
 
 def explain_rows(reader: Any, given: Given, order: Order, folder: Folder, command: str) -> Outcome:
@@ -42,7 +42,7 @@ def explain_rows(reader: Any, given: Given, order: Order, folder: Folder, comman
     started = time.perf_counter()
     asking, count = order.asking, len(given.names)
     kept = _Kept(given, folder, f"{reader.outline.source}: {count} {'item' if count == 1 else 'items'}", command)
-    scores: Any = None
+    bill, scores = Bill(reader), None  # type: tuple[Bill, Any]
     queries, sweeps = count, 0
 
     def told() -> dict[str, Any]:
@@ -60,14 +60,19 @@ def explain_rows(reader: Any, given: Given, order: Order, folder: Folder, comman
                 }
                 for k, (called, predictions) in enumerate(zip(given.names, best(scores, reader.outline), strict=True))
             ],
-            "cost": {"queries": queries, "sweeps": sweeps, "seconds": round(time.perf_counter() - started, 3)},
+            "cost": {
+                "queries": queries,
+                "sweeps": sweeps,
+                "seconds": round(time.perf_counter() - started, 3),
+                **bill.document(),
+            },
         }
 
     def done() -> str:
         return f"{kept.methods} of {len(order.methods)} methods are written to {folder.path}; no file is half-written."
 
     book = Book(folder, told, kept.page)
-    with book.kept_whatever_happens(done), Progress(sum(estimate_rows(reader, given, order))) as progress:
+    with book.kept_whatever_happens(done), Progress(estimate_rows(reader, given, order).steps) as progress:
         scores = api.predict(reader, given.items, batch_size=asking.batch_size, cache=asking.cache)
         for name, options in order.methods.items():
             left = None if asking.max_queries is None else asking.max_queries - queries
@@ -177,6 +182,8 @@ def _text(document: dict[str, Any], found: Sequence[Attribution], folder: Folder
     said = [f"{one['item']}: {in_words(one['predictions'])}" for one in document["items"]]
     cost = document["cost"]
     spent = f"{cost['queries']} evaluations" + (f", {cost['sweeps']} sweeps" if cost["sweeps"] else "")
+    spent += f", {cost['calls']} calls" if "calls" in cost else ""
+    spent += f" for {cost['money']} {cost['currency']}".rstrip() if "money" in cost else ""
     return "\n".join(
         [
             *said,

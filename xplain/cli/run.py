@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from xplain import api
 from xplain.cli.backgrounds import read_baselines, with_names
+from xplain.cli.bill import Bill, Planned
 from xplain.cli.book import whole
 from xplain.cli.console import problem
 from xplain.cli.loading import Asking
@@ -19,6 +20,7 @@ from xplain.core.aim import needs_scores
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError, XplainError
 from xplain.core.query import Model
+from xplain.core.stream import SaysRows
 
 __all__ = ["Keeper", "Order", "Run", "estimate", "explain_pictures"]
 
@@ -67,6 +69,7 @@ class Run:
     failures: list[dict[str, Any]] = field(default_factory=list)
     queries: int = 0
     sweeps: int = 0
+    bill: Bill | None = None
     started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -77,6 +80,7 @@ class Run:
     def document(self) -> dict[str, Any]:
         """The same as plain values."""
         cost = {"queries": self.queries, "sweeps": self.sweeps, "seconds": round(self.seconds, 3)}
+        cost |= self.bill.document() if self.bill is not None else {}
         return {"pictures": self.pictures, "failures": self.failures, "cost": cost}
 
 
@@ -118,6 +122,7 @@ def explain_pictures(
             f"max_queries is {order.asking.max_queries} for {len(pictures)} pictures; accepted: at least one each."
         )
     given, order = order.methods, replace(order, methods=read_baselines(order.methods, model))
+    run.bill = run.bill or Bill(model)
     work = _Work(model, order, given, share, run, keeper, progress, kept)
     numbered = list(enumerate(pictures))
     for start in range(0, len(numbered), _AT_ONCE):
@@ -222,20 +227,37 @@ class _Work:
         self.told[place]["explanations"] += [_told(one, names) for one, names in zip(found, files, strict=True)]
 
 
-def estimate(model: Model, pictures: Sequence[str], order: Order) -> tuple[int, int]:
-    """(evaluations, sweeps) that explaining all pictures takes, as planned on the first that can be read."""
+def estimate(model: Model, pictures: Sequence[str], order: Order) -> Planned:
+    """What explaining all pictures takes, as planned on the first that can be read; calls as its groups make them."""
     methods = read_baselines(order.methods, model)
-    for picture in pictures:
+    looks, size = needs_scores(order.target, model.outline), order.asking.batch_size
+    plan = partial(api.plan, model, target=order.target, cache=order.asking.cache, batch_size=size)
+    wired = isinstance(model, SaysRows)
+    for k, picture in enumerate(pictures):
+        groups = _groups(pictures[k:], len(pictures)) if wired else [(len(pictures), [picture])]
         try:
-            plans = [
-                api.plan(model, picture, name, target=order.target, cache=order.asking.cache, **options)
-                for name, options in methods.items()
-            ]
+            parts = []
+            for name, options in methods.items():
+                one = plan(picture, name, **options)
+                alone = not wired or one.queries + one.sweeps > _CHEAP
+                if alone:
+                    parts.append((len(pictures), one))
+                else:
+                    parts += [(times, plan(group, name, **options)) for times, group in groups]
+            # one more evaluation per picture says what is predicted
+            first = [(times, api.plan_look(model, group, size)) for times, group in groups] if looks else []
         except _OF_ONE_PICTURE:
             continue
-        # one more evaluation per picture says what is predicted
-        return len(pictures) * (1 + sum(p.queries for p in plans)), len(pictures) * sum(p.sweeps for p in plans)
-    return 0, 0
+        return Planned.of([*first, *parts])
+    return Planned()
+
+
+def _groups(pictures: Sequence[str], count: int) -> list[tuple[int, list[str]]]:
+    """Groups as pictures are explained in, each by one that is like it, and how many there are of it."""
+    whole, rest = divmod(count, _AT_ONCE)
+    some = list(pictures[:_AT_ONCE])
+    found = [(whole, (some * _AT_ONCE)[:_AT_ONCE])] if whole else []
+    return [*found, (1, (some * _AT_ONCE)[:rest])] if rest else found
 
 
 def _forward(progress: Callable[[int], None], before: int, done: int, _asked: int) -> None:

@@ -19,7 +19,10 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.query import Model, Score
 
-__all__ = ["Overtaken", "Piece", "SaysRows", "Streams", "WorksAhead", "pieces"]
+__all__ = ["OF_THE_WIRE", "Overtaken", "Piece", "SaysRows", "Streams", "WorksAhead", "pieces"]
+
+OF_THE_WIRE = ("spent", "calls_made", "trouble", "rows_per_request")
+"""What only a model that sends requests has; one that wraps it passes these on."""
 
 Piece: TypeAlias = tuple[tuple[int, int], Array]
 """Rows ``(start, stop)`` and their answer, float64 ``[stop - start, T]``."""

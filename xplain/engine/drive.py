@@ -57,9 +57,8 @@ def drive(flows: Sequence[Flow], model: Model, settings: Settings | None = None)
                 advance(k, answer if stacked is None else answer[..., column])
     run.finish()
     currency = run.price.currency if run.price is not None else ""
-    cost = Cost(
-        run.queries, run.sweeps, run.reused, time.perf_counter() - started, money=float(run.cost), currency=currency
-    )
+    seconds, spent = time.perf_counter() - started, float(run.cost)
+    cost = Cost(run.queries, run.sweeps, run.reused, seconds, money=spent, currency=currency, calls=run.calls)
     said = run.caveats()
     return [replace(one, warnings=(*one.warnings, *said)) for one in readings if one is not None], cost
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
 
+from xplain.core.edits import Array
 from xplain.core.price import Price
 from xplain.core.query import Answer, Flow, Model, Query, Score, Sweep
+from xplain.core.stream import Piece, SaysRows
 from xplain.core.target import EveryScore, Stack
 from xplain.engine.drive import drive
 from xplain.engine.run import Settings
@@ -27,25 +29,35 @@ class Plan:
         sweeps: Reverse sweeps.
         reused: Different evaluations that a store knows already, which cost nothing.
         price: The model's tariff, or None for a model that is not billed.
+        calls: Requests that an endpoint would be sent, cut as its caller cuts them; 0 for a model that is no endpoint.
+        filled: Items of each request that are billed, where the model takes no fewer; else None.
     """
 
     queries: int
     sweeps: int
     reused: int = 0
     price: Price | None = None
+    calls: int = 0
+    filled: int | None = None
 
     @property
     def money(self) -> Decimal | None:
         """What the evaluations would be billed, or None for a model without a price."""
-        return None if self.price is None else self.price.bill(self.queries)
+        if self.price is None:
+            return None
+        calls = self.calls or self.price.calls(self.queries)
+        rows = self.queries if self.filled is None else calls * self.filled
+        return rows * self.price.per_row + calls * self.price.per_call
 
     def __str__(self) -> str:
         parts = [f"{self.queries:,} evaluations"]
         if self.sweeps:
             parts.append(f"{self.sweeps:,} sweeps")
+        if self.calls or self.price is not None:
+            calls = self.calls or (self.price.calls(self.queries) if self.price is not None else 0)
+            parts.append(f"{calls:,} calls")
         if self.price is not None:
-            parts.append(f"{self.price.calls(self.queries):,} calls")
-            parts.append(f"{self.price.show(self.price.bill(self.queries))}, retries not counted")
+            parts.append(f"{self.price.show(self.money or Decimal(0))}, retries not counted")
         if self.reused:
             parts.append(f"{self.reused:,} more are known already")
         return "; ".join(parts)
@@ -76,13 +88,31 @@ class _Zero:
         return found
 
 
-def plan(flows: Sequence[Flow], model: Model, store: Shelf | None = None) -> Plan:
+class _Wired(_Zero):
+    """The same for a model that sends requests: cuts questions as the real one does, and counts the requests."""
+
+    def __init__(self, like: Model, rows: Callable[[Array], int]) -> None:
+        super().__init__(like)
+        self.rows_per_request, self.calls_made = rows, 0
+
+    def stream(self, query: Score) -> Iterator[Piece]:
+        start, stop = query.rows
+        size = self.rows_per_request(query.x)
+        for first in range(start, stop, size):
+            part = (first, min(stop, first + size))
+            self.calls_made += 1
+            yield part, self.answer(replace(query, part=part))
+
+
+def plan(flows: Sequence[Flow], model: Model, store: Shelf | None = None, batch_size: int | None = None) -> Plan:
     """What driving these flows would cost; nothing is asked, and ``store`` is only read.
 
     Exact for methods that ask a fixed number of questions; for a method that decides from what it sees, the cost of a
     constant model.
     """
     trial = None if store is None else Rehearsal(store)
-    _, cost = drive(flows, _Zero(model), Settings(store=trial))
+    zero = _Wired(model, model.rows_per_request) if isinstance(model, SaysRows) else _Zero(model)
+    _, cost = drive(flows, zero, Settings(batch_size, store=trial))
     known = 0 if trial is None else len(trial.known)
-    return Plan(cost.queries, cost.sweeps, known, getattr(model, "price", None))
+    price: Price | None = getattr(model, "price", None)
+    return Plan(cost.queries, cost.sweeps, known, price, cost.calls, model.outline.rows if cost.calls else None)

@@ -16,7 +16,7 @@ from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError, NonFinite
 from xplain.core.price import Price
 from xplain.core.query import Answer, Diagnoses, Model, Peek, Query, Score, Sweep
-from xplain.core.stream import Overtaken, Piece, Streams, pieces
+from xplain.core.stream import Overtaken, Piece, SaysRows, Streams, pieces
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
 from xplain.engine.budget import Budget
 from xplain.engine.cache import Memo
@@ -64,6 +64,7 @@ class Run:
         self.price: Price | None = getattr(model, "price", None)
         self.cost = Decimal(0)
         self._seen: Decimal = getattr(model, "spent", Decimal(0))
+        self._calls_before: int = getattr(model, "calls_made", 0)
         self._sentinel: Sentinel
         self._watched: Score | None = None
         self._watched_key = b""
@@ -97,7 +98,7 @@ class Run:
     def _asked(self, query: Score) -> Array:
         """Every row, asked."""
         first, last = query.rows
-        self.settings.budget.require(last - first, self.price)
+        self._require(last - first, query.x)
         self._begin_watch(query)
         self._begin(last - first)
         rows: Array | None = None
@@ -121,7 +122,7 @@ class Run:
         if len(found) < len(set(keys)) and self._begin_watch(query):
             found = store.get(keys)  # the watched row may be one of them
         missing = {key: row for row, key in reversed(list(enumerate(keys, first))) if key not in found}
-        self.settings.budget.require(len(missing), self.price)
+        self._require(len(missing), query.x)
         self._begin(len(missing))
         self.reused += last - first - len(missing)
         found |= self._shared(asked, missing, first, keys)
@@ -237,7 +238,7 @@ class Run:
         """Ask the watched item again."""
         assert self._watched is not None
         store = self.settings.store
-        self.settings.budget.require(1, self.price)
+        self._require(1, self._watched.x)
         self._begin(1)
         (answer,) = np.asarray(self.model.answer(self._watched), dtype=np.float64)
         self.queries += 1
@@ -345,6 +346,18 @@ class Run:
             f"The score of {target!r} for item {item} under edit {edit} is {value}. Explanations need finite scores: "
             "look at this input, or choose another baseline."
         )
+
+    @property
+    def calls(self) -> int:
+        """Requests that left since the run began; 0 for a model that is asked without any."""
+        return int(getattr(self.model, "calls_made", 0)) - self._calls_before
+
+    def _require(self, count: int, x: Array) -> None:
+        """Rows of items like ``x`` must be payable, at the price of the requests that they will really make."""
+        price = self.price
+        if price is not None and isinstance(self.model, SaysRows):
+            price = replace(price, rows_per_call=self.model.rows_per_request(x))
+        self.settings.budget.require(count, price)
 
     def _begin(self, count: int) -> None:
         self.asked += count

@@ -17,7 +17,7 @@ from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
-from xplain.core.stream import Piece, pieces
+from xplain.core.stream import OF_THE_WIRE, Piece, pieces
 from xplain.core.target import SCORES, every_score
 from xplain.models.columns import MISSING
 from xplain.models.estimators import Asked
@@ -80,8 +80,8 @@ class Rows:
         return [repr((self._reader.names, row)).encode() for row in rows]
 
     def __getattr__(self, name: str) -> Any:
-        if name == "spent":  # only models that are billed by call have it
-            return self._inner.spent
+        if name in OF_THE_WIRE:  # only models behind a wire have these
+            return getattr(self._inner, name)
         raise AttributeError(name)
 
     @property

@@ -28,7 +28,7 @@ from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
-from xplain.core.stream import Piece, pieces
+from xplain.core.stream import OF_THE_WIRE, Piece, pieces
 from xplain.core.target import SCORES, EveryScore, Stack, Target
 from xplain.models.words import Split, rebuilt, split_with
 
@@ -203,8 +203,8 @@ class _Rows:
         return [text.encode() for text in self._texts(query)]
 
     def __getattr__(self, name: str) -> Any:
-        if name == "spent":  # only models that are billed by call have it
-            return self._inner.spent  # type: ignore[attr-defined]
+        if name in OF_THE_WIRE:  # only models behind a wire have these
+            return getattr(self._inner, name)
         raise AttributeError(name)
 
     def _inner_query(self, query: Query) -> Score:

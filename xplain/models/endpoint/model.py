@@ -73,6 +73,11 @@ class Endpoint:
         return self.ledger.trouble
 
     @property
+    def calls_made(self) -> int:
+        """Requests that left, repeated ones included."""
+        return self.ledger.calls
+
+    @property
     def spent(self) -> Decimal:
         """Money that the calls cost, repeated ones included."""
         return self.ledger.cost

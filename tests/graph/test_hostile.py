@@ -350,3 +350,10 @@ def test_shapes_of_tensors_whose_size_is_not_known_do_not_add_up(blocks):
     nodes.append(N("ReduceMean", [f"y{blocks}"], ["o"], axes=[1, 3], keepdims=0))
     made = nets.model(nodes, {"x": (FLOAT, ["N", 3, "H", "W"])}, {"o": (FLOAT, ["N", 4])}, weights, 13)
     assert read(made).known.largest[0] < 2**22
+
+
+def test_a_reference_to_a_functions_attribute_outside_of_a_function():
+    made = model(N("Relu", ["z"], ["y"]))
+    made.graph.node[1].attribute.add(name="alpha", ref_attr_name="given", type=1)
+    with pytest.raises(ModelError, match="takes its value from a function's call, and is in no function"):
+        read(made)

@@ -43,6 +43,12 @@ def check_attributes(model: ModelProto) -> None:
     Raises:
         ModelError: one is out of any sensible range, which is a damaged file, or one made to do harm.
     """
+    for place in every(model.graph, "AttributeProto"):
+        if place.message.ref_attr_name and place.node is not None:
+            raise ModelError(
+                f"Attribute {place.message.name!r} of node {place.node.name!r} ({place.node.op_type}) takes its value "
+                "from a function's call, and is in no function. The file is damaged; export it again."
+            )
     for place in every(model, "NodeProto"):
         node = place.message
         if node.domain == "ai.onnx.ml":

@@ -18,12 +18,13 @@ from typing import TypeAlias
 from onnx import ModelProto, TensorProto, inliner, numpy_helper
 
 from xplain.core.edits import Array
-from xplain.core.errors import ModelError, Unsafe, UsageError, XplainError
+from xplain.core.errors import ModelError, Unsafe, UsageError
 from xplain.graph.bounds import Extents, Known, measure, ordered
 from xplain.graph.external import Outside, open_external, take_out_weights
 from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, has_loops, human, looks_like
 from xplain.graph.settle import settle
+from xplain.graph.understood import understood
 
 __all__ = ["Loaded", "OnnxSource", "Read", "read", "to_bytes"]
 
@@ -183,7 +184,7 @@ def read(
     digest = hashlib.sha256(content).hexdigest()
     first = Check("format", f"ONNX, {human(len(content))}")
     size = len(content)
-    try:
+    with understood(name):
         settle(model)
         verdict = check_structure(model, limits)
         outside = open_external(model, path, name, allow_external_data, limits)
@@ -195,13 +196,6 @@ def read(
             verdict += meet(Read(name, at, content, digest, size + outside.size))
         del content  # weights are large: nothing is held twice
         found = _examine(model, path, name, outside, limits)
-    except XplainError:
-        raise
-    except Exception as error:  # onnx and numpy raise many classes when they meet damaged content
-        raise ModelError(
-            f"{name} cannot be understood ({type(error).__name__}: {str(error)[:200]}). The file is damaged, or newer "
-            "than the installed onnx. Check it with onnx.checker, or export it again."
-        ) from error
     found.digest = digest
     found.verdict = Verdict((first,)) + verdict + found.verdict
     found.size += size

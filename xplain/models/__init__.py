@@ -116,9 +116,11 @@ def load(
     if endpoint:
         raise UsageError(f"{', '.join(endpoint)}: only for endpoints (https://...), or not an option at all.")
     if isinstance(source, (str, os.PathLike, bytes)) or _is(source, "onnx", "ModelProto"):
+        from xplain.graph.understood import understood
         from xplain.models.open_onnx import open_onnx
 
-        return open_onnx(source, card=card, threads=threads, layout=layout, **{**onnx_only, "engine": engine})
+        with understood(str(source) if isinstance(source, (str, os.PathLike)) else type(source).__name__):
+            return open_onnx(source, card=card, threads=threads, layout=layout, **{**onnx_only, "engine": engine})
     if _is(source, "torch.nn", "Module"):
         onnx_only.pop("output")
     given = [name for name, value in onnx_only.items() if value is not None and value is not False]

@@ -44,7 +44,7 @@ _STAGES = {
     b"r": "in one run on zeros",
     b"s": "in one sweep on zeros",
 }
-_VERSION = 1  # of what a child does; a verdict of another is none
+_VERSION = 2  # of what a child does; a verdict of another is none
 _KEPT = 4096  # verdicts on the disk
 _MADE_OF = ("xplain", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "protobuf")
 _SENT = 2**26  # bytes of a file up to which its content is handed to the child; larger ones it reads itself

@@ -131,7 +131,7 @@ def _floods(error: BaseException) -> bool:
 
 
 def _run(job: Any, loaded: Loaded, scores: str, trail: int) -> None:
-    how: dict[str, Any] = {"wanted": [(CPU, {})], "threads": 1, "seconds": job.seconds if loaded.loops else None}
+    how: dict[str, Any] = {"wanted": [(CPU, {})], "threads": 1, "seconds": None}
     inputs = inputs_of(loaded)
     feeds: dict[str, Any] = {}
     for spec in inputs:

@@ -13,6 +13,7 @@ from xplain.graph.describe import inputs_of, quirks_of
 from xplain.graph.load import OnnxSource, read, to_bytes
 from xplain.graph.logits import find_scores
 from xplain.graph.safety import Limits
+from xplain.graph.understood import understood
 from xplain.models.contact import Contact
 from xplain.models.execution_providers import Wanted
 from xplain.models.outlines import tell_providers
@@ -56,10 +57,11 @@ class OnnxFeeds:
         contact = Contact(allow_external_data, limits, output)
         loaded = read(source, allow_external_data=allow_external_data, limits=limits, meet=contact.load)
         self._opened = loaded.opened
-        inputs = inputs_of(loaded)
-        found = find_scores(loaded, output)
-        found.write_into(loaded.model)
-        part = cut(loaded, loaded.model, (found.scores.tensor,))
+        with understood(loaded.source):
+            inputs = inputs_of(loaded)
+            found = find_scores(loaded, output)
+            found.write_into(loaded.model)
+            part = cut(loaded, loaded.model, (found.scores.tensor,))
         choice = choose_providers(providers)
         self._session = Session(
             to_bytes(part, loaded.source),

@@ -27,6 +27,7 @@ from xplain.core.target import SCORES, Target
 from xplain.graph.compile import compile_flow
 from xplain.graph.cut import cut, header
 from xplain.graph.load import Loaded
+from xplain.graph.understood import understood
 from xplain.models.batch_axis import settle_batch
 from xplain.models.buffers import Buffers
 from xplain.models.execution_providers import CPU, Provider
@@ -42,6 +43,7 @@ __all__ = ["OnnxFile"]
 # with onnxruntime 1.31 on an int8 MobileNetV2: one row in two); from two rows on, a row's bits are always the same.
 _LEAST = 2
 _INPUT = "input"
+_NO_WAY_BACK = "runs forwards, but its way back cannot be built"
 _FLOAT16 = 10  # ONNX's number of the type
 
 
@@ -118,7 +120,8 @@ class OnnxFile:
         asked = self.incremental is not None and start is None and whole and isinstance(query.edits, Windows)
         if asked and self.incremental is not None and self.incremental.reads(query.layout_in(self.outline)):
             self._check(query)
-            changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
+            with understood(self.outline.source):
+                changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
             if changes is not None:
                 return changes
         return self._each(self._plain(outputs, start), query, start)
@@ -181,7 +184,8 @@ class OnnxFile:
 
         def make() -> tuple[Session, Any]:
             builders: dict[str, Any] = {"sweep": build, "report": partial(build, report=True), "flags": probe}
-            with explain_the_embedding(self.outline, self._input.dtype, query.taps):
+            embedding = explain_the_embedding(self.outline, self._input.dtype, query.taps)
+            with understood(self.outline.source, _NO_WAY_BACK), embedding:
                 built = builders[kind](self._model, wanted, seeds, query.rules, outside=self._loaded.outside)
             session = self._open(built.model, lent=True)
             return session, replace(built, model=header(built.model))  # the weights live in the session alone
@@ -373,7 +377,8 @@ class OnnxFile:
         self._loaded.opened.unchanged()
         seen = view or View(self.blank(), target, self.outline)
         kept = self._loaded.outside
-        with explain_the_embedding(self.outline, self._input.dtype, (_INPUT,)):
+        embedding = explain_the_embedding(self.outline, self._input.dtype, (_INPUT,))
+        with understood(self.outline.source, _NO_WAY_BACK), embedding:
             return compile_flow(
                 self._model, seen, flow, self._scores, about, choose, names=names, outside=kept, out=out,
                 own=self._loaded.files,

@@ -144,7 +144,10 @@ def _others(
         )
     values = {}
     for spec in others:
-        value = np.asarray(fixed[spec.name])
+        try:
+            value = np.asarray(fixed[spec.name])
+        except ValueError as error:
+            raise UsageError(f"fixed[{spec.name!r}] is no array: {error}.") from None
         kind = object if spec.dtype == "str" else np.dtype(spec.dtype)
         if value.ndim == len(spec.shape) - 1:
             value = value[None]

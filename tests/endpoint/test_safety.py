@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import ssl
@@ -241,7 +240,3 @@ def test_control_letters_of_a_server_do_not_reach_a_terminal(serve):
     with pytest.raises(ModelError) as caught:
         open_endpoint(f"{server.url}/v2/models/m")
     assert str(caught.value).isprintable()
-
-
-def test_addresses_are_compared_as_addresses():
-    assert addresses._plain("::ffff:127.0.0.1") == ipaddress.ip_address("127.0.0.1")

@@ -16,12 +16,25 @@ __all__ = ["Address", "read_address", "resolve"]
 
 IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Where clouds answer questions about the machine itself, credentials included.
+# Where clouds answer questions about the machine itself, credentials included; link-local ones are refused anyway.
 _METADATA = {
     ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+    for text in (
+        "169.254.169.254",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "fd00:42::42",
+        "fd00:a9fe:a9fe::254",
+    )
 }
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LAST_FOUR = [  # networks whose addresses hold an IPv4 address in their last four bytes
+    ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")
+]
+_ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,32 +121,52 @@ def resolve(address: Address) -> list[str]:
         raise ModelError(f"Host {address.host!r} is not known: {error.strerror or error}. Check the URL.") from None
     texts = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for text in texts:
-        ip = _plain(text)
-        if ip in _METADATA or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
+        if any(map(_is_special, _forms(text))):
             raise Unsafe(
                 f"Host {address.host!r} leads to {text}, a link-local, metadata or special address. Such addresses "
                 "answer for the machine itself and are never asked."
             )
-        if address.scheme == "http" and not address.open_text and not ip.is_loopback:
+        if address.scheme == "http" and not address.open_text and not _is_loopback(text):
             raise Unsafe(f"Plain http to {address.host!r} leads to {text}, which is not this machine. Use https.")
     return texts
 
 
-def _plain(text: str) -> IP:
-    """The address itself, out of the IPv6 forms that carry an IPv4 address."""
+def _forms(text: str) -> list[IP]:
+    """An address, and the IPv4 addresses that it may carry: translators and tunnels send it on to these."""
     ip = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        return inner or ip
-    return ip
+    if not isinstance(ip, ipaddress.IPv6Address):
+        return [ip]
+    if ip.ipv4_mapped is not None:  # the system itself speaks IPv4 to it
+        return [ip.ipv4_mapped]
+    carried = [ip.sixtofour, *(ip.teredo or ())]
+    last = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    if int(ip) > 1 and any(ip in network for network in _LAST_FOUR):  # 0 and 1 are themselves
+        carried.append(last)
+    if (int(ip) >> 32) & 0xFFFFFFFF in _ISATAP:
+        carried.append(last)
+    return [ip, *(one for one in carried if one is not None)]
+
+
+def _is_special(ip: IP) -> bool:
+    return ip in _METADATA or ip.is_link_local or ip.is_multicast or ip.is_unspecified or _is_reserved(ip)
+
+
+def _is_reserved(ip: IP) -> bool:
+    carries = isinstance(ip, ipaddress.IPv6Address) and any(ip in network for network in _LAST_FOUR)
+    return ip.is_reserved and not carries and not ip.is_loopback  # what it carries is looked at itself
+
+
+def _is_loopback(text: str) -> bool:
+    """Whether packets to this address stay on this machine: tunnels to 127.0.0.1 do not, they leave for a relay."""
+    ip = ipaddress.ip_address(text.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback
 
 
 def _is_this_machine(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return _plain(host).is_loopback
+        return _is_loopback(host)
     except ValueError:
         return False

@@ -10,7 +10,7 @@ import pytest
 from finite import session
 from onnx import TensorProto, helper, numpy_helper
 
-from xplain.core.errors import ModelError, UnsupportedOperator
+from xplain.core.errors import ModelError
 from xplain.core.rules import Rules
 from xplain.graph.passes import prepare
 from xplain.graph.seeds import Seed
@@ -162,14 +162,6 @@ def test_an_if_decided_at_run_time_follows_the_branch_that_was_taken(sign: float
     ]
     model = branching("flag", {"zero": np.array(0, np.float32)}, decide)
     assert_gradient(model, sign * np.abs(f(3, 4)))
-
-
-def test_a_recurrence_of_unknown_length_is_declined() -> None:
-    weights = {"w": f(1, 12, 2), "r": f(1, 12, 3)}
-    nodes = [helper.make_node("LSTM", ["x", "w", "r"], ["", "h"], hidden_size=3, name="memory")]
-    model = make(nodes, [info("x", ["T", 2, 2])], [info("h", None)], weights)
-    with pytest.raises(UnsupportedOperator, match="'memory': operator LSTM .* length of its sequences is not known"):
-        build(model, ["input"], [Seed("h", "inner", "cot")])
 
 
 def test_shapes_that_inference_cannot_see_are_probed() -> None:

@@ -204,6 +204,8 @@ class Rules:
         reference: Whether rules compare with a second forward pass, on an input named ``baseline``.
         fold_norms: Whether batch normalisation is folded into the weights before the walk.
         opened: Whether composite operators are replaced by their definition in simpler ones before the walk.
+        unrolled: Sequences are written out step by step, for rules that follow more than one number per tensor back
+            through several operators; others walk one step, as the body of a loop.
         changes: The fact about operators that the table is about. When it is true of none in the model, the result is a
             plain gradient, and whoever asked is warned.
     """
@@ -214,6 +216,7 @@ class Rules:
     reference: bool = False
     fold_norms: bool = False
     opened: bool = False
+    unrolled: bool = False
     changes: Fact = ""
 
     def on(self, where: Where, rule: Rule) -> Rules:

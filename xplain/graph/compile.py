@@ -298,6 +298,8 @@ def _union(tables: list[Rules]) -> Rules:
     return Rules(
         "all",
         tuple(entry for table in tables for entry in table.entries),
+        reference=any(table.reference for table in tables),
         fold_norms=any(table.fold_norms for table in tables),
+        unrolled=any(table.unrolled for table in tables),
         opened=any(table.opened for table in tables),
     )

@@ -7,7 +7,7 @@ What arrives at a tap sums to the seed where every path is excitatory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xplain.core.rules import Call, Cotangents, Rules, Where
 from xplain.rules.lrp import Gates, Sums, Through, positive, stabilised
@@ -56,5 +56,5 @@ EXCITATION = (
     .on(Where(ops=("Sub",)), Sums())
 )
 
-CONTRASTIVE = EXCITATION.on(Where(kinds=("linear",), place="last"), Excite(against=True))
+CONTRASTIVE = replace(EXCITATION, unrolled=True).on(Where(kinds=("linear",), place="last"), Excite(against=True))
 """The share of what speaks against; subtract it from ``EXCITATION`` at a layer for contrastive maps (section 3.4)."""

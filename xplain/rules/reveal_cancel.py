@@ -190,7 +190,7 @@ class RevealCancel:
 
 
 def _table(name: str, rule: RevealCancel) -> Rules:
-    return Rules(name, meaning="multiplier", reference=True, opened=True).on(Where(), rule)
+    return Rules(name, meaning="multiplier", reference=True, opened=True, unrolled=True).on(Where(), rule)
 
 
 REVEAL_CANCEL = _table("deeplift-reveal-cancel", RevealCancel())

@@ -78,7 +78,7 @@ def prepare(
     light = raise_opset(light, notes)
     infer(light)
     open_constant_branches(light, weights, folder)
-    open_operators(light, weights, folder)
+    open_operators(light, weights, folder, rules.unrolled)
     if rules.meaning != "gradient":
         make_products_real(light)
     if rules.opened and opset_of(light) >= TARGET:

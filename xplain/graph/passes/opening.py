@@ -16,22 +16,30 @@ from xplain.graph.passes.chain import Chain, attributes_of
 from xplain.graph.passes.dequantise import is_integer, open_integer
 from xplain.graph.passes.fused import opener_of, outline_of
 from xplain.graph.passes.opset import TARGET
-from xplain.graph.passes.recurrent import is_recurrent, unroll
+from xplain.graph.passes.recurrent import is_recurrent, open_recurrent
 from xplain.graph.tracer import Tracer
 from xplain.graph.value import Shape
 
 __all__ = ["open_operators", "opened"]
 
 
-def open_operators(model: ModelProto, weights: Mapping[str, TensorProto], folder: str = "") -> None:
+def open_operators(
+    model: ModelProto, weights: Mapping[str, TensorProto], folder: str = "", unrolled: bool = False
+) -> None:
     """Replace operators that stand for several, in place; those in a form that is not known stay, and have no rule.
+
+    Args:
+        model: The model.
+        weights: Content of its weights.
+        folder: Where external data lie.
+        unrolled: Recurrent nodes step by step.
 
     Raises:
         UnsupportedOperator: a recurrent node cannot be written out.
     """
     if _any(model.graph):
         tracer = Tracer(model, folder, weights)
-        _open(model, tracer)
+        _open(model, tracer, unrolled)
         _write_down(model, tracer)
 
 
@@ -67,15 +75,15 @@ def _chain(model: ModelProto, node: NodeProto, dtypes: Mapping[str, int]) -> Cha
     return Chain(model, f"{next((name for name in node.output if name), node.name)}/opened", dtypes)
 
 
-def _open(model: ModelProto, tracer: Tracer) -> None:
+def _open(model: ModelProto, tracer: Tracer, unrolled: bool) -> None:
     """Open the nodes of a graph; the tracer knows what lies around it."""
     nodes: list[NodeProto] = []
     for node in model.graph.node:
         for branch in branches_of(node):
             if _any(branch):
-                _open_branch(branch, tracer)
+                _open_branch(branch, tracer, unrolled)
         before = len(model.graph.initializer)
-        parts = _parts(model, node, tracer)
+        parts = _parts(model, node, tracer, unrolled)
         for tensor in model.graph.initializer[before:]:
             tracer.shapes[tensor.name], tracer.dtypes[tensor.name] = tuple(tensor.dims), tensor.data_type
             tracer.constants.put(tensor.name, numpy_helper.to_array(tensor))
@@ -87,10 +95,13 @@ def _open(model: ModelProto, tracer: Tracer) -> None:
     model.graph.node.extend(nodes)
 
 
-def _parts(model: ModelProto, node: NodeProto, tracer: Tracer) -> list[NodeProto]:
+def _parts(model: ModelProto, node: NodeProto, tracer: Tracer, unrolled: bool) -> list[NodeProto]:
     """What a node stands for; itself where it stands for no others."""
     if is_recurrent(node):
-        return unroll(model, node, tracer.shapes, tracer.dtypes)
+        nodes, known = open_recurrent(model, node, tracer.shapes, tracer.dtypes, unrolled)
+        for name, (dtype, shape) in known.items():
+            tracer.dtypes[name], tracer.shapes[name] = dtype, shape
+        return nodes
     if is_integer(node):
         return open_integer(model, node, tracer.shapes)
     opener, chain = opener_of(node, tracer.opset < TARGET), _chain(model, node, tracer.dtypes)
@@ -103,7 +114,7 @@ def _parts(model: ModelProto, node: NodeProto, tracer: Tracer) -> list[NodeProto
     return [node]
 
 
-def _open_branch(branch: GraphProto, outer: Tracer) -> None:
+def _open_branch(branch: GraphProto, outer: Tracer, unrolled: bool) -> None:
     """Open the nodes of a branch; it reads tensors of the graph around it."""
     inside = ModelProto(ir_version=outer.model.ir_version, opset_import=outer.model.opset_import)
     inside.graph.CopyFrom(branch)
@@ -116,7 +127,7 @@ def _open_branch(branch: GraphProto, outer: Tracer) -> None:
         content = outer.constants.get(name)
         if content is not None:
             tracer.constants.put(name, content)
-    _open(inside, tracer)
+    _open(inside, tracer, unrolled)
     branch.CopyFrom(inside.graph)
 
 

@@ -33,7 +33,7 @@ from xplain.core.errors import (
 )
 from xplain.core.items import Items
 from xplain.core.layout import Layout
-from xplain.core.query import Flow, Model, Reading, Score, Sweep, View, keys_of
+from xplain.core.query import Flow, Model, Reading, Score, Sweep, View
 from xplain.core.registry import Method
 from xplain.core.target import EveryScore, Target, every_score
 from xplain.core.units import noun, spelled, unlinked
@@ -44,7 +44,7 @@ from xplain.engine import probe as repeat
 from xplain.engine.budget import Budget
 from xplain.engine.sentinel import Spread
 from xplain.hidden import as_codes, said_or_typical, without_rows
-from xplain.items import entered, items_of
+from xplain.items import entered, item_keys, items_of
 
 __all__ = ["Items", "explain", "explain_many", "items_of", "load", "methods", "plan", "predict", "probe"]
 
@@ -88,10 +88,13 @@ def predict(
     batch_size: int | None = None,
     cache: Cache | None = None,
 ) -> Array:
-    """The scores of the untouched items, float64 ``[N, K]``: logits where the loader found them."""
+    """The scores of the untouched items, float64 ``[N, K]``: logits where the loader found them.
+
+    A Python function is asked about many items at once, so its last bits may depend on the items beside one.
+    """
     loaded, items = entered(load(model), x, card, layout)
     with _opened(cache) as store:
-        return scores_of(loaded, items, Settings(batch_size=batch_size, store=store))[0]
+        return scores_of(loaded, items, Settings(batch_size=batch_size, store=store, together=True))[0]
 
 
 def probe(model: Any, x: Any, *, card: Any = None, layout: str | None = None, times: int = 3) -> Spread:
@@ -174,7 +177,9 @@ def explain(
         card: How pictures become tensors, if the model has no card of its own.
         layout: How the axes of the items are named, such as ``"NHWC"`` or ``"NTC"``, where the model, its card and
             the items' sizes do not say, or say it wrongly; see ``xplain.load``.
-        batch_size: Rows per model call; None chooses. Never changes the result.
+        batch_size: Rows per model call, at most; None chooses. Rows are cut into calls by one item alone, so neither
+            the other items, their order nor a cache can change a bit of an item's result. Another ``batch_size`` may
+            change last bits, since runtimes round by the shape of a batch; ``notes["rows per call"]`` records it.
         max_queries: Model evaluations that may be spent; asked for more, a method stops before it starts.
         max_cost: Money that may be spent on a model that has a price.
         cache: A folder where answers are kept, row by row; what lies there is not asked, nor paid, again, also after a
@@ -258,7 +263,9 @@ def explain_many(
         cost += spent
         base = base or _target_scores(loaded, items, aims, settings)[0]
     after = getattr(loaded, "windows", None)
-    way = {} if after is before or after is None else {"windows answered": str(after)}
+    way: dict[str, Any] = {} if after is before or after is None else {"windows answered": str(after)}
+    if settings.calls:
+        way["rows per call"] = {kind: rows if len(rows) > 1 else rows[0] for kind, rows in settings.calls.items()}
     told = (*told, *unlinked(loaded.outline, scores))
     units = [noun(loaded.outline, one.target, scores) for one in aims]
     return [
@@ -381,16 +388,9 @@ def _flows(
     options: Mapping[str, Any],
     budget: int | None = None,
 ) -> list[Flow]:
-    keys = _keys(items)
+    keys = item_keys(items)
     views = [View(items.x, one.target, model.outline, seed, budget, read=items.layout, keys=keys) for one in aims]
     return [entry.start(view, options) for view in views]
-
-
-def _keys(items: Items) -> tuple[str, ...]:
-    """What each item draws under: its content as a person gave it, for a text's or a row's codes depend on the rest."""
-    if items.texts:
-        return keys_of([passage.text for passage in items.texts])
-    return keys_of(items.columns.values if items.columns is not None and items.columns.values else items.x)
 
 
 def _ask(score: Score) -> Flow:

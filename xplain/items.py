@@ -16,13 +16,13 @@ from xplain.core.edits import Array
 from xplain.core.errors import CardError, NonFinite, UsageError
 from xplain.core.items import Items, Looks, Reads
 from xplain.core.layout import Axes, Doubt, Layout, stated
-from xplain.core.query import Model
+from xplain.core.query import Model, keys_of
 from xplain.models.frames import is_rows
 from xplain.models.outlines import attach_card
 from xplain.models.table import table
 from xplain.models.text import text
 
-__all__ = ["entered", "items_of"]
+__all__ = ["entered", "item_keys", "items_of"]
 
 
 def entered(model: Model, x: Any, card: Any, layout: str | None = None) -> tuple[Model, Items]:
@@ -196,3 +196,10 @@ def _check_tensor(x: Array, model: Model, rank: int | None) -> None:
         raise NonFinite(
             f"The input holds {x[tuple(where)]} at {where}. Explanations need finite inputs: mend or drop it."
         )
+
+
+def item_keys(items: Items) -> tuple[str, ...]:
+    """What each item draws under: its content as a person gave it, for a text's or a row's codes depend on the rest."""
+    if items.texts:
+        return keys_of([passage.text for passage in items.texts])
+    return keys_of(items.columns.values if items.columns is not None and items.columns.values else items.x)

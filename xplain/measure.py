@@ -79,7 +79,7 @@ def curve(
         baseline: What a hidden position becomes; the same as in the explanation makes the fairest curve.
         steps: Intervals between nothing and everything changed.
         card: How pictures become tensors, if the model has no card of its own.
-        batch_size: Rows per model call; never changes the result.
+        batch_size: Rows per model call, at most; another number may change last bits.
         max_queries: Model evaluations that may be spent.
         cache: A folder of answers, so that a repeated curve costs nothing.
         layout: How the axes of the items are named, as in ``explain``.

@@ -39,6 +39,7 @@ PACKAGES = {
             "attention",
             "axes",
             "axis_rules",
+            "batches",
             "cuts",
             "module",
             "modes",

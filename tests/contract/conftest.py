@@ -21,6 +21,8 @@ _QUICK = {"samples": 200, "steps": 8}
 def quick(entry: Method, **more: Any) -> dict[str, Any]:
     """Options that make a method cheap: any it has under a name we know."""
     few: dict[str, Any] = {"samples": 8} if entry.name == "qii" else {}  # whose samples are per feature
+    if entry.name == "integrated-gradients":  # which takes more steps where its tolerance asks for them
+        few = {"max_steps": 8}
     if entry.name == "anchors":  # which needs a batch for each feature before it knows anything
         few = {"samples": 400, "features": "grid:2"}
     return {name: value for name, value in {**_QUICK, **few, **more}.items() if name in entry.options}

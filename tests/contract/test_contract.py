@@ -53,7 +53,7 @@ def test_same_seed_same_bits_other_seed_other_draws(entry: Method, x: np.ndarray
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
-def test_batch_size_never_changes_the_result(entry: Method, x: np.ndarray, batch_size: int) -> None:
+def test_batch_size_changes_last_bits_at_most(entry: Method, x: np.ndarray, batch_size: int) -> None:
     usual, cut = (explain(entry, subject(entry), x, batch_size=size) for size in (None, batch_size))
     if entry.needs == {Score}:
         assert np.array_equal(usual.values, cut.values)
@@ -66,9 +66,8 @@ def test_an_item_does_not_depend_on_its_batch(entry: Method, x: np.ndarray) -> N
     whole = explain(entry, subject(entry), x).values
     turned = explain(entry, subject(entry), x[[2, 0, 1]]).values
     alone = explain(entry, subject(entry), x[1:2]).values
-    tolerance = {"rtol": 0, "atol": 0} if entry.needs == {Score} else {"rtol": 1e-4, "atol": 1e-5 * np.abs(whole).max()}
-    np.testing.assert_allclose(turned, whole[[2, 0, 1]], **tolerance)
-    np.testing.assert_allclose(alone, whole[1:2], **tolerance)
+    np.testing.assert_array_equal(turned, whole[[2, 0, 1]])
+    np.testing.assert_array_equal(alone, whole[1:2])
 
 
 def test_inputs_are_left_alone(entry: Method, x: np.ndarray) -> None:

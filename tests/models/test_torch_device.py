@@ -241,12 +241,13 @@ def test_a_capture_that_fails_is_told_and_the_pass_runs_eagerly(net, x, monkeypa
     model = xplain.load(net, graphs=True)
     honest = torch_device.TorchPlace
 
-    def taped(*arguments):
-        return honest(*arguments, capture=tape)
+    def taped(*arguments, **options):
+        return honest(*arguments, capture=tape, **options)
 
     monkeypatch.setattr("xplain.models.torch_module.TorchPlace", taped)
     pieces = list(model._scored(query, 2))
-    assert np.array_equal(np.concatenate([rows for _, rows in pieces]), xplain.load(net).answer(query))
+    whole = xplain.load(net).answer(query)  # in one batch of another shape: close, not equal
+    np.testing.assert_allclose(np.concatenate([rows for _, rows in pieces]), whole, rtol=1e-4, atol=1e-5)
     assert any(quirk.startswith(told) for quirk in model.outline.quirks)
 
 

@@ -121,7 +121,7 @@ class Asking:
     """How the model is asked."""
 
     batch_size: Annotated[
-        int | None, _flag("--batch-size", "Rows per model call; never changes the result.", _ASKED)
+        int | None, _flag("--batch-size", "Rows per model call, at most; another number may change last bits.", _ASKED)
     ] = None
     max_queries: Annotated[
         int | None,

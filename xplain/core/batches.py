@@ -7,19 +7,23 @@ them already may decide in which batch a row is asked:
     M >= least   the M rows of an item are asked in calls of R rows that hold no other item's, R near ``most``
     M < least    rows of all items are asked together, in calls of exactly ``least``
 
-The last call of each is filled up with copies, where the model says that this costs nothing but time. R is recorded
-with the result ("rows per call"). Another ``batch_size`` is another R, and may change last bits.
+The last call of each is filled up with copies, where the model says that this costs nothing but time; a function is
+called without, since each of its rows may be billed. R is recorded with the result ("rows per call"). Another
+``batch_size`` is another R, and may change last bits.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Batches", "Cut", "cut"]
+__all__ = ["Batches", "Cut", "cut", "fixed", "shared"]
 
+_CHEAP, _TOGETHER = 1e6, 32  # multiplications that take no longer than a call itself; rows that share one, at most
 _SMALLEST = 0.6  # of the rows that are wanted at once: how far R may be below, to fill the last call better
+_WASTE = 0.05  # of an item's rows: copies that may fill its last call where the number of rows is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,23 @@ class Cut:
 class Batches(Protocol):
     """A model that runs here, and evaluates as many rows at once as it is told."""
 
-    @property
-    def fills_up(self) -> bool:
-        """Whether a call may be filled up with copies: it costs time alone."""
+    fills_up: bool
+    """Whether a call may be filled up with copies: it costs time alone."""
 
     def least_rows(self, item: tuple[int, ...]) -> int:
-        """Rows of this shape that cost hardly more than one; from the model and the shape alone."""
+        """Rows of this shape that cost hardly more than one; from the model and the shape alone.
+
+        More than 1 only where a row has the same bits at every place of a batch.
+        """
+
+    def most_rows(self, item_bytes: int) -> int | None:
+        """Rows that it likes best; None for what fits into a processor's caches."""
+
+
+def shared(weights: float, item: tuple[int, ...]) -> int:
+    """Rows of a small model that cost hardly more than one; its weights times the positions bound the work of a row."""
+    work = weights * max(1, math.prod(item[-2:]))
+    return int(min(_TOGETHER, 2 ** int(math.log2(max(1.0, _CHEAP / max(1.0, work))))))
 
 
 def cut(per_item: int, most: int, least: int) -> Cut:
@@ -74,3 +89,9 @@ def cut(per_item: int, most: int, least: int) -> Cut:
         return Cut(per_item, by_item=True, of=per_item)
     sizes = range(most, max(1, int(_SMALLEST * most)) - 1, -1)
     return Cut(min(sizes, key=lambda rows: -(-per_item // rows) * rows), by_item=True, of=per_item)
+
+
+def fixed(per_item: int, rows: int) -> Cut:
+    """How to cut rows for a model that takes ``rows`` at once and no other number: by item where few are wasted."""
+    wasted = -(-per_item // rows) * rows - per_item
+    return Cut(rows, by_item=wasted <= _WASTE * per_item, of=per_item)

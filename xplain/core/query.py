@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_che
 
 import numpy as np
 
+from xplain.core.batches import Cut
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Edits, Untouched
 from xplain.core.errors import BudgetError, UsageError
@@ -49,6 +50,7 @@ class Score:
             asked answers float64 ``[stop - start, T]``, one column per target (``[.., K]`` for every score).
         layout: How the axes of ``x`` are named, which says what a position is that an edit hides. A method need not
             give it for its items: ``laid_out`` does.
+        cut: How the rows are cut into model calls; set by the engine alone, for models that run here.
     """
 
     x: Array
@@ -57,6 +59,7 @@ class Score:
     at: str = "input"
     part: tuple[int, int] | None = None
     layout: Layout | None = None
+    cut: Cut | None = None
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -87,10 +90,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Peek:
-    """The values of named tensors, ``{tap: [N, *shape]}``, for items ``x`` ``[N, *item]``; ``"input"`` is the item."""
+    """The values of named tensors, ``{tap: [N, *shape]}``, for items ``x`` ``[N, *item]``; ``"input"`` is the item.
+
+    ``batch`` is the number of rows that the model evaluates at once, filled up with copies; set by the engine alone.
+    """
 
     x: Any  # an array; a graph value while the flow is compiled
     taps: tuple[str, ...]
+    batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +114,7 @@ class Sweep:
         taps: Tensors wanted; ``"input"`` is the item itself.
         weights: ``[S]`` or ``[N, S]``; None means ``1 / S``.
         baseline: Reference items ``[N, *item]`` or ``[N, S, *item]``, for rules that compare two forward passes.
+        batch: Rows that the model evaluates at once, filled up with copies; set by the engine alone.
     """
 
     x: Any  # an array; a graph value while the flow is compiled
@@ -115,6 +123,7 @@ class Sweep:
     taps: tuple[str, ...] = ("input",)
     weights: Array | None = None
     baseline: Array | None = None
+    batch: int | None = None
 
 
 Query: TypeAlias = Score | Peek | Sweep

@@ -74,8 +74,8 @@ def pieces(model: Model, query: Score, rows: int | None, chosen: int | None = No
         return
     start, stop = query.rows
     step = rows or max(1, stop - start)
-    for left in range(start, stop, step):
-        part = (left, min(stop, left + step))
+    parts = ((left, min(stop, left + step)) for left in range(start, stop, step))
+    for part in parts if query.cut is None else query.cut.parts(start, stop):
         asked = replace(query, part=part)
         if isinstance(model, Streams):
             yield from model.stream(asked)

@@ -15,7 +15,8 @@ from xplain.core.attribution import Cost
 from xplain.core.errors import BudgetError
 from xplain.core.query import Answer, Flow, Model, Query, Reading, Score, fingerprint
 from xplain.core.target import Stack, Target
-from xplain.engine.run import Run, Settings
+from xplain.engine.run import Run
+from xplain.engine.settings import Settings
 
 __all__ = ["drive"]
 

@@ -14,7 +14,7 @@ from xplain.core.query import Answer, Flow, Model, Query, Score, Sweep
 from xplain.core.stream import Piece, SaysRows
 from xplain.core.target import EveryScore, Stack
 from xplain.engine.drive import drive
-from xplain.engine.run import Settings
+from xplain.engine.settings import Settings
 from xplain.engine.store import Rehearsal, Shelf
 
 __all__ = ["Plan", "plan"]

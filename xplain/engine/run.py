@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
-from typing import TypeAlias
 
 import numpy as np
 
+from xplain.core.batches import Batches, Cut
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError, NonFinite
@@ -18,40 +18,14 @@ from xplain.core.price import Price
 from xplain.core.query import Answer, Diagnoses, Model, Peek, Query, Score, Sweep
 from xplain.core.stream import Overtaken, Piece, SaysRows, Streams, pieces
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
-from xplain.engine.budget import Budget
-from xplain.engine.cache import Memo
 from xplain.engine.recall import row_keys, runs, widest
-from xplain.engine.schedule import batch_rows, chunks, rows_together
+from xplain.engine.schedule import batch_rows, chunks, cut_of, rows_together, whole_calls
 from xplain.engine.sentinel import Sentinel
-from xplain.engine.store import Shelf
+from xplain.engine.settings import Settings
 
-__all__ = ["Progress", "Run", "Settings"]
+__all__ = ["Run"]
 
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.02, 0.5  # seconds, for rows that another process is asking
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with (evaluations done, evaluations asked so far)."""
-
-
-@dataclass
-class Settings:
-    """How a run asks: limits, memory of answers, progress.
-
-    Args:
-        batch_size: Rows per model call, or None to choose; never changes the result.
-        budget: Evaluations and money that may be spent.
-        memo: Answers already paid for; share one between runs to share their answers.
-        progress: Called after every model call.
-        store: Answers on disk, row by row, or None.
-        sentinel: Notices that the model was replaced while it was being asked, or None.
-    """
-
-    batch_size: int | None = None
-    budget: Budget = field(default_factory=Budget)
-    memo: Memo = field(default_factory=Memo)
-    progress: Progress | None = None
-    store: Shelf | None = None
-    sentinel: Sentinel | None = None
 
 
 class Run:
@@ -155,9 +129,11 @@ class Run:
         while left:
             known, mine = store.claim(left, together)
             try:
-                for run in runs(sorted(missing[key] for key in mine)):
-                    for part, piece in self._kept(asked, run):
-                        fresh = dict(zip(keys[part[0] - first : part[1] - first], piece, strict=True))
+                wanted = {missing[key] for key in mine}
+                for run in self._calls(asked, sorted(wanted)):
+                    for part, piece in self._kept(asked, run, wanted):
+                        every = dict(zip(keys[part[0] - first : part[1] - first], piece, strict=True))
+                        fresh = {key: row for key, row in every.items() if key in mine}
                         store.put(fresh)
                         self._doubtful += fresh if self.settings.sentinel is not None else ()
                         found.update(fresh)
@@ -174,10 +150,21 @@ class Run:
                 pause = min(2 * pause, _LONGEST_WAIT)
         return found
 
-    def _kept(self, asked: Score, run: tuple[int, int]) -> Iterator[Piece]:
+    def _calls(self, asked: Score, rows: list[int]) -> Iterator[tuple[int, int]]:
+        """Runs of rows to ask: a model that may be filled up is asked whole calls, rows that are known among them.
+
+        So a row that is asked later has the company that it would have had, and the same bits.
+        """
+        how = self._cut("scores", asked.x, asked.edits.count)
+        if how is None or not how.by_item or not isinstance(self.model, Batches) or not self.model.fills_up:
+            yield from runs(rows)
+            return
+        yield from whole_calls(how, rows)
+
+    def _kept(self, asked: Score, run: tuple[int, int], wanted: set[int]) -> Iterator[Piece]:
         """Pieces of the answer; where the run is interrupted, what had been answered by then is put all the same."""
         try:
-            with closing(self._pieces(asked, run)) as answered:
+            with closing(self._pieces(asked, run, wanted)) as answered:
                 yield from answered
         finally:
             if isinstance(self.model, Overtaken) and self.settings.store is not None:
@@ -191,10 +178,16 @@ class Run:
         troubles = (store.trouble if store is not None else "", getattr(model, "trouble", ""))
         return tuple(Caveat(f"{trouble} The values are not touched by this.") for trouble in troubles if trouble)
 
-    def _pieces(self, query: Score, run: tuple[int, int]) -> Generator[Piece, None, None]:
-        """Pieces of the answer to the rows ``run``; each is counted and paid when it has been taken care of."""
+    def _pieces(
+        self, query: Score, run: tuple[int, int], wanted: set[int] | None = None
+    ) -> Generator[Piece, None, None]:
+        """Pieces of the answer to the rows ``run``; each is counted and paid when it has been taken care of.
+
+        ``wanted``: the rows that count, all by default; the others fill up a call.
+        """
         size = self.settings.batch_size
         rows = size if isinstance(self.model, Streams) and size is None else batch_rows(query.x, size)
+        query = replace(query, cut=self._cut("scores", query.x, query.edits.count))
         for part, piece in pieces(self.model, replace(query, part=run), rows, size):
             count = part[1] - part[0]
             if piece.ndim != 2 or len(piece) != count:
@@ -202,10 +195,28 @@ class Run:
                     f"The model answered {list(piece.shape)} to {count} rows; one row each was asked."
                 )
             yield part, piece
+            count = count if wanted is None else len(wanted.intersection(range(*part)))
             self.queries += count
             self._pay(count)
             if self._watched is not None and self._sentinel.due(count):
                 self._look()
+
+    def _cut(self, kind: str, x: Array, per_item: int, share: int = 1) -> Cut | None:
+        """How rows are cut into calls, by the model and the question alone; None for a model that is elsewhere.
+
+        Args:
+            kind: What is asked, for the record.
+            x: Items.
+            per_item: Rows of each.
+            share: What a row takes, in rows of scores.
+        """
+        found = cut_of(self.model, x, per_item, self.settings.batch_size, share, self.settings.together)
+        if found is None:
+            return None
+        told = self.settings.calls.setdefault(kind, [])
+        if found.rows not in told:
+            told.append(found.rows)
+        return found
 
     def finish(self) -> None:
         """The last look at a model that may have been replaced since the one before."""
@@ -263,8 +274,10 @@ class Run:
         self.settings.budget.require(len(query.x))
         self._begin(len(query.x))
         found: dict[str, list[Array]] = {tap: [] for tap in query.taps}
-        for start, stop in chunks(0, len(query.x), batch_rows(query.x, self.settings.batch_size)):
-            part = self.model.answer(replace(query, x=query.x[start:stop]))
+        how = self._cut("values", query.x, 1)
+        rows = batch_rows(query.x, self.settings.batch_size)
+        for start, stop in chunks(0, len(query.x), rows) if how is None else how.parts(0, len(query.x)):
+            part = self.model.answer(replace(query, x=query.x[start:stop], batch=None if how is None else how.rows))
             for tap in query.taps:
                 found[tap].append(part[tap])
             self.queries += stop - start
@@ -287,7 +300,8 @@ class Run:
         rows = max(1, batch_rows(flat, self.settings.batch_size) // (1 if self.settings.batch_size else 2))
         values: dict[str, Array] = {}
         totals: dict[str, Array] = {}
-        for start, stop in chunks(0, len(flat), rows):
+        how = self._cut("sweeps", flat[:, 0], points, share=2)
+        for start, stop in chunks(0, len(flat), rows) if how is None else how.parts(0, len(flat)):
             owners = np.arange(start, stop) // points
             asked = replace(
                 query,
@@ -295,6 +309,7 @@ class Run:
                 target=query.target.take(owners),
                 weights=None,
                 baseline=None if baseline is None else baseline[start:stop],
+                batch=None if how is None else how.rows,
             )
             part = self.model.answer(asked)
             self._check_sweep(part, asked, owners)

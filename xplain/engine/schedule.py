@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from xplain.core.batches import Batches, Cut, cut, fixed
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.query import Model
 from xplain.core.stream import SaysRows
 
-__all__ = ["batch_rows", "chunks", "rows_together"]
+__all__ = ["batch_rows", "chunks", "cut_of", "rows_together", "whole_calls"]
 
 # Input bytes per model call. On CPUs a larger batch gains under 20 % and then loses again to cache misses
 # (224 px: 8 MiB is 13 pictures), so memory stays small without giving up speed.
@@ -45,3 +46,35 @@ def chunks(start: int, stop: int, rows: int) -> Iterator[tuple[int, int]]:
     """Cut ``start..stop`` into pieces of at most ``rows``, across pictures, so that batches stay full."""
     for left in range(start, stop, rows):
         yield left, min(stop, left + rows)
+
+
+def cut_of(
+    model: Model, x: Array, per_item: int, chosen: int | None, share: int = 1, together: bool = False
+) -> Cut | None:
+    """How rows are cut into calls, by the model and the question alone; None for a model that is elsewhere.
+
+    Args:
+        model: Who is asked.
+        x: Items.
+        per_item: Rows of each.
+        chosen: Rows per call that a person asked for, at most.
+        share: What a row takes, in rows of scores.
+        together: Whether rows of all items may go together where the model is not filled up.
+    """
+    if not isinstance(model, Batches) or (together and not model.fills_up):
+        return None
+    most, rows = batch_rows(x, chosen), model.outline.rows
+    if chosen is None:
+        most = max(1, (model.most_rows(x[:1].nbytes) or most) // share)
+    return cut(per_item, most, model.least_rows(tuple(x.shape[1:]))) if rows is None else fixed(per_item, rows)
+
+
+def whole_calls(how: Cut, rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The calls that hold these rows, in increasing order, whole."""
+    done = -1
+    for row in rows:
+        if row >= done:
+            item, m = divmod(row, how.of)
+            start = item * how.of + m // how.rows * how.rows
+            done = min(start + how.rows, (item + 1) * how.of)
+            yield start, done

@@ -79,6 +79,16 @@ class Function:
         )
         self.outline = settled(outline, None if card is None else load_card(card), layout)
 
+    fills_up = False  # each row may be billed
+
+    def least_rows(self, item: tuple[int, ...]) -> int:
+        """One: numpy rounds a row by its place in a batch."""
+        return 1
+
+    def most_rows(self, item_bytes: int) -> int | None:
+        """As many as fit into a processor's caches."""
+        return None
+
     def answer(self, query: Query) -> Answer:
         """The answer to a score question.
 

@@ -173,7 +173,8 @@ class Incremental:
         sample = boxes[np.linspace(0, len(boxes) - 1, min(len(boxes), _SAMPLE)).astype(int)]
         plane = engine.plan.planes[engine.plan.entry].extent
         allowed = frozenset[str]() if self._halves else None
-        return engine.plan.way(clipped(sample, plane), allowed, shape[0] * edits.count)
+        # by the masks of one item: the way must not depend on the items beside it
+        return engine.plan.way(clipped(sample, plane), allowed, edits.count)
 
     def _engine(self, outputs: tuple[str, ...], item: tuple[int, ...]) -> Engine | Refused:
         """The plan and its sessions; a few are kept."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.batches import Cut
 from xplain.core.edits import Array
 from xplain.core.outline import Outline
 from xplain.core.query import Score
@@ -24,6 +25,9 @@ from xplain.models.session import Session
 from xplain.native.volumes import is_volumetric
 
 __all__ = ["OnnxOnDevice"]
+
+
+_DEVICE_ROWS = 16  # not measured, for want of a device
 
 
 class OnnxOnDevice(OnnxFile):
@@ -71,6 +75,18 @@ class OnnxOnDevice(OnnxFile):
         """The answer in pieces, several chunks under way; None for questions that are answered the plain way."""
         return self._scored(query, rows) if self._works_ahead(query) else None
 
+    def least_rows(self, item: tuple[int, ...]) -> int:
+        """A device takes as long for one row as for some."""
+        return _DEVICE_ROWS if self._on_device else super().least_rows(item)
+
+    def most_rows(self, item_bytes: int) -> int | None:
+        """What fills a device."""
+        return rows_at_once(item_bytes) if self._on_device else super().most_rows(item_bytes)
+
+    @property
+    def _on_device(self) -> bool:
+        return bool(self._providers[0][0] != self._here)
+
     def _works_ahead(self, query: Score) -> bool:
         plain = self._providers[0][0] == self._here or self.outline.batch == "fixed" or self._seconds is not None
         return not plain and query.at == "input"
@@ -84,20 +100,20 @@ class OnnxOnDevice(OnnxFile):
         self._check(query)
         session, (first, last) = self._plain(outputs), query.rows
         item = math.prod(query.x.shape[1:]) * np.dtype(self._input.dtype).itemsize
-        rows = min(rows or rows_at_once(item), max(1, last - first))
-        done = first
+        how = query.cut or Cut(min(rows or rows_at_once(item), max(1, last - first)), by_item=False, of=1)
+        rows, done = how.rows, first
         if outputs not in self._failed:
             try:
                 for offset, part in item_ranges(query, query.layout_in(self.outline)):
                     place = self._place(session, part, outputs, rows)
-                    for (left, right), found in in_flight(place, *part.rows, rows):
+                    for (left, right), found in in_flight(place, *part.rows, rows, how):
                         yield (offset + left, offset + right), found
                         done = offset + right
                 return
             except RuntimeError as error:
                 self._give_up(outputs, error)
-        for left in range(done, last, rows):
-            yield from self._each(session, replace(query, part=(left, min(left + rows, last))))
+        for left, right in how.parts(done, last):
+            yield from self._each(session, replace(query, part=(left, right)))
 
     def _place(self, session: Session, query: Score, outputs: tuple[str, ...], rows: int) -> Place:
         name, dtype, threads = self._input.name, self._input.dtype, self._threads or 0
@@ -105,6 +121,7 @@ class OnnxOnDevice(OnnxFile):
         fixed = self._fixed, self._repeated
         if self._lanes is None or dtype not in KERNEL_TYPES or is_volumetric(query.edits, layout):
             least = 1 if threads == 1 else 2  # as the plain way, for the same bits on a CPU
+            least = least if query.cut is None else rows
             return HostPlace(session, name, query, layout, rows, dtype, *fixed, threads, least)
         learned = self._learned.setdefault(outputs, {})
         return DevicePlace(session, name, query, layout, rows, dtype, *fixed, self._lanes, learned)

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol, TypeAlias
 
+from xplain.core.batches import Cut
 from xplain.core.edits import Array, Coalitions, Edits, Full, Ranked, SoftGrid, Untouched, Windows
 from xplain.core.layout import Layout
 from xplain.core.query import Score
@@ -54,8 +55,10 @@ class Place(Protocol):
         """Wait for everything under way, whatever became of it; afterwards memory may be freed. Never raises."""
 
 
-def in_flight(place: Place, first: int, last: int, rows: int) -> Iterator[Chunk]:
+def in_flight(place: Place, first: int, last: int, rows: int, how: Cut | None = None) -> Iterator[Chunk]:
     """Runs rows ``first..last`` in chunks of ``rows``, the last one shorter, ``place.depth`` of them under way.
+
+    ``how`` cuts them otherwise, into chunks of at most ``rows``.
 
     The next chunk is put in order before a finished one is handed over, so that what the caller does with it takes no
     time from the device. When a chunk fails, those before it are handed over first; the place is settled in any case,
@@ -71,8 +74,8 @@ def in_flight(place: Place, first: int, last: int, rows: int) -> Iterator[Chunk]
         return (left, right), dict(place.fetch(slot, right - left))
 
     try:
-        for number, left in enumerate(range(first, last, rows)):
-            slot, right = number % place.depth, min(left + rows, last)
+        for number, (left, right) in enumerate((how or Cut(rows, by_item=False, of=1)).parts(first, last)):
+            slot = number % place.depth
             done = fetched() if len(waiting) == place.depth else None
             try:
                 place.fill(slot, left, right)

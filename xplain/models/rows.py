@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xplain import native
+from xplain.core.batches import Batches, cut
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, NonFinite, UsageError
 from xplain.core.layout import Layout
@@ -71,6 +72,9 @@ class Rows:
                 part = (start, min(start + _AT_ONCE, query.rows[1]))
                 yield part, self.answer(replace(query, part=part))
         else:
+            item = tuple(query.x.shape[1:])
+            if isinstance(self._inner, Batches) and query.cut is None:
+                query = replace(query, cut=cut(query.edits.count, _AT_ONCE, self._inner.least_rows(item)))
             yield from pieces(self._inner, query, _AT_ONCE)
 
     def canonical(self, query: Score) -> list[bytes]:

@@ -126,6 +126,7 @@ class TorchPlace:
         capture: Captures a pass; None for CUDA graphs where the options ask for them and the device has them.
         by_kernels: Whether device kernels write the rows; None: on CUDA devices, if they are built in.
         depth: Chunks under way; None: two on a CUDA device, one elsewhere.
+        fills_up: Whether a shorter chunk is filled up with copies, so that the module sees ``rows`` rows.
 
     Raises:
         UsageError: an array does not fit the items.
@@ -143,8 +144,10 @@ class TorchPlace:
         capture: Capture | None = None,
         by_kernels: bool | None = None,
         depth: int | None = None,
+        fills_up: bool = False,
     ) -> None:
         self._cuda = device.type == "cuda"
+        self._fills_up = fills_up and not self._cuda
         self.depth = depth or (2 if self._cuda else 1)
         self.captured, self.not_captured = 0, ""
         self._query, self._layout, self._rows, self._forward = query, layout, rows, forward
@@ -217,6 +220,9 @@ class TorchPlace:
 
     def _pass(self, slot: int, count: int) -> Mapping[str, torch.Tensor]:
         """The forward pass, replayed where it is captured."""
+        if self._fills_up and count < self._rows:
+            self._slots[slot][count:] = self._slots[slot][:1]
+            return {name: value[:count] for name, value in self._forward(self._slots[slot]).items()}
         if self._capture is None or count < self._rows:
             return self._forward(self._slots[slot][:count])
         if slot not in self._graphs and self._eager >= _WARM:

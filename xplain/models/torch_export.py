@@ -5,21 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from xplain.core.errors import NotExported
-from xplain.core.target import SCORES
+from xplain.core.errors import NotExported, UsageError
+from xplain.core.query import Sweep
+from xplain.core.target import SCORES, Label, Target
+from xplain.models.torch_attention import attention_number
 from xplain.models.torch_guard import eval_mode, exporting
 from xplain.models.torch_modes import tree_leaves
 
 if TYPE_CHECKING:
     from xplain.models.onnx_file import OnnxFile
 
-__all__ = ["export"]
+__all__ = ["export", "exportable", "renamed"]
 
 _ONE_FILE = 2**31 - 2**24
 """Bytes of weights that one protobuf is taken to hold beside the graph; a larger module passes through a file."""
@@ -98,6 +101,24 @@ def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = lines[0].rstrip(".") if lines else type(error).__name__
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+
+
+def exportable(layers: Sequence[str], why: str) -> None:
+    """Check that layers can be tensors of a graph.
+
+    Raises:
+        UsageError: one is attention, which no module returns.
+    """
+    for layer in layers:
+        if attention_number(layer) is not None:
+            raise UsageError(f"Layer {layer!r} is inside an operator, which is not exported; {why} export.")
+
+
+def renamed(query: Sweep, names: Mapping[str, str]) -> Sweep:
+    """A sweep with the names that layers have in the graph."""
+    terms = tuple((w, t if isinstance(t, Label) else replace(t, tensor=names[t.tensor])) for w, t in query.target.terms)
+    target = Target(terms, query.target.name)
+    return replace(query, target=target, taps=tuple(names.get(tap, tap) for tap in query.taps))
 
 
 class _Outputs(torch.nn.Module):

@@ -19,7 +19,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -73,12 +73,13 @@ def alone(module: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def eval_mode(module: torch.nn.Module, own: Callable[[str], bool] = lambda name: False) -> Iterator[None]:
+def eval_mode(module: torch.nn.Module, own: Container[str] = (), noted: set[str] | None = None) -> Iterator[None]:
     """Every part in eval mode, held alone; afterwards as it was, part by part.
 
     Args:
         module: The module.
-        own: Whether the part of that name is known to change its mode by itself when it runs.
+        own: Names of parts that are known to change their mode by themselves when they run.
+        noted: Takes the names of those that did; None: others than ``own`` must not.
 
     Raises:
         ModelError: a part's mode was changed meanwhile.
@@ -89,14 +90,16 @@ def eval_mode(module: torch.nn.Module, own: Callable[[str], bool] = lambda name:
             for one in training:
                 one.training = False
             yield
-            changed = [name for name, one in module.named_modules() if one.training and not own(name)]
+            changed = [name for name, one in module.named_modules() if one.training and name not in own]
         finally:
             try:
                 _train(training)
             except BaseException:  # an interrupt in the middle of it: the rest is set as well
                 _train(training)
                 raise
-    if changed:
+    if noted is not None:
+        noted.update(changed)
+    elif changed:
         raise ModelError(
             f"{type(module).__name__} was put into training mode while xplain ran it in eval mode "
             f"({changed[0] or 'the whole module'!r} first), so nobody knows in which mode it ran. Do not train a "

@@ -214,17 +214,13 @@ def look_at(
     item, integer = tuple(batch.shape[1:]), not batch.is_floating_point()
     here, logits, flips = Pass(), LogitsSeen(), set[str]()
 
-    def flipped(name: str) -> bool:
-        flips.add(name)
-        return True
-
     follow = AxesFollowed(batch)
     seen = LayersSeen(modules, here, follow)
     attention = AttentionsSeen(1, note=seen.attention)
     watch, axes = ActivationsSeen(seen.calls), AxesSeen(batch)
     whole = torch.inference_mode(False)  # inside it, compound operators would arrive as they are
     with ExitStack() as stack:
-        for one in (whole, torch.no_grad(), eval_mode(module, flipped), here, seen, logits, axes, follow):
+        for one in (whole, torch.no_grad(), eval_mode(module, noted=flips), here, seen, logits, axes, follow):
             stack.enter_context(one)
         stack.enter_context(attention.watching())
         stack.enter_context(watch)
@@ -232,7 +228,7 @@ def look_at(
     outputs, rows = named_outputs(returned), 1
     if not all(one.ndim > 0 and one.shape[0] == 1 for one in outputs.values()):
         two = LogitsSeen()  # one of them may have lost its axis of extent 1
-        with torch.no_grad(), eval_mode(module, flipped), two:
+        with torch.no_grad(), eval_mode(module, noted=flips), two:
             pair = named_outputs(call(torch.cat([batch, batch])))
         if ranked(pair, two, 2):
             outputs, logits, rows = pair, two, 2

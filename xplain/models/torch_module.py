@@ -1,9 +1,8 @@
 """A torch module that answers questions natively: scores, values of layers, and reverse sweeps by autograd.
 
 The module is borrowed: hooks and training flags that a question needs are taken back after it, also when it fails, and
-one thread at a time has it (see ``xplain.models.torch_guard``).
-Guided and deconvnet rules act at the dispatcher during the backward pass, where every ReLU arrives, be it a module, a
-function, in place or used many times. Other rule tables run on the module exported to ONNX, once.
+one thread at a time has it (see ``torch_guard``). Guided and deconvnet rules act at the dispatcher, where every ReLU of
+a backward pass arrives. Other rule tables run on the module exported to ONNX, once.
 """
 
 from __future__ import annotations
@@ -18,18 +17,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from xplain.core.batches import Cut
 from xplain.core.card import load_card
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
 from xplain.core.stream import Piece
-from xplain.core.target import SCORES, Label, Target
+from xplain.core.target import SCORES, Target
 from xplain.models.integers import no_gradient
 from xplain.models.outlines import settled, warned
 from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
-from xplain.models.reading import as_float32, read_target, write_rows
+from xplain.models.reading import as_float32, padded, read_target, write_rows
 from xplain.models.torch_attention import AttentionsSeen, attention_number
+from xplain.models.torch_batches import TorchBatches, filled_up
 from xplain.models.torch_cuts import gradients, refuse_other_paths
 from xplain.models.torch_device import TorchOptions, TorchPlace
 from xplain.models.torch_guard import Pass, alone, claim, eval_mode
@@ -54,7 +55,7 @@ _INPUT = "input"
 _WHY = "compiling and rule tables other than gradient, guided and deconvnet need"
 
 
-class TorchModule:
+class TorchModule(TorchBatches):
     """A ``torch.nn.Module`` from a batch to scores ``[R, K]``: a tensor, a tuple that begins with it, or ``.logits``.
 
     Layers are the names of ``named_modules()``. A module that is called several times also has ``name:0``, ``name:1``
@@ -89,6 +90,7 @@ class TorchModule:
         claim(module)
         self._options = options or TorchOptions()
         self._kind, self._floats = home(module)[0], False  # what it takes; whether in place of whole numbers
+        self._together = {}
         self._exported: dict[Hashable, tuple[OnnxFile, dict[str, str]]] = {}
         outline = first_outline(module, self._modules)
         if approximate := self._options.approximate:
@@ -98,7 +100,7 @@ class TorchModule:
 
     @property
     def outline(self) -> Outline:
-        """What is known of the module, from the items that this thread looked at last."""
+        """What is known of the module, from this thread's last items."""
         return self._own.look.outline
 
     @outline.setter
@@ -129,12 +131,12 @@ class TorchModule:
     def ahead(self, query: Score, rows: int | None) -> Iterator[Piece] | None:
         """The answer in pieces, two chunks under way on a CUDA device; None elsewhere."""
         chunked = query.at == _INPUT and query.x.dtype.kind not in "iu"
-        return self._scored(query, rows) if chunked and home(self._module)[1].type == "cuda" else None
+        return self._scored(query, rows) if chunked and self._on_device else None
 
     def _score(self, query: Score) -> Array:
         start, stop = query.rows
         if query.at == _INPUT and query.x.dtype.kind not in "iu" and stop > start:
-            rows = None if home(self._module)[1].type == "cuda" else stop - start
+            rows = None if self._on_device else stop - start
             return np.concatenate([piece for _, piece in self._scored(query, rows)])
         inside = None if query.at == _INPUT else query.at
         if inside is None:
@@ -145,9 +147,9 @@ class TorchModule:
         filled = np.empty((stop - start, *query.x.shape[1:]), np.float32)
         write_rows(query, start, stop, filled, query.layout_in(self.outline))
         with torch.no_grad():
-            batch = self._tensor(filled, integer)
+            batch = self._tensor(padded(filled, max(len(filled), query.cut.rows if query.cut else 0)), integer)
             found = self._rows(batch, wanted) if inside is None else self._tail(inside, batch, wanted)
-        values = {name: to_numpy(found[name]) for name in wanted}
+        values = {name: to_numpy(found[name])[: stop - start] for name in wanted}
         return read_target(query, (start, stop), values)
 
     def _scored(self, query: Score, rows: int | None) -> Iterator[Piece]:
@@ -157,23 +159,27 @@ class TorchModule:
         query = replace(query, x=as_float32(query.x, self.outline.source))
         layout, (first, last) = query.layout_in(self.outline), query.rows
         rows = min(rows or rows_at_once(query.x[:1].nbytes), last - first)
+        how = query.cut or Cut(rows, by_item=False, of=1)
 
         def forward(batch: torch.Tensor) -> dict[str, torch.Tensor]:
             with torch.no_grad():
                 return self._rows(batch, wanted)
 
         for offset, part in item_ranges(query, layout):
-            place = TorchPlace(part, layout, rows, self._kind, home(self._module)[1], forward, self._options)
-            for (left, right), values in in_flight(place, *part.rows, rows):
+            where = self._kind, home(self._module)[1]
+            place = TorchPlace(part, layout, how.rows, *where, forward, self._options, fills_up=query.cut is not None)
+            for (left, right), values in in_flight(place, *part.rows, how.rows, how):
                 yield (offset + left, offset + right), read_target(query, (offset + left, offset + right), values)
             self._tell(place.not_captured)
 
     def _peek(self, query: Peek) -> dict[str, Array]:
         self.look(query.x)
         x = as_float32(query.x, self.outline.source)
+        batch = self._tensor(padded(x, max(len(x), query.batch or 0)), query.x.dtype.kind in "iu")
         with torch.no_grad():
-            found = self._rows(self._tensor(x, query.x.dtype.kind in "iu"), [t for t in query.taps if t != _INPUT])
-        return {t: x if t == _INPUT else self._own.look.per_item(t, found[t], len(x)) for t in query.taps}
+            found = self._rows(batch, [t for t in query.taps if t != _INPUT])
+        own, n = self._own.look.per_item, len(batch)
+        return {t: x if t == _INPUT else own(t, found[t], n)[: len(x)] for t in query.taps}
 
     def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
         if query.x.shape[1] != 1 or query.weights is not None:
@@ -182,6 +188,8 @@ class TorchModule:
         if rule is None:
             return self._through_onnx(query)
         self.look(query.x[:, 0])
+        count = len(query.x)
+        query = filled_up(query)
         if self._own.look.paired and len(query.x) == 1:
             twice = np.zeros(2, np.int64)
             both = self._sweep(replace(query, x=query.x[twice], target=query.target.take(twice)))
@@ -192,7 +200,7 @@ class TorchModule:
         layers = [tap for tap in query.taps if tap != _INPUT]
         reads = query.target.tensors
         plain = self._options.alone(home(self._module)[1])
-        held = eval_mode(self._module, self._flips)  # the backward pass may run parts again
+        held = eval_mode(self._module, self._own.look.flips)  # the backward pass may run parts again
         with held, plain, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
             batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer).requires_grad_(not integer)
             numbers = [n for tap in layers if (n := attention_number(tap)) is not None]
@@ -203,7 +211,7 @@ class TorchModule:
 
             found, cotangents = gradients(forward, query.target, rule, query.taps, seen)
         pairs, own, n = ((tap, cotangents[tap]) for tap in query.taps), self._own.look.per_item, len(batch)
-        return {tap: (own(tap, found[tap], n), own(tap, one, n)) for tap, one in pairs if one is not None}
+        return {t: (own(t, found[t], n)[:count], own(t, one, n)[:count]) for t, one in pairs if one is not None}
 
     # ------------------------------------------------------------------ forward passes
 
@@ -231,7 +239,7 @@ class TorchModule:
         attention = attention or (AttentionsSeen(len(batch), numbers.values()) if numbers else None)
         logits = LogitsSeen(None if look.output == "" else batch.shape[0] * 64 * (look.outline.scores.classes or 1024))
         with ExitStack() as stack:
-            stack.enter_context(eval_mode(self._module, self._flips))
+            stack.enter_context(eval_mode(self._module, self._own.look.flips))
             here = stack.enter_context(Pass(torch.is_grad_enabled()))
             for name in dict.fromkeys([*layers, *(replaced or {})]):
                 calls = taps.setdefault(name, [])
@@ -307,10 +315,6 @@ class TorchModule:
             found = replace(found, outline=warned(found.outline, AS_FLOATS)) if integer else found
         self._own.keep(replace(found, outline=settled(found.outline, self.outline.card, self._stated, found.axes)))
 
-    def _flips(self, name: str) -> bool:
-        """Whether a part puts itself into training mode as it runs."""
-        return name in self._own.look.flips
-
     def _taken(self, query: Query) -> Query:
         """The question with its items as the module takes them: whole numbers as others, if it takes no whole ones."""
         if query.x.dtype.kind not in "iu" or (isinstance(query, Score) and query.at != _INPUT):
@@ -342,22 +346,18 @@ class TorchModule:
 
     def _as_graph(self, query: Sweep) -> tuple[OnnxFile, Sweep]:
         """The exported module, and the same sweep with the names that layers have there."""
+        from xplain.models.torch_export import renamed
+
         self.look(query.x[:, 0])
         layers = tuple(sorted({tap for tap in query.taps if tap != _INPUT} | set(query.target.tensors) - {SCORES}))
         model, names = self._export(layers)
-        terms = tuple(
-            (w, t if isinstance(t, Label) else replace(t, tensor=names[t.tensor])) for w, t in query.target.terms
-        )
-        target = Target(terms, query.target.name)
-        return model, replace(query, target=target, taps=tuple(names.get(tap, tap) for tap in query.taps))
+        return model, renamed(query, names)
 
     def _export(self, layers: tuple[str, ...], own_outputs: bool = False) -> tuple[OnnxFile, dict[str, str]]:
         """The module as an ONNX model, made once for each set of layers, and what these are called there."""
-        from xplain.models.torch_export import export
+        from xplain.models.torch_export import export, exportable
 
-        for layer in layers:
-            if attention_number(layer) is not None:
-                raise UsageError(f"Layer {layer!r} is inside an operator, which is not exported; {_WHY} export.")
+        exportable(layers, _WHY)
         key = (self._own.look.item, self._own.look.integer, layers, own_outputs)
         if (known := self._exported.get(key)) is None:
             kind = home(self._module)[0]

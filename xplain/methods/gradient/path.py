@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import collapse
-from xplain.core.caveat import Caveat
+from xplain.core.caveat import each
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.options import Baseline, NonNegative, Positive, PositiveReal
@@ -80,35 +80,38 @@ def integrated_gradients(
     mean = yield from _mean_gradient(view, start, away, (np.arange(steps) + 0.5) / steps)
     product = mean * away
     axes = tuple(range(1, len(product.shape)))
-    used = steps
     if view.traced:
         return Reading(product if channels else collapse(product, view.layout), notes={"steps": steps})
     top = yield Score(view.x, Untouched(), view.target)
     bottom = yield Score(np.broadcast_to(start, view.x.shape).copy(), Untouched(), view.target)
     goal = top[:, 0] - bottom[:, 0]
-    while True:
+    used = np.full(len(goal), steps)
+    while True:  # each item for itself, whatever the others need
         gap = np.sum(product, axis=axes) - goal
-        missed = np.abs(gap).max() / max(np.abs(goal).max(), np.finfo(np.float32).tiny)
-        if tolerance is None or missed <= tolerance or 3 * used > max_steps:
+        missed = np.abs(gap) / np.maximum(np.abs(goal), np.finfo(np.float32).tiny)
+        going = np.flatnonzero((missed > np.inf if tolerance is None else missed > tolerance) & (3 * used <= max_steps))
+        if not len(going):
             break
         # midpoints of thirds: the middle third's midpoint is the old point, so only two new ones per old are asked
-        thirds = (np.arange(used)[:, None] + np.array([1, 5]) / 6).reshape(-1) / used
-        mean = (mean + 2 * (yield from _mean_gradient(view, start, away, thirds))) / 3
+        points = int(used[going[0]])
+        thirds = (np.arange(points)[:, None] + np.array([1, 5]) / 6).reshape(-1) / points
+        origin = start if len(start) == 1 else start[going]
+        fresh = yield from _mean_gradient(view.of(going), origin, away[going], thirds)
+        mean[going] = (mean[going] + 2 * fresh) / 3
         product = mean * away
-        used *= 3
-    notes = {"steps": used, "completeness gap": gap, "f(x) - f(baseline)": goal}
+        used[going] *= 3
+    told = int(used[0]) if (used == used[0]).all() else used.tolist()
+    notes = {"steps": told, "completeness gap": gap, "f(x) - f(baseline)": goal}
     values = product if channels else collapse(product, view.layout)
-    if missed <= (accepted := _ACCEPTED if tolerance is None else tolerance):
-        return Reading(values, base=bottom[:, 0], notes=notes)
-    said = (
-        f"After {used} steps the values miss f(x) - f(baseline) by {missed:.1%}; accepted: {accepted:.1%}. Allow "
-        + (
-            "more steps, or give a tolerance, which finds their number."
-            if tolerance is None
-            else "more with max_steps."
-        )
+    accepted = _ACCEPTED if tolerance is None else tolerance
+    more = "more steps, or give a tolerance, which finds their number." if tolerance is None else "more with max_steps."
+    short = (
+        f"After {own} steps the values miss f(x) - f(baseline) by {share:.1%}; accepted: {accepted:.1%}. Allow {more}"
+        if share > accepted
+        else ""
+        for own, share in zip(used, missed, strict=True)
     )
-    return Reading(values, base=bottom[:, 0], notes=notes, warnings=(Caveat(said, "incomplete"),))
+    return Reading(values, base=bottom[:, 0], notes=notes, warnings=each(short, "incomplete"))
 
 
 def _mean_gradient(view: View, start: Any, away: Any, shares: Array) -> Generator[Sweep, Any, Any]:

@@ -40,11 +40,15 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A named tensor: shape with None for a free dimension, and dtype by its numpy name (``"str"`` for strings)."""
+    """A named tensor: shape with None for a free dimension, and dtype by its numpy name (``"str"`` for strings).
+
+    ``dims`` are the names of its dimensions, empty for one without, where the model names any.
+    """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
+    dims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ def inputs_of(loaded: Loaded) -> tuple[TensorSpec, ...]:
         if not entry.type.HasField("tensor_type") or not tensor.elem_type:
             raise ModelError(f"Input {entry.name!r} of {loaded.source} is no tensor; a function can wrap such a model.")
         shape = tuple(int(d.dim_value) if d.dim_value > 0 else None for d in tensor.shape.dim)
-        found.append(TensorSpec(entry.name, shape, dtype_name(tensor.elem_type)))
+        dims = tuple(d.dim_param if d.dim_value <= 0 else "" for d in tensor.shape.dim)
+        found.append(TensorSpec(entry.name, shape, dtype_name(tensor.elem_type), dims if any(dims) else ()))
     if not found:
         raise ModelError(f"{loaded.source} has no input, so there is nothing to explain.")
     return tuple(found)

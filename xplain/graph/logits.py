@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import Kind, ScoreSpec, called_scores
@@ -26,7 +26,7 @@ from xplain.graph.saturation import rectifies
 from xplain.graph.table import facts_of
 from xplain.graph.tracer import opset_of
 
-__all__ = ["Found", "find_scores"]
+__all__ = ["Found", "both_sides", "find_scores"]
 
 _TRANSFORMS: dict[bytes, Literal["softmax", "sigmoid"]] = {b"SOFTMAX": "softmax", b"LOGISTIC": "sigmoid"}
 _BY_CHANNEL = 13
@@ -56,6 +56,28 @@ class Found:
         """Add what makes the tensor."""
         model.graph.node.extend(self.nodes)
         model.graph.initializer.extend(self.constants)
+
+
+def both_sides(loaded: Loaded, found: Found) -> Found:
+    """One number that tells two classes apart, as the scores of both: the first class has its negative, or 1 - p."""
+    spec = found.scores
+    row, other, both = (f"{spec.tensor}.{part}" for part in ("row", "other", "both"))
+    constants = [numpy_helper.from_array(np.array([-1, 1], np.int64), f"{row}.shape")]
+    nodes = [
+        helper.make_node("Reshape", [spec.tensor, f"{row}.shape"], [row], name=row),
+        helper.make_node("Neg", [row], [f"{other}.negative"], name=f"{other}.negative"),
+        helper.make_node("Concat", [other, row], [both], name=both, axis=1),
+    ]
+    if spec.kind == "probabilities":
+        one = np.ones((), helper.tensor_dtype_to_np_dtype(loaded.dtype(spec.tensor) or TensorProto.FLOAT))
+        constants.append(numpy_helper.from_array(one, f"{other}.one"))
+        nodes.insert(2, helper.make_node("Add", [f"{other}.negative", f"{other}.one"], [other], name=other))
+    else:
+        nodes[1].output[0] = nodes[1].name = other
+    kind: Kind = "logits" if spec.kind == "scores" else spec.kind
+    why = "one number for two labels: it is that of the second, and the first has the other side"
+    scores = replace(spec, tensor=both, classes=2, kind=kind, found=f"{spec.found}; {why}")
+    return replace(found, scores=scores, nodes=(*found.nodes, *nodes), constants=(*found.constants, *constants))
 
 
 @dataclass(frozen=True, slots=True)

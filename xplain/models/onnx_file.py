@@ -29,7 +29,7 @@ from xplain.graph.compile import compile_flow
 from xplain.graph.cut import cut, header
 from xplain.graph.load import Loaded
 from xplain.graph.understood import understood
-from xplain.models.batch_axis import settle_batch
+from xplain.models.batch_axis import batch_axis, goes_alone, settle_batch
 from xplain.models.buffers import Buffers
 from xplain.models.execution_providers import CPU, Provider
 from xplain.models.incremental import Incremental, Report
@@ -85,6 +85,7 @@ class OnnxFile:
         self._loaded, self._model = loaded, loaded.model
         self._providers, self._threads, self._seconds = list(providers), threads, seconds
         self._fixed, self._scores = dict(fixed), outline.scores.tensor
+        self._shared = False  # whether other inputs go with no row, though an axis has the name of the batch
         self._shelf = Shelf(loaded.size)
         self._buffers = Buffers(outline.source)
         self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
@@ -283,9 +284,9 @@ class OnnxFile:
 
     def _repeated(self, name: str, value: Array, batch: int) -> Array:
         """The value of another input for a whole batch."""
-        spec = next(spec for spec in self.outline.inputs if spec.name == name)
-        follows = bool(spec.shape) and (spec.shape[0] is None or spec.shape[0] == self._input.shape[0])
-        return np.ascontiguousarray(np.repeat(value, batch, axis=0) if follows and len(value) == 1 else value)
+        axis = batch_axis(next(spec for spec in self.outline.inputs if spec.name == name), self._input)
+        follows = axis is not None and value.shape[axis] == 1 and not self._shared
+        return np.ascontiguousarray(np.repeat(value, batch, axis=axis) if follows else value)
 
     # ------------------------------------------------------------------ hidden windows
 
@@ -409,6 +410,10 @@ class OnnxFile:
         if edited is not None:
             self._model = edited
             self._layers = {layer.name: layer for layer in outline.layers}
+        if self._fixed and outline.rows is None:
+            others = {spec: self._fixed[spec.name] for spec in outline.inputs if spec.name in self._fixed}
+            trial = partial(self._tried_on, outline, self._model)
+            self._shared = goes_alone(outline, self._input, others, trial)
         return outline
 
     def _tried_on(self, outline: Outline, model: Any, x: Array) -> Array:

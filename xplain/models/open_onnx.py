@@ -14,12 +14,15 @@ from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 from xplain.core.outline import Outline, TensorSpec
+from xplain.core.query import fingerprint
 from xplain.graph.axes import axes_of
+from xplain.graph.constants import state
 from xplain.graph.describe import activations_of, inputs_of, layers_of, put_first, quirks_of
 from xplain.graph.follow import follow
 from xplain.graph.load import Loaded, OnnxSource, read
-from xplain.graph.logits import find_scores
+from xplain.graph.logits import both_sides, find_scores
 from xplain.graph.safety import Limits
+from xplain.models.batch_axis import batch_axis
 from xplain.models.contact import Contact
 from xplain.models.device import lanes_for
 from xplain.models.execution_providers import CPU, Wanted
@@ -62,14 +65,19 @@ def open_onnx(
     inputs = inputs_of(loaded)
     explained = _explained(loaded.source, inputs, input, fixed or {})
     others = _others(loaded.source, inputs, explained, fixed or {})
+    shared = [spec.name for spec in inputs if batch_axis(spec, explained) is None and spec.name in others]
+    state(loaded, {name: others[name] for name in shared})
     put_first(loaded, explained.name)
     found = find_scores(loaded, output, as_is=trusted)
+    own = _card(loaded, card)
+    if own is not None and len(own.labels) == 2 and found.scores.classes == 1:
+        found = both_sides(loaded, found)
     facts = loaded.facts
     found.write_into(loaded.model)
     outline = Outline(
         source=loaded.source,
         kind="onnx",
-        digest=loaded.digest,
+        digest=fingerprint(loaded.digest, others) if others else loaded.digest,
         inputs=inputs,
         input=explained.name,
         layout=None,
@@ -87,7 +95,7 @@ def open_onnx(
     )
     said = tuple(Caveat(quirk, "output") for quirk in found.quirks)
     outline = replace(outline, warnings=(*outline.warnings, *said))
-    outline = settled(outline, _card(loaded, card), layout, axes_of(loaded, explained.name))
+    outline = settled(outline, own, layout, axes_of(loaded, explained.name))
     lanes, used, why = lanes_for(choice.used)
     rest: tuple[Any, ...] = (others, threads, limits.seconds if loaded.loops else None, engine)
     on_cpu = used[0][0] == CPU
@@ -149,15 +157,17 @@ def _others(
         except ValueError as error:
             raise UsageError(f"fixed[{spec.name!r}] is no array: {error}.") from None
         kind = object if spec.dtype == "str" else np.dtype(spec.dtype)
+        axis = batch_axis(spec, explained)
         if value.ndim == len(spec.shape) - 1:
-            value = value[None]
+            value = np.expand_dims(value, axis or 0)
         fits = value.ndim == len(spec.shape) and all(
-            want in (None, got) for want, got in zip(spec.shape[1:], value.shape[1:], strict=True)
+            want in (None, got) or k == axis for k, (want, got) in enumerate(zip(spec.shape, value.shape, strict=True))
         )
-        if not fits or (spec.shape and spec.shape[0] is None and len(value) != 1):
+        if not fits:
+            accepted = ["?" if n is None else n for k, n in enumerate(spec.shape) if k != axis]
             raise UsageError(
-                f"fixed[{spec.name!r}] is {list(np.shape(fixed[spec.name]))}; accepted: one value of "
-                f"{['?' if n is None else n for n in spec.shape[1:]]} for all items."
+                f"fixed[{spec.name!r}] is {list(np.shape(fixed[spec.name]))}; accepted: one value of {accepted} "
+                "for all items."
             )
         values[spec.name] = np.ascontiguousarray(value, dtype=kind)
     return values

@@ -15,7 +15,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.layout import Axes
-from xplain.core.outline import LayerSpec, Outline, ScoreSpec, TensorSpec
+from xplain.core.outline import Kind, LayerSpec, Outline, ScoreSpec, TensorSpec
 from xplain.core.target import SCORES
 from xplain.models.integers import no_gradient
 from xplain.models.torch_attention import AttentionsSeen
@@ -50,6 +50,7 @@ class Look:
         integer: Whether it held integers.
         output: The output that is read as scores, as ``named_outputs`` calls it; empty where none has a row per item.
         through: Whether scores are the logits behind it.
+        sides: Whether it is one number for two labels, so that the first class has its negative, or 1 - p.
         paired: Whether a batch of one is asked as two, for the module drops an axis of extent 1.
         flips: Parts that put themselves into training mode when they run.
         axes: Which axis of the item is which, as the operators that took it say; None where they say nothing.
@@ -61,6 +62,7 @@ class Look:
     integer: bool = False
     output: str = ""
     through: bool = False
+    sides: bool = False
     paired: bool = False
     flips: frozenset[str] = frozenset()
     axes: Axes | None = None
@@ -84,7 +86,21 @@ class Look:
             )
         scores = outputs[self.output]
         behind = logits.behind(scores) if self.through else None
-        return score_rows_of(scores if behind is None else behind.logits, rows, self.outline.source, self.output)
+        found = score_rows_of(scores if behind is None else behind.logits, rows, self.outline.source, self.output)
+        if not self.sides:
+            return found
+        other = 1.0 - found if self.outline.scores.kind == "probabilities" else -found
+        return torch.cat([other, found], 1)
+
+    def two_sided(self) -> Look:
+        """One number that tells two labels apart, as the scores of both."""
+        card, spec = self.outline.card, self.outline.scores
+        if card is None or len(card.labels) != 2 or spec.classes != 1:
+            return self
+        kind: Kind = "logits" if spec.kind == "scores" else spec.kind
+        found = f"{spec.found}; one number for two labels: it is that of the second, and the first has the other side"
+        outline = replace(self.outline, scores=replace(spec, classes=2, kind=kind, found=found))
+        return replace(self, outline=outline, sides=True)
 
     def per_item(self, layer: str, values: torch.Tensor, items: int) -> Array:
         """A layer's values, a row per item; what is folded into the batch behind it becomes an axis of its own."""

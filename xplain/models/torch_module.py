@@ -305,14 +305,14 @@ class TorchModule(TorchBatches):
         rows, known = as_float32(x[:1], self.outline.source), self._own.look
 
         def look(kind: torch.dtype) -> Look:
-            return look_at(
-                self._module, self._modules, self._call, self._tensor(rows, kind=kind), self.outline, self._output
-            )
+            item = self._tensor(rows, kind=kind)
+            return look_at(self._module, self._modules, self._call, item, self.outline, self._output)
 
         found, kind = look_with(look, self._module, integer, known.integer and known.item == x.shape[1:], self.outline)
         if kind.is_floating_point:
             self._kind, self._floats = kind, self._floats or integer
             found = replace(found, outline=warned(found.outline, AS_FLOATS)) if integer else found
+        found = found.two_sided()
         self._own.keep(replace(found, outline=settled(found.outline, self.outline.card, self._stated, found.axes)))
 
     def _taken(self, query: Query) -> Query:

@@ -128,3 +128,26 @@ def test_no_method_option_hides_a_flag_of_explain(entry):
     own |= {field.name for group in (Loading, Asking, RowOptions) for field in fields(group)}
     assert not own & set(entry.options)
     assert not {"json", "help"} & set(entry.options)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--target", "0", "--target", "1"), "--target is given 2 times (0, 1); it takes one value. Give it once."),
+        (("--target=0", "--target", "1"), "--target is given 2 times (0, 1)"),
+        (("--samples", "5", "-m", "rise", "--samples=6"), "--samples is given 2 times (5, 6)"),
+        (("-o", "a", "--out", "b"), "is given 2 times (a, b)"),
+        (("-oa", "-ob"), "is given 2 times (a, b)"),
+        (("--card", "unit", "--card", "raw"), "--card is given 2 times (unit, raw)"),
+    ],
+)
+def test_a_flag_of_one_value_is_given_once(xplain, model, pictures, words, told):
+    ran = xplain("explain", model, pictures, *words)
+    assert (ran.code, told in ran.err) == (2, True), ran.err
+
+
+def test_a_flag_of_several_values_and_a_value_like_a_flag_are_no_repetition(xplain, model, pictures, tmp_path):
+    words = ("-m", "occlusion", "-m", "rise", "--samples", 8, "--patch", 8, "--stride", 8, "--out", tmp_path / "out")
+    assert xplain("explain", model, pictures, *words, "--force", "--force").code == 0
+    ran = xplain("explain", model, pictures, "--target", "--target", "--out", tmp_path / "out")
+    assert "times" not in ran.err

@@ -126,3 +126,31 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
         example(target="dog").save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_items_are_gone_through_and_cut():
+    from xplain.core.caveat import each
+
+    a = Attribution(
+        np.arange(12, dtype=np.float32).reshape(4, 3),
+        "u",
+        "m",
+        {},
+        "t",
+        np.arange(4.0),
+        names=("a", "b", "c", "d"),
+        warnings=each(["", "x", "", "y"]),
+        notes={"each": [1, 2, 3, 4], "all": 5},
+    )
+    assert [one.names for one in a] == [("a",), ("b",), ("c",), ("d",)] == [one.names for one in list(a)]
+    assert [(one.names[0], n) for one, n in zip(a, range(2), strict=False)] == [("a", 0), ("b", 1)]
+    for cut in (slice(1, 3), slice(None, None, 2), slice(-1, None), slice(None, None, -1)):
+        some = a[cut]
+        np.testing.assert_array_equal(some.values, a.values[cut])
+        assert some.names == a.names[cut]
+        assert some.notes == {"each": a.notes["each"][cut], "all": 5}
+        assert {(one.item, one.text) for one in some.warnings} == {
+            (k, "x" if name == "b" else "y") for k, name in enumerate(some.names) if name in "bd"
+        }
+    with pytest.raises(UsageError, match=r"No item is in slice\(4, None, None\); there are 4 items"):
+        a[4:]

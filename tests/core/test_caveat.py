@@ -12,7 +12,7 @@ from onnx import helper
 
 import xplain
 from xplain.core.attribution import Attribution
-from xplain.core.caveat import Caveat, caveats_in, each, joined, of_item, sentences
+from xplain.core.caveat import Caveat, caveats_in, each, joined, of_items, sentences
 from xplain.core.outline import ScoreSpec
 from xplain.render import canvas
 from xplain.testing import Formula
@@ -22,8 +22,9 @@ NAMES = ["a", "b", "c", "d", "e"]
 
 def test_a_caveat_of_one_item_goes_with_it():
     some = (Caveat("all"), Caveat("second", "empty", 1))
-    assert of_item(some, 0) == (Caveat("all"),)
-    assert of_item(some, 1) == (Caveat("all"), Caveat("second", "empty", 0))
+    assert of_items(some, [0]) == (Caveat("all"),)
+    assert of_items(some, [1]) == (Caveat("all"), Caveat("second", "empty", 0))
+    assert of_items(some, range(2, 0, -1)) == (Caveat("all"), Caveat("second", "empty", 1))
 
 
 def test_caveats_that_are_laid_one_after_another_keep_their_items():

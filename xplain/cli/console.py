@@ -23,7 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from xplain.cli.wording import in_flags
-from xplain.core.errors import Unsafe, XplainError
+from xplain.core.errors import Unsafe, UsageError, XplainError
 from xplain.core.plain import plain
 
 __all__ = ["DEFECT", "FINDING", "INTERRUPTED", "OK", "PARTIAL", "UNSAFE", "USAGE"]
@@ -104,6 +104,7 @@ class Verbs(TyperGroup):
         found = super().resolve_command(ctx, args)
         flags = (flag for one in getattr(found[1], "params", ()) for flag in one.opts if flag.startswith("--"))
         self._flags = {flag.removeprefix("--").replace("-", "_"): flag for flag in flags}
+        _refuse_repeated(found[1], found[2])
         return found
 
     def invoke(self, ctx: Any) -> Any:
@@ -133,6 +134,35 @@ def _terminable() -> Iterator[None]:
     finally:
         if ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _refuse_repeated(verb: Any, words: Sequence[str]) -> None:
+    """A flag of one value that is given twice says two things, of which the last would win in silence.
+
+    Raises:
+        UsageError: there is one.
+    """
+    known = {name: one for one in getattr(verb, "params", ()) for name in one.opts if name.startswith("-")}
+    given: dict[str, list[str]] = {}
+    place = 0
+    while place < len(words) and words[place] != "--":
+        name, equals, value = words[place].partition("=")
+        one = known.get(name if name.startswith("--") else words[place][:2] if words[place][:1] == "-" else "")
+        place += 1
+        if one is None or one.is_flag or one.multiple:
+            continue
+        if name.startswith("--"):
+            said = value if equals else words[place] if place < len(words) else ""
+            place += not equals
+        else:
+            said = words[place - 1][2:] or (words[place] if place < len(words) else "")
+            place += len(words[place - 1]) == 2
+        given.setdefault(one.opts[0], []).append(said)
+    for name, values in given.items():
+        if len(values) > 1:
+            raise UsageError(
+                f"{name} is given {len(values)} times ({', '.join(values)}); it takes one value. Give it once."
+            )
 
 
 def _failed(error: Exception, message: str, code: int, as_json: bool) -> int:

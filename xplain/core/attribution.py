@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xplain.core.caveat import Caveat, caveat_of, caveats_in, of_item, sentences
+from xplain.core.caveat import Caveat, caveat_of, caveats_in, of_items, sentences
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.files import whole_file
@@ -117,20 +117,30 @@ class Attribution:
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, index: int) -> Attribution:
-        """The attribution of one item, as an attribution of one."""
-        if not -len(self) <= index < len(self):
-            raise UsageError(f"Item {index} was asked for; there are {len(self)} items, 0 to {len(self) - 1}.")
-        index %= len(self)
-        one = slice(index, index + 1)
+    def __getitem__(self, index: int | slice) -> Attribution:
+        """The attribution of one item, as an attribution of one; of a slice, of its items."""
+        if isinstance(index, slice):
+            items = range(*index.indices(len(self)))
+            if not len(items):
+                raise UsageError(f"No item is in {index}; there are {len(self)} items, 0 to {len(self) - 1}.")
+            some = index
+        else:
+            if not -len(self) <= index < len(self):
+                raise UsageError(f"Item {index} was asked for; there are {len(self)} items, 0 to {len(self) - 1}.")
+            items = range(index % len(self), index % len(self) + 1)
+            some = slice(items[0], items[0] + 1)
         cut: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
-        cut = {name: array[one] for name, array in cut.items()}
+        cut = {name: array[some] for name, array in cut.items()}
         if self.columns is not None:
-            cut["columns"] = replace(self.columns, values=self.columns.values[one])
-        cut["notes"] = {name: note[one] if self.per_item(note) else note for name, note in self.notes.items()}
-        cut["warnings"] = of_item(self.warnings, index)
-        cut |= {name: getattr(self, name)[one] for name in ("labels", "targets", "names", "texts")}
-        return replace(self, target=self.target_of(index), **cut)
+            cut["columns"] = replace(self.columns, values=self.columns.values[some])
+        cut["notes"] = {name: note[some] if self.per_item(note) else note for name, note in self.notes.items()}
+        cut["warnings"] = of_items(self.warnings, items)
+        cut |= {name: getattr(self, name)[some] for name in ("labels", "targets", "names", "texts")}
+        return replace(self, target=self.target_of(items[0]) if len(items) == 1 else self.target, **cut)
+
+    def __iter__(self) -> Iterator[Attribution]:
+        """Item by item, each as an attribution of one."""
+        return (self[item] for item in range(len(self)))
 
     def per_item(self, note: Any) -> bool:
         """Whether a note has one entry per item."""

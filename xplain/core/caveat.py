@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from xplain.core.plain import plain
 
-__all__ = ["Caveat", "Kind", "caveat_of", "caveats_in", "each", "joined", "of_item", "sentences"]
+__all__ = ["Caveat", "Kind", "caveat_of", "caveats_in", "each", "joined", "of_items", "sentences"]
 
 Kind: TypeAlias = Literal[
     "incomplete",
@@ -72,10 +72,13 @@ def each(texts: Iterable[str], kind: Kind = "other") -> tuple[Caveat, ...]:
     return tuple(Caveat(text, kind, item) for item, text in enumerate(texts) if text)
 
 
-def of_item(caveats: Iterable[Caveat], item: int) -> tuple[Caveat, ...]:
-    """The caveats of an attribution of one item, cut from one of many."""
+def of_items(caveats: Iterable[Caveat], items: Sequence[int]) -> tuple[Caveat, ...]:
+    """The caveats of some items, which are numbered anew."""
+    place = {item: k for k, item in enumerate(items)}
     return tuple(
-        one if one.item is None else replace(one, item=0) for one in caveats if one.item is None or one.item == item
+        one if one.item is None else replace(one, item=place[one.item])
+        for one in caveats
+        if one.item is None or one.item in place
     )
 
 

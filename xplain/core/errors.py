@@ -120,9 +120,12 @@ def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     folded: dict[str, str] = {}
     for candidate in known:
         folded.setdefault(candidate.casefold(), candidate)
-    hits = difflib.get_close_matches(name.casefold(), list(folded), n=most, cutoff=0.5)
-    inside = [k for k in folded if name and name.casefold() in k and k not in hits]
-    return [folded[k] for k in (hits + inside)[:most]]
+    wanted = name.casefold()
+    hits = difflib.get_close_matches(wanted, list(folded), n=most, cutoff=0.5)
+    near = [k for k in hits if difflib.SequenceMatcher(None, wanted, k).ratio() >= 0.8]  # a slip of the finger
+    words = [k for k in folded if wanted and wanted in k.replace(",", " ").split()]
+    inside = [k for k in folded if len(wanted) > 2 and wanted in k]
+    return [folded[k] for k in dict.fromkeys([*near, *words, *inside, *hits])][:most]
 
 
 def unknown(kind: str, name: str, known: Iterable[str], next_step: str = "") -> UnknownName:

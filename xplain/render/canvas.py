@@ -14,7 +14,20 @@ from xplain.core.edits import Array
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ALERT", "INK", "LINE", "PALE", "PAPER", "column", "image", "plain", "row", "sideways", "text_width"]
+__all__ = [
+    "ALERT",
+    "INK",
+    "LINE",
+    "PALE",
+    "PAPER",
+    "column",
+    "fitted",
+    "image",
+    "plain",
+    "row",
+    "sideways",
+    "text_width",
+]
 __all__ += ["widened", "words"]
 
 INK, PALE, PAPER, ALERT = (25, 25, 25), (105, 105, 105), (255, 255, 255), (165, 30, 20)
@@ -42,6 +55,16 @@ def plain(text: str) -> str:
 def text_width(text: str) -> int:
     """Width of a line of plain text in pixels."""
     return int(np.ceil(_font().getlength(text)))
+
+
+def fitted(text: str, width: int) -> str:
+    """As much of a text as one line of that width holds."""
+    kept = plain(text)
+    if text_width(kept) <= width:
+        return kept
+    while kept and text_width(f"{kept}…") > width:
+        kept = kept[:-1]
+    return f"{kept.rstrip()}…"
 
 
 def words(lines: Sequence[str], width: int, colour: tuple[int, int, int] = INK) -> Image:

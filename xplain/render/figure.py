@@ -142,7 +142,8 @@ def montage(
     grid: list[list[Image]] = []
     for i in chosen:
         first = maps[i, 0]
-        panels = [_panel("", _photo(first, Style(zoom=_zoom(first, size))))] if first.picture is not None else []
+        blank = [""] * len(_heads(attributions, 0, i, 0))
+        panels = [_panel(blank, _photo(first, Style(zoom=_zoom(first, size))))] if first.picture is not None else []
         for k, a in enumerate(attributions):
             drawn, colours = maps[i, k], find(colormap, a.signed)
             style = Style(alpha, _zoom(drawn, size), line, hatch)
@@ -153,17 +154,20 @@ def montage(
                 body = canvas.image(overlay(drawn, scale, colours, style))
             if not share:
                 body = canvas.row([body, _scale_bar(colours, scale, a.unit, body.height)], gap=6)
-            panels.append(_panel(a.method, body))
+            panels.append(_panel(_heads(attributions, k, i, body.width), body))
         if share:
             colours = find(colormap, attributions[0].signed)
-            height = panels[-1].height - canvas.LINE
-            panels.append(_panel("", _scale_bar(colours, common, attributions[0].unit, height)))
+            height = panels[-1].height - canvas.LINE * len(blank)
+            panels.append(_panel(blank, _scale_bar(colours, common, attributions[0].unit, height)))
         grid.append(panels)
     widths = [max(panel.width for panel in column) for column in zip(*grid, strict=True)]
     rows: list[Image] = []
     for i, panels in zip(chosen, grid, strict=True):
         together = canvas.row([canvas.widened(p, w) for p, w in zip(panels, widths, strict=True)])
-        rows.append(canvas.column([canvas.words(_heading(attributions[0], i, method=False), together.width), together]))
+        head = (
+            _heading(attributions[0], i, method=False) if _one_target(attributions, i) else [_name(attributions[0], i)]
+        )
+        rows.append(canvas.column([canvas.words(head, together.width), together]))
     style = Style(alpha, 1, line, hatch)
     legend = _legend(list(maps.values()), common, style, limit is None, share)
     doubts = [f"{a.method}: {text}" for a in attributions for i in chosen for text in _doubts(a[i])]
@@ -200,8 +204,28 @@ def _photo(drawn: Map, style: Style) -> Image:
     return canvas.image(np.asarray(drawn.picture).repeat(style.zoom, axis=0).repeat(style.zoom, axis=1))
 
 
-def _panel(head: str, body: Image) -> Image:
-    return canvas.column([canvas.words([head], body.width), body], gap=0)
+def _panel(head: Sequence[str], body: Image) -> Image:
+    return canvas.column([canvas.words(head, body.width), body], gap=0)
+
+
+def _one_target(attributions: Sequence[Attribution], item: int) -> bool:
+    return len({target_of(a, item) for a in attributions}) == 1
+
+
+def _heads(attributions: Sequence[Attribution], column: int, item: int, width: int) -> list[str]:
+    """What stands over a map: the method, and where maps are of different targets, which one with its score."""
+    one = attributions[column]
+    if _one_target(attributions, item):
+        return [one.method]
+    return [
+        one.method,
+        canvas.fitted(target_of(one, item), width),
+        canvas.fitted(f"score {float(one.scores[item]):.4g}", width),
+    ]
+
+
+def _name(attribution: Attribution, item: int) -> str:
+    return attribution.names[item] if attribution.names else f"item {item}"
 
 
 def _doubts(one: Attribution) -> list[str]:

@@ -55,6 +55,7 @@ class _Section:
     """One attribution, as the template sees it: facts as (name, text) pairs."""
 
     anchor: str
+    heading: str
     attribution: Attribution
     items: Sequence[_Shown]
     options: Sequence[tuple[str, str]]
@@ -96,7 +97,7 @@ def page(
         command=command,
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        sections=[_section(a, number, drawing) for number, a in enumerate(listed, 1)],
+        sections=[_section(a, n, drawing, _repeated(a, listed)) for n, a in enumerate(listed, 1)],
         together=_together(listed, drawing),
     )
 
@@ -121,7 +122,12 @@ def write(
     return target
 
 
-def _section(a: Attribution, number: int, drawing: Mapping[str, Any]) -> _Section:
+def _repeated(a: Attribution, listed: Sequence[Attribution]) -> bool:
+    """Whether another section is by the same method, so that its name alone does not tell them apart."""
+    return sum(one.method == a.method for one in listed) > 1
+
+
+def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: bool) -> _Section:
     cost = a.cost
     facts = [
         ("Target", a.target),
@@ -140,6 +146,7 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any]) -> _Sectio
     notes = {str(key): _plain(value) for key, value in a.notes.items()}
     return _Section(
         anchor=f"method-{number}",
+        heading=f"{a.method} of {a.target}" if several else a.method,
         attribution=a,
         items=[_shown(a, item, drawing) for item in range(len(a))],
         options=[(name, _plain(value)) for name, value in a.options.items()],

@@ -26,6 +26,14 @@ _ROWS = ("baseline", "background")
 
 
 @runtime_checkable
+class Names(Protocol):
+    """A model whose layers are objects that a person may hold."""
+
+    def name_of(self, layer: Any) -> str | None:
+        """What a layer is called; None where it is none of the model's."""
+
+
+@runtime_checkable
 class Codes(Protocol):
     """A model of the rows of a table."""
 
@@ -41,7 +49,11 @@ class Codes(Protocol):
 
 def without_rows(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that can be read before the model and the items are known."""
-    return {name: value for name, value in options.items() if not _stands_for_rows(name, value)}
+    return {k: v for k, v in options.items() if not (_stands_for_rows(k, v) or _is_module(v))}
+
+
+def _is_module(value: Any) -> bool:
+    return hasattr(value, "named_modules")
 
 
 def _stands_for_rows(name: str, value: Any) -> bool:
@@ -49,12 +61,23 @@ def _stands_for_rows(name: str, value: Any) -> bool:
 
 
 def as_codes(options: Mapping[str, Any], model: Model) -> dict[str, Any]:
-    """A method's options, where frames, series and mappings stand for their rows.
+    """A method's options, where frames, series and mappings stand for their rows, and a torch module for its name.
 
     Raises:
-        UsageError: rows that the model does not take.
+        UsageError: rows that the model does not take, or a module that is none of its layers.
     """
+    options = {name: _name_of(value, model) if _is_module(value) else value for name, value in options.items()}
     return {name: _codes(value, model) if _stands_for_rows(name, value) else value for name, value in options.items()}
+
+
+def _name_of(module: Any, model: Model) -> str:
+    found = model.name_of(module) if isinstance(model, Names) else None
+    if found is None:
+        raise UsageError(
+            f"The layer is {type(module).__name__}, a torch module that is none of {model.outline.source}'s. Give one "
+            "of the module that is explained, or a layer's name: 'xplain inspect' lists them."
+        )
+    return found
 
 
 def _codes(rows: Any, model: Model) -> Array:

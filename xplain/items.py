@@ -80,9 +80,23 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
         x = np.concatenate(tensors)
     else:
         x = tensors[0][None] if rank is not None and tensors[0].ndim == rank - 1 else tensors[0]
+        x = _batched(x, model) if rank is None and isinstance(model, Looks) and 0 not in x.shape else x
     _check_tensor(x, model, rank if model.outline.named is not None or named is None else None)
     x = np.ascontiguousarray(x)
     return Items(x, tuple(str(n) for n in range(len(x))), layout=_resolved(model, x, named))
+
+
+def _batched(x: Array, model: Looks) -> Array:
+    """One item without a batch axis as a batch of one: what the model takes so, and takes as a batch in no way."""
+    try:
+        model.look(x)
+    except Exception as error:
+        try:
+            model.look(x[None])
+        except Exception:
+            raise error from None
+        return x[None]
+    return x
 
 
 def _rank(model: Model, named: Axes | None) -> int | None:

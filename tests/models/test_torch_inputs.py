@@ -209,3 +209,37 @@ def test_what_a_module_takes_in_no_type_is_its_own_error():
     with pytest.raises((RuntimeError, XplainError), match="shapes cannot be multiplied"):
         xplain.explain(rows(), np.array([[1, 2]]), "saliency", target=0)
     assert copy.deepcopy(rows()) is not None
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), (3, 32, 32)),
+        (nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), (1, 28, 28)),
+        (nn.Sequential(nn.Conv1d(3, 4, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten()), (3, 32)),
+        (nn.Linear(5, 3), (5,)),
+    ],
+    ids=["picture", "grey picture", "series", "row"],
+)
+def test_an_item_without_a_batch_axis(module, shape):
+    torch.manual_seed(2)
+    x = torch.rand(shape)
+    wanted = xplain.explain(module.eval(), x[None], "saliency", target=1)
+    found = xplain.explain(module, x, "saliency", target=1)
+    np.testing.assert_array_equal(found.values, wanted.values)
+
+
+def test_what_is_wrong_with_a_batch_is_still_said_of_the_batch():
+    with pytest.raises(RuntimeError, match=r"to have 3 channels, but got 5 channels.*|got 5"):
+        xplain.explain(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).eval(), torch.rand(2, 5, 8, 8), "saliency", target=1
+        )
+
+
+def test_a_layer_may_be_the_module_itself(plain, x):
+    wanted = xplain.explain(plain, x, "grad-cam", target=1, layer="b.0")
+    found = xplain.explain(plain, x, "grad-cam", target=1, layer=plain.b[0])
+    np.testing.assert_array_equal(found.values, wanted.values)
+    assert found.options["layer"] == "b.0"
+    with pytest.raises(UsageError, match="The layer is Linear, a torch module that is none of torch Frozen's"):
+        xplain.explain(plain, x, "grad-cam", target=1, layer=nn.Linear(2, 2))

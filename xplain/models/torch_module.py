@@ -107,8 +107,6 @@ class TorchModule(TorchBatches):
     def outline(self, outline: Outline) -> None:
         self._own.keep(replace(self._own.look, outline=outline))
 
-    # ------------------------------------------------------------------ questions
-
     def answer(self, query: Query) -> Answer:
         """The answer to one question, or to the part of it that ``Score.part`` names.
 
@@ -295,8 +293,6 @@ class TorchModule(TorchBatches):
         path, _, number = self.outline.layer(name).name.rpartition(":")
         return self._modules[path], int(number)
 
-    # ------------------------------------------------------------------ looking at the module
-
     def look(self, x: Array) -> None:
         """Run one item once, to see the axes of its input, layers in order with their shapes, what the scores are."""
         integer = x.dtype.kind in "iu"
@@ -314,6 +310,10 @@ class TorchModule(TorchBatches):
             found = replace(found, outline=warned(found.outline, AS_FLOATS)) if integer else found
         found = found.two_sided()
         self._own.keep(replace(found, outline=settled(found.outline, self.outline.card, self._stated, found.axes)))
+
+    def name_of(self, layer: Any) -> str | None:
+        """What a module inside is called; None where it is not inside."""
+        return next((name for name, one in self._modules.items() if one is layer), None)
 
     def _taken(self, query: Query) -> Query:
         """The question with its items as the module takes them: whole numbers as others, if it takes no whole ones."""

@@ -95,8 +95,6 @@ class OnnxFile:
         self._providers, self.providers, self.fallback = list(opened.used), opened.providers, opened.fallback
         self.incremental = self._incremental(engine)
 
-    # ------------------------------------------------------------------ questions
-
     def answer(self, query: Query) -> Answer:
         """The answer to one question, or to the part of it that ``Score.part`` names."""
         self._loaded.opened.unchanged()
@@ -208,8 +206,6 @@ class OnnxFile:
 
         of = {name: tap for tap, pair in getattr(built, "taps", {}).items() for name in pair}
         return built, [values for _, values in self._each(session, whole, None, extra, kind == "sweep", of)]
-
-    # ------------------------------------------------------------------ runs
 
     fills_up = True
 

@@ -83,7 +83,17 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
         x = _batched(x, model) if rank is None and isinstance(model, Looks) and 0 not in x.shape else x
     _check_tensor(x, model, rank if model.outline.named is not None or named is None else None)
     x = np.ascontiguousarray(x)
-    return Items(x, tuple(str(n) for n in range(len(x))), layout=_resolved(model, x, named))
+    found = _resolved(model, x, named)
+    return Items(x, tuple(str(n) for n in range(len(x))), layout=found, warnings=_against(found))
+
+
+def _against(layout: Layout | Doubt) -> tuple[Caveat, ...]:
+    """What must be known of a layout that a person stated and the model contradicts."""
+    if isinstance(layout, Doubt) or ", though " not in layout.why:
+        return ()
+    return (
+        Caveat(f"The items are read as {layout.axes}: {layout.why}. Leave layout out if the model is right.", "layout"),
+    )
 
 
 def _batched(x: Array, model: Looks) -> Array:
@@ -138,11 +148,11 @@ def _is_picture(one: Any) -> bool:
 
 
 def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None) -> Items:
-    from xplain.render import pictures
+    from xplain.render import bands, pictures
 
     outline = model.outline
     known = named or outline.named
-    if known is not None and not {"H", "W"} <= set(known.letters):
+    if known is not None and known.letters not in ("NCHW", "NHWC"):
         item = [] if outline.explained is None else ["?" if n is None else n for n in outline.explained.shape[1:]]
         raise UsageError(
             f"{outline.source} takes items of {item} ({known.letters}), no pictures. "
@@ -160,8 +170,11 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     if outline.layout is not None and outline.layout.is_picture:
         used = used.sized(*outline.layout.plane)
     said: list[list[str]] = [[] for _ in given]
-    read = [pictures.read(one, used.range, told) for one, told in zip(given, said, strict=True)]
-    prepared = [pictures.prepare(used, one) for one in read]
+    if used.mode == "BANDS":
+        prepared = [bands.prepare_bands(used, one) for one in given]
+    else:
+        read = [pictures.read(one, used.range, told) for one, told in zip(given, said, strict=True)]
+        prepared = [pictures.prepare(used, one) for one in read]
     shapes = {tensor.shape for tensor, _ in prepared}
     if len(shapes) > 1:
         raise CardError(f"The card gives pictures of different sizes {sorted(shapes)}; state resize or crop in it.")
@@ -171,7 +184,8 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     named = known if outline.named is None else named
     warnings = tuple(Caveat(text, "input", n) for n, told in enumerate(said) for text in told)
     seen = np.stack([one for _, one in prepared])
-    return Items(x, names, seen, used, layout=_resolved(model, x, named), warnings=warnings)
+    layout = _resolved(model, x, named)
+    return Items(x, names, seen, used, layout=layout, warnings=(*warnings, *_against(layout)))
 
 
 def _tensor(one: Any) -> Array:

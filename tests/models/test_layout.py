@@ -250,3 +250,79 @@ def test_a_card_without_a_layout_takes_the_models():
 def test_a_card_does_not_override_what_the_operators_do():
     with pytest.raises(CardError, match=r"it states NCHW, but .* takes NHWC: the input goes into Transpose"):
         xplain.load(nets.channels_last(), card={"layout": "NCHW"})
+
+
+@pytest.mark.parametrize("how", ["unsqueeze", "index", "view", "last"])
+@pytest.mark.parametrize("door", ["torch", "onnx"])
+def test_a_grey_picture_without_a_channel_axis_is_followed_to_its_convolution(how, door, tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x):
+            ways = {
+                "unsqueeze": lambda: x.unsqueeze(1),
+                "index": lambda: x[:, None],
+                "view": lambda: x.view(x.shape[0], 1, *x.shape[1:]),
+                "last": lambda: x[..., None].permute(0, 3, 1, 2),
+            }
+            return self.head(torch.relu(self.conv(ways[how]())).mean((2, 3)))
+
+    net, x = Net().eval(), np.random.default_rng(0).random((2, 12, 12)).astype(np.float32)
+    model = net
+    if door == "onnx":
+        model = str(tmp_path / "net.onnx")
+        free = {"input_names": ["x"], "dynamic_axes": {"x": {0: "n"}}}
+        with warnings.catch_warnings(action="ignore"):
+            torch.onnx.export(net, (torch.from_numpy(x),), model, dynamo=False, **free)
+    found = xplain.explain(model, x, "occlusion", target=0)
+    assert found.layout.startswith("NHW (the input goes into ")
+    assert found.values.shape == (2, 12, 12)
+    assert found.notes["patch"] == (1, 1)
+
+
+def test_colours_taken_apart_and_put_together_again_are_followed(tmp_path):
+    class Net(nn.Module):  # as torchvision's Inception does with transform_input
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x):
+            planes = [torch.unsqueeze(x[:, k], 1) * 2 + k for k in range(3)]
+            return self.head(torch.relu(self.conv(torch.cat(planes, 1))).mean((2, 3)))
+
+    x, path = torch.rand(2, 3, 12, 9), str(tmp_path / "net.onnx")
+    with warnings.catch_warnings(action="ignore"):
+        torch.onnx.export(Net().eval(), (x,), path, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}})
+    assert xplain.load(path).outline.named == Axes("NCHW")
+
+
+def test_a_card_of_bands_prepares_arrays():
+    card = {"bands": 13, "layout": "NHWC", "scale": 1 / 255, "mean": [0.5] * 13, "std": [0.25] * 13, "crop": [10, 8]}
+    bands = np.random.default_rng(0).integers(0, 256, (12, 12, 13)).astype(np.uint8)
+    seen = []
+    model = xplain.load(lambda batch: (seen.append(batch), batch[:, 2:4, 3:5].mean(axis=(1, 2, 3)))[1], card=card)
+    found = xplain.explain(model, bands, "occlusion", patch=2, stride=1)
+    assert found.values.shape == (1, 10, 8)
+    assert found.pictures.shape == (1, 10, 8, 3)
+    assert np.allclose(seen[0][0], (bands[1:11, 2:10] / 255 - 0.5) / 0.25, atol=1e-5)
+    found.overlay(0)
+    with pytest.raises(xplain.XplainError, match=r"an item is an array \[H, W, 13\]; got uint8 \[12, 12, 3\]"):
+        xplain.explain(model, bands[:, :, :3], "occlusion")
+
+
+def test_a_statement_against_the_model_is_a_warning_of_the_result():
+    x = np.ones((1, 16, 16, 3), np.float32)
+    found = xplain.explain(nets.channels_last(), x, "occlusion", layout="NCHW")
+    assert [caveat.kind for caveat in found.warnings] == ["layout"]
+    assert not xplain.explain(nets.channels_last(), x, "occlusion", layout="NHWC").warnings
+
+
+def test_pictures_for_a_layout_of_no_pictures_are_refused():
+    model = xplain.load(window, layout="NDHW", card="unit")
+    with pytest.raises(UsageError, match=r"\(NDHW\), no pictures"):
+        xplain.explain(model, np.zeros((16, 12, 3), np.uint8), "occlusion")
+    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    stated = xplain.load(window, layout="NHWC", card="unit")
+    assert share_inside(xplain.explain(stated, picture, "occlusion", patch=4, stride=4).values) > 0.999

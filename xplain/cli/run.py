@@ -282,6 +282,7 @@ def _told(one: Attribution, files: dict[str, str]) -> dict[str, Any]:
         "unit": one.unit,
         "shape": list(one.values.shape[1:]),
         "resolution": one.resolution,
+        "layout": one.layout,
         "warnings": told_warnings(one),
         "notes": notes_of(one),
         "files": files,

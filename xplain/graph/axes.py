@@ -100,6 +100,8 @@ def _moved(loaded: Loaded, node: NodeProto, order: _Order) -> _Order | None:
     if facts_of(node).keeps_axes:
         shape = loaded.known.shapes.get(node.output[0])
         return order if shape is None or len(shape) == rank else None
+    if node.op_type == "Reshape":
+        return _reshaped(order, loaded.known.shapes.get(node.input[0]), loaded.known.shapes.get(node.output[0]))
     if node.op_type in ("Unsqueeze", "Squeeze"):
         given = _attribute(node, "axes", None)
         if given is None and len(node.input) > 1:
@@ -115,6 +117,18 @@ def _moved(loaded: Loaded, node: NodeProto, order: _Order) -> _Order | None:
         rest = iter(order)
         return tuple(None if k in added else next(rest) for k in range(grown))
     return None
+
+
+def _reshaped(order: _Order, before: tuple[Any, ...] | None, after: tuple[Any, ...] | None) -> _Order | None:
+    """The order behind a reshape that only adds or drops axes of one behind the batch."""
+    if before is None or after is None or len(before) < 2 or len(after) < 2:
+        return None
+    if not all(isinstance(n, int) for n in (*before[1:], *after[1:])):
+        return None
+    if [n for n in before[1:] if n > 1] != [n for n in after[1:] if n > 1]:
+        return None
+    wide = iter([axis for axis, n in zip(order[1:], before[1:], strict=True) if n > 1])
+    return (order[0], *(next(wide) if n > 1 else None for n in after[1:]))
 
 
 def _last(node: NodeProto) -> bool:

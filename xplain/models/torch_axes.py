@@ -18,7 +18,8 @@ __all__ = ["AxesSeen"]
 _SPATIAL = {1: "T", 2: "HW", 3: "DHW"}
 _PER_CHANNEL = ("conv", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "batch_norm", "instance_norm")
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
-_RESIZE = frozenset({"pad", "interpolate", "__getitem__"})
+_RESIZE = frozenset({"pad", "interpolate"})
+_RESHAPE = frozenset({"reshape", "view", "unflatten", "flatten"})
 _Order = tuple[int | None, ...]
 
 
@@ -63,9 +64,11 @@ class AxesSeen(TorchFunctionMode):
         return result
 
     def _say(self, order: _Order, letters: str, chain: str) -> None:
+        if len(order) != len(letters):
+            return
         named = {axis: letter for axis, letter in zip(order, letters, strict=True) if axis is not None}
         word = "".join(named.get(axis, "") for axis in range(self._rank))
-        if len(order) == len(letters) and len(word) == self._rank and word.startswith("N"):
+        if len(word) == self._rank and word.startswith("N"):
             self._said.setdefault(word, chain)
 
 
@@ -90,6 +93,36 @@ def _moved(
         if isinstance(dropped, int) and result.ndim == rank - 1:
             return tuple(axis for k, axis in enumerate(order) if k != dropped % rank)
         return None
+    if name == "__getitem__":
+        return _indexed(order, args[0])
     if result.shape == source.shape or (name in _RESIZE and result.ndim == rank):
         return order
-    return None
+    return _reshaped(order, tuple(source.shape), tuple(result.shape)) if name in _RESHAPE else None
+
+
+def _indexed(order: _Order, index: Any) -> _Order | None:
+    """The order behind ``x[index]`` of slices, numbers and None; None for an index of tensors."""
+    entries = list(index) if isinstance(index, tuple) else [index]
+    rest = len(order) - sum(one is not None and one is not Ellipsis for one in entries)
+    if any(isinstance(one, torch.Tensor) for one in entries) or rest < 0:
+        return None
+    if not any(one is Ellipsis for one in entries):
+        entries.append(Ellipsis)
+    axes, after = iter(order), list[int | None]()
+    for one in entries:
+        if one is Ellipsis:
+            after += [next(axes) for _ in range(rest)]
+        elif one is None:
+            after.append(None)
+        else:
+            axis = next(axes)
+            after += [] if isinstance(one, int) else [axis]
+    return tuple(after)
+
+
+def _reshaped(order: _Order, before: tuple[int, ...], after: tuple[int, ...]) -> _Order | None:
+    """The order behind a reshape that only adds or drops axes of one behind the batch."""
+    if [n for n in before[1:] if n > 1] != [n for n in after[1:] if n > 1] or before[0] != after[0]:
+        return None
+    wide = iter([axis for axis, n in zip(order[1:], before[1:], strict=True) if n > 1])
+    return (order[0], *(next(wide) if n > 1 else None for n in after[1:]))

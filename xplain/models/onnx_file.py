@@ -233,9 +233,8 @@ class OnnxFile:
         """
         name = start or self._input.name
         self._check(query, start)
-        dtype = self._input.dtype if start is None else "float32"
-        if start is not None and self._loaded.dtype(start) == _FLOAT16:
-            dtype = "float16"
+        half = start is not None and self._loaded.dtype(start) == _FLOAT16
+        dtype = self._input.dtype if start is None else "float16" if half else "float32"
         first, last = query.rows
         told = None if query.cut is None else query.cut.rows
         step = self.outline.rows or told or max(1, last - first)
@@ -283,8 +282,6 @@ class OnnxFile:
         axis = batch_axis(next(spec for spec in self.outline.inputs if spec.name == name), self._input)
         follows = axis is not None and value.shape[axis] == 1 and not self._shared
         return np.ascontiguousarray(np.repeat(value, batch, axis=axis) if follows else value)
-
-    # ------------------------------------------------------------------ hidden windows
 
     def _incremental(self, engine: str) -> Incremental | None:
         """Who answers hidden windows incrementally; None where this model or the options rule it out."""
@@ -362,9 +359,8 @@ class OnnxFile:
         Raises:
             UsageError: the input's size is free.
         """
-        item = self._input.shape[1:]
-        sizes = tuple(n for n in item if n is not None)
-        if len(sizes) < len(item):
+        sizes = tuple(n for n in self._input.shape[1:] if n is not None)
+        if len(sizes) + 1 < len(self._input.shape):
             raise UsageError(
                 f"The input of {self.outline.source} has no fixed size, which compiling needs. Fix it first, for "
                 "example with onnxruntime.tools.make_dynamic_shape_fixed."

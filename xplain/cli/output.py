@@ -13,7 +13,7 @@ from typing import Any
 
 from xplain.cli.console import to_json
 from xplain.core.errors import OutputError
-from xplain.core.files import read_text, whole_file
+from xplain.core.files import hidden_part, hold, let_go, read_text, remove_stale, whole_file
 
 __all__ = ["RECORD", "Folder", "file_stem"]
 
@@ -21,13 +21,14 @@ RECORD = "run.json"
 """Tells what a run did, and which files of the folder xplain wrote."""
 
 _LONGEST_STEM = 80
+_LOCK = ".xplain.lock"
 
 
 class Folder:
     """A folder that xplain writes into.
 
-    As a context manager it leaves no empty folder behind: one that it made and nothing was written into, because what
-    was asked is refused, is removed again.
+    As a context manager it is this run's alone, and it leaves no empty folder behind: one that it made and nothing was
+    written into, because what was asked is refused, is removed again.
 
     Args:
         path: Where; made if absent, with its parents.
@@ -51,6 +52,7 @@ class Folder:
             raise OutputError(f"Cannot write into --out {path}: permission denied. Choose another folder.")
         earlier = self._earlier()
         self._files = earlier & present - {RECORD}
+        self._held = -1
         self._run = ""  # what the record says of the run, as JSON
         strangers = sorted(name for name in present - earlier if not name.startswith("."))
         if strangers and not force:
@@ -61,9 +63,19 @@ class Folder:
             )
 
     def __enter__(self) -> Folder:
+        held = hold(self.path / _LOCK)
+        if held is None:
+            raise OutputError(
+                f"Another run of xplain is writing into --out {self.path}. Wait until it has ended, or choose another "
+                "folder."
+            )
+        self._held = held
+        for name in (*self._files, RECORD):  # what a killed run was writing
+            remove_stale(hidden_part(self.path / Path(name).name))
         return self
 
     def __exit__(self, *_: object) -> None:
+        let_go(self.path / _LOCK, self._held)
         with suppress(OSError):  # the first that holds something, or went, ends it
             for place in self._made:
                 place.rmdir()

@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
 from xplain.core.errors import OutputError, XplainError
 
-__all__ = ["lines_of", "read_text", "there", "whole_file"]
+__all__ = ["hidden_part", "hold", "let_go", "lines_of", "read_text", "remove_stale", "there", "whole_file"]
 
+try:
+    import fcntl
+except ImportError:  # no POSIX system
+    lock_file: Callable[[int], None] | None = None
+else:
+
+    def lock_file(file: int) -> None:
+        """Lock an open file, or raise at once."""
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+_TRIES = 5
 MOST_TEXT = 64 * 2**20
 """Bytes of a text file that are read."""
 
@@ -72,26 +84,120 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file that takes its name ``path`` only when the block ends without an exception.
 
     The bytes go to a hidden neighbour, are flushed to the disk, and take the name in one step: whoever looks, also
-    after a crash or Ctrl-C, sees the old file, the new one, or none, never a part.
+    after a crash or Ctrl-C, sees the old file, the new one, or none, never a part. A neighbour that a killed process
+    left behind is removed by the next that writes the same file.
 
     Raises:
         OutputError: the place cannot be written.
     """
     target = Path(path)
     temporary: Path | None = None
+    if "\0" in str(target):
+        raise OutputError(f"Cannot write {str(target)[:300]!r}: a name without a zero byte is needed.")
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        file, temporary = _neighbour(target)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # temporary files start private; the result has ordinary permissions
-        temporary.replace(target)
+            temporary.chmod(0o666 & ~_umask())  # temporary files start private; the result has ordinary permissions
+            temporary.replace(target)
+            temporary = None
     except OSError as error:
-        raise OutputError(f"Cannot write {target}: {error.strerror or error}.") from None
+        raise OutputError(f"Cannot write {str(target)[:300]}: {error.strerror or error}.") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def hidden_part(target: Path) -> Path:
+    """The hidden neighbour that a file is written to first."""
+    return target.with_name(f".{target.name}.part")
+
+
+def _neighbour(target: Path) -> tuple[IO[bytes], Path]:
+    """A hidden file beside ``target`` that is ours alone while it is open: locked, for a lock ends with its process."""
+    part = hidden_part(target)
+    for _ in range(_TRIES if lock_file is not None else 0):
+        try:
+            file = os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600), "w+b")
+        except FileExistsError:
+            if remove_stale(part):
+                continue
+            break  # another process is writing the same file
+        if try_lock(file.fileno()):
+            if _is_at(part, file.fileno()):
+                return file, part
+            file.close()  # taken for stale before it was locked
+            continue
+        file.close()
+        part.unlink(missing_ok=True)
+        break  # a file system without locks
+    number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    return os.fdopen(number, "w+b"), Path(name)
+
+
+def remove_stale(part: Path) -> bool:
+    """Remove a hidden file that no living process holds; False where one does, or it is none of ours."""
+    try:
+        file = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        facts = os.fstat(file)
+        ours = stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1 and facts.st_uid == os.getuid()
+        if not ours or not try_lock(file) or not _is_at(part, file):
+            return False
+        part.unlink(missing_ok=True)
+        return True
+    finally:
+        os.close(file)
+
+
+def hold(place: Path) -> int | None:
+    """Make and lock a hidden file that says that a place is in use; None where another process has it.
+
+    What is returned is the open file, or -1 where files cannot be locked there.
+    """
+    for _ in range(_TRIES if lock_file is not None else 0):
+        try:
+            file = os.open(place, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            return -1
+        if try_lock(file) and _is_at(place, file):
+            return file
+        gone = not _is_at(place, file)
+        os.close(file)
+        if not gone:
+            return None
+    return -1
+
+
+def let_go(place: Path, file: int) -> None:
+    """End what ``hold`` began."""
+    if file >= 0:
+        place.unlink(missing_ok=True)  # before the lock ends: whoever waits makes a new one
+        os.close(file)
+
+
+def try_lock(file: int) -> bool:
+    """Lock an open file until it is closed, or its process ends; False where another has it, or files know no locks."""
+    if lock_file is None:
+        return False
+    try:
+        lock_file(file)
+    except OSError:
+        return False
+    return True
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(file))
+    except OSError:
+        return False
 
 
 def _umask() -> int:

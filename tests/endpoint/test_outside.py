@@ -321,6 +321,8 @@ def test_a_class_that_is_named_twice_for_one_item(serve):
         {"picture": {"size": [float("inf"), 8]}},
         {"picture": {"mode": []}},
         {"labels": [1, 2]},
+        {"labels": 5},
+        {"labels": None},
         {"classes": 2**40},
         {"request": {"headers": "x"}},
         {"request": {"query": {"a": {}}}},

@@ -96,7 +96,8 @@ class LabelSpace:
     """
 
     def __init__(self, labels: Sequence[str] = (), classes: int | None = None) -> None:
-        if isinstance(labels, str) or not all(isinstance(name, str) for name in labels):
+        listed = isinstance(labels, (list, tuple)) and all(isinstance(name, str) for name in labels)
+        if not listed:
             raise UsageError(f"labels are {shown(labels)}; accepted: a list of names, one per class.")
         self.labels = tuple(labels)
         self.classes: int | None = len(labels) or None

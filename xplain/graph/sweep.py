@@ -29,11 +29,13 @@ from xplain.core.errors import ModelError, UsageError, unknown
 from xplain.core.rules import Rules
 from xplain.graph import ops as _ops  # noqa: F401  (importing it fills the table of operators)
 from xplain.graph.balance import balance
-from xplain.graph.call import Context, Forward, Visit, inputs_of
+from xplain.graph.call import Context, Forward, NodeCall, Visit, inputs_of
 from xplain.graph.emit import emit
+from xplain.graph.naming import subgraphs_of
 from xplain.graph.passes import Prepared, prepare
 from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.seeds import Seed, plant
+from xplain.graph.table import facts_of
 from xplain.graph.tracer import Shape, Tracer, Value
 from xplain.graph.walk import live_of, walk, where_cut
 
@@ -271,10 +273,15 @@ def _freed(shape: Shape) -> Shape:
     return tuple(dim if k and isinstance(dim, int) else None for k, dim in enumerate(shape))
 
 
+def _concerned(rules: Rules, call: NodeCall) -> bool:
+    """Whether a table's fact is true of an operator, or of one in a graph that it holds."""
+    bodies = [node for graph in subgraphs_of(call.node) for node in graph.node]
+    return any(getattr(facts, rules.changes) for facts in (call.facts, *map(facts_of, bodies))) or call.rectifies
+
+
 def _unchanged(rules: Rules, sweeper: Sweeper) -> list[str]:
     """A note where a table has nothing to change on the way."""
-    concerned = (getattr(v.call.facts, rules.changes) or v.call.rectifies for v in sweeper.visits if rules.changes)
-    if not rules.changes or any(concerned):
+    if not rules.changes or any(_concerned(rules, v.call) for v in sweeper.visits):
         return []
     absent = rules.changes
     return [f"The rules {rules.name!r} change nothing here: there is no {absent} on the way. It is the plain gradient."]

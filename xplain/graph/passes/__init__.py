@@ -24,7 +24,7 @@ from xplain.graph.passes.dynamic import make_products_real
 from xplain.graph.passes.extents import settle
 from xplain.graph.passes.functions import inline_local, open_functions
 from xplain.graph.passes.gelus import Gelu, share_gelus
-from xplain.graph.passes.norms import fold_norms
+from xplain.graph.passes.norms import fold_norms, open_computed_norms
 from xplain.graph.passes.opening import open_operators
 from xplain.graph.passes.opset import TARGET, raise_opset
 from xplain.graph.passes.picks import pick_early
@@ -85,6 +85,8 @@ def prepare(
         open_undefined(light)
     light = open_functions(light, rules.opened)
     infer(light)
+    if open_computed_norms(light):
+        infer(light)
     settle(light, weights, folder)
     if rules.fold_norms:
         fold_norms(light, wanted)

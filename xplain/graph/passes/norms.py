@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, helper
 from xplain.graph.passes.branches import branches_of
 from xplain.graph.passes.chain import Chain, attributes_of
 
-__all__ = ["fold_norms"]
+__all__ = ["fold_norms", "open_computed_norms"]
 
 _WEIGHTED = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0}
 
@@ -68,6 +68,42 @@ def fold_norms(
     kept = [node for node in nodes if id(node) not in dropped]
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def open_computed_norms(model: ModelProto) -> bool:
+    """Write out, in place, every BatchNormalization whose statistics the model computes: they have a derivative too.
+
+    A converter writes the layer norms of other frameworks so, with what is normalised along the channels.
+
+    Returns:
+        Whether there was one.
+    """
+    graph = model.graph
+    stored = {t.name for t in graph.initializer}
+    stored |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.value_info, *graph.input)}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        computed = node.op_type == "BatchNormalization" and not all(name in stored for name in node.input[1:5])
+        training = attributes_of(node).get("training_mode", 0) if computed else 0
+        if not computed or training or node.input[0] not in ranks:
+            nodes.append(node)
+            continue
+        chain = Chain(model, f"{node.output[0]}/opened")
+        x, scale, shift, mean, variance = node.input
+        where = chain.const([-1, *[1] * (ranks[x] - 2)])
+        small = chain("CastLike", chain.const(attributes_of(node).get("epsilon", 1e-5), np.float32), variance)
+        deviation = chain("Sqrt", chain("Add", variance, small))
+        centred = chain("Sub", x, chain("Reshape", mean, where))
+        ratio = chain("Div", centred, chain("Reshape", deviation, where))
+        scaled = chain("Mul", ratio, chain("Reshape", scale, where))
+        chain("Add", scaled, chain("Reshape", shift, where), output=node.output[0])
+        nodes.extend(chain.nodes)
+    found = len(nodes) != len(graph.node)
+    if found:
+        del graph.node[:]
+        graph.node.extend(nodes)
+    return found
 
 
 def _foldable(node: NodeProto, fixed: set[str]) -> bool:

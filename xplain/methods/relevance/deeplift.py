@@ -94,8 +94,8 @@ def _missed(gap: Array, goal: Array) -> tuple[Caveat, ...]:
     if share <= _GAP:
         return ()
     text = (
-        f"The values miss the difference of the scores by {share:.1%}. xplain.measure.conservation names "
-        "the node where that happens."
+        f"The values miss the difference of the scores by {share:.1%}. xplain.measure.conservation names the node "
+        "where that happens; integrated-gradients needs no rules for operators, and tells its own gap."
     )
     return (Caveat(text, "incomplete"),)
 

@@ -27,6 +27,8 @@ _USED_BY = {
     "low": _BOXES,
     "high": _BOXES,
 }
+_CANCELS = 1e3
+"""How many times the score the sizes of all values may be."""
 _GAMMA, _ALPHA = 0.25, 2.0
 _KEPT = 0.1, 10.0
 """Share of the score that arrives as relevance, below or above which a result says so."""
@@ -84,7 +86,9 @@ def lrp(
         bias: Whether biases absorb their share, as in the paper. Folded batch norms leave large ones; without them the
             relevance of the input adds up to the score, but for neurons that nothing argues for: behind a rectifier a
             depthwise filter of negative weights has no positive part, and z-plus drops what such neurons receive. A
-            MobileNetV2 loses nearly all in its depthwise layers so: read ``notes["relevance"]``.
+            MobileNetV2 loses nearly all in its depthwise layers so: read ``notes["relevance"]``. With ``epsilon`` a
+            neuron whose sum without the bias is nearly zero shares out values of any size that cancel; a warning says
+            so.
         layer: Tensor to attribute to; ``input`` is the item itself.
         channels: Keep channels instead of summing over them.
 
@@ -123,7 +127,23 @@ def lrp(
     if view.traced:
         return Reading(values, notes=notes)
     score = yield Score(view.x, Untouched(), view.target)
-    return Reading(values, notes=notes, warnings=_lost(np.asarray(notes["relevance"]), score[:, 0], layer))
+    found = np.asarray(relevance, dtype=np.float64)
+    caveats = _lost(np.asarray(notes["relevance"]), score[:, 0], layer) + _cancelled(found, score[:, 0], bias)
+    return Reading(values, notes=notes, warnings=caveats)
+
+
+def _cancelled(relevance: Array, score: Array, bias: bool) -> tuple[Caveat, ...]:
+    """Says so, item by item, where the values are so much larger than the score that they are each other's rounding."""
+    size = np.abs(relevance).reshape(len(relevance), -1).sum(axis=1)
+    times = size / np.maximum(np.abs(score), np.finfo(np.float32).tiny)
+    advice = (
+        "Try a larger epsilon, or z-plus."
+        if bias
+        else "Without its bias a neuron's sum may be nearly zero, and its shares are divided by that: try bias=True, a "
+        "larger epsilon, or z-plus."
+    )
+    text = "The values are {:.1e} times the score and cancel, so the map says little. {}"
+    return each((text.format(part, advice) if part > _CANCELS else "" for part in times), "incomplete")
 
 
 def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:

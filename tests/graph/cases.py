@@ -172,6 +172,15 @@ def pooling() -> Iterator[Case]:
             label = f"k{kernel} s{strides[0]} p{pads} c{ceil} i{include} {h}x{w}"
             yield Case("AveragePool", [r(2, 3, h, w)], attributes=attributes, label=label)
     yield Case("GlobalAveragePool", [r(2, 3, 4, 5)], free=True)
+    folds: list[Any] = [((2, 2), (4, 6), {}), ((3, 2), (5, 5), {"strides": [2, 1], "pads": [1, 0, 0, 1]})]
+    folds += [((2, 2), (5, 6), {"dilations": [2, 1]}), ((3,), (7,), {"strides": [2]})]
+    for block, image, how in folds:
+        n = len(block)
+        parts = zip(image, block, how.get("strides", [1] * n), how.get("dilations", [1] * n), range(n), strict=True)
+        pads = how.get("pads", [0] * 2 * n)
+        count = np.prod([(e + pads[k] + pads[n + k] - d * (b - 1) - 1) // s + 1 for e, b, s, d, k in parts])
+        sizes = [np.array(image), np.array(block)]
+        yield Case("Col2Im", [r(2, 3 * int(np.prod(block)), int(count)), *sizes], attributes=how, label=str(how))
     yield Case("GlobalMaxPool", [r(2, 3, 4, 5)])
     for p in (1, 2, 3):
         yield Case("LpPool", [r(1, 2, 6, 6)], attributes=dict(kernel_shape=[2, 2], strides=[2, 2], p=p), label=f"p{p}")

@@ -126,3 +126,27 @@ def test_planes_are_written_down_with_the_name_of_the_batch():
     small = [stated[name] for name in products if stated[name][-1] == 4]  # all that finds the places of the maxima
     assert len(small) == 8
     assert all(shape == ["N", 16, 4, 4] for shape in small)
+
+
+@pytest.mark.parametrize("include", [0, 1])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads"), [(3, 2, (1, 1, 1, 1)), (3, 1, (1, 0, 1, 2)), (2, 2, (1, 1, 0, 0))]
+)
+def test_an_average_of_unknown_size_counts_what_its_windows_hold(kernel, stride, pads, include):
+    """With height and width free, the derivative is the one with both known."""
+    how = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": list(pads), "count_include_pad": include}
+    x = np.random.default_rng(0).normal(size=(2, 3, 7, 6)).astype(np.float32)
+    found = []
+    for dims in (["N", 3, 7, 6], ["N", 3, "h", "w"]):
+        graph = helper.make_graph(
+            [helper.make_node("AveragePool", ["x"], ["y"], **how)],
+            "average",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, dims)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        y = session(model).run(None, {"x": x})[0]
+        cotangent = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)
+        built = build(model, ["input"], [Seed("y", "inner", "cot")])
+        found.append(session(built.model).run(["cotangent/input"], {"x": x, "cot": cotangent})[0])
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)

@@ -146,9 +146,16 @@ def average_pool(call: NodeCall, g: Value) -> list[Value | None]:
     if whole is not None and whole == geo.kernel and not geo.padded:
         return [t.expand_like(g * (1.0 / taps), x)]
     if whole is None or windows is None:
-        if (geo.padded and not include) or call.attribute("ceil_mode", 0):
-            raise call.refuse("padding that is not counted, or ceil_mode, needs a known height and width")
+        if call.attribute("ceil_mode", 0):
+            raise call.refuse("ceil_mode needs a known height and width")
         share: Value = g * (1.0 / taps)
+        if geo.padded and not include:  # how many elements each window holds: the same pooling of ones, zeros around
+            ones = t.filled(t.shape_of(x), 1.0, g.dtype, x.shape)
+            how = {name: list(getattr(geo, name)) for name in ("strides", "dilations")}
+            if all(d == 1 for d in geo.dilations):
+                del how["dilations"]  # which older opsets do not know
+            pads = [*geo.before, *geo.after]
+            share = share / t.AveragePool(ones, kernel_shape=list(geo.kernel), pads=pads, count_include_pad=1, **how)
     else:
         counts = _counts(geo, whole, windows, include)
         share = g * (1.0 / taps) if (counts == taps).all() else g * t.const(1.0 / counts, g.dtype)
@@ -174,6 +181,23 @@ def _counts(geo: Geometry, whole: tuple[int, ...], windows: tuple[int, ...], inc
         taps = first + np.arange(geo.kernel[i])[None, :] * geo.dilations[i]
         counts = counts[..., None] * ((taps >= low) & (taps < high)).sum(axis=1)
     return counts
+
+
+@backward("Col2Im", kind="linear", flow=(0,))
+def col_to_image(call: NodeCall, g: Value) -> list[Value | None]:
+    """Blocks that were added into a picture: each gets what lies under it, by a one-hot Conv as in pooling."""
+    t, x = call.t, call.need(0)
+    kernel, channels = call.static(2, "block_shape"), (call.y.shape or (None, None))[1]
+    if kernel is None or (not isinstance(channels, int) and not isinstance((x.shape or (None, None))[1], int)):
+        raise call.refuse("blocks or channels that are known only at run time have no rule")
+    kernel = [int(k) for k in kernel]
+    taps, n = math.prod(kernel), len(kernel)
+    planes = channels if isinstance(channels, int) else int((x.shape or (0, 0))[1] or 0) // taps
+    single = np.eye(taps).reshape(taps, 1, *kernel)
+    one_hot = t.Tile(t.const(single, g.dtype), t.ints(planes, *[1] * (n + 1)))
+    how = {"strides": call.attribute("strides") or [1] * n, "dilations": call.attribute("dilations") or [1] * n}
+    pads = call.attribute("pads") or [0] * 2 * n
+    return [t.reshape(t.Conv(g, one_hot, pads=pads, group=planes, **how), [0, planes * taps, -1])]
 
 
 @backward("GlobalAveragePool", kind="linear")

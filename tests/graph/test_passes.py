@@ -345,3 +345,29 @@ def test_operators_that_onnxruntime_saves_at_an_old_opset_are_raised_with_it(op:
     assert prepared.notes == ()
     assert model.opset_import[0].version == 11
     assert_gradient(model, f(2, 3, 8))
+
+
+def test_a_layer_that_is_padded_before_the_next_convolution() -> None:
+    """ONNX Runtime's fusion of the Pad must not lose the layer that is read beside it."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Constant", [], ["pads"], value=numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 1]))),
+        helper.make_node("Pad", ["c", "pads"], ["padded"]),
+        helper.make_node("Conv", ["padded", "v"], ["d"]),
+        helper.make_node("GlobalAveragePool", ["d"], ["y"]),
+    ]
+    weights = {"w": f(3, 2, 3, 3), "v": f(4, 3, 3, 3)}
+    stored = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "padded", [info("x", ["N", 2, 7, 7])], [info("y", None)], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    built = build(model, ["c"], [Seed("y", "inner", "cot")])
+    x, cot = f(2, 2, 7, 7), f(2, 4, 1, 1)
+    value, cotangent = session(built.model).run(list(built.taps["c"]), {"x": x, "cot": cot})
+    model.graph.output.append(info("c", None))
+    np.testing.assert_allclose(value, session(model).run(["c"], {"x": x})[0], rtol=1e-5, atol=1e-6)
+    step, shifted = 1e-2, value.copy()
+    shifted[0, 1, 2, 3] += step
+    behind = helper.make_graph(nodes[1:], "behind", [info("c", ["N", 3, 5, 5])], [info("y", None)], stored)
+    tail = session(helper.make_model(behind, opset_imports=model.opset_import, ir_version=9))
+    rise = (tail.run(["y"], {"c": shifted})[0] - tail.run(["y"], {"c": value})[0]) * cot
+    np.testing.assert_allclose(cotangent[0, 1, 2, 3], rise[0].sum() / step, rtol=1e-2, atol=1e-4)

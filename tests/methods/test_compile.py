@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 
+import nets
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -223,3 +224,14 @@ def test_what_cannot_be_compiled_says_what_can(content):
         xplain.compile(xplain.compile(content, "saliency", target_input="none"), "grad-cam")
     with pytest.raises(CapabilityError, match=r"saliency needs Sweep"):
         xplain.compile(lambda batch: batch.sum(axis=(1, 2, 3))[:, None], "saliency")
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "layer-cam", "hires-cam", "excitation-backprop"])
+def test_a_map_of_a_layer_in_half_precision_is_compiled(method):
+    """The map's arithmetic is in float32, as it is when it is explained."""
+    x = np.random.default_rng(0).random((2, 3, 16, 16)).astype(np.float32)
+    loaded = xplain.load(nets.half())
+    expected = xplain.explain(loaded, x, method, target=1).values
+    session = session_of(xplain.compile(loaded, method, target=1))
+    found = session.run(["attribution"], {session.get_inputs()[0].name: x.astype(np.float16)})[0]
+    np.testing.assert_allclose(found, expected, atol=2e-3 * max(np.abs(expected).max(), 1e-6))

@@ -144,8 +144,14 @@ class _Answerer:
         if isinstance(query, Sweep):
             return self._sweep(query)
         if isinstance(query, Peek) and query.x is self.x:
-            return {tap: self.sweeper.value(self._resolve(tap)) for tap in query.taps}
+            values = {tap: self.sweeper.value(self._resolve(tap)) for tap in query.taps}
+            return {tap: value if tap == INPUT else self._real(value) for tap, value in values.items()}
         raise _cannot(query)
+
+    def _real(self, value: Value) -> Value:
+        """A layer's values as float32: half precision is no good to compute with, and a map's arithmetic is float32."""
+        half = value.dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+        return self.sweeper.tracer.cast(value, TensorProto.FLOAT) if half else value
 
     def _resolve(self, tap: str) -> str:
         """The tensor that a tap names."""
@@ -179,7 +185,7 @@ class _Answerer:
             cotangent = found[name]
             if not plain:
                 value, cotangent = self._folded(value, points)[1], self._weighted(cotangent, points, query.weights)
-            answer[tap] = (value, cotangent)
+            answer[tap] = (value, cotangent) if tap == INPUT else (self._real(value), self._real(cotangent))
         return answer
 
     def _is_input(self, x: Value) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from xplain.graph.call import inputs_of
-from xplain.graph.naming import tell_apart
+from xplain.graph.naming import rename_reads, tell_apart
 from xplain.graph.tracer import Tracer, Value
 
 __all__ = ["emit", "needed", "ordered"]
@@ -50,7 +50,7 @@ def emit(
     model.functions.extend(source.functions)
     graph = model.graph
     graph.name = source.graph.name or "explained"
-    graph.node.extend(nodes)
+    graph.node.extend(_under_their_names(nodes, outputs, {v.name for v in kept}))
     for tensor in (*source.graph.initializer, *tracer.initializers):
         if tensor.name in live:
             graph.initializer.add().CopyFrom(weights.get(tensor.name, tensor))
@@ -60,8 +60,34 @@ def emit(
     graph.output.extend(kept)
     graph.output.extend(_info(value, name) for name, value in outputs.items())
     declared = {v.name for v in (*graph.input, *graph.output)}
-    graph.value_info.extend(_shapes(tracer, [n for node in nodes for n in node.output if n and n not in declared]))
+    made = [name for node in graph.node for name in node.output if name and name not in declared]
+    graph.value_info.extend(_shapes(tracer, made))
     return model
+
+
+def _under_their_names(nodes: Sequence[NodeProto], outputs: Mapping[str, Value], taken: set[str]) -> list[NodeProto]:
+    """The nodes with outputs under their names from the start, where a node makes them, instead of by an Identity.
+
+    ONNX Runtime (1.31) takes such an Identity away by renaming what it reads, and its fusion of a Pad then asks for the
+    old name: a layer that is padded before the next convolution was refused as an invalid model.
+    """
+    made = {name for node in nodes for name in node.output}
+    names: dict[str, str] = {}
+    for name, value in outputs.items():
+        if value.name in made - taken and value.name not in names and value.name not in outputs:
+            names[value.name] = name
+    if not names:
+        return list(nodes)
+    found = []
+    for node in nodes:
+        if node.op_type == "Identity" and len(node.input) == 1 and names.get(node.input[0]) == node.output[0]:
+            continue
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        rename_reads(copy, names)
+        copy.output[:] = [names.get(name, name) for name in copy.output]
+        found.append(copy)
+    return found
 
 
 def _shapes(tracer: Tracer, names: Sequence[str]) -> Iterator[ValueInfoProto]:

@@ -329,6 +329,14 @@ def _recurrent(call: Call) -> Found:
     return [(*own[:-1], ax.features(hidden))]
 
 
+def _flip(call: Call) -> Found:
+    """Positions the other way round are not those of the item; channels are channels all the same."""
+    own = list(call.own)
+    for dim in call.given["dims"]:
+        own[dim] = ax.unknown([ax.extent_of(own[dim])])[0] if ax.positional(own[dim]) else own[dim]
+    return [tuple(own)]
+
+
 def _halved(call: Call) -> Found:
     own, place = call.own, call.place()
     return [(*own[:place], ax.sliced(own[place], 0, call.out[place]), *own[place + 1 :])]
@@ -341,6 +349,8 @@ _SAME = frozenset(
         "_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", "cumsum", "masked_fill", "copy", "where",
         "_native_batch_norm_legit", "_prelu_kernel", "prelu", "rrelu_with_noise", "instance_norm", "renorm", "scatter",
         "_transformer_encoder_layer_fwd", "_native_multi_head_attention", "triu", "tril", "local_response_norm",
+        "hardswish", "mish", "threshold", "log_sigmoid_forward", "index_fill", "channel_shuffle",
+        "native_channel_shuffle",
     }
 )  # fmt: skip
 """Operators besides those that torch tags pointwise whose results have the axes of their arguments."""
@@ -380,6 +390,7 @@ _HANDLERS: dict[str, Callable[[Call], Found]] = {
     "col2im": _col2im,
     "unfold": _unfold,
     "embedding": _embedding,
+    "flip": _flip,
     "glu": _halved,
 }
 """What operators do to axes, by their names without an underscore behind."""

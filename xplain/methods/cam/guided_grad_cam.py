@@ -50,7 +50,7 @@ def guided_grad_cam(
     fine = answer["input"][1]
     axis = view.layout.channel_axis
     where = coarse.values if axis is None else namespace(coarse.values).expand_dims(coarse.values, axis=axis)
-    product = fine * where
+    product = fine * namespace(where).astype(where, fine.dtype)  # half precision in a compiled file of such a model
     return Reading(
         product if channels else collapse(product, view.layout), notes=coarse.notes, warnings=coarse.warnings
     )

@@ -25,7 +25,7 @@ def ask(function, edits=None, target=every_score, **options):
 
 def test_scores_of_edited_items():
     boxes = np.array([[0, 0, 1, 1], [0, 0, 8, 8]], np.int32)
-    got = ask(two_classes, Windows(boxes, np.full((1, 1, 1, 1), 5, np.float32)), label(1))
+    got = ask(two_classes, Windows(boxes, np.full((1, 1, 1, 1), 5, np.float32)), label(1), layout="NCHW")
     assert np.allclose(got[:, 0], 5)
     assert got.shape == (6, 1)
 

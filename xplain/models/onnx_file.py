@@ -18,7 +18,6 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from xplain.core.batches import Cut, shared
 from xplain.core.edits import Array, Untouched, Windows
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
@@ -34,6 +33,9 @@ from xplain.models.buffers import Buffers
 from xplain.models.execution_providers import CPU, Provider
 from xplain.models.incremental import Incremental, Report
 from xplain.models.integers import explain_the_embedding
+from xplain.models.onnx_batches import OnnxBatches, in_one_call
+from xplain.models.optimiser import LEVELS, opened, settle_level
+from xplain.models.outlines import warned
 from xplain.models.reading import as_float32, check_items, padded, read_target, real, score_rows, write_rows
 from xplain.models.session import Session
 from xplain.models.shelf import LARGE, Shelf, open_session
@@ -48,12 +50,7 @@ _NO_WAY_BACK = "runs forwards, but its way back cannot be built"
 _FLOAT16 = 10  # ONNX's number of the type
 
 
-def _whole(query: Peek | Sweep) -> Cut | None:
-    """All rows in one call of the size that the engine says."""
-    return None if query.batch is None else Cut(query.batch, by_item=False, of=1)
-
-
-class OnnxFile:
+class OnnxFile(OnnxBatches):
     """A loaded ONNX model.
 
     Args:
@@ -90,7 +87,9 @@ class OnnxFile:
         self._buffers = Buffers(outline.source)
         self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
         self._layers = {layer.name: layer for layer in outline.layers}
+        self._level = LEVELS[0]
         self.outline = self._settle_batch()
+        self._settle_level()
         opened = self._tried()  # a model that the runtime refuses is refused now
         self._providers, self.providers, self.fallback = list(opened.used), opened.providers, opened.fallback
         self.incremental = self._incremental(engine)
@@ -132,7 +131,7 @@ class OnnxFile:
         return self._each(self._plain(outputs, start), query, start)
 
     def _peek(self, query: Peek) -> dict[str, Array]:
-        whole = Score(as_float32(query.x, self.outline.source), Untouched(), Target(()), cut=_whole(query))
+        whole = Score(as_float32(query.x, self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
         tensors = {tap: self._tensor(tap) for tap in query.taps if tap != _INPUT}
         answer = {tap: whole.x for tap in query.taps if tap == _INPUT}
         if tensors:
@@ -183,7 +182,7 @@ class OnnxFile:
         if query.x.shape[1] != 1 or query.weights is not None:
             raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
         self._loaded.before_sweep()
-        whole = Score(as_float32(query.x[:, 0], self.outline.source), Untouched(), Target(()), cut=_whole(query))
+        whole = Score(as_float32(query.x[:, 0], self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
         seeds = seeds_of(query.target, self._scores)
         wanted = tuple(dict.fromkeys(tensors.values()))
 
@@ -206,16 +205,6 @@ class OnnxFile:
 
         of = {name: tap for tap, pair in getattr(built, "taps", {}).items() for name in pair}
         return built, [values for _, values in self._each(session, whole, None, extra, kind == "sweep", of)]
-
-    fills_up = True
-
-    def least_rows(self, item: tuple[int, ...]) -> int:
-        """Those of a small model; a row's bits are the same at every place of a batch (measured, onnxruntime 1.31)."""
-        return shared(self._loaded.size / 4, item)
-
-    def most_rows(self, item_bytes: int) -> int | None:
-        """As many as fit into a processor's caches."""
-        return None
 
     def _each(
         self,
@@ -337,7 +326,7 @@ class OnnxFile:
                 )
             return self._open(part)
 
-        return cast(Session, self._shelf.get((outputs, start), make))
+        return cast(Session, self._shelf.get((outputs, start, self._level), make))
 
     def _tried(self) -> Session:
         """The session of the scores; of a large model only a trial, for who asks sweeps alone need not hold it."""
@@ -348,24 +337,34 @@ class OnnxFile:
         return self._plain((self._scores,))
 
     def _open(self, model: Any, lean: bool = False, lent: bool = False) -> Session:
-        how = {"wanted": self._providers, "threads": self._threads, "seconds": self._seconds}
+        session, told = opened(lambda level: self._open_at(level, model, lean, lent), self._level)
+        if told and told not in self.outline.quirks:
+            self.outline = warned(self.outline, told)
+        return session
+
+    def _open_at(self, level: str, model: Any, lean: bool = False, lent: bool = False) -> Session:
+        how = {"wanted": self._providers, "threads": self._threads, "seconds": self._seconds, "level": level}
         return open_session(model, self._model, self._loaded, how, lean, lent)
 
+    def _settle_level(self) -> None:
+        """Compare the runtime's optimiser with the graph as it is, on one row."""
+
+        def scores(level: str, x: Array) -> Array:
+            part, lean = cut(self._loaded, self._model, (self._scores,)), level == LEVELS[-1]
+            if lean:  # soon closed: without a rearranged copy of the weights
+                return self._asked(self._open_at(level, part, lean), x)
+            return self._asked(self._shelf.get(((self._scores,), None, level), lambda: self._open_at(level, part)), x)
+
+        on_cpu = self._providers[0][0] == CPU
+        self._level, told = settle_level(self._loaded, self._input, self.outline.rows or 1, on_cpu, scores)
+        self.outline = warned(self.outline, told) if told else self.outline
+        self._shelf.make_room()
+
+    def _asked(self, session: Session, x: Array) -> Array:
+        found = self._each(session, Score(x, Untouched(), Target(())))
+        return np.concatenate([values[self._scores] for _, values in found])
+
     # ------------------------------------------------------------------ compiling
-
-    def blank(self) -> Array:
-        """One item of zeros.
-
-        Raises:
-            UsageError: the input's size is free.
-        """
-        sizes = tuple(n for n in self._input.shape[1:] if n is not None)
-        if len(sizes) + 1 < len(self._input.shape):
-            raise UsageError(
-                f"The input of {self.outline.source} has no fixed size, which compiling needs. Fix it first, for "
-                "example with onnxruntime.tools.make_dynamic_shape_fixed."
-            )
-        return np.zeros((1, *sizes), np.float32)
 
     def compile(
         self,
@@ -412,5 +411,4 @@ class OnnxFile:
         """The scores of a model on some items, asked as an outline says."""
         self.outline = outline
         part = cut(self._loaded, model, (self._scores,))
-        session, query = self._open(part), Score(x, Untouched(), Target(()))
-        return np.concatenate([values[self._scores] for _, values in self._each(session, query)])
+        return self._asked(self._open(part), x)

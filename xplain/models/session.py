@@ -111,6 +111,7 @@ class Session:
         outside: Weights that are not in ``content``, by name.
         seconds: After so long a run is stopped; None for never.
         lean: Read weights as they are instead of keeping a rearranged copy: slower, and half the memory.
+        level: How far the runtime may rewrite the graph; one of ``xplain.models.optimiser.LEVELS``.
 
     Raises:
         ModelError: the runtime refuses the model; its message is passed on.
@@ -125,6 +126,7 @@ class Session:
         outside: Mapping[str, Array] | None = None,
         seconds: float | None = None,
         lean: bool = False,
+        level: str = "all",
     ) -> None:
         self._ort, self._source, self._seconds = _runtime(), source, seconds
         options = self._ort.SessionOptions()
@@ -134,8 +136,12 @@ class Session:
         # a second lock behind ``xplain.graph.visit``: a reference to a file that a check has missed leads nowhere
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         options.use_deterministic_compute = True
+        levels = self._ort.GraphOptimizationLevel
+        if level == "off":
+            options.graph_optimization_level = levels.ORT_DISABLE_ALL
+        elif lean or level == "basic":
+            options.graph_optimization_level = levels.ORT_ENABLE_BASIC
         if lean:
-            options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
             options.add_session_config_entry("session.disable_prepacking", "1")
         # a planned block beside the arena doubles the memory of a batch (MobileNetV2, 13 rows: 181 against 96 MiB) and
         # gains no time

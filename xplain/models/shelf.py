@@ -15,12 +15,12 @@ from xplain.graph.load import Loaded, to_bytes
 from xplain.models.execution_providers import CPU
 from xplain.models.session import Session
 
-__all__ = ["LARGE", "Shelf", "open_session"]
+__all__ = ["HEAVY", "LARGE", "Shelf", "open_session"]
 
 _SESSIONS = 4  # kept at once; each has its own copy of the weights
 LARGE = 64 * 2**20
 """Bytes of a model from which on the session of the scores is opened when first asked for."""
-_HEAVY = 256 * 2**20  # bytes of a model from which on only two are kept
+HEAVY = 256 * 2**20  # bytes of a model from which on only two are kept
 # Bytes of a model from which on every session reads the weights of products with few rows where they lie. The runtime's
 # own copy of 2.4 GiB takes 5 s to make and as much memory, and saves 0.1 s a run (2 to 64 rows, onnxruntime 1.31). All
 # sessions do it or none, so that a score does not depend on which question came before.
@@ -61,7 +61,7 @@ class Shelf:
         with self._lock:
             place = self._kept.setdefault(key, _Place())
             self._kept.move_to_end(key)
-            while len(self._kept) > (_SESSIONS if self._size < _HEAVY else 2):
+            while len(self._kept) > (_SESSIONS if self._size < HEAVY else 2):
                 self._kept.popitem(last=False)
         if not place.ready:
             with place.lock:
@@ -85,7 +85,7 @@ class Shelf:
 
         Not those of a heavy one: that takes seconds, and what windows need is little beside its weights.
         """
-        if LARGE <= self._size < _HEAVY:
+        if LARGE <= self._size < HEAVY:
             with self._lock:
                 self._kept.clear()
 

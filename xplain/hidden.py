@@ -20,7 +20,7 @@ from xplain.core.query import Model
 from xplain.core.registry import Method
 from xplain.models.frames import columns_of, is_rows, numbers_of
 
-__all__ = ["as_codes", "said_or_typical", "without_rows"]
+__all__ = ["Codes", "as_codes", "said_or_typical", "without_rows"]
 
 _ROWS = ("baseline", "background")
 

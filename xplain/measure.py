@@ -27,6 +27,7 @@ from xplain.core.target import Target, label
 from xplain.engine import Settings, drive
 from xplain.engine.budget import Budget
 from xplain.engine.store import Store
+from xplain.hidden import Codes, as_codes
 from xplain.items import entered
 from xplain.methods.perturbation.baseline import fill_of
 from xplain.metrics.curves import deletion, insertion
@@ -60,7 +61,7 @@ def curve(
     kind: Literal["deletion", "insertion"] = "deletion",
     *,
     target: Target | None = None,
-    baseline: Any = 0.0,
+    baseline: Any = None,
     steps: int = 32,
     card: Any = None,
     batch_size: int | None = None,
@@ -76,7 +77,8 @@ def curve(
         attribution: Their explanation; values with channels are summed over them.
         kind: ``deletion`` or ``insertion``.
         target: What is scored; None takes the classes that the attribution explains.
-        baseline: What a hidden position becomes; the same as in the explanation makes the fairest curve.
+        baseline: What a hidden position becomes; the same as in the explanation makes the fairest curve. None: 0, or in
+            a table the typical row, as in ``explain``.
         steps: Intervals between nothing and everything changed.
         card: How pictures become tensors, if the model has no card of its own.
         batch_size: Rows per model call, at most; another number may change last bits.
@@ -99,6 +101,9 @@ def curve(
     values = attribution.values
     if values.ndim == items.x.ndim and view.layout.channel_axis is not None:
         values = values.sum(axis=view.layout.channel_axis)
+    if baseline is None:
+        baseline = loaded.typical(items.x)[0] if isinstance(loaded, Codes) else 0.0
+    (baseline,) = as_codes({"baseline": baseline}, loaded).values()
     flow = deletion if kind == "deletion" else insertion
     one = flow(view, values=values, fill=fill_of(view, Reference().read(baseline)), steps=steps)
     with nullcontext(cache) if cache is None or isinstance(cache, Store) else Store(cache) as store:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from xplain.core.card import Card
 from xplain.core.errors import UsageError, unknown
 from xplain.core.query import Model
+from xplain.models.estimators import is_estimator
 
 if TYPE_CHECKING:
     from xplain.graph.safety import Limits
@@ -135,6 +136,10 @@ def load(
         from xplain.models.function import Function
 
         return Function(source, card=card, version=version, price=price, layout=layout)
+    if is_estimator(source):
+        from xplain.models.table import table
+
+        return table(source, version=version, price=price)  # its rows say what their columns are
     raise UsageError(
         f"{type(source).__name__} is no model; accepted: a path of an ONNX file, its bytes, an onnx.ModelProto, a "
         "torch.nn.Module, a function f(batch) -> scores, or the URL of an endpoint."

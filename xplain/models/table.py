@@ -190,7 +190,7 @@ class Table:
             UsageError: columns that are missing, unknown or there twice, or no rows.
             NonFinite: an infinite value, or a gap where the model takes text.
         """
-        frame = columns_of(source)
+        frame = self._frame(source)
         x = self._coded(frame)
         assert self._names is not None
         cells = [[shown(value) for value in plain(frame[name])] for name in self._names]
@@ -204,7 +204,7 @@ class Table:
             UsageError: columns that are missing, unknown or there twice, or no rows.
             NonFinite: an infinite value, or a gap where the model takes text.
         """
-        return self._coded(columns_of(source))
+        return self._coded(self._frame(source))
 
     def learn(self, source: Any) -> None:
         """The rows that the model was trained on, or some like them: types, categories, and what is typical."""
@@ -214,6 +214,17 @@ class Table:
         elif self._names is None:
             self._check_names(tuple(frame))
             self._names = tuple(frame)
+
+    def _frame(self, source: Any) -> dict[str, Any]:
+        """Columns by name; an array ``[N, S]`` has the names that are known."""
+        if isinstance(source, np.ndarray) and source.ndim == 2 and self._names is not None:
+            if source.shape[1] != len(self._names):
+                raise UsageError(
+                    f"The rows are an array {list(source.shape)}; the model takes {len(self._names)} columns: "
+                    f"{', '.join(self._names)}."
+                )
+            return columns_of(dict(zip(self._names, source.T, strict=True)))
+        return columns_of(source)
 
     def _coded(self, frame: Mapping[str, Any]) -> Array:
         if self._names is None:

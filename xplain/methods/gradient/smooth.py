@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.options import Positive, PositiveReal
@@ -151,6 +152,17 @@ def vargrad(view: View, *, of: Inner = "saliency", samples: Positive = 32, sigma
     return replace(reading, values=variance, error=variance * share, signed=False, unit=unit, notes=notes)
 
 
+def _of_rows(view: View) -> tuple[Caveat, ...]:
+    """Says that the columns of a row, which have units of their own, share one size of noise."""
+    if getattr(view.found, "axes", "") != "NS" or view.x.shape[1] < 2:
+        return ()
+    text = (
+        "The noise is as large for every column: sigma times the range of the whole row. Scale the columns alike, or "
+        "the small ones drown."
+    )
+    return (Caveat(text, "baseline"),)
+
+
 def _normal(values: Array, share: float, samples: int) -> Estimate:
     """Values ``[S]`` whose errors are normal, independent and a share of each value."""
     error = values * share
@@ -205,6 +217,6 @@ def _moments(
             notes=notes,
             signed=reading.signed,
             unit=unit,
-            warnings=tuple(one for one in reading.warnings if one.item is None),
+            warnings=(*(one for one in reading.warnings if one.item is None), *_of_rows(view)),
         ),
     )

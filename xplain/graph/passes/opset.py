@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from onnx import ModelProto, NodeProto, defs, helper, version_converter
+from collections.abc import Mapping
 
-from xplain.graph.tracer import opset_of
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper, shape_inference, version_converter
+
+from xplain.graph.tracer import FLOATS, opset_of
 
 __all__ = ["TARGET", "raise_opset"]
 
@@ -26,6 +29,8 @@ def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
         return model
     early = ModelProto()
     early.CopyFrom(model)
+    kinds = _kinds(model)
+    _open_scalers(early, kinds)
     strange = _strange(early, have)
     for node in strange:
         node.domain = _APART
@@ -41,6 +46,7 @@ def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
         )
         return model
     raised.ir_version = max(raised.ir_version, _IR)
+    _match_numbers(raised, kinds)
     for node in raised.graph.node:
         node.domain = "" if node.domain == _APART else node.domain
     kept = [entry for entry in raised.opset_import if entry.domain != _APART]
@@ -51,6 +57,70 @@ def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
     del raised.graph.input[:]
     raised.graph.input.extend(keep)
     return raised
+
+
+def _kinds(model: ModelProto) -> dict[str, int]:
+    """Element types of the tensors, as far as inference sees them."""
+    try:
+        graph = shape_inference.infer_shapes(model).graph
+    except (shape_inference.InferenceError, RuntimeError):
+        graph = model.graph
+    found = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
+    return found | {t.name: t.data_type for t in graph.initializer}
+
+
+def _match_numbers(model: ModelProto, kinds: Mapping[str, int]) -> None:
+    """Give numbers that were attributes the type of what they belong to: the converter makes them float32, always.
+
+    So bounds of a Clip and what a Pad fills with; ONNX Runtime refuses both in a model of half precision.
+    """
+    graph = model.graph
+    made = {node.output[0]: node for node in graph.node if node.op_type == "Constant"}
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    fresh: dict[tuple[str, int], str] = {}
+    for node in graph.node:
+        kind = kinds.get(node.input[0], kinds.get(node.output[0])) if node.input else None
+        if kind not in FLOATS or kind == TensorProto.FLOAT:
+            continue
+        for k in _alike(node):
+            name = node.input[k]
+            held = next((a.t for a in made[name].attribute if a.name == "value"), None) if name in made else None
+            held = stored.get(name, held)
+            if held is None or held.data_type != TensorProto.FLOAT:
+                continue
+            if (name, kind) not in fresh:
+                fresh[name, kind] = f"{name}/as_{TensorProto.DataType.Name(kind).lower()}"
+                content = numpy_helper.to_array(held).astype(helper.tensor_dtype_to_np_dtype(kind))
+                graph.initializer.append(numpy_helper.from_array(content, fresh[name, kind]))
+            node.input[k] = fresh[name, kind]
+
+
+def _alike(node: NodeProto) -> list[int]:
+    """The inputs behind the first that must have its type."""
+    if node.domain not in ("", "ai.onnx") or not defs.has(node.op_type, TARGET, ""):
+        return []
+    kinds = [one.type_str for one in defs.get_schema(node.op_type, TARGET, "").inputs]
+    return [k for k in range(1, min(len(node.input), len(kinds))) if node.input[k] and kinds[k] == kinds[0]]
+
+
+def _open_scalers(model: ModelProto, kinds: Mapping[str, int]) -> None:
+    """ImageScaler, ``scale x + bias[c]``, was an experiment of the first opsets, and no converter knows it."""
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type != "ImageScaler" or node.domain not in ("", "ai.onnx"):
+            nodes.append(node)
+            continue
+        stated = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        dtype = helper.tensor_dtype_to_np_dtype(kinds.get(node.input[0]) or TensorProto.FLOAT)
+        out = node.output[0]
+        numbers = {"scale": np.array(stated.get("scale", 1.0)), "bias": np.reshape(stated["bias"], (-1, 1, 1))}
+        for name, value in numbers.items():
+            model.graph.initializer.append(numpy_helper.from_array(value.astype(dtype), f"{out}/opened/{name}"))
+        nodes.append(helper.make_node("Mul", [node.input[0], f"{out}/opened/scale"], [f"{out}/opened/scaled"]))
+        nodes.append(helper.make_node("Add", [f"{out}/opened/scaled", f"{out}/opened/bias"], [out], node.name))
+    if len(nodes) != len(model.graph.node):
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
 
 
 def _strange(model: ModelProto, opset: int) -> list[NodeProto]:

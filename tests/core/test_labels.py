@@ -162,3 +162,23 @@ def test_rows_and_texts_show_any_label():
     assert [a.target_of(k) for k in range(2)] == ["cat | dog", "<b>"]
     assert "cat | dog" in to_text(a)
     assert "<b>&" not in to_html(a)
+
+
+@pytest.mark.parametrize("given", ["abc", b"abc", 5, {"a": 1}, [None], [["a"]]])
+def test_labels_that_are_no_list_are_refused_at_every_door(given):
+    """A text was taken for the list of its letters."""
+    doors = (
+        lambda: xplain.table(lambda t: np.stack([t["a"], -t["a"]], axis=1), labels=given, columns={"a": [1.0, -1.0]}),
+        lambda: xplain.text(lambda texts: np.ones((len(texts), 3)), labels=given),
+        lambda: xplain.load("https://example.com/v2/models/m", labels=given),
+    )
+    for door in doors:
+        with pytest.raises(UsageError, match="labels are .*; accepted: a list of names, one per class"):
+            door()
+
+
+def test_classes_of_an_estimator_may_be_numbers():
+    rows = xplain.table(
+        lambda t: np.stack([t["a"], -t["a"]], axis=1), labels=np.array([3, 7]), columns={"a": [1.0, -1.0]}
+    )
+    assert rows.outline.labels == ("3", "7")

@@ -196,6 +196,7 @@ def test_it_prints_as_a_table_and_as_html_and_goes_to_shap(people, pipeline_onnx
     explained = a.to_shap()
     assert list(explained.feature_names) == COLUMNS
     assert explained.display_data[0][2] == frame.job[0]
+    np.testing.assert_allclose(explained.data[:, 0], frame.iloc[:2, 0])
 
 
 def test_names_come_back_from_a_file(people, pipeline_onnx, tmp_path):

@@ -247,7 +247,7 @@ def test_a_tokenizer_that_is_none(tmp_path):
     pytest.importorskip("tokenizers")
     (tmp_path / "t.json").write_text(json.dumps({"a": 1}))
     for file in ("t.json", "absent.json"):
-        with pytest.raises(UsageError, match="is no tokenizer file"):
+        with pytest.raises(UsageError, match="tokenizer file"):
             xplain.text(token_model(), tokenizer=tmp_path / file)
 
 
@@ -310,7 +310,7 @@ def test_it_survives_a_file_and_goes_to_shap(tmp_path):
     assert again.texts == a.texts
     assert again.names == ("text 1", "text 2")  # as errors and the command line call them
     pytest.importorskip("shap")
-    assert a.to_shap().data[1].tolist() == ["bad", "film", "", "", ""]
+    assert a.to_shap().data[1].tolist() == ["bad ", "film"]
 
 
 @pytest.mark.parametrize(

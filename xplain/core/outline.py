@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from xplain.core.axes import shape_of
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
@@ -17,7 +19,7 @@ from xplain.core.target import Target, label, side_by_side
 
 Kind: TypeAlias = Literal["logits", "probabilities", "log-probabilities", "scores", "decisions"]
 
-__all__ = ["Kind", "LayerSpec", "Outline", "ScoreSpec", "TensorSpec", "called_scores"]
+__all__ = ["Kind", "LayerSpec", "Outline", "ScoreSpec", "TensorSpec", "called_scores", "class_names"]
 
 
 _CALLED = (
@@ -251,3 +253,23 @@ class Outline:
 def _folded(name: str) -> str:
     """A name as names are compared: as cards keep them, without what cannot be printed, and without case."""
     return "".join(c for c in name if c.isprintable()).strip().casefold()
+
+
+def class_names(given: Any, numbers: bool = False) -> tuple[str, ...]:
+    """Labels as a person gives them: a list of names, one per class; a single text is no list of its letters.
+
+    Args:
+        given: The list.
+        numbers: Whether a class may be called by a number, as estimators call theirs.
+
+    Raises:
+        UsageError: anything else.
+    """
+    kinds: tuple[type, ...] = (str, int, float, np.number) if numbers else (str,)
+    try:
+        names = None if isinstance(given, (str, bytes, Mapping)) else tuple(given)
+    except TypeError:
+        names = None
+    if names is None or not all(isinstance(name, kinds) for name in names):
+        raise UsageError(f"labels are {given!r:.100}; accepted: a list of names, one per class.")
+    return tuple(map(str, names))

@@ -25,7 +25,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError, unknown
 from xplain.core.items import Columns, Items
-from xplain.core.outline import Outline
+from xplain.core.outline import Outline, class_names
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.models.columns import Column
@@ -79,7 +79,9 @@ def table(
     names = None if columns is None else names_of(columns)
     if scores is not None and not is_estimator(source):
         raise UsageError(f"scores={scores!r} says what an estimator is asked for; {type(source).__name__} is none.")
-    made = _opened(source, names, hidden, tuple(labels), scores, version=version, price=price, **options)
+    made = _opened(
+        source, names, hidden, class_names(labels, numbers=True), scores, version=version, price=price, **options
+    )
     if is_rows(columns):
         made.learn(columns)
     return made

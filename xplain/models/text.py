@@ -25,7 +25,7 @@ from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError, UsageError
 from xplain.core.items import Items, Passage
 from xplain.core.layout import Layout
-from xplain.core.outline import Outline, ScoreSpec, TensorSpec
+from xplain.core.outline import Outline, ScoreSpec, TensorSpec, class_names
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.core.stream import OF_THE_WIRE, Piece, pieces
@@ -71,6 +71,7 @@ def text(
         MissingDependency: ``tokenizer`` is given, and the package tokenizers is not installed.
     """
     inner: Model
+    labels = class_names(labels, numbers=True)
     if isinstance(source, str) and "://" in source:
         from xplain.models import load
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, NonFinite, UsageError, unknown
+from xplain.core.outline import class_names
 from xplain.models.endpoint.outside import MOST_CLASSES, digits, shown
 from xplain.models.endpoint.secrets import hide
 from xplain.models.endpoint.tensors import json_name, json_types
@@ -96,10 +97,7 @@ class LabelSpace:
     """
 
     def __init__(self, labels: Sequence[str] = (), classes: int | None = None) -> None:
-        listed = isinstance(labels, (list, tuple)) and all(isinstance(name, str) for name in labels)
-        if not listed:
-            raise UsageError(f"labels are {shown(labels)}; accepted: a list of names, one per class.")
-        self.labels = tuple(labels)
+        labels = self.labels = class_names(labels)
         self.classes: int | None = len(labels) or None
         self._index: dict[str, list[int]] = {}
         for k, name in enumerate(labels):

@@ -144,7 +144,8 @@ def open_endpoint(
         None if max_cost is None else money(max_cost, "max_cost"),
     )
     shown = load_card(card) if card is not None else None
-    space = LabelSpace(tuple(labels) or (shown.labels if shown is not None else ()), classes)
+    space = LabelSpace(labels, None)
+    space = LabelSpace(space.labels or (shown.labels if shown is not None else ()), classes)
     kind = _kind(scores)
     codec: Codec
     if raw is not None:

@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import xplain
-from xplain.core.errors import ModelError, Unsafe, XplainError
+from xplain.core.errors import ModelError, Unsafe, UsageError, XplainError
 from xplain.graph.load import read
-from xplain.graph.safety import Limits
+from xplain.graph.safety import Limits, has_loops
 from xplain.graph.small import compute
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -357,3 +357,25 @@ def test_a_reference_to_a_functions_attribute_outside_of_a_function():
     made.graph.node[1].attribute.add(name="alpha", ref_attr_name="given", type=1)
     with pytest.raises(ModelError, match="takes its value from a function's call, and is in no function"):
         read(made)
+
+
+def test_parts_are_counted_before_they_are_looked_at():
+    made = model(N("Relu", ["z"], ["y"]))
+    for _ in range(3000):
+        made.graph.value_info.add().type.tensor_type.shape.dim.add()
+    read(made)
+    with pytest.raises(Unsafe, match="holds more than 1000 nodes, attributes, tensors and extents"):
+        read(made, limits=Limits(nodes=100))
+
+
+@pytest.mark.parametrize("op", ["BeamSearch", "GreedySearch", "SequenceMap", "LoopOfTomorrow"])
+def test_whatever_runs_a_graph_many_times_is_a_loop(op):
+    made = model(N(op, ["z"], ["y"], body=endless(), domain="com.microsoft"))
+    assert has_loops(made)
+    assert not has_loops(model(N("Relu", ["z"], ["y"])))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".onnx", "a\0b.onnx", "no/such/place.onnx"])
+def test_paths_that_cannot_be(name):
+    with pytest.raises(UsageError):
+        xplain.load(name)

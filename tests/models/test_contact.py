@@ -71,10 +71,16 @@ def growing_loop():
 
 
 CASES = {
-    "slow": (big_products, r"was not done after 1 s of processor time, in one run on zeros \(limits.contact_seconds\)"),
-    "many large": (many_large, r"wants more than 1.0 GiB of memory, in one run on zeros \(limits.contact_bytes\)"),
+    "slow": (
+        big_products,
+        r"was not done after 1 s of processor time, in a run on .*contact_seconds\)",
+    ),
+    "many large": (
+        many_large,
+        r"wants more than 1.0 GiB of memory, in a run on .*contact_bytes\)",
+    ),
     "strings": (doubling_strings, r"(wants more than 1.0 GiB|was not done after 1 s).*while ONNX Runtime opened it"),
-    "loop": (growing_loop, r"wants more than 1.0 GiB of memory, in one run on zeros"),
+    "loop": (growing_loop, r"wants more than 1.0 GiB of memory, in a run on zeros or ones"),
 }
 
 

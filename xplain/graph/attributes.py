@@ -6,10 +6,12 @@ what they are given: a block size of 2^62 overflows to 0 and divides, an axis of
 
 from __future__ import annotations
 
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
+from collections.abc import Iterable
+
+from onnx import AttributeProto, NodeProto, TensorProto
 
 from xplain.core.errors import ModelError
-from xplain.graph.visit import every
+from xplain.graph.visit import Place
 
 __all__ = ["check_attributes"]
 
@@ -37,21 +39,24 @@ _INTS = (AttributeProto.INT, AttributeProto.INTS)
 _KNOWN_TYPES = frozenset(TensorProto.DataType.values())
 
 
-def check_attributes(model: ModelProto) -> None:
-    """Check all whole numbers in attributes, at any depth.
+def check_attributes(places: Iterable[Place]) -> None:
+    """Check all whole numbers in attributes.
+
+    Args:
+        places: All nodes of a model, and its attributes, wherever they stand; others are passed over.
 
     Raises:
         ModelError: one is out of any sensible range, which is a damaged file, or one made to do harm.
     """
-    for place in every(model.graph, "AttributeProto"):
-        if place.message.ref_attr_name and place.node is not None:
+    for place in places:
+        kind = place.message.DESCRIPTOR.name
+        if kind == "AttributeProto" and place.message.ref_attr_name and place.node and place.path[0] != "functions":
             raise ModelError(
                 f"Attribute {place.message.name!r} of node {place.node.name!r} ({place.node.op_type}) takes its value "
                 "from a function's call, and is in no function. The file is damaged; export it again."
             )
-    for place in every(model, "NodeProto"):
         node = place.message
-        if node.domain == "ai.onnx.ml":
+        if kind != "NodeProto" or node.domain == "ai.onnx.ml":
             continue
         for attribute in node.attribute:
             if attribute.type in _INTS and attribute.name not in _DATA:

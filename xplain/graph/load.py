@@ -185,7 +185,7 @@ def read(
     first = Check("format", f"ONNX, {human(len(content))}")
     size = len(content)
     with understood(name):
-        settle(model)
+        settle(model, 10 * limits.nodes)
         verdict = check_structure(model, limits)
         outside = open_external(model, path, name, allow_external_data, limits)
         if outside.digest:
@@ -249,7 +249,11 @@ def to_bytes(model: ModelProto, name: str = "The model") -> bytes:
 
 
 def _read_file(path: Path, limits: Limits) -> bytes:
-    if path.is_dir():
+    try:
+        folder = path.is_dir()
+    except (OSError, ValueError) as error:  # longer than a name may be, or with a character that none has
+        raise UsageError(f"{str(path)[:200]} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
+    if folder:
         inside = sorted(p.name for p in path.glob("*.onnx"))[:3]
         hint = f" It holds {', '.join(inside)}." if inside else " It holds no .onnx file."
         raise UsageError(f"{path} is a folder; a model is a file.{hint}")
@@ -260,8 +264,9 @@ def _read_file(path: Path, limits: Limits) -> bytes:
         near = sorted(p.name for p in path.parent.glob("*.onnx"))[:3] if path.parent.is_dir() else []
         hint = f" In that folder: {', '.join(near)}." if near else ""
         raise UsageError(f"There is no file {path}.{hint}") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be opened: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"{str(path)[:200]} cannot be opened: {why}.") from None
     with os.fdopen(file, "rb") as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):

@@ -15,7 +15,7 @@ allow what was refused, where that can be allowed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,7 +23,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from xplain.core.errors import ModelError, Unsafe
 from xplain.graph.attributes import check_attributes
-from xplain.graph.visit import every, texts
+from xplain.graph.visit import Place, every, texts
 
 __all__ = [
     "Check",
@@ -39,7 +39,6 @@ __all__ = [
 
 _STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 _FOREIGN_CODE = frozenset({"EPContext", "PythonOp", "PythonOpGrad", "ATen", "OpaqueOp"})
-LOOPS = frozenset({"Loop", "Scan"})
 
 _NAMED_BITS = {
     "FLOAT": 32, "UINT8": 8, "INT8": 8, "UINT16": 16, "INT16": 16, "INT32": 32, "INT64": 64, "STRING": 64, "BOOL": 8,
@@ -185,8 +184,13 @@ def elements_bits(tensor: TensorProto | SparseTensorProto) -> tuple[int, int]:
 
 
 def has_loops(model: ModelProto) -> bool:
-    """Whether a model holds a loop, at any depth."""
-    return any(place.message.op_type in LOOPS for place in every(model, "NodeProto"))
+    """Whether a model holds a loop, at any depth: whatever holds a graph and is no branch runs it many times."""
+    return any(_repeats(place.message) for place in every(model, "NodeProto"))
+
+
+def _repeats(node: NodeProto) -> bool:
+    """Whether a node may run a graph many times: Loop, Scan, searches of a runtime, what later versions bring."""
+    return node.op_type != "If" and any(True for _ in graphs_of(node))
 
 
 def graphs_of(node: NodeProto) -> Iterator[GraphProto]:
@@ -203,14 +207,14 @@ def tensors_of(holder: GraphProto | ModelProto | NodeProto) -> Iterator[TensorPr
         yield place.message
 
 
-def _check_names(model: ModelProto) -> None:
+def _check_names(places: Sequence[Place]) -> None:
     """All names must be text; protobuf hands out bytes that are none as they are.
 
     What only a person reads is dropped instead: such notes are no reason to refuse a model.
     """
-    for place in every(model, *_WITH_TEXT):
+    for place in places:
         message = place.message
-        for name, repeated in _WITH_TEXT[message.DESCRIPTOR.name]:
+        for name, repeated in _WITH_TEXT.get(message.DESCRIPTOR.name, ()):
             value = getattr(message, name)
             if all(isinstance(text, str) for text in (value if repeated else (value,))):
                 continue
@@ -231,15 +235,18 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
     """
     if not model.graph.node and not model.graph.output:
         raise ModelError("The model holds no graph. The file is truncated, or no ONNX model.")
-    _check_names(model)
+    places = list(every(model, "SparseTensorProto", *_WITH_TEXT))  # one walk for all checks
+    _check_names(places)
     functions = {_key(f): f for f in model.functions}
     if len(functions) < len(model.functions):
         raise ModelError("Two functions of the model have one name, and one overload. The file is damaged.")
     found = _count_nodes(model.graph, functions, limits)
     foreign: dict[str, str] = {}
     depth = found.depth
-    ops: set[str] = set()
-    for place in every(model, "NodeProto"):
+    loops: set[str] = set()
+    for place in places:
+        if place.message.DESCRIPTOR.name != "NodeProto":
+            continue
         node, depth = place.message, max(depth, place.graphs)
         if depth > limits.depth:
             raise Unsafe(_TOO_DEEP.format(depth, limits.depth))
@@ -248,13 +255,17 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
                 f"Node {node.name!r} ({node.op_type}) has {len(node.input)} inputs and {len(node.output)} outputs; "
                 f"accepted: {limits.ends} (limits.ends)."
             )
-        ops.add(node.op_type)
+        if _repeats(node):
+            loops.add(node.op_type)
         own = _called(node) in functions
         if not own and (node.domain not in _STANDARD or node.op_type in _FOREIGN_CODE):
             foreign[f"{node.domain}:{node.op_type}"] = node.name or (node.output[0] if node.output else "")
-    declared = sum(_check_tensor(tensor) for tensor in tensors_of(model))
-    for place in every(model, "SparseTensorProto"):
-        elements_bits(place.message)  # its dense form is bounded with all other tensors
+    declared = 0
+    for place in places:
+        if place.message.DESCRIPTOR.name == "TensorProto":
+            declared += _check_tensor(place.message)
+        elif place.message.DESCRIPTOR.name == "SparseTensorProto":
+            elements_bits(place.message)  # its dense form is bounded with all other tensors
     if foreign:
         listed = ", ".join(f"{op} (node {name!r})" for op, name in sorted(foreign.items())[:5])
         layout = any(op.startswith("com.microsoft.nchwc:") for op in foreign)
@@ -272,14 +283,15 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
             f"The model uses operators outside the standard: {listed}. {why} Accepted domains: ai.onnx, ai.onnx.ml, "
             f"com.microsoft. {way_out}"
         )
-    check_attributes(model)
-    loops = sorted(ops & LOOPS)
+    check_attributes(places)
     checks = [
         Check("operators", f"{found.nodes} nodes (limit {limits.nodes}), standard domains only, nested {depth} deep"),
         Check("stored tensors", f"{human(declared)}, none declares more than the file holds"),
     ]
     if loops:
-        checks.append(Check("loops", f"{', '.join(loops)}: a run is stopped after {limits.seconds:g} s", notable=True))
+        checks.append(
+            Check("loops", f"{', '.join(sorted(loops))}: a run is stopped after {limits.seconds:g} s", notable=True)
+        )
     return Verdict(tuple(checks))
 
 

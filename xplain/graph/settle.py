@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from onnx import ModelProto, TensorProto
 
-from xplain.core.errors import ModelError
+from xplain.core.errors import ModelError, Unsafe
 from xplain.graph.visit import every
 
 __all__ = ["settle"]
 
 
-def settle(model: ModelProto) -> None:
+def settle(model: ModelProto, most: int = 10**6) -> None:
     """Bring a model into one form, in place.
 
     | written in the file | why it goes |
@@ -25,11 +25,22 @@ def settle(model: ModelProto) -> None:
     | inputs left out at the end of a node's list | they are the same as none; ONNX Runtime 1.31 dies of one |
     | a negative extent of a type | older exporters mean a free one |
 
+    Args:
+        model: The model.
+        most: Nodes, tensors and extents together that it may hold; checks take some 15 microseconds for each.
+
     Raises:
+        Unsafe: it holds more.
         ModelError: the file says two versions of one domain.
     """
     model.DiscardUnknownFields()
-    for place in every(model, "TensorProto", "NodeProto", "Dimension", "FunctionProto", "ModelProto"):
+    kinds = ("TensorProto", "NodeProto", "AttributeProto", "Dimension", "FunctionProto", "ModelProto")
+    for number, place in enumerate(every(model, *kinds)):
+        if number > most:
+            raise Unsafe(
+                f"The model holds more than {most} nodes, attributes, tensors and extents, ten times limits.nodes. If "
+                "you trust it, give limits=Limits(nodes=...)."
+            )
         message, kind = place.message, place.message.DESCRIPTOR.name
         if kind == "TensorProto":
             if message.data_location != TensorProto.EXTERNAL and message.external_data:
@@ -42,7 +53,7 @@ def settle(model: ModelProto) -> None:
         elif kind == "Dimension":
             if message.HasField("dim_value") and message.dim_value < 0:
                 message.ClearField("dim_value")
-        else:
+        elif kind != "AttributeProto":
             if kind == "FunctionProto" and message.domain == "ai.onnx":
                 message.domain = ""
             _versions(message)

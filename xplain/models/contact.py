@@ -1,9 +1,9 @@
 """First contact with a file that nobody vouches for: in a process of its own, with limits on time and memory.
 
 Checks alone cannot keep up with two C++ libraries: a file that passes all of them may still kill ONNX Runtime, hold it
-for hours, or fill the memory. So whatever a load does, checking, shape inference, opening, one run on zeros and, before
-the first sweep, one sweep, is done once in a child. What dies, hangs or floods there is refused here, with the limit
-that it passed. What merely fails there fails here as well, with its own message.
+for hours, or fill the memory. So whatever a load does, checking, shape inference, opening, a run on zeros and one on
+ones, and, before the first sweep, one sweep, is done once in a child. What dies, hangs or floods there is refused here,
+with the limit that it passed. What merely fails there fails here as well, with its own message.
 
 A server process, started at the first contact, has the packages loaded and makes a child in some ten milliseconds; it
 has one thread, so that making children by fork is sound, which the caller's process, with its torch, is not. It ends
@@ -41,10 +41,10 @@ _STAGES = {
     b"": "while its process began",
     b"c": "while it was checked",
     b"o": "while ONNX Runtime opened it",
-    b"r": "in one run on zeros",
+    b"r": "in a run on zeros or ones",
     b"s": "in one sweep on zeros",
 }
-_VERSION = 2  # of what a child does; a verdict of another is none
+_VERSION = 3  # of what a child does; a verdict of another is none
 _KEPT = 4096  # verdicts on the disk
 _MADE_OF = ("xplain", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "protobuf")
 _SENT = 2**26  # bytes of a file up to which its content is handed to the child; larger ones it reads itself

@@ -139,14 +139,16 @@ def _run(job: Any, loaded: Loaded, scores: str, trail: int) -> None:
         feeds[spec.name] = np.zeros(loaded.known.shapes.get(spec.name, (1,)), kind)
         if spec.dtype == "str":
             feeds[spec.name][...] = ""
+    ones = {name: array + 1 if array.dtype.kind == "f" else array for name, array in feeds.items()}
     if job.stage == "load":
         session = open_session(cut(loaded, loaded.model, (scores,)), loaded.model, loaded, how)
         os.write(trail, b"r")
-        try:
-            session.run(feeds)
-        except XplainError as error:  # zeros need not be what the model takes
-            if _floods(error):
-                raise
+        for fed in (feeds, ones):
+            try:
+                session.run(fed)
+            except XplainError as error:  # zeros need not be what the model takes
+                if _floods(error):
+                    raise
         return
     first = next((spec.name for spec in inputs if spec.dtype.startswith("float")), None)
     if first is None:

@@ -179,7 +179,12 @@ class Session:
         """A view of an array that a run can read."""
         if array.dtype.name == "bfloat16":  # numpy itself has no such type, so the runtime must be told
             return self._ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), _BFLOAT16)
-        return self._ort.OrtValue.ortvalue_from_numpy(array)
+        try:
+            return self._ort.OrtValue.ortvalue_from_numpy(array)
+        except RuntimeError as error:  # an element type that numpy and the runtime have no common word for
+            raise ModelError(
+                f"{self._source} takes {array.dtype.name}, which cannot be fed: {_first_line(error)}"
+            ) from None
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Run once.
@@ -201,7 +206,10 @@ class Session:
         else:
             binding = self._bound(feeds)
             self.launch(binding)
-            values = [value.numpy() for value in binding.get_outputs()]
+            try:
+                values = [value.numpy() for value in binding.get_outputs()]
+            except RuntimeError as error:
+                raise ModelError(f"{self._source} gives what cannot be read: {_first_line(error)}") from None
         return {name: np.asarray(value) for name, value in zip(self.outputs, values, strict=True)}
 
     def binding(self) -> Any:

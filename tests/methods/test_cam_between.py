@@ -238,3 +238,29 @@ def test_a_table_has_no_map():
     for method in ("grad-cam", "eigen-cam", "attention-rollout"):
         with pytest.raises(UsageError, match="no layer with positions of the item|shows no attention"):
             xplain.explain(model, table.numpy(), method, target=0)
+
+
+def test_frames_that_are_folded_into_the_batch_are_told_apart():
+    """A net of pictures asked frame by frame: its maps are those of the frames, for each film of a batch."""
+
+    class Film(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Linear(4, 3)
+
+        def forward(self, x):
+            n, frames = x.shape[:2]
+            maps = self.act(self.conv(x.reshape(-1, *x.shape[2:])))
+            return self.head(maps.mean((2, 3)).reshape(n, frames, -1).mean(1))
+
+    net, x = made(Film), np.random.default_rng(0).normal(size=(2, 5, 3, 8, 12)).astype(np.float32)
+    kept = []
+    handle = net.act.register_forward_hook(lambda _m, _i, out: kept.append(out))
+    score = net(torch.from_numpy(x))[:, 1].sum()
+    handle.remove()
+    (g,) = torch.autograd.grad(score, kept[0])
+    product = (g * kept[0]).sum(1).reshape(2, 5, 8, 12).detach().numpy()
+    for model in (xplain.load(net), exported(net, torch.zeros(1, 5, 3, 8, 12))):
+        found = xplain.explain(model, x, "hires-cam", target=1, signed=True, layout="NTCHW")
+        assert found.resolution == (5, 8, 12)
+        np.testing.assert_allclose(found.values, product, atol=1e-5 * np.abs(product).max())

@@ -121,9 +121,18 @@ def map_layer(
         place for place, spec in enumerate(view.outline.layers) if lineage.tensor(spec.name) in between & lineage.mixing
     ]
     aims = {lineage.tensor(name) for name in view.target.tensors}
-    fit = [one for one in fit if lineage.tensor(one[1].name) not in aims and not lineage.folded(one[1].name)]
-    for chosen in _candidates(view, lineage, fit, attention, neck):
-        return chosen
+    fit = [one for one in fit if lineage.tensor(one[1].name) not in aims]
+    folded = {spec.name for _, spec, _ in fit if lineage.folded(spec.name)}
+    plain = [one for one in fit if one[1].name not in folded]
+    several = (
+        [] if neck else [one for one in fit if one[1].name in folded]
+    )  # what replaces a layer needs a row per item
+    best = next(_candidates(view, lineage, plain, attention, neck), None)
+    if best is None or not _full(view, best.grid):
+        others = _candidates(view, lineage, [one for one in several if _full(view, one[2])], attention, neck)
+        best = next(others, best)
+    if best is not None:
+        return best
     raise _none(view)
 
 
@@ -164,6 +173,11 @@ def _emptiness(maps: Any) -> tuple[Caveat, ...]:
     return each(("" if (one > 0).any() else said for one in maps), "empty")
 
 
+def _full(view: View, grid: Grid) -> bool:
+    """Whether a grid has more than one cell along every axis along which the item has more than one position."""
+    return all(cells > 1 or extent == 1 for cells, extent in zip(grid.cells, view.layout.map_shape, strict=True))
+
+
 def _candidates(
     view: View,
     lineage: Lineage,
@@ -176,23 +190,19 @@ def _candidates(
     called = {attended, attended.rpartition(":")[0]} if attended and not attention else set()
     last = max([*attention, *(k + 1 for k, spec in enumerate(layers) if spec.name in called)], default=-1)
     inside = {name[:k] for name in (one.name for one in layers) for k, letter in enumerate(name) if letter == "."}
-    item = view.layout.map_shape
     single = {pick.tokens for pick in lineage.picks if pick.index is not None}
 
     def fitness(place: int, spec: LayerSpec) -> tuple[bool, int]:
         # a torch module that holds others ends like a block: with the sum that is the residual stream
         return (spec.does == "Add" or spec.name in inside) if neck else "norm" in spec.op.lower(), place
 
-    def full(grid: Grid) -> bool:
-        return all(cells > 1 or extent == 1 for cells, extent in zip(grid.cells, item, strict=True))
-
     def carried(grid: Grid) -> bool:
         """Whether one token may carry the answer: an extra one, or one that is picked."""
         return any(map(sum, grid.cuts)) or not single.isdisjoint(grid.shape)
 
     last_first = list(reversed(fit))
-    for place, spec, grid in [one for one in last_first if full(one[2])] + [
-        one for one in last_first if not full(one[2])
+    for place, spec, grid in [one for one in last_first if _full(view, one[2])] + [
+        one for one in last_first if not _full(view, one[2])
     ]:
         if carried(grid) and last >= 0:
             stream = [

@@ -124,3 +124,17 @@ def test_a_layer_may_be_asked_for_in_words():
     assert aim("/conv/5[2, 0, 1]", SCORE, spec)[0].target == neuron("/conv/5", 2, 0, 1)
     with pytest.raises(UnknownName, match="Unknown layer '/conv/6'. Did you mean '/conv/5'"):
         aim("/conv/6[2]", SCORE, spec)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [("tabby", 1), ("tabby cat", 1), ("n02123045", 1), ("tabby, tabby cat", 1), ("N02123045 tabby, tabby cat", 1)],
+)
+def test_a_label_with_its_wordnet_number_is_known_by_either(wanted, index):
+    from dataclasses import replace
+
+    from xplain.testing import Formula
+
+    outline = Formula(lambda rows: rows, "NS", (2,), classes=2).outline
+    outline = replace(outline, labels=("n01440764 tench, Tinca tinca", "n02123045 tabby, tabby cat"))
+    assert outline.label_index(wanted, 2) == index

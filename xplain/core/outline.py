@@ -37,6 +37,7 @@ def called_scores(name: str) -> int:
     return next((len(_CALLED) - k for k, some in enumerate(_CALLED) if words & some), 0)
 
 
+_WNID = re.compile(r"(n\d{8})[\s:,_-]+(.+)")
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -217,7 +218,7 @@ class Outline:
             folded = _folded(wanted)
             hits = [k for k, name in enumerate(self.labels) if _folded(name) == folded]
             if not hits:  # ImageNet labels are lists of synonyms: "tabby, tabby cat"
-                hits = [k for k, n in enumerate(self.labels) if folded in [_folded(s) for s in n.split(",")]]
+                hits = [k for k, n in enumerate(self.labels) if folded in map(_folded, _ways(n))]
             if len(hits) == 1:
                 return hits[0]
             if len(hits) > 1:
@@ -248,6 +249,13 @@ class Outline:
         same = len(set(indices)) == 1
         name = side_by_side([self.label_name(i) for i in indices])
         return label(int(indices[0]) if same else indices, name)
+
+
+def _ways(name: str) -> list[str]:
+    """What else a label is called: its synonyms, and its WordNet number where it begins with one."""
+    found = _WNID.fullmatch(name)
+    number, rest = (found[1], found[2]) if found else ("", name)
+    return [*([number] if number else []), rest, *rest.split(",")]
 
 
 def _folded(name: str) -> str:

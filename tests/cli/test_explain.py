@@ -228,3 +228,16 @@ def test_a_baseline_that_is_not_there(xplain, model, pictures, tmp_path, given, 
     assert ran.code == 2
     assert re.search(message, ran.err), ran.err
     assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_a_picture_model_may_be_given(xplain, model, pictures, tmp_path):
+    out = ("-m", "occlusion", "--patch", 8, "--stride", 8, "--out", tmp_path / "out")
+    classes = xplain("inspect", model, "--json").document["scores"]["classes"]
+    names = [f"class {k}" for k in range(classes)]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    for labels in (",".join(names), tmp_path / "names.txt"):
+        ran = xplain("explain", model, pictures / "a.png", *out, "--labels", labels, "--target", "class 1", "--json")
+        assert ran.code == 0, ran.err
+        assert ran.document["pictures"][0]["explanations"][0]["target"] == "class 1"
+    ran = xplain("explain", model, pictures / "a.png", *out, "--labels", "a,b,c,d,e,f,g")
+    assert (ran.code, "7 labels were given, but the model has" in ran.err) == (2, True)

@@ -17,7 +17,7 @@ from xplain.cli.flags import DEFAULT_METHOD, Force, OutFolder, Seed, find_method
 from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.output import RECORD, Folder
 from xplain.cli.predictions import in_words
-from xplain.cli.reading import Given, RowOptions, given
+from xplain.cli.reading import Given, RowOptions, given, labels_of
 from xplain.cli.remarks import layer_of, warnings_of
 from xplain.cli.rows import estimate_rows, explain_rows
 from xplain.cli.run import Order, Run, estimate, explain_pictures
@@ -25,6 +25,7 @@ from xplain.cli.sheets import PAGE, Drawing, Sheets
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method
+from xplain.models.outlines import labelled
 
 __all__ = ["explain"]
 
@@ -105,6 +106,8 @@ def explain(
         )
     found = reader.collect(items)
     loaded = loading.open(model)
+    if reading.labels is not None:
+        loaded.outline = labelled(loaded.outline, labels_of(reading.labels))  # type: ignore[misc]
     if dry_run:
         return _price(loaded, "pictures", len(found), estimate(loaded, found, order))
     with Folder(out, force) as folder:

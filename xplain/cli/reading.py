@@ -18,7 +18,7 @@ from xplain.cli.loading import Loading
 from xplain.core.errors import UsageError, unknown
 from xplain.core.files import lines_of, read_text, there
 
-__all__ = ["Given", "RowOptions", "given"]
+__all__ = ["Given", "RowOptions", "given", "labels_of"]
 
 _PANEL = "Tables and texts"
 _TABLES, _TEXTS = (".csv", ".tsv"), (".txt",)
@@ -91,7 +91,7 @@ class Given:
                 raise UsageError(f"--{name} is for pictures and tensors; a {self.kind.rstrip('s')} does without it.")
         how = self.reading
         if how.labels is not None:
-            options["labels"] = _labels(how.labels)
+            options["labels"] = labels_of(how.labels)
         if self.kind == "texts":
             texts: dict[str, Any] = {"split": how.split, "mask": how.mask, "tokenizer": how.tokenizer}
             return xplain.text(model, **options, **{name: value for name, value in texts.items() if value is not None})
@@ -157,11 +157,10 @@ def _found(source: str) -> list[str]:
 
 
 def _check(kind: str, reading: RowOptions) -> None:
-    wrong = {"pictures": (*_FOR_TABLES, *_FOR_TEXTS, "labels"), "table": _FOR_TEXTS, "texts": _FOR_TABLES}[kind]
+    wrong = {"pictures": (*_FOR_TABLES, *_FOR_TEXTS), "table": _FOR_TEXTS, "texts": _FOR_TABLES}[kind]
     for name in wrong:
         if getattr(reading, name):
             place = "tables (.csv, .tsv)" if name in _FOR_TABLES else "texts (--text, .txt)"
-            place = "tables and texts; a picture model's labels stand in its card" if name == "labels" else place
             raise UsageError(f"--{name} is for {place}, but the items are {kind if kind != 'table' else 'a table'}.")
 
 
@@ -258,7 +257,8 @@ def _pair(one: str) -> tuple[str, str]:
     return name, value
 
 
-def _labels(given: str) -> tuple[str, ...]:
+def labels_of(given: str) -> tuple[str, ...]:
+    """Class names from ``a,b,c``, or from a file with one per line."""
     if there(given) == "file":
         return tuple(name.strip() for name in lines_of(_content(Path(given))))
     if "," not in given and ("/" in given or "\\" in given or Path(given).suffix.lower() in _LISTS):

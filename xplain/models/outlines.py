@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
-from xplain.core.errors import CardError
+from xplain.core.errors import CardError, UsageError
 from xplain.core.layout import Axes, Layout, stated
 from xplain.core.outline import Outline
 
-__all__ = ["attach_card", "settled", "tell_providers", "warned"]
+__all__ = ["attach_card", "labelled", "settled", "tell_providers", "warned"]
 
 
 def settled(outline: Outline, card: Card | None, layout: str | None = None, seen: Axes | None = None) -> Outline:
@@ -94,3 +94,15 @@ def warned(outline: Outline, *sentences: str) -> Outline:
     """The outline with what must be known of how the model is run: a quirk, and a warning of every result."""
     warnings = (*outline.warnings, *(Caveat(sentence, "model") for sentence in sentences))
     return replace(outline, quirks=(*outline.quirks, *sentences), warnings=warnings)
+
+
+def labelled(outline: Outline, labels: Sequence[str]) -> Outline:
+    """The outline with these class names, if there are any.
+
+    Raises:
+        UsageError: another number of them than the model has classes.
+    """
+    classes = outline.scores.classes
+    if labels and classes not in (None, len(labels)):
+        raise UsageError(f"{len(labels)} labels were given, but the model has {classes} classes. Give one per class.")
+    return replace(outline, labels=tuple(labels)) if labels else outline

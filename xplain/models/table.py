@@ -17,7 +17,6 @@ is typical, and a background is asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from xplain.core.query import Answer, Model, Query, Score
 from xplain.models.columns import Column
 from xplain.models.estimators import asked_of, is_estimator
 from xplain.models.frames import columns_of, is_rows, names_of, plain, row_names, shown
+from xplain.models.outlines import labelled
 from xplain.models.rows import Columnwise, Rows
 
 __all__ = ["Table", "table"]
@@ -105,7 +105,7 @@ def _opened(
         return Table(_load(source, labels=labels, version=version, price=price, **options), names, hidden)
     if hasattr(source, "named_modules"):
         model: Any = _load(source, **options)
-        model.outline = _labelled(model.outline, labels)
+        model.outline = labelled(model.outline, labels)
         return Table(model, names, hidden)
     if callable(source) and not hasattr(source, "SerializeToString"):
         return Table(Columnwise(source, labels, version, Price.read(price)), names, hidden)
@@ -128,7 +128,7 @@ def _onnx(
     inputs = feeds.outline.inputs
     if len(inputs) == 1 and inputs[0].dtype != "str":
         model: Any = _load(source, **options)
-        model.outline = _labelled(model.outline, labels)
+        model.outline = labelled(model.outline, labels)
         return Table(model, names, hidden)
     wide = [spec.name for spec in inputs if any(n not in (None, 1) for n in spec.shape[1:])]
     if wide:
@@ -142,16 +142,9 @@ def _onnx(
             f"The columns given are {', '.join(names)}; {feeds.outline.source} has {', '.join(own)}. "
             "Say which it takes with columns=."
         )
-    asked = Columnwise(feeds.scores, outline=_labelled(feeds.outline, labels))
+    asked = Columnwise(feeds.scores, outline=labelled(feeds.outline, labels))
     texts = frozenset(spec.name for spec in inputs if spec.dtype == "str")
     return Table(asked, own, hidden, texts)
-
-
-def _labelled(outline: Outline, labels: Sequence[str]) -> Outline:
-    classes = outline.scores.classes
-    if labels and classes not in (None, len(labels)):
-        raise UsageError(f"{len(labels)} labels were given, but the model has {classes} classes. Give one per class.")
-    return replace(outline, labels=tuple(labels)) if labels else outline
 
 
 class Table:

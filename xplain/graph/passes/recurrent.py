@@ -209,16 +209,19 @@ class _Layer(Chain):
     def _scan(self, way: _Way, x: str, state: str, cell: str) -> tuple[str, str, str]:
         """The first step, and the others as the body of a Scan.
 
-        The first is apart because its state is a constant as a rule, which relevance is not shared with.
+        The first is apart because its state is a constant as a rule, which relevance is not shared with. Not so where
+        the length is free: it may be 1, and the runtime knows no Scan without steps.
         """
-        at = -1 if way.backwards else 0
-        valid = self.pick(self.valid, at) if self.valid else ""
-        state, cell, given = self._step(way, self.pick(x, at), state, cell, valid)
-        given = self("Unsqueeze", given, self.const([0]))
-        if self.length == 1:
-            return given, state, cell
-        start, end = (0, -1) if way.backwards else (1, 2**62)
-        scanned = [self.rows(name, start, end, 0) for name in (x, self.valid) if name]
+        scanned, given = [name for name in (x, self.valid) if name], ""
+        if isinstance(self.length, int):
+            start = -1 if way.backwards else 0
+            valid = self.pick(self.valid, start) if self.valid else ""
+            state, cell, given = self._step(way, self.pick(x, start), state, cell, valid)
+            given = self("Unsqueeze", given, self.const([0]))
+            if self.length == 1:
+                return given, state, cell
+            left = (0, -1) if way.backwards else (1, self.length)
+            scanned = [self.rows(name, *left, 0) for name in scanned]
         outer, prefix, inside = self.nodes, self.prefix, f"{self.prefix}/step{way.number}"
         names = {part: f"{inside}/{part}" for part in ("state", "cell", "items", "valid")}
         self.nodes, self.prefix = [], inside
@@ -249,8 +252,10 @@ class _Layer(Chain):
         self.known.update((name, (self.dtype, (self.batch, self.hidden))) for name in outputs[:-1])
         rest = self.length - 1 if isinstance(self.length, int) else None
         self.known[outputs[-1]] = self.dtype, (rest, self.batch, self.hidden)
-        parts = [outputs[-1], given] if way.backwards else [given, outputs[-1]]
-        return self("Concat", *parts, axis=0), outputs[0], outputs[1] if cell else ""
+        every, last, last_cell = outputs[-1], outputs[0], outputs[1] if cell else ""
+        if given:
+            every = self("Concat", *([every, given] if way.backwards else [given, every]), axis=0)
+        return every, last, last_cell
 
     def act(self, name: str, v: str) -> str:
         """An activation, whose argument may be clipped."""

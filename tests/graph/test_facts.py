@@ -181,6 +181,7 @@ def test_a_map_behind_integers_in_another_order_of_axes_is_that_of_the_transpose
     x = np.random.default_rng(1).normal(size=(1, 3, 32, 32)).astype(np.float32)
     model = xplain.load(channels_last_net(name))
     layer = model.outline.layer("t")
+    assert layer.channels_last
     assert axes_of(model, "t") == "N H:32 W:32 C:8"
     assert layer.shape[1:] == (32, 32, 8)
     found = xplain.explain(model, x, "hires-cam", layer="t", target=1, signed=True)

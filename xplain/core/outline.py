@@ -88,12 +88,14 @@ class LayerSpec:
         op: The operator or module class that makes it.
         shape: Shape with the batch axis, None for free dimensions; empty where it is not known.
         affine: Whether it is known to be an affine function of the model's inputs.
+        channels_last: Whether an operator on ``[N, H, W, C]`` lies before it and its channels are still last.
     """
 
     name: str
     op: str
     shape: tuple[int | None, ...] = ()
     affine: bool = False
+    channels_last: bool = False
 
     @property
     def does(self) -> str:

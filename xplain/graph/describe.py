@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from onnx import TensorProto
 
+from xplain.core.axes import positional
 from xplain.core.errors import ModelError
 from xplain.core.outline import LayerSpec, TensorSpec
 from xplain.graph.affine import affine_tensors
 from xplain.graph.cut import dtype_name
+from xplain.graph.follow import follow
 from xplain.graph.load import Loaded
 from xplain.graph.saturation import rectifies
 from xplain.graph.table import facts_of
@@ -55,6 +57,7 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
     """
     known = loaded.known
     affine = affine_tensors(loaded.model.graph, known.constants)
+    last = _channels_last(loaded)
     found = []
     for node in loaded.model.graph.node:
         # a fused norm has the sum that it normalises as its last output
@@ -63,8 +66,25 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
                 continue
             shape = loaded.shape(name)
             if shape is None or len(shape) >= 2:
-                found.append(LayerSpec(name, node.op_type, shape or (), name in affine))
+                found.append(LayerSpec(name, node.op_type, shape or (), name in affine, name in last))
     return tuple(found)
+
+
+def _channels_last(loaded: Loaded) -> frozenset[str]:
+    """Tensors ``[N, H, W, C]`` of a file that a runtime laid out so, as their axes are followed; none of any other."""
+    graph = loaded.model.graph
+    own = any(
+        n.op_type.startswith("Nhwc") or any(a.name == "channels_last" and a.i for a in n.attribute) for n in graph.node
+    )
+    item = loaded.known.shapes.get(graph.input[0].name, ())[1:]
+    if not own or len(item) != 3:
+        return frozenset()
+    axes = follow(loaded, item).axes
+    return frozenset(
+        name
+        for name, one in axes.items()
+        if len(one) == 4 and positional(one[1]) and positional(one[2]) and not positional(one[3])
+    )
 
 
 def activations_of(loaded: Loaded) -> frozenset[str]:

@@ -96,7 +96,7 @@ class Walk:
             self.parents[name] = live
         try:
             found = axes_after(Call(node, self))
-        except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError):  # a node that is not well formed
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # a node that is not well formed
             found = []
         for k, name in enumerate(node.output):
             self.axes[name] = None

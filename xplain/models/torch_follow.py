@@ -75,7 +75,13 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         call = Call(self, func, args, kwargs, made)
         try:
             found = axes_after(call)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # a variant of an operator unlike others
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ):  # a variant of an operator unlike others
             found = []
         written = func._schema.is_mutable  # noqa: SLF001 - torch shows an operator's schema nowhere else
         if call.matrix is not None and made:

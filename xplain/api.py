@@ -368,7 +368,8 @@ def require(entry: Method, options: Mapping[str, Any], model: Model) -> None:
 
 def with_others(error: ModelError, model: Model) -> str:
     """The message of a sweep that cannot be made, and the methods that do without it."""
-    able = [entry for entry in registry.methods() if entry.needs <= model.answers]
+    layers = bool(model.outline.layers)  # a TorchScript module shows none, so no map of one can be made
+    able = [entry for entry in registry.methods() if entry.needs <= model.answers and (layers or entry.family != "cam")]
     if isinstance(error, NotExported):  # torch has the gradient's own rules, and those of the guided ones
         fits = [entry.name for entry in able if Sweep not in entry.needs or entry.family != "relevance"]
         return f"{error} Methods that need no graph still work: {', '.join(fits)}."

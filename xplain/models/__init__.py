@@ -50,8 +50,8 @@ def load(
     code must not train a module, or change its mode or weights, while it is being explained.
 
     Args:
-        source: Path of an ONNX file, its bytes, an ``onnx.ModelProto``, a ``torch.nn.Module``, a Python function
-            ``f(batch) -> scores``, or the URL of an endpoint.
+        source: Path of an ONNX file, its bytes, an ``onnx.ModelProto``, a ``torch.nn.Module`` or exported program, a
+            Python function ``f(batch) -> scores``, or the URL of an endpoint.
         card: How pictures become tensors; None for the card beside the file or in its metadata.
         input: Name of the input that is explained, where there are several.
         output: Name of the tensor that is read as scores, instead of the one that is found; of what a torch module
@@ -101,6 +101,8 @@ def load(
         "limits": limits,
         "engine": engine if engine != "auto" else None,
     }
+    if _is(source, "torch.export", "ExportedProgram"):
+        source = source.module()
     torch_only: dict[str, Any] = {"memory_format": memory_format, "precision": precision, "graphs": graphs}
     torch_given = [name for name, value in torch_only.items() if value not in ("contiguous", "float32", False)]
     if torch_given and not _is(source, "torch.nn", "Module"):

@@ -19,7 +19,7 @@ from xplain.core.target import SCORES
 from xplain.models.outlines import attach_card, settled
 from xplain.models.reading import as_float32, read_target, score_rows, write_rows
 
-__all__ = ["Function"]
+__all__ = ["Function", "said_by"]
 
 
 _RETURNED = "scores"
@@ -73,9 +73,9 @@ class Function:
             inputs=(TensorSpec("batch", (), "float32"),),
             input="batch",
             layout=None,
-            scores=ScoreSpec(_RETURNED, None, _said_by(name), "none", "what the function returns, used as it is"),
+            scores=ScoreSpec(_RETURNED, None, said_by(name), "none", "what the function returns, used as it is"),
             outputs=(_RETURNED,),
-            quirks=() if _said_by(name) != "scores" else (_UNKNOWN,),
+            quirks=() if said_by(name) != "scores" else (_UNKNOWN,),
         )
         self.outline = settled(outline, None if card is None else load_card(card), layout)
 
@@ -155,6 +155,6 @@ class Function:
         )
 
 
-def _said_by(name: str) -> Kind:
+def said_by(name: str) -> Kind:
     """What a function returns by its own name, as scikit-learn's are called; else nothing is known of its numbers."""
     return _NAMED.get(name.rpartition(".")[2], "scores")

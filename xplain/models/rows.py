@@ -23,6 +23,7 @@ from xplain.core.target import SCORES, every_score
 from xplain.models.columns import MISSING
 from xplain.models.estimators import Asked
 from xplain.models.frames import as_array, numbers_of, plain
+from xplain.models.function import said_by
 from xplain.models.reading import score_rows
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Columnwise:
         function = self._function
         name = getattr(function, "__qualname__", type(function).__qualname__)
         labels = tuple(labels) or (estimator.labels if estimator else ())
-        found = ScoreSpec("scores", len(labels) or None, "logits", "none", "what the function returns, as it is")
+        found = ScoreSpec("scores", len(labels) or None, said_by(name), "none", "what the function returns, as it is")
         if estimator is not None:
             found = replace(found, kind=estimator.kind, found=estimator.found)
         unsure = "It is not known whether the function returns logits or probabilities; logits explain better."

@@ -30,6 +30,7 @@ from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.core.stream import OF_THE_WIRE, Piece, pieces
 from xplain.core.target import SCORES, EveryScore, Stack, Target
+from xplain.models.function import said_by
 from xplain.models.words import Split, rebuilt, split_with
 
 __all__ = ["Strings", "Text", "text"]
@@ -313,7 +314,9 @@ def _function_outline(function: Callable[..., Any], labels: Sequence[str], versi
         inputs=(TensorSpec("texts", (None,), "str"),),
         input="texts",
         layout=None,
-        scores=ScoreSpec("scores", len(labels) or None, "logits", "none", "what the function returns, used as it is"),
+        scores=ScoreSpec(
+            "scores", len(labels) or None, said_by(name), "none", "what the function returns, used as it is"
+        ),
         labels=tuple(labels),
         quirks=("It is not known whether the function returns logits or probabilities; logits explain better.",),
     )

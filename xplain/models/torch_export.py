@@ -68,8 +68,8 @@ def export(
     ambient = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
     with exporting(module), ambient, eval_mode(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
-        own = [f"output_{k}" if k else "output" for k in range(len(wrapped(example)) - 1 - len(layers))]
         try:
+            own = [f"output_{k}" if k else "output" for k in range(len(wrapped(example)) - 1 - len(layers))]
             program = torch.onnx.export(
                 wrapped,
                 (example,),

@@ -26,7 +26,7 @@ import torch
 
 from xplain.core.errors import ModelError
 
-__all__ = ["Pass", "alone", "claim", "eval_mode", "exporting", "in_export"]
+__all__ = ["Pass", "alone", "claim", "eval_mode", "exporting", "in_export", "in_training"]
 
 
 class _Lock:
@@ -72,6 +72,11 @@ def alone(module: torch.nn.Module) -> Iterator[None]:
         yield
 
 
+def in_training(module: torch.nn.Module) -> bool:
+    """Whether a module is in training mode; one that TorchScript froze cannot be, and does not say."""
+    return bool(getattr(module, "training", False))
+
+
 @contextmanager
 def eval_mode(module: torch.nn.Module, own: Container[str] = (), noted: set[str] | None = None) -> Iterator[None]:
     """Every part in eval mode, held alone; afterwards as it was, part by part.
@@ -85,12 +90,12 @@ def eval_mode(module: torch.nn.Module, own: Container[str] = (), noted: set[str]
         ModelError: a part's mode was changed meanwhile.
     """
     with alone(module):
-        training = [one for one in module.modules() if one.training]
+        training = [one for one in module.modules() if in_training(one)]
         try:
             for one in training:
                 one.training = False
             yield
-            changed = [name for name, one in module.named_modules() if one.training and name not in own]
+            changed = [name for name, one in module.named_modules() if in_training(one) and name not in own]
         finally:
             try:
                 _train(training)

@@ -21,7 +21,7 @@ from xplain.models.integers import no_gradient
 from xplain.models.torch_attention import AttentionsSeen
 from xplain.models.torch_axes import AxesSeen
 from xplain.models.torch_follow import AxesFollowed
-from xplain.models.torch_guard import Pass, eval_mode
+from xplain.models.torch_guard import Pass, eval_mode, in_training
 from xplain.models.torch_layers import LayersSeen
 from xplain.models.torch_modes import ActivationsSeen, digest_of, kind_of, to_numpy, visible
 from xplain.models.torch_scores import LogitsSeen, chosen, named_outputs, ranked, score_rows_of
@@ -142,7 +142,7 @@ _SCRIPTED = (
 
 def first_outline(module: torch.nn.Module, modules: Mapping[str, torch.nn.Module]) -> Outline:
     """What is known of a module before it has run."""
-    training = any(one.training for one in module.modules())
+    training = any(in_training(one) for one in module.modules())
     return Outline(
         source=f"torch {type(module).__name__}",
         kind="torch",

@@ -210,6 +210,19 @@ def test_texts_inputs_and_outside_weights_are_met_too(untrusted, tmp_path):
     assert len(list(untrusted.iterdir())) == 2
 
 
+@pytest.mark.parametrize("change", ["written over", "gone"])
+def test_weights_exchanged_after_the_load_are_no_reason_to_refuse_a_sweep(change, untrusted, tmp_path):
+    onnx.save(nets.planted(size=192), tmp_path / "m.onnx", save_as_external_data=True, location="m.data")
+    loaded, x = xplain.load(tmp_path / "m.onnx"), np.ones((1, 3, 192, 192), np.float32)
+    if change == "gone":
+        (tmp_path / "m.data").unlink()
+    else:
+        (tmp_path / "m.data").write_bytes(bytes((tmp_path / "m.data").stat().st_size))
+    found = xplain.explain(loaded, x, "saliency", target=0).values
+    assert np.array_equal(found, xplain.explain(xplain.load(nets.planted(size=192)), x, "saliency", target=0).values)
+    assert found.any()
+
+
 def test_threads_and_forked_processes_may_load(untrusted):
     import multiprocessing
 
@@ -224,6 +237,19 @@ def test_threads_and_forked_processes_may_load(untrusted):
     assert len(done) == 4
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(_classes, (nets.cnn(classes=7).SerializeToString(),)) == 7
+
+
+def test_a_fork_while_another_thread_loads_can_load(untrusted):
+    content = nets.cnn(classes=6).SerializeToString()
+    contact._server()
+    with contact._starting:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            known = contact._running == [] and not contact._starting.locked()
+            os._exit(0 if known and contact._server().owner == os.getpid() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert xplain.load(content).outline.scores.classes == 6
 
 
 def _classes(content):

@@ -44,7 +44,7 @@ _STAGES = {
     b"r": "in a run on zeros or ones",
     b"s": "in one sweep on zeros",
 }
-_VERSION = 3  # of what a child does; a verdict of another is none
+_VERSION = 4  # of what a child does; a verdict of another is none
 _KEPT = 4096  # verdicts on the disk
 _MADE_OF = ("xplain", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "protobuf")
 _SENT = 2**26  # bytes of a file up to which its content is handed to the child; larger ones it reads itself
@@ -259,6 +259,17 @@ def _server() -> _Server:
             _running.append(_Server())
             atexit.register(_running[0].close)
         return _running[0]
+
+
+def _after_fork() -> None:
+    """A forked copy of this process has neither the server nor whoever held the lock."""
+    global _starting
+    _starting = threading.Lock()
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _signal(name: str) -> int:

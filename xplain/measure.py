@@ -20,7 +20,9 @@ from xplain.api import Cache, explain, load
 from xplain.core.attribution import Attribution, Cost
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
+from xplain.core.items import Looks
 from xplain.core.options import Reference
+from xplain.core.outline import Outline
 from xplain.core.plain import plain
 from xplain.core.query import Answer, Query, Sweep, View
 from xplain.core.target import Target, label
@@ -177,8 +179,19 @@ class _Watched:
     """A model that also reports how each sweep conserved what it carried."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.outline, self.answers = model, model.outline, model.answers
+        self.model, self.answers = model, model.answers
         self.reports: list[Conservation] = []
+
+    @property
+    def outline(self) -> Outline:
+        """What is known of the model, now."""
+        outline: Outline = self.model.outline
+        return outline
+
+    def look(self, x: Array) -> None:
+        """As the model does, where it does."""
+        if isinstance(self.model, Looks):
+            self.model.look(x)
 
     def answer(self, query: Query) -> Answer:
         if isinstance(query, Sweep):

@@ -326,3 +326,30 @@ def test_pictures_for_a_layout_of_no_pictures_are_refused():
     picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
     stated = xplain.load(window, layout="NHWC", card="unit")
     assert share_inside(xplain.explain(stated, picture, "occlusion", patch=4, stride=4).values) > 0.999
+
+
+def test_a_report_of_conservation_knows_the_layout_that_the_model_tells():
+    net = nn.Sequential(nn.Conv1d(6, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(1), nn.Linear(4, 2)).eval()
+    x = np.random.default_rng(0).random((1, 6, 50)).astype(np.float32)
+    assert xplain.measure.conservation(net, x, "lrp", target=0)[0].nodes
+
+
+def test_what_is_compiled_asks_too_and_takes_the_answer():
+    model = nets.model(
+        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["y"])],
+        {"x": (TensorProto.FLOAT, ["N", 50, 6])},
+        {"y": (TensorProto.FLOAT, ["N", 2])},
+        {"w": np.ones((300, 2), np.float32)},
+    )
+    with pytest.raises(UsageError, match="can be read in more than one way"):
+        xplain.compile(model, "saliency")
+    made = xplain.compile(xplain.load(model, layout="NTC"), "saliency")
+    shape = next(one for one in made.graph.output if one.name == "attribution").type.tensor_type.shape
+    assert len(shape.dim) in (0, 2)
+    assert "in doubt between NCT, NTC, NHW" in _inspected(model)
+
+
+def _inspected(model):
+    from xplain.cli.inspect import _layout
+
+    return _layout(xplain.load(model).outline)

@@ -349,6 +349,31 @@ def test_what_is_compiled_asks_too_and_takes_the_answer():
     assert "in doubt between NCT, NTC, NHW" in _inspected(model)
 
 
+def test_the_only_extent_that_a_file_fixes_is_the_channels():
+    for free, letters in (
+        (["N", "p", "q", 3], "NHWC"),
+        (["N", 13, "p", "q"], "NCHW"),
+        (["N", "p", 6], "NTC"),
+        (["N", 6, "p"], "NCT"),
+        (["N", "p", 3, "q", "r"], "NTCHW"),
+        (["N", "p", 7, "q"], None),
+        (["N", "p", "q", "r"], None),
+    ):
+        axes = list(range(1, len(free)))
+        model = nets.model(
+            [helper.make_node("ReduceMean", ["x"], ["m"], axes=axes), helper.make_node("Flatten", ["m"], ["y"])],
+            {"x": (TensorProto.FLOAT, free)},
+            {"y": (TensorProto.FLOAT, ["N", 1])},
+            {},
+        )
+        named = xplain.load(model).outline.named
+        assert (named and named.letters) == letters, free
+    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    found = xplain.explain(xplain.load(window_file(3), card="unit"), picture, "occlusion", patch=4, stride=4)
+    assert share_inside(found.values) > 0.999
+    assert found.layout == "NHWC (the only extent that the model fixes is 3)"
+
+
 def _inspected(model):
     from xplain.cli.inspect import _layout
 

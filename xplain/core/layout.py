@@ -8,8 +8,9 @@ one-dimensional items, ``(depth, height, width)`` for volumes and ``(1, size)`` 
 
 A layout is resolved once, when items are read (``Outline.layout_of``), and carried from there by the view and by every
 question. What decides, best first: what a person states (``layout=``, ``--layout``), what the model's operators do
-with the input, what a preprocessing card states, what the input's axes are called, and last the sizes of an item, by
-the rule of ``by_sizes``. Where two readings fit equally, the answer is a ``Doubt``, which says how to state one.
+with the input, or what its axes are called, what a preprocessing card states, the only extent that a model fixes, and
+last the sizes of an item, by the rule of ``by_sizes``. Where two readings fit equally, the answer is a ``Doubt``, which
+says how to state one.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from typing import Any
 
 from xplain.core.errors import UsageError
 
-__all__ = ["Axes", "Doubt", "Layout", "by_sizes", "stated"]
+__all__ = ["Axes", "Doubt", "Layout", "by_free", "by_sizes", "stated"]
 
 _POSITIONS = "DHWTSX"
 _ALIASES = {"F": "C", "L": "T", "1": "C"}
 _KNOWN = "NCHW, NHWC, NHW, NCT, NTC, NCDHW, NDHWC, NCTHW, NTHWC, NTCHW, NT, NS, or NX.. for elements without a place"
 _READINGS = {1: ("NS",), 2: ("NCT", "NTC", "NHW"), 3: ("NCHW", "NHWC", "NDHW"), 4: ("NCDHW", "NDHWC", "NTCHW")}
+_WORDS = {2: {0: "NCT", 1: "NTC"}, 3: {0: "NCHW", 2: "NHWC"}, 4: {0: "NCDHW", 3: "NDHWC", 1: "NTCHW"}}
+"""Layouts by the number of an item's axes, and by which of them is the channels."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,16 @@ def stated(word: Any, why: str = "stated by layout=") -> Axes:
     return Axes(letters, why)
 
 
+def by_free(item: tuple[int | None, ...]) -> Axes | None:
+    """What it says of axes that a model leaves all but one extent of its items free: that one is the channels.
+
+    None where another number of extents is fixed, or one in a place where no channels stand.
+    """
+    fixed = [k for k, n in enumerate(item) if n is not None]
+    word = _WORDS.get(len(item), {}).get(fixed[0], "") if len(fixed) == 1 else ""
+    return Axes(word, f"the only extent that the model fixes is {item[fixed[0]]}") if word else None
+
+
 def by_sizes(item: tuple[int, ...]) -> Layout | Doubt:
     """What the sizes of an item alone say of its axes; nothing else in the house reads them.
 
@@ -207,7 +220,7 @@ def by_sizes(item: tuple[int, ...]) -> Layout | Doubt:
         return Layout("NS" if rank else "N", item, "items of one axis are rows of columns")
     if rank > 4:
         return Doubt(item, ("N" + "X" * rank,))
-    words = {2: {0: "NCT", 1: "NTC"}, 3: {0: "NCHW", 2: "NHWC"}, 4: {0: "NCDHW", 3: "NDHWC", 1: "NTCHW"}}[rank]
+    words = _WORDS[rank]
     if rank == 2:
         found = [k for k in words if item[k] == 1]
     else:

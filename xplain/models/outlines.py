@@ -8,7 +8,7 @@ from dataclasses import replace
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import CardError, UsageError
-from xplain.core.layout import Axes, Layout, stated
+from xplain.core.layout import Axes, Layout, by_free, stated
 from xplain.core.outline import Outline
 
 __all__ = ["attach_card", "labelled", "settled", "tell_providers", "warned"]
@@ -34,6 +34,8 @@ def settled(outline: Outline, card: Card | None, layout: str | None = None, seen
             known = Axes(known.letters, f"{known.why}, though {seen.why}, which reads {seen.letters}")
     outline = attach_card(outline.with_axes(known), card)
     spec = outline.explained
+    if outline.named is None and spec is not None and (axes := by_free(spec.shape[1:])) is not None:
+        outline = attach_card(outline.with_axes(axes), outline.card)
     if outline.named is None and spec is not None and len(spec.shape) > 1 and None not in spec.shape[1:]:
         found = outline.layout_of(tuple(n for n in spec.shape[1:] if n is not None))
         if isinstance(found, Layout):

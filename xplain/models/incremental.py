@@ -28,6 +28,7 @@ from xplain.graph.incremental import LayerGain, Plan, Refused, Way, affordable, 
 from xplain.graph.incremental.boxes import clipped
 from xplain.models.incremental_engine import Engine, Item, Opened
 from xplain.models.reading import write_rows
+from xplain.models.shelf import leave
 from xplain.native import delta
 
 __all__ = ["WORTHWHILE", "Found", "Incremental", "IncrementalWarning", "Report"]
@@ -110,7 +111,7 @@ class Incremental:
         self._threads, self._fast, self._single = threads, fast, single
         self._halves = fast and delta.pairs_pay()
         self._engines: OrderedDict[Any, Engine | Refused] = OrderedDict()
-        self._lock = threading.Lock()  # of the engines
+        self._lock, self._process = threading.Lock(), os.getpid()  # of the engines
         self._own = _Own()
 
     @property
@@ -178,7 +179,10 @@ class Incremental:
 
     def _engine(self, outputs: tuple[str, ...], item: tuple[int, ...]) -> Engine | Refused:
         """The plan and its sessions; a few are kept."""
-        key = self._digest, outputs, item, os.getpid()
+        key = self._digest, outputs, item
+        if self._process != os.getpid():
+            leave(self._engines)
+            self._process, self._engines, self._lock = os.getpid(), OrderedDict(), threading.Lock()
         with self._lock:
             if key not in self._engines:
                 self._engines[key] = self._made(outputs, item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from xplain.graph.load import Loaded, to_bytes
 from xplain.models.execution_providers import CPU
 from xplain.models.session import Session
 
-__all__ = ["HEAVY", "LARGE", "Shelf", "open_session"]
+__all__ = ["HEAVY", "LARGE", "Shelf", "leave", "open_session"]
 
 _SESSIONS = 4  # kept at once; each has its own copy of the weights
 LARGE = 64 * 2**20
@@ -57,6 +58,7 @@ class Shelf:
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What ``make`` makes, or the same from last time."""
         if self._process != os.getpid():
+            leave(self._kept)
             self._begin()
         with self._lock:
             place = self._kept.setdefault(key, _Place())
@@ -88,6 +90,11 @@ class Shelf:
         if LARGE <= self._size < HEAVY:
             with self._lock:
                 self._kept.clear()
+
+
+def leave(sessions: Any) -> None:
+    """Never free what a forked process has from its parent: it would wait for threads that stayed behind."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(sessions))
 
 
 def open_session(

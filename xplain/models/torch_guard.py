@@ -68,6 +68,8 @@ def _holding(locks: Sequence[_Lock]) -> Iterator[None]:
 @contextmanager
 def alone(module: torch.nn.Module) -> Iterator[None]:
     """While this lasts no other thread runs a module that shares a part with this one. A thread may take it again."""
+    if _forked:
+        _settle_fork()
     with _gate.shared(), _holding(claim(module)):  # the gate first: an exporter holds no part while it waits
         yield
 
@@ -203,10 +205,21 @@ def in_export() -> bool:
     return _gate.mine
 
 
+_forked = False
+
+
+def _settle_fork() -> None:
+    """Torch's threads stay behind in the parent, and work that is cut for several would wait for them for ever."""
+    global _forked
+    _forked = False
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
 def _after_fork() -> None:
     """A forked process has one thread; what others held in its parent is free."""
-    global _gate, _register
-    _gate, _register = _Gate(), threading.Lock()
+    global _gate, _register, _forked
+    _gate, _register, _forked = _Gate(), threading.Lock(), True
     for lock in list(_locks.values()):
         lock.held = threading.RLock()
 

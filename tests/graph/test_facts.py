@@ -92,7 +92,7 @@ def test_bounds_hold_and_partial_functions_are_called_so(name):
     assert known_numbers.max() <= what.high
     steep = np.abs(EVERYWHERE) < 80  # exp, sinh and cosh overflow far out, which is no hole in the middle
     finite = bool(np.isfinite(y[steep]).all() and np.isfinite(outcome(name, np.zeros(1, np.float32))).all())
-    assert finite is not what.partial
+    assert finite is not what.partial or name == "Tan"  # whose poles are no float32
 
 
 def test_the_rectifiers_damp_what_is_below_and_nothing_else_is_called_one():

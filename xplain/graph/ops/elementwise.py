@@ -73,7 +73,7 @@ slope(
 slope("Abs", lambda c: c.t.Sign(c.x), low=0.0)
 slope("Sin", lambda c: c.t.Cos(c.x), low=-1.0, high=1.0)
 slope("Cos", lambda c: -c.t.Sin(c.x), low=-1.0, high=1.0)
-slope("Tan", lambda c: c.y * c.y + 1.0)
+slope("Tan", lambda c: c.y * c.y + 1.0, partial=True)
 slope("Asin", lambda c: 1.0 / c.t.Sqrt(1.0 - c.x * c.x), rises=True, partial=True)
 slope("Acos", lambda c: -1.0 / c.t.Sqrt(1.0 - c.x * c.x), low=0.0, partial=True)
 slope("Atan", lambda c: 1.0 / (c.x * c.x + 1.0), rises=True)

@@ -11,7 +11,9 @@ from cli.tiny import write_picture
 
 def test_what_is_known_of_a_model(xplain, model):
     document = xplain("inspect", model, "--json").document
-    assert document["inputs"] == [{"name": "picture", "shape": [None, 3, 16, 16], "dtype": "float32"}]
+    (picture,) = document["inputs"]
+    assert (picture["name"], picture["shape"], picture["dtype"]) == ("picture", [None, 3, 16, 16], "float32")
+    assert picture["dims"] == ["N", "", "", ""]  # the names that the file gives to free extents
     assert (document["layout"], document["batch"]) == ("NCHW", "free")
     assert document["scores"]["tensor"] == "logits"
     assert (document["scores"]["classes"], document["scores"]["link"]) == (3, "softmax")

@@ -10,6 +10,7 @@ from PIL import Image
 
 import xplain.render.figure as figure
 from xplain.core.errors import UsageError
+from xplain.core.items import Columns, Passage
 from xplain.render import canvas, draw, montage, target_of, to_html
 
 GOLDEN = Path(__file__).parent / "golden" / "overlay.png"
@@ -108,6 +109,40 @@ def test_tables_are_drawn_as_bars(make, lines):
     assert {"column 0", "column 30"} <= set(lines)
     assert "11 more columns, together 0" in " ".join(lines)
     assert "Bars: delta logit when hidden." in lines
+
+
+def test_a_long_column_name_does_not_hide_what_the_item_holds(make, lines):
+    """Two names that differ only at their ends, and a value that fills a line by itself."""
+    name = "mean compactness of the worst of all the cells that were seen in the microscope, "
+    columns = Columns((f"{name}left", f"{name}right", "b"), (("1.5", "-2.25e-05", "x" * 200),))
+    draw(make([[1.0, -1.5e-10, 0.5]], columns=columns))
+    assert any(line.startswith("mean") and "…" in line and line.endswith("left = 1.5") for line in lines)
+    assert any(line.startswith("mean") and "…" in line and line.endswith("right = -2.25e-05") for line in lines)
+    assert any(line.startswith("b = xxx") and line.endswith("…") for line in lines)
+    assert "-1.5e-10" in lines
+
+
+def test_every_line_of_bars_is_as_wide_as_its_words(make, monkeypatch):
+    """Nothing is wrapped: the second line of a name would lie under the next bar."""
+    drawn, words = [], canvas.words
+    monkeypatch.setattr(canvas, "words", lambda said, width, *more: drawn.append((said, width)) or words(said, width))
+    columns = Columns(("mean compactness worst", "W" * 500, "ö" * 80), (("1.5", "2", "W" * 90),))
+    draw(make([[-1.23e-11, 2.0, 0.5]], columns=columns))
+    lines = [(said[0], width) for said, width in drawn if len(said) == 1]
+    assert len(lines) >= 6
+    assert all(canvas.text_width(canvas.plain(text)) <= width for text, width in lines)
+
+
+def test_bars_of_a_text_have_its_words(make, lines):
+    """Also the word's number where it occurs twice; a batch's shorter texts are padded, which is no feature."""
+    texts = (Passage("a good, good film", ((0, 1), (2, 6), (8, 12), (13, 17))), Passage("bad", ((0, 3),)))
+    both = make([[0.1, 0.2, 0.4, 0.3], [1.0, 0.0, 0.0, 0.0]], texts=texts)
+    draw(both, 0)
+    assert {"a", "good (word 2)", "good (word 3)", "film"} <= set(lines)
+    lines.clear()
+    draw(both, 1)
+    assert "bad" in lines
+    assert not [line for line in lines if "column" in line or "film" in line]
 
 
 def test_montage_shares_one_scale(make, scene, hills, lines, monkeypatch):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NETS", "Net"]
+__all__ = ["NETS", "Net", "pictures"]
 
 TORCHVISION = """
 alexnet vgg11 resnet18 resnext50_32x4d wide_resnet50_2 squeezenet1_1 densenet121 googlenet inception_v3
@@ -53,6 +53,15 @@ class Net:
     vocabulary: int = 0
 
 
+def pictures(shape: tuple[int, ...], draws: Any) -> Any:
+    """Random items ``[N, 3, H, W]`` that are smooth, as pictures are, under a little noise."""
+    import torch
+
+    coarse = torch.randn(*shape[:2], 7, 7, generator=draws)
+    smooth = torch.nn.functional.interpolate(coarse, shape[2:], mode="bicubic")
+    return 2 * smooth + torch.randn(*shape, generator=draws)
+
+
 def _awake(net: Any, size: int = 224) -> Any:
     """The net with norms and layer scales away from where training starts, in evaluation mode."""
     import torch
@@ -72,7 +81,7 @@ def _awake(net: Any, size: int = 224) -> Any:
             norm.train()
             norm.momentum = 1.0
         if norms:
-            net(torch.randn(4, 3, size, size, generator=draws))
+            net(pictures((4, 3, size, size), draws))
         for norm in norms:
             # a channel that hardly varies would be blown up, rounding errors and all; trained nets have none
             norm.running_var.clamp_(min=(norm.running_mean * norm.running_mean).mul_(0.01))

@@ -37,7 +37,7 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 import bench
-from architectures import NETS, Net
+from architectures import NETS, Net, pictures
 
 COLUMNS = ("predict", "saliency", "occlusion", "deeplift", "lrp", "grad-cam", "attention", "compile")
 KEPT = bench.RESULTS / "zoo.json"
@@ -81,10 +81,7 @@ class Case:
         if net.vocabulary:
             self.x = torch.randint(1, net.vocabulary, (1, *item), generator=draws)
         else:
-            self.x = torch.randn(1, *item, generator=draws)
-            # smooth, as pictures are
-            coarse = torch.randn(1, 3, 7, 7, generator=draws)
-            self.x = self.x + 2 * torch.nn.functional.interpolate(coarse, item[1:], mode="bicubic")
+            self.x = pictures((1, *item), draws)
         self.ids = bool(net.vocabulary)
         with torch.no_grad():
             self.scores = self.net(self.x).double().numpy()[0]

@@ -30,6 +30,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -232,8 +233,7 @@ class Case:
 
 
 def _warned(found: Any) -> str:
-    said = getattr(found, "warnings", ()) or found.notes.get("warning")
-    return " w" if said else ""
+    return " w" if found.warnings else ""
 
 
 def child(name: str, exporter: str) -> None:
@@ -295,6 +295,7 @@ def main() -> None:
     parser.add_argument("nets", nargs="*", default=list(NETS), metavar="NET")
     parser.add_argument("--exporters", nargs="+", default=["script", "dynamo"])
     parser.add_argument("--seconds", type=int, default=300, help="limit per net and exporter")
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     parser.add_argument("--resume", action="store_true", help="keep rows of the last table not asked again")
     options = parser.parse_args()
     unknown = set(options.nets) - set(NETS)
@@ -303,9 +304,10 @@ def main() -> None:
     rows = {}
     if options.resume and KEPT.exists():
         rows = {(row["net"], row["exporter"]): row for row in json.loads(KEPT.read_text())["rows"]}
-    for name in options.nets:
-        for exporter in options.exporters:
-            rows[name, exporter] = row = ask(name, exporter, options.seconds)
+    cases = [(name, exporter) for name in options.nets for exporter in options.exporters]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for case, row in zip(cases, pool.map(lambda case: ask(*case, options.seconds), cases), strict=True):
+            rows[case] = row
             print(row, flush=True)
     shown = [{key: row.get(key, "") for key in ("net", "exporter", "load", *COLUMNS)} for row in rows.values()]
     columns = __doc__[__doc__.index("| column") :]

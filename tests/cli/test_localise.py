@@ -90,7 +90,9 @@ def test_segmenting_by_colour(xplain, model, tmp_path):
 )
 def test_what_is_refused(xplain, model, pictures, tmp_path, words, message):
     stated = [*zip(METHOD[::2], METHOD[1::2], strict=True)]
-    rest = () if "--method" in words else [word for flag, value in stated if flag not in words for word in (flag, value)]
+    rest = (
+        () if "--method" in words else [word for flag, value in stated if flag not in words for word in (flag, value)]
+    )
     ran = xplain("localise", model, pictures, *rest, *words, "--out", tmp_path / "out")
     assert ran.code == 2
     assert re.search(message, ran.err), ran.err

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import xplain
 from xplain.core.edits import Coalitions
+from xplain.methods.perturbation import game as games
 from xplain.methods.perturbation.shapley_sampling import balanced
 from xplain.testing import Formula, xor
 
@@ -193,3 +194,13 @@ def test_exact_refuses_many_features() -> None:
 def test_linear_shap_refuses_what_is_not_a_sum() -> None:
     with pytest.raises(xplain.XplainError, match="not additive in these features: for item 0 .* Use kernel-shap"):
         xplain.explain(MODEL, X, "linear-shap")
+
+
+@pytest.mark.parametrize("method", ["ablation", "linear-shap"])
+def test_features_are_asked_one_by_one_in_parts_of_bounded_size(method, monkeypatch):
+    """All at once would be S x S switches: 32 GiB for the 65,536 pixels of a small picture."""
+    weights = np.arange(1, 8, dtype=np.float32)
+    x = np.full((2, 7), 2, np.float32)
+    monkeypatch.setattr(games, "_KEEP_BYTES", 3 * 7)
+    found = xplain.explain(lambda b: np.asarray(b) @ weights[:, None], x, method, target=0, baseline=0.0)
+    assert np.allclose(found.values, 2 * weights)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.methods.features.spec import Features
@@ -60,8 +58,7 @@ def ablation(
     worths: list[Worth | None] = [None] * len(view.x)
     for game in table.games:
         nobody, everybody = yield from game.ends()
-        alone = np.eye(game.players)
-        scores = yield from game.worth(alone if leave == "in" else 1 - alone)
+        scores = yield from game.one_by_one(alone=leave == "in")
         for k, member in enumerate(game.members):
             base = nobody[k] if leave == "in" else everybody[k]
             values = scores[k] - base if leave == "in" else base - scores[k]

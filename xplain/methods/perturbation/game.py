@@ -138,6 +138,15 @@ class Game:
         means: Array = np.asarray(scores).reshape(len(items), times, -1).mean(axis=1)
         return means
 
+    def one_by_one(self, *, alone: bool) -> Generator[Score, Array, Array]:
+        """The worth of each feature ``alone``, or of all but it, float64 ``[n, S]``; asked in parts of bounded size."""
+        few, parts = max(1, _KEEP_BYTES // self.players), []
+        for start in range(0, self.players, few):
+            keep = np.full((min(few, self.players - start), self.players), not alone, np.uint8)
+            np.fill_diagonal(keep[:, start:], alone)
+            parts.append((yield from self.worth(keep)))
+        return np.concatenate(parts, axis=1)
+
     def ends(self) -> Generator[Score, Array, tuple[Array, Array]]:
         """The worth of nobody and of everybody, ``[n]`` each; costs one evaluation per background, and the prediction.
 

@@ -74,9 +74,9 @@ def linear_shap(
     for game in table.games:
         nobody, everybody = yield from game.ends()
         coalitions = uniforms(view, "linear checks", 0, checks, game.players) < 0.5
-        keep = np.concatenate([1 - np.eye(game.players), coalitions])
-        scores = yield from game.worth(keep)
-        values = everybody[:, None] - scores[:, : game.players]
+        without = yield from game.one_by_one(alone=False)
+        scores = np.concatenate([without, (yield from game.worth(coalitions))], axis=1) if checks else without
+        values = everybody[:, None] - without
         sums = nobody[:, None] + values @ coalitions.T
         ends = np.abs(nobody + values.sum(axis=1) - everybody)
         gap = np.maximum(np.abs(sums - scores[:, game.players :]).max(axis=1, initial=0.0), ends)

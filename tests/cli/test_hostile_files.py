@@ -10,7 +10,7 @@ import pytest
 from cli.tiny import write_model
 
 from xplain.cli.output import Folder
-from xplain.cli.reading import _labels, _table
+from xplain.cli.reading import _table, labels_of
 from xplain.core.errors import OutputError, UsageError
 from xplain.models.frames import names_of
 from xplain.models.tokens import Tokens, _speaking
@@ -38,13 +38,13 @@ def test_cells_that_only_python_takes_for_numbers_stay_texts(tmp_path, cells):
 
 def test_labels_of_a_command_line(tmp_path):
     (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbfcrane, bird\r\n\r\nowl\r\n\r\n")
-    assert _labels(str(tmp_path / "labels.txt")) == ("crane, bird", "", "owl")
-    assert _labels("a, b") == ("a", "b")
-    assert _labels("price") == ("price",)
+    assert labels_of(str(tmp_path / "labels.txt")) == ("crane, bird", "", "owl")
+    assert labels_of("a, b") == ("a", "b")
+    assert labels_of("price") == ("price",)
     for given in (str(tmp_path / "absent.txt"), "labels.txt"):
         with pytest.raises(UsageError, match="is no file; accepted: a file with one label per line, or names joined"):
-            _labels(given)
-    assert _labels("x" * 5000) == ("x" * 5000,)
+            labels_of(given)
+    assert labels_of("x" * 5000) == ("x" * 5000,)
 
 
 RECORDS = [

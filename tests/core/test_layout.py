@@ -50,6 +50,8 @@ def test_plane_and_strides(axes, item, plane, channels, strides):
         ((200, 145, 145), "NCHW"),
         ((1, 22, 1000), "NCHW"),
         ((1, 1, 64), "NCHW"),
+        ((1, 1, 2), "NCHW"),
+        ((2, 1, 1), "NCHW"),
         ((5,), "NS"),
         ((1, 100), "NCT"),
         ((100, 1), "NTC"),

@@ -284,3 +284,11 @@ def test_relevance_finds_the_only_cause(x):
         inside[4:6, 2:4] = True
         assert np.abs(values[:, inside]).max() > 0
         assert not values[:, ~inside].any(), method
+
+
+def test_relevance_of_the_other_sign_than_the_score_is_said():
+    """``y = b - a`` with a bias that outweighs it: the inputs' share is negative, the score is not."""
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 1))
+    net[1].weight.data, net[1].bias.data = torch.tensor([[-4.0, 1.0]]), torch.tensor([8.0])
+    found = xplain.explain(net, np.array([[1.0, 1.0]], np.float32), "lrp", rule="epsilon", target=0)
+    assert any("with the other sign than the score" in said for said in found.said), found.warnings

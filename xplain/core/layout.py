@@ -241,7 +241,8 @@ def _small(item: tuple[int, ...], axis: int) -> bool:
 
 def _beside_equals(item: tuple[int, ...], axis: int) -> bool:
     others = {n for k, n in enumerate(item) if k != axis}
-    return len(others) == 1 and item[axis] not in others and (max(others) > 4 or item[axis] <= 4)
+    equal = len(others) == 1 and item[axis] not in others and (max(others) > 4 or item[axis] <= 4)
+    return equal and (max(others) > 1 or axis == 0)  # a plane of one position says nothing of a last axis
 
 
 def _spelt(axes: str, item: tuple[int, ...]) -> str:

@@ -152,6 +152,11 @@ def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:
     share = arrived / np.where(score == 0, np.finfo(np.float32).tiny, score)
 
     def said(part: float, got: float, of: float) -> str:
+        if part <= -_KEPT[0]:
+            return (
+                f"The relevance {where} adds up to {got:.4g}, with the other sign than the score {of:.4g}, so the map "
+                "does not share the score out: try another rule; xplain.measure.conservation names the nodes."
+            )
         if part < _KEPT[0]:
             return (
                 f"Of the score {of:.4g} only {got:.4g} arrives {where} as relevance, so the map says little. Biases "

@@ -14,7 +14,8 @@ from xplain.metrics.localisation import mask_iou
 from xplain.render import prepare
 from xplain.render.frame import Frame
 
-METHOD = ("--method", "input-x-gradient", "--target", "bright")
+PLAIN = ("--target", "bright", "--smooth", 0)
+METHOD = ("--method", "input-x-gradient", *PLAIN)
 BOX = (CAUSE[0].start, CAUSE[1].start, CAUSE[0].stop, CAUSE[1].stop)
 
 
@@ -49,6 +50,30 @@ def test_a_stricter_bar_makes_an_error(xplain, model, pictures, tmp_path):
     assert ran.code == 0, ran.err
     assert "c.png: bright at y 4 to 8, x 8 to 12, IoU 0.50" in ran.out
     assert "Localisation error 100.0% of 1 pictures with true boxes (IoU at least 0.6); mean IoU 0.50." in ran.out
+
+
+def test_maps_of_pixels_are_evened_out_and_maps_of_cells_are_not(xplain, model, pictures, tmp_path):
+    """A box of 4 pixels in 16 grows by the Gaussian's foot, and what was done is told."""
+    boxes = {}
+    for method, smooth in (("saliency", 0.05), ("occlusion", 0.0)):
+        words = ("--method", method, *(("--patch", 4, "--stride", 4) if method == "occlusion" else ()))
+        ran = xplain("localise", model, pictures, *words, "--target", "bright", "--out", tmp_path / method, "--json")
+        assert ran.code == 0, ran.err
+        assert [one["smooth"] for one in ran.document["pictures"]] == [smooth] * 3
+        boxes[method] = tuple(ran.document["pictures"][0]["box"])
+    assert boxes["occlusion"] == BOX
+    assert boxes["saliency"] == tuple(edge + (-1 if k < 2 else 1) for k, edge in enumerate(BOX))
+
+
+def test_a_gradient_finds_the_owl(xplain, real_models, tmp_path):
+    """Not a corner of the picture: the box was drawn by hand around the bird."""
+    owl = real_models / "images/coral_owl.jpg"
+    table = truth(tmp_path, "coral_owl.jpg,0,160,360,345")
+    net = real_models / "imagenet/mobilenetv2_imagenet1001_fp32.onnx"
+    words = ("--card", "imagenet-pm1", "--method", "saliency", "--truth", table, "--out", tmp_path / "out", "--json")
+    ran = xplain("localise", net, owl, *words)
+    assert ran.code == 0, ran.err
+    assert ran.document["pictures"][0]["iou"] > 0.6
 
 
 def test_nothing_that_argues_for_the_target_is_no_box(xplain, model, tmp_path):
@@ -86,6 +111,7 @@ def test_segmenting_by_colour(xplain, model, tmp_path):
         (("--truth", "absent.csv"), "absent.csv cannot be read"),
         (("--target", "top2"), "Boxes need one target per picture"),
         (("--method", "saliency", "--channels", "true"), "one map \\[H, W\\]"),
+        (("--smooth", 2), "--smooth is 2.0; accepted: 0 for none"),
     ],
 )
 def test_what_is_refused(xplain, model, pictures, tmp_path, words, message):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xplain.core.errors import UsageError
-from xplain.metrics.localisation import best_iou, iou, localisation_error, mask_iou, region, segment
+from xplain.metrics.localisation import best_iou, evened, iou, localisation_error, mask_iou, region, segment
 
 
 def planted(height=40, width=50, box=(10, 20, 22, 38)):
@@ -41,6 +41,25 @@ def test_negative_values_never_count_and_diagonals_connect():
 def test_maps_without_a_region(values, share, message):
     with pytest.raises(UsageError, match=message):
         region(values, share)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_speckles_become_the_area_in_which_they_lie(seed):
+    """As a gradient's size: noise everywhere, four times as strong on the object, and one pixel that is strongest."""
+    box = (40, 60, 150, 140)
+    values = np.random.default_rng(seed).exponential(1.0, (224, 224)) * (1 + 3 * planted(224, 224, box))
+    values[3, 3] = 60.0
+    assert iou(region(values).box, box) < 0.1, "what the rule of the CAM paper finds in speckles"
+    assert iou(region(evened(values)).box, box) > 0.6
+
+
+def test_evening_out_leaves_what_needs_none():
+    values = planted() - 0.5
+    assert evened(values, 0) is values
+    assert iou(region(evened(planted(200, 250, (50, 60, 150, 190)))).box, (50, 60, 150, 190)) > 0.7
+    assert region(evened(np.ones((20, 20)))).box == (0, 0, 20, 20), "there is no other level"
+    with pytest.raises(UsageError, match="Nothing in the map is positive"):
+        region(evened(-planted()))
 
 
 def test_overlap():

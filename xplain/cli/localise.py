@@ -21,7 +21,7 @@ from xplain.cli.run import Order, Run, estimate, explain_pictures
 from xplain.core.attribution import Attribution
 from xplain.core.card import Card
 from xplain.core.errors import UsageError
-from xplain.metrics.localisation import Box, best_iou, localisation_error, region, segment
+from xplain.metrics.localisation import SPREAD, Box, best_iou, evened, localisation_error, region, segment
 
 __all__ = ["localise"]
 
@@ -45,6 +45,14 @@ def localise(
         Path | None, typer.Option(help="CSV of true boxes: file, y0, x0, y1, x1, in pixels of the files.")
     ] = None,
     share: Annotated[float, typer.Option(help="Share of the map's maximum from which a position counts.")] = 0.2,
+    smooth: Annotated[
+        float | None,
+        typer.Option(
+            help="Spread of the Gaussian that evens a map out before, as a share of its longer side. Default: "
+            f"{SPREAD:g} for maps of single pixels, none for maps of cells.",
+            show_default=False,
+        ),
+    ] = None,
     segmented: Annotated[
         bool, typer.Option("--segment", help="Refine the region by colour (GrabCut); its box is taken.")
     ] = False,
@@ -58,17 +66,21 @@ def localise(
     """Find what MODEL saw in each PICTURE, without ever having been trained on boxes.
 
     The box around the largest connected part of the map that reaches --share of its maximum (the CAM paper's rule).
+    A map of single pixels, such as saliency, is evened out before by a Gaussian (--smooth), for its speckles touch
+    anywhere.
     Writes per picture the map with its boxes and the region as a black and white PNG, both as the model saw the
     picture. Boxes are told in pixels of the picture file.
 
     Raises:
-        UsageError: --share or --at-least out of range, or a table of boxes that cannot be understood.
+        UsageError: --share, --smooth or --at-least out of range, or a table of boxes that cannot be understood.
         MissingDependency: --segment without OpenCV.
     """
     from xplain.render import pictures as reading
 
     if not 0 < share <= 1 or not 0 < at_least <= 1:
         raise UsageError(f"--share is {share} and --at-least is {at_least}; accepted: above 0, up to 1.")
+    if smooth is not None and not 0 <= smooth <= 0.5:
+        raise UsageError(f"--smooth is {smooth}; accepted: 0 for none, up to 0.5 of the map's longer side.")
     entry = find_method(method)
     order = Order(options_for([entry], options), target, seed, asking, sentinel)
     found = reading.collect(pictures)
@@ -76,7 +88,7 @@ def localise(
     loaded = loading.open(model)
     run = Run()
     with Folder(out, force) as folder:
-        boxes = _Boxes(folder, truths, share, segmented)
+        boxes = _Boxes(folder, truths, share, smooth, segmented)
 
         def told() -> dict[str, Any]:
             return {
@@ -115,6 +127,7 @@ class _Boxes:
     folder: Folder
     truths: Mapping[str, list[Box]]
     share: float
+    smooth: float | None
     segmented: bool
     told: list[dict[str, Any]] = field(default_factory=list)
     _stems: set[str] = field(default_factory=set)
@@ -136,10 +149,12 @@ class _Boxes:
             "notes": notes_of(one),
             "warnings": told_warnings(one),
         }
-        told |= {"box": None, "threshold": None}
+        # only a map of single pixels is speckled; what was made in cells is smooth over them
+        spread = self.smooth if self.smooth is not None else SPREAD if one.resolution is None else 0.0
+        told |= {"box": None, "threshold": None, "smooth": spread}
         mask, box = np.zeros(values.shape, bool), None
         try:
-            part = region(values, self.share)
+            part = region(evened(values, spread), self.share)
             if self.segmented:
                 part = region(segment(seen, np.maximum(values, 0)).astype(np.float32), 1.0)
             mask, box = part.mask, part.box

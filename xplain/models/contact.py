@@ -47,7 +47,7 @@ _STAGES = {
 _VERSION = 4  # of what a child does; a verdict of another is none
 _KEPT = 4096  # verdicts on the disk
 _MADE_OF = ("xplain", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "protobuf")
-_SENT = 2**26  # bytes of a file up to which its content is handed to the child; larger ones it reads itself
+_SENT = 2**22  # bytes of a file up to which its content is handed to the child; larger ones it reads itself
 _BYTES_A_SECOND = 2**24
 _SWEEP = 3.0  # times the limit of a load: graphs of sweeps are larger, and are built in Python
 _SERVER = "import sys; sys.path[:] = {path!r}; from xplain.models.contact_child import serve; serve({socket})"

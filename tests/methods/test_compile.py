@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 
 import xplain
-from xplain.core.errors import CapabilityError, UsageError
+from xplain.core.errors import CapabilityError, UnknownName, UsageError
 
 torch = pytest.importorskip("torch", reason="the net is written in torch")
 
@@ -206,6 +206,34 @@ def test_a_compiled_file_can_be_loaded_and_explained_again(content, x):
     close(xplain.explain(again, x, "occlusion").values, xplain.explain(content, x, "occlusion").values)
 
 
+@pytest.mark.parametrize("target_input", ["optional", "required", "none"])
+def test_a_compiled_file_is_explained_like_its_original(content, x, target_input):
+    """Whatever its input ``target`` is: neither that nor the output ``attribution`` is part of the model."""
+    compiled = xplain.compile(content, "grad-cam", target_input=target_input)
+    original, again = xplain.load(content), xplain.load(compiled.SerializeToString())
+    assert [spec.name for spec in again.outline.inputs] == ["x"]
+    assert again.outline.scores == original.outline.scores
+    assert not [quirk for quirk in again.outline.quirks if "attribution" in quirk]
+    assert "an explanation by grad-cam" in again.outline.facts["built in"]
+    for method in ("grad-cam", "saliency", "lrp", "occlusion"):
+        for target in (None, 2):
+            expected = xplain.explain(original, x, method, target=target)
+            found = xplain.explain(again, x, method, target=target)
+            close(found.values, expected.values)
+            assert (found.unit, found.labels) == (expected.unit, expected.labels)
+    with pytest.raises(UnknownName, match="attribution"):
+        xplain.load(compiled, output="attribution")
+
+
+def test_a_compiled_file_is_compiled_again(content, x):
+    """By another method, as its original would be."""
+    once = xplain.compile(content, "grad-cam")
+    twice, expected = xplain.compile(once, "saliency"), xplain.compile(content, "saliency")
+    assert len(twice.graph.node) == len(expected.graph.node)
+    assert {entry.key: entry.value for entry in twice.metadata_props}["xplain.method"] == "saliency"
+    close(session_of(twice).run(["attribution"], {"x": x})[0], session_of(expected).run(["attribution"], {"x": x})[0])
+
+
 def test_what_cannot_be_compiled_says_what_can(content):
     with pytest.raises(
         UsageError, match="Method 'occlusion' cannot be compiled into a graph. Those that can: .*saliency"
@@ -220,8 +248,10 @@ def test_what_cannot_be_compiled_says_what_can(content):
             xplain.compile(content, "saliency", target=target)
     with pytest.raises(UsageError, match="Target 5 is out of range: the model has 5 classes, 0 to 4"):
         xplain.compile(content, "saliency", target=5)
+    foreign = xplain.compile(content, "saliency", target_input="none")
+    del foreign.metadata_props[:]  # so that nothing says what the output is
     with pytest.raises(UsageError, match="has an input or output 'attribution' already"):
-        xplain.compile(xplain.compile(content, "saliency", target_input="none"), "grad-cam")
+        xplain.compile(foreign, "grad-cam")
     with pytest.raises(CapabilityError, match=r"saliency needs Sweep"):
         xplain.compile(lambda batch: batch.sum(axis=(1, 2, 3))[:, None], "saliency")
 

@@ -27,16 +27,14 @@ from xplain.core.query import Answer, Flow, Peek, Query, Sweep, TargetInput, Vie
 from xplain.core.rules import Rules
 from xplain.core.target import SCORES, Inner, Label, Neuron, Target
 from xplain.core.units import spelled
+from xplain.graph.compiled import ATTRIBUTION, TARGET
 from xplain.graph.passes import prepare
 from xplain.graph.seeds import plant, seeds_of
 from xplain.graph.store import keep_apart, store
 from xplain.graph.sweep import INPUT, Sweeper
 from xplain.graph.tracer import Value
 
-__all__ = ["ATTRIBUTION", "TARGET", "asked_by", "compile_flow", "layers_of"]
-
-ATTRIBUTION = "attribution"
-TARGET = "target"
+__all__ = ["asked_by", "compile_flow", "layers_of"]
 
 
 def compile_flow(

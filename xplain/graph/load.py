@@ -20,6 +20,7 @@ from onnx import ModelProto, TensorProto, inliner, numpy_helper
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe, UsageError
 from xplain.graph.bounds import Extents, Known, measure, ordered
+from xplain.graph.compiled import built_in, leave_out
 from xplain.graph.external import Outside, open_external, take_out_weights
 from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, has_loops, human, looks_like
@@ -54,6 +55,7 @@ class Loaded:
         size: Bytes of the model and its external data.
         opened: The other files, see ``xplain.graph.external``.
         before_sweep: Called before a sweep; refuses a file whose sweeps mean harm.
+        explains: The method whose explanation was compiled into the file, which is left out; empty for none.
     """
 
     model: ModelProto
@@ -68,6 +70,7 @@ class Loaded:
     size: int = 0
     opened: Outside = field(default_factory=Outside)
     before_sweep: Callable[[], None] = nobody
+    explains: str = ""
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -78,15 +81,16 @@ class Loaded:
     def facts(self) -> dict[str, str | int]:
         """What a person may want to know of the file."""
         opsets = {entry.domain or "ai.onnx": int(entry.version) for entry in self.model.opset_import}
-        producer = f"{self.model.producer_name} {self.model.producer_version}".strip()
-        plain = "".join(c for c in producer if c.isprintable())[:_LONGEST_TEXT]
-        return {
+        found: dict[str, str | int] = {
             "opset": ", ".join(f"{domain} {version}" for domain, version in sorted(opsets.items())),
             "ir": int(self.model.ir_version),
-            "producer": plain,
+            "producer": _printable(f"{self.model.producer_name} {self.model.producer_version}".strip()),
             "bytes": self.size,
             "nodes": len(self.model.graph.node),
         }
+        if self.explains:
+            found["built in"] = f"an explanation by {_printable(self.explains)}, left out here: the model is explained"
+        return found
 
     @property
     def loops(self) -> bool:
@@ -209,6 +213,8 @@ def _examine(model: ModelProto, path: Path | None, name: str, outside: Outside, 
     nodes = ordered(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+    explains = built_in(model)
+    leave_out(model)
     known = measure(model, limits)
     other = measure(model, limits, Extents(batch=3, picture=256, steps=160))
     free = {
@@ -229,6 +235,7 @@ def _examine(model: ModelProto, path: Path | None, name: str, outside: Outside, 
         files=() if path is None else (path, *outside.files),
         size=sum(array.nbytes for array in outside.arrays.values()),
         opened=outside,
+        explains=explains,
     )
 
 
@@ -276,6 +283,11 @@ def _read_file(path: Path, limits: Limits) -> bytes:
                 f"{path} has {human(status.st_size)}; accepted: {human(limits.file_bytes)} (limits.file_bytes)."
             )
         return stream.read(limits.file_bytes + 1)
+
+
+def _printable(text: str) -> str:
+    """As much of a text from a file as is shown."""
+    return "".join(c for c in text if c.isprintable())[:_LONGEST_TEXT]
 
 
 def _parse(content: bytes, name: str) -> ModelProto:

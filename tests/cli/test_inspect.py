@@ -62,6 +62,20 @@ def two(tmp_path):
     return tmp_path / "two.onnx", write_picture(tmp_path / "p.png")
 
 
+def test_models_of_several_inputs_are_described(xplain, two):
+    """What to state is what a person looks for here; nothing can be asked before."""
+    ran = xplain("inspect", two[0])
+    assert ran.code == 0, ran.err
+    assert "picture [?, 1, 4, 4] float32" in ran.out
+    assert "extra [?, 2] float32" in ran.out
+    assert "--input picture --fixed extra=FILE.npy" in ran.out
+    assert "(explained)" not in ran.out
+    document = xplain("inspect", two[0], "--json").document
+    assert (document["input"], document["answers"], document["scores"]["classes"]) == (None, [], 2)
+    ran = xplain("inspect", two[0], "--input", "picture")
+    assert (ran.code, "also needs 'extra'" in ran.err) == (2, True), ran.err
+
+
 @pytest.mark.parametrize("extra", ["10,0", "0,10"])
 def test_other_inputs_are_fixed(xplain, two, tmp_path, extra):
     np.save(tmp_path / "extra.npy", np.array([[float(v) * 10 for v in extra.split(",")]], np.float32))

@@ -85,6 +85,30 @@ def test_the_price_of_a_table(xplain, people):
     assert planned["queries"] >= xplain(*words, "--out", people / "out", "--json").document["cost"]["queries"] > 0
 
 
+def test_models_of_tables_and_texts_are_described(xplain, people, tokens, tmp_path):
+    """And what inspect proposes is what explains them."""
+    document = xplain("inspect", people / "people.onnx", "--json").document
+    assert [one["name"] for one in document["inputs"]] == ["age", "income", "job"]
+    assert document["answers"] == ["Score"]
+    assert "kernel-shap" in document["methods"]
+    ran = xplain("inspect", people / "people.onnx")
+    assert ran.code == 0, ran.err
+    assert "people.onnx table.csv   (with the columns age, income, job)" in ran.out
+    assert "--card" not in ran.out
+    ran = xplain("inspect", tokens[0])
+    assert ran.code == 0, ran.err
+    assert "--tokenizer tokenizer.json --text" in ran.out
+    code = helper.make_node("LabelEncoder", ["words"], ["scores"], domain="ai.onnx.ml", keys_strings=["good"],
+                            values_floats=[3.0], default_float=0.0)  # fmt: skip
+    proto = nets.model([code], {"words": (TensorProto.STRING, [1])}, {"scores": (nets.FLOAT, [1])}, {})
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    onnx.save(proto, tmp_path / "strings.onnx")
+    ran = xplain("inspect", tmp_path / "strings.onnx")
+    assert ran.code == 0, ran.err
+    assert "words [1] str (explained)" in ran.out
+    assert "strings.onnx --text 'words'" in ran.out
+
+
 def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
     table = people / "pandas.csv"
     table.write_text(";risk;job;age;income\nAda;1;nurse;60;1\nBob;0;clerk;20;30.5\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from inspect import signature
 from typing import Annotated, Any
 
 import typer
@@ -10,12 +12,16 @@ import typer
 from xplain import api
 from xplain.cli.console import Outcome, table
 from xplain.cli.loading import Loading, ModelFile
+from xplain.core.errors import InputsOpen
 from xplain.core.layout import Doubt
 from xplain.core.outline import Outline
+from xplain.core.query import Score
 
 __all__ = ["inspect"]
 
 _SHOWN = 12
+_STATED = {"input", "fixed", "card", "engine", "layout"}
+"""Options of a model that has one input, or whose other inputs hold one value for all items."""
 
 
 def inspect(
@@ -29,13 +35,20 @@ def inspect(
         Unsafe: the file is refused; the message says why, and how to allow it (exit code 3).
         ModelError: the file cannot be loaded.
     """
-    loaded = loading.open(model)
+    try:
+        loaded: Any = loading.open(model)
+        doors: tuple[str, ...] = ()
+    except InputsOpen:
+        if _STATED & loading.options().keys():
+            raise  # something was stated, and the message says what is missing
+        loaded, doors = _by_rows(model, loading)
     outline = loaded.outline
     kinds = sorted(kind.__name__ for kind in loaded.answers)
     fits = [entry.name for entry in api.methods() if entry.needs <= loaded.answers]
     side = min(outline.layout.plane) if outline.layout is not None else 0
     forecast = loaded.forecast(max(1, side // 14), max(1, side // 28)) if hasattr(loaded, "forecast") else None
-    document, text = _document(outline, kinds, fits), _text(outline, kinds, fits, layers)
+    document, text = _document(outline, kinds, fits), _text(outline, kinds, fits, layers, doors)
+    document["explained by"] = list(doors)
     if forecast is None:
         return Outcome(document, text)
     document["windows"] = {"way": forecast.way, "predicted gain": forecast.gain, "reason": forecast.reason}
@@ -46,13 +59,41 @@ def inspect(
     return Outcome(document, "\n".join(lines))
 
 
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A model that is asked with whole feeds: what is known of it, and what can be asked once its items are given."""
+
+    outline: Outline
+    answers: frozenset[type] = frozenset({Score})
+
+
+def _by_rows(model: str, loading: Loading) -> tuple[_Described, tuple[str, ...]]:
+    """A model of several inputs, or of text, and the command lines that explain it."""
+    from xplain.models.onnx_feeds import OnnxFeeds
+    from xplain.models.tokens import takes_tokens
+
+    given = loading.options()
+    options = {name: given[name] for name in signature(OnnxFeeds).parameters if name in given}
+    outline = OnnxFeeds(model, **options).outline
+    inputs, names = outline.inputs, [spec.name for spec in outline.inputs]
+    if len(inputs) == 1:
+        return _Described(outline), (f"xplain explain {model} --text 'words'",)
+    outline = replace(outline, input="")
+    if takes_tokens(outline):
+        return _Described(outline), (f"xplain explain {model} --tokenizer tokenizer.json --text 'words'",)
+    if all(n in (None, 1) for spec in inputs for n in spec.shape[1:]):
+        return _Described(outline), (f"xplain explain {model} table.csv   (with the columns {', '.join(names)})",)
+    fixed = " ".join(f"--fixed {name}=FILE.npy" for name in names[1:])
+    return _Described(outline, frozenset()), (f"xplain explain {model} --input {names[0]} {fixed} ...",)
+
+
 def _document(outline: Outline, kinds: list[str], fits: list[str]) -> dict[str, Any]:
     return {
         "source": outline.source,
         "kind": outline.kind,
         "sha256": outline.digest,
         "safety": "accepted",
-        "input": outline.input,
+        "input": outline.input or None,
         "layout": None if outline.named is None else outline.named.letters,
         "layout found": None if outline.named is None else outline.named.why,
         "inputs": [asdict(one) for one in outline.inputs],
@@ -73,7 +114,7 @@ def _shape(shape: tuple[int | None, ...]) -> str:
     return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
 
 
-def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool) -> str:
+def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool, doors: Sequence[str] = ()) -> str:
     scores = outline.scores
     labels = f"{len(outline.labels)}: {'; '.join(outline.labels[:3])}; ..." if outline.labels else "none known"
     card = _card(outline)
@@ -89,14 +130,15 @@ def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool
             )
             for one in outline.inputs
         ],
-        ("layout", _layout(outline)),
+        *[("explained by", door) for door in doors],
+        *([] if doors else [("layout", _layout(outline))]),
         ("batch", outline.batch if outline.rows is None else f"{outline.batch}, {outline.rows} at a time"),
         ("scores", f"{scores.tensor}, {scores.classes or '?'} classes, {scores.kind}. {scores.found}"),
         ("labels", labels),
-        ("card", f"{outline.card.name or 'given'}, below" if outline.card else "none: pictures need --card"),
+        *([] if doors else [("card", _card_line(outline))]),
         *[(name, str(value)) for name, value in outline.facts.items()],
-        ("answers", ", ".join(kinds)),
-        ("methods", ", ".join(fits)),
+        ("answers", ", ".join(kinds) or "once it is stated which input is explained, and what the others hold"),
+        *([("methods", ", ".join(fits))] if kinds else []),
     ]
     lines = [table(rows)]
     lines += ["", "preprocessing card", *[f"  {line}" for line in card.splitlines()]] if card else []
@@ -107,6 +149,10 @@ def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool
         hidden = len(outline.layers) - len(shown)
         lines += [f"and {hidden} layers before these; --layers lists all"] if hidden else []
     return "\n".join(lines)
+
+
+def _card_line(outline: Outline) -> str:
+    return f"{outline.card.name or 'given'}, below" if outline.card else "none: pictures need --card"
 
 
 def _layout(outline: Outline) -> str:

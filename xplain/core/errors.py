@@ -31,6 +31,7 @@ __all__ = [
     "BudgetError",
     "CapabilityError",
     "CardError",
+    "InputsOpen",
     "MissingDependency",
     "ModelError",
     "NoPath",
@@ -57,6 +58,10 @@ class XplainError(Exception):
 
 class UsageError(XplainError, ValueError):
     """An argument, option or target that cannot be used."""
+
+
+class InputsOpen(UsageError):
+    """A model of several inputs, or of text, where it is not said how it is asked."""
 
 
 class UnknownName(UsageError, LookupError):

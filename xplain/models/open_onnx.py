@@ -12,7 +12,7 @@ import numpy as np
 from xplain.core.card import Card, find_card, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
-from xplain.core.errors import UsageError, unknown
+from xplain.core.errors import InputsOpen, UsageError, unknown
 from xplain.core.outline import Outline, TensorSpec
 from xplain.core.query import fingerprint
 from xplain.graph.axes import axes_of
@@ -130,12 +130,12 @@ def _explained(source: str, inputs: Sequence[TensorSpec], wanted: str | None, fi
         free = [spec for spec in free if spec.name == wanted]
     if len(free) != 1:
         listed = ", ".join(f"{s.name!r} {['?' if n is None else n for n in s.shape]} {s.dtype}" for s in inputs)
-        raise UsageError(
+        raise InputsOpen(
             f"{source} has {len(inputs)} inputs: {listed}. Say which is explained and what the others are, for example "
             f"load(..., input={names[0]!r}, fixed={{{names[-1]!r}: array}})."
         )
     if free[0].dtype == "str":
-        raise UsageError(f"Input {free[0].name!r} of {source} holds text: use xplain.text, which explains words.")
+        raise InputsOpen(f"Input {free[0].name!r} of {source} holds text: use xplain.text, which explains words.")
     return free[0]
 
 
@@ -147,7 +147,7 @@ def _others(
     missing = [spec for spec in others if spec.name not in fixed]
     if missing:
         listed = ", ".join(f"{s.name!r} {['?' if n is None else n for n in s.shape]} {s.dtype}" for s in missing)
-        raise UsageError(
+        raise InputsOpen(
             f"{source} also needs {listed}; no value is assumed. Give load(..., fixed={{{missing[0].name!r}: array}})."
         )
     values = {}

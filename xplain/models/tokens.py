@@ -16,7 +16,7 @@ from xplain.core.files import read_text
 from xplain.core.outline import Outline, TensorSpec
 from xplain.models.onnx_feeds import OnnxFeeds
 
-__all__ = ["Tokens"]
+__all__ = ["Tokens", "takes_tokens"]
 
 _MOST_BYTES = 256 * 2**20
 _ROLES = {"ids": ("input_ids", "ids", "tokens"), "mask": ("attention_mask", "mask"), "types": ("token_type_ids",)}
@@ -102,6 +102,14 @@ def _speaking(what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise UsageError(f"{what}: {str(error)[:200]}.") from None
+
+
+def takes_tokens(outline: Outline) -> bool:
+    """Whether the inputs are token ids, with or without what says which of them count."""
+    try:
+        return "ids" in {_role(spec, outline) for spec in outline.inputs}
+    except UsageError:
+        return False
 
 
 def _role(spec: TensorSpec, outline: Outline) -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
+from math import prod
+from operator import index
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,14 +16,19 @@ import numpy as np
 from xplain.api import load, method_called, require, scores_of, with_others
 from xplain.core import registry
 from xplain.core.aim import Aim, aim, needs_scores
+from xplain.core.card import MOST_PIXELS
 from xplain.core.errors import CapabilityError, NonFinite, NotExported, UnsupportedOperator, UsageError
 from xplain.core.items import Items
+from xplain.core.outline import Outline
 from xplain.core.query import Compiles, TargetInput
 from xplain.core.target import label
 from xplain.core.units import noun, spelled
 from xplain.engine import Settings
 
 __all__ = ["compile"]
+
+_EXAMPLE = 224
+"""An extent for an example of how a size is stated: that of most picture models."""
 
 
 def compile(  # noqa: A001
@@ -29,6 +38,7 @@ def compile(  # noqa: A001
     target: Any = None,
     target_input: TargetInput = "optional",
     out: str | os.PathLike[str] | None = None,
+    size: int | Sequence[int] | None = None,
     **options: Any,
 ) -> Any:
     """Compile an explanation into the model: one standard ONNX file that explains itself wherever ONNX runs.
@@ -48,6 +58,10 @@ def compile(  # noqa: A001
         out: The file to write, beside what is returned. A result of more than 2 GiB, which one protobuf cannot hold,
             needs one: its weights are written beside it, as ``OUT.data`` (ship both), and what is returned refers to
             them. They go there straight from the model's own files, without a copy in memory.
+        size: Size of the items that the file takes, where the model leaves it free, or a torch module has seen no item:
+            ``(height, width)``, a length, or ``(depth, height, width)``; or one number for each axis of an item,
+            channels included. None: that of the model, else that of its card (``crop`` or ``resize``). The file then
+            takes that size only, for a gradient's way back is built for it.
         options: The method's own options. Those that would let data decide how long to run are fixed.
 
     Returns:
@@ -55,8 +69,8 @@ def compile(  # noqa: A001
         Its metadata ``xplain.*`` say method, options, unit, target, the digest of the model and its card.
 
     Raises:
-        UsageError: the method, the target or the baseline cannot be compiled; the message says what can. A torch module
-            that has seen no item: ask ``predict`` about one first, so that its input's size is known.
+        UsageError: the method, the target, the baseline or the size cannot be compiled; the message says what can. The
+            size of an item is not known: state ``size``, or ask ``predict`` a torch module about an item first.
         CapabilityError: the model has no graph.
         ModelError: the result is larger than 2 GiB, and ``out`` is not given.
         OutputError: ``out`` cannot be written, or its weights would be written over the model's own.
@@ -78,6 +92,7 @@ def compile(  # noqa: A001
         raise CapabilityError(
             f"{loaded.outline.source} has no graph to compile into. Use an ONNX file or torch module."
         )
+    loaded = _of_size(loaded, size)
     one = Aim(label(-1, "predicted class")) if target is None else _built_in(loaded, target)
     outline = loaded.outline
     card = {} if outline.card is None else {"card": outline.card.to_toml()}
@@ -97,6 +112,79 @@ def compile(  # noqa: A001
     except (UnsupportedOperator, NotExported) as error:
         error.args = (with_others(error, loaded),)
         raise
+
+
+def _of_size(model: Compiles, size: int | Sequence[int] | None) -> Compiles:
+    """The model for items of a size that is known: as stated, of the model itself, or of its card.
+
+    Raises:
+        UsageError: the size is not known, is none, or is not one that the model takes.
+    """
+    if size is None:
+        with suppress(UsageError):
+            model.blank()
+            return model
+    item, places = _axes(model.outline)
+    card = model.outline.card
+    stated = (card.crop or card.resize) if card is not None and size is None else size
+    numbers = [stated] if isinstance(stated, int) else stated
+    what = _takes(item, places, model.outline.source)
+    if numbers is None:
+        raise UsageError(f"{what} Its size is not known, which compiling needs. {_how(item, places)}")
+    try:
+        found = [0 if isinstance(n, bool) else index(n) for n in numbers]
+    except TypeError:
+        found = []
+    known = len(found) in ({len(places), len(item)} if item else {len(found)})
+    if not found or min(found) < 1 or prod(found) > MOST_PIXELS or not known:
+        raise UsageError(
+            f"{what} size is {size!r}; accepted: whole numbers of at least 1, of up to {MOST_PIXELS:,} together. "
+            f"{_how(item, places)}"
+        )
+    whole = list(item)
+    if len(found) == len(item) or not item:
+        whole = list(found)
+    else:
+        for place, extent in zip(places, found, strict=True):
+            whole[place] = extent
+    if any(has not in (None, gets) for has, gets in zip(item, whole, strict=False)):
+        raise UsageError(
+            f"{what} size is {size!r}, which it does not take. Leave out size, or change free extents only."
+        )
+    if None in whole:
+        raise UsageError(f"{what} Its channels are not known either. {_how(item, ())}")
+    return model.of_size(tuple(n for n in whole if n is not None))
+
+
+def _axes(outline: Outline) -> tuple[tuple[int | None, ...], tuple[int, ...]]:
+    """The extents of an item, as far as they are known, and which of its axes a size is of; empty where no axis is."""
+    spec, card = outline.explained, outline.card
+    item = () if spec is None else spec.shape[1:]
+    letters = "" if outline.named is None else outline.named.letters[1:]
+    if not letters and card is not None and len(item) in (0, 3):
+        letters = card.layout[1:]
+    item = item or (None,) * len(letters)
+    if len(letters) != len(item):
+        return item, tuple(axis for axis, extent in enumerate(item) if extent is None)
+    if card is not None and len(item) == 3:
+        item = tuple(n or (card.channels if letter == "C" else None) for n, letter in zip(item, letters, strict=True))
+    return item, tuple(axis for axis, letter in enumerate(letters) if letter != "C")
+
+
+def _takes(item: tuple[int | None, ...], places: tuple[int, ...], source: str) -> str:
+    extents = ", ".join("?" if n is None else str(n) for n in item) or "..."
+    return f"{source} takes items of [N, {extents}]."
+
+
+def _how(item: tuple[int | None, ...], places: tuple[int, ...]) -> str:
+    """How to state a size, in numbers that this model may well take."""
+    axes = places if places else tuple(range(len(item) or 3))
+    example = tuple((item[axis] if axis < len(item) else None) or _EXAMPLE for axis in axes)
+    if not item:
+        example = (3, _EXAMPLE, _EXAMPLE)
+    card = ", or give a card with a crop or a resize" if len(item) in (0, 3) else ""
+    words = "x".join(map(str, example))
+    return f"State one number for each axis, such as size={example} (on a command line --size {words}){card}."
 
 
 def _built_in(model: Compiles, target: Any) -> Aim:

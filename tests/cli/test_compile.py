@@ -148,3 +148,21 @@ def test_a_baseline_may_be_a_picture(xplain, model, pictures, tmp_path, x):
     dark = np.full((3, SIDE, SIDE), 40 / 255, np.float32)
     expected = api.explain(str(model), x, "deeplift", target=0, baseline=dark).values
     np.testing.assert_allclose(run(out, picture=x), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_size_is_stated_where_the_model_has_none(xplain, model, tmp_path, x):
+    free, out = onnx.load(model), tmp_path / "explained.onnx"
+    for dim in list(free.graph.input[0].type.tensor_type.shape.dim)[2:]:
+        dim.ClearField("dim_value")
+    del free.graph.value_info[:]
+    place = tmp_path / "free.onnx"
+    onnx.save(free, place)
+    asked = ("compile", place, "-m", "saliency", "--target-input", "none", "-o", out)
+    for words in ("32", "axb", "-3x4", "3.5x3", ""):
+        refused = xplain(*asked, f"--size={words}")
+        assert refused.code == 2, words
+        assert "size is" in refused.err
+        assert not out.exists()
+    ran = xplain(*asked, "--size", f"{SIDE}x{SIDE}")
+    assert ran.code == 0, ran.err
+    np.testing.assert_allclose(run(out, picture=x), api.explain(str(model), x, "saliency").values, rtol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,14 @@ def compile(  # noqa: A001  (the verb's name)
             help="The file's input 'target': optional; required, so that a page in a browser can feed it; or none.",
         ),
     ] = "optional",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="HxW",
+            help="Size of the items, such as 224x224, where neither the model nor its card says it.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
     **options: Any,
 ) -> Outcome:
@@ -60,7 +69,8 @@ def compile(  # noqa: A001  (the verb's name)
     place = _free(out, model, force)
     loaded = loading.open(model)
     given = read_baselines({entry.name: given}, loaded)[entry.name]
-    made = xplain.compile(loaded, entry.name, target=target, target_input=target_input, out=place, **given)  # type: ignore[arg-type]
+    build = partial(xplain.compile, size=_size(size), target=target, target_input=target_input, out=place)  # type: ignore[arg-type]
+    made = build(loaded, entry.name, **given)
     content = place.read_bytes()
     apart = {e.value for t in made.graph.initializer for e in t.external_data if e.key == "location"}
     weights = {name: (place.parent / name).stat().st_size for name in sorted(apart)}
@@ -96,6 +106,16 @@ def compile(  # noqa: A001  (the verb's name)
     notes = [f"warning: {about['warning']}"] if "warning" in about else []
     notes += [_DEFAULTED] if "optional" in inputs.values() else []
     return Outcome(document | {"notes": notes}, "\n".join([table(rows), *([""] if notes else []), *notes]))
+
+
+def _size(words: str | None) -> tuple[int, ...] | None:
+    """The numbers of ``224x224``."""
+    if words is None:
+        return None
+    parts = words.lower().split("x")
+    if not all(part.strip().isdecimal() and part.isascii() for part in parts):
+        raise UsageError(f"--size is {words!r}; accepted: whole numbers with an x between, such as 224x224 or 16000.")
+    return tuple(map(int, parts))
 
 
 def _free(out: Path, model: str, force: bool) -> Path:

@@ -331,7 +331,14 @@ class Compiles(Model, Protocol):
         """One item of zeros, ``[1, *item]``.
 
         Raises:
-            UsageError: the size of an item is not known; the message says how to make it so.
+            UsageError: the size of an item is not known.
+        """
+
+    def of_size(self, item: tuple[int, ...]) -> Compiles:
+        """The model for items of one size, ``item`` without the batch axis.
+
+        Raises:
+            UsageError: it takes none of that size.
         """
 
     def compile(

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from xplain.core.errors import ModelError
+from xplain.core.errors import ModelError, UsageError
 from xplain.graph.bounds import ordered, reads
 from xplain.graph.load import Loaded
 from xplain.graph.naming import rename_reads
 from xplain.graph.quantised import Quantised
 from xplain.graph.table import facts_of
 
-__all__ = ["cut", "dtype_name", "free_batch", "header", "mixes_batch"]
+__all__ = ["cut", "dtype_name", "fix_size", "free_batch", "header", "mixes_batch"]
 
 
 def mixes_batch(model: ModelProto) -> str:
@@ -94,6 +94,32 @@ def _info(loaded: Loaded, name: str) -> ValueInfoProto:
         for _ in shape:
             info.type.tensor_type.shape.dim.add()
     return info
+
+
+def fix_size(model: ModelProto, input_name: str, item: Sequence[int]) -> ModelProto:
+    """A copy of a model whose input takes items of one size; extents that have the same names become it everywhere.
+
+    What was known of the tensors in between is left out, for it is known of any size.
+
+    Raises:
+        UsageError: two axes that are one by their name would get two sizes.
+    """
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    entry = next(entry for entry in fixed.graph.input if entry.name == input_name)
+    named: dict[str, int] = {}
+    batch, *dims = entry.type.tensor_type.shape.dim
+    for dim, extent in zip(dims, item, strict=True):
+        name = dim.dim_param
+        if name and name != batch.dim_param and named.setdefault(name, extent) != extent:
+            raise UsageError(f"The model calls two extents {name!r}, so they are one, not {named[name]} and {extent}.")
+        dim.dim_value = extent
+    for other in (*fixed.graph.input, *fixed.graph.output):
+        for dim in other.type.tensor_type.shape.dim:
+            if dim.dim_param in named:
+                dim.dim_value = named[dim.dim_param]
+    del fixed.graph.value_info[:]
+    return fixed
 
 
 def free_batch(loaded: Loaded, input_name: str) -> ModelProto | None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Self
+
 import numpy as np
 
 from xplain.core.batches import Cut, shared
 from xplain.core.edits import Array
-from xplain.core.errors import UsageError
+from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline, TensorSpec
 from xplain.core.query import Peek, Sweep
+from xplain.graph.cut import fix_size
 from xplain.graph.load import Loaded
+from xplain.models.session import Session
 
 __all__ = ["OnnxBatches", "in_one_call"]
 
@@ -20,6 +27,9 @@ class OnnxBatches:
     _loaded: Loaded
     outline: Outline
     _input: TensorSpec
+    _model: Any
+    _tried: Callable[[], Session]
+    _asked: Callable[[Session, Array], Array]
     fills_up = True
 
     def least_rows(self, item: tuple[int, ...]) -> int:
@@ -38,11 +48,34 @@ class OnnxBatches:
         """
         sizes = tuple(n for n in self._input.shape[1:] if n is not None)
         if len(sizes) + 1 < len(self._input.shape):
-            raise UsageError(
-                f"The input of {self.outline.source} has no fixed size, which compiling needs. Fix it first, for "
-                "example with onnxruntime.tools.make_dynamic_shape_fixed."
-            )
+            extents = ", ".join("?" if n is None else str(n) for n in self._input.shape[1:])
+            raise UsageError(f"The input of {self.outline.source} is [N, {extents}], of no fixed size.")
         return np.zeros((1, *sizes), np.float32)
+
+    def of_size(self, item: tuple[int, ...]) -> Self:
+        """This model for items of one size only, with its sessions; it is asked once whether it takes them.
+
+        Raises:
+            UsageError: it does not.
+        """
+        made = copy.copy(self)
+        made.narrow(item)
+        return made
+
+    def narrow(self, item: tuple[int, ...]) -> None:
+        """Take items of one size only.
+
+        Raises:
+            UsageError: the model does not take them.
+        """
+        self._model = fix_size(self._model, self._input.name, item)
+        self._input = replace(self._input, shape=(self._input.shape[0], *item))
+        inputs = tuple(self._input if spec.name == self._input.name else spec for spec in self.outline.inputs)
+        self.outline = replace(self.outline, inputs=inputs)
+        try:
+            self._asked(self._tried(), self.blank())
+        except ModelError as error:
+            raise UsageError(f"{self.outline.source} takes no items of size {list(item)}: {error}") from error
 
 
 def in_one_call(query: Peek | Sweep) -> Cut | None:

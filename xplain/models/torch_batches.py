@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import torch
 
 from xplain.core.batches import shared
 from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.outline import Outline
 from xplain.core.query import Sweep
 from xplain.core.target import SCORES
 from xplain.models.pipeline import rows_at_once
@@ -28,6 +31,24 @@ class TorchBatches:
     fills_up = True
     _module: torch.nn.Module
     _together: dict[tuple[int, ...], int]
+    look: Callable[[Array], None]
+    outline: Outline
+
+    def of_size(self, item: tuple[int, ...]) -> Self:
+        """This module, having seen an item of this size.
+
+        Raises:
+            UsageError: it takes none.
+        """
+        try:
+            self.look(np.zeros((1, *item), np.float32))
+        except Exception as error:  # a module raises whatever its author or torch likes
+            said = (str(error).strip().splitlines() or [""])[0][:300]
+            raise UsageError(
+                f"{self.outline.source} takes no items of size {list(item)} ({type(error).__name__}: {said}). State "
+                "one number for each axis of an item, channels included."
+            ) from error
+        return self
 
     @property
     def _on_device(self) -> bool:

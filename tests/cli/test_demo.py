@@ -38,6 +38,7 @@ def test_it_is_quick_and_says_where_and_how(demonstrated):
     assert "xplain explain model.onnx" in done.stdout
     page = (out / "index.html").read_text()
     assert "xplain demo" in page
+    assert "<h1>textures.onnx: 3 pictures</h1>" in page, "no folder of whoever made the page"
     assert all(f"{name}.png" in page for name in SCENES)
     assert "http://" not in page
 

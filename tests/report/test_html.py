@@ -122,6 +122,36 @@ def test_the_content_policy_allows_the_pages_own_style_alone():
     assert "unsafe" not in policy
 
 
+def test_nothing_is_said_once_per_method():
+    """Two items by three methods: two lines in front, and what is the same for all stands once."""
+    source = page([attribution(), attribution(method="occlusion"), attribution(method="lime", seed=7)])
+    front = source[source.index("<table>") : source.index("</table>")]
+    assert front.count("cat.jpg") == 1
+    assert front.count("<tr>") == 3
+    for number, method in enumerate(("rise", "occlusion", "lime"), 1):
+        assert front.count(f'<a href="#method-{number}">{method}</a>') == 2
+    text = Tags(source).text
+    assert text.count("ab" * 32) == text.count("onnxruntime 1.31.1") == text.count("crop = [16, 16]") == 1
+    assert text.count("Seed") == 3, "it is not the same"
+
+
+def test_a_score_of_its_own_has_a_line_of_its_own():
+    other = attribution(method="occlusion", scores=np.array([8.25, 11.0]))
+    source = page([attribution(), other])
+    assert source[: source.index("</table>")].count("<tr>") == 4
+
+
+def test_numbers_and_words_are_not_broken():
+    """Only free text may be, and has room for a word."""
+    source = page(attribution())
+    style = re.search(r"<style>(.*?)</style>", source, re.DOTALL).group(1)
+    rules = dict(re.findall(r"^([^{\n]+) \{([^}]*)\}", style, re.MULTILINE))
+    assert "anywhere" not in rules["th, td"]
+    assert "nowrap" in rules["td.number, th.number, td a"]
+    assert "min-width" in rules["td.word"]
+    assert '<td class="number">8.25</td>' in source
+
+
 def test_hostile_names_stay_text():
     hostile = attribution(
         names=(HOSTILE, "cup.jpg"),

@@ -17,7 +17,7 @@ from xplain.cli.predictions import best, in_words
 from xplain.cli.reading import Given
 from xplain.cli.remarks import notes_of, told_warnings
 from xplain.cli.run import Order
-from xplain.cli.sheets import PAGE, ranks_of
+from xplain.cli.sheets import PAGE, model_name, ranks_of
 from xplain.core.attribution import Attribution
 from xplain.core.errors import BudgetError
 
@@ -41,7 +41,8 @@ def explain_rows(reader: Any, given: Given, order: Order, folder: Folder, comman
     """
     started = time.perf_counter()
     asking, count = order.asking, len(given.names)
-    kept = _Kept(given, folder, f"{reader.outline.source}: {count} {'item' if count == 1 else 'items'}", command)
+    title = f"{model_name(reader.outline.source)}: {count} {'item' if count == 1 else 'items'}"
+    kept = _Kept(given, folder, title, command)
     bill, scores = Bill(reader), None  # type: tuple[Bill, Any]
     queries, sweeps = count, 0
 

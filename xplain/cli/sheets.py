@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from xplain.core.caveat import joined
 from xplain.core.outline import Outline
 from xplain.core.target import side_by_side
 
-__all__ = ["PAGE", "Drawing", "Sheets", "ranks_of"]
+__all__ = ["PAGE", "Drawing", "Sheets", "model_name", "ranks_of"]
 
 PAGE = "index.html"
 _MOST_ON_PAGE = 100
@@ -84,7 +85,7 @@ class Sheets:
         count = len(self._known)
         shown = min(count, _MOST_ON_PAGE)
         of = f" of {count}" if shown < count else ""
-        title = f"{outline.source}: {shown}{of} {'picture' if count == 1 else 'pictures'}"
+        title = f"{model_name(outline.source)}: {shown}{of} {'picture' if count == 1 else 'pictures'}"
         # the page has one scale for all it shows, so it can be shared only where there is one method
         limit = next(iter(self._limits.values())) if len(self._limits) == 1 else None
         drawing = {"native_resolution": self._drawing.native_resolution, "limit": limit or None}
@@ -100,6 +101,11 @@ class Sheets:
     def _draw(self, one: Attribution, name: str, limit: float | None) -> None:
         picture = one.overlay(0, native_resolution=self._drawing.native_resolution, limit=limit or None)
         self._folder.write_picture(f"{name}.png", picture)
+
+
+def model_name(source: str) -> str:
+    """A model in a heading: a file without its folders, which are the reader's business and no other's; a URL whole."""
+    return source if "://" in source else Path(source).name or source
 
 
 def ranks_of(methods: Sequence[str]) -> list[int]:

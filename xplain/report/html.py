@@ -11,7 +11,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -51,6 +51,16 @@ class _Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the front table: an item, a target, and every method that explains the two."""
+
+    name: str
+    target: str
+    score: str
+    methods: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Section:
     """One attribution, as the template sees it: facts as (name, text) pairs."""
 
@@ -62,6 +72,7 @@ class _Section:
     facts: Sequence[tuple[str, str]]
     notes: Sequence[tuple[str, str]]
     warnings: Sequence[str]
+    card: str
     call: str
 
 
@@ -91,13 +102,18 @@ def page(
     if not listed:
         raise UsageError("A report needs at least one attribution; the list is empty.")
     drawing = {"beside": True, **drawing}
+    sections = [_section(a, n, drawing, _repeated(a, listed)) for n, a in enumerate(listed, 1)]
+    shared, card = _shared(sections)
     style = _text("page.css") + (shades_css() if any(a.texts for a in listed) else "")
     return _template().render(
         title=title,
         command=command,
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        sections=[_section(a, n, drawing, _repeated(a, listed)) for n, a in enumerate(listed, 1)],
+        front=_front(sections),
+        sections=[_without(section, shared, card) for section in sections],
+        shared=shared,
+        shared_card=card,
         together=_together(listed, drawing),
     )
 
@@ -154,8 +170,36 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
         facts=facts,
         notes=list(notes.items()),
         warnings=a.said,
+        card=a.card or "",
         call=_call(a),
     )
+
+
+def _front(sections: Sequence[_Section]) -> list[_Row]:
+    """A line per item, target and score, in the order of the first method that has it."""
+    rows: dict[tuple[str, str, str], _Row] = {}
+    for section in sections:
+        for item in section.items:
+            key = item.name, item.target, item.score
+            row = rows.setdefault(key, _Row(*key, []))
+            if (link := (section.anchor, section.attribution.method)) not in row.methods:
+                row.methods.append(link)
+    return list(rows.values())
+
+
+def _shared(sections: Sequence[_Section]) -> tuple[list[tuple[str, str]], str]:
+    """Facts, and the card, that are the same in all sections, where there are several."""
+    first, *others = sections
+    if not others:
+        return [], ""
+    facts = [fact for fact in first.facts if all(fact in section.facts for section in others)]
+    return facts, first.card if all(section.card == first.card for section in others) else ""
+
+
+def _without(section: _Section, facts: Sequence[tuple[str, str]], card: str) -> _Section:
+    """A section without what the page says once for all."""
+    rest = [fact for fact in section.facts if fact not in facts]
+    return replace(section, facts=rest, card="" if card else section.card)
 
 
 def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
+
 import numpy as np
 import pytest
 
 import xplain
 from xplain import measure
-from xplain.core.errors import ModelError, UsageError
+from xplain.core.errors import ModelError, NoPath, UsageError
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -107,3 +110,120 @@ def test_conservation_is_reported_on_the_exported_module(net, x):
     assert (
         abs(report.kept.sum() + xplain.explain(net, x[:1], "lrp", rule="epsilon", target=1).values.sum() - score) < 1e-4
     )
+
+
+def quantised(seed: int) -> nn.Module:
+    """The head of a net in whole numbers, behind a convolution in floats."""
+    torch.manual_seed(seed)
+    layers = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 8), nn.ReLU(), nn.Linear(8, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of its own future
+        return torch.ao.quantization.quantize_dynamic(nn.Sequential(*layers).eval(), {nn.Linear}, dtype=torch.qint8)
+
+
+QUANTISED = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+
+
+@QUANTISED
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_quantised_module_is_explained_by_hiding(x, traced):
+    net = quantised(0)
+    model = torch.jit.trace(net, torch.zeros(2, 3, 8, 8)) if traced else net
+
+    def logit(rows: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.stack([net(torch.from_numpy(row[None])).numpy()[0, 1] for row in rows])
+
+    found = xplain.explain(model, x, "occlusion", patch=2, stride=2, target=1).values
+    for i, j in np.ndindex(4, 4):
+        hidden = x.copy()
+        hidden[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] = 0
+        np.testing.assert_allclose(found[:, 2 * i, 2 * j], logit(x) - logit(hidden), atol=1e-6)
+
+
+@QUANTISED
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("method", ["saliency", "integrated-gradients", "lrp", "deeplift"])
+def test_a_quantised_module_has_no_derivative_and_says_what_works(x, traced, method):
+    pytest.importorskip("onnxscript")
+    net = quantised(0)
+    net = torch.jit.trace(net, torch.zeros(2, 3, 8, 8)) if traced else net
+    with pytest.raises(NoPath, match=r"quantized\.linear_dynamic of quantised layers.*before it was") as caught:
+        xplain.explain(net, x, method, target=1)
+    assert "occlusion" in str(caught.value)
+    assert "saliency" not in str(caught.value)
+
+
+def test_weights_of_quantised_layers_are_part_of_what_a_module_is():
+    """Answers are kept under a module's digest, so it must tell two modules apart that differ in such weights alone."""
+    one, other = quantised(0), quantised(1)
+    one[0].load_state_dict(other[0].state_dict())
+    assert xplain.load(one).outline.digest != xplain.load(other).outline.digest
+    assert xplain.load(quantised(1)).outline.digest == xplain.load(other).outline.digest
+
+
+def test_what_a_function_returns_as_it_is_was_made_before(x):
+    """A cast to the type that a tensor has returns that tensor; what made it is not forgotten."""
+
+    class Casts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(192, 3)
+
+        def forward(self, x):
+            p = torch.softmax(self.fc(x.flatten(1)).float(), 1).contiguous().to(torch.float32).float()
+            return p.type_as(x)
+
+    net = Casts().eval()
+    model = xplain.load(net)
+    scores = xplain.predict(model, x)
+    np.testing.assert_allclose(scores, net.fc(torch.from_numpy(x).flatten(1)).detach().numpy(), rtol=1e-5)
+    assert model.outline.scores.link == "softmax"
+
+    class Alone(nn.Module):
+        def forward(self, x):
+            return (x.mean((2, 3)).to(torch.float32) / 2.0).float() / x.sum((1, 2, 3))[:, None].float()
+
+    assert xplain.load(Alone().eval()).outline.scores.kind == "logits"
+    xplain.explain(Alone().eval(), x, "saliency", target=0)
+
+
+def test_a_dataclass_with_slots_is_read_like_one_without(x):
+    @dataclasses.dataclass(slots=True)
+    class Found:
+        hidden: torch.Tensor
+        logits: torch.Tensor
+
+    class Returns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(192, 3)
+
+        def forward(self, x):
+            return Found(x.flatten(1), self.fc(x.flatten(1)))
+
+    net = Returns().eval()
+    found = xplain.explain(net, x, "input-x-gradient", target=1, channels=True).values
+    expected = x * net.fc.weight.detach().numpy()[1].reshape(3, 8, 8)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@QUANTISED
+def test_a_way_past_a_quantised_layer_is_not_taken_for_the_gradient(x):
+    """Torch passes nothing back through an operator that it has no derivative of, and goes on with a warning."""
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.front, self.past, self.whole = nn.Conv2d(3, 4, 1), nn.Linear(256, 3), quantised(0)
+
+        def forward(self, x):
+            return self.past(self.front(x).flatten(1)) + self.whole(x)
+
+    net = Two().eval()
+    with pytest.raises(NoPath, match=r"quantized\.linear_dynamic"):
+        xplain.explain(net, x, "saliency", target=1)
+    found = xplain.explain(net, x, "grad-cam", layer="front", target=1).values  # what is beside the way does not matter
+    weights = net.past.weight.detach().numpy()[1].reshape(4, 64).mean(1)
+    front = net.front(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(found, np.maximum(np.einsum("c,nchw->nhw", weights, front), 0), rtol=1e-4, atol=1e-6)

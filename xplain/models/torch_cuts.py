@@ -7,7 +7,8 @@ change what the module computes, so where a sweep finds no path without them, it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -16,9 +17,11 @@ from torch.overrides import TorchFunctionMode
 from xplain.core.errors import NoPath, UsageError
 from xplain.core.target import Target
 from xplain.models.torch_attention import AttentionsSeen, pulled
-from xplain.models.torch_modes import followed, total, tree_leaves
+from xplain.models.torch_modes import IntegersSeen, followed, total, tree_leaves
 
-__all__ = ["CutsSeen", "GradKept", "gradients", "refuse_other_paths"]
+__all__ = ["CutsSeen", "GradKept", "gradients", "refuse_other_paths", "refuse_quantised"]
+
+_QUANTISED = "{} of quantised layers, without a derivative; explain the module as it was before it was quantised"
 
 Found: TypeAlias = dict[str, torch.Tensor]
 
@@ -56,6 +59,8 @@ def gradients(
     def swept() -> tuple[Found, dict[str, torch.Tensor | None]]:
         found = forward()
         summed = total(target, found)
+        if without_formula(summed, [found[tap] for tap in taps if tap in found]):
+            return found, dict.fromkeys(taps)
         with followed(rule, summed):
             return found, pulled(summed, found, taps, seen)
 
@@ -71,10 +76,40 @@ def gradients(
     with GradKept():
         found, cotangents = swept()
     if lost := [tap for tap in taps if cotangents[tap] is None]:
-        with GradKept(), CutsSeen() as cuts:
+        with GradKept(), CutsSeen() as cuts, IntegersSeen() as integers:
             forward()
-        raise NoPath(f"There is no path from {lost[0]!r} to target {target.name!r} with a derivative: {cuts.told}.")
+        passed = _QUANTISED.format(" and ".join(integers.names))
+        told = f"it passes {passed}" if integers.names else cuts.told
+        raise NoPath(f"There is no path from {lost[0]!r} to target {target.name!r} with a derivative: {told}.")
     return found, cotangents
+
+
+def without_formula(summed: torch.Tensor, taps: Sequence[torch.Tensor]) -> bool:
+    """Whether an operator that torch has no derivative of lies between a target and a tap.
+
+    Torch would pass nothing back there and go on, so that what goes past it alone would be taken for the gradient.
+    """
+    own = {id(tap) for tap in taps}
+    ends = {tap.grad_fn for tap in taps if tap.grad_fn is not None}
+
+    def below(starts: Sequence[Any], wanted: Callable[[Any], bool]) -> list[Any]:
+        seen, waiting, hits = set(starts), list(starts), []
+        while waiting:
+            step = waiting.pop()
+            if wanted(step):
+                hits.append(step)
+            if step in ends:
+                continue
+            fresh = {one for one, _ in step.next_functions if one is not None} - seen
+            seen |= fresh
+            waiting += fresh
+        return hits
+
+    def tapped(step: Any) -> bool:
+        return step in ends or id(getattr(step, "variable", None)) in own
+
+    lacking = below([summed.grad_fn], lambda step: "NotImplemented" in step.name()) if summed.grad_fn else []
+    return bool(lacking and below(lacking, tapped))
 
 
 def refuse_other_paths(scores: Callable[[torch.Tensor], torch.Tensor], blank: torch.Tensor, layer: str) -> None:
@@ -100,6 +135,19 @@ def refuse_other_paths(scores: Callable[[torch.Tensor], torch.Tensor], blank: to
             f"The scores depend on the input also past layer {layer!r}, so they cannot be computed from it alone. "
             "Name a layer that everything passes through."
         )
+
+
+@contextmanager
+def refuse_quantised(source: str) -> Iterator[None]:
+    """Around a forward pass of a module that is made a graph with rules: its operators must have a derivative.
+
+    Raises:
+        NoPath: quantised ones were among them.
+    """
+    with IntegersSeen() as seen:
+        yield
+    if seen.names:
+        raise NoPath(f"{source} computes {_QUANTISED.format(' and '.join(seen.names))}.")
 
 
 class CutsSeen(TorchFunctionMode):

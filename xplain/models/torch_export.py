@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from xplain.core.errors import NotExported, UsageError
+from xplain.core.errors import NoPath, NotExported, UsageError
 from xplain.core.query import Sweep
 from xplain.core.target import SCORES, Label, Target
 from xplain.models.torch_attention import attention_number
+from xplain.models.torch_cuts import refuse_quantised
 from xplain.models.torch_guard import eval_mode, exporting
 from xplain.models.torch_modes import tree_leaves
 
@@ -57,6 +58,7 @@ def export(
 
     Raises:
         NotExported: the module cannot be exported.
+        NoPath: it has quantised layers.
     """
     from xplain.models.open_onnx import open_onnx
 
@@ -69,7 +71,9 @@ def export(
     with exporting(module), ambient, eval_mode(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         try:
-            own = [f"output_{k}" if k else "output" for k in range(len(wrapped(example)) - 1 - len(layers))]
+            with refuse_quantised(source):
+                returned = wrapped(example)
+            own = [f"output_{k}" if k else "output" for k in range(len(returned) - 1 - len(layers))]
             program = torch.onnx.export(
                 wrapped,
                 (example,),
@@ -79,6 +83,8 @@ def export(
                 output_names=["scores", *names.values(), *own],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
+        except NoPath:
+            raise
         except Exception as error:  # the exporter raises what it likes, of hundreds of lines
             raise NotExported(f"{source} could not be exported to ONNX, which {why}: {_reason(error)}.") from error
     if program is None:

@@ -250,7 +250,7 @@ def look_at(
             outputs, logits, rows = pair, two, 2
     order = ranked(outputs, logits, rows)
     told = replace(outline, activations=frozenset(watch.names), attended=watch.attended)
-    told = replace(told, outputs=tuple(outputs))
+    told = _one_by_one(replace(told, outputs=tuple(outputs)), watch.mixer)
     look = Look(told, item, integer, paired=rows == 2, flips=frozenset(flips), axes=axes.found)
     if not order:
         look = _with_layers(look, seen, follow, None)
@@ -290,6 +290,14 @@ def _scores(name: str, tensor: torch.Tensor, count: int, logits: LogitsSeen) -> 
     kind = logits.kind(tensor)
     why = "no softmax before it" if kind in ("logits", "scores") else f"{kind} in a way that cannot be undone"
     return ScoreSpec(name, classes, kind, "none", f"{what}; {why}"), False
+
+
+def _one_by_one(outline: Outline, mixer: str) -> Outline:
+    """Rows are asked one at a time where an operator looks at the whole batch."""
+    why = f"{mixer} looks at the whole batch, so items are asked 1 at a time."
+    if not mixer or why in outline.quirks:
+        return outline
+    return replace(outline, batch="fixed", rows=1, quirks=(*outline.quirks, why))
 
 
 def _chose(outline: Outline, name: str, others: list[str]) -> Outline:

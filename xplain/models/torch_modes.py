@@ -77,6 +77,7 @@ class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # to
         super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
         self.attended = ""
+        self.mixer = ""  # an operator that looks at all rows of a batch, to fit its whole numbers to them
         self._layers = layers
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -84,6 +85,8 @@ class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # to
             self.names.add(_ACTIVATIONS[func])
         elif func in _CLAMPS and _lower_bound(args, kwargs) is not None:
             self.names.add("Clip")
+        if func.namespace in ("quantized", "onednn") and "dynamic" in str(func) and "fp16" not in str(func):
+            self.mixer = str(func).rpartition(".")[0]
         if self._layers and _attends(str(func), args):
             self.attended = self._layers[-1].name
         return func(*args, **(kwargs or {}))
@@ -114,6 +117,19 @@ class NonFiniteSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self.first and not odd and any(map(_odd, tree_leaves(result))):
             self.first = str(func)
         return result
+
+
+class IntegersSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Watches a forward pass for operators of quantised layers, which have no derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: dict[str, None] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace in ("quantized", "onednn") or "quantize_per" in str(func):
+            self.names[str(func).rpartition(".")[0]] = None
+        return func(*args, **(kwargs or {}))
 
 
 def _odd(value: Any) -> bool:
@@ -243,6 +259,7 @@ def total(target: Target, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
 def to_numpy(tensor: torch.Tensor) -> Array:
     """A tensor as float32, or float64 where it is that, on the CPU."""
     kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    tensor = tensor.dequantize() if tensor.is_quantized else tensor
     return np.asarray(tensor.detach().to(device="cpu", dtype=kind).numpy())
 
 
@@ -254,8 +271,11 @@ def kind_of(tensor: torch.Tensor) -> str:
 def digest_of(module: torch.nn.Module) -> str:
     """sha256 over the classes, names and content of everything in the state."""
     sha = hashlib.sha256(repr(module).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        if isinstance(tensor, torch.Tensor):
-            sha.update(f"{name} {kind_of(tensor)}".encode())
-            sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, kept in sorted(module.state_dict().items()):
+        for tensor in tree_leaves(kept):  # quantised layers keep a pair of weight and bias
+            if isinstance(tensor, torch.Tensor):
+                sha.update(f"{name} {kind_of(tensor)}".encode())
+                whole = tensor.detach().cpu()
+                whole = whole.dequantize() if whole.is_quantized else whole.to_dense()
+                sha.update(whole.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()

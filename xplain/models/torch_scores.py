@@ -101,6 +101,8 @@ class LogitsSeen(TorchFunctionMode):
                 self._steps[id(kept)] = replace(made, result=kept)
             before = (kept, *args[1:])
         result = func(*args, **kwargs)
+        if not in_place and any(result is one for one in args):  # x.float() of float32: x itself, made as it was
+            return result
         function = getattr(torch.Tensor, name, func) if in_place else func
         for k, one in enumerate(result) if isinstance(result, (tuple, list)) else [(None, result)]:
             if isinstance(one, torch.Tensor) and (self._most is None or one.numel() <= self._most):
@@ -326,7 +328,9 @@ def named_outputs(output: Any) -> dict[str, torch.Tensor]:
         named = dict(zip(output._fields, output, strict=True))
     elif isinstance(output, (tuple, list)):
         named = {f"output:{k}": value for k, value in enumerate(output)}
-    elif dataclasses.is_dataclass(output) or hasattr(output, "__dict__"):
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        named = {one.name: getattr(output, one.name) for one in dataclasses.fields(output)}
+    elif hasattr(output, "__dict__"):
         named = {key: value for key, value in vars(output).items() if not key.startswith("_")}
     else:
         named = {}

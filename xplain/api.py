@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeAlias
 
@@ -42,6 +43,7 @@ from xplain.engine import Plan, Progress, Sentinel, Settings, Store, drive
 from xplain.engine import plan as plan_flows
 from xplain.engine import probe as repeat
 from xplain.engine.budget import Budget
+from xplain.engine.losses import with_nodes
 from xplain.engine.sentinel import Spread
 from xplain.hidden import as_codes, said_or_typical, without_rows
 from xplain.items import entered, item_keys, items_of
@@ -255,6 +257,9 @@ def explain_many(
         before = getattr(loaded, "windows", None)
         try:
             readings, spent = drive(flows, loaded, replace(settings, sentinel=watch))
+            if max_queries is None and max_cost is None:  # it is more than what the method costs
+                anew = partial(_flows, entry, items, aims, loaded, seed, values)
+                readings = with_nodes(readings, anew, loaded, len(items.x))
         except Exception as error:
             if isinstance(error, (UnsupportedOperator, NoPath, NotExported)):
                 error.args = (with_others(error, loaded),)

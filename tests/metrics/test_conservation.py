@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 import xplain
 from xplain import measure
 from xplain.core.errors import CapabilityError, UsageError
+from xplain.core.rules import Rules
 
 WIDTH = 6
 
@@ -76,3 +77,64 @@ def test_what_has_no_report(x):
         net(0.0).balance(
             xplain.core.query.Sweep(np.repeat(x[:, None], 2, axis=0), xplain.label(0), xplain.core.rules.Rules())
         )
+
+
+def curved():
+    """Dense layers with a sigmoid between them, called "bend": the one node where slopes and chords differ."""
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in (("w1", (WIDTH, 9)), ("w2", (9, 2)))}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"], name="first"),
+        helper.make_node("Sigmoid", ["h"], ["r"], name="bend"),
+        helper.make_node("MatMul", ["r", "w2"], ["y"], name="second"),
+    ]
+    content = nets.model(nodes, {"x": (nets.FLOAT, ["N", WIDTH])}, {"y": (nets.FLOAT, ["N", 2])}, weights)
+    return xplain.load(content)
+
+
+def said(found):
+    return [str(one) for one in found.warnings if one.kind == "incomplete"]
+
+
+@pytest.mark.parametrize("method", ["deeplift", "deep-shap"])
+def test_a_gap_of_more_than_the_difference_names_its_nodes(method, monkeypatch):
+    model, x = curved(), 8 * np.random.default_rng(0).normal(size=(4, WIDTH)).astype(np.float32)
+    told: list[int] = []
+    balance = model.balance
+    monkeypatch.setattr(model, "balance", lambda query: told.append(len(query.x)) or balance(query), raising=False)
+    assert not said(xplain.explain(model, x, method, target=1, baseline=0.0))
+    assert not told  # what adds up costs nothing more
+    slopes = Rules("slopes", meaning="multiplier", reference=True)
+    monkeypatch.setattr("xplain.methods.relevance.deeplift.RESCALE", slopes)
+    found = xplain.explain(model, x, method, target=1, baseline=0.0)
+    assert told == [1]  # once, for one item
+    gap, goal = (np.asarray(note) for name, note in found.notes.items() if name.startswith(("completeness", "f(x)")))
+    wrong = np.flatnonzero(np.abs(gap) > np.abs(goal))
+    item = wrong[np.abs(gap[wrong]).argmax()]
+    does = "keeps" if gap[item] < 0 else "adds"
+    (text,) = said(found)
+    assert f"Most of the miss in item {item} is at: bend (Sigmoid) {does} {abs(gap[item]):.3g}." in text
+    assert "first" not in text
+    assert "integrated-gradients" in text
+    path = xplain.explain(model, x, "integrated-gradients", target=1, baseline=0.0, steps=500)  # the advice works
+    np.testing.assert_allclose(path.values.sum(axis=1), goal, atol=0.02 * np.abs(goal).max())
+    (text,) = said(xplain.explain(model, x, method, target=1, baseline=0.0, max_queries=1000))
+    assert "Most of" not in text  # not beyond a budget
+    assert told == [1]
+
+
+def test_relevance_that_was_made_on_the_way_names_its_nodes():
+    """Two shares of 100 cancel to 1 in the layer without its bias, so each is many times the score."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"], name="cancels"),
+        helper.make_node("Gemm", ["h", "v"], ["y"], name="last"),
+    ]
+    weights = {"w": [[1.0], [-1.0]], "b": [100.0], "v": [[1.0, 2.0]]}
+    arrays = {name: np.array(values, np.float32) for name, values in weights.items()}
+    model = xplain.load(nets.model(nodes, {"x": (nets.FLOAT, ["N", 2])}, {"y": (nets.FLOAT, ["N", 2])}, arrays))
+    x = np.array([[1.0, 95.0], [1.0, 0.5]], np.float32)
+    found = xplain.explain(model, x, "lrp", target=1, rule="epsilon")
+    (text,) = said(found)[:1]
+    arrived, score = found.values.sum(axis=1), found.scores
+    assert arrived[0] / score[0] <= -1
+    assert f"Most of the miss is at: cancels (Gemm) keeps {score[0] - arrived[0]:.3g}." in text

@@ -144,6 +144,8 @@ class Reading:
         warnings: What a person must know before they believe the values; see ``xplain.core.caveat``.
         unit: Overrides the unit the method declares, where an option changes it.
         signed: Overrides what the method declares, where an option changes it.
+        broken: The item whose values miss what they should add up to by more than that itself, the worst one; the
+            session then names the nodes in the warning. None: no item's do.
     """
 
     values: Any
@@ -154,6 +156,7 @@ class Reading:
     unit: str | None = None
     signed: bool | None = None
     warnings: tuple[Caveat, ...] = ()
+    broken: int | None = None
 
 
 Flow: TypeAlias = Generator[Query, Answer, Reading]

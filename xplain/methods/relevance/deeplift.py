@@ -60,7 +60,8 @@ def deeplift(
         ``[N, H, W]``, signed; sums to f(x) - f(x0), the gap is float noise and is in ``notes``.
 
     Cost:
-        1 sweep (of two forward passes) and 2 evaluations per item.
+        1 sweep (of two forward passes) and 2 evaluations per item. Where a gap is larger than the difference,
+        and no budget is set, one sweep of the worst item more, to name the nodes in the warning.
 
     Differs from the paper:
         Complete on nets with attention, gates, layer norm and overlapping max pooling, which the paper does not treat.
@@ -85,7 +86,7 @@ def deeplift(
     goal = top[:, 0] - bottom[:, 0]
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
     notes = {"completeness gap": gap, "f(x) - f(baseline)": goal}
-    return Reading(values, base=bottom[:, 0], notes=notes, warnings=_missed(gap, goal))
+    return Reading(values, base=bottom[:, 0], notes=notes, warnings=_missed(gap, goal), broken=_broken(gap, goal))
 
 
 def _missed(gap: Array, goal: Array) -> tuple[Caveat, ...]:
@@ -95,9 +96,18 @@ def _missed(gap: Array, goal: Array) -> tuple[Caveat, ...]:
         return ()
     text = (
         f"The values miss the difference of the scores by {share:.1%}. xplain.measure.conservation names the node "
-        "where that happens; integrated-gradients needs no rules for operators, and tells its own gap."
+        f"where that happens; {'they are no explanation, take ' if share > 1 else ''}integrated-gradients"
+        f"{', which' if share > 1 else ''} needs no rules for operators, and tells its own gap."
     )
     return (Caveat(text, "incomplete"),)
+
+
+def _broken(gap: Array, goal: Array) -> int | None:
+    """The item with the largest gap that is larger than the difference of its scores, if values are warned of."""
+    if not _missed(gap, goal):
+        return None
+    size = np.where(np.abs(gap) > np.abs(goal), np.abs(gap), 0)
+    return int(size.argmax()) if size.any() else None
 
 
 @method(
@@ -121,7 +131,8 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
         ``[N, H, W]``, signed; sums to f(x) - mean over b of f(b), the gap is in ``notes``.
 
     Cost:
-        B sweeps and 1 + B evaluations per item.
+        B sweeps and 1 + B evaluations per item. Where a gap is larger than the difference itself, and no budget is set,
+        one sweep of the worst item more, to name the nodes in the warning.
 
     Raises:
         UsageError: the background does not fit the items.
@@ -153,4 +164,4 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
     values = product if channels else collapse(product, view.layout)
     notes = {"background": count, "completeness gap": gap, "f(x) - mean f(background)": goal}
-    return Reading(values, base=bottom / count, notes=notes, warnings=_missed(gap, goal))
+    return Reading(values, base=bottom / count, notes=notes, warnings=_missed(gap, goal), broken=_broken(gap, goal))

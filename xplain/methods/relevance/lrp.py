@@ -97,7 +97,8 @@ def lrp(
         node by node it is ``xplain.measure.conservation``, on a command line ``--conservation``.
 
     Cost:
-        1 sweep and 1 evaluation per item.
+        1 sweep and 1 evaluation per item. Where what arrives is more than ten times the score, or as much of the other
+        sign, and no budget is set, one sweep of the worst item more, to name the nodes in the warning.
 
     Differs from the paper:
         Batch normalisation is folded into the weights first; works on every operator, not only dense and convolution.
@@ -128,8 +129,19 @@ def lrp(
         return Reading(values, notes=notes)
     score = yield Score(view.x, Untouched(), view.target)
     found = np.asarray(relevance, dtype=np.float64)
-    caveats = _lost(np.asarray(notes["relevance"]), score[:, 0], layer) + _cancelled(found, score[:, 0], bias)
-    return Reading(values, notes=notes, warnings=caveats)
+    arrived = np.asarray(notes["relevance"])
+    caveats = _lost(arrived, score[:, 0], layer) + _cancelled(found, score[:, 0], bias)
+    return Reading(values, notes=notes, warnings=caveats, broken=_broken(arrived, score[:, 0]))
+
+
+def _broken(arrived: Array, score: Array) -> int | None:
+    """The item with most relevance that was made on the way, if that is several times its score, or of the other sign.
+
+    What is lost is no fault to look for: biases and the stabiliser take it everywhere.
+    """
+    share = arrived / np.where(score == 0, np.finfo(np.float32).tiny, score)
+    made = np.where((share > _KEPT[1]) | (share <= -1), np.abs(arrived), 0)
+    return int(made.argmax()) if made.any() else None
 
 
 def _cancelled(relevance: Array, score: Array, bias: bool) -> tuple[Caveat, ...]:

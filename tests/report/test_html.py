@@ -105,7 +105,12 @@ def test_the_page_is_self_contained_and_well_formed():
 
 def test_every_picture_inside_is_a_png():
     parsed = Tags(page([attribution(), attribution(method="occlusion")]))
-    sources = [a["src"] for tag, a in parsed.tags if tag == "img"]
+    small = [a["src"] for tag, a in parsed.tags if tag == "img" and a.get("class") == "small"]
+    assert len(small) == 2, "one per item, whatever explains it"
+    for source in small:
+        content = base64.b64decode(source.removeprefix("data:image/png;base64,"))
+        assert np.asarray(Image.open(io.BytesIO(content), formats=["PNG"])).tolist() == [[[90] * 3] * 16] * 16
+    sources = [a["src"] for tag, a in parsed.tags if tag == "img" and a.get("class") != "small"]
     assert len(sources) == 5, "two items by two methods, and all side by side"
     for source in sources:
         content = base64.b64decode(source.removeprefix("data:image/png;base64,"))
@@ -120,6 +125,16 @@ def test_the_content_policy_allows_the_pages_own_style_alone():
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert f"style-src 'sha256-{digest}'" in policy.replace("&#43;", "+")
     assert "unsafe" not in policy
+
+
+def test_a_large_picture_is_small_in_front_and_a_table_has_none():
+    wide = page(attribution(values=np.ones((2, 30, 400), np.float32), error=None, resolution=None,
+                            pictures=np.full((2, 30, 400, 3), 90, np.uint8)))  # fmt: skip
+    small = next(a["src"] for tag, a in Tags(wide).tags if tag == "img" and a.get("class") == "small")
+    content = base64.b64decode(small.removeprefix("data:image/png;base64,"))
+    assert Image.open(io.BytesIO(content)).size == (64, 5)
+    table = attribution(values=np.ones((2, 5), np.float32), error=None, pictures=None, resolution=None, base=None)
+    assert 'class="small"' not in page(table)
 
 
 def test_nothing_is_said_once_per_method():

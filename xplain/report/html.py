@@ -22,6 +22,7 @@ import numpy as np
 from xplain.core.attribution import Attribution
 from xplain.core.errors import UsageError
 from xplain.core.files import whole_file
+from xplain.render.canvas import image
 from xplain.render.figure import draw, montage, target_of
 from xplain.render.notebook import data_url
 from xplain.render.overlay import limit_of, map_of
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["page", "write"]
 
 _MOST_ROWS = 20  # items side by side; all are shown one by one further down
+_THUMBNAIL = 64  # pixels of a picture's longer side in the front table
 _LONGEST = 4000  # characters of any one text from outside
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -57,6 +59,7 @@ class _Row:
     name: str
     target: str
     score: str
+    thumbnail: str
     methods: list[tuple[str, str]]
 
 
@@ -179,12 +182,22 @@ def _front(sections: Sequence[_Section]) -> list[_Row]:
     """A line per item, target and score, in the order of the first method that has it."""
     rows: dict[tuple[str, str, str], _Row] = {}
     for section in sections:
-        for item in section.items:
+        for number, item in enumerate(section.items):
             key = item.name, item.target, item.score
-            row = rows.setdefault(key, _Row(*key, []))
-            if (link := (section.anchor, section.attribution.method)) not in row.methods:
-                row.methods.append(link)
+            if key not in rows:
+                rows[key] = _Row(*key, _thumbnail(section.attribution, number), [])
+            if (link := (section.anchor, section.attribution.method)) not in rows[key].methods:
+                rows[key].methods.append(link)
     return list(rows.values())
+
+
+def _thumbnail(a: Attribution, item: int) -> str:
+    """The picture of one item, small; empty for what is no picture."""
+    if a.pictures is None or np.ndim(a.pictures[item]) != 3:
+        return ""
+    small = image(np.asarray(a.pictures[item]))
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return data_url(small)
 
 
 def _shared(sections: Sequence[_Section]) -> tuple[list[tuple[str, str]], str]:

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from cli.tiny import write_picture
+from onnx import helper
 
 
 def test_what_is_known_of_a_model(xplain, model):
@@ -74,6 +75,22 @@ def test_models_of_several_inputs_are_described(xplain, two):
     assert (document["input"], document["answers"], document["scores"]["classes"]) == (None, [], 2)
     ran = xplain("inspect", two[0], "--input", "picture")
     assert (ran.code, "also needs 'extra'" in ran.err) == (2, True), ran.err
+
+
+def test_inputs_of_free_length_are_not_taken_for_columns(xplain, tmp_path):
+    """Positions beside token ids: neither a table nor a text; and a name that a shell would take apart is quoted."""
+    nodes = [
+        helper.make_node("Add", ["ids", "places;all"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["real"], to=nets.FLOAT),
+        helper.make_node("ReduceSum", ["real", "axis"], ["scores"], keepdims=1),
+    ]
+    inputs = {name: (onnx.TensorProto.INT64, ["N", "T"]) for name in ("ids", "places;all")}
+    proto = nets.model(nodes, inputs, {"scores": (nets.FLOAT, ["N", 1])}, {"axis": np.array([1])})
+    onnx.save(proto, tmp_path / "two.onnx")
+    ran = xplain("inspect", tmp_path / "two.onnx")
+    assert ran.code == 0, ran.err
+    assert "--input ids --fixed 'places;all'=FILE.npy" in ran.out
+    assert "table.csv" not in ran.out
 
 
 @pytest.mark.parametrize("extra", ["10,0", "0,10"])

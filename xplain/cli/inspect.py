@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from inspect import signature
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -76,15 +77,16 @@ def _by_rows(model: str, loading: Loading) -> tuple[_Described, tuple[str, ...]]
     options = {name: given[name] for name in signature(OnnxFeeds).parameters if name in given}
     outline = OnnxFeeds(model, **options).outline
     inputs, names = outline.inputs, [spec.name for spec in outline.inputs]
+    model, called = quote(model), [quote(name) for name in names]
     if len(inputs) == 1:
         return _Described(outline), (f"xplain explain {model} --text 'words'",)
     outline = replace(outline, input="")
     if takes_tokens(outline):
         return _Described(outline), (f"xplain explain {model} --tokenizer tokenizer.json --text 'words'",)
-    if all(n in (None, 1) for spec in inputs for n in spec.shape[1:]):
+    if all(n == 1 for spec in inputs for n in spec.shape[1:]):  # a free extent may hold anything
         return _Described(outline), (f"xplain explain {model} table.csv   (with the columns {', '.join(names)})",)
-    fixed = " ".join(f"--fixed {name}=FILE.npy" for name in names[1:])
-    return _Described(outline, frozenset()), (f"xplain explain {model} --input {names[0]} {fixed} ...",)
+    fixed = " ".join(f"--fixed {name}=FILE.npy" for name in called[1:])
+    return _Described(outline, frozenset()), (f"xplain explain {model} --input {called[0]} {fixed} ...",)
 
 
 def _document(outline: Outline, kinds: list[str], fits: list[str]) -> dict[str, Any]:

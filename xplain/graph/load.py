@@ -22,6 +22,7 @@ from xplain.core.errors import ModelError, Unsafe, UsageError
 from xplain.graph.bounds import Extents, Known, measure, ordered
 from xplain.graph.compiled import built_in, leave_out
 from xplain.graph.external import Outside, open_external, take_out_weights
+from xplain.graph.foreign import LeftOut, set_aside
 from xplain.graph.quantised import Quantised, quantised_tensors
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, has_loops, human, looks_like
 from xplain.graph.settle import settle
@@ -55,6 +56,7 @@ class Loaded:
         size: Bytes of the model and its external data.
         opened: The other files, see ``xplain.graph.external``.
         before_sweep: Called before a sweep; refuses a file whose sweeps mean harm.
+        left: What was taken out, for it needs foreign code.
         explains: The method whose explanation was compiled into the file, which is left out; empty for none.
     """
 
@@ -70,6 +72,7 @@ class Loaded:
     size: int = 0
     opened: Outside = field(default_factory=Outside)
     before_sweep: Callable[[], None] = nobody
+    left: LeftOut = field(default_factory=LeftOut)
     explains: str = ""
 
     @property
@@ -152,6 +155,7 @@ def read(
     allow_external_data: bool = False,
     limits: Limits | None = None,
     content: bytes | None = None,
+    output: int | str | None = None,
     meet: Callable[[Read], Verdict] | None = None,
 ) -> Loaded:
     """Read and check a model.
@@ -161,6 +165,7 @@ def read(
         allow_external_data: Whether weights may lie in other files of the model's folder than those that have its name.
         limits: How large a model may be.
         content: What ``source``, a path, holds, where that was read before.
+        output: What will be read as scores; None for the likeliest output. Only decides whether foreign code is needed.
         meet: Called before anything is unfolded, and after all that is linear in the file's size; may refuse it.
 
     Raises:
@@ -191,6 +196,8 @@ def read(
     with understood(name):
         settle(model, 10 * limits.nodes)
         verdict = check_structure(model, limits)
+        left = set_aside(model, output)
+        verdict += Verdict(left.checks)
         outside = open_external(model, path, name, allow_external_data, limits)
         if outside.digest:
             digest = hashlib.sha256((digest + outside.digest).encode()).hexdigest()
@@ -200,7 +207,7 @@ def read(
             verdict += meet(Read(name, at, content, digest, size + outside.size))
         del content  # weights are large: nothing is held twice
         found = _examine(model, path, name, outside, limits)
-    found.digest = digest
+    found.digest, found.left = digest, left
     found.verdict = Verdict((first,)) + verdict + found.verdict
     found.size += size
     return found

@@ -103,8 +103,9 @@ def find_scores(loaded: Loaded, output: int | str | None = None, as_is: bool = F
     """
     graph = loaded.model.graph
     makers = {name: node for node in graph.node if len(node.input) > 0 for name in node.output if name}
-    if isinstance(output, int) and -len(graph.output) <= output < len(graph.output):
-        output = graph.output[output].name
+    outputs = loaded.left.outputs or tuple(entry.name for entry in graph.output)
+    if isinstance(output, int) and -len(outputs) <= output < len(outputs):
+        output = outputs[output]
     if output is not None:
         if not isinstance(output, str) or output not in makers:
             raise unknown("output", str(output), [o.name for o in graph.output])

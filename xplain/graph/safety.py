@@ -4,7 +4,7 @@
 |---|---|
 | not ONNX (pickle, archive, TFLite ...) | refused by its first bytes, and said what it looks like |
 | external data that read another file | refused, unless allowed and then only plain files inside the model's folder |
-| operators that run foreign code | only the standard domains, and functions that the file itself defines |
+| operators that run foreign code | only the standard domains and the file's own functions: ``xplain.graph.foreign`` |
 | size: file, nodes, nesting, function calls that multiply, tensors that are declared but not there | limits |
 | a small file that unfolds to gigabytes | every tensor is bounded before a runtime sees it: ``xplain.graph.bounds`` |
 | endless loops | the runtime stops a run with loops after a time limit |
@@ -15,9 +15,9 @@ allow what was refused, where that can be allowed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
@@ -27,13 +27,18 @@ from xplain.graph.visit import Place, every, texts
 
 __all__ = [
     "Check",
+    "Key",
     "Limits",
     "Verdict",
+    "called_by",
     "check_structure",
     "elements_bits",
+    "foreign_in",
     "has_loops",
     "human",
+    "key_of",
     "looks_like",
+    "refuse_foreign",
     "tensors_of",
 ]
 
@@ -227,21 +232,20 @@ def _check_names(places: Sequence[Place]) -> None:
 
 
 def check_structure(model: ModelProto, limits: Limits) -> Verdict:
-    """Check what a model says of itself: operators, nesting, calls and stored tensors. Nothing is unfolded.
+    """Check what a model says of itself: nesting, calls and stored tensors. Nothing is unfolded.
 
     Raises:
-        Unsafe: a limit is passed, an operator is foreign, or a tensor declares more than the file holds.
+        Unsafe: a limit is passed, or a tensor declares more than the file holds.
         ModelError: the model holds no graph.
     """
     if not model.graph.node and not model.graph.output:
         raise ModelError("The model holds no graph. The file is truncated, or no ONNX model.")
     places = list(every(model, "SparseTensorProto", *_WITH_TEXT))  # one walk for all checks
     _check_names(places)
-    functions = {_key(f): f for f in model.functions}
+    functions = {key_of(f): f for f in model.functions}
     if len(functions) < len(model.functions):
         raise ModelError("Two functions of the model have one name, and one overload. The file is damaged.")
     found = _count_nodes(model.graph, functions, limits)
-    foreign: dict[str, str] = {}
     depth = found.depth
     loops: set[str] = set()
     for place in places:
@@ -257,32 +261,12 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
             )
         if _repeats(node):
             loops.add(node.op_type)
-        own = _called(node) in functions
-        if not own and (node.domain not in _STANDARD or node.op_type in _FOREIGN_CODE):
-            foreign[f"{node.domain}:{node.op_type}"] = node.name or (node.output[0] if node.output else "")
     declared = 0
     for place in places:
         if place.message.DESCRIPTOR.name == "TensorProto":
             declared += _check_tensor(place.message)
         elif place.message.DESCRIPTOR.name == "SparseTensorProto":
             elements_bits(place.message)  # its dense form is bounded with all other tensors
-    if foreign:
-        listed = ", ".join(f"{op} (node {name!r})" for op, name in sorted(foreign.items())[:5])
-        layout = any(op.startswith("com.microsoft.nchwc:") for op in foreign)
-        why = (
-            "onnxruntime saved them for the memory layout of one machine."
-            if layout
-            else "They need foreign code, which is not loaded."
-        )
-        way_out = (
-            "Use the file from before, or save the optimised one at level ORT_ENABLE_EXTENDED."
-            if layout
-            else "Export without custom operators, or run the model yourself and give xplain.load a function."
-        )
-        raise Unsafe(
-            f"The model uses operators outside the standard: {listed}. {why} Accepted domains: ai.onnx, ai.onnx.ml, "
-            f"com.microsoft. {way_out}"
-        )
     check_attributes(places)
     checks = [
         Check("operators", f"{found.nodes} nodes (limit {limits.nodes}), standard domains only, nested {depth} deep"),
@@ -295,17 +279,51 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
     return Verdict(tuple(checks))
 
 
+def foreign_in(holder: ModelProto | FunctionProto | NodeProto, own: Collection[Key]) -> list[str]:
+    """Operators outside the standard at any depth, with their nodes; ``own`` are functions that the model defines."""
+    found: dict[str, str] = {}
+    for place in every(holder, "NodeProto"):
+        node = place.message
+        if called_by(node) not in own and (node.domain not in _STANDARD or node.op_type in _FOREIGN_CODE):
+            found[f"{node.domain}:{node.op_type}"] = node.name or (node.output[0] if node.output else "")
+    return [f"{op} (node {name!r})" for op, name in sorted(found.items())]
+
+
+def refuse_foreign(foreign: Sequence[str], output: str = "", other: str = "") -> NoReturn:
+    """Refuse a model for operators that need foreign code.
+
+    Args:
+        foreign: What ``foreign_in`` found.
+        output: What is asked for and needs them; empty where that is not known.
+        other: A tensor that does not need them.
+
+    Raises:
+        Unsafe: always.
+    """
+    why = f"Output {output!r} needs foreign code, which is not loaded." if output else "They need foreign code."
+    way_out = "Export without custom operators, or run the model yourself and give xplain.load a function"
+    way_out += f"; load(..., output={other!r}) explains a tensor that needs none." if other else "."
+    if any(op.startswith("com.microsoft.nchwc:") for op in foreign):
+        why = "onnxruntime saved them for the memory layout of one machine."
+        way_out = "Use the file from before, or save the optimised one at level ORT_ENABLE_EXTENDED."
+    raise Unsafe(
+        f"The model uses operators outside the standard: {', '.join(foreign[:5])}. {why} Accepted domains: ai.onnx, "
+        f"ai.onnx.ml, com.microsoft. {way_out}"
+    )
+
+
 _TOO_DEEP = "The model nests graphs {} deep; accepted: {} (limits.depth)."
 
-_Key: TypeAlias = tuple[str, str, str]
+Key: TypeAlias = tuple[str, str, str]
 
 
-def _key(function: FunctionProto) -> _Key:
+def key_of(function: FunctionProto) -> Key:
     """What calls a function: domain, name, and which of several with that name."""
     return function.domain, function.name, function.overload
 
 
-def _called(node: NodeProto) -> _Key:
+def called_by(node: NodeProto) -> Key:
+    """The function that a node calls, if the model defines it."""
     return node.domain, node.op_type, node.overload
 
 
@@ -318,15 +336,15 @@ class _Written:
     depth: int = 0
 
 
-def _count_nodes(graph: GraphProto, functions: dict[_Key, FunctionProto], limits: Limits) -> _Written:
+def _count_nodes(graph: GraphProto, functions: dict[Key, FunctionProto], limits: Limits) -> _Written:
     """Nodes, bytes and nesting once all calls of the model's own functions are written out; counted, not made."""
-    known: dict[_Key, _Written] = {}
-    open_calls: set[_Key] = set()
+    known: dict[Key, _Written] = {}
+    open_calls: set[Key] = set()
 
     def written(holder: GraphProto | FunctionProto) -> _Written:
         nodes = size = depth = 0
         for node in holder.node:
-            key = _called(node)
+            key = called_by(node)
             inner = [written(one) for one in graphs_of(node)]
             depth = max(depth, *(1 + one.depth for one in inner), 0) if inner else depth
             nodes += sum(one.nodes for one in inner)

@@ -108,7 +108,8 @@ def _work(job: Any, trail: int) -> int:
         _limit(job)
         os.write(trail, b"c")
         source = job.content if job.path is None else job.path
-        loaded = read(source, allow_external_data=job.allow_external_data, limits=job.limits, content=job.content)
+        how = {"allow_external_data": job.allow_external_data, "limits": job.limits, "output": job.output}
+        loaded = read(source, content=job.content, **how)
         same = loaded.digest == job.digest
         if not same and job.stage == "load":
             os.write(trail, b"d")

@@ -57,9 +57,8 @@ def open_onnx(
     choice = choose_providers(providers)
     limits = limits or Limits()
     contact = None if trusted else Contact(allow_external_data, limits, output)
-    loaded = read(
-        source, allow_external_data=allow_external_data, limits=limits, meet=None if contact is None else contact.load
-    )
+    meet = None if contact is None else contact.load
+    loaded = read(source, allow_external_data=allow_external_data, limits=limits, output=output, meet=meet)
     if contact is not None:
         loaded.before_sweep = contact.sweep
     inputs = inputs_of(loaded)
@@ -93,7 +92,8 @@ def open_onnx(
         outputs=tuple(entry.name for entry in loaded.model.graph.output),
         follow=lru_cache(maxsize=8)(partial(follow, loaded, fixed={name: one.shape for name, one in others.items()})),
     )
-    said = tuple(Caveat(quirk, "output") for quirk in found.quirks)
+    away = [f"Left out: {check.found}." for check in loaded.left.checks if output is None]
+    said = tuple(Caveat(sentence, "output") for sentence in (*found.quirks, *away))
     outline = replace(outline, warnings=(*outline.warnings, *said))
     outline = settled(outline, own, layout, axes_of(loaded, explained.name))
     lanes, used, why = lanes_for(choice.used)

@@ -12,7 +12,7 @@ import numpy as np
 from xplain.core.axes import shape_of
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
-from xplain.core.errors import UsageError, unknown
+from xplain.core.errors import UnknownName, UsageError, unknown
 from xplain.core.layout import Axes, Doubt, Layout, by_sizes
 from xplain.core.lineage import Lineage
 from xplain.core.target import Target, label, side_by_side
@@ -38,6 +38,7 @@ def called_scores(name: str) -> int:
 
 
 _WNID = re.compile(r"(n\d{8})[\s:,_-]+(.+)")
+_MOST_NAMES = 5
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -209,6 +210,31 @@ class Outline:
                 return layer
         raise unknown("layer", name, [layer.name for layer in self.layers], "'xplain inspect MODEL' lists them all.")
 
+    def layer_meant(self, name: str) -> str:
+        """The whole name of the one layer that a shorter one stands for; a name that is no layer's stays as it is.
+
+        A short name is some of the parts between ``/`` and ``.``: the last ones of exactly one layer's name, or, where
+        no name ends in them, as an exporter puts the operator behind the module, parts inside exactly one.
+
+        Raises:
+            UnknownName: it is short for several.
+        """
+        parts = _parts(name)
+        known = {layer.name for layer in self.layers} | set(self.outputs) | {spec.name for spec in self.inputs}
+        if name in known or name == self.scores.tensor or all(part.isdecimal() for part in parts):
+            return name
+        split = {layer.name: _parts(layer.name) for layer in self.layers}
+        last = [whole for whole, has in split.items() if has[-len(parts) :] == parts]
+        found = last or [whole for whole, has in split.items() if _inside(parts, has)]
+        if len(found) > 1:
+            more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
+            some = ", ".join(map(repr, found[-_MOST_NAMES:]))
+            raise UnknownName(
+                f"Unknown layer {name!r}: it is short for {some}{more}. Give the whole name of one, or more of its "
+                "parts; 'xplain inspect MODEL' lists them all."
+            )
+        return found[0] if found else name
+
     def label_index(self, wanted: int | str, classes: int) -> int:
         """The class index of a number, a decimal string, or a label's name (case does not matter).
 
@@ -251,6 +277,16 @@ class Outline:
         same = len(set(indices)) == 1
         name = side_by_side([self.label_name(i) for i in indices])
         return label(int(indices[0]) if same else indices, name)
+
+
+def _parts(name: str) -> list[str]:
+    """The parts of a layer's name: modules and what is in them."""
+    return [part for part in re.split(r"[/.]", name) if part]
+
+
+def _inside(some: list[str], parts: list[str]) -> bool:
+    """Whether all of ``some`` follow one another in ``parts``."""
+    return any(parts[k : k + len(some)] == some for k in range(len(parts) - len(some) + 1))
 
 
 def _ways(name: str) -> list[str]:

@@ -70,7 +70,16 @@ class Method:
     sections: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, view: View, options: Mapping[str, Any]) -> Flow:
-        """The method's flow for a view, its questions carrying the view's layout."""
+        """The method's flow for a view, its questions carrying the view's layout.
+
+        A short name of a layer is made whole, here for every door and method.
+
+        Raises:
+            UnknownName: the layer's name is short for several.
+        """
+        layer = options.get("layer")
+        if isinstance(layer, str) and layer not in ("input", "auto"):
+            options = {**options, "layer": view.outline.layer_meant(layer)}
         return laid_out(self.function(view, **options), view)
 
     @property

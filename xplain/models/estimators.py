@@ -88,8 +88,6 @@ def _sklearn(estimator: Any, name: str, scores: str | None) -> Asked:
     function, kind = getattr(estimator, way), _kind(way, labels)
     if kind == "decisions":
         function = _decided(estimator, np.asarray(classes))
-    elif way == "decision_function" and len(labels) == 2:
-        labels = labels[1:]  # one score, which speaks for the second class
     return Asked(function, kind, labels, columns, bool(columns), f"what {name}.{way} returns")
 
 

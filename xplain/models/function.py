@@ -17,7 +17,7 @@ from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
 from xplain.models.outlines import attach_card, settled
-from xplain.models.reading import as_float32, read_target, score_rows, write_rows
+from xplain.models.reading import as_float32, both_sides, read_target, score_rows, write_rows
 
 __all__ = ["Function", "said_by"]
 
@@ -137,6 +137,9 @@ class Function:
     def _scores(self, returned: Array) -> Array:
         """What was returned as ``[R, K]``."""
         scores = score_rows(returned, self.outline.source, _RETURNED)
+        if scores.shape[1] == 1 and len(self.outline.labels) == 2:
+            scores, spec = both_sides(scores, self.outline.scores, self.outline.labels, self.outline.source)
+            self.outline = replace(self.outline, scores=spec)
         if self._classes is None:
             self._classes = scores.shape[1]
             spec = replace(self.outline.scores, classes=self._classes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,10 +11,21 @@ from xplain import native
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, NonFinite, UsageError
 from xplain.core.layout import Layout
+from xplain.core.outline import Kind, ScoreSpec
 from xplain.core.query import Score
 from xplain.core.target import SCORES, Target
 
-__all__ = ["KERNEL_TYPES", "as_float32", "check_items", "padded", "read_target", "real", "score_rows", "write_rows"]
+__all__ = [
+    "KERNEL_TYPES",
+    "as_float32",
+    "both_sides",
+    "check_items",
+    "padded",
+    "read_target",
+    "real",
+    "score_rows",
+    "write_rows",
+]
 
 KERNEL_TYPES = frozenset({"float32", "float16", "float64", "uint8", "bfloat16"})
 """Types that the native fill writes itself."""
@@ -83,6 +95,40 @@ def score_rows(values: Array, source: str, tensor: str) -> Array:
             f'target="{tensor}[0]" for the mean of a channel.'
         )
     return values.reshape(len(values), wide[0] if wide else 1)
+
+
+def both_sides(scores: Array, spec: ScoreSpec, labels: Sequence[str], source: str) -> tuple[Array, ScoreSpec]:
+    """One number for two labels as the scores of both: it is the second's, the first has its negative, or 1 - p.
+
+    Where nothing is known of the numbers, the first that are seen say whether they are probabilities: all in [0, 1].
+
+    Args:
+        scores: ``[R, 1]``.
+        spec: What is known of them.
+        labels: The two.
+        source: The model for a message.
+
+    Returns:
+        ``[R, 2]``, and what is known now.
+
+    Raises:
+        ModelError: a number outside [0, 1] after others were read as probabilities.
+    """
+    inside = bool(np.all((scores >= 0.0) & (scores <= 1.0 + 1e-6)))
+    kind: Kind = spec.kind
+    if kind == "scores":
+        kind = "probabilities" if inside else "logits"
+    if kind == "probabilities" and not inside:
+        raise ModelError(
+            f"{source} returned {float(scores.max() if scores.max() > 1 else scores.min()):g} as the one number "
+            f"for labels {labels[0]!r} and {labels[1]!r}, which is read as the probability of {labels[1]!r}. Return "
+            "two columns, the scores of both."
+        )
+    if spec.classes != 2 or kind != spec.kind:
+        what = f"as the {'probability' if kind == 'probabilities' else 'logit'} of {labels[1]!r}"
+        found = f"{spec.found}; one number for two labels is read {what}, and the first has the other side"
+        spec = replace(spec, classes=2, kind=kind, found=found)
+    return np.concatenate([1.0 - scores if kind == "probabilities" else -scores, scores], axis=1), spec
 
 
 def read_target(query: Score, rows: tuple[int, int], values: Mapping[str, Array]) -> Array:

@@ -24,7 +24,7 @@ from xplain.models.columns import MISSING
 from xplain.models.estimators import Asked
 from xplain.models.frames import as_array, numbers_of, plain
 from xplain.models.function import said_by
-from xplain.models.reading import score_rows
+from xplain.models.reading import both_sides, score_rows
 
 if TYPE_CHECKING:
     from xplain.models.table import Table
@@ -62,6 +62,8 @@ class Rows:
             raise CapabilityError(f"{self.outline.source} is asked with whole columns and answers only Score.")
         start, stop = query.rows
         scores = self._inner.ask(self._values(query)) if self._whole else self._numbers(query)
+        if self._inner.outline.scores is not self.outline.scores:  # what its first scores told
+            self.outline = replace(self.outline, scores=self._inner.outline.scores)
         return query.target.read({SCORES: scores}, np.arange(start, stop) // query.edits.count).reshape(
             stop - start, -1
         )
@@ -175,7 +177,11 @@ class Columnwise:
             raise UsageError(
                 f"{self.outline.source} returned {list(scores.shape)} for {count} rows; accepted: [{count}, K]."
             )
-        return score_rows(scores, self.outline.source, self.outline.scores.tensor)
+        scores = score_rows(scores, self.outline.source, self.outline.scores.tensor)
+        if scores.shape[1] == 1 and len(self.outline.labels) == 2:
+            scores, spec = both_sides(scores, self.outline.scores, self.outline.labels, self.outline.source)
+            self.outline = replace(self.outline, scores=spec)
+        return scores
 
     def _given(self, columns: Mapping[str, Any]) -> Any:
         pandas = sys.modules.get("pandas")

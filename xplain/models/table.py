@@ -104,7 +104,7 @@ def _opened(
     if isinstance(source, str) and "://" in source:
         return Table(_load(source, labels=labels, version=version, price=price, **options), names, hidden)
     if hasattr(source, "named_modules"):
-        model: Any = _load(source, **options)
+        model: Any = _load(source, **_of_two(labels), **options)
         model.outline = labelled(model.outline, labels)
         return Table(model, names, hidden)
     if callable(source) and not hasattr(source, "SerializeToString"):
@@ -127,7 +127,7 @@ def _onnx(
     feeds = OnnxFeeds(source, **options)
     inputs = feeds.outline.inputs
     if len(inputs) == 1 and inputs[0].dtype != "str":
-        model: Any = _load(source, **options)
+        model: Any = _load(source, **_of_two(labels), **options)
         model.outline = labelled(model.outline, labels)
         return Table(model, names, hidden)
     wide = [spec.name for spec in inputs if any(n not in (None, 1) for n in spec.shape[1:])]
@@ -145,6 +145,11 @@ def _onnx(
     asked = Columnwise(feeds.scores, outline=labelled(feeds.outline, labels))
     texts = frozenset(spec.name for spec in inputs if spec.dtype == "str")
     return Table(asked, own, hidden, texts)
+
+
+def _of_two(labels: Sequence[str]) -> dict[str, Any]:
+    """Two labels are told to a model before it is read, for it may have one number for both."""
+    return {"card": {"labels": list(labels)}} if len(labels) == 2 else {}
 
 
 class Table:

@@ -55,7 +55,8 @@ def test_loading_holds_the_weights_few_times(tmp_path):
         {"a": weights[0], "b": weights[1]},
     )
     onnx.save(model, tmp_path / "large.onnx")
-    assert measured(LOAD, tmp_path / "large.onnx") < 3.5 * 50
+    # one of them while the optimiser is compared with the graph as it is, if the C library has not given it back yet
+    assert measured(LOAD, tmp_path / "large.onnx") < 4.5 * 50
 
 
 @pytest.mark.slow

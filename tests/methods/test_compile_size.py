@@ -161,6 +161,39 @@ def test_a_series_has_a_length():
         xplain.compile(content, "saliency")
 
 
+def test_a_volume_has_three_extents_and_channels_may_be_last():
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    deep = nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(2, 3))
+
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+        def forward(self, pixel_values):
+            return self.head(self.conv(pixel_values.permute(0, 3, 1, 2)).relu().mean((2, 3)))
+
+    for net, shape, free, size in (
+        (deep, (1, 1, 6, 7, 8), (2, 3, 4), (5, 6, 7)),
+        (Last(), (1, 9, 9, 3), (1, 2), (8, 12)),
+    ):
+        file = io.BytesIO()
+        axes = {"pixel_values": {0: "n"} | {axis: f"d{axis}" for axis in free}}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                net.eval(), (torch.zeros(shape),), file, dynamo=False, input_names=["pixel_values"], dynamic_axes=axes
+            )
+        item = list(shape[1:])
+        for axis, extent in zip(free, size, strict=True):
+            item[axis - 1] = extent
+        x = rng.normal(size=(1, *item)).astype(np.float32)
+        found = answers(xplain.compile(file.getvalue(), "saliency", size=size), x)
+        wanted = xplain.explain(file.getvalue(), x, "saliency").values
+        np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
 def test_a_fixed_size_may_be_stated_and_not_changed():
     net = Conv().eval()
     xplain.predict(loaded := xplain.load(net), np.zeros((1, 3, 16, 24), np.float32))

@@ -38,7 +38,7 @@ def test_a_layer_that_does_not_exist(model, x, method):
 
 
 def test_a_layer_without_positions_for_a_cam(model, x):
-    with pytest.raises(UsageError, match=r"Layer 'features' is \[\?, 12\]: it has no positions.*pool1, conv2, relu2"):
+    with pytest.raises(UsageError, match=r"Layer 'features' is \[N C:12\]: it has no positions.*pool1, conv2, relu2"):
         xplain.explain(model, x, "grad-cam", layer="features")
 
 

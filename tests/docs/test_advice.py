@@ -1,0 +1,340 @@
+"""The advice of a message works: each message that gives some is triggered and followed, or stands in a list of others.
+
+Messages are read from the source: the literal text of errors and warnings that contain an instruction. A new one must
+be put into ``FOLLOWED`` with a case that does what it says, or into ``not_followed.txt`` with a reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+import xplain
+from xplain.core.errors import XplainError
+from xplain.graph.safety import Limits
+
+HERE = Path(__file__).parent
+HOUSE = HERE.parents[1] / "xplain"
+RAISED = re.compile(r"(Error|Unsafe|UnknownName|Dependency|NoPath|NonFinite|NotExported|Caveat)$")
+ADVISES = re.compile(r"\b(Use|Give|State|Set|Name) |[;:,] (use|give|state|set|name) |\bor (use|give|name) |--[a-z]|\w=")
+RNG = np.random.default_rng(0)
+W = RNG.normal(size=(4, 3)).astype(np.float32)
+ROWS = RNG.normal(size=(5, 4)).astype(np.float32)
+PICTURES = RNG.random((2, 3, 8, 8)).astype(np.float32)
+
+
+def literal(node: ast.AST) -> str:
+    """The text of a message as far as it stands in the source, ``{}`` for the rest."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(literal(one) if isinstance(one, ast.Constant) else "{}" for one in node.values)
+    return "".join(literal(one) for one in ast.iter_child_nodes(node))
+
+
+def messages() -> dict[str, str]:
+    """Every message with advice, and where it stands."""
+    found = {}
+    for path in sorted(HOUSE.rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        raised = [node.exc for node in nodes if isinstance(node, ast.Raise)]
+        for node in nodes:
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            text = "".join(literal(one) for one in node.args)
+            if (RAISED.search(name) or (node in raised and name[:1].isupper())) and ADVISES.search(text):
+                found[text] = f"{path.relative_to(HOUSE)}"
+    return found
+
+
+def not_followed() -> dict[str, str]:
+    """Fragments of messages that no case follows, each with a reason."""
+    lines = (HERE / "not_followed.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(" | ", 1)[::-1] for line in lines if line and not line.startswith("#"))
+
+
+# ---------------------------------------------------------------------- models to ask
+
+
+def linear(rows: Any) -> Any:
+    return np.asarray(rows, np.float32).reshape(len(rows), -1)[:, :4] @ W
+
+
+def brightness(batch: Any) -> Any:
+    mean = np.asarray(batch).reshape(len(batch), -1).mean(1)
+    return np.stack([mean, -mean], 1)
+
+
+def net(**more: Any) -> ModelProto:
+    """``x @ w``, with more inputs that are added."""
+    names = ["x", *more]
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 4] if n == "x" else [3]) for n in names]
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["z0"])]
+    nodes += [helper.make_node("Add", [f"z{k}", name], [f"z{k + 1}"]) for k, name in enumerate(more)]
+    nodes.append(helper.make_node("Identity", [f"z{len(more)}"], ["y"]))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])
+    graph = helper.make_graph(nodes, "net", inputs, [y], [numpy_helper.from_array(W, "w")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def convolution() -> Any:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    head = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), *head).eval()
+
+
+# ---------------------------------------------------------------------- triggered and followed
+
+Told = Callable[[Callable[[], Any]], str]
+FOLLOWED: dict[str, Callable[[Told, Path], Any]] = {}
+
+
+def advice(fragment: str) -> Callable[[Any], Any]:
+    """Register a case for the message with this fragment."""
+
+    def keep(case: Any) -> Any:
+        assert fragment not in FOLLOWED
+        FOLLOWED[fragment] = case
+        return case
+
+    return keep
+
+
+@advice("can be read in more than one way")
+def _(told, _folder):
+    x = RNG.random((1, 8, 8, 8)).astype(np.float32)
+    said = told(lambda: xplain.explain(brightness, x, "occlusion"))
+    (layout,) = set(re.findall(r"layout=['\"](\w+)['\"]", said)) & {"NCHW", "NHWC"} or {"NCHW"}
+    xplain.explain(brightness, x, "occlusion", layout=layout)
+    xplain.explain(xplain.load(brightness, layout=layout), x, "occlusion")
+
+
+@advice("state how one layer lies: name it with layer=")
+def _(told, _folder):
+    told(lambda: xplain.explain(convolution(), PICTURES, "grad-cam", grid="8x8"))
+    xplain.explain(convolution(), PICTURES, "grad-cam", grid="8x8", layer="1")
+
+
+@advice("these have no predicted class. Name what to explain")
+def _(told, _folder):
+    def maps(batch):
+        return np.asarray(batch)[:, :2]
+
+    said = told(lambda: xplain.explain(maps, PICTURES, "occlusion"))
+    targets = re.findall(r'target="([^"]+)"', said)
+    assert len(targets) == 2
+    for target in targets:
+        assert np.abs(xplain.explain(maps, PICTURES, "occlusion", target=target, patch=4, stride=4).values).max() > 0
+
+
+@advice("is a word for pictures and series, whose positions are alike")
+def _(told, _folder):
+    told(lambda: xplain.explain(linear, ROWS, "occlusion", baseline="blur:2", target=0))
+    for baseline in (ROWS[0], 0.5):
+        xplain.explain(linear, ROWS, "occlusion", baseline=baseline, target=0)
+    xplain.explain(linear, ROWS, "kernel-shap", background=ROWS, target=0)
+
+
+@advice("It is not known what a hidden column becomes")
+def _(told, _folder):
+    def scores(frame):
+        return np.stack([np.asarray(frame[c], np.float64) for c in "abcd"], 1) @ W
+
+    model = xplain.table(scores, columns=list("abcd"))
+    row, rows = ({n: ROWS[:k, i] for i, n in enumerate("abcd")} for k in (1, 5))
+    told(lambda: xplain.explain(model, row, "occlusion", target=0))
+    xplain.explain(model, row, "kernel-shap", target=0, background=rows)
+    xplain.explain(model, row, "occlusion", target=0, baseline=row)
+    hidden = xplain.table(scores, columns=list("abcd"), hidden=dict.fromkeys("abcd", 0.0))
+    xplain.explain(hidden, row, "occlusion", target=0)
+
+
+@advice("has no preprocessing card, so it is not known how a picture becomes its input")
+def _(told, folder):
+    from PIL import Image
+
+    Image.fromarray((PICTURES[0].transpose(1, 2, 0) * 255).astype(np.uint8)).save(folder / "one.png")
+    told(lambda: xplain.explain(brightness, folder / "one.png", "occlusion"))
+    xplain.explain(brightness, folder / "one.png", "occlusion", card="imagenet", patch=64, stride=64)
+
+
+@advice("no value is assumed. Give load(..., fixed={")
+def _(told, _folder):
+    said = told(lambda: xplain.load(net(bias=1), input="x"))
+    (name,) = re.findall(r"fixed=\{'(\w+)': array\}", said)
+    xplain.explain(xplain.load(net(bias=1), input="x", fixed={name: np.zeros(3, np.float32)}), ROWS, "saliency")
+
+
+@advice("Say which is explained and what the others are, for example")
+def _(told, _folder):
+    said = told(lambda: xplain.load(net(bias=1)))
+    ((explained, other),) = re.findall(r"load\(\.\.\., input='(\w+)', fixed=\{'(\w+)': array\}\)", said)
+    xplain.explain(xplain.load(net(bias=1), input=explained, fixed={other: np.ones(3)}), ROWS, "saliency")
+
+
+@advice("If you trust the model, give allow_external_data=True.")
+def _(told, folder):
+    import onnx
+
+    onnx.save(net(), folder / "m.onnx", save_as_external_data=True, location="odd.data", size_threshold=0)
+    told(lambda: xplain.load(folder / "m.onnx"))
+    xplain.explain(xplain.load(folder / "m.onnx", allow_external_data=True), ROWS, "saliency")
+
+
+@advice("nodes once its functions are written out. Give limits=Limits(nodes=...)")
+def _(told, _folder):
+    told(lambda: xplain.load(net(), limits=Limits(nodes=1)))
+    xplain.load(net(), limits=Limits(nodes=10))
+
+
+@advice("If you trust the model, give limits=Limits(tensor_bytes=")
+def _(told, _folder):
+    said = told(lambda: xplain.load(net(), limits=Limits(tensor_bytes=8)))
+    for _again in range(9):  # each names the first tensor that is too large
+        size = int(re.findall(r"tensor_bytes=(\d+)", said)[0])
+        try:
+            xplain.load(net(), limits=Limits(tensor_bytes=size))
+            return
+        except XplainError as error:
+            said = str(error)
+    raise AssertionError(said)
+
+
+@advice("accepted: at most {} features. Use fewer")
+def _(told, _folder):
+    told(lambda: xplain.explain(brightness, PICTURES, "exact-shapley", features="grid:8"))
+    xplain.explain(brightness, PICTURES, "exact-shapley", features="grid:3")
+    xplain.explain(brightness, PICTURES, "kernel-shap", features="grid:7")
+
+
+@advice("Use a patch of at most")
+def _(told, _folder):
+    said = told(lambda: xplain.explain(brightness, PICTURES, "occlusion", patch=99))
+    patch = int(re.findall(r"at most (\d+)", said)[0])
+    xplain.explain(brightness, PICTURES, "occlusion", patch=patch)
+
+
+@advice("paints features over; say which: features=")
+def _(told, _folder):
+    pytest.importorskip("skimage")
+    told(lambda: xplain.explain(brightness, PICTURES, "occlusion", baseline="inpaint"))
+    xplain.explain(brightness, PICTURES, "occlusion", baseline="inpaint", features="slic:50")
+
+
+@advice("draws replacements from other rows, and there are none: give background=rows")
+def _(told, _folder):
+    told(lambda: xplain.explain(linear, ROWS[:1], "qii", target=0))
+    xplain.explain(linear, ROWS[:1], "qii", target=0, background=ROWS)
+
+
+@advice("Give low and high, or a preprocessing card, which says them for pictures.")
+def _(told, _folder):
+    model = xplain.load(net())
+    told(lambda: xplain.explain(model, ROWS, "lrp", rule="z-box"))
+    xplain.explain(model, ROWS, "lrp", rule="z-box", low=-9.0, high=9.0)
+
+
+@advice("items; give one per item.")
+def _(told, _folder):
+    told(lambda: xplain.explain(linear, ROWS, "occlusion", target=[0, 1]))
+    xplain.explain(linear, ROWS, "occlusion", target=[0, 1, 2, 0, 1])
+
+
+@advice("Give the class number, or labels in the preprocessing card.")
+def _(told, _folder):
+    told(lambda: xplain.explain(linear, ROWS, "occlusion", target="dog"))
+    xplain.explain(linear, ROWS, "occlusion", target=1)
+    xplain.explain(xplain.load(linear, card={"labels": ["cat", "dog", "cow"]}), ROWS, "occlusion", target="dog")
+
+
+@advice("An attribution is saved as .npz")
+def _(told, folder):
+    found = xplain.explain(linear, ROWS, "occlusion", target=0)
+    told(lambda: found.save(folder / "a.txt"))
+    found.save(folder / "a.npz")
+
+
+@advice("this model has no price. Say what an evaluation costs")
+def _(told, _folder):
+    told(lambda: xplain.explain(linear, ROWS, "occlusion", target=0, max_cost=9.0))
+    xplain.explain(xplain.load(linear, price=0.002), ROWS, "occlusion", target=0, max_cost=9.0)
+    xplain.explain(linear, ROWS, "occlusion", target=0, max_queries=99)
+
+
+@advice("it has no digest, so it cannot be told from another model. Give it one")
+def _(told, folder):
+    told(lambda: xplain.explain(linear, ROWS, "occlusion", target=0, cache=folder / "c"))
+    xplain.explain(xplain.load(linear, version="2024-05"), ROWS, "occlusion", target=0, cache=folder / "c")
+
+
+@advice("Give the model first and the rows by name: xplain.table(model, columns=frame)")
+def _(told, _folder):
+    told(lambda: xplain.table(ROWS))
+    xplain.table(linear, columns=list("abcd"))
+
+
+@advice("so there is no class activation map. Use a gradient or perturbation method")
+def _(told, _folder):
+    torch = pytest.importorskip("torch")
+    model = xplain.load(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 3)).eval())
+    told(lambda: xplain.explain(model, PICTURES, "grad-cam"))
+    for method in ("saliency", "occlusion"):
+        xplain.explain(model, PICTURES, method)
+
+
+@advice("is integers, which have no gradient. Explain the tensor that they become")
+def _(told, _folder):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    model = xplain.load(
+        torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(20, 3)).eval()
+    )
+    ids = np.array([[1, 2, 3, 4, 5]])
+    said = told(lambda: xplain.explain(model, ids, "saliency"))
+    (layer,) = re.findall(r"saliency with layer='([^']+)'", said)
+    xplain.explain(model, ids, "saliency", layer=layer)
+    xplain.explain(model, ids, "occlusion")
+
+
+# ---------------------------------------------------------------------- the tests
+
+
+@pytest.mark.parametrize("fragment", FOLLOWED)
+def test_advice_works(fragment, tmp_path):
+    words = [part for part in re.split(r"\{\}", fragment) if part.strip()]
+    seen = []
+
+    def told(call: Callable[[], Any]) -> str:
+        with pytest.raises(XplainError) as caught:
+            call()
+        assert all(part in str(caught.value) for part in words), str(caught.value)
+        seen.append(str(caught.value))
+        return seen[-1]
+
+    FOLLOWED[fragment](told, tmp_path)
+    assert seen
+
+
+def test_every_message_with_advice_is_followed_or_listed():
+    fragments = [*FOLLOWED, *not_followed()]
+    unknown = {text: at for text, at in messages().items() if not any(one in text for one in fragments)}
+    assert not unknown, f"put these into FOLLOWED, or with a reason into not_followed.txt: {unknown}"
+
+
+def test_no_entry_is_left_of_a_message_that_is_gone():
+    texts = list(messages())
+    assert [one for one in (*FOLLOWED, *not_followed()) if not any(one in text for text in texts)] == []
+
+
+def test_every_entry_that_is_not_followed_has_a_reason_and_no_case():
+    assert all(len(reason.strip()) > 8 for reason in not_followed().values())
+    assert not set(not_followed()) & set(FOLLOWED)

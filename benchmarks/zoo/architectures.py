@@ -69,7 +69,11 @@ def _awake(net: Any, size: int = 224) -> Any:
     draws = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, value in [*net.named_parameters(), *net.named_buffers()]:
-            if not value.is_floating_point() or value.ndim > 1:
+            if not value.is_floating_point():
+                continue
+            if value.ndim > 1:
+                if not value.any():  # heads that start at zero say nothing
+                    value.copy_(0.02 * torch.randn(value.shape, generator=draws))
                 continue
             noise = torch.rand(value.shape, generator=draws)
             if name.endswith("running_var") or (name.endswith("weight") and value.ndim == 1) or "gamma" in name:

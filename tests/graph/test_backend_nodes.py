@@ -25,6 +25,7 @@ SKIPPED = (
     "_identity_sequence",
     "bernoulli",
     "test_sign",
+    "scan_sum",  # along a batch, as before opset 9, which the runtime refuses in words
     "_expanded",
     "float8",
     "FLOAT8",

@@ -17,7 +17,13 @@ def test_the_gradient_agrees_with_differences(case: Case) -> None:
 
 
 def test_every_operator_with_a_rule_has_a_case() -> None:
-    elsewhere = {"Upsample", "Scatter", "CastLike", "MaxUnpool"}  # old names, and what other tests run end to end
+    elsewhere = {
+        "Upsample",
+        "Scatter",
+        "CastLike",
+        "MaxUnpool",
+        "Scan",
+    }  # old names, and what other tests run end to end
     standard = {name for name in operators() if "::" not in name}
     integer = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "If"}
     assert standard - {case.op for case in CASES} - elsewhere - integer - {"SimplifiedLayerNormalization"} == set()

@@ -311,5 +311,5 @@ def test_a_layer_behind_the_average_has_no_positions():
     model = xplain.load(net)
     xplain.predict(model, x)
     for layer in ("2", "3"):
-        with pytest.raises(UsageError, match=r"it has no positions to draw, for it has none. Layers that have: 0, 1\."):
+        with pytest.raises(UsageError, match=r"it has no positions to draw. Layers that have: 0, 1\."):
             xplain.explain(model, x, "grad-cam", target=1, layer=layer)

@@ -283,6 +283,8 @@ class DevicePlace:
         if count not in self._others:
             found: dict[str, Any] = {}
             for name, value in self._fixed.items():
+                if name not in self._session.inputs:  # what is no row of the batch became a constant of the graph
+                    continue
                 array = self._repeated(name, value, count)
                 found[name] = self._session.wrap(array)
                 if array.dtype.name in _ON_DEVICE and array.dtype.name != "bfloat16":

@@ -253,7 +253,7 @@ def look_at(
     told = _one_by_one(replace(told, outputs=tuple(outputs)), watch.mixer)
     look = Look(told, item, integer, paired=rows == 2, flips=frozenset(flips), axes=axes.found)
     if not order:
-        look = _with_layers(look, seen, follow, None)
+        look = _with_layers(look, seen, follow, None, named_outputs(returned))
         kinds = ", ".join(kind_of(one) for one in named_outputs(returned).values())
         found = f"returned {kinds or type(returned).__name__} for a batch of 1"
         return replace(look, outline=replace(look.outline, scores=ScoreSpec("output", None, "scores", "none", found)))
@@ -265,15 +265,22 @@ def look_at(
     first = named_outputs(returned).get(name)
     behind = logits.behind(tensor) if rows == 1 else None
     look = replace(look, outline=replace(told, scores=scores), output=name, through=through)
-    return _with_layers(look, seen, follow, first if behind is None else behind.logits)
+    return _with_layers(look, seen, follow, first if behind is None else behind.logits, named_outputs(returned))
 
 
-def _with_layers(look: Look, seen: LayersSeen, follow: AxesFollowed, scores: torch.Tensor | None) -> Look:
-    """What was seen of layers, and how they lie between the item and its scores."""
+def _with_layers(
+    look: Look,
+    seen: LayersSeen,
+    follow: AxesFollowed,
+    scores: torch.Tensor | None,
+    outputs: Mapping[str, torch.Tensor],
+) -> Look:
+    """What was seen of layers, and how they lie between the item and its scores, or another output."""
     made = follow.tensor(scores)
     meant = seen.meant(made)
     layers = seen.layers(meant)
-    lineage = follow.lineage(seen.tensors | {SCORES: made})
+    ends = {name: followed for name, one in outputs.items() if (followed := follow.tensor(one))}
+    lineage = follow.lineage(ends | seen.tensors | {SCORES: made})
     return replace(look, outline=replace(look.outline, layers=layers, follow=lambda _item: lineage), meant=meant)
 
 

@@ -40,6 +40,8 @@ class _Loop:
 
     @classmethod
     def of(cls, call: NodeCall) -> _Loop:
+        if call.t.opset < 9 or (call.node.input and not call.node.input[0]):  # the lengths, which are optional there
+            raise call.refuse("a Scan along a batch, as before opset 9, has no rule")
         scanned = int(call.attribute("num_scan_inputs"))
         body = next(a.g for a in call.node.attribute if a.name == "body")
         states = len(call.node.input) - scanned
@@ -278,7 +280,9 @@ def _emitted(
         inner.emitted.append(helper.make_node("Identity", [value.name], [name]))
         ends.append(helper.make_tensor_value_info(name, value.dtype, value.shape))
     nodes, live = needed(ordered(_unique([*inner.forward, *inner.emitted])), {v.name for v in ends})
-    read = [(name, outside, way) for (name, outside), way in zip(step.inputs, step.back, strict=True) if name in live]
+    every = [(name, outside, way) for (name, outside), way in zip(step.inputs, step.back, strict=True)]
+    # a step whose way back reads nothing still takes one value a step: it tells how many steps there are
+    read = [one for one in every if one[0] in live] or every[:1]
     taken = [*formals, *(name for name, _, _ in read)]
     given = [helper.make_tensor_value_info(name, inner.dtypes[name], inner.shapes.get(name)) for name in taken]
     stored = [tensor for tensor in inner.initializers if tensor.name in live]

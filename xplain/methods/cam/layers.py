@@ -240,9 +240,10 @@ def _no_grid(
     axes = lineage.axes_of(layer)
     near = [spec.name for _, spec, _ in fit][-_SHOWN:]
     have = f"Layers that have: {', '.join(near)}." if near else "No layer has any."
+    because = "" if why == "it has none" else f", for {why}"
     state = " If you know its grid, state it with grid=, such as grid='8x18' (and tokens=1 for a class token)."
     return UsageError(
-        f"Layer {layer!r} is [{describe(axes, view.layout)}]: it has no positions to draw, for {why}. {have}"
+        f"Layer {layer!r} is [{describe(axes, view.layout)}]: it has no positions to draw{because}. {have}"
         + (state if axes is None or sum(extent > 1 for extent in shape_of(axes)[1:]) > 1 else "")
     )
 

@@ -103,3 +103,27 @@ def test_a_sweep_that_the_optimiser_refuses_runs_lower_and_every_result_says_so(
     again = xplain.explain(model, X, "saliency")
     np.testing.assert_allclose(again.values, expected, rtol=1e-4, atol=1e-6)
     assert any("refused by ONNX Runtime's optimiser" in one.text for one in again.warnings)
+
+
+def test_a_sweep_that_fails_while_it_runs_is_run_lower_and_every_result_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = nets.cnn(size=32).SerializeToString()
+    expected = xplain.explain(xplain.load(content), X, "saliency").values
+    asked = []
+
+    def failing(session: Any, lent: bool) -> Any:
+        def run(feeds: Any) -> Any:
+            asked.append(lent)
+            raise ModelError("planted: an index out of bounds")
+
+        session.run = run if lent else session.run
+        return session
+
+    patched(monkeypatch, "all", failing)
+    model = xplain.load(content)
+    for _ in range(2):
+        found = xplain.explain(model, X, "saliency")
+        np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-6)
+        assert any("refused by ONNX Runtime's optimiser" in one.text for one in found.warnings)
+    assert len(asked) == 1  # what failed is not asked again

@@ -77,6 +77,18 @@ class OnnxBatches:
         except ModelError as error:
             raise UsageError(f"{self.outline.source} takes no items of size {list(item)}: {error}") from error
 
+    def _by_item(self, layer: str, value: Array, batch: int, item: tuple[int, ...] | None) -> Array:
+        """A layer's values with a row per item; what is folded into the batch behind it becomes an axis of its own."""
+        if value.shape[:1] == (batch,):
+            return value
+        follow = self.outline.follow
+        if item is not None and value.ndim and value.shape[0] % batch == 0 and follow and follow(item).folded(layer):
+            return value.reshape(batch, -1, *value.shape[1:])
+        raise ModelError(
+            f"Tensor {layer!r} of {self.outline.source} is {list(value.shape)} for a batch of {batch}: it has no batch "
+            "axis in front, so it cannot be told which item it belongs to."
+        )
+
 
 def in_one_call(query: Peek | Sweep) -> Cut | None:
     """All rows in one call of the size that the engine says."""

@@ -126,8 +126,8 @@ class OnnxOnDevice(OnnxFile):
         learned = self._learned.setdefault(outputs, {})
         return DevicePlace(session, name, query, layout, rows, dtype, *fixed, self._lanes, learned)
 
-    def _open(self, model: Any, lean: bool = False, lent: bool = False) -> Session:
-        session = super()._open(model, lean, lent)
+    def _open(self, model: Any, lean: bool = False, lent: bool = False, level: str = "") -> Session:
+        session = super()._open(model, lean, lent, level)
         session.keeps = self._lanes  # its stream must outlive it
         return session
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as fn
 from torch import nn
 
+import xplain
+
 
 def unit(i: int, o: int, k: int = 3, s: int = 1, g: int = 1, act: Any = nn.ReLU) -> nn.Sequential:
     layers = [nn.Conv2d(i, o, k, s, k // 2, groups=g, bias=False), nn.BatchNorm2d(o)]
@@ -270,3 +272,26 @@ def export(made: nn.Module, x: torch.Tensor, dynamo: bool = False, **options: An
             return onnx.load_from_string(file.getvalue())
     finally:
         logging.disable(logging.NOTSET)
+
+
+def written(net, example, **options):
+    """The net as an ONNX file of free batch."""
+    example = example if isinstance(example, tuple) else (example,)
+    names = options.setdefault("input_names", ["x"])
+    options.setdefault("dynamic_axes", {name: {0: "n"} for name in names})
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, example, stream, dynamo=False, opset_version=17, **options)
+    return stream.getvalue()
+
+
+def exported(net, example, **options):
+    """The same, loaded."""
+    return xplain.load(written(net, example, **options))
+
+
+def made(build):
+    """What ``build`` makes, with the same random weights each time."""
+    torch.manual_seed(3)
+    return build().eval()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,25 +17,7 @@ torch_nets = pytest.importorskip("torch_nets")
 nn, fn = torch.nn, torch.nn.functional
 
 
-def written(net, example, **options):
-    """The net as an ONNX file of free batch."""
-    example = example if isinstance(example, tuple) else (example,)
-    names = options.setdefault("input_names", ["x"])
-    options.setdefault("dynamic_axes", {name: {0: "n"} for name in names})
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(net, example, stream, dynamo=False, opset_version=17, **options)
-    return stream.getvalue()
-
-
-def exported(net, example, **options):
-    return xplain.load(written(net, example, **options))
-
-
-def made(build):
-    torch.manual_seed(3)
-    return build().eval()
+written, exported, made = torch_nets.written, torch_nets.exported, torch_nets.made
 
 
 # ------------------------------------------------------------------ series, volumes, text

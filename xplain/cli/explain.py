@@ -208,7 +208,8 @@ def _finish(run: Run, model: Model, folder: Folder, line: str) -> Outcome:
             lines += warnings_of(one)
             lines += conservation_lines(one)
     failed = f", {len(run.failures)} failed" if run.failures else ""
-    cost = f"{run.queries} evaluations" + (f", {run.sweeps} sweeps" if run.sweeps else "") + str(run.bill or "")
+    swept = f", {run.sweeps} sweep{'s'[: run.sweeps != 1]}" if run.sweeps else ""
+    cost = f"{run.queries} evaluations{swept}{run.bill or ''}"
     count = len(run.pictures)
     lines.append(f"{count} {'picture' if count == 1 else 'pictures'}{failed}; {cost}, {run.seconds:.1f} s.")
     if run.pictures:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xplain.graph.safety import Check, Verdict
-from xplain.models.contact import Contact
+from xplain.models.onnx.contact import Contact
 
 MEET = Contact._meet
 
@@ -27,7 +27,7 @@ def trusted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def untrusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """First contacts happen, and are remembered in a folder of this test alone, which is given."""
     monkeypatch.setattr(Contact, "_meet", MEET)
-    monkeypatch.setattr("xplain.models.contact._passed", set())
+    monkeypatch.setattr("xplain.models.onnx.contact._passed", set())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "xplain" / "contact"
 

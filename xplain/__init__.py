@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xplain.api import explain, explain_many, load, methods, plan, predict, probe
     from xplain.compiling import compile
-    from xplain.core.attribution import Attribution
     from xplain.core.card import Card
     from xplain.core.errors import XplainError
     from xplain.core.target import Target, channel, inner, label, neuron
     from xplain.engine import Sentinel, Store
-    from xplain.models.table import table
-    from xplain.models.text import text
+    from xplain.models.rows.table import table
+    from xplain.models.rows.text import text
+    from xplain.results.attribution import Attribution
 
 __version__ = "0.1.0"
 
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Attribution": "xplain.core.attribution",
+    "Attribution": "xplain.results.attribution",
     "Card": "xplain.core.card",
     "Sentinel": "xplain.engine",
     "Store": "xplain.engine",
@@ -63,8 +63,8 @@ _HOMES = {
     "plan": "xplain.api",
     "predict": "xplain.api",
     "probe": "xplain.api",
-    "table": "xplain.models.table",
-    "text": "xplain.models.text",
+    "table": "xplain.models.rows.table",
+    "text": "xplain.models.rows.text",
 }
 _ROOMS = ("api", "core", "demo", "measure", "models", "plugins", "render", "report", "testing")
 

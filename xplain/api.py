@@ -19,9 +19,8 @@ import numpy as np
 
 from xplain import plugins
 from xplain.core import registry
-from xplain.core.aim import Aim, aim, needs_scores
-from xplain.core.attribution import Attribution, Cost
 from xplain.core.caveat import Caveat, caveats_in
+from xplain.core.cost import Cost
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import (
     CapabilityError,
@@ -37,6 +36,7 @@ from xplain.core.layout import Layout
 from xplain.core.query import Flow, Model, Reading, Score, Sweep, View
 from xplain.core.registry import Method
 from xplain.core.target import EveryScore, Target, every_score
+from xplain.core.target_parser import Aim, aim, needs_scores
 from xplain.core.units import noun, spelled, unlinked
 from xplain.core.versions import versions
 from xplain.engine import Plan, Progress, Sentinel, Settings, Store, drive
@@ -47,6 +47,7 @@ from xplain.engine.losses import with_nodes
 from xplain.engine.sentinel import Spread
 from xplain.hidden import as_codes, said_or_typical, without_rows
 from xplain.items import entered, item_keys, items_of
+from xplain.results.attribution import Attribution
 
 __all__ = ["Items", "explain", "explain_many", "items_of", "load", "methods", "plan", "predict", "probe"]
 
@@ -405,8 +406,7 @@ def _ask(score: Score) -> Flow:
 
 
 def _clean(items: Items, target: Target | EveryScore = every_score) -> Score:
-    known = items.layout if isinstance(items.layout, Layout) else None
-    return Score(items.x, Untouched(), target, layout=known)
+    return Score(items.x, Untouched(), target, layout=items.layout if isinstance(items.layout, Layout) else None)
 
 
 def scores_of(model: Model, items: Items, settings: Settings) -> tuple[Array, Cost]:

@@ -1,4 +1,4 @@
-"""Compile an explanation into a model file; see ``xplain.graph.compile`` for how."""
+"""Compile an explanation into a model file; see ``xplain.graph.reverse.compile`` for how."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import numpy as np
 
 from xplain.api import load, method_called, require, scores_of, with_others
 from xplain.core import registry
-from xplain.core.aim import Aim, aim, needs_scores
 from xplain.core.card import MOST_PIXELS
 from xplain.core.errors import CapabilityError, NonFinite, NotExported, UnsupportedOperator, UsageError
 from xplain.core.items import Items
 from xplain.core.outline import Outline
 from xplain.core.query import Compiles, TargetInput
 from xplain.core.target import label
+from xplain.core.target_parser import Aim, aim, needs_scores
 from xplain.core.units import noun, spelled
 from xplain.engine import Settings
 

@@ -18,7 +18,7 @@ from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.query import Model
 from xplain.core.registry import Method
-from xplain.models.frames import columns_of, is_rows, numbers_of
+from xplain.models.rows.dataframes import columns_of, is_rows, numbers_of
 
 __all__ = ["Codes", "as_codes", "said_or_typical", "without_rows"]
 

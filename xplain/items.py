@@ -17,10 +17,10 @@ from xplain.core.errors import CardError, NonFinite, UsageError
 from xplain.core.items import Items, Looks, Reads
 from xplain.core.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model, keys_of
-from xplain.models.frames import is_rows
 from xplain.models.outlines import attach_card
-from xplain.models.table import table
-from xplain.models.text import text
+from xplain.models.rows.dataframes import is_rows
+from xplain.models.rows.table import table
+from xplain.models.rows.text import text
 
 __all__ = ["entered", "item_keys", "items_of"]
 

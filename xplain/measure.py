@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from xplain.api import Cache, explain, load
-from xplain.core.attribution import Attribution, Cost
+from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.items import Looks
@@ -31,8 +31,9 @@ from xplain.engine.budget import Budget
 from xplain.engine.store import Store
 from xplain.hidden import Codes, as_codes
 from xplain.items import entered
-from xplain.methods.perturbation.baseline import fill_of
+from xplain.methods.design.baseline import fill_of
 from xplain.metrics.curves import deletion, insertion
+from xplain.results.attribution import Attribution
 
 __all__ = ["Conservation", "Curve", "conservation", "curve"]
 

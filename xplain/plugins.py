@@ -29,7 +29,7 @@ from xplain.core.registry import Paper, find, method
 from xplain.core.rules import Rules, Where
 from xplain.methods.cam.layers import map_layer
 from xplain.methods.cam.layers import reading as map_reading
-from xplain.methods.perturbation.baseline import fill_of
+from xplain.methods.design.baseline import fill_of
 
 __all__ = [
     "GROUP",

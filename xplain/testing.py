@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from xplain import native
-from xplain.core.attribution import Attribution
 from xplain.core.edits import Array
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
 from xplain.core.query import Query, Score
 from xplain.core.target import SCORES
+from xplain.results.attribution import Attribution
 
 __all__ = ["Formula", "additive", "check_method", "constant", "linear", "product", "xor"]
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from xplain.graph.safety import Limits
-from xplain.models import contact, contact_child
+from xplain.models.onnx import contact, contact_child
 
 
 def main() -> None:

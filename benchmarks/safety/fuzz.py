@@ -223,7 +223,7 @@ def work(start: int, stop: int, inside: bool) -> None:
     """Use some mutants, and say before and after each; processor time is limited for each anew."""
     files = corpus()
     warnings.simplefilter("ignore")
-    import xplain.models.open_onnx
+    import xplain.models.onnx.open
     import xplain.testing  # noqa: F401  (imports are no part of a mutant's time)
 
     for number in range(start, stop):

@@ -9,14 +9,14 @@ import onnx
 import pytest
 
 import xplain
-from xplain.graph.table import known, operators
+from xplain.graph.ops.table import known, operators
 
 PACKAGE = Path(xplain.__file__).parent
 NAMES = {schema.name for schema in onnx.defs.get_all_schemas()} | {
     name.rpartition("::")[2] for name in (*operators(), *known())
 }
 TABLE = "graph/ops/"
-KEPT = {"graph/bounds.py": 2}  # which operators make more numbers than they read: facts of safety
+KEPT = {"graph/intake/bounds.py": 2}  # which operators make more numbers than they read: facts of safety
 
 
 def names_in(node: ast.AST) -> set[str]:

@@ -117,7 +117,7 @@ def test_nothing_is_overwritten_by_accident(xplain, model, tmp_path):
 
 def test_a_large_result_has_its_weights_beside_it(xplain, tmp_path, monkeypatch, x):
     """The limit of one protobuf is a constant of the module, so a small file goes the same way where it is lowered."""
-    monkeypatch.setattr("xplain.graph.store._ONE_FILE", 100_000)
+    monkeypatch.setattr("xplain.graph.intake.store._ONE_FILE", 100_000)
     draws, width = np.random.default_rng(0), 3 * SIDE * SIDE
     weights = {"a": (draws.normal(size=(300, width)) / 9).astype(np.float32)}
     nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "a"], ["y"], transB=1)]

@@ -9,7 +9,7 @@ import pytest
 from cli.tiny import CAUSE, write_model
 from servers import Server, V2Server, session_model
 
-from xplain.core.attribution import Attribution
+from xplain.results.attribution import Attribution
 
 OPTIONS = ("--patch", 4, "--stride", 4)
 

@@ -11,9 +11,9 @@ from cli.tiny import CAUSE, write_picture
 from PIL import Image
 
 from xplain import api
-from xplain.core.attribution import Attribution
 from xplain.core.errors import NonFinite
 from xplain.render.overlay import limit_of
+from xplain.results.attribution import Attribution
 
 OPTIONS = ("--patch", 4, "--stride", 4)
 WINDOWS = 16

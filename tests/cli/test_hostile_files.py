@@ -12,8 +12,8 @@ from cli.tiny import write_model
 from xplain.cli.output import Folder
 from xplain.cli.reading import _table, labels_of
 from xplain.core.errors import OutputError, UsageError
-from xplain.models.frames import names_of
-from xplain.models.tokens import Tokens, _speaking
+from xplain.models.rows.dataframes import names_of
+from xplain.models.rows.tokens import Tokens, _speaking
 
 
 def test_thirty_thousand_columns_are_read_in_seconds(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from cli.tiny import write_picture
 from PIL import Image
 
-from xplain.core.attribution import Attribution
+from xplain.results.attribution import Attribution
 
 PICTURES = 12
 # seconds of masks per group of 8 pictures, so that the signal meets the work in its middle

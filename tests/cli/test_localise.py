@@ -12,7 +12,7 @@ from PIL import Image
 from xplain.core.card import Card
 from xplain.metrics.localisation import mask_iou
 from xplain.render import prepare
-from xplain.render.frame import Frame
+from xplain.render.geometry import Frame
 
 PLAIN = ("--target", "bright", "--smooth", 0)
 METHOD = ("--method", "input-x-gradient", *PLAIN)

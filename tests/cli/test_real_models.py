@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from xplain.core.attribution import Attribution
+from xplain.results.attribution import Attribution
 
 MODELS = (
     "imagenet/squeezenet_fp16.onnx",

@@ -11,7 +11,7 @@ import pytest
 from doors.test_text import WORTH, token_model, tokenizer
 from onnx import TensorProto, helper
 
-from xplain.core.attribution import Attribution
+from xplain.results.attribution import Attribution
 
 __all__ = ["tokenizer"]  # a fixture that this file uses
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.core.attribution import Attribution, Cost
+from xplain.core.cost import Cost
 from xplain.core.errors import OutputError, UsageError
+from xplain.results.attribution import Attribution
 
 
 def example(**changes) -> Attribution:

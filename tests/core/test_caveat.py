@@ -11,10 +11,10 @@ import pytest
 from onnx import helper
 
 import xplain
-from xplain.core.attribution import Attribution
 from xplain.core.caveat import Caveat, caveats_in, each, joined, of_items, sentences
 from xplain.core.outline import ScoreSpec
 from xplain.render import canvas
+from xplain.results.attribution import Attribution
 from xplain.testing import Formula
 
 NAMES = ["a", "b", "c", "d", "e"]

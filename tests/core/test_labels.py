@@ -9,7 +9,7 @@ import pytest
 
 import xplain
 from xplain import Attribution
-from xplain.core.attribution import Cost
+from xplain.core.cost import Cost
 from xplain.core.errors import UsageError
 from xplain.render import draw, montage, to_html, to_text
 

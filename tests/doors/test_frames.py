@@ -7,7 +7,7 @@ import pytest
 
 import xplain
 from xplain.core.errors import NonFinite, UsageError
-from xplain.models.columns import MISSING, Column
+from xplain.models.rows.columns import MISSING, Column
 
 pd = pytest.importorskip("pandas")
 

@@ -11,7 +11,7 @@ from nets import FLOAT, INT64, helper, model
 
 import xplain
 from xplain.core.errors import CapabilityError, ModelError, UnknownName, UsageError
-from xplain.models.words import SPLITS, rebuilt, split_with
+from xplain.models.rows.words import SPLITS, rebuilt, split_with
 from xplain.render import to_text
 
 WORTH = {"good": 2.0, "not": -1.5, "bad": -3.0, "film": 0.25}

@@ -15,7 +15,7 @@ from xplain.core.query import Score
 from xplain.core.target import every_score, label
 from xplain.engine import Store, plan
 from xplain.engine.budget import Budget
-from xplain.engine.recall import row_keys, runs
+from xplain.engine.row_keys import row_keys, runs
 
 
 def expected(model, query):

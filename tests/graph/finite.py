@@ -12,8 +12,8 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import Built, build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import Built, build
 
 OPSET = 20
 

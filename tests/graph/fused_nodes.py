@@ -13,8 +13,8 @@ from finite import session
 from nets import FLOAT, model
 from onnx import TensorProto, helper
 
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 
 __all__ = ["RNG", "Form", "check", "form", "one_node", "r"]
 

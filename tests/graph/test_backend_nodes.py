@@ -14,8 +14,8 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from xplain.graph.ops import operators
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 
 # kinks at the very inputs, random numbers, training, or an operator that onnxruntime does not run in this version
 SKIPPED = (

@@ -10,8 +10,8 @@ from nets import FLOAT, model
 from onnx import helper
 
 from xplain.core.rules import Rules
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules import lrp
 from xplain.rules.deeplift import RESCALE
 

@@ -14,8 +14,8 @@ from onnx import helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from xplain.core.errors import UnsupportedOperator
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 
 RNG = np.random.default_rng(3)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.graph.incremental.boxes import live_taps, reached
-from xplain.graph.incremental.edges import edges, inner
+from xplain.incremental.boxes import live_taps, reached
+from xplain.incremental.edges import edges, inner
 from xplain.native.delta import Kernel
 
 KERNEL = Kernel((3, 3), (1, 1), (1, 1), (1, 1))

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from xplain.core.rules import Rules
 from xplain.graph.passes import prepare
 from xplain.graph.passes.weights import put_back
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 
 
 def node(op, *inputs, out, **attributes):

@@ -21,8 +21,8 @@ from xplain.core.errors import UnsupportedOperator
 from xplain.core.query import Peek
 from xplain.core.rules import Rules
 from xplain.graph.passes.fused import openers
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import GUIDED
 from xplain.rules.lrp import epsilon_plus_flat

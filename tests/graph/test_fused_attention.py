@@ -12,8 +12,8 @@ from nets import FLOAT, model
 from onnx import helper
 
 from xplain.core.errors import UnsupportedOperator
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 
 N, T, L, HEADS, SIZE = 2, 5, 6, 2, 4
 WIDTH = HEADS * SIZE

@@ -13,8 +13,8 @@ from fused_nodes import r
 from nets import FLOAT, model
 from onnx import helper
 
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import Built, build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import Built, build
 
 MICROSOFT = "com.microsoft"
 

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper
 
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Rules
-from xplain.graph.bounds import measure
+from xplain.graph.intake.bounds import measure
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.graph.safety import Limits
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.lrp import epsilon, epsilon_plus_flat
 

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from xplain.core.rules import Rules
 from xplain.graph.passes import prepare
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules.guided import GUIDED
 
 X = np.concatenate([np.linspace(-7, 7, 61), [0.0, -0.0, 1e-30, 40, -40]]).astype(np.float32)[None]

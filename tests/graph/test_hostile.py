@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import xplain
 from xplain.core.errors import ModelError, Unsafe, UsageError, XplainError
-from xplain.graph.load import read
+from xplain.graph.analysis.small import compute
+from xplain.graph.intake.load import read
 from xplain.graph.safety import Limits, has_loops
-from xplain.graph.small import compute
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 N = helper.make_node

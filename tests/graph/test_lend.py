@@ -12,10 +12,10 @@ from onnx import TensorProto, helper
 import xplain
 from xplain.core.query import Sweep
 from xplain.core.rules import Rules
-from xplain.graph.lend import lend
-from xplain.graph.load import read
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.build.shared_weights import lend
+from xplain.graph.intake.load import read
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 
 FLOAT = TensorProto.FLOAT
 DRAWS = np.random.default_rng(0)

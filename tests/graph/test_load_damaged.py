@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xplain.core.errors import XplainError
-from xplain.graph.describe import inputs_of, layers_of
-from xplain.graph.load import read
-from xplain.graph.logits import find_scores
+from xplain.graph.analysis.describe import inputs_of, layers_of
+from xplain.graph.analysis.logits import find_scores
+from xplain.graph.intake.load import read
 
 WHOLE = {
     name: make().SerializeToString()

@@ -9,9 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import xplain
 from xplain.core.errors import ModelError, UnknownName
-from xplain.graph.describe import inputs_of, layers_of
-from xplain.graph.load import read
-from xplain.graph.logits import find_scores
+from xplain.graph.analysis.describe import inputs_of, layers_of
+from xplain.graph.analysis.logits import find_scores
+from xplain.graph.intake.load import read
 
 FLOAT = TensorProto.FLOAT
 

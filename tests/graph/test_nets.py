@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from finite import session
 
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 
 torch = pytest.importorskip("torch")
 nets = pytest.importorskip("torch_nets")

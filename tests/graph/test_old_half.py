@@ -9,8 +9,8 @@ from finite import session
 from onnx import helper, numpy_helper
 
 from xplain.core.rules import Rules
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules import lrp
 from xplain.rules.deeplift import RESCALE
 

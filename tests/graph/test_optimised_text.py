@@ -13,8 +13,8 @@ import pytest
 from finite import session
 
 from xplain.core.rules import Rules
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules.excitation import EXCITATION
 from xplain.rules.lrp import epsilon
 

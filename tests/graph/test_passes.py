@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from xplain.core.errors import ModelError
 from xplain.core.rules import Rules
 from xplain.graph.passes import prepare
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 
 RNG = np.random.default_rng(5)
 _START = RNG.bit_generator.state

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from xplain.core.rules import Rules
 from xplain.graph import passes
 from xplain.graph.passes import prepare
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules.lrp import epsilon_plus_flat
 
 T, C, HEADS = 5, 12, 3

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from xplain.core.rules import Rules
 from xplain.graph import passes
 from xplain.graph.passes import prepare
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules.guided import GUIDED
 
 RNG = np.random.default_rng(11)
@@ -116,7 +116,7 @@ def test_nothing_changes_but_the_order(kernel, monkeypatch):
 
 
 def test_planes_are_written_down_with_the_name_of_the_batch():
-    """By it the runtime sees that both sides of a product are alike; see ``xplain.graph.emit``."""
+    """By it the runtime sees that both sides of a product are alike; see ``xplain.graph.build.emit``."""
     model, *_ = draw((8, 8), [2, 2], [2, 2], 16)
     built = build(model, ["input"], [Seed("y", "inner", "cot")]).model
     stated = {

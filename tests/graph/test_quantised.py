@@ -15,11 +15,11 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from xplain.core.rules import Rules
-from xplain.graph.cut import cut
-from xplain.graph.load import read
-from xplain.graph.quantised import Quantised, quantised_tensors
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.analysis.quantised import Quantised, quantised_tensors
+from xplain.graph.intake.load import read
+from xplain.graph.reverse.cut import cut
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import GUIDED
 from xplain.rules.lrp import epsilon

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper
 
 import xplain
 from xplain.core.errors import ModelError
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 
 FLOAT = TensorProto.FLOAT
 W = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)

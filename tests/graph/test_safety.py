@@ -15,13 +15,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from xplain.core.errors import ModelError, Unsafe, UsageError
-from xplain.graph.load import read
+from xplain.graph.intake.load import read
 from xplain.graph.safety import Limits
 
 FLOAT = TensorProto.FLOAT
 MEASURE = """
 import sys
-from xplain.graph.load import read
+from xplain.graph.intake.load import read
 from xplain.core.errors import Unsafe
 
 def peak():

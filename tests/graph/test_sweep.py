@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from xplain.core.errors import ModelError, UnknownName, UnsupportedOperator, UsageError
 from xplain.core.rules import Rules, Where
 from xplain.core.target import Target, channel, inner, label, neuron
-from xplain.graph.balance import first_broken, losses
 from xplain.graph.passes import Prepared
-from xplain.graph.seeds import Seed, feeds_of, seeds_of
-from xplain.graph.sweep import Sweeper, build
+from xplain.graph.reverse.balance import first_broken, losses
+from xplain.graph.reverse.seeds import Seed, feeds_of, seeds_of
+from xplain.graph.reverse.sweep import Sweeper, build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import DECONVNET, GUIDED
 

@@ -13,11 +13,11 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import xplain
 from xplain.core.errors import ModelError, Unsafe
-from xplain.graph.foreign import set_aside
-from xplain.graph.load import read
+from xplain.graph.intake.foreign import set_aside
+from xplain.graph.intake.load import read
 from xplain.graph.safety import Limits, check_structure, foreign_in, tensors_of
 from xplain.graph.visit import every
-from xplain.models.onnx_feeds import OnnxFeeds
+from xplain.models.onnx.feeds import OnnxFeeds
 
 FLOAT = TensorProto.FLOAT
 SECRET = b"-----BEGIN PRIVATE KEY hunter2--"
@@ -238,7 +238,7 @@ def test_no_door_gives_the_bytes_of_another_file_away(leak, door, tmp_path, monk
 def test_a_session_has_a_second_lock(leak, tmp_path, monkeypatch):
     """Were a check to miss a place: the runtime itself is not shown a folder that holds anything."""
     from xplain.graph.runtime import evaluate
-    from xplain.models.session import Session, choose_providers
+    from xplain.models.onnx.session import Session, choose_providers
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".ssh").mkdir()

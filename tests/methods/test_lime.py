@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import xplain
-from xplain.methods.perturbation.pick import pick
-from xplain.methods.perturbation.regression import ridge_fit
-from xplain.methods.perturbation.selection import select
-from xplain.methods.perturbation.tree import tree_fit
+from xplain.methods.estimation.pick import pick
+from xplain.methods.estimation.regression import ridge_fit
+from xplain.methods.estimation.selection import select
+from xplain.methods.estimation.tree import tree_fit
 from xplain.testing import Formula, linear
 
 linear_model = pytest.importorskip("sklearn.linear_model")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import xplain
 from xplain.core.edits import Coalitions
-from xplain.methods.perturbation import game as games
+from xplain.methods.design import game as games
 from xplain.methods.perturbation.shapley_sampling import balanced
 from xplain.testing import Formula, xor
 

@@ -18,9 +18,9 @@ from onnx import TensorProto, helper
 import xplain
 from xplain.core.errors import ModelError, Unsafe
 from xplain.graph.safety import Limits
-from xplain.models import contact
-from xplain.models.contact import Outcome
-from xplain.models.onnx_feeds import OnnxFeeds
+from xplain.models.onnx import contact
+from xplain.models.onnx.contact import Outcome
+from xplain.models.onnx.feeds import OnnxFeeds
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 N = helper.make_node
@@ -259,7 +259,7 @@ def _classes(content):
 def test_nothing_is_left_behind(tmp_path):
     code = """
 import numpy as np, sys, xplain
-from xplain.models import contact
+from xplain.models.onnx import contact
 xplain.load(sys.argv[1])
 print(contact._running[0]._process.pid)
 """

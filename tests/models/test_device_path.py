@@ -15,13 +15,14 @@ from models.test_onnx_scores import FORMS, edits_for, items
 import xplain
 from xplain.core.edits import Untouched, Windows
 from xplain.core.errors import ModelError, NonFinite, UsageError
+from xplain.core.partial_answers import WorksAhead, pieces
 from xplain.core.query import Score
-from xplain.core.stream import WorksAhead, pieces
 from xplain.core.target import every_score, label
-from xplain.models import device, pipeline
-from xplain.models.device import Lanes, lanes_for
-from xplain.models.execution_providers import CPU, CUDA
-from xplain.models.onnx_device import OnnxOnDevice
+from xplain.models import pipeline
+from xplain.models.onnx import places as device
+from xplain.models.onnx.device import OnnxOnDevice
+from xplain.models.onnx.places import Lanes, lanes_for
+from xplain.models.onnx.providers import CPU, CUDA
 from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
 
 # ------------------------------------------------------------------ the order of things
@@ -161,7 +162,7 @@ def opened(monkeypatch, source, lanes=None, **options):
         return OnnxOnDevice(*arguments, **keywords, lanes=lanes, here="another")
 
     with monkeypatch.context() as patch:
-        patch.setattr("xplain.models.open_onnx.OnnxFile", on_place)
+        patch.setattr("xplain.models.onnx.open.OnnxFile", on_place)
         return xplain.load(source, **options)
 
 

@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 
 import xplain
 from xplain.core.errors import ModelError, Unsafe
-from xplain.graph import external
-from xplain.models.onnx_feeds import OnnxFeeds
+from xplain.graph.intake import external
+from xplain.models.onnx.feeds import OnnxFeeds
 
 OWN = ["net.data", "net.onnx.data", "net.onnx_data", "net.onnx_data_1", "net.bin", "net.onnx.bin", "net.weights"]
 OTHERS = ["other.data", "data", "net2.data", "nets.onnx.data", "net.data.bin", "net.txt", "net.onnx", "sub/net.data"]
@@ -205,7 +205,7 @@ def test_weights_that_are_mapped_are_looked_at_before_each_use(change, linear, m
 def test_a_mapped_file_that_is_cut_kills_nobody(linear):
     code = f"""
 import os, numpy as np, xplain
-from xplain.graph import external
+from xplain.graph.intake import external
 external._MAPPED = 0
 model = xplain.load({str(linear)!r})
 os.truncate({str(linear.with_name("m.data"))!r}, 0)

@@ -16,11 +16,11 @@ import xplain
 from xplain import models, native
 from xplain.core.edits import SoftGrid, Untouched
 from xplain.core.errors import UsageError
+from xplain.core.partial_answers import pieces
 from xplain.core.query import Score
-from xplain.core.stream import pieces
 from xplain.core.target import every_score, label
-from xplain.models import session
-from xplain.models.execution_providers import CPU, CUDA, devices
+from xplain.models.onnx import session
+from xplain.models.onnx.providers import CPU, CUDA, devices
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(devices() == 0, reason="no CUDA device")]
 
@@ -167,7 +167,8 @@ def test_torch_maps_are_the_cpus(pair, x, way, method, options):
 
 
 def test_torch_chunks_are_captured_and_replayed(pair, x, monkeypatch):
-    from xplain.models import torch_device, torch_module
+    from xplain.models.torch import device as torch_device
+    from xplain.models.torch import module as torch_module
 
     made = []
 

@@ -10,14 +10,14 @@ from onnx import TensorProto, helper, numpy_helper
 from random_nets import Builder, boxes_on, random_net
 
 import xplain
+from xplain import incremental as inc
 from xplain.core.edits import Untouched, Windows
 from xplain.core.errors import NonFinite, UsageError
 from xplain.core.query import Score
 from xplain.core.target import channel, every_score, label
-from xplain.graph import incremental as inc
-from xplain.graph.incremental import cost
-from xplain.models.incremental import Incremental, IncrementalWarning
-from xplain.models.incremental_engine import Item
+from xplain.incremental import cost
+from xplain.models.onnx.incremental import Incremental, IncrementalWarning
+from xplain.models.onnx.incremental_engine import Item
 
 SEEDS = range(60)
 
@@ -25,7 +25,7 @@ SEEDS = range(60)
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
     """Take the incremental way however little it gains, as only speed speaks against it."""
-    monkeypatch.setattr("xplain.models.incremental.WORTHWHILE", 0.0)
+    monkeypatch.setattr("xplain.models.onnx.incremental.WORTHWHILE", 0.0)
 
 
 def both(model, **options):
@@ -42,7 +42,7 @@ def apart(got, wanted):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_graphs_give_the_plain_ways_scores(seed, monkeypatch):
-    monkeypatch.setattr("xplain.graph.incremental.follow._WORTH_A_CALL", seed % 2 << 40)
+    monkeypatch.setattr("xplain.incremental.follow._WORTH_A_CALL", seed % 2 << 40)
     net, item = random_net(seed)
     ours, plain = both(net)
     x, fill = picture(seed, item), np.float32(0.4).reshape(1, 1, 1, 1)
@@ -54,7 +54,7 @@ def test_random_graphs_give_the_plain_ways_scores(seed, monkeypatch):
 @pytest.mark.parametrize("pairs", [0, 1 << 40])
 @pytest.mark.parametrize("seed", range(0, 60, 6))
 def test_winograd_gives_the_same_wherever_it_can_be_used(seed, pairs, monkeypatch):
-    monkeypatch.setattr("xplain.graph.incremental.edges._PAIRS", pairs)  # 0: edges go the direct way in any layer
+    monkeypatch.setattr("xplain.incremental.edges._PAIRS", pairs)  # 0: edges go the direct way in any layer
     net, item = random_net(seed)
     x, boxes = picture(seed, item)[0], boxes_on(seed, item)
     made = inc.plan(net, "x", item, ["y"])
@@ -70,7 +70,7 @@ def test_winograd_gives_the_same_wherever_it_can_be_used(seed, pairs, monkeypatc
 
 
 def _session(part, lean=False):
-    from xplain.models.session import Session
+    from xplain.models.onnx.session import Session
 
     return Session(part.SerializeToString(), "test", [("CPUExecutionProvider", {})], 1)
 
@@ -166,7 +166,7 @@ def flat_product(kind, outputs=40):
 @pytest.mark.parametrize("halves", [False, True])
 @pytest.mark.parametrize("kind", ["Gemm", "Gemm transB", "Dropout, Gemm transB", "Gemm bare", "Reshape, MatMul"])
 def test_a_product_of_the_plane_multiplies_what_changed(kind, halves, threads, monkeypatch):
-    monkeypatch.setattr("xplain.graph.incremental.follow._WORTH_A_CALL", 0)
+    monkeypatch.setattr("xplain.incremental.follow._WORTH_A_CALL", 0)
     monkeypatch.setattr("xplain.native.delta.pairs_pay", lambda: halves)
     net, item = flat_product(kind)
     made = inc.plan(net, "x", item, ["y"])
@@ -219,7 +219,7 @@ def test_fast_mode_is_close_and_says_how_close(halves, monkeypatch):
 
 def test_without_halves_fast_mode_goes_by_winograd_wherever_it_applies(monkeypatch):
     monkeypatch.setattr("xplain.native.delta.pairs_pay", lambda: False)
-    monkeypatch.setattr("xplain.models.incremental.affordable", lambda errors, savings: frozenset())
+    monkeypatch.setattr("xplain.models.onnx.incremental.affordable", lambda errors, savings: frozenset())
     b = Builder(3, (40, 40))
     for _ in range(3):
         b.at, b.channels = b.add("Relu", b.conv(b.at, b.channels, 64, (3, 3))), 64
@@ -247,7 +247,7 @@ def test_the_plain_way_is_one_option_away():
 
 
 def test_little_gain_is_no_reason_to_leave_the_plain_way(monkeypatch):
-    monkeypatch.setattr("xplain.models.incremental.WORTHWHILE", 1.3)
+    monkeypatch.setattr("xplain.models.onnx.incremental.WORTHWHILE", 1.3)
     net, item = small_cnn()
     ours, plain = both(net)
     question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
@@ -265,7 +265,7 @@ def test_a_mismatch_is_noticed_said_and_answered_plainly(monkeypatch):
         packed, panels = good(conv, pairs)
         return packed * np.float32(1.01), panels
 
-    monkeypatch.setattr("xplain.graph.incremental.weights.direct", wrong)
+    monkeypatch.setattr("xplain.incremental.weights.direct", wrong)
     question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
     with pytest.warns(IncrementalWarning, match="Item 0 is answered by evaluating every window in full: mask"):
         got = ours.answer(question)
@@ -280,7 +280,7 @@ def test_memory_that_runs_out_is_noticed_said_and_answered_plainly(monkeypatch):
     def none_left(self, size):
         raise MemoryError
 
-    monkeypatch.setattr("xplain.graph.incremental.run.Runner.take", none_left)
+    monkeypatch.setattr("xplain.incremental.run.Runner.take", none_left)
     question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)
     with pytest.warns(IncrementalWarning, match="memory ran out"):
         got = ours.answer(question)

@@ -19,8 +19,8 @@ from onnx import TensorProto, helper
 
 import xplain
 from xplain.core.errors import ModelError, OutputError
-from xplain.graph import store
-from xplain.models import shelf
+from xplain.graph.intake import store
+from xplain.models.onnx import session_cache as shelf
 
 FLOAT = TensorProto.FLOAT
 SCRIPT = Path(xplain.__file__).parents[1] / "benchmarks" / "methods" / "large_file.py"
@@ -165,7 +165,7 @@ def test_a_large_torch_module_is_exported_by_way_of_a_file(method, x, low, monke
     layers = [torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(1024, 300)]
     net = torch.nn.Sequential(*layers).eval()
     expected = xplain.explain(net, x, method, target=7).values
-    monkeypatch.setattr("xplain.models.torch_export._ONE_FILE", 2**20)
+    monkeypatch.setattr("xplain.models.torch.export._ONE_FILE", 2**20)
     model = xplain.load(net)
     found = xplain.explain(model, x, method, target=7).values
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()

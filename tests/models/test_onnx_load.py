@@ -14,7 +14,7 @@ from xplain.core.errors import CardError, MissingDependency, ModelError, NonFini
 from xplain.core.query import Score
 from xplain.core.target import every_score, label
 from xplain.graph.safety import Limits
-from xplain.models import session
+from xplain.models.onnx import session
 
 FLOAT = TensorProto.FLOAT
 

@@ -16,7 +16,7 @@ HEAD = """
 import sys
 import numpy as np
 import onnxruntime
-import xplain, xplain.models.open_onnx
+import xplain, xplain.models.onnx.open
 from xplain.core.edits import SoftGrid
 from xplain.core.query import Score
 from xplain.core.target import label

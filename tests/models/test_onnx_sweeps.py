@@ -12,7 +12,7 @@ from xplain.core.errors import UsageError
 from xplain.core.query import Peek, Score, Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import Channel, Inner, Label, Neuron, channel, inner, label, neuron
-from xplain.models import shelf
+from xplain.models.onnx import session_cache as shelf
 from xplain.rules.guided import GUIDED
 
 FORMS = {

@@ -10,9 +10,9 @@ import pytest
 
 import xplain
 from xplain.core.errors import ModelError
-from xplain.models import onnx_file
-from xplain.models.optimiser import highest
-from xplain.models.shelf import open_session
+from xplain.models.onnx import file as onnx_file
+from xplain.models.onnx.optimiser import highest
+from xplain.models.onnx.session_cache import open_session
 
 X = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
 

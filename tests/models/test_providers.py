@@ -10,9 +10,9 @@ import xplain
 from xplain import models
 from xplain.core.errors import ModelError, UnknownName, UsageError
 from xplain.core.outline import Outline
-from xplain.models import execution_providers as providers
-from xplain.models import session
-from xplain.models.execution_providers import CPU, CUDA, TENSORRT, choose, open_first
+from xplain.models.onnx import providers as providers
+from xplain.models.onnx import session
+from xplain.models.onnx.providers import CPU, CUDA, TENSORRT, choose, open_first
 from xplain.models.outlines import tell_providers
 
 GPU_BUILD = [TENSORRT, CUDA, CPU]
@@ -169,7 +169,7 @@ def test_the_installed_runtime_left_out_a_provider_it_was_not_built_with(capfd):
 def test_a_result_says_that_another_provider_answered(monkeypatch):
     monkeypatch.setattr(providers, "devices", lambda: 1)
     choice = choose(["cuda", "cpu"], [CUDA, CPU], KNOWN)
-    monkeypatch.setattr("xplain.models.open_onnx.choose_providers", lambda wanted: choice)
+    monkeypatch.setattr("xplain.models.onnx.open.choose_providers", lambda wanted: choice)
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):  # the runtime installed here has no CUDA
         model = xplain.load(nets.cnn(), providers=["cuda", "cpu"])
     assert model.outline.facts["providers"] == CPU

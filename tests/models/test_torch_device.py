@@ -13,9 +13,9 @@ from xplain.core.layout import Layout
 from xplain.core.query import Peek, Score, Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import every_score, label
-from xplain.models import torch_device
 from xplain.models.pipeline import in_flight
-from xplain.models.torch_device import TorchOptions, TorchPlace
+from xplain.models.torch import device as torch_device
+from xplain.models.torch.device import TorchOptions, TorchPlace
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -244,7 +244,7 @@ def test_a_capture_that_fails_is_told_and_the_pass_runs_eagerly(net, x, monkeypa
     def taped(*arguments, **options):
         return honest(*arguments, capture=tape, **options)
 
-    monkeypatch.setattr("xplain.models.torch_module.TorchPlace", taped)
+    monkeypatch.setattr("xplain.models.torch.module.TorchPlace", taped)
     pieces = list(model._scored(query, 2))
     whole = xplain.load(net).answer(query)  # in one batch of another shape: close, not equal
     np.testing.assert_allclose(np.concatenate([rows for _, rows in pieces]), whole, rtol=1e-4, atol=1e-5)

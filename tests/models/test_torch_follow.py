@@ -10,7 +10,7 @@ from xplain.core import axes as ax
 
 torch = pytest.importorskip("torch")
 nn, fn = torch.nn, torch.nn.functional
-follow = pytest.importorskip("xplain.models.torch_follow")
+follow = pytest.importorskip("xplain.models.torch.follow")
 
 _CLASSES = vars(nn.modules.activation).values()
 ACTIVATIONS = [one for one in _CLASSES if inspect.isclass(one) and issubclass(one, nn.Module) and one is not nn.Module]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.graph.incremental import weights as pack
-from xplain.graph.incremental.boxes import reached
-from xplain.graph.incremental.steps import Conv, Plane
+from xplain.incremental import weights as pack
+from xplain.incremental.boxes import reached
+from xplain.incremental.steps import Conv, Plane
 from xplain.native import delta
 from xplain.native.delta import Activation, Deltas, Kernel, stored
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.core.attribution import Attribution, Cost
+from xplain.core.cost import Cost
+from xplain.results.attribution import Attribution
 
 
 @pytest.fixture

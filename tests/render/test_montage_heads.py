@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from xplain.core.attribution import Attribution
 from xplain.render import canvas, figure, montage
 from xplain.report import page
+from xplain.results.attribution import Attribution
 
 
 def of(target: str, method: str = "grad-cam") -> Attribution:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xplain.core.attribution import Attribution, Cost
 from xplain.core.caveat import Caveat, each
+from xplain.core.cost import Cost
 from xplain.core.errors import NonFinite, OutputError, UsageError
 from xplain.report import page, write
+from xplain.results.attribution import Attribution
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*7}}\x1b[31m\u202egnp.exe"
 

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 import xplain
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Rules
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules import lrp
 from xplain.rules.excitation import CONTRASTIVE, EXCITATION
 from xplain.rules.guided import DECONVNET, GUIDED

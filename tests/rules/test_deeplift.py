@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from reference_net import CLASSES, items, model, weights
 
 from xplain.core.rules import Rules
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.reveal_cancel import REVEAL_CANCEL, REVEAL_CANCEL_EVERYWHERE
 

@@ -15,8 +15,8 @@ from reference_net import CLASSES, items, model
 
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Rules
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.excitation import EXCITATION
 from xplain.rules.lrp import epsilon_gamma_box, epsilon_plus_flat

@@ -12,9 +12,9 @@ from test_deeplift import torch_net
 import xplain
 from xplain.core.query import fingerprint
 from xplain.core.rules import Rules, Where
-from xplain.graph.saturation import rectifies
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import build
+from xplain.graph.analysis.quantised_relu import rectifies
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import build
 from xplain.rules.guided import DECONVNET, GUIDED, QUANTISERS, GuidedRelu
 from xplain.rules.lrp import Epsilon, epsilon
 

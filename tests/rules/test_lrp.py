@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from reference_net import CLASSES, items, model
 
 from xplain.core.rules import Rules, Where
-from xplain.graph.seeds import Seed
-from xplain.graph.sweep import Built, build
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import Built, build
 from xplain.rules.excitation import CONTRASTIVE, EXCITATION
 from xplain.rules.lrp import (
     AlphaBeta,

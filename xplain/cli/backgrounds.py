@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from xplain.core import registry
-from xplain.core.attribution import Attribution
 from xplain.core.errors import UsageError
 from xplain.core.files import there
 from xplain.core.options import Reference
 from xplain.core.query import Model
+from xplain.results.attribution import Attribution
 
 __all__ = ["read_baselines", "with_names"]
 

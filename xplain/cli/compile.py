@@ -15,7 +15,7 @@ from xplain.cli.backgrounds import read_baselines
 from xplain.cli.console import Outcome, table
 from xplain.cli.flags import find_method, options_for
 from xplain.cli.loading import Loading, ModelFile
-from xplain.cli.remarks import layer_of
+from xplain.cli.notes import layer_of
 from xplain.core.errors import OutputError, UsageError
 
 __all__ = ["compile"]

@@ -11,10 +11,10 @@ from xplain import api
 from xplain.cli.console import Outcome, Progress, table
 from xplain.cli.flags import Force, OutFolder, Seed
 from xplain.cli.output import Folder
+from xplain.cli.pages import PAGE, Drawing, Sheets
 from xplain.cli.predictions import in_words
 from xplain.cli.run import Order, Run, estimate, explain_pictures
-from xplain.cli.sheets import PAGE, Drawing, Sheets
-from xplain.core.attribution import Attribution
+from xplain.results.attribution import Attribution
 
 __all__ = ["demo"]
 

@@ -11,17 +11,17 @@ import typer
 
 from xplain.cli.bill import Planned
 from xplain.cli.book import Book
-from xplain.cli.conserved import add_conservation, conservation_lines
+from xplain.cli.conservation import add_conservation, conservation_lines
 from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
 from xplain.cli.flags import DEFAULT_METHOD, Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
+from xplain.cli.notes import layer_of, warnings_of
 from xplain.cli.output import RECORD, Folder
+from xplain.cli.pages import PAGE, Drawing, Sheets
 from xplain.cli.predictions import in_words
 from xplain.cli.reading import Given, RowOptions, given, labels_of
-from xplain.cli.remarks import layer_of, warnings_of
 from xplain.cli.rows import estimate_rows, explain_rows
 from xplain.cli.run import Order, Run, estimate, explain_pictures
-from xplain.cli.sheets import PAGE, Drawing, Sheets
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method

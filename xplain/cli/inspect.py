@@ -70,8 +70,8 @@ class _Described:
 
 def _by_rows(model: str, loading: Loading) -> tuple[_Described, tuple[str, ...]]:
     """A model of several inputs, or of text, and the command lines that explain it."""
-    from xplain.models.onnx_feeds import OnnxFeeds
-    from xplain.models.tokens import takes_tokens
+    from xplain.models.onnx.feeds import OnnxFeeds
+    from xplain.models.rows.tokens import takes_tokens
 
     given = loading.options()
     options = {name: given[name] for name in signature(OnnxFeeds).parameters if name in given}

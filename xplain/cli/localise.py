@@ -15,13 +15,13 @@ from xplain.cli.boxes import read_boxes
 from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
 from xplain.cli.flags import Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
+from xplain.cli.notes import layer_of, notes_of, told_warnings, warnings_of
 from xplain.cli.output import Folder, file_stem
-from xplain.cli.remarks import layer_of, notes_of, told_warnings, warnings_of
 from xplain.cli.run import Order, Run, estimate, explain_pictures
-from xplain.core.attribution import Attribution
 from xplain.core.card import Card
 from xplain.core.errors import UsageError
 from xplain.metrics.localisation import SPREAD, Box, best_iou, evened, localisation_error, region, segment
+from xplain.results.attribution import Attribution
 
 __all__ = ["localise"]
 
@@ -135,7 +135,7 @@ class _Boxes:
     def keep(self, picture: str, found: Sequence[Attribution]) -> list[dict[str, str]]:
         """Write the drawing and the region of one picture; the names of the files."""
         from xplain.render import read
-        from xplain.render.frame import Frame
+        from xplain.render.geometry import Frame
 
         one = found[0]
         values, seen = np.asarray(one.values[0]), None if one.pictures is None else np.asarray(one.pictures[0])

@@ -12,14 +12,14 @@ from xplain import api
 from xplain.cli.bill import Bill, Planned
 from xplain.cli.book import Book, whole
 from xplain.cli.console import Outcome, Progress
+from xplain.cli.notes import notes_of, told_warnings
 from xplain.cli.output import RECORD, Folder, file_stem
+from xplain.cli.pages import PAGE, model_name, ranks_of
 from xplain.cli.predictions import best, in_words
 from xplain.cli.reading import Given
-from xplain.cli.remarks import notes_of, told_warnings
 from xplain.cli.run import Order
-from xplain.cli.sheets import PAGE, model_name, ranks_of
-from xplain.core.attribution import Attribution
 from xplain.core.errors import BudgetError
+from xplain.results.attribution import Attribution
 
 __all__ = ["estimate_rows", "explain_rows"]
 

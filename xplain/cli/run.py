@@ -14,13 +14,14 @@ from xplain.cli.bill import Bill, Planned
 from xplain.cli.book import whole
 from xplain.cli.console import problem
 from xplain.cli.loading import Asking
+from xplain.cli.notes import notes_of, told_warnings
 from xplain.cli.predictions import best
-from xplain.cli.remarks import notes_of, told_warnings
-from xplain.core.aim import needs_scores
-from xplain.core.attribution import Attribution, Cost
+from xplain.core.cost import Cost
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError, XplainError
+from xplain.core.partial_answers import SaysRows
 from xplain.core.query import Model
-from xplain.core.stream import SaysRows
+from xplain.core.target_parser import needs_scores
+from xplain.results.attribution import Attribution
 
 __all__ = ["Keeper", "Order", "Run", "estimate", "explain_pictures"]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from xplain.core.attribution import Cost
+from xplain.core.cost import Cost
 from xplain.core.errors import BudgetError
 from xplain.core.query import Answer, Flow, Model, Query, Reading, Score, fingerprint
 from xplain.core.target import Stack, Target

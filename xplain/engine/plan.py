@@ -9,9 +9,9 @@ from decimal import Decimal
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.core.partial_answers import Piece, SaysRows
 from xplain.core.price import Price
 from xplain.core.query import Answer, Flow, Model, Query, Score, Sweep
-from xplain.core.stream import Piece, SaysRows
 from xplain.core.target import EveryScore, Stack
 from xplain.engine.drive import drive
 from xplain.engine.settings import Settings

@@ -14,11 +14,11 @@ from xplain.core.batches import Batches, Cut
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError, NonFinite
+from xplain.core.partial_answers import Overtaken, Piece, SaysRows, Streams, pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Diagnoses, Model, Peek, Query, Score, Sweep
-from xplain.core.stream import Overtaken, Piece, SaysRows, Streams, pieces
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
-from xplain.engine.recall import row_keys, runs, widest
+from xplain.engine.row_keys import row_keys, runs, widest
 from xplain.engine.schedule import batch_rows, chunks, cut_of, rows_together, whole_calls
 from xplain.engine.sentinel import Sentinel
 from xplain.engine.settings import Settings

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from xplain.core.batches import Batches, Cut, cut, fixed
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.partial_answers import SaysRows
 from xplain.core.query import Model
-from xplain.core.stream import SaysRows
 
 __all__ = ["batch_rows", "chunks", "cut_of", "rows_together", "whole_calls"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from xplain.engine.budget import Budget
-from xplain.engine.cache import Memo
+from xplain.engine.memo import Memo
 from xplain.engine.sentinel import Sentinel
 from xplain.engine.store import Shelf
 

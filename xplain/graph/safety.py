@@ -4,9 +4,9 @@
 |---|---|
 | not ONNX (pickle, archive, TFLite ...) | refused by its first bytes, and said what it looks like |
 | external data that read another file | refused, unless allowed and then only plain files inside the model's folder |
-| operators that run foreign code | only the standard domains and the file's own functions: ``xplain.graph.foreign`` |
+| operators that run foreign code | only the standard domains and the file's own functions: ``intake.foreign`` |
 | size: file, nodes, nesting, function calls that multiply, tensors that are declared but not there | limits |
-| a small file that unfolds to gigabytes | every tensor is bounded before a runtime sees it: ``xplain.graph.bounds`` |
+| a small file that unfolds to gigabytes | every tensor is bounded before a runtime sees it: ``intake.bounds`` |
 | endless loops | the runtime stops a run with loops after a time limit |
 
 Each check leaves a line in the ``Verdict`` that ``xplain inspect`` prints. A refusal is ``Unsafe`` and says how to

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from xplain.core.card import Card
 from xplain.core.errors import UsageError, unknown
 from xplain.core.query import Model
-from xplain.models.estimators import is_estimator
+from xplain.models.rows.estimators import is_estimator
 
 if TYPE_CHECKING:
     from xplain.graph.safety import Limits
-    from xplain.models.execution_providers import Wanted
+    from xplain.models.onnx.providers import Wanted
 
 __all__ = ["ENGINES", "load", "provider_findings", "providers"]
 
@@ -120,7 +120,7 @@ def load(
         raise UsageError(f"{', '.join(endpoint)}: only for endpoints (https://...), or not an option at all.")
     if isinstance(source, (str, os.PathLike, bytes)) or _is(source, "onnx", "ModelProto"):
         from xplain.graph.understood import understood
-        from xplain.models.open_onnx import open_onnx
+        from xplain.models.onnx.open import open_onnx
 
         with understood(str(source) if isinstance(source, (str, os.PathLike)) else type(source).__name__):
             return open_onnx(source, card=card, threads=threads, layout=layout, **{**onnx_only, "engine": engine})
@@ -130,16 +130,16 @@ def load(
     if given:
         raise UsageError(f"{', '.join(given)}: only for ONNX models; {type(source).__name__} takes card and threads.")
     if _is(source, "torch.nn", "Module"):
-        from xplain.models.torch_device import TorchOptions
-        from xplain.models.torch_module import TorchModule
+        from xplain.models.torch.device import TorchOptions
+        from xplain.models.torch.module import TorchModule
 
         return TorchModule(source, card, TorchOptions(**torch_only), layout, output)
     if callable(source):
-        from xplain.models.function import Function
+        from xplain.models.rows.function import Function
 
         return Function(source, card=card, version=version, price=price, layout=layout)
     if is_estimator(source):
-        from xplain.models.table import table
+        from xplain.models.rows.table import table
 
         return table(source, version=version, price=price)  # its rows say what their columns are
     raise UsageError(
@@ -154,15 +154,15 @@ def providers() -> list[str]:
     Raises:
         MissingDependency: no ONNX Runtime is installed, or two that overwrite each other.
     """
-    from xplain.models.session import providers as usable
+    from xplain.models.onnx.session import providers as usable
 
     return usable()
 
 
 def provider_findings() -> list[str]:
     """What keeps this machine's devices from being used: providers that do not start, a device that none can use."""
-    from xplain.models.execution_providers import CPU
-    from xplain.models.session import choose_providers, trial
+    from xplain.models.onnx.providers import CPU
+    from xplain.models.onnx.session import choose_providers, trial
 
     choice = choose_providers(None)
     found = [choice.fallback] if choice.fallback else []

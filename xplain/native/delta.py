@@ -164,7 +164,7 @@ def conv(
         way: ``"direct"``, ``"winograd"`` (3x3, stride 1, float32) or ``"depthwise"``.
         x: Input.
         out: Output; pixels that the kernel does not reach get the residual alone.
-        weights: As ``xplain.graph.incremental.weights`` packs them for this way.
+        weights: As ``xplain.incremental.weights`` packs them for this way.
         panels: int64 ``[P, 3]`` of (first input channel, channels, where the panel's weights begin).
         channels: Stored channels (in, out).
         kernel: Its geometry.

@@ -13,6 +13,6 @@ from __future__ import annotations
 from xplain.render.figure import draw, montage, target_of
 from xplain.render.notebook import to_html
 from xplain.render.pictures import collect, prepare, read
-from xplain.render.spoken import to_text
+from xplain.render.text import to_text
 
 __all__ = ["collect", "draw", "montage", "prepare", "read", "target_of", "to_html", "to_text"]

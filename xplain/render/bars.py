@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xplain.core.attribution import Attribution
 from xplain.core.errors import NonFinite
 from xplain.render import canvas
 from xplain.render.colormap import Colormap
+from xplain.results.attribution import Attribution
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xplain.core.attribution import Attribution
 from xplain.core.caveat import sentences
 from xplain.core.errors import UsageError
 from xplain.render import canvas
 from xplain.render.bars import bars
 from xplain.render.colormap import Colormap, find
-from xplain.render.frame import Box
+from xplain.render.geometry import Box
 from xplain.render.overlay import CLIP, TOP, Map, Style, frame, limit_of, map_of, overlay, top_region
 from xplain.render.slices import sheet, slice_size, told
+from xplain.results.attribution import Attribution
 
 if TYPE_CHECKING:
     from PIL.Image import Image

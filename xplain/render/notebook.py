@@ -7,9 +7,9 @@ import io
 from html import escape
 from typing import TYPE_CHECKING
 
-from xplain.core.attribution import Attribution
 from xplain.render.figure import draw
-from xplain.render.spoken import item_html
+from xplain.render.text import item_html
+from xplain.results.attribution import Attribution
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xplain.core.attribution import Attribution
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
 from xplain.render.colormap import Colormap
-from xplain.render.frame import Box
+from xplain.render.geometry import Box
+from xplain.results.attribution import Attribution
 
 __all__ = ["CLIP", "TOP", "Map", "Style", "cells", "frame", "limit_of", "map_of", "overlay", "top_region"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.attribution import Attribution
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency
 from xplain.core.items import Passage
+from xplain.results.attribution import Attribution
 
 __all__ = ["to_shap"]
 

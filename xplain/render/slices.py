@@ -11,7 +11,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.render import canvas
 from xplain.render.colormap import Colormap
-from xplain.render.frame import Box
+from xplain.render.geometry import Box
 from xplain.render.overlay import Map, Style, frame, overlay
 
 if TYPE_CHECKING:

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xplain.core.attribution import Attribution
 from xplain.core.errors import UsageError
 from xplain.core.files import whole_file
 from xplain.render.canvas import image
 from xplain.render.figure import draw, montage, target_of
 from xplain.render.notebook import data_url
 from xplain.render.overlay import limit_of, map_of
-from xplain.render.spoken import shades_css, words_html
+from xplain.render.text import shades_css, words_html
+from xplain.results.attribution import Attribution
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -20,7 +20,7 @@ from xplain.graph.ops import (
     sampling,
     selection,
 )
-from xplain.graph.table import Operator, facts_of, find_operator, key_of, operators
+from xplain.graph.ops.table import Operator, facts_of, find_operator, key_of, operators
 
 __all__ = [
     "Operator",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xplain.core.rules import Kind
-from xplain.graph.call import NodeCall
-from xplain.graph.finite import held, may_be_infinite
-from xplain.graph.table import backward, facts
-from xplain.graph.tracer import Value
+from xplain.graph.build.tracer import Value
+from xplain.graph.ops.call import NodeCall
+from xplain.graph.ops.finite import held, may_be_infinite
+from xplain.graph.ops.table import backward, facts
 
 
 def _each(call: NodeCall, *parts: Callable[[], Value]) -> list[Value | None]:

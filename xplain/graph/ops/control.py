@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from onnx import GraphProto, ModelProto, helper
 
-from xplain.graph.call import Context, Forward, NodeCall
-from xplain.graph.emit import needed, ordered
+from xplain.graph.build.emit import needed, ordered
+from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.ops.call import Context, Forward, NodeCall
+from xplain.graph.ops.table import backward, facts
 from xplain.graph.passes.branches import inlined
-from xplain.graph.table import backward, facts
-from xplain.graph.tracer import Tracer, Value
-from xplain.graph.walk import live_of, walk
+from xplain.graph.reverse.walk import live_of, walk
 
 __all__: list[str] = []
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from xplain.core.rules import Kind
-from xplain.graph.call import NodeCall
-from xplain.graph.table import backward, facts
-from xplain.graph.tracer import Shape, Value
+from xplain.graph.build.tracer import Shape, Value
+from xplain.graph.ops.call import NodeCall
+from xplain.graph.ops.table import backward, facts
 
 
 def _kind(call: NodeCall) -> Kind:

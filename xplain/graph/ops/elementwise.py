@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from xplain.graph.call import NodeCall
-from xplain.graph.table import backward, facts, slope
-from xplain.graph.tracer import FLOATS, Value
+from xplain.graph.build.tracer import FLOATS, Value
+from xplain.graph.ops.call import NodeCall
+from xplain.graph.ops.table import backward, facts, slope
 
 _SELU_ALPHA, _SELU_GAMMA = 1.6732632423543772, 1.0507009873554805
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
-from xplain.graph.call import Context, Forward, NodeCall, inputs_of
-from xplain.graph.emit import needed, ordered
-from xplain.graph.table import backward
-from xplain.graph.tracer import FLOATS, Tracer, Value
-from xplain.graph.walk import live_of, walk
+from xplain.graph.build.emit import needed, ordered
+from xplain.graph.build.tracer import FLOATS, Tracer, Value
+from xplain.graph.ops.call import Context, Forward, NodeCall, inputs_of
+from xplain.graph.ops.table import backward
+from xplain.graph.reverse.walk import live_of, walk
 
 __all__: list[str] = []
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xplain.graph.call import NodeCall
-from xplain.graph.finite import may_be_infinite
-from xplain.graph.table import backward, facts
-from xplain.graph.tracer import Tracer, Value, known
+from xplain.graph.build.tracer import Tracer, Value, known
+from xplain.graph.ops.call import NodeCall
+from xplain.graph.ops.finite import may_be_infinite
+from xplain.graph.ops.table import backward, facts
 
 
 def _coerced(call: NodeCall) -> list[int]:

@@ -7,11 +7,11 @@ import math
 import numpy as np
 from onnx import TensorProto, helper
 
-from xplain.graph.call import NodeCall
-from xplain.graph.finite import may_be_infinite, without_infinity
+from xplain.graph.build.tracer import Shape, Tracer, Value
+from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.convolution import Geometry, blocked, conv_data_vjp, geometry, spatial
-from xplain.graph.table import backward, facts
-from xplain.graph.tracer import Shape, Tracer, Value
+from xplain.graph.ops.finite import may_be_infinite, without_infinity
+from xplain.graph.ops.table import backward, facts
 
 __all__ = ["nearest"]
 

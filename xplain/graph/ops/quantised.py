@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from onnx import TensorProto
 
-from xplain.graph.call import NodeCall
+from xplain.graph.build.tracer import Value
+from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.convolution import conv_data_vjp, geometry
-from xplain.graph.table import backward, facts
-from xplain.graph.tracer import Value
+from xplain.graph.ops.table import backward, facts
 
 _RANGES: dict[int, tuple[int, int]] = {
     TensorProto.UINT8: (0, 255),

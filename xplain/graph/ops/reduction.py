@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xplain.graph.call import NodeCall
-from xplain.graph.table import backward, facts
-from xplain.graph.tracer import Value
+from xplain.graph.build.tracer import Value
+from xplain.graph.ops.call import NodeCall
+from xplain.graph.ops.table import backward, facts
 
 __all__ = ["axes_of"]
 

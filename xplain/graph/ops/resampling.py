@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from xplain.graph.call import NodeCall
-from xplain.graph.table import backward, facts
-from xplain.graph.tracer import Tracer, Value
+from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.ops.call import NodeCall
+from xplain.graph.ops.table import backward, facts
 
 __all__ = ["along"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xplain.core.rules import Kind
-from xplain.graph.call import NodeCall
-from xplain.graph.table import backward, facts
-from xplain.graph.tracer import Value
+from xplain.graph.build.tracer import Value
+from xplain.graph.ops.call import NodeCall
+from xplain.graph.ops.table import backward, facts
 
 
 def _choice(call: NodeCall) -> Kind:

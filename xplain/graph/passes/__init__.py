@@ -17,23 +17,23 @@ from onnx import ModelProto, TensorProto
 
 from xplain.core.edits import Array
 from xplain.core.rules import Rules
+from xplain.graph.build.tracer import opset_of
 from xplain.graph.naming import tell_apart
 from xplain.graph.passes.branches import open_constant_branches
 from xplain.graph.passes.definitions import open_undefined
 from xplain.graph.passes.dynamic import make_products_real
-from xplain.graph.passes.extents import settle
 from xplain.graph.passes.functions import inline_local, open_functions
+from xplain.graph.passes.gather_early import pick_early
 from xplain.graph.passes.gelus import Gelu, share_gelus
+from xplain.graph.passes.lowering import open_operators
 from xplain.graph.passes.norms import fold_norms, open_computed_norms
-from xplain.graph.passes.opening import open_operators
 from xplain.graph.passes.opset import TARGET, raise_opset
-from xplain.graph.passes.picks import pick_early
-from xplain.graph.passes.pools import pool_early
 from xplain.graph.passes.ratios import write_ratios
+from xplain.graph.passes.relu_after_pool import pool_early
 from xplain.graph.passes.reserved import free_names
 from xplain.graph.passes.shapes import infer, probe_missing
+from xplain.graph.passes.symbolic_shapes import settle
 from xplain.graph.passes.weights import take_out
-from xplain.graph.tracer import opset_of
 
 __all__ = ["Prepared", "prepare"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
+from xplain.graph.build.tracer import Tracer
 from xplain.graph.naming import rename_reads
 from xplain.graph.passes.shapes import infer
-from xplain.graph.tracer import Tracer
 
 __all__ = ["branches_of", "inlined", "open_constant_branches"]
 

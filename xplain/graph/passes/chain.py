@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from xplain.graph.emitter import opset_of
+from xplain.graph.build.emitter import opset_of
 
 __all__ = ["Chain", "attributes_of"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto
 
+from xplain.graph.build.value import Shape
+from xplain.graph.ops.table import facts_of
 from xplain.graph.passes.chain import Chain, attributes_of
-from xplain.graph.table import facts_of
-from xplain.graph.value import Shape
 
 __all__ = ["is_integer", "open_integer"]
 

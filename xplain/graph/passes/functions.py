@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, inliner
 
+from xplain.graph.build.tracer import opset_of
+from xplain.graph.ops.table import facts_of, operators
 from xplain.graph.passes.branches import branches_of
-from xplain.graph.table import facts_of, operators
-from xplain.graph.tracer import opset_of
 
 __all__ = ["inline_local", "open_functions"]
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.passes.chain import attributes_of
-from xplain.graph.tracer import Tracer, Value
 
 __all__ = ["Gelu", "share_gelus"]
 

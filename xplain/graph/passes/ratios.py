@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from xplain.graph.build.tracer import Tracer, opset_of
+from xplain.graph.ops.table import facts_of
 from xplain.graph.passes.chain import Chain, attributes_of
-from xplain.graph.table import facts_of
-from xplain.graph.tracer import Tracer, opset_of
 
 __all__ = ["write_ratios"]
 

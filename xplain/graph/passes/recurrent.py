@@ -13,11 +13,11 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from xplain.core.errors import UnsupportedOperator
-from xplain.graph.emitter import opset_of
+from xplain.graph.build.emitter import opset_of
+from xplain.graph.build.value import Shape
+from xplain.graph.ops.table import parameters_of
 from xplain.graph.passes.chain import Chain, attributes_of
 from xplain.graph.passes.fused.integers import dynamic_product
-from xplain.graph.table import parameters_of
-from xplain.graph.value import Shape
 
 __all__ = ["is_recurrent", "open_recurrent"]
 

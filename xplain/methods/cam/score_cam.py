@@ -10,7 +10,7 @@ from xplain.core.options import Baseline, Cells, Natural
 from xplain.core.query import Flow, Peek, Score, View
 from xplain.core.registry import Paper, method
 from xplain.methods.cam.layers import map_layer, reading
-from xplain.methods.perturbation.baseline import fill_of
+from xplain.methods.design.baseline import fill_of
 
 __all__ = ["ablation_cam", "eigen_cam", "score_cam"]
 

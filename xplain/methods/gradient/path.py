@@ -15,8 +15,8 @@ from xplain.core.options import Baseline, NonNegative, Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
-from xplain.methods.perturbation.baseline import background_of, fill_of
-from xplain.methods.perturbation.sampling import Estimate, cells_of, map_notes
+from xplain.methods.design.baseline import background_of, fill_of
+from xplain.methods.estimation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["expected_gradients", "integrated_gradients"]
 

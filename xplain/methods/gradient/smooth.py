@@ -15,7 +15,7 @@ from xplain.core.errors import UsageError
 from xplain.core.options import Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Sweep, View
 from xplain.core.registry import Method, Paper, find, method
-from xplain.methods.perturbation.sampling import Estimate, cells_of, map_notes
+from xplain.methods.estimation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["smoothgrad", "vargrad"]
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
+from xplain.methods.design.game import Background, Hidden, Worth, read_off, seat
 from xplain.methods.features.spec import Features
-from xplain.methods.perturbation.game import Background, Hidden, Worth, read_off, seat
 
 __all__ = ["ablation"]
 

@@ -15,9 +15,9 @@ from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.core.target import every_score
+from xplain.methods.design.game import Game, Hidden, Worth, read_off, seat
+from xplain.methods.estimation.bernoulli import lower_bound, upper_bound
 from xplain.methods.features.spec import Features
-from xplain.methods.perturbation.bernoulli import lower_bound, upper_bound
-from xplain.methods.perturbation.game import Game, Hidden, Worth, read_off, seat
 
 __all__ = ["anchors"]
 

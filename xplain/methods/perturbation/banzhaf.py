@@ -11,11 +11,11 @@ from xplain.core.edits import Array
 from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
+from xplain.methods.design.draws import Distinct
+from xplain.methods.design.game import Background, Game, Hidden, play, read_off, seat
+from xplain.methods.estimation.regression import contrast_fit
+from xplain.methods.estimation.sampling import Estimate, uniforms
 from xplain.methods.features.spec import Features
-from xplain.methods.perturbation.draws import Distinct
-from xplain.methods.perturbation.game import Background, Game, Hidden, play, read_off, seat
-from xplain.methods.perturbation.regression import contrast_fit
-from xplain.methods.perturbation.sampling import Estimate, uniforms
 
 __all__ = ["banzhaf"]
 

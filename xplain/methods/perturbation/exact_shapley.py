@@ -10,8 +10,8 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
+from xplain.methods.design.game import Background, Hidden, Worth, read_off, seat
 from xplain.methods.features.spec import Features
-from xplain.methods.perturbation.game import Background, Hidden, Worth, read_off, seat
 
 __all__ = ["exact_shapley", "shapley_values"]
 

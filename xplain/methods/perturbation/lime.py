@@ -13,13 +13,13 @@ from xplain.core.edits import Array
 from xplain.core.options import Fraction, NonNegative, Positive, PositiveReal
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
+from xplain.methods.design.draws import Distinct, sized
+from xplain.methods.design.game import Background, Game, Hidden, play, read_off, seat
+from xplain.methods.estimation.regression import Fit, ridge_fit
+from xplain.methods.estimation.sampling import Estimate, uniforms
+from xplain.methods.estimation.selection import select
+from xplain.methods.estimation.tree import tree_fit
 from xplain.methods.features.spec import Features
-from xplain.methods.perturbation.draws import Distinct, sized
-from xplain.methods.perturbation.game import Background, Game, Hidden, play, read_off, seat
-from xplain.methods.perturbation.regression import Fit, ridge_fit
-from xplain.methods.perturbation.sampling import Estimate, uniforms
-from xplain.methods.perturbation.selection import select
-from xplain.methods.perturbation.tree import tree_fit
 
 __all__ = ["lime"]
 

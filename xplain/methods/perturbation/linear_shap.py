@@ -9,9 +9,9 @@ from xplain.core.options import PositiveReal
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.core.target import SCORES
+from xplain.methods.design.game import Background, Hidden, Worth, read_off, seat
+from xplain.methods.estimation.sampling import uniforms
 from xplain.methods.features.spec import Features
-from xplain.methods.perturbation.game import Background, Hidden, Worth, read_off, seat
-from xplain.methods.perturbation.sampling import uniforms
 
 __all__ = ["linear_shap"]
 

@@ -10,11 +10,11 @@ from xplain.core.errors import UsageError
 from xplain.core.options import Size
 from xplain.core.query import Flow, Reading, Score, View
 from xplain.core.registry import Paper, method
+from xplain.methods.design.baseline import fill_of
+from xplain.methods.design.game import Hidden
+from xplain.methods.design.windows import extent, sliding_windows
 from xplain.methods.features.spec import Features
 from xplain.methods.perturbation.ablation import ablation
-from xplain.methods.perturbation.baseline import fill_of
-from xplain.methods.perturbation.game import Hidden
-from xplain.methods.perturbation.windows import extent, sliding_windows
 
 __all__ = ["occlusion"]
 

@@ -13,8 +13,8 @@ from xplain.core.errors import UsageError
 from xplain.core.options import Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
+from xplain.methods.design.game import Background, Game, Hidden, Worth, read_off, seat
 from xplain.methods.features.spec import Features
-from xplain.methods.perturbation.game import Background, Game, Hidden, Worth, read_off, seat
 
 __all__ = ["halving", "partition_shap"]
 

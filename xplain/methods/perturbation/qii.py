@@ -12,9 +12,9 @@ from xplain.core.errors import UsageError
 from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
+from xplain.methods.design.game import Background, Game, play, read_off, seat
+from xplain.methods.estimation.sampling import Estimate, uniforms
 from xplain.methods.features.spec import Features
-from xplain.methods.perturbation.game import Background, Game, play, read_off, seat
-from xplain.methods.perturbation.sampling import Estimate, uniforms
 
 __all__ = ["qii"]
 

@@ -13,9 +13,9 @@ from xplain.core.errors import UsageError
 from xplain.core.options import Baseline, Fraction, Positive, Size
 from xplain.core.query import Flow, Reading, Score, View
 from xplain.core.registry import Paper, method
-from xplain.methods.perturbation.baseline import fill_of
-from xplain.methods.perturbation.sampling import Estimate, affordable_draws, sample, sampling_notes, shortfalls
-from xplain.methods.perturbation.windows import extent
+from xplain.methods.design.baseline import fill_of
+from xplain.methods.design.windows import extent
+from xplain.methods.estimation.sampling import Estimate, affordable_draws, sample, sampling_notes, shortfalls
 
 __all__ = ["rise"]
 

@@ -11,10 +11,10 @@ from xplain.core.edits import Array
 from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
+from xplain.methods.design.game import Background, Game, Hidden, play, read_off, seat
+from xplain.methods.estimation.sampling import Estimate, uniforms
 from xplain.methods.features.spec import Features
 from xplain.methods.perturbation.exact_shapley import shapley_values
-from xplain.methods.perturbation.game import Background, Game, Hidden, play, read_off, seat
-from xplain.methods.perturbation.sampling import Estimate, uniforms
 
 __all__ = ["balanced", "shapley_sampling"]
 

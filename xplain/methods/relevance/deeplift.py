@@ -12,7 +12,7 @@ from xplain.core.edits import Array, Untouched
 from xplain.core.options import Baseline
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
-from xplain.methods.perturbation.baseline import background_of, fill_of
+from xplain.methods.design.baseline import background_of, fill_of
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.reveal_cancel import REVEAL_CANCEL
 

@@ -14,9 +14,9 @@ import numpy as np
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError
 from xplain.core.outline import Outline
+from xplain.core.partial_answers import Piece
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
-from xplain.core.stream import Piece
 from xplain.core.target import SCORES
 from xplain.models.endpoint.caller import Caller, TooLarge
 from xplain.models.endpoint.codec import Codec

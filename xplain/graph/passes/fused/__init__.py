@@ -30,9 +30,9 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
+from xplain.graph.ops.table import facts_of
 from xplain.graph.passes.fused import activations, attention, blocks, integers, norms, products, renamed, tokens
 from xplain.graph.passes.fused.form import Opener
-from xplain.graph.table import facts_of
 
 __all__ = ["opener_of", "openers", "outline_of"]
 

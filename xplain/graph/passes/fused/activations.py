@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from onnx import NodeProto
 
+from xplain.graph.build.tracer import opset_of
+from xplain.graph.ops.table import parameters_of
 from xplain.graph.passes.chain import Chain
 from xplain.graph.passes.fused.form import Attributes, Opener, Shapes, inputs, last_extent
-from xplain.graph.table import parameters_of
-from xplain.graph.tracer import opset_of
 
 __all__ = ["OPENERS", "activate", "silu", "tanh_gelu"]
 

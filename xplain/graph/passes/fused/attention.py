@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 from onnx import NodeProto, TensorProto
 
+from xplain.graph.build.value import Shape
 from xplain.graph.passes.chain import Chain
 from xplain.graph.passes.fused.form import Attributes, Opener, Shapes, inputs, last_extent, outputs
-from xplain.graph.value import Shape
 
 __all__ = ["OPENERS", "Parts", "attend", "merged"]
 

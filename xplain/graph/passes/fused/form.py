@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 from onnx import NodeProto
 
+from xplain.graph.build.value import Shape
 from xplain.graph.passes.chain import Chain
-from xplain.graph.value import Shape
 
 __all__ = ["Attributes", "Opener", "Shapes", "inputs", "last_extent", "outputs"]
 

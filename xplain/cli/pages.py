@@ -1,0 +1,149 @@
+"""What is written per picture, a PNG and an .npz, and the page that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xplain.cli.output import Folder, file_stem
+from xplain.core.caveat import joined
+from xplain.core.cost import Cost
+from xplain.core.outline import Outline
+from xplain.core.target import side_by_side
+from xplain.results.attribution import Attribution
+
+__all__ = ["PAGE", "Drawing", "Sheets", "model_name", "ranks_of"]
+
+PAGE = "index.html"
+_MOST_ON_PAGE = 100
+"""Pictures on the page; a page with more is too large to be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How maps are drawn: true cells or the enlarged map; one colour scale per method or one per picture."""
+
+    native_resolution: bool = False
+    shared_scale: bool = False
+
+
+class Sheets:
+    """Writes explanations into a folder as they come.
+
+    Args:
+        folder: Where.
+        drawing: How.
+    """
+
+    def __init__(self, folder: Folder, drawing: Drawing) -> None:
+        self._folder, self._drawing = folder, drawing
+        self._stems: set[str] = set()
+        self._known: dict[str, tuple[str, int]] = {}  # what files of a picture are called, and its place
+        self._limits: dict[str, float] = {}
+        self._waiting: list[tuple[str, str]] = []  # names without a suffix, and methods, of maps not yet drawn
+        self._shown: dict[Any, list[Attribution]] = {}
+
+    def keep(self, picture: str, found: Sequence[Attribution]) -> list[dict[str, str]]:
+        """Write the explanations of one picture by one method; the names of the files of each, by kind."""
+        if picture not in self._known:
+            self._known[picture] = file_stem(picture, self._stems), len(self._known)
+        stem, number = self._known[picture]
+        ranks = ranks_of([one.method for one in found])
+        several = {one.method for one, rank in zip(found, ranks, strict=True) if rank > 1}
+        names = [
+            f"{stem}.{one.method}" + (f".top{rank}" if one.method in several else "")
+            for one, rank in zip(found, ranks, strict=True)
+        ]
+        self._folder.announce(f"{name}.{suffix}" for name in names for suffix in ("png", "npz"))
+        for one, name, rank in zip(found, names, ranks, strict=True):
+            one.save(self._folder.path / f"{name}.npz")
+            if self._drawing.shared_scale:
+                self._limits[one.method] = max(self._limit(one), self._limits.get(one.method, 0.0))
+                self._waiting.append((name, one.method))
+            else:
+                self._draw(one, name, None)
+            if number < _MOST_ON_PAGE:
+                self._shown.setdefault((one.method, rank, one.values.shape), []).append(one)
+        return [{"png": f"{name}.png", "npz": f"{name}.npz"} for name in names]
+
+    def finish(self, outline: Outline, command: str) -> None:
+        """Draw what had to wait for the shared scale, and write the page."""
+        for name, method in self._waiting:
+            self._draw(Attribution.load(self._folder.path / f"{name}.npz"), name, self._limits[method])
+        self._waiting.clear()
+        self.page(outline, command)
+
+    def page(self, outline: Outline, command: str) -> None:
+        """Write the page of what is there."""
+        from xplain import report
+
+        if not self._shown:
+            return
+        count = len(self._known)
+        shown = min(count, _MOST_ON_PAGE)
+        of = f" of {count}" if shown < count else ""
+        title = f"{model_name(outline.source)}: {shown}{of} {'picture' if count == 1 else 'pictures'}"
+        # the page has one scale for all it shows, so it can be shared only where there is one method
+        limit = next(iter(self._limits.values())) if len(self._limits) == 1 else None
+        drawing = {"native_resolution": self._drawing.native_resolution, "limit": limit or None}
+        self._folder.announce([PAGE])
+        joined = [_joined(group) for group in self._shown.values()]
+        report.write(joined, self._folder.path / PAGE, title=title, command=command, **drawing)
+
+    def _limit(self, one: Attribution) -> float:
+        from xplain.render.overlay import limit_of, map_of
+
+        return limit_of(map_of(one, 0, self._drawing.native_resolution).values)
+
+    def _draw(self, one: Attribution, name: str, limit: float | None) -> None:
+        picture = one.overlay(0, native_resolution=self._drawing.native_resolution, limit=limit or None)
+        self._folder.write_picture(f"{name}.png", picture)
+
+
+def model_name(source: str) -> str:
+    """A model in a heading: a file without its folders, which are the reader's business and no other's; a URL whole."""
+    return source if "://" in source else Path(source).name or source
+
+
+def ranks_of(methods: Sequence[str]) -> list[int]:
+    """1 for the first explanation by a method, 2 for its second, and so on: one per target."""
+    return [methods[: k + 1].count(method) for k, method in enumerate(methods)]
+
+
+def _joined(ones: Sequence[Attribution]) -> Attribution:
+    """Explanations of single pictures as one of all of them."""
+    first = ones[0]
+    arrays: dict[str, Any] = {}
+    for name in ("values", "scores", "error", "base", "pictures", "rows"):
+        parts = [getattr(one, name) for one in ones]
+        if all(part is not None for part in parts):
+            arrays[name] = np.concatenate(parts)
+    targets = tuple(one.target_of(item) for one in ones for item in range(len(one)))
+    return replace(
+        first,
+        labels=tuple(label for one in ones for label in one.labels),
+        names=tuple(name for one in ones for name in one.names),
+        target=side_by_side(targets),
+        targets=targets if len(set(targets)) > 1 else (),
+        cost=sum((one.cost for one in ones), Cost()),
+        warnings=joined([(one.warnings, len(one)) for one in ones]),
+        notes=_joined_notes(ones),
+        **arrays,
+    )
+
+
+def _joined_notes(ones: Sequence[Attribution]) -> dict[str, Any]:
+    """Notes of single pictures, one after another; of those on the whole explanation, the ones that all agree on."""
+    found: dict[str, Any] = {}
+    for name, note in ones[0].notes.items():
+        parts: list[Any] = [one.notes.get(name) for one in ones]
+        if all(one.per_item(part) for one, part in zip(ones, parts, strict=True)):
+            alike = isinstance(note, np.ndarray) and len({np.shape(part) for part in parts}) == 1
+            found[name] = np.concatenate(parts) if alike else [entry for part in parts for entry in part]
+        elif all(str(part) == str(note) for part in parts):
+            found[name] = note
+    return found

@@ -1,0 +1,26 @@
+"""What was spent on an explanation: counted by the engine, stated by every result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an explanation cost: model evaluations of single items, reverse sweeps, answers reused, seconds, money.
+
+    ``calls`` are the requests that an endpoint was sent, repeated ones included; ``money`` is what all of them cost.
+    """
+
+    queries: int = 0
+    sweeps: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    money: float = 0.0
+    currency: str = ""
+    calls: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        numbers = ("queries", "sweeps", "reused", "seconds", "money", "calls")
+        sums = {name: getattr(self, name) + getattr(other, name) for name in numbers}
+        return Cost(**sums, currency=self.currency or other.currency)

@@ -1,0 +1,1 @@
+"""What is known of a graph before anything is asked: constants, axes, scores and their logits, quantised tensors."""

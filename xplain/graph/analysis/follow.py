@@ -1,0 +1,109 @@
+"""Follow the axes of the explained input through a graph: which axis of each tensor is batch, position, feature, token.
+
+Nodes are taken in order, with the extents that they have for the item at hand. What an operator does to axes
+stands in ``xplain.graph.analysis.axis_rules``. What is not known is not guessed: the axes behind it are unknown, and
+say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onnx import ModelProto, NodeProto
+
+from xplain.core import axes as ax
+from xplain.core.axes import Axes
+from xplain.core.lineage import Lineage, Pick
+from xplain.graph.analysis.axis_rules import Call, axes_after
+from xplain.graph.intake.bounds import Known, measure, reads
+from xplain.graph.intake.load import Loaded
+from xplain.graph.passes.lowering import opened
+from xplain.graph.safety import Limits
+
+__all__ = ["follow"]
+
+_ANY_SIZE = Limits(tensor_bytes=2**62, constant_bytes=2**62)  # the item is there already: nothing is made here
+
+
+def follow(loaded: Loaded, item: Sequence[int], fixed: Mapping[str, Sequence[int]] | None = None) -> Lineage:
+    """What each tensor descends from, and the axes of those that descend from the explained input.
+
+    Args:
+        loaded: The graph; its first input is the one that is explained.
+        item: Shape of the item, without the batch axis.
+        fixed: Shapes of the other inputs.
+    """
+    model = loaded.model
+    entry = model.graph.input[0].name
+    shapes = {entry: (1, *item), **{name: tuple(shape) for name, shape in (fixed or {}).items()}}
+    known = loaded.known
+    if any(known.shapes.get(name) != shape for name, shape in shapes.items()):
+        known = measure(_sized(model, shapes), _ANY_SIZE)
+    return Walk(model, known, loaded.free).run(entry, item)
+
+
+def _sized(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
+    """The model with inputs of these shapes."""
+    sized = ModelProto()
+    sized.CopyFrom(model)
+    for given in sized.graph.input:
+        shape = shapes.get(given.name)
+        if shape is not None and len(shape) == len(given.type.tensor_type.shape.dim):
+            for dim, extent in zip(given.type.tensor_type.shape.dim, shape, strict=True):
+                dim.Clear()
+                dim.dim_value = extent
+    return sized
+
+
+@dataclass(eq=False)
+class Walk:
+    model: ModelProto
+    known: Known
+    free: Mapping[str, frozenset[int]]
+    axes: dict[str, Axes | None] = field(default_factory=dict)
+    parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    picks: list[Pick] = field(default_factory=list)
+    mixing: set[str] = field(default_factory=set)
+
+    def run(self, entry: str, item: Sequence[int]) -> Lineage:
+        self.parents[entry] = ()
+        self.axes[entry] = ax.start("N" + "X" * len(item), item)
+        for node in self.model.graph.node:
+            self._visit(node)
+        found = {name: axes for name, axes in self.axes.items() if axes is not None}
+        return Lineage(entry, self.parents, found, tuple(self.picks), mixing=frozenset(self.mixing))
+
+    def _visit(self, node: NodeProto) -> None:
+        if node.op_type in ("Shape", "Size"):  # how large something is does not tell what it is
+            return
+        live = tuple(name for name in sorted(reads(node)) if name in self.parents)
+        if not live:
+            return
+        try:
+            inside, constants = opened(node, self.model.opset_import, self.known.shapes, self.known.dtypes)
+        except Exception:  # a damaged node; that its axes are not known only means that they must be stated
+            inside, constants = [], []
+        for tensor in constants:
+            self.known.shapes.setdefault(tensor.name, tuple(int(d) for d in tensor.dims))
+        if inside:
+            before = set(self.mixing)
+            for part in inside:
+                self._visit(part)
+            if self.mixing > before and Call(node, self).op == "Softmax":  # of integers: it is a layer as a whole
+                self.mixing = before | {node.output[0]}
+            return
+        for name in node.output:
+            self.parents[name] = live
+        try:
+            found = axes_after(Call(node, self))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # a node that is not well formed
+            found = []
+        for k, name in enumerate(node.output):
+            self.axes[name] = None
+            shape = self.known.shapes.get(name)
+            axes = found[k] if k < len(found) else None
+            if axes is not None and shape is not None and ax.shape_of(axes) != shape:
+                axes = None
+            if shape is not None:
+                self.axes[name] = ax.with_items(axes or ax.unknown(shape), self.free.get(name, frozenset()))

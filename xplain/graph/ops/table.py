@@ -1,0 +1,166 @@
+"""The table of operators: for each its VJP, what kind it is, and what else is known. Filled by the files of ``ops``.
+
+    @backward("Reshape", "Flatten", kind="move")
+    def reshape(call, g):
+        return [call.t.reshape_like(g, call.x)]
+
+    slope("Tanh", lambda c: 1.0 - c.y * c.y, rises=True, low=-1.0, high=1.0, gate=True)
+    facts("Reshape Flatten", repacks=True, axes="moved")
+
+Facts are stated once, here, also for operators without a rule; ``facts_of`` gives them.
+
+A VJP gets the cotangent of the first output, or with ``every=True`` a list with one entry per output, and gives one
+entry per input; trailing Nones may be left out. Slopes are written in terms of outputs where that is possible: the
+runtime can then still fuse the activation with the convolution before it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from onnx import NodeProto, defs
+
+from xplain.core.facts import Facts
+from xplain.core.rules import Kind
+
+if TYPE_CHECKING:
+    from xplain.graph.build.tracer import Value
+    from xplain.graph.ops.call import NodeCall
+
+__all__ = ["Operator", "backward", "facts", "facts_of", "find_operator", "key_of", "known", "operators"]
+__all__ += ["parameters_of", "slope"]
+
+KindOf: TypeAlias = "Kind | Callable[[NodeCall], Kind]"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What is known of an operator type.
+
+    Args:
+        vjp: ``(call, cotangents per output) -> cotangents per input``.
+        kind: What it does, or how to tell from the call.
+        weight: Which input is the weight when input 0 is the data.
+        bias: Which input is the bias.
+        flow: Inputs that carry a derivative; None for all. The others are indices, shapes, axes.
+        axes: The axes that it runs over, from the call.
+    """
+
+    vjp: Callable[[NodeCall, Sequence[Value | None]], Sequence[Value | None]]
+    kind: KindOf
+    weight: int | None = None
+    bias: int | None = None
+    flow: tuple[int, ...] | None = None
+    axes: Callable[[NodeCall], list[int]] | None = None
+
+    def kind_of(self, call: NodeCall) -> Kind:
+        """What the operator does to the active inputs of ``call``."""
+        return self.kind(call) if callable(self.kind) else self.kind
+
+
+_TABLE: dict[str, Operator] = {}
+_FACTS: dict[str, Facts] = {}
+_NOTHING = Facts()
+_RUNTIMES = ("ai.onnx", "com.microsoft", "com.ms.")
+
+
+@cache
+def _fill() -> None:
+    """Read the family files, which state what they know; they import this one, so it is done when first asked."""
+    importlib.import_module("xplain.graph.ops")
+
+
+def key_of(node: NodeProto) -> str:
+    """The name under which an operator is found: its type, with the domain in front if not the standard one."""
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+
+
+def find_operator(node: NodeProto) -> Operator | None:
+    """The rule for a node's operator; None where it has no backward rule."""
+    _fill()
+    return _TABLE.get(key_of(node))
+
+
+def operators() -> frozenset[str]:
+    """All operators that have a backward rule."""
+    _fill()
+    return frozenset(_TABLE)
+
+
+def facts_of(node: NodeProto | str) -> Facts:
+    """What is known of a node's operator, or of one by its key; all that is not stated is False, empty or None.
+
+    What runtimes have under domains of their own is stated without these: no standard operator of the name differs.
+    """
+    _fill()
+    key = node if isinstance(node, str) else key_of(node)
+    domain, _, name = key.rpartition("::")
+    found = _FACTS.get(key)
+    return _FACTS.get(name, _NOTHING) if found is None and domain.startswith(_RUNTIMES) else found or _NOTHING
+
+
+def known() -> dict[str, Facts]:
+    """All operators of which something is known, by key."""
+    _fill()
+    return dict(_FACTS)
+
+
+def parameters_of(activation: str) -> tuple[str, ...] | None:
+    """The attributes of an element-wise operator of one input, by name; None for what is no such operator."""
+    if not facts_of(activation).elementwise or not defs.has(activation):
+        return None
+    schema = defs.get_schema(activation)
+    return tuple(sorted(schema.attributes)) if len(schema.inputs) == 1 else None
+
+
+def facts(names: str, **stated: Any) -> None:
+    """State what is known of operators, besides what has been stated already; see ``Facts``."""
+    for name in names.split():
+        _FACTS[name] = replace(_FACTS.get(name, _NOTHING), **stated)
+
+
+def backward(
+    *names: str,
+    kind: KindOf,
+    weight: int | None = None,
+    bias: int | None = None,
+    flow: tuple[int, ...] | None = None,
+    every: bool = False,
+    axes: Callable[[NodeCall], list[int]] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a VJP; see ``Operator`` for the arguments.
+
+    With ``every`` it gets the list of all outputs' cotangents, otherwise that of the first output alone.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        def first_only(call: NodeCall, g: Sequence[Value | None]) -> Sequence[Value | None]:
+            return [None] * len(call.inputs) if g[0] is None else function(call, g[0])
+
+        for name in names:
+            _TABLE[name] = Operator(function if every else first_only, kind, weight, bias, flow, axes)
+            if weight is not None:
+                facts(name, weighted=True)
+        return function
+
+    return register
+
+
+def slope(names: str, derivative: Callable[[NodeCall], Value], **stated: Any) -> None:
+    """Register element-wise operators by their derivative, and what else is known of them; see ``Facts``.
+
+    On integers that stand for real numbers the derivative may be one.
+    """
+    from xplain.graph.ops.finite import held  # which looks operators up here
+
+    def vjp(call: NodeCall, g: Value) -> list[Value | None]:
+        passed = g * call.t.cast(derivative(call), g.dtype)
+        return [held(call, g, passed) if stated.get("partial") else passed]
+
+    for name in names.split():
+        backward(name, kind="slope")(vjp)
+        facts(name, elementwise=True, axes="same", **stated)

@@ -1,0 +1,309 @@
+"""Compile an explanation into the model: the very generator that explains is driven once with graph values.
+
+    flow: yields Sweep(x, ...)  -->  the sweep is added to the graph  -->  receives graph values
+    flow: returns Reading       -->  its values become the output "attribution"
+
+Nothing is written twice: a method's arithmetic runs on graph values because they implement the array namespace. What
+comes out is one standard ONNX file with the original outputs, the output ``attribution``, and, for a class, an input
+``target`` (int64, one class for all items or one per item; negative: the predicted class). That input has a default,
+an initializer of its name, so it may be left out. Runtimes whose bindings do not list inputs with a default
+(onnxruntime-web) then always take the default; ``choose="required"`` makes it an ordinary input that they can feed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, helper
+
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.query import Answer, Flow, Peek, Query, Sweep, TargetInput, View
+from xplain.core.rules import Rules
+from xplain.core.target import SCORES, Inner, Label, Neuron, Target
+from xplain.core.units import spelled
+from xplain.graph.build.tracer import Value
+from xplain.graph.intake.compiled import ATTRIBUTION, TARGET
+from xplain.graph.intake.store import keep_apart, store
+from xplain.graph.passes import prepare
+from xplain.graph.reverse.seeds import plant, seeds_of
+from xplain.graph.reverse.sweep import INPUT, Sweeper
+
+__all__ = ["asked_by", "compile_flow", "layers_of"]
+
+
+def compile_flow(
+    model: ModelProto,
+    view: View,
+    flow: Callable[[View], Flow],
+    scores: str,
+    about: Mapping[str, Any],
+    choose: TargetInput = "optional",
+    *,
+    names: Mapping[str, str] | None = None,
+    outside: Mapping[str, Array] | None = None,
+    folder: str = "",
+    out: Path | None = None,
+    own: Collection[Path] = (),
+) -> ModelProto:
+    """The model with the explanation that ``flow`` computes as one more output.
+
+    Args:
+        model: The model; it is not changed.
+        view: Example items, outline and target. A target of one label becomes the input ``target``, with that label as
+            its default (-1: the predicted class); any other target is built in.
+        flow: Starts the method's generator on a view.
+        scores: Tensor whose scores labels read.
+        about: What is written into the metadata, name to value.
+        choose: Whether the input ``target`` may be left out, must be fed, or is not there.
+        names: What the outline's layers are called in the model, where that differs.
+        outside: Weights that are not in the model, by name; the result holds them, or has them in a file of its own.
+        folder: Where external data lie.
+        out: The file to write; a result of more than 2 GiB needs one.
+        own: The model's own files, which are not written over.
+
+    Raises:
+        UsageError: the method asks what a graph cannot answer.
+        UnsupportedOperator: operators on the way have no rule.
+        ModelError: the result is larger than one protobuf can hold, and no file is given.
+        OutputError: the file cannot be written.
+    """
+    if out is not None:
+        keep_apart(out, own)
+    taken = {TARGET, ATTRIBUTION} & {v.name for v in (*model.graph.input, *model.graph.output)}
+    if taken:
+        raise UsageError(
+            f"{view.outline.source} has an input or output {min(taken)!r} already, as compiled files have. Compile the "
+            "original model."
+        )
+    names = names or {}
+    asked = asked_by(flow, view)
+    rules = _union([query.rules for query in asked if isinstance(query, Sweep)])
+    wanted = {names.get(tap, tap) for tap in layers_of(asked, view.target)} | {scores}
+    prepared = prepare(model, rules, wanted, folder, outside)
+    sweeper = Sweeper(prepared, folder)
+    answerer = _Answerer(sweeper, _renamed(view.target, names), scores, choose, names)
+    reading = _drive(flow(replace(view, x=answerer.x, traced=True)), answerer.answer)
+    values = reading.values
+    if not isinstance(values, Value):
+        raise UsageError("The method's result does not depend on the input, so there is nothing to compile.")
+    inputs = [TARGET] if answerer.selectable else []
+    compiled = sweeper.finish({ATTRIBUTION: sweeper.tracer.cast(values, TensorProto.FLOAT)}, inputs, keep_outputs=True)
+    if answerer.selectable and choose == "optional":
+        # an initializer of the input's name makes the input optional
+        compiled.graph.initializer.append(helper.make_tensor(TARGET, TensorProto.INT64, [1], [answerer.default]))
+    # of what a result says besides its values, that which does not depend on the item can stand in the file
+    told = {key: note for key, note in (reading.notes or {}).items() if key == "layer" and isinstance(note, str)}
+    if warned := [str(one) for one in reading.warnings if one.item is None]:
+        told["warning"] = " ".join(warned)
+    about = {**about, **told} | ({"unit": spelled(reading.unit, about.get("score", "score"))} if reading.unit else {})
+    said = {f"xplain.{key}": v if isinstance(v, str) else json.dumps(v, default=_in_words) for key, v in about.items()}
+    kept = {entry.key: entry.value for entry in compiled.metadata_props}
+    helper.set_model_props(compiled, kept | said)
+    return store(compiled, outside or {}, out, f"{view.outline.source} with its explanation")
+
+
+@dataclass(eq=False)
+class _Answerer:
+    """Answers questions with values of the graph that is being built."""
+
+    sweeper: Sweeper
+    target: Target
+    scores: str
+    choose: TargetInput
+    names: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        self.x = self.sweeper.tracer.value(self.sweeper.input)
+        terms = self.target.terms
+        single = terms[0][1] if len(terms) == 1 and isinstance(terms[0][1], Label) else None
+        self.default = single.index if single is not None and isinstance(single.index, int) else -1
+        self.selectable = single is not None and self.choose != "none"
+        predicted = single is not None and self.default < 0
+        self.label = self._chosen_label() if self.selectable or predicted else None
+
+    def _chosen_label(self) -> Value:
+        """int64 ``[N]``: what the input ``target`` says, or the predicted class where it is negative or absent."""
+        t = self.sweeper.tracer
+        scores = t.value(self.scores)
+        rows = t.Concat(t.extent(scores, 0), t.ints(-1), axis=0)
+        best = t.ArgMax(t.Reshape(scores, rows), axis=1, keepdims=0)
+        if not self.selectable:
+            return best
+        given = t.input(TARGET, TensorProto.INT64, ("targets",))
+        return t.where(given < t.const(0, TensorProto.INT64), best, given)
+
+    def answer(self, query: Query) -> Answer:
+        if isinstance(query, Sweep):
+            return self._sweep(query)
+        if isinstance(query, Peek) and query.x is self.x:
+            values = {tap: self.sweeper.value(self._resolve(tap)) for tap in query.taps}
+            return {tap: value if tap == INPUT else self._real(value) for tap, value in values.items()}
+        raise _cannot(query)
+
+    def _real(self, value: Value) -> Value:
+        """A layer's values as float32: half precision is no good to compute with, and a map's arithmetic is float32."""
+        half = value.dtype in (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+        return self.sweeper.tracer.cast(value, TensorProto.FLOAT) if half else value
+
+    def _resolve(self, tap: str) -> str:
+        """The tensor that a tap names."""
+        return self.sweeper.resolve(self.names.get(tap, tap))
+
+    def _sweep(self, query: Sweep) -> Answer:
+        sweeper, t = self.sweeper, self.sweeper.tracer
+        points = _extent(query.x, 1)
+        item = [_extent(query.x, k) for k in range(2, len(query.x.shape))]
+        plain = points == 1 and self._is_input(query.x)
+        flat = self.x if plain else t.reshape(query.x, [-1, *item])
+        forward = None if plain else sweeper.evaluate({sweeper.input: flat})
+        label = self.label
+        if label is not None and points > 1:
+            # every point of an item has the item's class: [N] to [N, S] to [N * S]
+            wide = t.emit("Expand", t.unsqueeze(label, [1]), t.ints(1, points))
+            label = t.reshape(wide, [-1])
+        target = _renamed(query.target, self.names)
+        seeds = seeds_of(target, self.scores)
+        given = {seeds[0].input: label} if label is not None else self._constants(target, flat)
+        start = plant(t, seeds, lambda name: sweeper.value(name, forward), given)
+        reference = None
+        if query.rules.reference:
+            base = query.baseline if isinstance(query.baseline, Value) else t.const(query.baseline, flat.dtype)
+            reference = sweeper.evaluate({sweeper.input: t.expand_like(base, flat)})
+        names = {tap: self._resolve(tap) for tap in query.taps}
+        found = sweeper.sweep(start, list(names.values()), query.rules, forward, reference)
+        answer = {}
+        for tap, name in names.items():
+            value = sweeper.value(name, forward)
+            cotangent = found[name]
+            if not plain:
+                value, cotangent = self._folded(value, points)[1], self._weighted(cotangent, points, query.weights)
+            answer[tap] = (value, cotangent) if tap == INPUT else (self._real(value), self._real(cotangent))
+        return answer
+
+    def _is_input(self, x: Value) -> bool:
+        """Whether ``x`` is the input with an axis of one point put in."""
+        node = next((node for node in reversed(self.sweeper.tracer.emitted) if x.name in node.output), None)
+        return node is not None and node.op_type in ("Unsqueeze", "Reshape") and node.input[0] == self.x.name
+
+    def _folded(self, flat: Value, points: int) -> tuple[Value, Value]:
+        """``[N * S, ...]`` as ``[N, S, ...]``, and its last point ``[N, ...]``."""
+        t = self.sweeper.tracer
+        wide = t.reshape(flat, [-1, points, *[_extent(flat, k) for k in range(1, flat.rank)]])
+        last = t.squeeze(t.slice(wide, [points - 1], [points], [1]), [1])
+        return wide, last
+
+    def _weighted(self, flat: Value, points: int, weights: Any) -> Value:
+        wide, _ = self._folded(flat, points)
+        share = np.full(points, 1.0 / points) if weights is None else np.asarray(weights, dtype=np.float64)
+        if share.shape != (points,):
+            raise UsageError("Weights that differ from item to item cannot be compiled; give one weight per point.")
+        t = self.sweeper.tracer
+        factor = t.const(share.reshape(1, points, *[1] * (wide.rank - 2)), wide.dtype)
+        return t.sum(wide * factor, [1], keepdims=False)
+
+    def _constants(self, target: Target, flat: Value) -> dict[str, Value]:
+        """A target that is built in: its numbers, repeated for every row."""
+        t = self.sweeper.tracer
+        rows = t.extent(flat, 0)
+        found = {}
+        for seed, (_, term) in zip(seeds_of(target, self.scores), target.terms, strict=True):
+            if isinstance(term, Inner):
+                if term.per_item:
+                    raise UsageError("A cotangent per item cannot be compiled; give one for all items.")
+                found[seed.input] = t.const(term.cotangent[None], self.sweeper.value(seed.tensor).dtype)
+                continue
+            if not isinstance(term, Neuron) and not isinstance(term.index, int):
+                raise UsageError("A class per item cannot be compiled; give one, or None for the predicted class.")
+            index = np.atleast_2d(term.index) if isinstance(term, Neuron) else np.array([term.index])
+            dims = t.Concat(rows, t.ints(*index.shape[1:]), axis=0) if index.ndim > 1 else rows
+            found[seed.input] = t.emit("Expand", t.const(index.astype(np.int64)), dims)
+        return found
+
+
+def _in_words(value: Any) -> str:
+    """An option's value that JSON does not know, such as a baseline's array."""
+    return f"array {value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else str(value)
+
+
+def _cannot(query: Query) -> UsageError:
+    return UsageError(
+        f"A {type(query).__name__} question about edited items cannot be compiled into a graph. Compile a gradient, "
+        "relevance or class activation method: saliency, guided-backprop, integrated-gradients, lrp, grad-cam."
+    )
+
+
+def _extent(value: Value, axis: int) -> int:
+    shape = value.shape
+    extent = shape[axis] if shape is not None else None
+    if not isinstance(extent, int):
+        raise UsageError(
+            f"Axis {axis} of tensor {value.name!r} has no fixed extent, which this method needs to be compiled. "
+            "Fix the model's input size first."
+        )
+    return extent
+
+
+def asked_by(flow: Callable[[View], Flow], view: View) -> list[Query]:
+    """The questions that a flow asks, found by answering zero to each.
+
+    Raises:
+        UsageError: it asks what a graph cannot answer.
+        UnknownName: it asks about a layer that is not there.
+    """
+    asked: list[Query] = []
+
+    def zero(query: Query) -> Answer:
+        asked.append(query)
+        if not isinstance(query, (Sweep, Peek)):
+            raise _cannot(query)
+        item = query.x[:, 0] if isinstance(query, Sweep) else query.x
+        answer = {}
+        for tap in query.taps:
+            inner = item.shape[1:] if tap == INPUT else view.outline.extents(tap, item.shape[1:])
+            blank = np.zeros((len(item), *inner), dtype=np.float32)
+            answer[tap] = (blank, blank) if isinstance(query, Sweep) else blank
+        return answer
+
+    _drive(flow(replace(view, traced=True)), zero)
+    return asked
+
+
+def layers_of(asked: Sequence[Query], target: Target) -> set[str]:
+    """The layers that questions and their target read, as the outline calls them."""
+    taps = {tap for query in asked if isinstance(query, (Sweep, Peek)) for tap in query.taps}
+    return (taps | set(target.tensors)) - {INPUT, SCORES}
+
+
+def _renamed(target: Target, names: Mapping[str, str]) -> Target:
+    """The same target on the tensors' own names."""
+    terms = tuple(
+        (w, t if isinstance(t, Label) else replace(t, tensor=names.get(t.tensor, t.tensor))) for w, t in target.terms
+    )
+    return Target(terms, target.name)
+
+
+def _drive(flow: Flow, answer: Callable[[Query], Answer]) -> Any:
+    reply = None
+    try:
+        while True:
+            reply = answer(flow.send(reply))
+    except StopIteration as stop:
+        return stop.value
+
+
+def _union(tables: list[Rules]) -> Rules:
+    """What preparing the model must do so that every table can be used."""
+    return Rules(
+        "all",
+        tuple(entry for table in tables for entry in table.entries),
+        reference=any(table.reference for table in tables),
+        fold_norms=any(table.fold_norms for table in tables),
+        unrolled=any(table.unrolled for table in tables),
+        opened=any(table.opened for table in tables),
+    )

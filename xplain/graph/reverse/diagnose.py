@@ -1,0 +1,88 @@
+"""Where numbers that are not finite come from: a sweep once more, with a flag per node in place of its cotangents.
+
+Run after a sweep has failed, on one item. The walk goes from the seeds backwards, so the first node that received
+finite cotangents and passed on others is the one whose derivative is not finite there. Often the cause lies in the
+forward pass, in front of it: the first node that makes such a number from finite ones is named as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import ModelProto, TensorProto
+
+from xplain.core.edits import Array
+from xplain.core.rules import Rules
+from xplain.graph.build.tracer import FLOATS, Tracer, Value
+from xplain.graph.ops.call import Visit
+from xplain.graph.passes import prepare
+from xplain.graph.reverse.seeds import Seed, plant
+from xplain.graph.reverse.sweep import BASELINE, Sweeper
+
+__all__ = ["FLAGS", "Probe", "probe"]
+
+FLAGS = "not finite"
+"""Output ``[4 * nodes]``, how many numbers are not finite."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A model that returns ``FLAGS``.
+
+    Args:
+        model: The model.
+        nodes: Each visited node in words, in the order of the walk: last first.
+    """
+
+    model: ModelProto
+    nodes: tuple[str, ...]
+
+    def told(self, flags: Array) -> str:
+        """One sentence on what the flags say; empty where they say nothing."""
+        rows = np.asarray(flags).reshape(len(self.nodes), 4) > 0
+        inputs, outputs, received, passed = rows.T
+        made = np.flatnonzero(passed & ~received)
+        forward = np.flatnonzero(outputs & ~inputs)[::-1]  # the walk goes backwards
+        first = f"{self.nodes[forward[0]]} makes numbers that are not finite" if len(forward) else ""
+        if not len(made):
+            return f"{first} in the forward pass." if first else ""
+        node = made[0]
+        why = f", because {first} in the forward pass" if first and inputs[node] else ""
+        return f"The derivative of {self.nodes[node]} is not finite at this item{why}."
+
+
+def probe(
+    model: ModelProto, taps: Sequence[str], seeds: Sequence[Seed], rules: Rules, outside: Mapping[str, Array] | None
+) -> Probe:
+    """The sweep that ``xplain.graph.reverse.sweep.build`` builds, returning flags; arguments as there."""
+    prepared = prepare(model, rules, {*taps, *(seed.tensor for seed in seeds)}, outside=outside)
+    sweeper = Sweeper(prepared)
+    t = sweeper.tracer
+    start = plant(t, tuple(seeds), sweeper.value)
+    inputs, reference = [seed.input for seed in seeds], None
+    if rules.reference:
+        x = t.value(sweeper.input)
+        reference = sweeper.evaluate({sweeper.input: t.input(BASELINE, x.dtype, x.shape)})
+        inputs.append(BASELINE)
+    sweeper.sweep(start, [sweeper.resolve(tap) for tap in taps], rules, reference=reference)
+    flags = [flag for visit in sweeper.visits for flag in _flags(t, visit)]
+    nodes = tuple(f"{visit.call.op} (node {visit.call.name!r})" for visit in sweeper.visits)
+    return Probe(sweeper.finish({FLAGS: t.Concat(*flags, axis=0)}, inputs), nodes)
+
+
+def _flags(t: Tracer, visit: Visit) -> list[Value]:
+    """``[1]`` each: inputs, outputs, what was received, what was passed on."""
+    return [_flag(t, some) for some in (visit.call.inputs, visit.call.outputs, visit.received, visit.passed)]
+
+
+def _flag(t: Tracer, values: Sequence[object]) -> Value:
+    """How many numbers are not finite. Cotangents that a rule keeps in a form of its own are passed over."""
+    found = []
+    for value in values:
+        if isinstance(value, Value) and value.dtype in FLOATS and not value.constant:
+            # x - x is 0 for finite numbers alone
+            odd = t.cast(t.emit("Not", t.Equal(value - value, t.const(0.0, value.dtype))), TensorProto.FLOAT)
+            found.append(t.reshape(t.sum(odd, keepdims=False), [1]))
+    return t.total(found) if found else t.const(np.zeros(1, np.float32))

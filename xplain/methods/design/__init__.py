@@ -1,0 +1,1 @@
+"""What a perturbation method asks: what hides a position, which windows, which coalitions."""

@@ -1,0 +1,1 @@
+"""ONNX files that answer questions, through ONNX Runtime: the only place that runs one."""

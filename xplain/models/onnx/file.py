@@ -1,0 +1,416 @@
+"""An ONNX model that answers questions: scores of edited items, values of inner tensors, and reverse sweeps.
+
+Edited rows are written straight into the buffer that the runtime reads. A graph is cut down to the tensors that are
+asked for, so each kind of question has its own session; the latest few are kept.
+
+Threads may share a model: its graph and sessions are never changed, and each thread writes rows into a buffer of its
+own. Kernels that answer hidden windows serve one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from xplain.core.edits import Array, Untouched, Windows
+from xplain.core.errors import ModelError, UsageError
+from xplain.core.outline import Outline
+from xplain.core.partial_answers import Piece
+from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.target import SCORES, Target
+from xplain.graph.intake.load import Loaded
+from xplain.graph.reverse.compile import compile_flow
+from xplain.graph.reverse.cut import cut, header
+from xplain.graph.understood import understood
+from xplain.models.buffers import Buffers
+from xplain.models.integers import explain_the_embedding
+from xplain.models.onnx.batch_axis import batch_axis, goes_alone, settle_batch
+from xplain.models.onnx.batches import OnnxBatches, in_one_call
+from xplain.models.onnx.incremental import Incremental, Report
+from xplain.models.onnx.optimiser import LEVELS, opened, settle_level
+from xplain.models.onnx.providers import CPU, Provider
+from xplain.models.onnx.session import Session
+from xplain.models.onnx.session_cache import LARGE, Shelf, open_session
+from xplain.models.outlines import warned
+from xplain.models.reading import as_float32, check_items, padded, read_target, real, score_rows, write_rows
+
+__all__ = ["OnnxFile"]
+
+# With several threads the runtime cuts the work on one row otherwise than on several, which changes last bits (measured
+# with onnxruntime 1.31 on an int8 MobileNetV2: one row in two); from two rows on, a row's bits are always the same.
+_LEAST = 2
+_INPUT = "input"
+_NO_WAY_BACK = "runs forwards, but its way back cannot be built"
+_FLOAT16 = 10  # ONNX's number of the type
+
+
+class OnnxFile(OnnxBatches):
+    """A loaded ONNX model.
+
+    Args:
+        loaded: The checked graph.
+        outline: What is known of it; whether the batch is free is settled here.
+        providers: Execution providers, best first, with their options.
+        fixed: Values of the inputs that are not explained, as the model takes them.
+        threads: Threads of one run; None for all.
+        seconds: After so long a run is stopped; None for never.
+        engine: How hidden windows are answered, see ``xplain.models.load``.
+
+    Raises:
+        ModelError: the runtime refuses the model.
+    """
+
+    answers: frozenset[type] = frozenset({Score, Peek, Sweep})
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        outline: Outline,
+        providers: Sequence[Provider],
+        fixed: Mapping[str, Array],
+        threads: int | None = None,
+        seconds: float | None = None,
+        engine: str = "auto",
+    ) -> None:
+        self.outline = outline
+        self._loaded, self._model = loaded, loaded.model
+        self._providers, self._threads, self._seconds = list(providers), threads, seconds
+        self._fixed, self._scores = dict(fixed), outline.scores.tensor
+        self._shared = False  # whether other inputs go with no row, though an axis has the name of the batch
+        self._shelf = Shelf(loaded.size)
+        self._buffers = Buffers(outline.source)
+        self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
+        self._layers = {layer.name: layer for layer in outline.layers}
+        self._level = LEVELS[0]
+        self.outline = self._settle_batch()
+        self._settle_level()
+        self._way_back = self._level  # as sweeps are optimised: at most as the model itself
+        opened = self._tried()  # a model that the runtime refuses is refused now
+        self._providers, self.providers, self.fallback = list(opened.used), opened.providers, opened.fallback
+        self.incremental = self._incremental(engine)
+
+    def answer(self, query: Query) -> Answer:
+        """The answer to one question, or to the part of it that ``Score.part`` names."""
+        self._loaded.opened.unchanged()
+        if isinstance(query, Score):
+            return self._score(query)
+        return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
+
+    def _score(self, query: Score) -> Array:
+        return np.concatenate([rows for _, rows in self._scored(query)])
+
+    def _scored(self, query: Score, rows: int | None = None) -> Iterator[Piece]:
+        """The answer in pieces, in order; ``rows`` at once, None for as many as the one who runs them likes."""
+        query = replace(query, x=self._buffers.float32(query))
+        tensors = {name: self._tensor(name) for name in query.target.tensors}
+        outputs = tuple(dict.fromkeys(tensors.values()))
+        for part, found in self._chunks(query, outputs, rows):
+            values = {name: found[tensor] for name, tensor in tensors.items()}
+            if SCORES in values:
+                values[SCORES] = score_rows(values[SCORES], self.outline.source, self._scores)
+            yield part, read_target(query, part, values)
+
+    def _chunks(
+        self, query: Score, outputs: tuple[str, ...], rows: int | None
+    ) -> Iterator[tuple[tuple[int, int], dict[str, Array]]]:
+        """Rows and output values of a question."""
+        start = None if query.at == "input" else self._tensor(query.at)
+        whole = not self._loaded.quantised.keys() & set(outputs)  # its answers are the graph's own tensors
+        asked = self.incremental is not None and start is None and whole and isinstance(query.edits, Windows)
+        if asked and self.incremental is not None and self.incremental.reads(query.layout_in(self.outline)):
+            self._check(query)
+            with understood(self.outline.source):
+                changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
+            if changes is not None:
+                return changes
+        return self._each(self._plain(outputs, start), query, start)
+
+    def _peek(self, query: Peek) -> dict[str, Array]:
+        whole = Score(as_float32(query.x, self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
+        tensors = {tap: self._tensor(tap) for tap in query.taps if tap != _INPUT}
+        answer = {tap: whole.x for tap in query.taps if tap == _INPUT}
+        if tensors:
+            session = self._plain(tuple(dict.fromkeys(tensors.values())))
+            found = [values for _, values in self._each(session, whole)]
+            answer |= {tap: real(np.concatenate([part[name] for part in found])) for tap, name in tensors.items()}
+        return answer
+
+    def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+        tensors = self._taps(query)
+        names, found = self._swept(query, tensors, "sweep")
+        return {
+            tap: (
+                real(np.concatenate([part[names.taps[name][0]] for part in found])),
+                real(np.concatenate([part[names.taps[name][1]] for part in found])),
+            )
+            for tap, name in tensors.items()
+        }
+
+    def balance(self, query: Sweep) -> tuple[tuple[str, ...], Array, Array]:
+        """What each node received and passed on in a sweep of one item; see ``xplain.graph.reverse.balance``.
+
+        Returns:
+            The nodes in the order they were visited, and two float64 arrays of their number.
+        """
+        if len(query.x) != 1:
+            raise UsageError(f"A conservation report is of one item; {len(query.x)} were given.")
+        names, (found,) = self._swept(query, self._taps(query), "report")
+        rows = self.outline.rows or 1  # a batch that is fixed is filled with the one item, and the sums are over all
+        return names.report, found["received"].astype(np.float64) / rows, found["passed"].astype(np.float64) / rows
+
+    def why_not_finite(self, query: Sweep) -> str:
+        """The first node that makes numbers that are not finite in a sweep of one item, as a sentence."""
+        probed, (found,) = self._swept(query, self._taps(query), "flags")
+        return str(probed.told(*found.values()))
+
+    def _taps(self, query: Sweep) -> dict[str, str]:
+        return {tap: self._input.name if tap == _INPUT else self._tensor(tap) for tap in query.taps}
+
+    def _swept(
+        self, query: Sweep, tensors: Mapping[str, str], kind: Literal["sweep", "report", "flags"]
+    ) -> tuple[Any, list[dict[str, Array]]]:
+        """What was built for a sweep, and its outputs for each run of rows."""
+        from xplain.graph.reverse.diagnose import probe
+        from xplain.graph.reverse.seeds import feeds_of, seeds_of  # the reverse mode is loaded when first asked for
+        from xplain.graph.reverse.sweep import BASELINE, build
+
+        if query.x.shape[1] != 1 or query.weights is not None:
+            raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
+        self._loaded.before_sweep()
+        whole = Score(as_float32(query.x[:, 0], self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
+        seeds = seeds_of(query.target, self._scores)
+        wanted = tuple(dict.fromkeys(tensors.values()))
+
+        def make(level: str) -> tuple[Session, Any]:
+            builders: dict[str, Any] = {"sweep": build, "report": partial(build, report=True), "flags": probe}
+            embedding = explain_the_embedding(self.outline, self._input.dtype, query.taps)
+            with understood(self.outline.source, _NO_WAY_BACK), embedding:
+                built = builders[kind](self._model, wanted, seeds, query.rules, outside=self._loaded.outside)
+            session = self._open(built.model, lent=True, level=level)
+            return session, replace(built, model=header(built.model))  # the weights live in the session alone
+
+        baseline = None if query.baseline is None else query.baseline.reshape(whole.x.shape)
+
+        def ask(level: str) -> tuple[Any, list[dict[str, Array]]]:
+            session, built = self._shelf.get((query.rules, wanted, seeds, kind, level), partial(make, level))
+
+            def extra(rows: tuple[int, int]) -> dict[str, Array]:
+                feeds = feeds_of(query.target, np.arange(*rows), built.model)
+                if baseline is not None:
+                    feeds[BASELINE] = baseline[slice(*rows)].astype(self._input.dtype)
+                return feeds
+
+            of = {name: tap for tap, pair in getattr(built, "taps", {}).items() for name in pair}
+            found = [values for _, values in self._each(session, whole, None, extra, kind == "sweep", of)]
+            self._way_back = level
+            return built, found
+
+        if self._seconds is not None:
+            return ask(self._way_back)
+        answer, told = opened(ask, self._way_back)  # some faults of the optimiser show only when a graph runs
+        self._tell(told)
+        return answer
+
+    def _each(
+        self,
+        session: Session,
+        query: Score,
+        start: str | None = None,
+        extra: Callable[[tuple[int, int]], Mapping[str, Array]] | None = None,
+        by_row: bool = True,
+        of: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[tuple[int, int], dict[str, Array]]]:
+        """Run the rows that a question asks, as many at once as the model takes; yields rows and output values.
+
+        Outputs have a row each, unless ``by_row`` says that they are of the batch as a whole; ``of`` says which layer's
+        they are, where they are called otherwise.
+        """
+        name = start or self._input.name
+        self._check(query, start)
+        half = start is not None and self._loaded.dtype(start) == _FLOAT16
+        dtype = self._input.dtype if start is None else "float16" if half else "float32"
+        first, last = query.rows
+        told = None if query.cut is None else query.cut.rows
+        step = self.outline.rows or told or max(1, last - first)
+        least = told or (_LEAST if extra is None and self._threads != 1 else 1)
+        for left in range(first, last, step):
+            right = min(left + step, last)
+            count = right - left
+            batch = self.outline.rows or max(count, least)
+            buffer = self._buffers.rows((batch, *query.x.shape[1:]), dtype)
+            write_rows(query, left, right, buffer[:count], query.layout_in(self.outline), self._threads or 0)
+            buffer[count:] = buffer[:1]
+            feeds: dict[str, Any] = {name: session.wrap(buffer)}
+            for other, value in self._fixed.items():
+                feeds[other] = session.wrap(self._repeated(other, value, batch))
+            for other, value in (extra((left, right)) if extra is not None else {}).items():
+                feeds[other] = session.wrap(padded(value, batch))
+            values = session.run(feeds)
+            if not by_row:
+                yield (left, right), values
+                continue
+            item = None if start else tuple(query.x.shape[1:])
+            each = {out: self._by_item((of or {}).get(out, out), value, batch, item) for out, value in values.items()}
+            yield (left, right), {output: value[:count] for output, value in each.items()}
+
+    def _check(self, query: Score, start: str | None = None) -> None:
+        """Items must fit the input, or the tensor they stand for."""
+        expected = self._layers[start].shape if start in self._layers else self._input.shape
+        if expected:
+            check_items(query.x.shape, expected, self.outline.source, start or self._input.name)
+
+    def _repeated(self, name: str, value: Array, batch: int) -> Array:
+        """The value of another input for a whole batch."""
+        axis = batch_axis(next(spec for spec in self.outline.inputs if spec.name == name), self._input)
+        follows = axis is not None and value.shape[axis] == 1 and not self._shared
+        return np.ascontiguousarray(np.repeat(value, batch, axis=axis) if follows else value)
+
+    def _incremental(self, engine: str) -> Incremental | None:
+        """Who answers hidden windows incrementally; None where this model or the options rule it out."""
+        layout, cpu = self.outline.layout, self._providers[0][0] == CPU
+        pictures = layout is not None and layout.axes in ("NCHW", "NHWC") and self._input.dtype == "float32"
+        if engine == "plain" or not (cpu and pictures) or self._fixed or self.outline.rows not in (None, 1):
+            return None
+        return Incremental(
+            self._model,
+            self._input.name,
+            self._loaded.digest,
+            self._open,
+            channels_last=layout is not None and layout.axes == "NHWC",
+            outside=self._loaded.outside,
+            threads=self._threads or 0,
+            fast=engine == "fast",
+            single=self.outline.rows == 1,
+            make_room=self._shelf.make_room,
+        )
+
+    @property
+    def windows(self) -> Report | None:
+        """How the last question of hidden windows was answered; None where only the plain way is there."""
+        return None if self.incremental is None else self.incremental.report
+
+    def forecast(self, patch: int, stride: int) -> Report | None:
+        """How a grid of hidden windows would be answered; None where only the plain way is there."""
+        if self.incremental is None or self.outline.layout is None:
+            return None
+        return self.incremental.forecast(self.outline.layout.item, (self._scores,), patch, stride)
+
+    # ------------------------------------------------------------------ sessions
+
+    def _tensor(self, name: str) -> str:
+        """The tensor that a name stands for.
+
+        Raises:
+            UnknownName: no such layer.
+        """
+        if name in (SCORES, self._scores):
+            return self._scores
+        return self.outline.layer(name).name
+
+    def _plain(self, outputs: tuple[str, ...], start: str | None = None) -> Session:
+        """The session that returns these tensors, from the input or from ``start`` on."""
+
+        def make() -> Session:
+            part = cut(self._loaded, self._model, outputs, start)
+            if start is not None and self._input.name in {entry.name for entry in part.graph.input}:
+                raise UsageError(
+                    f"The scores depend on the input also past tensor {start!r}, so they cannot be computed from it "
+                    "alone. Name a layer that everything passes through."
+                )
+            return self._open(part)
+
+        return cast(Session, self._shelf.get((outputs, start, self._level), make))
+
+    def _tried(self) -> Session:
+        """The session of the scores; of a large model only a trial, for who asks sweeps alone need not hold it."""
+        if self._loaded.size >= LARGE and self._providers[0][0] == CPU:
+            part = cut(self._loaded, self._model, (self._scores,))
+            with suppress(ModelError):  # the other way of opening decides
+                return self._open(part, lean=True)
+        return self._plain((self._scores,))
+
+    def _open(self, model: Any, lean: bool = False, lent: bool = False, level: str = "") -> Session:
+        session, told = opened(lambda level: self._open_at(level, model, lean, lent), level or self._level)
+        self._tell(told)
+        return session
+
+    def _tell(self, told: str) -> None:
+        if told and told not in self.outline.quirks:
+            self.outline = warned(self.outline, told)
+
+    def _open_at(self, level: str, model: Any, lean: bool = False, lent: bool = False) -> Session:
+        how = {"wanted": self._providers, "threads": self._threads, "seconds": self._seconds, "level": level}
+        return open_session(model, self._model, self._loaded, how, lean, lent)
+
+    def _settle_level(self) -> None:
+        """Compare the runtime's optimiser with the graph as it is, on one row."""
+
+        def scores(level: str, x: Array) -> Array:
+            part, lean = cut(self._loaded, self._model, (self._scores,)), level == LEVELS[-1]
+            if lean:  # soon closed: without a rearranged copy of the weights
+                return self._asked(self._open_at(level, part, lean), x)
+            return self._asked(self._shelf.get(((self._scores,), None, level), lambda: self._open_at(level, part)), x)
+
+        on_cpu = self._providers[0][0] == CPU
+        self._level, told = settle_level(self._loaded, self._input, self.outline.rows or 1, on_cpu, scores)
+        self.outline = warned(self.outline, told) if told else self.outline
+        self._shelf.make_room()
+
+    def _asked(self, session: Session, x: Array) -> Array:
+        found = self._each(session, Score(x, Untouched(), Target(())))
+        return np.concatenate([values[self._scores] for _, values in found])
+
+    # ------------------------------------------------------------------ compiling
+
+    def compile(
+        self,
+        target: Target,
+        flow: Callable[[View], Flow],
+        about: Mapping[str, Any],
+        choose: TargetInput = "optional",
+        names: Mapping[str, str] | None = None,
+        view: View | None = None,
+        out: Path | None = None,
+    ) -> Any:
+        """The model with what ``flow`` computes as one more output; see ``xplain.graph.reverse.compile``.
+
+        ``view`` is what the method sees, if it is not this model's own outline, and ``names`` what its layers are here.
+
+        Raises:
+            UsageError: the input's size is free, or the flow asks what a graph cannot answer.
+        """
+        self._loaded.opened.unchanged()
+        seen = view or View(self.blank(), target, self.outline)
+        kept = self._loaded.outside
+        embedding = explain_the_embedding(self.outline, self._input.dtype, (_INPUT,))
+        with understood(self.outline.source, _NO_WAY_BACK), embedding:
+            return compile_flow(
+                self._model, seen, flow, self._scores, about, choose, names=names, outside=kept, out=out,
+                own=self._loaded.files,
+            )  # fmt: skip
+
+    # ------------------------------------------------------------------ the batch axis
+
+    def _settle_batch(self) -> Outline:
+        """The outline that says whether rows can be asked in any number; the model may be exchanged for that."""
+        outline, edited = settle_batch(self.outline, self._loaded, self._input, self._tried_on)
+        if edited is not None:
+            self._model = edited
+            self._layers = {layer.name: layer for layer in outline.layers}
+        if self._fixed and outline.rows is None:
+            others = {spec: self._fixed[spec.name] for spec in outline.inputs if spec.name in self._fixed}
+            trial = partial(self._tried_on, outline, self._model)
+            self._shared = goes_alone(outline, self._input, others, trial)
+        return outline
+
+    def _tried_on(self, outline: Outline, model: Any, x: Array) -> Array:
+        """The scores of a model on some items, asked as an outline says."""
+        self.outline = outline
+        part = cut(self._loaded, model, (self._scores,))
+        return self._asked(self._open(part), x)

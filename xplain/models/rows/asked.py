@@ -1,0 +1,192 @@
+"""Rows of a table as questions: the model that answers about numbers by asking about what they stand for."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xplain import native
+from xplain.core.batches import Batches, cut
+from xplain.core.edits import Array, Untouched
+from xplain.core.errors import CapabilityError, NonFinite, UsageError
+from xplain.core.layout import Layout
+from xplain.core.outline import Outline, ScoreSpec, TensorSpec
+from xplain.core.partial_answers import OF_THE_WIRE, Piece, pieces
+from xplain.core.price import Price
+from xplain.core.query import Answer, Query, Score
+from xplain.core.target import SCORES, every_score
+from xplain.models.reading import both_sides, score_rows
+from xplain.models.rows.columns import MISSING
+from xplain.models.rows.dataframes import as_array, numbers_of, plain
+from xplain.models.rows.estimators import Asked
+from xplain.models.rows.function import said_by
+
+if TYPE_CHECKING:
+    from xplain.models.rows.table import Table
+
+__all__ = ["Columnwise", "Rows"]
+
+_AT_ONCE = 1024
+
+
+class Rows:
+    """Answers questions about rows of numbers by asking the inner model about what they stand for."""
+
+    def __init__(self, inner: Any, reader: Table) -> None:
+        self._inner, self._reader = inner, reader
+        self.answers: frozenset[type] = inner.answers
+        self._whole = reader.exact
+        names = reader.names
+        facts = {**inner.outline.facts, "columns": names, "categories": reader.categorical}
+        self.outline = replace(inner.outline, facts=facts, layout=Layout("NS", (len(names),), "columns of a table"))
+        if self._whole:
+            spec = TensorSpec("row", (None, len(names)), "float32")
+            self.outline = replace(self.outline, inputs=(spec,), input=spec.name)
+        self.price: Price | None = getattr(inner, "price", None)
+
+    def answer(self, query: Query) -> Answer:
+        """The answer to one question; questions about the inside of a graph are passed on as they are."""
+        if not self._apart:
+            return self._inner.answer(query)
+        if not isinstance(query, Score) or query.at != "input":
+            if not self._whole:
+                raise NonFinite(
+                    f"A value is missing in the rows, where {self.outline.source} has no gradient. Fill it as the "
+                    "model's training did, or use a method that needs scores alone, such as kernel-shap."
+                )
+            raise CapabilityError(f"{self.outline.source} is asked with whole columns and answers only Score.")
+        start, stop = query.rows
+        scores = self._inner.ask(self._values(query)) if self._whole else self._numbers(query)
+        if self._inner.outline.scores is not self.outline.scores:  # what its first scores told
+            self.outline = replace(self.outline, scores=self._inner.outline.scores)
+        return query.target.read({SCORES: scores}, np.arange(start, stop) // query.edits.count).reshape(
+            stop - start, -1
+        )
+
+    def stream(self, query: Score) -> Iterator[Piece]:
+        """The same, piece by piece where the inner model answers in pieces."""
+        if self._apart:
+            for start in range(*query.rows, _AT_ONCE):
+                part = (start, min(start + _AT_ONCE, query.rows[1]))
+                yield part, self.answer(replace(query, part=part))
+        else:
+            item = tuple(query.x.shape[1:])
+            if isinstance(self._inner, Batches) and query.cut is None:
+                query = replace(query, cut=cut(query.edits.count, _AT_ONCE, self._inner.least_rows(item)))
+            yield from pieces(self._inner, query, _AT_ONCE)
+
+    def canonical(self, query: Score) -> list[bytes]:
+        """Each row as bytes: what an answer is remembered under, whatever the codes of its categories."""
+        columns = self._values(query)
+        rows = zip(*map(plain, columns.values()), strict=True)
+        return [repr((self._reader.names, row)).encode() for row in rows]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OF_THE_WIRE:  # only models behind a wire have these
+            return getattr(self._inner, name)
+        raise AttributeError(name)
+
+    @property
+    def _apart(self) -> bool:
+        """Whether edited rows are made here and asked one by one: as whole columns, or because they have gaps."""
+        return self._whole or self._reader.gaps
+
+    def typical(self, x: Array) -> tuple[Array, str]:
+        """What hidden columns become where nothing says it; see ``Table.typical``."""
+        return self._reader.typical(x)
+
+    def known(self, x: Array) -> tuple[Array, str]:
+        """The rows that are known; see ``Table.known``."""
+        return self._reader.known(x)
+
+    def codes(self, source: Any) -> Array:
+        """Rows as numbers; see ``Table.codes``."""
+        return self._reader.codes(source)
+
+    def _edited(self, query: Score) -> Array:
+        start, stop = query.rows
+        rows = np.empty((stop - start, query.x.shape[1]), np.float32)
+        native.fill(query.x, query.edits, start, stop, rows, query.layout_in(self.outline))
+        return rows
+
+    def _values(self, query: Score) -> dict[str, Any]:
+        return self._reader.values(self._edited(query))
+
+    def _numbers(self, query: Score) -> Array:
+        """Scores ``[R, K]`` of a model of rows of numbers, a missing one as NaN."""
+        rows = self._edited(query)
+        rows[rows == np.float32(MISSING)] = np.nan
+        found: Array = self._inner.answer(Score(rows, Untouched(), every_score))
+        return found
+
+
+class Columnwise:
+    """A function of whole columns: a ``DataFrame`` where pandas is loaded, else ``{column: array}``."""
+
+    answers = frozenset({Score})
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any] | Asked,
+        labels: Sequence[str] = (),
+        version: str = "",
+        price: Price | None = None,
+        outline: Outline | None = None,
+    ) -> None:
+        estimator = function if isinstance(function, Asked) else None
+        self._function = function.function if isinstance(function, Asked) else function
+        self._shape = "arrays" if outline is not None else "frame" if estimator is None or estimator.frames else "rows"
+        self.price = price
+        function = self._function
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        labels = tuple(labels) or (estimator.labels if estimator else ())
+        found = ScoreSpec("scores", len(labels) or None, said_by(name), "none", "what the function returns, as it is")
+        if estimator is not None:
+            found = replace(found, kind=estimator.kind, found=estimator.found)
+        unsure = "It is not known whether the function returns logits or probabilities; logits explain better."
+        self.outline = outline or Outline(
+            source=f"function {name}",
+            kind="function",
+            digest=hashlib.sha256(f"function {name} {version}".encode()).hexdigest() if version else "",
+            inputs=(TensorSpec("row", (), "float32"),),
+            input="row",
+            layout=None,
+            scores=found,
+            labels=labels,
+            quirks=(unsure,) if estimator is None else (),
+        )
+
+    def ask(self, columns: Mapping[str, Any]) -> Array:
+        """Scores ``[R, K]``.
+
+        Raises:
+            ModelError: what comes back is no row of scores per row.
+        """
+        try:
+            scores = np.asarray(self._function(self._given(columns)), dtype=np.float64)
+        except Exception as error:
+            error.add_note(f"raised by {self.outline.source} when xplain asked it about {list(columns)[:8]}")
+            raise
+        count = len(next(iter(columns.values())))
+        if scores.ndim == 0 or len(scores) != count:
+            raise UsageError(
+                f"{self.outline.source} returned {list(scores.shape)} for {count} rows; accepted: [{count}, K]."
+            )
+        scores = score_rows(scores, self.outline.source, self.outline.scores.tensor)
+        if scores.shape[1] == 1 and len(self.outline.labels) == 2:
+            scores, spec = both_sides(scores, self.outline.scores, self.outline.labels, self.outline.source)
+            self.outline = replace(self.outline, scores=spec)
+        return scores
+
+    def _given(self, columns: Mapping[str, Any]) -> Any:
+        pandas = sys.modules.get("pandas")
+        if self._shape == "frame" and pandas is not None:
+            return pandas.DataFrame(dict(columns))
+        if self._shape == "rows":  # fitted on rows without names, which are all that it takes without a warning
+            return np.stack([numbers_of(values) for values in columns.values()], axis=1)
+        return {name: as_array(values) for name, values in columns.items()}

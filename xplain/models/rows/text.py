@@ -1,0 +1,322 @@
+"""Texts as items: a text becomes a row of features, and an edited row becomes a text again.
+
+    reader = xplain.text("sentiment.onnx")                      # an ONNX model that takes strings
+    reader = xplain.text("bert.onnx", tokenizer="tokenizer.json")
+    reader = xplain.text("https://host/v2/models/m")            # an endpoint whose input is text
+    reader = xplain.text(lambda texts: scores_of(texts))        # a function of a list of str
+    a = xplain.explain(reader, "A film that is not boring at all.", "kernel-shap")
+
+Methods see nothing of it. Their items are rows ``[N, T]`` of position numbers 1..T (0 behind the end of a shorter
+text), an edit keeps or hides positions, and the model that ``read`` returns rebuilds the text of every row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xplain import native
+from xplain.core.edits import Array, Untouched
+from xplain.core.errors import CapabilityError, ModelError, UsageError
+from xplain.core.items import Items, Passage
+from xplain.core.layout import Layout
+from xplain.core.outline import Outline, ScoreSpec, TensorSpec, class_names
+from xplain.core.partial_answers import OF_THE_WIRE, Piece, pieces
+from xplain.core.price import Price
+from xplain.core.query import Answer, Model, Query, Score
+from xplain.core.target import SCORES, EveryScore, Stack, Target
+from xplain.models.rows.function import said_by
+from xplain.models.rows.words import Split, rebuilt, split_with
+
+__all__ = ["Strings", "Text", "text"]
+
+_AT_ONCE = 256
+_HALF = 0.5  # a soft mask keeps a word from here on
+
+
+def text(
+    source: Any,
+    *,
+    split: str | Split = "words",
+    mask: str | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
+    longest: int | None = None,
+    labels: Sequence[str] = (),
+    version: str = "",
+    price: Any = None,
+    **options: Any,
+) -> Text:
+    """A model of texts.
+
+    Args:
+        source: An ONNX model with one input of strings; one with inputs of token ids, with ``tokenizer``; the URL of
+            an endpoint that takes text; a function from a list of ``str`` to scores ``[R, K]``; or a loaded model
+            of texts.
+        split: What a feature is: ``words``, ``marks`` (words and punctuation marks), ``sentences``, ``characters``,
+            ``tokens`` (with ``tokenizer``), or a function from a text to spans.
+        mask: What takes a hidden word's place, such as ``"[MASK]"``; None deletes it.
+        tokenizer: A ``tokenizer.json`` of the package tokenizers.
+        longest: Features of a text at most; None for no limit but the model's own.
+        labels: Class names, where the model does not know them.
+        version: Names the version of a function, so that its answers can be remembered.
+        price: What an evaluation of a function costs.
+        options: What ``xplain.load`` takes for an endpoint or an ONNX model.
+
+    Raises:
+        UsageError: the model does not take text, or an option does not fit it.
+        MissingDependency: ``tokenizer`` is given, and the package tokenizers is not installed.
+    """
+    inner: Model
+    labels = class_names(labels, numbers=True)
+    if isinstance(source, str) and "://" in source:
+        from xplain.models import load
+
+        inner = load(source, labels=labels, version=version, price=price, **options)
+    elif hasattr(source, "answers"):
+        inner = source
+    elif callable(source) and not hasattr(source, "SerializeToString"):
+        inner = Strings(source, _function_outline(source, labels, version), Price.read(price))
+    else:
+        from xplain.models.onnx.feeds import OnnxFeeds
+
+        feeds = OnnxFeeds(source, **options)
+        if tokenizer is not None:
+            from xplain.models.rows.tokens import Tokens
+
+            made = Tokens(feeds, tokenizer)
+            split = made.spans if split == "tokens" else split
+            inner = Strings(made.scores, made.outline, limit=made.check)
+        else:
+            name = _only_text(feeds.outline)
+            inner = Strings(lambda texts: feeds.scores({name: np.array(texts, object)}), feeds.outline)
+    if labels:
+        classes = inner.outline.scores.classes
+        if classes not in (None, len(labels)):
+            raise UsageError(
+                f"{len(labels)} labels were given, but the model has {classes} classes. Give one per class."
+            )
+        if isinstance(inner, Strings):
+            inner.outline = replace(inner.outline, labels=tuple(labels))
+    _only_text(inner.outline)
+    if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int) or longest < 1):
+        raise UsageError(f"longest is {longest!r}; accepted: a whole number of features, at least 1, or None.")
+    return Text(inner, split, mask, longest)
+
+
+class Text:
+    """Reads texts; see ``text``."""
+
+    answers = frozenset({Score})
+
+    def __init__(self, inner: Model, split: str | Split, mask: str | None, longest: int | None) -> None:
+        self._inner, self._split, self._mask, self._longest = inner, split, mask, longest
+        self.outline = inner.outline
+        if isinstance(split, str):
+            split_with(split, "")  # a name that is not known is refused now
+
+    def read(self, source: Any) -> tuple[Model, Items]:
+        """Texts as rows of positions, and the model that answers questions about them.
+
+        Raises:
+            UsageError: no text, an empty one, one without features, or one longer than the model takes.
+        """
+        given = [source] if isinstance(source, str) else list(source) if isinstance(source, Sequence) else None
+        if given is None or not all(isinstance(one, str) for one in given):
+            raise UsageError(
+                f"The items are {type(source).__name__}; {self.outline.source} takes a text or a list of texts."
+            )
+        if not given:
+            raise UsageError("There is nothing to explain: the list of texts is empty.")
+        passages = tuple(self._passage(number, one) for number, one in enumerate(given))
+        length = max(len(passage.spans) for passage in passages)
+        x = np.zeros((len(passages), length), np.float32)
+        for row, passage in zip(x, passages, strict=True):
+            row[: len(passage.spans)] = np.arange(1, len(passage.spans) + 1)
+        names = tuple(f"text {n}" for n in range(1, len(passages) + 1))
+        return _Rows(self._inner, passages, self._mask, length), Items(x, names, texts=passages)
+
+    def answer(self, query: Query) -> Answer:
+        """Texts are read first: ``model, items = reader.read(texts)``.
+
+        Raises:
+            CapabilityError: always.
+        """
+        raise CapabilityError(f"{self.outline.source} takes texts; ask the model that read(texts) returns.")
+
+    def _passage(self, number: int, text: str) -> Passage:
+        if not text.strip():
+            raise UsageError(f"Text {number + 1} is empty: there is nothing to explain. Drop it.")
+        spans = split_with(self._split, text)
+        if not spans:
+            raise UsageError(
+                f"Text {number + 1}, {text[:40]!r}, has no {self._split}; use split='marks' or 'characters'."
+            )
+        if self._longest is not None and len(spans) > self._longest:
+            raise UsageError(
+                f"Text {number + 1} has {len(spans)} features; at most {self._longest} are taken. Shorten it, or split "
+                "it more coarsely, for example split='sentences'."
+            )
+        if isinstance(self._inner, Strings) and self._inner.limit is not None:
+            self._inner.limit(number, text)
+        return Passage(text, tuple(spans))
+
+
+class _Rows:
+    """Answers questions about rows of positions by asking the inner model about the texts that are left."""
+
+    answers = frozenset({Score})
+
+    def __init__(self, inner: Model, passages: Sequence[Passage], mask: str | None, length: int) -> None:
+        self._inner, self._passages, self._mask = inner, passages, mask
+        spec = TensorSpec(inner.outline.input, (None, length), "float32")
+        self.outline = replace(
+            inner.outline,
+            inputs=(spec,),
+            input=spec.name,
+            layout=Layout("NT", (length,), "words of a text"),
+            batch="free",
+            rows=None,
+            facts={**inner.outline.facts, "hidden words": "deleted" if mask is None else f"replaced by {mask!r}"},
+        )
+        self.price: Price | None = getattr(inner, "price", None)
+
+    def answer(self, query: Query) -> Answer:
+        """Scores ``[R, T]`` of the rows asked.
+
+        Raises:
+            CapabilityError: another question than ``Score``.
+            UsageError: a hidden word is to become something else than nothing.
+        """
+        return self._inner.answer(self._inner_query(query))
+
+    def stream(self, query: Score) -> Iterator[Piece]:
+        """The same, piece by piece where the inner model answers in pieces."""
+        start, _ = query.rows
+        for (first, last), rows in pieces(self._inner, self._inner_query(query), _AT_ONCE):
+            yield (start + first, start + last), rows
+
+    def canonical(self, query: Score) -> list[bytes]:
+        """The texts that are left, as bytes: what an answer is remembered under."""
+        return [text.encode() for text in self._texts(query)]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OF_THE_WIRE:  # only models behind a wire have these
+            return getattr(self._inner, name)
+        raise AttributeError(name)
+
+    def _inner_query(self, query: Query) -> Score:
+        if not isinstance(query, Score) or query.at != "input":
+            raise CapabilityError(f"{self.outline.source} is explained on words and answers only Score.")
+        start, stop = query.rows
+        items = np.arange(start, stop) // query.edits.count
+        return Score(np.array(self._texts(query), object), Untouched(), _taken(query.target, items))
+
+    def _texts(self, query: Score) -> list[str]:
+        fill = getattr(query.edits, "fill", None)
+        if fill is not None and np.any(fill):
+            raise UsageError(
+                "A hidden word is deleted or replaced by mask=; it has no other baseline or background. Leave baseline "
+                "at 0."
+            )
+        start, stop = query.rows
+        shown = np.empty((stop - start, query.x.shape[1]), np.float32)
+        native.fill(np.ones(query.x.shape, np.float32), query.edits, start, stop, shown, query.layout_in(self.outline))
+        count = query.edits.count
+        texts = []
+        for row, present in zip(range(start, stop), shown >= _HALF, strict=True):
+            passage = self._passages[row // count]
+            texts.append(rebuilt(passage.text, passage.spans, present, self._mask))
+        return texts
+
+
+class Strings:
+    """A model whose items are texts ``[N]``: a function from a list of ``str`` to scores ``[R, K]``.
+
+    Args:
+        ask: The function.
+        outline: What is known of it.
+        price: What an evaluation costs.
+        limit: Raises for a text that is longer than the model takes.
+    """
+
+    answers = frozenset({Score})
+
+    def __init__(
+        self,
+        ask: Callable[[list[str]], Any],
+        outline: Outline,
+        price: Price | None = None,
+        limit: Callable[[int, str], None] | None = None,
+    ) -> None:
+        self._ask, self.outline, self.price, self.limit = ask, outline, price, limit
+
+    def answer(self, query: Query) -> Answer:
+        """Scores ``[R, T]`` of the texts asked.
+
+        Raises:
+            ModelError: the function returns something that is no ``[R, K]`` of numbers, or changes K.
+        """
+        if not isinstance(query, Score) or not isinstance(query.edits, Untouched):
+            raise CapabilityError(f"{self.outline.source} answers scores of whole texts.")
+        start, stop = query.rows
+        asked = [str(one) for one in query.x[start:stop]]
+        try:
+            scores = np.asarray(self._ask(asked), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            error.add_note(f"raised by {self.outline.source} when xplain asked it about {len(asked)} texts")
+            raise
+        scores = scores[:, None] if scores.ndim == 1 else scores
+        if scores.ndim != 2 or len(scores) != len(asked):
+            raise ModelError(
+                f"{self.outline.source} returned {list(scores.shape)} for {len(asked)} texts; accepted: one row of "
+                f"scores per text, [{len(asked)}, K]."
+            )
+        classes = self.outline.scores.classes
+        if classes not in (None, scores.shape[1]):
+            raise ModelError(
+                f"{self.outline.source} returned {scores.shape[1]} scores per text, but {classes} are known. The "
+                "number of classes must not change, and labels must be as many."
+            )
+        if classes is None:
+            self.outline = replace(self.outline, scores=replace(self.outline.scores, classes=scores.shape[1]))
+        return query.target.read({SCORES: scores}, np.arange(start, stop)).reshape(len(asked), -1)
+
+
+def _taken(target: Target | Stack | EveryScore, items: Array) -> Target | Stack | EveryScore:
+    """The same target for a batch made of ``items``."""
+    if isinstance(target, Target):
+        return target.take(items)
+    return Stack(tuple(one.take(items) for one in target.targets)) if isinstance(target, Stack) else target
+
+
+def _only_text(outline: Outline) -> str:
+    found = [spec for spec in outline.inputs if spec.dtype == "str"]
+    if len(found) != 1 or len(outline.inputs) != 1:
+        listed = ", ".join(f"{spec.name} ({spec.dtype})" for spec in outline.inputs)
+        raise UsageError(
+            f"{outline.source} has the inputs {listed}; a model of texts has one, of strings. For a model of token ids "
+            "give tokenizer='tokenizer.json'; for rows with text among other columns use xplain.table."
+        )
+    return found[0].name
+
+
+def _function_outline(function: Callable[..., Any], labels: Sequence[str], version: str) -> Outline:
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return Outline(
+        source=f"function {name}",
+        kind="function",
+        digest=hashlib.sha256(f"function {name} {version}".encode()).hexdigest() if version else "",
+        inputs=(TensorSpec("texts", (None,), "str"),),
+        input="texts",
+        layout=None,
+        scores=ScoreSpec(
+            "scores", len(labels) or None, said_by(name), "none", "what the function returns, used as it is"
+        ),
+        labels=tuple(labels),
+        quirks=("It is not known whether the function returns logits or probabilities; logits explain better.",),
+    )

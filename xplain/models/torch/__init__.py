@@ -1,0 +1,1 @@
+"""Torch modules that answer questions natively: the only place that imports torch."""

@@ -1,0 +1,281 @@
+"""What the torch door does around a module's passes: watch, change rules, keep flags, read values."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from xplain.core.edits import Array
+from xplain.core.outline import LayerSpec
+from xplain.core.rules import Rules
+from xplain.core.target import Channel, Inner, Label, Target
+from xplain.models.torch.axis_rules import tree_leaves
+from xplain.models.torch.guard import Pass
+from xplain.rules.guided import DECONVNET, GUIDED
+
+__all__ = [
+    "ActivationsSeen",
+    "NonFiniteSeen",
+    "backward_rule",
+    "digest_of",
+    "hooked",
+    "kind_of",
+]
+__all__ += ["followed", "recurrent_backward", "to_numpy", "total", "tree_leaves", "visible"]
+
+_aten = torch.ops.aten
+_CLIPPING = frozenset(
+    {
+        _aten.threshold_backward.default,
+        _aten.hardtanh_backward.default,
+        _aten.leaky_relu_backward.default,
+        _aten.elu_backward.default,
+        _aten._prelu_kernel_backward.default,  # noqa: SLF001 - what nn.PReLU dispatches to
+        _aten.rrelu_with_noise_backward.default,
+    }
+)
+_ACTIVATIONS = {
+    _aten.relu.default: "Relu",
+    _aten.relu_.default: "Relu",
+    _aten.threshold.default: "ThresholdedRelu",
+    _aten.threshold_.default: "ThresholdedRelu",
+    _aten.hardtanh.default: "Clip",
+    _aten.hardtanh_.default: "Clip",
+    _aten.leaky_relu.default: "LeakyRelu",
+    _aten.leaky_relu_.default: "LeakyRelu",
+    _aten.elu.default: "Elu",
+    _aten.elu_.default: "Elu",
+    _aten.celu.default: "Celu",
+    _aten.celu_.default: "Celu",
+    _aten._prelu_kernel.default: "PRelu",  # noqa: SLF001
+    _aten.rrelu_with_noise.default: "LeakyRelu",
+    _aten.rrelu_with_noise_.default: "LeakyRelu",
+}
+"""Those whose backward pass ``ClippingRule`` knows, by their names in ONNX."""
+_CLAMPS = frozenset({_aten.clamp.default, _aten.clamp_.default, _aten.clamp_min.default, _aten.clamp_min_.default})
+_CLAMPED = ("ClampBackward1", "ClampMinBackward0")
+"""Their steps backwards: at the dispatcher these are a plain ``where``, so the rule takes hold of them in the graph."""
+_FLAGS = threading.RLock()
+"""Held while flags of cuDNN are changed: they are the process's, and each thread puts back what it found."""
+
+
+class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its hooks
+    """Watches a forward pass for activations that clip and for attention, be they modules or functions.
+
+    Args:
+        layers: Grows with the layers that ran, in order.
+    """
+
+    def __init__(self, layers: Sequence[LayerSpec]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: set[str] = set()
+        self.attended = ""
+        self.mixer = ""  # an operator that looks at all rows of a batch, to fit its whole numbers to them
+        self._layers = layers
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _ACTIVATIONS:
+            self.names.add(_ACTIVATIONS[func])
+        elif func in _CLAMPS and _lower_bound(args, kwargs) is not None:
+            self.names.add("Clip")
+        if func.namespace in ("quantized", "onednn") and "dynamic" in str(func) and "fp16" not in str(func):
+            self.mixer = str(func).rpartition(".")[0]
+        if self._layers and _attends(str(func), args):
+            self.attended = self._layers[-1].name
+        return func(*args, **(kwargs or {}))
+
+
+def _lower_bound(args: Any, kwargs: Any) -> Any:
+    return args[1] if len(args) > 1 else (kwargs or {}).get("min")
+
+
+def _attends(operator: str, args: Any) -> bool:
+    """Whether an operator is attention as a whole, or its softmax over a square ``[..., T, T]``."""
+    if "softmax" not in operator:
+        return "attention" in operator
+    shape = args[0].shape
+    return len(shape) > 2 and bool(shape[-1] == shape[-2] > 1)
+
+
+class NonFiniteSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Remembers the first operator that makes numbers that are not finite from finite ones."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.first = ""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        odd = not self.first and any(map(_odd, tree_leaves((args, kwargs))))
+        result = func(*args, **(kwargs or {}))
+        if not self.first and not odd and any(map(_odd, tree_leaves(result))):
+            self.first = str(func)
+        return result
+
+
+class IntegersSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Watches a forward pass for operators of quantised layers, which have no derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: dict[str, None] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace in ("quantized", "onednn") or "quantize_per" in str(func):
+            self.names[str(func).rpartition(".")[0]] = None
+        return func(*args, **(kwargs or {}))
+
+
+def _odd(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(torch.isfinite(value).all())
+
+
+class ClippingRule(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type its hooks
+    """Passes on only positive cotangents where an activation clips; with ``everywhere`` also where it was clipped.
+
+    Activations of their own kind are known at the dispatcher; ``follow`` marks those that are clamps.
+    """
+
+    def __init__(self, everywhere: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._everywhere = everywhere
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _CLIPPING:
+            positive = args[0].clamp(min=0)
+            result = func(positive, *args[1:], **(kwargs or {}))
+            if not self._everywhere:
+                return result
+            return (positive, *result[1:]) if isinstance(result, tuple) else positive
+        return func(*args, **(kwargs or {}))
+
+    def follow(self, summed: torch.Tensor) -> None:
+        """Mark every clamp with a lower bound that led to ``summed``; the marks go with its graph."""
+        waiting, seen = [summed.grad_fn], set()
+        while waiting:
+            step = waiting.pop()
+            if step is None or step in seen:
+                continue
+            seen.add(step)
+            waiting += [before for before, _ in step.next_functions]
+            if step.name() in _CLAMPED and getattr(step, "_saved_min", None) is not None:
+                step.register_prehook(_positive)
+                if self._everywhere:
+                    step.register_hook(lambda _found, given: _positive(given))
+
+
+def _positive(cotangents: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(one.clamp(min=0) for one in cotangents)
+
+
+def followed(rule: Any, summed: torch.Tensor) -> Any:
+    """A rule of ``backward_rule``, told what led to the tensor whose backward pass it is for."""
+    if isinstance(rule, ClippingRule):
+        rule.follow(summed)
+    return rule
+
+
+def backward_rule(rules: Rules) -> Any:
+    """A context for the backward pass that does what a table says; None for a table that autograd cannot follow."""
+    if not rules.entries:
+        return nullcontext()
+    for table, everywhere in ((GUIDED, False), (DECONVNET, True)):
+        if rules.entries == table.entries:
+            return ClippingRule(everywhere)
+    return None
+
+
+def visible(module: torch.nn.Module) -> bool:
+    """Whether what a module returns can be seen; a TorchScript module calls no hooks."""
+    return not isinstance(module, torch.jit.ScriptModule)
+
+
+@contextmanager
+def hooked(
+    module: torch.nn.Module, number: int | None, calls: list[Any], replacement: torch.Tensor | None, here: Pass
+) -> Iterator[None]:
+    """Collect what a layer returns at each call of a pass, or replace it (at one call, or at all)."""
+    count = 0
+
+    def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+        nonlocal count
+        if not here.mine:
+            return output
+        count += 1
+        if replacement is not None:
+            return replacement if number is None or number == count - 1 else output
+        if not isinstance(output, torch.Tensor):
+            calls.append(output)
+            return output
+        if here.swept and not output.requires_grad and output.is_floating_point():
+            output = output.detach().requires_grad_()
+        calls.append(output)
+        return output.clone()  # an operator in place would change what was collected
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def recurrent_backward(module: torch.nn.Module) -> Iterator[None]:
+    """Recurrent kernels of cuDNN have no backward pass in eval mode; the plain ones have."""
+    recurrent = [one for one in module.modules() if isinstance(one, torch.nn.RNNBase)]
+    if not any(one.is_cuda for part in recurrent for one in part.parameters()):
+        yield
+        return
+    with _FLAGS, torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+def total(target: Target, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The target summed over the batch; its gradient at one item is that item's own."""
+    summed = torch.zeros((), device=values["input"].device)
+    for weight, term in target.terms:
+        tensor = values[term.tensor]
+        if isinstance(term, Label):
+            index = torch.as_tensor(term.index, device=tensor.device).expand(len(tensor))
+            part = tensor[torch.arange(len(tensor), device=tensor.device), index]
+        elif isinstance(term, Channel):
+            part = tensor[:, term.index].flatten(1).mean(1) if tensor.ndim > 2 else tensor[:, term.index]
+        elif isinstance(term, Inner):
+            part = tensor * torch.from_numpy(np.ascontiguousarray(term.cotangent)).to(tensor)
+        else:
+            part = tensor.flatten(1)[
+                :, int(np.ravel_multi_index(np.mod(term.index, tensor.shape[1:]), tensor.shape[1:]))
+            ]
+        summed = summed + weight * part.sum()
+    return summed
+
+
+def to_numpy(tensor: torch.Tensor) -> Array:
+    """A tensor as float32, or float64 where it is that, on the CPU."""
+    kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    tensor = tensor.dequantize() if tensor.is_quantized else tensor
+    return np.asarray(tensor.detach().to(device="cpu", dtype=kind).numpy())
+
+
+def kind_of(tensor: torch.Tensor) -> str:
+    """Type and shape of a tensor for a message."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def digest_of(module: torch.nn.Module) -> str:
+    """sha256 over the classes, names and content of everything in the state."""
+    sha = hashlib.sha256(repr(module).encode())
+    for name, kept in sorted(module.state_dict().items()):
+        for tensor in tree_leaves(kept):  # quantised layers keep a pair of weight and bias
+            if isinstance(tensor, torch.Tensor):
+                sha.update(f"{name} {kind_of(tensor)}".encode())
+                whole = tensor.detach().cpu()
+                whole = whole.dequantize() if whole.is_quantized else whole.to_dense()
+                sha.update(whole.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,420 @@
+"""A torch module that answers questions natively: scores, values of layers, and reverse sweeps by autograd.
+
+The module is borrowed: hooks and training flags that a question needs are taken back after it, also when it fails, and
+one thread at a time has it (see ``torch_guard``). Guided and deconvnet rules act at the dispatcher, where every ReLU of
+a backward pass arrives. Other rule tables run on the module exported to ONNX, once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from xplain.core.batches import Cut
+from xplain.core.card import load_card
+from xplain.core.edits import Array
+from xplain.core.errors import ModelError, UsageError
+from xplain.core.outline import Outline
+from xplain.core.partial_answers import Piece
+from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.target import SCORES, Target
+from xplain.models.integers import no_gradient
+from xplain.models.outlines import settled, warned
+from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
+from xplain.models.reading import as_float32, padded, read_target, write_rows
+from xplain.models.torch.attention import AttentionsSeen, attention_number
+from xplain.models.torch.batches import TorchBatches, filled_up
+from xplain.models.torch.cuts import gradients, refuse_other_paths
+from xplain.models.torch.device import TorchOptions, TorchPlace
+from xplain.models.torch.guard import Pass, alone, claim, eval_mode
+from xplain.models.torch.look import AS_FLOATS, Look, Own, first_outline, home, look_at, look_with, value_of
+from xplain.models.torch.modes import (
+    NonFiniteSeen,
+    backward_rule,
+    hooked,
+    kind_of,
+    recurrent_backward,
+    to_numpy,
+    visible,
+)
+from xplain.models.torch.scores import LogitsSeen, named_outputs
+
+if TYPE_CHECKING:
+    from xplain.models.onnx.file import OnnxFile
+
+__all__ = ["TorchModule"]
+
+_INPUT = "input"
+_WHY = "compiling and rule tables other than gradient, guided and deconvnet need"
+
+
+class TorchModule(TorchBatches):
+    """A ``torch.nn.Module`` from a batch to scores ``[R, K]``: a tensor, a tuple that begins with it, or ``.logits``.
+
+    Layers are the names of ``named_modules()``. A module that is called several times also has ``name:0``, ``name:1``
+    ... for its calls; its plain name means the last on the way to the scores. Shapes are known from the first item on.
+
+    Args:
+        module: The module; it is asked in eval mode, on the device where its parameters are.
+        card: How pictures become its input; None where items are tensors.
+        options: Memory format, precision and graphs of its passes.
+        layout: How the axes of its items are named, such as ``"NHWC"``; None leaves it to what the module does with
+            its first item, and to their sizes.
+        output: Which of several outputs is read as scores: its place, its key, or the attribute that it is.
+
+    Raises:
+        CardError: the card cannot be used.
+    """
+
+    answers: frozenset[type] = frozenset({Score, Peek, Sweep})
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        card: Any = None,
+        options: TorchOptions | None = None,
+        layout: str | None = None,
+        output: int | str | None = None,
+    ) -> None:
+        module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does
+        self._module = module
+        self._modules: dict[str, torch.nn.Module] = {n: m for n, m in module.named_modules() if n and visible(m)}
+        self._output = output
+        claim(module)
+        self._options = options or TorchOptions()
+        self._kind, self._floats = home(module)[0], False  # what it takes; whether in place of whole numbers
+        self._together = {}
+        self._exported: dict[Hashable, tuple[OnnxFile, dict[str, str]]] = {}
+        outline = first_outline(module, self._modules)
+        if approximate := self._options.approximate:
+            outline = warned(outline, approximate)
+        self._stated = layout
+        self._own = Own([Look(settled(outline, None if card is None else load_card(card), layout))])
+
+    @property
+    def outline(self) -> Outline:
+        """What is known of the module, from this thread's last items."""
+        return self._own.look.outline
+
+    @outline.setter
+    def outline(self, outline: Outline) -> None:
+        self._own.keep(replace(self._own.look, outline=outline))
+
+    def answer(self, query: Query) -> Answer:
+        """The answer to one question, or to the part of it that ``Score.part`` names.
+
+        Raises:
+            UnknownName: a layer that the module does not have.
+            ModelError: the module's output is no scores, or nothing leads from a tap to the target.
+            Exception: whatever the module raises, with a note on what it was called with.
+        """
+        query = self._taken(query)
+        if isinstance(query, Score):
+            return self._score(query)
+        return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
+
+    def why_not_finite(self, query: Sweep) -> str:
+        """The first operator that makes numbers that are not finite in a sweep; a sentence, empty where none does."""
+        with NonFiniteSeen() as seen:
+            self.answer(query)
+        return f"{seen.first} makes such numbers from finite ones." if seen.first else ""
+
+    def ahead(self, query: Score, rows: int | None) -> Iterator[Piece] | None:
+        """The answer in pieces, two chunks under way on a CUDA device; None elsewhere."""
+        chunked = query.at == _INPUT and query.x.dtype.kind not in "iu"
+        return self._scored(query, rows) if chunked and self._on_device else None
+
+    def _score(self, query: Score) -> Array:
+        start, stop = query.rows
+        if query.at == _INPUT and query.x.dtype.kind not in "iu" and stop > start:
+            rows = None if self._on_device else stop - start
+            return np.concatenate([piece for _, piece in self._scored(query, rows)])
+        inside = None if query.at == _INPUT else query.at
+        if inside is None:
+            self.look(query.x)
+        wanted = query.target.tensors
+        integer = query.x.dtype.kind in "iu" and inside is None
+        query = replace(query, x=as_float32(query.x, self.outline.source))
+        filled = np.empty((stop - start, *query.x.shape[1:]), np.float32)
+        write_rows(query, start, stop, filled, query.layout_in(self.outline))
+        with torch.no_grad():
+            batch = self._tensor(padded(filled, max(len(filled), query.cut.rows if query.cut else 0)), integer)
+            found = self._rows(batch, wanted) if inside is None else self._tail(inside, batch, wanted)
+        values = {name: to_numpy(found[name])[: stop - start] for name in wanted}
+        return read_target(query, (start, stop), values)
+
+    def _scored(self, query: Score, rows: int | None) -> Iterator[Piece]:
+        """Scores of edited inputs, chunk by chunk."""
+        self.look(query.x)
+        wanted = query.target.tensors
+        query = replace(query, x=as_float32(query.x, self.outline.source))
+        layout, (first, last) = query.layout_in(self.outline), query.rows
+        rows = min(rows or rows_at_once(query.x[:1].nbytes), last - first)
+        how = query.cut or Cut(rows, by_item=False, of=1)
+
+        def forward(batch: torch.Tensor) -> dict[str, torch.Tensor]:
+            with torch.no_grad():
+                return self._rows(batch, wanted)
+
+        for offset, part in item_ranges(query, layout):
+            where = self._kind, home(self._module)[1]
+            place = TorchPlace(part, layout, how.rows, *where, forward, self._options, fills_up=query.cut is not None)
+            for (left, right), values in in_flight(place, *part.rows, how.rows, how):
+                yield (offset + left, offset + right), read_target(query, (offset + left, offset + right), values)
+            self._tell(place.not_captured)
+
+    def _peek(self, query: Peek) -> dict[str, Array]:
+        self.look(query.x)
+        x = as_float32(query.x, self.outline.source)
+        batch = self._tensor(padded(x, max(len(x), query.batch or 0)), query.x.dtype.kind in "iu")
+        with torch.no_grad():
+            found = self._rows(batch, [t for t in query.taps if t != _INPUT])
+        own, n = self._own.look.per_item, len(batch)
+        return {t: x if t == _INPUT else own(t, found[t], n)[: len(x)] for t in query.taps}
+
+    def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+        if query.x.shape[1] != 1 or query.weights is not None:
+            raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
+        rule = backward_rule(query.rules)
+        if rule is None:
+            return self._through_onnx(query)
+        self.look(query.x[:, 0])
+        count = len(query.x)
+        query = filled_up(query)
+        if self._own.look.paired and len(query.x) == 1:
+            twice = np.zeros(2, np.int64)
+            both = self._sweep(replace(query, x=query.x[twice], target=query.target.take(twice)))
+            return {tap: (value[:1], cotangent[:1]) for tap, (value, cotangent) in both.items()}
+        integer = query.x.dtype.kind in "iu"
+        if integer and _INPUT in query.taps:
+            raise no_gradient(self.outline, str(query.x.dtype))
+        layers = [tap for tap in query.taps if tap != _INPUT]
+        reads = query.target.tensors
+        plain = self._options.alone(home(self._module)[1])
+        held = eval_mode(self._module, self._own.look.flips)  # the backward pass may run parts again
+        with held, plain, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
+            batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer).requires_grad_(not integer)
+            numbers = [n for tap in layers if (n := attention_number(tap)) is not None]
+            seen = AttentionsSeen(len(batch), numbers) if numbers else None
+
+            def forward() -> dict[str, torch.Tensor]:
+                return {**self._forward(batch, [*layers, *reads], attention=seen), _INPUT: batch}
+
+            found, cotangents = gradients(forward, query.target, rule, query.taps, seen)
+        pairs, own, n = ((tap, cotangents[tap]) for tap in query.taps), self._own.look.per_item, len(batch)
+        return {t: (own(t, found[t], n)[:count], own(t, one, n)[:count]) for t, one in pairs if one is not None}
+
+    # ------------------------------------------------------------------ forward passes
+
+    def _rows(self, batch: torch.Tensor, wanted: Sequence[str]) -> dict[str, torch.Tensor]:
+        """``_forward``; one row as two where the module would drop the batch axis of one."""
+        if not self._own.look.paired or len(batch) > 1:
+            return self._forward(batch, wanted)
+        return {name: one[:1] for name, one in self._forward(torch.cat([batch, batch]), wanted).items()}
+
+    def _forward(
+        self,
+        batch: torch.Tensor,
+        wanted: Sequence[str],
+        replaced: Mapping[str, torch.Tensor] | None = None,
+        attention: AttentionsSeen | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """What is wanted: scores (as ``SCORES``), what layers return, outputs by name; with their autograd history."""
+        look = self._own.look
+        layers = [name for name in dict.fromkeys(wanted) if name != SCORES and not look.returns(name)]
+        taps: dict[str, list[Any]] = {}
+        numbers = {name: n for name in layers if (n := attention_number(name)) is not None}
+        for name in numbers:
+            self.outline.layer(name)  # says which there are, where it is not one of them
+        layers = [name for name in layers if name not in numbers]
+        attention = attention or (AttentionsSeen(len(batch), numbers.values()) if numbers else None)
+        logits = LogitsSeen(None if look.output == "" else batch.shape[0] * 64 * (look.outline.scores.classes or 1024))
+        with ExitStack() as stack:
+            stack.enter_context(eval_mode(self._module, self._own.look.flips))
+            here = stack.enter_context(Pass(torch.is_grad_enabled()))
+            for name in dict.fromkeys([*layers, *(replaced or {})]):
+                calls = taps.setdefault(name, [])
+                stack.enter_context(hooked(*self._locate(name), calls, (replaced or {}).get(name), here))
+            if look.through and SCORES in wanted:
+                stack.enter_context(logits)
+            if attention is not None:
+                stack.enter_context(attention.watching())
+            output = self._call(batch)
+        outputs = named_outputs(output)
+        found = {name: outputs[name] for name in wanted if name != SCORES and look.returns(name)}
+        if SCORES in wanted:
+            found[SCORES] = look.scores(outputs, logits, batch.shape[0])  # len() would fix an exported batch
+        found |= {name: value_of(name, taps[name], self._locate(name)[1]) for name in layers}
+        for name, number in numbers.items():
+            if attention is None or number not in attention.values:
+                raise ModelError(f"Layer {name!r} was not computed for this input, so it has no value.")
+            found[name] = attention.values[number]
+        return found
+
+    def _tail(self, layer: str, values: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Scores when ``layer`` returns ``values``, whatever went in."""
+        item = self._own.look.item
+        if item is None:
+            raise UsageError(f"Ask {self.outline.source} about an item before asking it from layer {layer!r} on.")
+        blank = torch.zeros((1, *item), device=values.device, dtype=self._kind)
+
+        def wanted(x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([one.sum() for one in self._forward(x, layers, {layer: values[:1].detach()}).values()])
+
+        refuse_other_paths(wanted, blank, layer)
+        return self._forward(blank.expand(len(values), *item), layers, {layer: values})
+
+    def _call(self, batch: torch.Tensor) -> Any:
+        try:
+            with self._options.autocast(batch.device):
+                return self._module(batch)
+        except Exception as error:
+            error.add_note(f"raised by {self.outline.source} when xplain called it with {kind_of(batch)}")
+            raise
+
+    def _locate(self, name: str) -> tuple[torch.nn.Module, int | None]:
+        """A layer's module, and which of its calls is meant; None where there is one.
+
+        Raises:
+            UnknownName: no such layer.
+            UsageError: it is attention, which no module returns.
+        """
+        if attention_number(name) is not None:
+            raise UsageError(f"Layer {name!r} is inside an operator: it can be read as a tap, but not be replaced.")
+        if name in self._modules:
+            return self._modules[name], self._own.look.meant.get(name)
+        path, _, number = self.outline.layer(name).name.rpartition(":")
+        return self._modules[path], int(number)
+
+    def look(self, x: Array) -> None:
+        """Run one item once, to see the axes of its input, layers in order with their shapes, what the scores are."""
+        integer = x.dtype.kind in "iu"
+        if self._own.look.item == x.shape[1:] and self._own.look.integer == integer:
+            return
+        rows, known = as_float32(x[:1], self.outline.source), self._own.look
+
+        def look(kind: torch.dtype) -> Look:
+            item = self._tensor(rows, kind=kind)
+            return look_at(self._module, self._modules, self._call, item, self.outline, self._output)
+
+        found, kind = look_with(look, self._module, integer, known.integer and known.item == x.shape[1:], self.outline)
+        if kind.is_floating_point:
+            self._kind, self._floats = kind, self._floats or integer
+            found = replace(found, outline=warned(found.outline, AS_FLOATS)) if integer else found
+        found = found.two_sided()
+        self._own.keep(replace(found, outline=settled(found.outline, self.outline.card, self._stated, found.axes)))
+
+    def name_of(self, layer: Any) -> str | None:
+        """What a module inside is called; None where it is not inside."""
+        return next((name for name, one in self._modules.items() if one is layer), None)
+
+    def _taken(self, query: Query) -> Query:
+        """The question with its items as the module takes them: whole numbers as others, if it takes no whole ones."""
+        if query.x.dtype.kind not in "iu" or (isinstance(query, Score) and query.at != _INPUT):
+            return query
+        if not self._floats:
+            self.look(query.x[:, 0] if isinstance(query, Sweep) else query.x)
+        return replace(query, x=query.x.astype(np.float32)) if self._floats else query
+
+    def _tensor(self, rows: Array, integer: bool = False, kind: torch.dtype | None = None) -> torch.Tensor:
+        there = torch.from_numpy(rows).to(home(self._module)[1], kind or (torch.int64 if integer else self._kind))
+        return there if there.ndim != 4 else there.contiguous(memory_format=self._options.memory)
+
+    def _tell(self, quirk: str) -> None:
+        if quirk and quirk not in self.outline.quirks:
+            self.outline = replace(self.outline, quirks=(*self.outline.quirks, quirk))
+
+    # ------------------------------------------------------------------ rule tables that autograd does not have
+
+    def _through_onnx(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+        """Sweep the module as an ONNX graph."""
+        model, asked = self._as_graph(query)
+        found = model.answer(asked)
+        return {tap: found[name] for tap, name in zip(query.taps, asked.taps, strict=True)}
+
+    def balance(self, query: Sweep) -> tuple[tuple[str, ...], Array, Array]:
+        """What each node of the exported module received and passed on in a sweep of one item; see ``OnnxFile``."""
+        model, asked = self._as_graph(query)
+        return model.balance(asked)
+
+    def _as_graph(self, query: Sweep) -> tuple[OnnxFile, Sweep]:
+        """The exported module, and the same sweep with the names that layers have there."""
+        from xplain.models.torch.export import renamed
+
+        self.look(query.x[:, 0])
+        layers = tuple(sorted({tap for tap in query.taps if tap != _INPUT} | set(query.target.tensors) - {SCORES}))
+        model, names = self._export(layers)
+        return model, renamed(query, names)
+
+    def _export(self, layers: tuple[str, ...], own_outputs: bool = False) -> tuple[OnnxFile, dict[str, str]]:
+        """The module as an ONNX model, made once for each set of layers, and what these are called there."""
+        from xplain.models.torch.export import export, exportable
+
+        exportable(layers, _WHY)
+        key = (self._own.look.item, self._own.look.integer, layers, own_outputs)
+        if (known := self._exported.get(key)) is None:
+            kind = home(self._module)[0]
+            if kind != torch.float32 and own_outputs:
+                raise UsageError(
+                    f"{self.outline.source} holds {kind}; only float32 modules are exported. Call module.float() first."
+                )
+            if kind != torch.float32:
+                self._tell(f"What needs its ONNX graph is computed on a copy in float32 of this {kind} module.")
+                known = self._exported[key] = self._copy()._export(layers)  # noqa: SLF001 - another of this class
+                return known
+            example = torch.from_numpy(np.repeat(self.blank(), 2, axis=0)).to(home(self._module)[1])
+            known = self._exported[key] = export(
+                self._module, self._exported_pass, example, layers, self.outline.source, _WHY, own_outputs=own_outputs
+            )
+        return known
+
+    def _exported_pass(self, batch: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Scores and layers for the exporter; a module without classes has a column of its input in their place."""
+        if self._own.look.outline.scores.classes is not None:
+            return self._forward(batch, (SCORES, *layers))
+        return self._forward(batch, layers) | {SCORES: batch.flatten(1)[:, :1]}
+
+    def _copy(self) -> TorchModule:
+        with alone(self._module):  # or hooks of a pass would be copied with it
+            other = TorchModule(copy.deepcopy(self._module).float(), None, self._options, output=self._output)
+        other._own.keep(self._own.look)
+        return other
+
+    # ------------------------------------------------------------------ compiling
+
+    def blank(self) -> Array:
+        """One item of zeros.
+
+        Raises:
+            UsageError: no item has been seen, so their size is not known.
+        """
+        return self._own.look.blank()
+
+    def compile(
+        self,
+        target: Target,
+        flow: Callable[[View], Flow],
+        about: Mapping[str, Any],
+        choose: TargetInput = "optional",
+        *,
+        out: Path | None = None,
+    ) -> Any:
+        """The module, exported, with what ``flow`` computes as one more output; see ``xplain.graph.reverse.compile``.
+
+        Raises:
+            UsageError: no item has been seen, the module is not float32, or the flow asks what a graph cannot answer.
+            ModelError: the module cannot be exported.
+        """
+        from xplain.graph.reverse.compile import asked_by, layers_of
+
+        view = View(self.blank(), target, self.outline)
+        layers = layers_of(asked_by(flow, view), target)
+        exported, names = self._export(tuple(sorted(layers)), own_outputs=True)
+        return exported.compile(target, flow, about, choose, names, view, out)

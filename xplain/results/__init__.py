@@ -1,0 +1,1 @@
+"""One run, one result: what an explanation is, with everything needed to draw, compare, repeat and sign it."""

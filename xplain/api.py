@@ -306,7 +306,7 @@ def _attribution(
     **run: Any,
 ) -> Attribution:
     values = np.asarray(reading.values, dtype=np.float32)
-    notes, warnings = caveats_in(reading.notes or {}, len(values))
+    notes, warnings = caveats_in({**reading.notes, **reading.each}, len(values))
     if not np.isfinite(values).all():
         raise NonFinite(f"Method {entry.name!r} produced values that are not finite on {model.outline.source}.")
     return Attribution(

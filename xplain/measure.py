@@ -111,8 +111,8 @@ def curve(
     one = flow(view, values=values, fill=fill_of(view, Reference().read(baseline)), steps=steps)
     with nullcontext(cache) if cache is None or isinstance(cache, Store) else Store(cache) as store:
         (reading,), cost = drive([one], loaded, Settings(batch_size, Budget(max_queries), store=store))
-    notes = reading.notes or {}
-    return Curve(kind, np.asarray(notes["shares"]), np.asarray(notes["scores"]), np.asarray(reading.values), cost)
+    shares, scores = np.asarray(reading.notes["shares"]), np.asarray(reading.each["scores"])
+    return Curve(kind, shares, scores, np.asarray(reading.values), cost)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -140,7 +140,8 @@ class Reading:
         base: What the values are relative to, ``[N]``, such as f(x) or f(baseline); None where there is none.
         resolution: True cells per axis, ``(rows, columns)`` or ``(slices, rows, columns)``, behind a map that was
             enlarged; None: every position.
-        notes: Further results a person or a test may want: name to number, string or small array.
+        notes: Facts of the whole run, such as the layer that was read: name to number, text or small array.
+        each: Facts of single items, such as the fit of each: name to a list of N or an array ``[N, ...]``.
         warnings: What a person must know before they believe the values; see ``xplain.core.caveat``.
         unit: Overrides the unit the method declares, where an option changes it.
         signed: Overrides what the method declares, where an option changes it.
@@ -152,7 +153,8 @@ class Reading:
     error: Any = None
     base: Any = None
     resolution: tuple[int, ...] | None = None
-    notes: Mapping[str, Any] | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    each: Mapping[str, Any] = field(default_factory=dict)
     unit: str | None = None
     signed: bool | None = None
     warnings: tuple[Caveat, ...] = ()

@@ -25,7 +25,8 @@ def deletion(view: View, *, values: Array, fill: Array, steps: int = 32) -> Flow
         steps: Intervals between nothing and everything hidden.
 
     Returns:
-        ``[N]``: the area, in units of the score. ``notes``: ``shares [steps + 1]`` and ``scores [N, steps + 1]``.
+        ``[N]``: the area, in units of the score. ``shares [steps + 1]`` are in ``notes``, ``scores [N, steps + 1]`` in
+        ``each``.
 
     Cost:
         ``steps`` + 1 evaluations per item, fewer where there are fewer positions.
@@ -63,4 +64,4 @@ def _curve(view: View, values: Array, fill: Array, steps: int, insert: bool) -> 
     scores = np.asarray((yield Score(view.x, edits, view.target, layout=view.layout)))
     shares = counts / positions
     areas = (scores[:, 1:] + scores[:, :-1]) / 2 @ np.diff(shares)
-    return Reading(areas, notes={"shares": shares, "scores": scores})
+    return Reading(areas, notes={"shares": shares}, each={"scores": scores})

@@ -98,7 +98,7 @@ def compile_flow(
         # an initializer of the input's name makes the input optional
         compiled.graph.initializer.append(helper.make_tensor(TARGET, TensorProto.INT64, [1], [answerer.default]))
     # of what a result says besides its values, that which does not depend on the item can stand in the file
-    told = {key: note for key, note in (reading.notes or {}).items() if key == "layer" and isinstance(note, str)}
+    told = {key: note for key, note in reading.notes.items() if key == "layer" and isinstance(note, str)}
     if warned := [str(one) for one in reading.warnings if one.item is None]:
         told["warning"] = " ".join(warned)
     about = {**about, **told} | ({"unit": spelled(reading.unit, about.get("score", "score"))} if reading.unit else {})

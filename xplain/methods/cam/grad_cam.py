@@ -229,7 +229,7 @@ def cam(view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: N
         raise _other_head(chosen.name, "the score is not linear in the averages")
     weights = mean * math.prod(values.shape[2:])
     maps = np.sum(weights * values, axis=1)
-    return reading(view, chosen, maps, rectify=False, notes=_peak(maps))
+    return reading(view, chosen, maps, rectify=False, each=_peak(maps))
 
 
 def _other_head(layer: str, why: str) -> UsageError:

@@ -51,6 +51,5 @@ def guided_grad_cam(
     axis = view.layout.channel_axis
     where = coarse.values if axis is None else namespace(coarse.values).expand_dims(coarse.values, axis=axis)
     product = fine * namespace(where).astype(where, fine.dtype)  # half precision in a compiled file of such a model
-    return Reading(
-        product if channels else collapse(product, view.layout), notes=coarse.notes, warnings=coarse.warnings
-    )
+    values = product if channels else collapse(product, view.layout)
+    return Reading(values, notes=coarse.notes, each=coarse.each, warnings=coarse.warnings)

@@ -139,12 +139,12 @@ def map_layer(
 def reading(view: View, layer: MapLayer, maps: Any, *, rectify: bool, **more: Any) -> Reading:
     """Maps ``[N, *cells]`` of a layer as a reading of the item's size; ``rectify`` keeps what argues for the target."""
     xp = namespace(maps)
-    notes = {"layer": layer.name, **more.pop("notes", {})}
     if rectify:
         maps = xp.where(maps > 0, maps, xp.zeros_like(maps))
         more["warnings"] = (*more.get("warnings", ()), *_emptiness(maps))
     cells = layer.grid.cells
     resolution = cells if len(cells) > 1 else (1, *cells)
+    notes = {"layer": layer.name, **more.pop("notes", {})}
     return Reading(
         enlarge_to(maps, view.layout.map_shape), resolution=resolution, notes=notes, signed=not rectify, **more
     )

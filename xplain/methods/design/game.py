@@ -6,7 +6,7 @@ each game is worth; ``read_off`` paints that back onto the items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -248,24 +248,31 @@ def read_off(
     stream: str = "",
     unit: str | None = None,
     warnings: Sequence[Caveat] = (),
-    **notes: Any,
+    notes: Mapping[str, Any] | None = None,
+    **own: Any,
 ) -> Reading:
-    """The reading: values painted onto positions, with the values per feature, their names and labels in the notes."""
+    """The reading: values painted onto positions, with the values per feature, their names and labels beside them.
+
+    ``notes`` are further facts of the run, ``own`` facts of each item.
+    """
     view, parts = table.view, table.parts
     outcomes = [worth.outcome for worth in worths if worth.outcome is not None]
     trust = sampling_notes(outcomes, lambda: view.rng(f"{stream} stability")) if outcomes else {}
     bases = trust.pop("base", None) or [worth.base for worth in worths]
     errors = [worth.error for worth in worths if worth.error is not None]
-    details: dict[str, Any] = {"feature_values": _rows([worth.values for worth in worths])}
+    facts: dict[str, Any] = {} if parts.per_item else {"labels": parts.labels}
+    details: dict[str, Any] = {"labels": parts.labels} if parts.per_item else {}
+    details["feature_values"] = _rows([worth.values for worth in worths])
     if errors:
         details["feature_errors"] = _rows(errors)
     if parts.names:
-        details["features"] = parts.names
+        facts["features"] = parts.names
     return Reading(
         parts.paint([worth.values for worth in worths]),
         error=parts.paint(errors) if errors else None,
         base=None if bases[0] is None else np.array(bases, dtype=np.float64),
-        notes={**details, "labels": parts.labels, **trust, **notes},
+        notes={**facts, **(notes or {})},
+        each={**details, **trust, **own},
         unit=unit,
         warnings=(*shortfalls(outcomes), *warnings),
     )

@@ -100,8 +100,7 @@ def integrated_gradients(
         mean[going] = (mean[going] + 2 * fresh) / 3
         product = mean * away
         used[going] *= 3
-    told = int(used[0]) if (used == used[0]).all() else used.tolist()
-    notes = {"steps": told, "completeness gap": gap, "f(x) - f(baseline)": goal}
+    own = {"steps": used.tolist(), "completeness gap": gap, "f(x) - f(baseline)": goal}
     values = product if channels else collapse(product, view.layout)
     accepted = _ACCEPTED if tolerance is None else tolerance
     more = "more steps, or give a tolerance, which finds their number." if tolerance is None else "more with max_steps."
@@ -111,7 +110,7 @@ def integrated_gradients(
         else ""
         for own, share in zip(used, missed, strict=True)
     )
-    return Reading(values, base=bottom[:, 0], notes=notes, warnings=each(short, "incomplete"))
+    return Reading(values, base=bottom[:, 0], each=own, warnings=each(short, "incomplete"))
 
 
 def _mean_gradient(view: View, start: Any, away: Any, shares: Array) -> Generator[Sweep, Any, Any]:
@@ -197,5 +196,5 @@ def expected_gradients(
     spread = np.maximum(second / samples - mean**2, 0) / (samples - 1)
     sums = np.concatenate(cells, axis=1)
     trust = map_notes([Estimate.mean(own) for own in sums], lambda: view.rng("expected gradients stability"))
-    notes = {"samples": samples, "background": len(background), **trust}
-    return Reading(mean, error=np.sqrt(spread), notes=notes)
+    notes = {"samples": samples, "background": len(background)}
+    return Reading(mean, error=np.sqrt(spread), notes=notes, each=trust)

@@ -107,8 +107,7 @@ def smoothgrad(
     inner = _parsed(of)[0]
     signed = False if squared else (inner.signed if reading.signed is None else reading.signed)
     unit = f"squared {reading.unit}" if squared else reading.unit
-    notes = {**(reading.notes or {}), **trust}
-    return replace(reading, values=mean, error=np.sqrt(variance / samples), signed=signed, unit=unit, notes=notes)
+    return replace(reading, values=mean, error=np.sqrt(variance / samples), signed=signed, unit=unit, each=trust)
 
 
 @method(
@@ -147,9 +146,9 @@ def vargrad(view: View, *, of: Inner = "saliency", samples: Positive = 32, sigma
     _, variance, _, reading = yield from _moments(view, of, samples, sigma, 1)
     share = float(np.sqrt(2 / (samples - 1)))
     estimates = [_normal(cells, share, samples) for cells in cells_of(view, variance)]
-    notes = {**(reading.notes or {}), **map_notes(estimates, lambda: view.rng("vargrad stability"))}
+    trust = map_notes(estimates, lambda: view.rng("vargrad stability"))
     unit = f"variance of {reading.unit}"
-    return replace(reading, values=variance, error=variance * share, signed=False, unit=unit, notes=notes)
+    return replace(reading, values=variance, error=variance * share, signed=False, unit=unit, each=trust)
 
 
 def _of_rows(view: View) -> tuple[Caveat, ...]:
@@ -204,7 +203,7 @@ def _moments(
             first, second = first + values[:, k], second + values[:, k] ** 2
     mean = first / samples
     variance = np.maximum(second - samples * mean**2, 0) / (samples - 1)
-    kept = {k: v for k, v in (reading.notes or {}).items() if k == "layer"}
+    kept = {k: v for k, v in reading.notes.items() if k == "layer"}
     notes = {**kept, "of": of, "samples": samples, "sigma": sigma}
     unit = reading.unit or inner.unit
     return (

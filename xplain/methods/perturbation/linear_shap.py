@@ -96,7 +96,7 @@ def linear_shap(
         if linear
         else f"the scores of {_CHECKS} random coalitions were sums of single effects"
     )
-    return read_off(table, [worth for worth in worths if worth is not None], gap=gaps.tolist(), proof=proof)
+    return read_off(table, [worth for worth in worths if worth is not None], notes={"proof": proof}, gap=gaps.tolist())
 
 
 def _linear_graph(view: View) -> bool:

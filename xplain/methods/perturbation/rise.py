@@ -95,7 +95,8 @@ def rise(
         error=np.stack([one.estimate.error for one in outcomes]).reshape(shape),
         base=np.array(trust.pop("mean")),
         resolution=grid,
-        notes={"cells": grid, "keep": keep, **trust},
+        notes={"cells": grid, "keep": keep},
+        each=trust,
         warnings=shortfalls(outcomes),
     )
 

@@ -85,8 +85,8 @@ def deeplift(
     bottom = yield Score(np.ascontiguousarray(given, dtype=view.x.dtype), Untouched(), view.target)
     goal = top[:, 0] - bottom[:, 0]
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
-    notes = {"completeness gap": gap, "f(x) - f(baseline)": goal}
-    return Reading(values, base=bottom[:, 0], notes=notes, warnings=_missed(gap, goal), broken=_broken(gap, goal))
+    own = {"completeness gap": gap, "f(x) - f(baseline)": goal}
+    return Reading(values, base=bottom[:, 0], each=own, warnings=_missed(gap, goal), broken=_broken(gap, goal))
 
 
 def _missed(gap: Array, goal: Array) -> tuple[Caveat, ...]:
@@ -163,5 +163,11 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
     goal = top[:, 0] - bottom / count
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
     values = product if channels else collapse(product, view.layout)
-    notes = {"background": count, "completeness gap": gap, "f(x) - mean f(background)": goal}
-    return Reading(values, base=bottom / count, notes=notes, warnings=_missed(gap, goal), broken=_broken(gap, goal))
+    return Reading(
+        values,
+        base=bottom / count,
+        notes={"background": count},
+        each={"completeness gap": gap, "f(x) - mean f(background)": goal},
+        warnings=_missed(gap, goal),
+        broken=_broken(gap, goal),
+    )

@@ -123,15 +123,16 @@ def lrp(
     answer = yield Sweep(view.x[:, None], view.target, table, (layer,))
     relevance = answer[layer][1]
     xp = namespace(relevance)
-    notes = {"rule": rule, "relevance": xp.sum(relevance, axis=tuple(range(1, len(relevance.shape))))}
+    reached = xp.sum(relevance, axis=tuple(range(1, len(relevance.shape))))
     values = relevance if channels else collapse(relevance, view.layout_of(layer, relevance))
     if view.traced:
-        return Reading(values, notes=notes)
+        return Reading(values, notes={"rule": rule}, each={"relevance": reached})
     score = yield Score(view.x, Untouched(), view.target)
     found = np.asarray(relevance, dtype=np.float64)
-    arrived = np.asarray(notes["relevance"])
+    arrived = np.asarray(reached)
     caveats = _lost(arrived, score[:, 0], layer) + _cancelled(found, score[:, 0], bias)
-    return Reading(values, notes=notes, warnings=caveats, broken=_broken(arrived, score[:, 0]))
+    worst = _broken(arrived, score[:, 0])
+    return Reading(values, notes={"rule": rule}, each={"relevance": arrived}, warnings=caveats, broken=worst)
 
 
 def _broken(arrived: Array, score: Array) -> int | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from xplain.core.registry import CATALOGUES
 from xplain.graph.safety import Check, Verdict
 from xplain.models.onnx.contact import Contact
 
@@ -30,6 +31,15 @@ def untrusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr("xplain.models.onnx.contact._passed", set())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "xplain" / "contact"
+
+
+@pytest.fixture
+def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test declares is forgotten when it ends; what is xplain's own stays."""
+    for catalogue in CATALOGUES:
+        list(catalogue)
+        monkeypatch.setattr(catalogue, "_entries", dict(catalogue._entries))
+        monkeypatch.setattr(catalogue, "_aliases", dict(catalogue._aliases))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 import xplain
 from xplain import plugins
-from xplain.core import registry
+from xplain.core import catalogue
 from xplain.core.errors import ModelError, UnknownName, UsageError
 from xplain.testing import check_method
 
@@ -21,10 +21,8 @@ SOURCE = Path(__file__).parents[1] / "plugins" / "xplain-xgrad-cam"
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch):
+def site(tmp_path, monkeypatch, undeclared):
     """Installs distributions into a folder on the path, and forgets them afterwards."""
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
-    monkeypatch.setattr(registry, "_ALIASES", dict(registry._ALIASES))
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def install(distribution: str, entry: str, module: str = "", code: str = "") -> None:
@@ -82,7 +80,7 @@ def test_two_owners_of_a_name_are_both_named(site):
 
 def test_distributions_are_read_once_until_one_comes_or_goes(site, monkeypatch):
     calls = []
-    monkeypatch.setattr(plugins, "entry_points", lambda group: calls.append(group) or entry_points(group=group))
+    monkeypatch.setattr(catalogue, "entry_points", lambda: calls.append(1) or entry_points())
     site("first-plugin", "first = first_plugin:f")
     for _ in range(3):
         assert "first" in plugins.installed()

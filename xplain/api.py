@@ -12,12 +12,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from xplain import plugins
 from xplain.core import registry
 from xplain.core.caveat import Caveat, caveats_in
 from xplain.core.cost import Cost
@@ -77,8 +75,6 @@ def load(source: Any, **options: Any) -> Model:
 
 def methods() -> list[Method]:
     """All methods, by family and name: our own, and those of installed plugins."""
-    import_module("xplain.methods")  # imported for its registrations alone
-    plugins.load()
     return list(registry.methods())
 
 
@@ -356,8 +352,6 @@ def _opened(cache: Cache | None) -> AbstractContextManager[Store | None]:
 
 
 def method_called(name: str) -> Method:
-    import_module("xplain.methods")
-    plugins.load(name)
     return registry.find(name)
 
 

@@ -14,7 +14,6 @@ from xplain.cli.explain import explain
 from xplain.cli.flags import chosen_methods, command
 from xplain.cli.loading import Asking, Loading
 from xplain.cli.reading import RowOptions
-from xplain.core import registry
 from xplain.core.edits import Untouched
 from xplain.core.options import Positive
 from xplain.core.query import Flow, Reading, Score, View
@@ -22,10 +21,10 @@ from xplain.core.registry import Paper, method
 
 
 @pytest.fixture
-def echo():
+def echo(undeclared):
     """A method registered for one test: its map is everywhere ``depth``."""
 
-    def build():
+    def build() -> None:
         @method("echo", needs=Score, paper=Paper("Nobody", "nowhere"), unit="depth")
         def echo(view: View, *, echo_depth: Positive = 3, loud: bool = False) -> Flow:
             """Say how deep it was told to go.
@@ -38,14 +37,8 @@ def echo():
             depth = echo_depth * (2 if loud else 1)
             return Reading(0 * answer.reshape(-1, 1, 1) + depth + view.x[:, 0] * 0)
 
-    api.methods()
-    known, aliases = dict(registry._REGISTRY), dict(registry._ALIASES)
     build()
-    yield "echo"
-    registry._REGISTRY.clear()
-    registry._REGISTRY.update(known)
-    registry._ALIASES.clear()
-    registry._ALIASES.update(aliases)
+    return "echo"
 
 
 def test_a_registered_method_shows_its_options_as_flags(xplain, echo):

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 
 from xplain.core import registry
+from xplain.core.docstrings import docstring_sections
 from xplain.core.errors import UnknownName, UsageError, nearest
 from xplain.core.options import Baseline, Fraction, Natural, Positive, Size, options_of
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import Paper, docstring_sections, method
+from xplain.core.registry import Paper, method
 
 
 @pytest.fixture
-def declared(monkeypatch):
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
-    monkeypatch.setattr(registry, "_ALIASES", dict(registry._ALIASES))
-
+def declared(undeclared):
     @method("test-only", needs=Score, paper=Paper("Nobody 2026", "nowhere"), unit="x", aliases=("tost",))
     def test_only(
         view: View,

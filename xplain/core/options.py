@@ -276,8 +276,13 @@ class Option:
             ) from None
 
 
-def options_of(function: Callable[..., Any], docs: dict[str, str]) -> dict[str, Option]:
-    """The keyword-only parameters of a method as options, in order.
+def options_of(function: Callable[..., Any], docs: dict[str, str], *, any_type: bool = False) -> dict[str, Option]:
+    """The keyword-only parameters of a function as options, in order.
+
+    Args:
+        function: The function.
+        docs: What its docstring says of each parameter.
+        any_type: Leave out parameters of a type that no command line could give, instead of refusing them.
 
     Raises:
         TypeError: a parameter has no usable annotation or no default: an error of the method's author.
@@ -289,7 +294,13 @@ def options_of(function: Callable[..., Any], docs: dict[str, str]) -> dict[str, 
             continue
         if parameter.default is parameter.empty or name not in hints:
             raise TypeError(f"{function.__name__}: option {name!r} needs an annotation and a default.")
-        options[name] = Option(name, _kind(hints[name], name), parameter.default, docs.get(name, ""))
+        try:
+            kind = _kind(hints[name], name)
+        except TypeError:
+            if any_type:
+                continue
+            raise
+        options[name] = Option(name, kind, parameter.default, docs.get(name, ""))
     return options
 
 

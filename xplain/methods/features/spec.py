@@ -8,12 +8,12 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
+from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 from xplain.core.layout import Layout
 from xplain.core.options import Option, Positive, options_of
 from xplain.core.query import View
-from xplain.core.registry import argument_docs, docstring_sections
 from xplain.methods.features import blocks, superpixels
 from xplain.methods.features.partition import Partition, numbered
 

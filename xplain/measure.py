@@ -29,9 +29,9 @@ from xplain.core.target import Target, label
 from xplain.engine import Settings, drive
 from xplain.engine.budget import Budget
 from xplain.engine.store import Store
+from xplain.explainers.design.baseline import fill_of
 from xplain.hidden import Codes, as_codes
 from xplain.items import entered
-from xplain.methods.design.baseline import fill_of
 from xplain.metrics.curves import deletion, insertion
 from xplain.results.attribution import Attribution
 

@@ -28,9 +28,9 @@ from xplain.core.options import Baseline, Fraction, Natural, NonNegative, Positi
 from xplain.core.query import Flow, Peek, Reading, Score, Sweep, View
 from xplain.core.registry import METHODS, Paper, features, find, method, metric, renderer, table
 from xplain.core.rules import Rules, Where
-from xplain.methods.cam.layers import map_layer
-from xplain.methods.cam.layers import reading as map_reading
-from xplain.methods.design.baseline import fill_of
+from xplain.explainers.cam.layers import map_layer
+from xplain.explainers.cam.layers import reading as map_reading
+from xplain.explainers.design.baseline import fill_of
 
 __all__ = [
     "GROUP",

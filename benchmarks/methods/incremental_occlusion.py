@@ -95,7 +95,7 @@ def question(case: Case, item: tuple[int, ...]):
     from xplain.core.edits import Windows
     from xplain.core.query import Score
     from xplain.core.target import every_score
-    from xplain.methods.design.windows import sliding_windows
+    from xplain.explainers.design.windows import sliding_windows
 
     if case.net.endswith(".onnx") and REAL.exists():
         from PIL import Image

@@ -32,8 +32,8 @@ import xplain
 from xplain.core.card import Card
 from xplain.core.edits import Coalitions
 from xplain.core.query import Score, View
-from xplain.methods.features.spec import partition
-from xplain.methods.perturbation.partition_shap import halving
+from xplain.explainers.features.spec import partition
+from xplain.explainers.perturbation.partition_shap import halving
 from xplain.testing import Formula
 
 REFERENCE = 50_000

@@ -22,7 +22,7 @@ ROOMS = {
     "graph": {"core", "native"},
     "incremental": {"core", "native", "graph"},
     "render": {"core", "native", "results"},
-    "methods": {"core", "native", "rules"},
+    "explainers": {"core", "native", "rules"},
     "metrics": {"core", "native", "rules"},
     "models": {"core", "native", "graph", "rules", "incremental"},
     "engine": {"core", "native"},
@@ -34,13 +34,13 @@ FREE = {"api", "compiling", "hidden", "items", "measure", "cli", "testing", "__i
 
 PACKAGES = {
     "numpy": EVERY_ROOM | FREE,
-    "array_api_compat": {"core", "methods", "metrics"},
+    "array_api_compat": {"core", "explainers", "metrics"},
     "torch": {"models/torch"},
     "onnxruntime": {"models/onnx/session.py", "graph/runtime.py"},
     "onnx": {"graph", "incremental"},
     "onnx_ir": {"graph"},
     "PIL": {"render", "results/attribution.py", "demo", "models/endpoint"},
-    "skimage": {"render", "methods/features", "methods/design/inpaint.py", "metrics/localisation.py"},
+    "skimage": {"render", "explainers/features", "explainers/design/inpaint.py", "metrics/localisation.py"},
     "scipy": {"metrics/localisation.py"},
     "cv2": {"metrics/localisation.py"},
     "pydicom": {"render/dicom.py"},
@@ -56,9 +56,8 @@ PACKAGES = {
 }
 """Third-party package to the rooms, folders or single files that may import it; one not named may not be imported."""
 
-DOORWAYS = {("results/attribution.py", "render"), ("methods/__init__.py", "api")}
-"""An ``Attribution`` draws itself, and the package ``methods`` can be called as the function of its name: the only two
-imports against the table, and only inside functions."""
+DOORWAYS = {("results/attribution.py", "render")}
+"""An ``Attribution`` draws itself: the only import against the table, and only inside functions."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def test_the_readme_shows_this_table():
     table = readme.partition("| room | holds | may import |\n")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| .* \| (.*) \|$", table, re.MULTILINE)
     shown = {room: set(re.findall(r"\w+", may)) for rooms, may in rows for room in re.findall(r"\w+", rooms)}
-    assert {"core", "native", "graph", "render", "methods", "models", "engine", "report"} <= set(shown)
+    assert {"core", "native", "graph", "render", "explainers", "models", "engine", "report"} <= set(shown)
     for room, may in shown.items():
         assert "all" in may if room in FREE else may & set(ROOMS) == ROOMS[room], room
 
@@ -173,7 +172,7 @@ def test_the_compiled_module_has_one_door():
         ("core/x.py", "from xplain import engine", "rooms"),
         ("core/x.py", "def f():\n    import xplain.models.load", "rooms"),
         ("results/attribution.py", "from xplain.render import draw", "rooms"),
-        ("methods/a/x.py", "import onnx", "packages"),
+        ("explainers/a/x.py", "import onnx", "packages"),
         ("models/load.py", "import torch.nn", "packages"),
         ("cli/x.py", "import onnxruntime", "packages"),
         ("graph/x.py", "import somebody_elses", "packages"),

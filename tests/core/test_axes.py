@@ -26,7 +26,7 @@ def said(axes):
 
 def rows_and_columns(grid: Grid, values: np.ndarray) -> np.ndarray:
     """What ``MapLayer.maps`` does, for an array of the layer's shape."""
-    from xplain.methods.cam.layers import MapLayer
+    from xplain.explainers.cam.layers import MapLayer
 
     return MapLayer("layer", grid).maps(values)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xplain
-from xplain.methods.estimation.bernoulli import lower_bound, upper_bound
+from xplain.explainers.estimation.bernoulli import lower_bound, upper_bound
 from xplain.testing import Formula, constant
 
 PLAYERS = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.methods.design.draws import Distinct, sized
+from xplain.explainers.design.draws import Distinct, sized
 
 
 def stream(players: int, seed: int) -> Distinct:

@@ -12,10 +12,10 @@ from xplain.core.card import Card
 from xplain.core.errors import UnknownName, UsageError
 from xplain.core.query import View
 from xplain.core.target import label
-from xplain.methods.design.inpaint import inpainted
-from xplain.methods.features.partition import numbered
-from xplain.methods.features.spec import MAKERS, partition
-from xplain.methods.features.superpixels import pictures
+from xplain.explainers.design.inpaint import inpainted
+from xplain.explainers.features.partition import numbered
+from xplain.explainers.features.spec import MAKERS, partition
+from xplain.explainers.features.superpixels import pictures
 from xplain.testing import Formula
 
 RNG = np.random.default_rng(3)

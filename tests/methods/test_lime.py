@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import xplain
-from xplain.methods.estimation.pick import pick
-from xplain.methods.estimation.regression import ridge_fit
-from xplain.methods.estimation.selection import select
-from xplain.methods.estimation.tree import tree_fit
+from xplain.explainers.estimation.pick import pick
+from xplain.explainers.estimation.regression import ridge_fit
+from xplain.explainers.estimation.selection import select
+from xplain.explainers.estimation.tree import tree_fit
 from xplain.testing import Formula, linear
 
 linear_model = pytest.importorskip("sklearn.linear_model")

@@ -230,7 +230,7 @@ def test_values_that_do_not_add_up_are_warned_of(x, method, monkeypatch):
     model = exported(convolutional(), x)
     assert not xplain.explain(model, x, method, target=TARGET).warnings
     slopes = Rules("slopes", meaning="multiplier", reference=True)
-    monkeypatch.setattr("xplain.methods.relevance.deeplift.RESCALE", slopes)
+    monkeypatch.setattr("xplain.explainers.relevance.deeplift.RESCALE", slopes)
     found = xplain.explain(model, x, method, target=TARGET)
     goal = next(note for name, note in found.notes.items() if name.startswith("f(x)"))
     share = np.abs(found.notes["completeness gap"]).max() / np.abs(goal).max()

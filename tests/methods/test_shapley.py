@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import xplain
 from xplain.core.edits import Coalitions
-from xplain.methods.design import game as games
-from xplain.methods.perturbation.shapley_sampling import balanced
+from xplain.explainers.design import game as games
+from xplain.explainers.perturbation.shapley_sampling import balanced
 from xplain.testing import Formula, xor
 
 PLAYERS = 8

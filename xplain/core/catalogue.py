@@ -1,6 +1,6 @@
 """Everything of one kind that is declared, by name: xplain's own and what other distributions offer.
 
-    METHODS = Catalogue("method", home="xplain.methods")      # plugins: entry points of the group "xplain.methods"
+    METHODS = Catalogue("method", home="xplain.explainers", group="xplain.methods")
     METHODS.find("rise")                                      # loads what declares it, or names the nearest
 
 Nothing is imported before the first look-up. Then the modules of ``home`` are, which declare xplain's own, and of the

@@ -149,7 +149,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a hidden position becomes; resolved by ``xplain.methods.design.baseline``."""
+    """What a hidden position becomes; resolved by ``xplain.explainers.design.baseline``."""
 
     accepts: str = (
         "a number in the model's own units, 'mean', 'blur:SIGMA' (SIGMA in pixels), 'noise' or 'noise:SIGMA', or an "

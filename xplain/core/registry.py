@@ -205,10 +205,10 @@ class Renderer(Declared):
 _LISTED = "'xplain methods' lists them."
 
 METHODS: Catalogue[Method] = Catalogue(
-    "method", "xplain.methods", "xplain.methods", _LISTED, lambda entry: (entry.family, entry.name)
+    "method", "xplain.explainers", "xplain.methods", _LISTED, lambda entry: (entry.family, entry.name)
 )
 TABLES: Catalogue[Table] = Catalogue("rule table", "xplain.rules", "xplain.tables")
-FEATURES: Catalogue[Maker] = Catalogue("features", "xplain.methods.features", "xplain.features")
+FEATURES: Catalogue[Maker] = Catalogue("features", "xplain.explainers.features", "xplain.features")
 METRICS: Catalogue[Metric] = Catalogue("metric", "xplain.metrics", "xplain.metrics")
 RENDERERS: Catalogue[Renderer] = Catalogue("renderer", "xplain.render", "xplain.renderers")
 
@@ -316,7 +316,7 @@ def renderer(name: str, *, draws: str = "attribution", aliases: tuple[str, ...] 
 def family_of(module: str) -> str:
     """The folder of a method's file, ``plugin`` for one that came from elsewhere."""
     parts = module.split(".")
-    return parts[2] if parts[:2] == ["xplain", "methods"] and len(parts) > 3 else "plugin"
+    return parts[2] if parts[:2] == ["xplain", "explainers"] and len(parts) > 3 else "plugin"
 
 
 def find(name: str) -> Method:

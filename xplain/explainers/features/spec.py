@@ -1,0 +1,134 @@
+"""The option ``features``: a maker's name with its own options, a label map, or groups of positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+
+from xplain.core.docstrings import argument_docs, docstring_sections
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError, unknown
+from xplain.core.layout import Layout
+from xplain.core.options import Option, Positive, options_of
+from xplain.core.query import View
+from xplain.explainers.features import blocks, superpixels
+from xplain.explainers.features.partition import Partition, numbered
+
+__all__ = ["MAKERS", "Features", "partition"]
+
+
+def auto(view: View, *, number: Positive = 50) -> Partition:
+    """What fits the items: superpixels of a picture (cells where few), blocks of a volume, tokens, columns, or time.
+
+    Args:
+        number: About how many features, for pictures, volumes and series.
+    """
+    layout = view.layout
+    if layout.is_volume:
+        return blocks.grid(view, cells=max(1, round(number ** (1 / 3))))
+    if layout.is_picture:
+        side = int(np.sqrt(number))
+        few = number < 16 or min(layout.plane) < 2 * side
+        return blocks.grid(view, cells=min(side, *layout.plane)) if few else superpixels.slic(view, segments=number)
+    if layout.channel_axis is not None:
+        return blocks.segments(view, number=min(number, layout.map_shape[-1]))
+    return blocks.columns(view) if layout.axes == "NS" else blocks.tokens(view)
+
+
+MAKERS: Mapping[str, Callable[..., Partition]] = {
+    "auto": auto,
+    "channels": blocks.channels,
+    "columns": blocks.columns,
+    "felzenszwalb": superpixels.felzenszwalb,
+    "grid": blocks.grid,
+    "ngrams": blocks.ngrams,
+    "quickshift": superpixels.quickshift,
+    "segments": blocks.segments,
+    "slic": superpixels.slic,
+    "tokens": blocks.tokens,
+    "watershed": superpixels.watershed,
+}
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """What ``features`` accepts."""
+
+    accepts: str = (
+        f"one of {', '.join(MAKERS)}, with options as in 'slic:50,compactness=20', 'grid:7x5', 'columns:0+1/4+5'; or "
+        "an integer array of labels, in the shape of a map or of the items, -1 for never hidden"
+    )
+
+    @property
+    def invalid(self) -> tuple[Any, ...]:
+        return ("soup", "slic:0", "slic:colour=3", "grid:7,8", 3, np.zeros(3), "")
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind not in "iu" or value.size == 0:
+                raise ValueError
+            return value
+        if not isinstance(value, str):
+            raise ValueError
+        _parsed(value)
+        return value
+
+
+Features: TypeAlias = Annotated[Any, _Spec()]
+
+
+def partition(view: View, features: Any) -> Partition:
+    """The partition of the view's items that ``features`` asks for.
+
+    Raises:
+        UsageError: it does not fit the items, or leaves nothing to switch off.
+    """
+    if isinstance(features, np.ndarray):
+        found = _given(view, features)
+    else:
+        make, options = _parsed(features)
+        found = make(view, **options)
+    if any(int(found.of(n).max()) < 0 for n in range(len(view.x))):
+        raise UsageError("The label map has no feature: all labels are negative, which means never hidden.")
+    return found
+
+
+def _parsed(text: str) -> tuple[Callable[..., Partition], dict[str, Any]]:
+    """The maker of ``name:first,second=2`` and its options; the first may stand without its name."""
+    name, _, rest = text.partition(":")
+    if name not in MAKERS:
+        raise unknown("features", name, MAKERS)
+    maker = MAKERS[name]
+    known = maker_options(maker)
+    options: dict[str, Any] = {}
+    for k, word in enumerate(filter(None, rest.split(","))):
+        key, equals, value = word.partition("=")
+        if not equals and k == 0 and known:
+            key, value = next(iter(known)), word
+        if key not in known:
+            raise unknown(f"option of features {name!r}:", key, known)
+        options[key] = known[key].read(value, f"features {name!r}")
+    return maker, options
+
+
+def maker_options(maker: Callable[..., Partition]) -> dict[str, Option]:
+    """The options of a maker, by name, with their documentation."""
+    return options_of(maker, argument_docs(docstring_sections(maker.__doc__ or "").get("args", "")))
+
+
+def _given(view: View, labels: Array) -> Partition:
+    """A caller's own labels, for positions or for elements, shared or per item."""
+    shapes: list[tuple[tuple[int, ...], bool, bool]] = []
+    if isinstance(view.found, Layout):  # labels by element need no layout
+        cells = view.found.map_shape
+        shapes += [(cells, False, False), ((len(view.x), *cells), True, False)]
+    shapes += [(view.x.shape[1:], False, True), (view.x.shape, True, True)]
+    for shape, per_item, whole in shapes:
+        if labels.shape == shape:
+            own = np.stack([numbered(one) for one in labels]) if per_item else numbered(labels)
+            return Partition(own, per_item, whole)
+    wanted = " or ".join(str(list(shape)) for shape, _, _ in shapes)
+    raise UsageError(f"The label map is {list(labels.shape)}; accepted for these items: {wanted}.")

@@ -110,7 +110,7 @@ def test_a_part_of_a_view_keeps_its_keys() -> None:
     x = np.repeat(np.random.default_rng(0).normal(size=(1, *ITEM)).astype(np.float32), 3, axis=0)
     view = View(x, label([0, 1, 0]), model().outline, 7)
     assert view.of(np.array([2])).own_keys == view.own_keys[2:]
-    assert view.of(np.array([1])).target.terms[0][1].index == (1,)
+    assert view.of(np.array([1])).target.terms[0][1].index == ((1,),)
 
 
 def test_texts_of_one_length_draw_for_themselves() -> None:

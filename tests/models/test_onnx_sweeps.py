@@ -11,7 +11,7 @@ from xplain.core.edits import Untouched
 from xplain.core.errors import UsageError
 from xplain.core.query import Peek, Score, Sweep
 from xplain.core.rules import Rules
-from xplain.core.target import Channel, Inner, Label, Neuron, channel, inner, label, neuron
+from xplain.core.target import channel, inner, label, neuron
 from xplain.models.onnx import session_cache as shelf
 from xplain.rules.guided import GUIDED
 
@@ -54,16 +54,18 @@ def in_torch(target, found):
     """A target summed over rows, written out once more."""
     torch = pytest.importorskip("torch")
     total = 0
-    for weight, term in target.terms:
-        match term:
-            case Label(index):
-                total += weight * found["scores"][torch.arange(len(found["scores"])), index].sum()
-            case Channel(tensor, index):
-                total += weight * found[tensor][:, index].mean((1, 2)).sum()
-            case Neuron(tensor, (c, y, z)):
-                total += weight * found[tensor][:, c, y, z].sum()
-            case Inner(tensor, cotangent):
-                total += weight * (found[tensor] * torch.from_numpy(cotangent)).sum()
+    for weight, leaf in target.terms:
+        tensor, places = found[leaf.tensor or "scores"], np.array(leaf.index)
+        rows = np.arange(len(tensor))
+        match leaf.kind:
+            case "label":
+                total += weight * tensor[rows, places[:, 0]].sum()
+            case "channel":
+                total += weight * tensor[:, places[0, 0]].mean((1, 2)).sum()
+            case "neuron":
+                total += weight * tensor[(rows, *places[0])].sum()
+            case "inner":
+                total += weight * (tensor * torch.from_numpy(leaf.factors)).sum()
     return total
 
 

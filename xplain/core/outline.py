@@ -15,7 +15,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.errors import UnknownName, UsageError, unknown
 from xplain.core.layout import Axes, Doubt, Layout, by_sizes
 from xplain.core.lineage import Lineage
-from xplain.core.target import Target, label, side_by_side
+from xplain.core.target import Target, label
 
 Kind: TypeAlias = Literal["logits", "probabilities", "log-probabilities", "scores", "decisions"]
 
@@ -275,8 +275,8 @@ class Outline:
     def label_target(self, indices: Sequence[int]) -> Target:
         """The target "score of class ``indices[n]``", named as a person would."""
         same = len(set(indices)) == 1
-        name = side_by_side([self.label_name(i) for i in indices])
-        return label(int(indices[0]) if same else indices, name)
+        names = [self.label_name(i) for i in indices]
+        return label(int(indices[0]), names[0]) if same else label(indices, names)
 
 
 def _parts(name: str) -> list[str]:

@@ -125,6 +125,13 @@ class Sweep:
     baseline: Array | None = None
     batch: int | None = None
 
+    @property
+    def shares(self) -> Array:
+        """What each point counts, float64 ``[1, S]`` or ``[N, S]``."""
+        if self.weights is None:
+            return np.full((1, self.x.shape[1]), 1.0 / self.x.shape[1])
+        return np.atleast_2d(np.asarray(self.weights, dtype=np.float64))
+
 
 Query: TypeAlias = Score | Peek | Sweep
 Answer: TypeAlias = Any  # per question, see the table at the top

@@ -5,107 +5,52 @@
     neuron("conv5", 12, 6, 6)    what drives one unit
     inner("conv5", cotangent)    the inner product of a tensor with a given one
 
-A ``Target`` is a weighted sum of such terms. It reads the scores ``[R, K]`` of the model, or a named tensor of it, and
-gives one number per row. A label may differ from item to item.
+A ``Target`` is a weighted sum of leaves (``xplain.core.leaves``). It reads the scores ``[R, K]`` of the model, or a
+named tensor of it, and gives one number per row. A label may differ from item to item. What a person reads is derived
+from the data, and nothing is ever parsed back out of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.leaves import SCORES, Leaf, side_by_side
 
-__all__ = ["SCORES", "Channel", "Inner", "Label", "Neuron", "Stack", "Target", "Term", "channel", "inner", "label"]
-__all__ += ["every_score", "neuron", "side_by_side"]
-
-_MOST_NAMES = 20
-SCORES = ""
-"""Name under which a target finds the model's score vector among the values it reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """The score of a class, given by its index: one for all items, or one per item. Negative counts from the end."""
-
-    index: int | tuple[int, ...]
-
-    tensor = SCORES
-
-    def read(self, values: Array, items: Array) -> Array:
-        """The class score of each row of ``values`` [R, K]; ``items`` [R] tells which item a row belongs to."""
-        columns = self.index if isinstance(self.index, int) else np.asarray(self.index)[items]
-        return np.asarray(values[np.arange(len(values)), columns])
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """The mean of one channel of a tensor ``[N, C, ...]`` over its positions."""
-
-    tensor: str
-    index: int
-
-    def read(self, values: Array, items: Array) -> Array:
-        """The channel's mean in each row of ``values`` [R, C, ...]."""
-        if values.ndim < 2 or not -values.shape[1] <= self.index < values.shape[1]:
-            top = f", 0 to {values.shape[1] - 1} are there" if values.ndim > 1 else ""
-            raise UsageError(f"Tensor {self.tensor!r} is {list(values.shape)}: it has no channel {self.index}{top}.")
-        return np.asarray(values[:, self.index].reshape(len(values), -1).mean(axis=1))
-
-
-@dataclass(frozen=True, slots=True)
-class Neuron:
-    """One element of a tensor, by its index without the batch axis."""
-
-    tensor: str
-    index: tuple[int, ...]
-
-    def read(self, values: Array, items: Array) -> Array:
-        """The element in each row of ``values`` [R, ...]."""
-        fits = len(self.index) == values.ndim - 1
-        if not fits or any(not -n <= i < n for i, n in zip(self.index, values.shape[1:], strict=True)):
-            last = [n - 1 for n in values.shape[1:]]
-            raise UsageError(
-                f"Tensor {self.tensor!r} is {list(values.shape)}: it has no element {list(self.index)}. Accepted: one "
-                f"number for each axis behind the batch, up to {last}."
-            )
-        return np.asarray(values[(np.arange(len(values)), *self.index)])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inner:
-    """The inner product of a tensor with a cotangent, ``[*tensor]`` for all items or ``[N, *tensor]`` ``per_item``."""
-
-    tensor: str
-    cotangent: Array
-    per_item: bool = False
-
-    def read(self, values: Array, items: Array) -> Array:
-        """The inner product in each row of ``values`` [R, ...]."""
-        g = self.cotangent[items] if self.per_item else self.cotangent
-        if g.shape[-(values.ndim - 1) :] != values.shape[1:]:
-            raise UsageError(f"Tensor {self.tensor!r} is {list(values.shape)}; the cotangent is {list(g.shape)}.")
-        return np.asarray((values * g).reshape(len(values), -1).sum(axis=1))
-
-
-Term: TypeAlias = Label | Channel | Neuron | Inner
+__all__ = ["SCORES", "EveryScore", "Leaf", "Stack", "Target", "channel", "every_score", "inner", "label", "neuron"]
+__all__ += ["side_by_side"]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A weighted sum of terms; add, subtract and scale to compose. ``name`` is what a person reads."""
+    """A weighted sum of leaves; add, subtract and scale to compose."""
 
-    terms: tuple[tuple[float, Term], ...]
-    name: str = ""
+    terms: tuple[tuple[float, Leaf], ...]
 
     @property
     def tensors(self) -> tuple[str, ...]:
         """Names of the tensors that are read, ``SCORES`` for the model's scores."""
-        return tuple(dict.fromkeys(term.tensor for _, term in self.terms))
+        return tuple(dict.fromkeys(leaf.tensor for _, leaf in self.terms))
+
+    @property
+    def name(self) -> str:
+        """What a person reads, such as ``"cat - dog"``; of a target that differs from item to item, all of them."""
+        told = ""
+        for weight, leaf in self.terms:
+            size = abs(weight) if told else weight
+            text = leaf.text() if size == 1 else f"{size:g} * {leaf.text()}"
+            told += f" {'-' if weight < 0 else '+'} {text}" if told else text
+        return told
+
+    @property
+    def selectable(self) -> Leaf | None:
+        """The class that it reads, where it reads nothing else: what a compiled file lets one choose."""
+        return self.terms[0][1] if len(self.terms) == 1 and self.terms[0][1].kind == "label" else None
 
     def read(self, values: Mapping[str, Array], items: Array) -> Array:
         """One number per row, float64 ``[R]``.
@@ -113,31 +58,67 @@ class Target:
         Args:
             values: Tensor name to its rows ``[R, ...]``; ``SCORES`` maps to the scores ``[R, K]``.
             items: int ``[R]``, the item each row belongs to.
+
+        Raises:
+            UsageError: a tensor has not the place that a leaf reads.
         """
         total = np.zeros(len(items), dtype=np.float64)
-        for weight, term in self.terms:
-            total += weight * term.read(np.asarray(values[term.tensor], dtype=np.float64), items)
+        for weight, leaf in self.terms:
+            total += weight * leaf.value(np.asarray(values[leaf.tensor], dtype=np.float64), items)
+        return total
+
+    def total(self, values: Mapping[str, Any], like: Callable[[Array], Any]) -> Any:
+        """The sum over all items of a batch, one row each, in the arrays of another library.
+
+        Its derivative by an item's row is that of the item's own number.
+
+        Args:
+            values: Tensor name to its rows ``[N, ...]``.
+            like: Makes an array of numpy one of that library.
+        """
+        total: Any = 0.0
+        for weight, leaf in self.terms:
+            rows = np.arange(len(values[leaf.tensor]))
+            total = total + weight * leaf.value(values[leaf.tensor], rows, like).sum()
         return total
 
     def take(self, items: Array) -> Target:
         """The same target for a batch made of ``items`` [R] of this one: per-item parts are picked accordingly."""
-        terms: list[tuple[float, Term]] = []
-        for weight, term in self.terms:
-            if isinstance(term, Label) and not isinstance(term.index, int):
-                term = Label(tuple(term.index[n] for n in items))
-            elif isinstance(term, Inner) and term.per_item:
-                term = Inner(term.tensor, term.cotangent[items], per_item=True)
-            terms.append((weight, term))
-        return Target(tuple(terms), self.name)
+        return Target(tuple((weight, leaf.take(items)) for weight, leaf in self.terms))
+
+    def of_item(self, item: int) -> Target:
+        """The target of one item, as one for all."""
+        return Target(tuple((weight, leaf.of_item(item)) for weight, leaf in self.terms))
+
+    def renamed(self, names: Mapping[str, str]) -> Target:
+        """The same target where tensors are called otherwise; names that are not given stay."""
+        return Target(tuple((w, replace(one, tensor=names.get(one.tensor, one.tensor))) for w, one in self.terms))
+
+    def data(self) -> list[dict[str, Any]]:
+        """The target as strings, numbers and lists, one entry per term; ``Target.of`` reads it back."""
+        return [{"weight": float(weight), **leaf.data()} for weight, leaf in self.terms]
+
+    @classmethod
+    def of(cls, told: Sequence[Mapping[str, Any]]) -> Target:
+        """The target that ``data`` told.
+
+        Raises:
+            UsageError: it is none.
+        """
+        try:
+            weights = [float(one["weight"]) for one in told]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"This is no target: {told!r:.200}.") from error
+        return cls(tuple(zip(weights, map(Leaf.of, told), strict=True)))
 
     def __add__(self, other: Target) -> Target:
-        return Target(self.terms + other.terms, f"{self.name} + {other.name}")
+        return Target(self.terms + other.terms)
 
     def __sub__(self, other: Target) -> Target:
-        return Target(self.terms + (-1.0 * other).terms, f"{self.name} - {other.name}")
+        return self + -1.0 * other
 
     def __mul__(self, factor: float) -> Target:
-        return Target(tuple((factor * w, t) for w, t in self.terms), f"{factor:g} * {self.name}")
+        return Target(tuple((factor * weight, leaf) for weight, leaf in self.terms))
 
     __rmul__ = __mul__
 
@@ -160,6 +141,10 @@ class Stack:
         """float64 ``[R, T]``: one column per target."""
         return np.stack([target.read(values, items) for target in self.targets], axis=1)
 
+    def take(self, items: Array) -> Stack:
+        """The same targets for a batch made of ``items`` [R] of theirs."""
+        return Stack(tuple(target.take(items) for target in self.targets))
+
 
 @dataclass(frozen=True, slots=True)
 class EveryScore:
@@ -174,35 +159,39 @@ class EveryScore:
         """float64 ``[R, K]``."""
         return np.asarray(values[SCORES], dtype=np.float64)
 
+    def take(self, items: Array) -> EveryScore:
+        """Itself, for any batch."""
+        return self
+
 
 every_score = EveryScore()
 
 
-def side_by_side(names: Sequence[str]) -> str:
-    """What is explained of several items as one text for a person; nobody takes it apart again."""
-    several = list(dict.fromkeys(names))
-    if len(several) == 1:
-        return several[0]
-    more = f" and {len(several) - _MOST_NAMES} more" if len(several) > _MOST_NAMES else ""
-    return f"per item: {' | '.join(several[:_MOST_NAMES])}{more}"
+def label(index: int | Sequence[int], name: str | Sequence[str] = "") -> Target:
+    """The score of class ``index``, or of ``index[n]`` for item n; negative counts from the end.
 
-
-def label(index: int | Sequence[int], name: str = "") -> Target:
-    """The score of class ``index``, or of ``index[n]`` for item n."""
-    plain = index if isinstance(index, int) else tuple(int(i) for i in index)
-    return Target(((1.0, Label(plain)),), name or f"label {plain}")
+    ``name`` is what a person calls the class, or one name per item.
+    """
+    one = isinstance(index, (int, np.integer))
+    places = tuple((int(i),) for i in np.atleast_1d(np.asarray(index)))
+    names = (name,) * len(places) if isinstance(name, str) else tuple(name)
+    return _alone(Leaf("label", SCORES, places, per_item=not one, names=names if any(names) else ()))
 
 
 def channel(tensor: str, index: int) -> Target:
     """The mean of channel ``index`` of the tensor ``tensor`` over its positions."""
-    return Target(((1.0, Channel(tensor, index)),), f"{tensor}[{index}]")
+    return _alone(Leaf("channel", tensor, ((int(index),),)))
 
 
 def neuron(tensor: str, *index: int) -> Target:
     """The element ``index`` of the tensor ``tensor``, batch axis left out."""
-    return Target(((1.0, Neuron(tensor, index)),), f"{tensor}{list(index)}")
+    return _alone(Leaf("neuron", tensor, (tuple(int(i) for i in index),)))
 
 
 def inner(tensor: str, cotangent: Array, per_item: bool = False) -> Target:
     """The inner product of the tensor ``tensor`` with ``cotangent``, which has a leading item axis if ``per_item``."""
-    return Target(((1.0, Inner(tensor, cotangent, per_item)),), f"<{tensor}, given>")
+    return _alone(Leaf("inner", tensor, factors=np.asarray(cotangent), per_item=per_item))
+
+
+def _alone(leaf: Leaf) -> Target:
+    return Target(((1.0, leaf),))

@@ -12,7 +12,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
 from xplain.core.outline import Outline
-from xplain.core.target import SCORES, Label, Target, channel, neuron
+from xplain.core.target import SCORES, Target, channel, neuron
 
 __all__ = ["Aim", "aim", "needs_scores"]
 
@@ -142,14 +142,14 @@ def _labels(indices: Sequence[int], outline: Outline) -> Aim:
 
 
 def _check(target: Target, classes: int, items: int) -> None:
-    for _, term in target.terms:
-        if isinstance(term, Label) and term.tensor == SCORES:
-            indices = (term.index,) if isinstance(term.index, int) else term.index
-            wrong = [i for i in indices if not -classes <= i < classes]
-            if wrong:
-                raise UsageError(f"Target {target.name!r} asks for class {wrong[0]}; the model has {classes} classes.")
-            if not isinstance(term.index, int) and len(indices) != items:
-                raise UsageError(f"Target {target.name!r} names {len(indices)} classes for {items} items.")
+    """Classes must be there, and as many as items where each has its own."""
+    for _, leaf in target.terms:
+        if leaf.items not in (None, items) and leaf.kind == "label":
+            raise UsageError(f"Target {target.name!r} names {leaf.items} classes for {items} items.")
+        if leaf.items not in (None, items):
+            raise UsageError(f"Target {target.name!r} is given for {leaf.items} items; {items} are explained.")
+        if leaf.tensor == SCORES and leaf.way.flat:
+            leaf.check((items, classes))
 
 
 def _check_layers(target: Target, outline: Outline) -> None:
@@ -157,9 +157,9 @@ def _check_layers(target: Target, outline: Outline) -> None:
     if outline.kind != "onnx" and not any(layer.shape for layer in outline.layers):
         return  # a torch module that has seen no item, or a function: only the answer tells
     names = {layer.name for layer in outline.layers}
-    for _, term in target.terms:
-        if term.tensor in (SCORES, outline.scores.tensor) or term.tensor in set(outline.outputs) - names:
+    for _, leaf in target.terms:
+        if leaf.tensor in (SCORES, outline.scores.tensor) or leaf.tensor in set(outline.outputs) - names:
             continue
-        extents = [extent for extent in outline.layer(term.tensor).shape[1:] if extent is not None]
-        if extents and len(extents) == len(outline.layer(term.tensor).shape) - 1:
-            term.read(np.zeros((1, *extents)), np.zeros(1, np.int64))  # says what does not fit
+        extents = [extent for extent in outline.layer(leaf.tensor).shape[1:] if extent is not None]
+        if extents and len(extents) == len(outline.layer(leaf.tensor).shape) - 1:
+            leaf.check((1, *extents))

@@ -288,8 +288,7 @@ class Run:
         """Points are flattened, asked in batches, and summed point by point: chunking cannot change the order."""
         items, points = query.x.shape[:2]
         flat = query.x.reshape(items * points, 1, *query.x.shape[2:])
-        weights = np.full((items, points), 1.0 / points) if query.weights is None else np.asarray(query.weights)
-        weights = np.broadcast_to(weights, (items, points)).reshape(-1)
+        weights = np.broadcast_to(query.shares, (items, points)).reshape(-1)
         baseline = query.baseline
         if baseline is not None:
             shape = (items, points, *query.x.shape[2:])

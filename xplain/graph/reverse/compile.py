@@ -25,16 +25,19 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.query import Answer, Flow, Peek, Query, Sweep, TargetInput, View
 from xplain.core.rules import Rules
-from xplain.core.target import SCORES, Inner, Label, Neuron, Target
+from xplain.core.target import SCORES, Target
 from xplain.core.units import spelled
 from xplain.graph.build.tracer import Value
 from xplain.graph.intake.compiled import ATTRIBUTION, TARGET
 from xplain.graph.intake.store import keep_apart, store
 from xplain.graph.passes import prepare
-from xplain.graph.reverse.seeds import plant, seeds_of
+from xplain.graph.reverse.seeds import numbers_of, plant, seeds_of
 from xplain.graph.reverse.sweep import INPUT, Sweeper
 
 __all__ = ["asked_by", "compile_flow", "layers_of"]
+
+_ONE = np.zeros(1, np.int64)
+"""One row, of the first item."""
 
 
 def compile_flow(
@@ -87,7 +90,7 @@ def compile_flow(
     wanted = {names.get(tap, tap) for tap in layers_of(asked, view.target)} | {scores}
     prepared = prepare(model, rules, wanted, folder, outside)
     sweeper = Sweeper(prepared, folder)
-    answerer = _Answerer(sweeper, _renamed(view.target, names), scores, choose, names)
+    answerer = _Answerer(sweeper, view.target.renamed(names), scores, choose, names)
     reading = _drive(flow(replace(view, x=answerer.x, traced=True)), answerer.answer)
     values = reading.values
     if not isinstance(values, Value):
@@ -120,9 +123,8 @@ class _Answerer:
 
     def __post_init__(self) -> None:
         self.x = self.sweeper.tracer.value(self.sweeper.input)
-        terms = self.target.terms
-        single = terms[0][1] if len(terms) == 1 and isinstance(terms[0][1], Label) else None
-        self.default = single.index if single is not None and isinstance(single.index, int) else -1
+        single = self.target.selectable
+        self.default = single.index[0][0] if single is not None and not single.per_item else -1
         self.selectable = single is not None and self.choose != "none"
         predicted = single is not None and self.default < 0
         self.label = self._chosen_label() if self.selectable or predicted else None
@@ -167,7 +169,7 @@ class _Answerer:
             # every point of an item has the item's class: [N] to [N, S] to [N * S]
             wide = t.emit("Expand", t.unsqueeze(label, [1]), t.ints(1, points))
             label = t.reshape(wide, [-1])
-        target = _renamed(query.target, self.names)
+        target = query.target.renamed(self.names)
         seeds = seeds_of(target, self.scores)
         given = {seeds[0].input: label} if label is not None else self._constants(target, flat)
         start = plant(t, seeds, lambda name: sweeper.value(name, forward), given)
@@ -182,7 +184,7 @@ class _Answerer:
             value = sweeper.value(name, forward)
             cotangent = found[name]
             if not plain:
-                value, cotangent = self._folded(value, points)[1], self._weighted(cotangent, points, query.weights)
+                value, cotangent = self._folded(value, points)[1], self._weighted(cotangent, points, query.shares)
             answer[tap] = (value, cotangent) if tap == INPUT else (self._real(value), self._real(cotangent))
         return answer
 
@@ -198,31 +200,29 @@ class _Answerer:
         last = t.squeeze(t.slice(wide, [points - 1], [points], [1]), [1])
         return wide, last
 
-    def _weighted(self, flat: Value, points: int, weights: Any) -> Value:
+    def _weighted(self, flat: Value, points: int, shares: Array) -> Value:
         wide, _ = self._folded(flat, points)
-        share = np.full(points, 1.0 / points) if weights is None else np.asarray(weights, dtype=np.float64)
-        if share.shape != (points,):
+        if len(shares) != 1:
             raise UsageError("Weights that differ from item to item cannot be compiled; give one weight per point.")
         t = self.sweeper.tracer
-        factor = t.const(share.reshape(1, points, *[1] * (wide.rank - 2)), wide.dtype)
+        factor = t.const(shares.reshape(1, points, *[1] * (wide.rank - 2)), wide.dtype)
         return t.sum(wide * factor, [1], keepdims=False)
 
     def _constants(self, target: Target, flat: Value) -> dict[str, Value]:
         """A target that is built in: its numbers, repeated for every row."""
         t = self.sweeper.tracer
-        rows = t.extent(flat, 0)
-        found = {}
-        for seed, (_, term) in zip(seeds_of(target, self.scores), target.terms, strict=True):
-            if isinstance(term, Inner):
-                if term.per_item:
-                    raise UsageError("A cotangent per item cannot be compiled; give one for all items.")
-                found[seed.input] = t.const(term.cotangent[None], self.sweeper.value(seed.tensor).dtype)
-                continue
-            if not isinstance(term, Neuron) and not isinstance(term.index, int):
+        rows, found = t.extent(flat, 0), {}
+        for _, leaf in target.terms:
+            if leaf.per_item and leaf.way.given:
+                raise UsageError("A cotangent per item cannot be compiled; give one for all items.")
+            if leaf.per_item:
                 raise UsageError("A class per item cannot be compiled; give one, or None for the predicted class.")
-            index = np.atleast_2d(term.index) if isinstance(term, Neuron) else np.array([term.index])
-            dims = t.Concat(rows, t.ints(*index.shape[1:]), axis=0) if index.ndim > 1 else rows
-            found[seed.input] = t.emit("Expand", t.const(index.astype(np.int64)), dims)
+        for seed, numbers in zip(seeds_of(target, self.scores), numbers_of(target, _ONE).values(), strict=True):
+            if seed.way.given:
+                found[seed.input] = t.const(numbers, self.sweeper.value(seed.tensor).dtype)
+                continue
+            dims = t.Concat(rows, t.ints(*numbers.shape[1:]), axis=0) if numbers.ndim > 1 else rows
+            found[seed.input] = t.emit("Expand", t.const(numbers), dims)
         return found
 
 
@@ -278,14 +278,6 @@ def layers_of(asked: Sequence[Query], target: Target) -> set[str]:
     """The layers that questions and their target read, as the outline calls them."""
     taps = {tap for query in asked if isinstance(query, (Sweep, Peek)) for tap in query.taps}
     return (taps | set(target.tensors)) - {INPUT, SCORES}
-
-
-def _renamed(target: Target, names: Mapping[str, str]) -> Target:
-    """The same target on the tensors' own names."""
-    terms = tuple(
-        (w, t if isinstance(t, Label) else replace(t, tensor=names.get(t.tensor, t.tensor))) for w, t in target.terms
-    )
-    return Target(terms, target.name)
 
 
 def _drive(flow: Flow, answer: Callable[[Query], Answer]) -> Any:

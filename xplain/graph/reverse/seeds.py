@@ -1,13 +1,9 @@
 """Seeds: where a sweep starts, as inputs of the emitted graph, so that one session serves every class and every unit.
 
-A core ``Target`` is a weighted sum of terms. Each term becomes one input of the graph:
+Each leaf of a core ``Target`` (``xplain.core.leaves``) becomes one input of the graph: the numbers of its index, int64
+``[N]`` or ``[N, k]``, or its factors, in the tensor's dtype and shape. The cotangent of its tensor is
 
-| term | input | cotangent of its tensor |
-|---|---|---|
-| ``Label`` | int64 ``[N]``, a class per item | one-hot over the flattened scores ``[N, K]`` |
-| ``Channel`` | int64 ``[N]``, a channel per item | one-hot over channels, divided by the number of positions |
-| ``Neuron`` | int64 ``[N, rank - 1]``, a place per item | one-hot at the place |
-| ``Inner`` | the tensor's dtype and shape, one per item | the input itself |
+    one-hot of the index  x  slope of the reduction over the axes left  x  factors
 
 The first label's input is called ``target``; others are ``target_1``, ``place_2``, ``cotangent_3`` by their number.
 """
@@ -16,18 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from xplain.core.errors import UsageError
-from xplain.core.target import SCORES, Channel, Inner, Label, Neuron, Target
+from xplain.core.leaves import KINDS, REDUCTIONS, LeafKind
+from xplain.core.target import SCORES, Target
 from xplain.graph.build.tracer import Shape, Tracer, Value
 
-__all__ = ["Seed", "feeds_of", "plant", "seeds_of"]
-
-_WORDS = {"label": "target", "channel": "channel", "neuron": "place", "inner": "cotangent"}
+__all__ = ["Seed", "feeds_of", "numbers_of", "plant", "seeds_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +31,38 @@ class Seed:
 
     Args:
         tensor: The tensor it reads.
-        kind: How it reads it.
-        input: Name of the graph input that says which class, channel, place or cotangent.
+        kind: How it reads it, a name in ``xplain.core.leaves.KINDS``.
+        input: Name of the graph input that holds its numbers.
         weight: Factor of the term.
     """
 
     tensor: str
-    kind: Literal["label", "channel", "neuron", "inner"] = "label"
+    kind: str = "label"
     input: str = "target"
     weight: float = 1.0
+
+    @property
+    def way(self) -> LeafKind:
+        """How leaves of its kind read their tensor."""
+        return KINDS[self.kind]
 
 
 def seeds_of(target: Target, scores: str) -> tuple[Seed, ...]:
     """The seeds of a target; ``scores`` is the tensor that its labels read."""
     found = []
-    for k, (weight, term) in enumerate(target.terms):
-        kind: Literal["label", "channel", "neuron", "inner"]
-        kind = {Label: "label", Channel: "channel", Neuron: "neuron", Inner: "inner"}[type(term)]  # type: ignore[assignment]
-        name = _WORDS[kind] + (f"_{k}" if k or kind != "label" else "")
-        found.append(Seed(scores if term.tensor == SCORES else term.tensor, kind, name, float(weight)))
+    for k, (weight, leaf) in enumerate(target.terms):
+        name = leaf.way.word + (f"_{k}" if k or leaf.kind != "label" else "")
+        found.append(Seed(scores if leaf.tensor == SCORES else leaf.tensor, leaf.kind, name, float(weight)))
     return tuple(found)
+
+
+def numbers_of(target: Target, items: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """What the inputs of a target's seeds hold for rows that belong to ``items`` [R]."""
+    found = {}
+    for seed, (_, leaf) in zip(seeds_of(target, SCORES), target.terms, strict=True):
+        numbers = leaf.numbers(items)
+        found[seed.input] = numbers[:, 0] if seed.way.axes == 1 else numbers
+    return found
 
 
 def feeds_of(target: Target, items: np.ndarray[Any, Any], model: ModelProto) -> dict[str, np.ndarray[Any, Any]]:
@@ -66,22 +73,9 @@ def feeds_of(target: Target, items: np.ndarray[Any, Any], model: ModelProto) -> 
         items: int ``[R]``: which item each row of the batch belongs to; a label may differ from item to item.
         model: The emitted model.
     """
-    feeds = {}
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in model.graph.input}
     kinds = {v.name: helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in model.graph.input}
-    for seed, (_, term) in zip(seeds_of(target, ""), target.terms, strict=True):
-        rows = len(items)
-        if isinstance(term, Inner):
-            given = np.asarray(term.cotangent, dtype=kinds.get(seed.input))
-            shared = given.ndim < ranks.get(seed.input, given.ndim)
-            feeds[seed.input] = np.broadcast_to(given, (rows, *given.shape)) if shared else given[items]
-        elif isinstance(term, Neuron):
-            feeds[seed.input] = np.tile(np.array(term.index, dtype=np.int64), (rows, 1))
-        elif isinstance(term.index, int):
-            feeds[seed.input] = np.full(rows, term.index, dtype=np.int64)
-        else:
-            feeds[seed.input] = np.asarray(term.index, dtype=np.int64)[items]
-    return feeds
+    found = numbers_of(target, items)
+    return {name: numbers.astype(kinds.get(name, numbers.dtype), copy=False) for name, numbers in found.items()}
 
 
 def plant(
@@ -108,17 +102,17 @@ def plant(
             source = given[seed.input]
         else:
             source = tracer.input(seed.input, *_signature(seed, tensor))
-        cotangent = _KINDS[seed.kind](tracer, tensor, source)
+        cotangent = (_flat if seed.way.flat else _cotangent)(tracer, seed.way, tensor, source)
         cotangent = cotangent if seed.weight == 1.0 else cotangent * seed.weight
         found[seed.tensor] = found[seed.tensor] + cotangent if seed.tensor in found else cotangent
     return found
 
 
 def _signature(seed: Seed, tensor: Value) -> tuple[int, Shape | None]:
-    if seed.kind == "inner":
+    if seed.way.given:
         return tensor.dtype, tensor.shape
     batch = tensor.shape[0] if tensor.shape else None
-    return TensorProto.INT64, (batch,) if seed.kind != "neuron" else (batch, tensor.rank - 1)
+    return TensorProto.INT64, (batch,) if seed.way.axes == 1 else (batch, seed.way.axes or tensor.rank - 1)
 
 
 def _one_hot(t: Tracer, index: Value, depth: Value, dtype: int, axis: int = -1) -> Value:
@@ -126,7 +120,8 @@ def _one_hot(t: Tracer, index: Value, depth: Value, dtype: int, axis: int = -1) 
     return t.emit("OneHot", index, depth, t.const(np.array([0, 1]), dtype), axis=axis)
 
 
-def _label(t: Tracer, scores: Value, target: Value) -> Value:
+def _flat(t: Tracer, way: LeafKind, scores: Value, target: Value) -> Value:
+    """The cotangent where all that is behind the batch is read as one axis, such as scores ``[N, K, 1, 1]``."""
     dims = scores.shape
     if dims is not None and len(dims) == 2:
         depth = t.extent(scores, 1)
@@ -137,34 +132,36 @@ def _label(t: Tracer, scores: Value, target: Value) -> Value:
     return t.reshape_like(hot, scores) if dims is None or len(dims) != 2 else _as(t, hot, dims)
 
 
-def _channel(t: Tracer, tensor: Value, channel: Value) -> Value:
-    if tensor.rank < 2:
-        raise UsageError(f"Tensor {tensor.name!r} has shape {tensor.shape}: it has no channels.")
-    hot = _one_hot(t, channel, t.extent(tensor, 1), tensor.dtype)
-    axes = list(range(2, tensor.rank))
-    if not axes:
-        return hot
-    positions: Any = t.count(tensor, tensor, axes)
-    if isinstance(positions, Value):
-        plane = t.emit("ReduceProd", t.cast(t.slice(t.Shape(tensor), [2], [2**31], [0]), TensorProto.FLOAT))
-        positions = t.cast(plane, tensor.dtype)
-    return t.expand_like(t.unsqueeze(hot, axes) / positions, tensor)
-
-
-def _neuron(t: Tracer, tensor: Value, place: Value) -> Value:
-    found: Value | None = None
-    for k in range(1, tensor.rank):
-        index = t.squeeze(t.slice(place, [k - 1], [k], [1]), [1])
+def _cotangent(t: Tracer, way: LeafKind, tensor: Value, source: Value) -> Value:
+    """The cotangent of a tensor from a leaf's numbers."""
+    named = tensor.rank - 1 if way.axes is None else way.axes
+    if way.axes != 0 and not 0 < named < tensor.rank:
+        raise UsageError(
+            f"Tensor {tensor.name!r} has shape {tensor.shape}: it has no {'units' if way.axes is None else 'channels'} "
+            "besides the batch axis."
+        )
+    found = source if way.given else None
+    for k in range(1, named + 1):
+        index = source if way.axes == 1 else t.squeeze(t.slice(source, [k - 1], [k], [1]), [1])
         hot = _one_hot(t, index, t.extent(tensor, k), tensor.dtype)
         hot = t.unsqueeze(hot, [a for a in range(1, tensor.rank) if a != k])
         found = hot if found is None else found * hot
-    if found is None:
-        raise UsageError(f"Tensor {tensor.name!r} has shape {tensor.shape}: it has no units besides the batch axis.")
-    return _as(t, found, tensor.shape)
+    assert found is not None
+    left = tuple(range(named + 1, tensor.rank))
+    if not left:
+        return _as(t, found, tensor.shape)
+    slope = REDUCTIONS[way.reduction].slope(tensor, left, _count(t, tensor, left))
+    found = found if isinstance(slope, float) and slope == 1.0 else found * slope
+    return t.expand_like(found, tensor) if found.shape != tensor.shape else found
 
 
-def _inner(t: Tracer, tensor: Value, cotangent: Value) -> Value:
-    return t.expand_like(cotangent, tensor) if cotangent.shape != tensor.shape else cotangent
+def _count(t: Tracer, tensor: Value, axes: tuple[int, ...]) -> Any:
+    """How many elements axes hold, as a number where it is known."""
+    count: Any = t.count(tensor, tensor, list(axes))
+    if isinstance(count, Value):
+        extents = t.slice(t.Shape(tensor), [axes[0]], [2**31], [0])
+        return t.cast(t.emit("ReduceProd", t.cast(extents, TensorProto.FLOAT)), tensor.dtype)
+    return count
 
 
 def _as(t: Tracer, v: Value, shape: Shape | None) -> Value:
@@ -172,6 +169,3 @@ def _as(t: Tracer, v: Value, shape: Shape | None) -> Value:
     if shape is not None:
         t.shapes[v.name] = shape
     return v
-
-
-_KINDS = {"label": _label, "channel": _channel, "neuron": _neuron, "inner": _inner}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.errors import XplainError
-from xplain.core.target import Label, Target
+from xplain.core.target import label
 from xplain.graph.analysis.describe import inputs_of, put_first
 from xplain.graph.analysis.logits import find_scores
 from xplain.graph.intake.load import Loaded, read
@@ -159,7 +159,7 @@ def _run(job: Any, loaded: Loaded, scores: str, trail: int) -> None:
         return
     os.write(trail, b"s")
     put_first(loaded, first)
-    target = Target(((1.0, Label(0)),))
+    target = label(0)
     built = build(loaded.model, (first,), seeds_of(target, scores), outside=loaded.outside)
     session = open_session(built.model, loaded.model, loaded, how, lent=True)
     session.run(

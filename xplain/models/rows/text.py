@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from xplain import native
-from xplain.core.edits import Array, Untouched
+from xplain.core.edits import Untouched
 from xplain.core.errors import CapabilityError, ModelError, UsageError
 from xplain.core.items import Items, Passage
 from xplain.core.layout import Layout
@@ -29,7 +29,7 @@ from xplain.core.outline import Outline, ScoreSpec, TensorSpec, class_names
 from xplain.core.partial_answers import OF_THE_WIRE, Piece, pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
-from xplain.core.target import SCORES, EveryScore, Stack, Target
+from xplain.core.target import SCORES
 from xplain.models.rows.function import said_by
 from xplain.models.rows.words import Split, rebuilt, split_with
 
@@ -214,7 +214,7 @@ class _Rows:
             raise CapabilityError(f"{self.outline.source} is explained on words and answers only Score.")
         start, stop = query.rows
         items = np.arange(start, stop) // query.edits.count
-        return Score(np.array(self._texts(query), object), Untouched(), _taken(query.target, items))
+        return Score(np.array(self._texts(query), object), Untouched(), query.target.take(items))
 
     def _texts(self, query: Score) -> list[str]:
         fill = getattr(query.edits, "fill", None)
@@ -285,13 +285,6 @@ class Strings:
         if classes is None:
             self.outline = replace(self.outline, scores=replace(self.outline.scores, classes=scores.shape[1]))
         return query.target.read({SCORES: scores}, np.arange(start, stop)).reshape(len(asked), -1)
-
-
-def _taken(target: Target | Stack | EveryScore, items: Array) -> Target | Stack | EveryScore:
-    """The same target for a batch made of ``items``."""
-    if isinstance(target, Target):
-        return target.take(items)
-    return Stack(tuple(one.take(items) for one in target.targets)) if isinstance(target, Stack) else target
 
 
 def _only_text(outline: Outline) -> str:

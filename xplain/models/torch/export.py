@@ -14,7 +14,7 @@ import torch
 
 from xplain.core.errors import NoPath, NotExported, UsageError
 from xplain.core.query import Sweep
-from xplain.core.target import SCORES, Label, Target
+from xplain.core.target import SCORES
 from xplain.models.torch.attention import attention_number
 from xplain.models.torch.cuts import refuse_quantised
 from xplain.models.torch.guard import eval_mode, exporting
@@ -122,9 +122,7 @@ def exportable(layers: Sequence[str], why: str) -> None:
 
 def renamed(query: Sweep, names: Mapping[str, str]) -> Sweep:
     """A sweep with the names that layers have in the graph."""
-    terms = tuple((w, t if isinstance(t, Label) else replace(t, tensor=names[t.tensor])) for w, t in query.target.terms)
-    target = Target(terms, query.target.name)
-    return replace(query, target=target, taps=tuple(names.get(tap, tap) for tap in query.taps))
+    return replace(query, target=query.target.renamed(names), taps=tuple(names.get(tap, tap) for tap in query.taps))
 
 
 class _Outputs(torch.nn.Module):

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from xplain.core.edits import Array
 from xplain.core.outline import LayerSpec
 from xplain.core.rules import Rules
-from xplain.core.target import Channel, Inner, Label, Target
+from xplain.core.target import Target
 from xplain.models.torch.axis_rules import tree_leaves
 from xplain.models.torch.guard import Pass
 from xplain.rules.guided import DECONVNET, GUIDED
@@ -238,21 +238,13 @@ def recurrent_backward(module: torch.nn.Module) -> Iterator[None]:
 
 def total(target: Target, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The target summed over the batch; its gradient at one item is that item's own."""
-    summed = torch.zeros((), device=values["input"].device)
-    for weight, term in target.terms:
-        tensor = values[term.tensor]
-        if isinstance(term, Label):
-            index = torch.as_tensor(term.index, device=tensor.device).expand(len(tensor))
-            part = tensor[torch.arange(len(tensor), device=tensor.device), index]
-        elif isinstance(term, Channel):
-            part = tensor[:, term.index].flatten(1).mean(1) if tensor.ndim > 2 else tensor[:, term.index]
-        elif isinstance(term, Inner):
-            part = tensor * torch.from_numpy(np.ascontiguousarray(term.cotangent)).to(tensor)
-        else:
-            part = tensor.flatten(1)[
-                :, int(np.ravel_multi_index(np.mod(term.index, tensor.shape[1:]), tensor.shape[1:]))
-            ]
-        summed = summed + weight * part.sum()
+    first = values[target.tensors[0]]
+
+    def like(array: Array) -> torch.Tensor:
+        there = torch.from_numpy(np.ascontiguousarray(array)).to(first.device)
+        return there.to(first.dtype) if there.is_floating_point() else there
+
+    summed: torch.Tensor = target.total(values, like)
     return summed
 
 

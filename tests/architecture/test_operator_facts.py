@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import xplain
-from xplain.graph.ops.table import known, operators
+from xplain.graph.operators import known, operators
 
 PACKAGE = Path(xplain.__file__).parent
 NAMES = {schema.name for schema in onnx.defs.get_all_schemas()} | {

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import xplain
 from xplain.core.grid import describe
 from xplain.core.layout import Layout
-from xplain.graph.ops.table import facts_of, find_operator, known, operators, parameters_of
+from xplain.graph.operators import facts_of, find_operator, known, operators, parameters_of
 from xplain.graph.runtime import evaluate
 
 OPSET = 20

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xplain.core.errors import XplainError
-from xplain.graph.analysis.describe import inputs_of, layers_of
-from xplain.graph.analysis.logits import find_scores
+from xplain.graph.intake.inputs import inputs_of
 from xplain.graph.intake.load import read
+from xplain.graph.outline.layers import layers_of
+from xplain.graph.outline.logits import find_scores
 
 WHOLE = {
     name: make().SerializeToString()

@@ -9,9 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import xplain
 from xplain.core.errors import ModelError, UnknownName
-from xplain.graph.analysis.describe import inputs_of, layers_of
-from xplain.graph.analysis.logits import find_scores
+from xplain.graph.intake.inputs import inputs_of
 from xplain.graph.intake.load import read
+from xplain.graph.outline.layers import layers_of
+from xplain.graph.outline.logits import find_scores
 
 FLOAT = TensorProto.FLOAT
 

@@ -5,7 +5,7 @@ the parts h and w, so a token knows its row and column. A part belongs to a base
 (positions), features, extra tokens beside positions (a class token), or something that could not be followed. An axis
 that is split has parts of a base with strides, and is whole again where these meet.
 
-The functions here are the algebra; ``xplain.graph.analysis.follow`` and ``xplain.models.torch.follow`` apply it to
+The functions here are the algebra; ``xplain.graph.outline.follow`` and ``xplain.models.torch.follow`` apply it to
 operators.
 """
 

@@ -1,12 +1,12 @@
-"""Names of tensors and nodes, also inside subgraphs: which there are, new ones, and nodes that share one."""
+"""Names of tensors and nodes, also inside subgraphs: which there are, what a node reads, and new ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from onnx import GraphProto, NodeProto
+from onnx import GraphProto, NodeProto, helper
 
-__all__ = ["names_in", "rename_reads", "subgraphs_of", "tell_apart"]
+__all__ = ["branches_of", "inlined", "names_in", "reads", "rename_reads", "subgraphs_of", "tell_apart"]
 
 
 def subgraphs_of(node: NodeProto) -> list[GraphProto]:
@@ -15,6 +15,34 @@ def subgraphs_of(node: NodeProto) -> list[GraphProto]:
     for attribute in node.attribute:
         found.extend([*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])])
     return found
+
+
+def branches_of(node: NodeProto) -> list[GraphProto]:
+    """The branches of an If; none of any other node."""
+    return subgraphs_of(node) if node.op_type == "If" else []
+
+
+def reads(node: NodeProto) -> list[str]:
+    """What a node reads: its inputs in their places, then the outer tensors that its subgraphs read, each once.
+
+    An input that is left out keeps its place, as an empty name. The nodes of a subgraph may stand in any order.
+    """
+    names = list(node.input)
+    for graph in subgraphs_of(node):
+        names += sorted(_captured(graph).difference(names))
+    return names
+
+
+def _captured(graph: GraphProto) -> set[str]:
+    """The tensors that a graph reads and does not make; how deep graphs lie in each other is bounded on loading."""
+    made = {entry.name for entry in (*graph.input, *graph.initializer)} | {
+        sparse.values.name for sparse in graph.sparse_initializer
+    }
+    names = {output.name for output in graph.output}
+    for node in graph.node:
+        made.update(node.output)
+        names.update(reads(node))
+    return names - made - {""}
 
 
 def names_in(graph: GraphProto) -> Iterator[str]:
@@ -65,3 +93,26 @@ def rename_reads(node: NodeProto, names: Mapping[str, str]) -> None:
             rename_reads(inner, outer)
         for result in graph.output:
             result.name = outer.get(result.name, result.name)
+
+
+def inlined(graph: GraphProto, branch: GraphProto, node: NodeProto, prefix: str) -> list[NodeProto]:
+    """The nodes of a branch under new names, with the If node's outputs; its initializers go into ``graph``."""
+    inside = {name: f"{prefix}/{name}" for inner in branch.node for name in inner.output if name}
+    inside.update((tensor.name, f"{prefix}/{tensor.name}") for tensor in branch.initializer)
+    for tensor in branch.initializer:
+        moved = graph.initializer.add()
+        moved.CopyFrom(tensor)
+        moved.name = inside[tensor.name]
+    found = []
+    for inner in branch.node:
+        copy = NodeProto()
+        copy.CopyFrom(inner)
+        copy.name = f"{prefix}/{inner.name or inner.output[0]}"
+        rename_reads(copy, inside)
+        for k, name in enumerate(copy.output):
+            copy.output[k] = inside.get(name, name)
+        found.append(copy)
+    for outer, result in zip(node.output, branch.output, strict=False):
+        if outer:
+            found.append(helper.make_node("Identity", [inside.get(result.name, result.name)], [outer], name=outer))
+    return found

@@ -19,10 +19,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from xplain.core.errors import ModelError, Unsafe
 from xplain.graph.attributes import check_attributes
+from xplain.graph.naming import subgraphs_of
 from xplain.graph.visit import Place, every, texts
 
 __all__ = [
@@ -195,15 +196,7 @@ def has_loops(model: ModelProto) -> bool:
 
 def _repeats(node: NodeProto) -> bool:
     """Whether a node may run a graph many times: Loop, Scan, searches of a runtime, what later versions bring."""
-    return node.op_type != "If" and any(True for _ in graphs_of(node))
-
-
-def graphs_of(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs that a node holds."""
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
+    return node.op_type != "If" and any(True for _ in subgraphs_of(node))
 
 
 def tensors_of(holder: GraphProto | ModelProto | NodeProto) -> Iterator[TensorProto]:
@@ -345,7 +338,7 @@ def _count_nodes(graph: GraphProto, functions: dict[Key, FunctionProto], limits:
         nodes = size = depth = 0
         for node in holder.node:
             key = called_by(node)
-            inner = [written(one) for one in graphs_of(node)]
+            inner = [written(one) for one in subgraphs_of(node)]
             depth = max(depth, *(1 + one.depth for one in inner), 0) if inner else depth
             nodes += sum(one.nodes for one in inner)
             if key not in functions:

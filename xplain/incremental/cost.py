@@ -13,7 +13,7 @@ import numpy as np
 from onnx import NodeProto
 
 from xplain.core.edits import Array
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 from xplain.incremental.edges import inner
 from xplain.incremental.steps import Boxes, Conv, Step
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 
 __all__ = ["ancestors", "part_of", "refuses"]
 

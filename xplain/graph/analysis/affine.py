@@ -6,11 +6,10 @@ from collections.abc import Collection
 
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
-from xplain.graph.ops.table import facts_of
+from xplain.graph.dtypes import FLOATS
+from xplain.graph.operators import facts_of
 
 __all__ = ["affine_tensors"]
-
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
 def affine_tensors(graph: GraphProto, constants: Collection[str]) -> frozenset[str]:
@@ -51,6 +50,6 @@ def _linear(node: NodeProto, live: list[int]) -> bool:
         linear == "first"
         and live == [0]
         and not given.get("training_mode", 0)
-        and given.get("to", TensorProto.FLOAT) in _FLOATS
+        and given.get("to", TensorProto.FLOAT) in FLOATS
         and given.get("post_transform", b"NONE") == b"NONE"
     )

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
 from xplain.graph.analysis.small import compute
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 
-if TYPE_CHECKING:
-    from xplain.graph.intake.load import Loaded
-
-__all__ = ["LARGEST", "Constants", "state"]
+__all__ = ["LARGEST", "Constants"]
 
 LARGEST = 1 << 16
 """Most elements of a constant whose content is read."""
@@ -162,18 +159,3 @@ def _constant(node: NodeProto) -> np.ndarray[Any, Any] | None:
     if attribute.type in (AttributeProto.INT, AttributeProto.INTS):
         return np.array(helper.get_attribute_value(attribute), dtype=np.int64)
     return None
-
-
-def state(loaded: Loaded, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Write small inputs whose value is the same for every item into the model, in place.
-
-    Then a branch that one of them decides, or a shape that it gives, is known; an input that is no longer there is not
-    fed.
-    """
-    graph = loaded.model.graph
-    small = {name: value for name, value in values.items() if value.size <= LARGEST and value.dtype != object}
-    kept = [entry for entry in graph.input if entry.name not in small]
-    named = [entry.name for entry in graph.input if entry.name in small]
-    del graph.input[:]
-    graph.input.extend(kept)
-    graph.initializer.extend(numpy_helper.from_array(small[name], name) for name in named)

@@ -17,7 +17,7 @@ from typing import Any
 
 from onnx import NodeProto, helper
 
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 
 __all__ = ["Quantised", "quantised_tensors"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
-from xplain.graph.ops.table import facts_of, find_operator
+from xplain.graph.operators import facts_of, find_operator
 
 __all__ = ["rectifies"]
 

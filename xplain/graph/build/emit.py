@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from xplain.graph.ops.call import inputs_of
 from xplain.graph.naming import rename_reads, tell_apart
+from xplain.graph.analysis.order import needed, ordered
 from xplain.graph.build.tracer import Tracer, Value
 
-__all__ = ["emit", "needed", "ordered"]
+__all__ = ["emit"]
 
 _SMALLEST_BLOCK = 8
 """Channels that ONNX Runtime keeps side by side, at least; attention has its heads there, more seldom a multiple."""
@@ -107,32 +107,3 @@ def _shapes(tracer: Tracer, names: Sequence[str]) -> Iterator[ValueInfoProto]:
 
 def _info(value: Value, name: str = "") -> ValueInfoProto:
     return helper.make_tensor_value_info(name or value.name, value.dtype, value.shape)
-
-
-def needed(nodes: Sequence[NodeProto], wanted: set[str]) -> tuple[list[NodeProto], set[str]]:
-    """The nodes that lead to ``wanted``, and every tensor that is read."""
-    live, kept = set(wanted), []
-    for node in reversed(nodes):
-        if any(name in live for name in node.output):
-            kept.append(node)
-            live.update(inputs_of(node))
-    return kept[::-1], live
-
-
-def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """Nodes after the nodes they read; otherwise in the order given. No recursion: graphs are deep."""
-    makers = {name: k for k, node in enumerate(nodes) for name in node.output if name}
-    done, order = [False] * len(nodes), list[NodeProto]()
-    for root in range(len(nodes)):
-        stack = [(root, False)]
-        while stack:
-            k, ready = stack.pop()
-            if done[k]:
-                continue
-            if ready:
-                done[k] = True
-                order.append(nodes[k])
-                continue
-            stack.append((k, True))
-            stack.extend((makers[n], False) for n in inputs_of(nodes[k]) if n in makers and not done[makers[n]])
-    return order

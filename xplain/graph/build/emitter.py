@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -16,10 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from xplain.core.errors import ModelError
 from xplain.graph.analysis.constants import Constants
 from xplain.graph.naming import names_in, rename_reads
-from xplain.graph.build.value import Shape, Value
-
-if TYPE_CHECKING:
-    from xplain.graph.build.tracer import Tracer
+from xplain.graph.build.value import Builder, Shape, Value
 
 __all__ = ["Emitter", "opset_of"]
 
@@ -83,7 +80,7 @@ class Emitter:
 
     def value(self, name: str) -> Value:
         """The tensor called ``name``; a dtype that nobody stated is taken to be float32."""
-        return Value(cast("Tracer", self), name, self.dtypes.get(name, TensorProto.FLOAT))
+        return Value(cast(Builder, self), name, self.dtypes.get(name, TensorProto.FLOAT))
 
     def fresh(self, base: str) -> str:
         """A name that no tensor or node has, in the graph or inside its subgraphs."""

@@ -15,16 +15,12 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from xplain.core.errors import UsageError
-from xplain.graph.build.tracer import FLOATS, Tracer, Value
+from xplain.graph.build.value import Builder, Value
+from xplain.graph.dtypes import FLOATS
 
-__all__ = ["Namespace", "of"]
+__all__ = ["Namespace"]
 
 _Truth: TypeAlias = bool  # inside the class ``bool`` is a dtype
-
-
-def of(tracer: Tracer) -> Namespace:
-    """The namespace of a graph being built."""
-    return Namespace(tracer)
 
 
 class Namespace:
@@ -35,7 +31,7 @@ class Namespace:
     float32, float64, int64, bool = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.BOOL
     pi, e, inf = np.pi, np.e, np.inf
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Builder) -> None:
         self._t = tracer
 
     def __eq__(self, other: object) -> _Truth:

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from xplain.core.edits import Array
-from xplain.graph.intake.bounds import reads
+from xplain.graph.naming import reads
+from xplain.graph.naming import reads
 
 __all__ = ["lend"]
 

@@ -21,9 +21,10 @@ from onnx import TensorProto, helper
 
 from xplain.core.errors import ModelError
 from xplain.graph.build.emitter import Emitter, opset_of
-from xplain.graph.build.value import FLOATS, Shape, Value, known
+from xplain.graph.build.namespace import Namespace
+from xplain.graph.build.value import Shape, Value, known
 
-__all__ = ["FLOATS", "Shape", "Tracer", "Value", "known", "opset_of"]
+__all__ = ["Shape", "Tracer", "Value", "known", "opset_of"]
 
 
 def _swapped(rank: int) -> list[int]:
@@ -33,6 +34,11 @@ def _swapped(rank: int) -> list[int]:
 
 class Tracer(Emitter):
     """Adds nodes to a model in the words of rules: forms that are the same for every opset, and small phrases."""
+
+    @property
+    def namespace(self) -> Namespace:
+        """The functions of the array API on values of this graph."""
+        return Namespace(self)
 
     # ------------------------------------------------------------------ forms that changed between opsets
 

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from onnx import TensorProto
 
 from xplain.core.errors import ModelError
 
-if TYPE_CHECKING:
-    from xplain.graph.build.tracer import Tracer
-
-__all__ = ["FLOATS", "Shape", "Value", "known"]
+__all__ = ["Builder", "Shape", "Value", "known"]
 
 Shape: TypeAlias = "tuple[int | str | None, ...]"
-
-FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
-
 
 def known(dims: Sequence[int | str | None] | None) -> bool:
     """Whether all of these extents are numbers."""
     return dims is not None and all(isinstance(d, int) for d in dims)
+
+
+class Builder(Protocol):
+    """What a value asks of the graph that it is part of; ``xplain.graph.build.tracer.Tracer`` is one."""
+
+    shapes: dict[str, Shape]
+
+    @property
+    def constants(self) -> Any:
+        """The constants of the graph, see ``xplain.graph.analysis.constants``."""
+
+    @property
+    def namespace(self) -> Any:
+        """The functions of the array API on its values."""
+
+    def const(self, value: Any, dtype: int | None = None) -> Value:
+        """A constant."""
+
+    def emit(self, op: str, *inputs: Any, **attributes: Any) -> Value:
+        """The output of a new node."""
+
+    def __getattr__(self, op: str) -> Callable[..., Value]:
+        """Any operator, and the words of ``Tracer``."""
 
 
 class Value:
@@ -31,7 +48,7 @@ class Value:
     __slots__ = ("dtype", "name", "tracer")
     __array_ufunc__ = None  # numpy array * value is left to the value
 
-    def __init__(self, tracer: Tracer, name: str, dtype: int) -> None:
+    def __init__(self, tracer: Builder, name: str, dtype: int) -> None:
         self.tracer, self.name, self.dtype = tracer, name, dtype
 
     @property
@@ -56,7 +73,8 @@ class Value:
     @property
     def data(self) -> np.ndarray[Any, Any] | None:
         """The content of a small constant; None for anything else."""
-        return self.tracer.constants.get(self.name)
+        found: np.ndarray[Any, Any] | None = self.tracer.constants.get(self.name)
+        return found
 
     @property
     def constant(self) -> bool:
@@ -64,9 +82,7 @@ class Value:
         return self.name in self.tracer.constants
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        from xplain.graph.build import namespace
-
-        return namespace.of(self.tracer)
+        return self.tracer.namespace
 
     def __getitem__(self, key: Any) -> Value:
         """Slices ``start:stop`` with numbers, ``None`` for a new axis; nothing else can be said in a static graph."""

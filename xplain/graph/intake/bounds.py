@@ -11,19 +11,20 @@ which extents are free. A size that cannot be inferred is taken to be that of th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, defs, helper, numpy_helper, shape_inference
 
 from xplain.core.edits import Array
-from xplain.core.errors import ModelError, Unsafe
+from xplain.core.errors import Unsafe
+from xplain.graph.analysis.order import ordered
 from xplain.graph.analysis.small import compute
+from xplain.graph.naming import reads, subgraphs_of
 from xplain.graph.passes.lowering import opened
-from xplain.graph.safety import Check, Limits, Verdict, elements_bits, graphs_of, human, tensors_of
+from xplain.graph.safety import Check, Limits, Verdict, elements_bits, human, tensors_of
 
-__all__ = ["Extents", "Known", "measure", "ordered", "reads"]
+__all__ = ["Extents", "Known", "measure"]
 
 _RANK = 64  # most axes of a tensor
 _SMALL = 1024  # elements of a constant whose content is followed
@@ -81,65 +82,6 @@ class Known:
         return Verdict(tuple(checks))
 
 
-def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
-    """The nodes in an order in which each comes after those it reads; files need not keep it.
-
-    Raises:
-        ModelError: two nodes make the same tensor, or nodes wait for each other.
-    """
-    makers: dict[str, int] = {}
-    for k, node in enumerate(nodes):
-        for name in node.output:
-            if name and makers.setdefault(name, k) != k:
-                raise ModelError(f"Two nodes make the tensor {name!r}. The file is damaged; export it again.")
-    needs = [{makers[name] for name in reads(node) if name in makers} for node in nodes]
-    for k, node in enumerate(nodes):
-        if k in needs[k]:
-            raise ModelError(
-                f"Node {node.name or node.output[0]!r} ({node.op_type}) reads what it makes itself. The file is "
-                "damaged; export it again."
-            )
-    if all(max(need, default=-1) < k for k, need in enumerate(needs)):
-        return list(nodes)
-    readers: dict[int, list[int]] = {}
-    for k, need in enumerate(needs):
-        for maker in need:
-            readers.setdefault(maker, []).append(k)
-    left = [len(need) for need in needs]
-    ready = [k for k, count in enumerate(left) if count == 0]
-    order: list[int] = []
-    while ready:
-        k = ready.pop()
-        order.append(k)
-        for reader in readers.get(k, ()):
-            left[reader] -= 1
-            if left[reader] == 0:
-                ready.append(reader)
-    if len(order) < len(nodes):
-        raise ModelError("The model's nodes wait for each other in a circle. The file is damaged; export it again.")
-    return [nodes[k] for k in order]
-
-
-def reads(node: NodeProto) -> set[str]:
-    """Names that a node reads, those that its inner graphs take from outside included."""
-    names = {name for name in node.input if name}
-    for graph in graphs_of(node):
-        names |= _read_from_outside(graph)
-    return names
-
-
-def _read_from_outside(graph: GraphProto) -> set[str]:
-    """Names that a graph reads and does not make; its nodes may stand in any order, and depth is bounded before."""
-    made = {entry.name for entry in (*graph.input, *graph.initializer)} | {
-        t.values.name for t in graph.sparse_initializer
-    }
-    names = {output.name for output in graph.output}
-    for node in graph.node:
-        made.update(node.output)
-        names |= reads(node)
-    return names - made
-
-
 def measure(model: ModelProto, limits: Limits, extents: Extents | None = None) -> Known:
     """Walk the model and bound every tensor.
 
@@ -187,7 +129,7 @@ class _Walk:
         nodes = ordered(graph.node)
         self.read |= {name for node in nodes for name in reads(node)} | {output.name for output in graph.output}
         for node in nodes:
-            for inner in graphs_of(node):
+            for inner in subgraphs_of(node):
                 self._open(inner)
                 self._walk(inner)
             self._look_inside(node)
@@ -245,7 +187,7 @@ class _Walk:
     def _visit(self, node: NodeProto) -> None:
         known = self.known
         names = [name for name in node.input if name]
-        constant = node.op_type not in _NEW and all(n in known.constants for n in names) and not any(graphs_of(node))
+        constant = node.op_type not in _NEW and all(n in known.constants for n in names) and not subgraphs_of(node)
         types = self._infer(node)
         sizes = [known.elements.get(name, 1) for name in names]
         guess = sum(sizes) if node.op_type.startswith("Concat") else max(sizes, default=1)

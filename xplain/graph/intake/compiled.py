@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
-from xplain.graph.intake.bounds import reads
+from xplain.graph.analysis.order import needed
 
 __all__ = ["ATTRIBUTION", "METHOD", "TARGET", "built_in", "leave_out"]
 
@@ -33,11 +33,7 @@ def leave_out(model: ModelProto) -> None:
         return
     graph = model.graph
     outputs = [entry for entry in graph.output if entry.name != ATTRIBUTION]
-    live, kept = {entry.name for entry in outputs}, []
-    for node in reversed(graph.node):
-        if live.intersection(node.output):
-            kept.append(node)
-            live |= reads(node)
+    kept, live = needed(graph.node, {entry.name for entry in outputs})
     inputs = [entry for entry in graph.input if entry.name != TARGET or entry.name in live]
     weights = [tensor for tensor in graph.initializer if tensor.name in live]
     sparse = [tensor for tensor in graph.sparse_initializer if tensor.values.name in live]
@@ -46,7 +42,7 @@ def leave_out(model: ModelProto) -> None:
     for field, entries in (
         (graph.output, outputs),
         (graph.input, inputs),
-        (graph.node, list(reversed(kept))),
+        (graph.node, kept),
         (graph.initializer, weights),
         (graph.sparse_initializer, sparse),
         (graph.value_info, infos),

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from onnx import FunctionProto, ModelProto, NodeProto
 
-from xplain.graph.intake.bounds import ordered, reads
+from xplain.graph.analysis.order import ordered
+from xplain.graph.naming import reads
 from xplain.graph.safety import Check, Key, called_by, foreign_in, key_of, refuse_foreign
 from xplain.graph.visit import every
 

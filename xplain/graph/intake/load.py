@@ -19,8 +19,9 @@ from onnx import ModelProto, TensorProto, inliner, numpy_helper
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe, UsageError
+from xplain.graph.analysis.order import ordered
 from xplain.graph.analysis.quantised import Quantised, quantised_tensors
-from xplain.graph.intake.bounds import Extents, Known, measure, ordered
+from xplain.graph.intake.bounds import Extents, Known, measure
 from xplain.graph.intake.compiled import built_in, leave_out
 from xplain.graph.intake.external import Outside, open_external, take_out_weights
 from xplain.graph.intake.foreign import LeftOut, set_aside

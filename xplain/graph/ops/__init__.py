@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xplain.graph.operators import Operator, facts_of, find_operator, key_of, operators
 from xplain.graph.ops import (
     arithmetic,
     control,
@@ -20,7 +21,6 @@ from xplain.graph.ops import (
     sampling,
     selection,
 )
-from xplain.graph.ops.table import Operator, facts_of, find_operator, key_of, operators
 
 __all__ = [
     "Operator",

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from xplain.core.rules import Kind
 from xplain.graph.build.tracer import Value
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.finite import held, may_be_infinite
-from xplain.graph.ops.table import backward, facts
 
 
 def _each(call: NodeCall, *parts: Callable[[], Value]) -> list[Value | None]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from onnx import NodeProto, TensorProto
 
@@ -13,38 +13,19 @@ from xplain.core.facts import Facts
 from xplain.core.rules import Kind, Place, Rules
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.build.tracer import Tracer, Value
-from xplain.graph.ops.table import Operator, facts_of, find_operator, key_of
+from xplain.graph.dtypes import FLOATS
+from xplain.graph.naming import reads
+from xplain.graph.operators import Operator, facts_of, find_operator, key_of
+from xplain.graph.ops.gelu import Gelu
 
-if TYPE_CHECKING:
-    from xplain.graph.passes.gelus import Gelu
-
-__all__ = ["Context", "Forward", "NodeCall", "Visit", "carriers", "inputs_of"]
-
-
-def inputs_of(node: NodeProto) -> list[str]:
-    """What a node reads: its inputs, then for control flow the outer tensors that its subgraphs read."""
-    names = list(node.input)
-    if facts_of(node).control:
-        names += [name for name in dict.fromkeys(_captured(node)) if name not in names]
-    return names
-
-
-def _captured(node: NodeProto) -> Iterator[str]:
-    """Tensors of the outer graph that the subgraphs of a node read."""
-    for attribute in node.attribute:
-        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-            own |= {name for inner in graph.node for name in inner.output}
-            for inner in graph.node:
-                yield from (name for name in (*inner.input, *_captured(inner)) if name and name not in own)
-            yield from (v.name for v in graph.output if v.name not in own)
+__all__ = ["Context", "Forward", "NodeCall", "Visit", "carriers", "live_of", "rounds"]
 
 
 def carriers(node: NodeProto, live: Set[str]) -> list[bool]:
     """For each input, whether it depends on a tap and carries a derivative to the outputs."""
     operator = find_operator(node)
     flow = None if operator is None else operator.flow
-    return [bool(n) and n in live and (flow is None or k in flow) for k, n in enumerate(inputs_of(node))]
+    return [bool(n) and n in live and (flow is None or k in flow) for k, n in enumerate(reads(node))]
 
 
 @dataclass(eq=False)
@@ -62,6 +43,10 @@ class Forward:
     def name(self, tensor: str) -> str:
         """What the model's ``tensor`` is called here."""
         return self.names.get(tensor, tensor)
+
+
+Walk: TypeAlias = "Callable[[Context, Mapping[str, Value]], dict[str, list[Value]]]"
+"""``(context, seeds) -> cotangents that met at each tensor``; see ``xplain.graph.reverse.walk``."""
 
 
 @dataclass(eq=False)
@@ -82,14 +67,36 @@ class Context:
     above: bool = False  # whether a weighted operator lies between this graph, a branch, and the seed
     masked: bool = False  # a Where was passed: what it dropped is zero, whatever the forward pass holds there
     steps: Mapping[str, str] = field(default_factory=dict)  # integers to the real number that one of them stands for
+    walk: Walk | None = None  # who walks: rules of control flow have the graphs inside walked by the same
 
     def __post_init__(self) -> None:
         self.makers = {name: k for k, node in enumerate(self.forward.nodes) for name in node.output if name}
+
+    def inner(self, context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]:
+        """Walk a graph that a node of this one holds, by whoever walks this one."""
+        assert self.walk is not None, "rules are asked during a walk"
+        return self.walk(context, start) if start else {}
 
     def call(self, index: int) -> NodeCall:
         """The call for node ``index``."""
         node = self.forward.nodes[index]
         return NodeCall(self, node, carriers(node, self.live), index)
+
+
+def live_of(t: Tracer, forward: Forward, taps: set[str]) -> set[str]:
+    """Tensors that depend on a tap by a derivative."""
+    live = set(taps)
+    for node in forward.nodes:
+        if facts_of(node).flat or not any(carriers(node, live)) or rounds(t, node):
+            continue
+        live.update(name for name in node.output if name)
+    return live
+
+
+def rounds(t: Tracer, node: NodeProto) -> bool:
+    """Whether a node turns real numbers into whole ones, which has no derivative."""
+    kinds = [t.dtypes.get(name) for name in (node.input[0], node.output[0])] if node.op_type == "Cast" else []
+    return bool(kinds) and kinds[0] in FLOATS and kinds[1] not in FLOATS
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class NodeCall:
     def __init__(self, context: Context, node: NodeProto, active: Sequence[bool], index: int) -> None:
         tracer = context.tracer
         self.context, self.node, self.active, self.index = context, node, list(active), index
-        self.inputs: list[Value | None] = [tracer.value(n) if n else None for n in inputs_of(node)]
+        self.inputs: list[Value | None] = [tracer.value(n) if n else None for n in reads(node)]
         self.outputs: list[Value | None] = [tracer.value(n) if n else None for n in node.output]
         self.attributes: dict[str, Any] = tracer.attributes(node)
         self.op = key_of(node)
@@ -269,7 +276,7 @@ class NodeCall:
 
     def producer(self, index: int) -> NodeCall | None:
         """The operator that makes input ``index``."""
-        maker = self.context.makers.get(inputs_of(self.node)[index])
+        maker = self.context.makers.get(reads(self.node)[index])
         return None if maker is None else self.context.call(maker)
 
     def shaped(self, g: Value, index: int) -> Value:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from onnx import GraphProto, ModelProto, helper
 
-from xplain.graph.build.emit import needed, ordered
+from xplain.graph.analysis.order import needed, ordered
 from xplain.graph.build.tracer import Tracer, Value
-from xplain.graph.ops.call import Context, Forward, NodeCall
-from xplain.graph.ops.table import backward, facts
-from xplain.graph.passes.branches import inlined
-from xplain.graph.reverse.walk import live_of, walk
+from xplain.graph.naming import inlined
+from xplain.graph.operators import backward, facts
+from xplain.graph.ops.call import Context, Forward, NodeCall, live_of
 
 __all__: list[str] = []
 
@@ -72,7 +71,7 @@ def _walked(call: NodeCall, which: str, g: Sequence[Value | None], wanted: list[
         for new, value in zip(outputs.output, g, strict=True)
         if value is not None and new in context.live
     }
-    pending = walk(context, start) if start else {}
+    pending = call.context.inner(context, start)
     return _graph(inner, pending, [call.need(k) for k in wanted], prefix)
 
 

@@ -9,8 +9,8 @@ from onnx import TensorProto
 
 from xplain.core.rules import Kind
 from xplain.graph.build.tracer import Value, known
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.ops.table import backward, facts
 
 __all__ = ["Geometry", "blocked", "conv_data_vjp", "geometry", "spatial", "transposed"]
 

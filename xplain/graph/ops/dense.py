@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xplain.core.rules import Kind
 from xplain.graph.build.tracer import Shape, Value
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.ops.table import backward, facts
 
 
 def _kind(call: NodeCall) -> Kind:

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from xplain.graph.build.tracer import FLOATS, Value
+from xplain.graph.build.tracer import Value
+from xplain.graph.dtypes import FLOATS
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.ops.table import backward, facts, slope
+from xplain.graph.ops.finite import held
 
 _SELU_ALPHA, _SELU_GAMMA = 1.6732632423543772, 1.0507009873554805
+
+
+def slope(names: str, derivative: Callable[[NodeCall], Value], **stated: Any) -> None:
+    """Register element-wise operators by their derivative, and what else is known of them; see ``Facts``.
+
+    On integers that stand for real numbers the derivative may be one.
+    """
+
+    def vjp(call: NodeCall, g: Value) -> list[Value | None]:
+        passed = g * call.t.cast(derivative(call), g.dtype)
+        return [held(call, g, passed) if stated.get("partial") else passed]
+
+    for name in names.split():
+        backward(name, kind="slope")(vjp)
+        facts(name, elementwise=True, axes="same", **stated)
 
 
 def _positive(call: NodeCall, then: float, otherwise: Value | float) -> Value:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from xplain.graph.build.tracer import Value
-from xplain.graph.ops.call import NodeCall, inputs_of
-from xplain.graph.ops.table import facts_of
+from xplain.graph.naming import reads
+from xplain.graph.operators import facts_of
+from xplain.graph.ops.call import NodeCall
 
 __all__ = ["held", "may_be_infinite", "without_infinity"]
 
@@ -23,7 +24,7 @@ def may_be_infinite(call: NodeCall, index: int = 0) -> bool:
     """
     nodes, constants = call.context.forward.nodes, call.t.constants
     makers, node = call.context.makers, nodes[call.index]
-    pending, seen = [inputs_of(node)[index]], set[str]()
+    pending, seen = [reads(node)[index]], set[str]()
     while pending:
         name = pending.pop()
         if not name or name in seen:
@@ -41,7 +42,7 @@ def may_be_infinite(call: NodeCall, index: int = 0) -> bool:
         if facts.partial:
             return True
         if not facts.weighted:
-            pending.extend(inputs_of(nodes[maker]))
+            pending.extend(reads(nodes[maker]))
     return False
 
 

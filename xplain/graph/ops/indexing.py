@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.resampling import along
-from xplain.graph.ops.table import backward, facts
 
 
 def unpick(t: Tracer, g: Value, axis: int, picked: np.ndarray[Any, Any], extent: int) -> Value:

@@ -15,11 +15,12 @@ from typing import Any
 
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
-from xplain.graph.build.emit import needed, ordered
-from xplain.graph.build.tracer import FLOATS, Tracer, Value
-from xplain.graph.ops.call import Context, Forward, NodeCall, inputs_of
-from xplain.graph.ops.table import backward
-from xplain.graph.reverse.walk import live_of, walk
+from xplain.graph.analysis.order import needed, ordered
+from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.dtypes import FLOATS
+from xplain.graph.naming import reads
+from xplain.graph.operators import backward
+from xplain.graph.ops.call import Context, Forward, NodeCall, live_of
 
 __all__: list[str] = []
 
@@ -119,7 +120,7 @@ def scan(call: NodeCall, g: Sequence[Value | None]) -> list[Value | None]:
     forward, reference, names = _evaluated(loop, before, step, kept, prefix)
     states = [names[v.name] for v in loop.body.input[: loop.states]]
     rows = [names[v.name] for v in loop.body.input[loop.states :]]
-    outside = inputs_of(call.node)[len(call.node.input) :]
+    outside = reads(call.node)[len(call.node.input) :]
     count = len(call.node.input)
     fixed = {name for k, name in enumerate(outside) if call.active[count + k]}
     taps = {name for k, name in enumerate(rows) if call.active[loop.states + k]} | fixed
@@ -155,7 +156,7 @@ def scan(call: NodeCall, g: Sequence[Value | None]) -> list[Value | None]:
         value = g[loop.states + k]
         if value is not None:
             arrives(ends[loop.states + k], step.scan(f"{prefix}/given_{k}", value, 1 - loop.out_back[k]))
-    pending = walk(context, start) if start else {}
+    pending = call.context.inner(context, start)
 
     def arrived(name: str, like: Value) -> Value:
         found = pending.get(name)
@@ -239,11 +240,11 @@ def _evaluated(
     for k, v in enumerate(body.input[loop.states :]):
         if there[k] != scanned[k]:
             other[names[v.name]] = step.scan(f"{prefix}/baseline/{v.name}", t.value(there[k]), 1 - loop.back[k]).name
-    pairs = zip(inputs_of(loop.call.node), inputs_of(before.call.node), strict=True)
+    pairs = zip(reads(loop.call.node), reads(before.call.node), strict=True)
     other |= {a: b for a, b in list(pairs)[len(loop.call.node.input) :] if a != b}
     copies = []
     for node in nodes:
-        if not any(name in other for name in inputs_of(node)):
+        if not any(name in other for name in reads(node)):
             copies.append(node)
             continue
         fresh = {name: inner.fresh(name) for name in node.output if name}
@@ -259,8 +260,8 @@ def _behind(
 ) -> frozenset[str]:
     """Which tensors of a step a weighted operator leads to: states do where anything that they are made of does."""
     around, count = call.context.behind, len(call.node.input)
-    found = {name for k, name in enumerate(rows) if inputs_of(call.node)[loop.states + k] in around}
-    found |= {name for k, name in enumerate(outside) if inputs_of(call.node)[count + k] in around}
+    found = {name for k, name in enumerate(rows) if reads(call.node)[loop.states + k] in around}
+    found |= {name for k, name in enumerate(outside) if reads(call.node)[count + k] in around}
     return frozenset(found | set(states) if found else found)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from xplain.graph.build.tracer import Value, known
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.resampling import along
-from xplain.graph.ops.table import backward, facts
 
 facts("Reshape Flatten Squeeze Unsqueeze", repacks=True, axes="moved", steps=(0, 1), linear="first", free=True)
 facts("Transpose DepthToSpace SpaceToDepth", axes="moved", steps=(0, 1))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xplain.graph.build.tracer import Tracer, Value, known
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.finite import may_be_infinite
-from xplain.graph.ops.table import backward, facts
 
 
 def _coerced(call: NodeCall) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xplain.graph.ops.table import facts
+from xplain.graph.operators import facts
 
 facts("RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli", random=True, flat=True)
 facts("Equal Greater Less GreaterOrEqual LessOrEqual And Or Xor", flat=True, elementwise=True, axes="same")

@@ -8,10 +8,10 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from xplain.graph.build.tracer import Shape, Tracer, Value
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.convolution import Geometry, blocked, conv_data_vjp, geometry, spatial
 from xplain.graph.ops.finite import may_be_infinite, without_infinity
-from xplain.graph.ops.table import backward, facts
 
 __all__ = ["nearest"]
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from onnx import TensorProto
 
 from xplain.graph.build.tracer import Value
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.convolution import conv_data_vjp, geometry
-from xplain.graph.ops.table import backward, facts
 
 _RANGES: dict[int, tuple[int, int]] = {
     TensorProto.UINT8: (0, 255),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from xplain.graph.build.tracer import Value
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.ops.table import backward, facts
 
 __all__ = ["axes_of"]
 

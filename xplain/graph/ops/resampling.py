@@ -8,8 +8,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.ops.table import backward, facts
 
 __all__ = ["along"]
 

@@ -17,8 +17,8 @@ from math import prod
 from onnx import TensorProto
 
 from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.operators import backward
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.ops.table import backward
 
 _CUBIC = -0.75
 """Keys' parameter, as in the operator's definition."""

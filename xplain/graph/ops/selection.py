@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from xplain.core.rules import Kind
 from xplain.graph.build.tracer import Value
+from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.ops.table import backward, facts
 
 
 def _choice(call: NodeCall) -> Kind:

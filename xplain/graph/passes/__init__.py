@@ -19,12 +19,13 @@ from xplain.core.edits import Array
 from xplain.core.rules import Rules
 from xplain.graph.build.tracer import opset_of
 from xplain.graph.naming import tell_apart
+from xplain.graph.ops.gelu import Gelu
 from xplain.graph.passes.branches import open_constant_branches
 from xplain.graph.passes.definitions import open_undefined
 from xplain.graph.passes.dynamic import make_products_real
 from xplain.graph.passes.functions import inline_local, open_functions
 from xplain.graph.passes.gather_early import pick_early
-from xplain.graph.passes.gelus import Gelu, share_gelus
+from xplain.graph.passes.gelus import share_gelus
 from xplain.graph.passes.lowering import open_operators
 from xplain.graph.passes.norms import fold_norms, open_computed_norms
 from xplain.graph.passes.opset import TARGET, raise_opset

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, TensorProto
 
 from xplain.graph.build.tracer import Tracer
-from xplain.graph.naming import rename_reads
+from xplain.graph.naming import inlined
 from xplain.graph.passes.shapes import infer
 
-__all__ = ["branches_of", "inlined", "open_constant_branches"]
-
-
-def branches_of(node: NodeProto) -> list[GraphProto]:
-    """The branches of an If."""
-    return [a.g for a in node.attribute if a.HasField("g")] if node.op_type == "If" else []
+__all__ = ["open_constant_branches"]
 
 
 def open_constant_branches(model: ModelProto, weights: Mapping[str, TensorProto], folder: str) -> None:
@@ -39,26 +34,3 @@ def open_constant_branches(model: ModelProto, weights: Mapping[str, TensorProto]
         del model.graph.node[:]
         model.graph.node.extend(nodes)
         infer(model)
-
-
-def inlined(graph: GraphProto, branch: GraphProto, node: NodeProto, prefix: str) -> list[NodeProto]:
-    """The nodes of a branch under new names, with the If node's outputs; its initializers go into ``graph``."""
-    inside = {name: f"{prefix}/{name}" for inner in branch.node for name in inner.output if name}
-    inside.update((tensor.name, f"{prefix}/{tensor.name}") for tensor in branch.initializer)
-    for tensor in branch.initializer:
-        moved = graph.initializer.add()
-        moved.CopyFrom(tensor)
-        moved.name = inside[tensor.name]
-    found = []
-    for inner in branch.node:
-        copy = NodeProto()
-        copy.CopyFrom(inner)
-        copy.name = f"{prefix}/{inner.name or inner.output[0]}"
-        rename_reads(copy, inside)
-        for k, name in enumerate(copy.output):
-            copy.output[k] = inside.get(name, name)
-        found.append(copy)
-    for outer, result in zip(node.output, branch.output, strict=False):
-        if outer:
-            found.append(helper.make_node("Identity", [inside.get(result.name, result.name)], [outer], name=outer))
-    return found

@@ -11,7 +11,7 @@ from typing import Any
 from onnx import ModelProto, NodeProto
 
 from xplain.graph.build.value import Shape
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 from xplain.graph.passes.chain import Chain, attributes_of
 
 __all__ = ["is_integer", "open_integer"]

@@ -15,8 +15,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from xplain.graph.build.tracer import Shape, Tracer
-from xplain.graph.ops.call import inputs_of
-from xplain.graph.ops.table import facts_of, key_of
+from xplain.graph.naming import reads
+from xplain.graph.operators import facts_of, key_of
 from xplain.graph.passes.chain import attributes_of
 
 __all__ = ["pick_early"]
@@ -52,7 +52,7 @@ class _Mover:
         self._fixed = {*wanted, *(v.name for v in model.graph.output)}
         self._readers: dict[str, list[NodeProto]] = {}
         for node in self._nodes:
-            for name in inputs_of(node):
+            for name in reads(node):
                 self._readers.setdefault(name, []).append(node)
 
     def move(self, name: str) -> bool:

@@ -11,34 +11,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.build.tracer import Tracer
+from xplain.graph.ops.gelu import Gelu
 from xplain.graph.passes.chain import attributes_of
 
-__all__ = ["Gelu", "share_gelus"]
-
-
-@dataclass(frozen=True, slots=True)
-class Gelu:
-    """Tensors of one GELU: ``x``, ``gate`` = Phi(x) and ``scaled`` = x / sqrt(2)."""
-
-    x: str
-    gate: str
-    scaled: str
-
-    def renamed(self, name: Callable[[str], str]) -> Gelu:
-        """The same in another evaluation of the model."""
-        return Gelu(name(self.x), name(self.gate), name(self.scaled))
-
-    def slope(self, t: Tracer) -> Value:
-        """``Phi(x) + u exp(-u^2) / sqrt(pi)``."""
-        u = t.value(self.scaled)
-        return t.value(self.gate) + u * t.Exp(-0.5 * math.log(math.pi) - u * u)
+__all__ = ["share_gelus"]
 
 
 def share_gelus(

@@ -13,7 +13,7 @@ from onnx import GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorPr
 
 from xplain.graph.build.tracer import Tracer
 from xplain.graph.build.value import Shape
-from xplain.graph.passes.branches import branches_of
+from xplain.graph.naming import branches_of
 from xplain.graph.passes.chain import Chain, attributes_of
 from xplain.graph.passes.dequantise import is_integer, open_integer
 from xplain.graph.passes.fused import opener_of, outline_of

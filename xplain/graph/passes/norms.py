@@ -12,7 +12,7 @@ from collections.abc import Mapping, Set
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
-from xplain.graph.passes.branches import branches_of
+from xplain.graph.naming import branches_of
 from xplain.graph.passes.chain import Chain, attributes_of
 
 __all__ = ["fold_norms", "open_computed_norms"]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper, shape_inference, version_converter
 
-from xplain.graph.build.tracer import FLOATS, opset_of
+from xplain.graph.build.tracer import opset_of
+from xplain.graph.dtypes import FLOATS
 
 __all__ = ["TARGET", "raise_opset"]
 

@@ -17,7 +17,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from xplain.graph.build.tracer import Tracer, opset_of
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 from xplain.graph.passes.chain import Chain, attributes_of
 
 __all__ = ["write_ratios"]

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from xplain.core.errors import UnsupportedOperator
 from xplain.graph.build.emitter import opset_of
 from xplain.graph.build.value import Shape
-from xplain.graph.ops.table import parameters_of
+from xplain.graph.operators import parameters_of
 from xplain.graph.passes.chain import Chain, attributes_of
 from xplain.graph.passes.fused.integers import dynamic_product
 

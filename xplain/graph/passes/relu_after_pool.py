@@ -7,7 +7,7 @@ from collections.abc import Set
 
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
-from xplain.graph.ops.call import inputs_of
+from xplain.graph.naming import reads
 
 __all__ = ["pool_early"]
 
@@ -25,7 +25,7 @@ def pool_early(model: ModelProto, wanted: Set[str] = frozenset()) -> None:
     """
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
-    readers = Counter(name for node in graph.node for name in inputs_of(node))
+    readers = Counter(name for node in graph.node for name in reads(node))
     kept = {*wanted, *(v.name for v in graph.output)}
     shapes = {info.name: info for info in graph.value_info}
     for pool in [node for node in graph.node if node.op_type == "MaxPool" and len(node.output) == 1]:

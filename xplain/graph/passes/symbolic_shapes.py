@@ -17,7 +17,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from xplain.graph.build.tracer import Shape, Tracer
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 
 __all__ = ["settle"]
 

@@ -17,7 +17,8 @@ import numpy as np
 from onnx import TensorProto
 
 from xplain.core.rules import Rules
-from xplain.graph.build.tracer import FLOATS, Tracer, Value
+from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.dtypes import FLOATS
 from xplain.graph.ops.call import Forward, Visit
 
 __all__ = ["balance", "first_broken", "losses"]

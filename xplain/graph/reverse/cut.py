@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from xplain.core.errors import ModelError, UsageError
+from xplain.graph.analysis.order import needed, ordered
 from xplain.graph.analysis.quantised import Quantised
-from xplain.graph.intake.bounds import ordered, reads
 from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import rename_reads
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 
-__all__ = ["cut", "dtype_name", "fix_size", "free_batch", "header", "mixes_batch"]
+__all__ = ["cut", "fix_size", "free_batch", "header", "mixes_batch"]
 
 
 def mixes_batch(model: ModelProto) -> str:
@@ -42,19 +42,15 @@ def cut(loaded: Loaded, model: ModelProto, outputs: Sequence[str], start: str | 
         ModelError: no path leads from ``start`` to the outputs.
     """
     ends = {name: loaded.quantised[name] for name in (*outputs, start) if name in loaded.quantised}
-    live, kept = {*outputs, *(name for way in ends.values() for name in way.parameters)}, []
-    for node in reversed(model.graph.node):
-        wanted = [name for name in node.output if name in live and name != start]
-        if wanted:
-            kept.append(node)
-            live.update(reads(node))
+    wanted = {*outputs, *(name for way in ends.values() for name in way.parameters)}
+    kept, live = needed(model.graph.node, wanted, () if start is None else (start,))
     if start is not None and start not in live:
         raise ModelError(f"Nothing that {', '.join(map(repr, outputs))} needs is computed from tensor {start!r}.")
     part = ModelProto(ir_version=model.ir_version, producer_name="xplain")
     part.opset_import.extend(model.opset_import)
     graph = part.graph
     graph.name = model.graph.name or "part"
-    graph.node.extend(reversed(kept))
+    graph.node.extend(kept)
     if ends:
         _read_as_real(graph, ends, start)
     graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in live)
@@ -178,10 +174,3 @@ def header(model: ModelProto) -> ModelProto:
     head = ModelProto()
     head.graph.input.extend(model.graph.input)
     return head
-
-
-def dtype_name(dtype: int) -> str:
-    """The numpy name of an ONNX element type; ``"str"`` for text."""
-    if dtype == TensorProto.STRING:
-        return "str"
-    return str(helper.tensor_dtype_to_np_dtype(dtype).name)

@@ -15,7 +15,8 @@ from onnx import ModelProto, TensorProto
 
 from xplain.core.edits import Array
 from xplain.core.rules import Rules
-from xplain.graph.build.tracer import FLOATS, Tracer, Value
+from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.dtypes import FLOATS
 from xplain.graph.ops.call import Visit
 from xplain.graph.passes import prepare
 from xplain.graph.reverse.seeds import Seed, plant

@@ -31,13 +31,13 @@ from xplain.graph import ops as _ops  # noqa: F401  (importing it fills the tabl
 from xplain.graph.analysis.quantised import Quantised, quantised_tensors
 from xplain.graph.build.emit import emit
 from xplain.graph.build.tracer import Shape, Tracer, Value
-from xplain.graph.naming import subgraphs_of
-from xplain.graph.ops.call import Context, Forward, NodeCall, Visit, inputs_of
-from xplain.graph.ops.table import facts_of
+from xplain.graph.naming import reads, subgraphs_of
+from xplain.graph.operators import facts_of
+from xplain.graph.ops.call import Context, Forward, NodeCall, Visit, live_of
 from xplain.graph.passes import Prepared, prepare
 from xplain.graph.reverse.balance import balance
 from xplain.graph.reverse.seeds import Seed, plant
-from xplain.graph.reverse.walk import live_of, walk, where_cut
+from xplain.graph.reverse.walk import walk, where_cut
 
 __all__ = ["BASELINE", "INPUT", "Built", "Sweeper", "build"]
 
@@ -133,7 +133,7 @@ class Sweeper:
         alike = all(value.shape == t.shapes.get(name) for name, value in inputs.items())
         nodes = []
         for node in self.forward.nodes:
-            if not any(name in names for name in inputs_of(node)) or any(out in inputs for out in node.output):
+            if not any(name in names for name in reads(node)) or any(out in inputs for out in node.output):
                 nodes.append(node)
                 continue
             fresh = {name: t.fresh(name) for name in node.output if name}

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from onnx import GraphProto, NodeProto
+from onnx import GraphProto
 
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Place
-from xplain.graph.build.tracer import FLOATS, Tracer, Value
-from xplain.graph.naming import subgraphs_of
-from xplain.graph.ops.call import Context, Forward, NodeCall, Visit, carriers, inputs_of
-from xplain.graph.ops.table import facts_of, find_operator, key_of
+from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.dtypes import FLOATS
+from xplain.graph.naming import reads, subgraphs_of
+from xplain.graph.operators import facts_of, find_operator, key_of
+from xplain.graph.ops.call import Context, Forward, NodeCall, Visit, carriers, live_of, rounds
 
-__all__ = ["live_of", "walk", "where_cut"]
+__all__ = ["walk", "where_cut"]
 
 _SLOPES = frozenset({"gradient", "multiplier"})
 """Meanings of a cotangent that have a unit; relevance has none."""
@@ -34,6 +35,7 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
         UnsupportedOperator: operators on the way have no rule; all are named.
     """
     t, live, rules = context.tracer, context.live, context.rules
+    context.walk = walk
     way = _way(context, set(start))
     missing = [context.call(k) for k in way if find_operator(context.forward.nodes[k]) is None]
     if missing:
@@ -61,7 +63,7 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
             passed = [received[0] * gelu.slope(t), None]  # x alone: the gate's own way to it is in the slope
         else:
             passed = _per_real(call, _own(call, received)) if rules.meaning in _SLOPES else _own(call, received)
-        for name, active, value in zip(inputs_of(node), call.active, passed, strict=False):
+        for name, active, value in zip(reads(node), call.active, passed, strict=False):
             if active and value is not None:
                 pending.setdefault(name, []).append(value)
         context.masked = context.masked or call.op == "Where"
@@ -99,20 +101,10 @@ def _per_real(call: NodeCall, passed: Sequence[Value | None]) -> list[Value | No
         return list(passed)
     t, steps = call.t, call.context.steps
     found = list(passed)
-    for k, (name, value) in enumerate(zip(inputs_of(call.node), passed, strict=False)):
+    for k, (name, value) in enumerate(zip(reads(call.node), passed, strict=False)):
         if value is not None and name in steps:
             found[k] = value / t.cast(t.value(steps[name]), value.dtype)
     return found
-
-
-def live_of(t: Tracer, forward: Forward, taps: set[str]) -> set[str]:
-    """Tensors that depend on a tap by a derivative."""
-    live = set(taps)
-    for node in forward.nodes:
-        if facts_of(node).flat or not any(carriers(node, live)) or _rounds(t, node):
-            continue
-        live.update(name for name in node.output if name)
-    return live
 
 
 def _way(context: Context, start: set[str]) -> list[int]:
@@ -122,10 +114,10 @@ def _way(context: Context, start: set[str]) -> list[int]:
         node = context.forward.nodes[k]
         active = carriers(node, context.live)
         if any(name in needed and name in context.live for name in node.output) and any(active):
-            if facts_of(node).flat or _rounds(context.tracer, node):
+            if facts_of(node).flat or rounds(context.tracer, node):
                 continue
             way.append(k)
-            needed.update(name for name, on in zip(inputs_of(node), active, strict=True) if on)
+            needed.update(name for name, on in zip(reads(node), active, strict=True) if on)
     return way
 
 
@@ -143,7 +135,7 @@ def _places(context: Context, start: set[str]) -> dict[int, frozenset[Place]]:
     behind = set(context.behind)  # tensors that a weighted operator leads to
     first: set[int] = set()
     for k, call in calls.items():
-        under = any(name in behind for name, on in zip(inputs_of(call.node), call.active, strict=True) if on)
+        under = any(name in behind for name, on in zip(reads(call.node), call.active, strict=True) if on)
         if k in weighted and not under:
             first.add(k)
         if k in weighted | inside or under:
@@ -158,7 +150,7 @@ def _places(context: Context, start: set[str]) -> dict[int, frozenset[Place]]:
         over = any(name in leading for name in outputs)
         if k in weighted and not over:
             last.add(k)
-        carried = [name for name, on in zip(inputs_of(calls[k].node), calls[k].active, strict=True) if on]
+        carried = [name for name, on in zip(reads(calls[k].node), calls[k].active, strict=True) if on]
         needed.update(carried)
         if k in weighted | inside or over:
             leading.update(carried)
@@ -177,8 +169,8 @@ def where_cut(t: Tracer, forward: Forward, tap: str, start: set[str]) -> str:
     reached = {forward.name(tap)}
     stops = []
     for node in forward.nodes:
-        if any(name in reached for name in inputs_of(node)):
-            if facts_of(node).flat or _rounds(t, node) or not any(carriers(node, reached)):
+        if any(name in reached for name in reads(node)):
+            if facts_of(node).flat or rounds(t, node) or not any(carriers(node, reached)):
                 stops.append(f"{key_of(node)} (node {node.name or node.output[0]!r})")
             else:
                 reached.update(node.output)
@@ -189,9 +181,3 @@ def where_cut(t: Tracer, forward: Forward, tap: str, start: set[str]) -> str:
         f"There is no path with a derivative from tensor {tap!r} to {wanted!r}: it is cut at {', '.join(stops[:4])}. "
         "Explain a tensor behind the cut, such as an embedding."
     )
-
-
-def _rounds(t: Tracer, node: NodeProto) -> bool:
-    """Whether a node turns real numbers into whole ones, which has no derivative."""
-    kinds = [t.dtypes.get(name) for name in (node.input[0], node.output[0])] if node.op_type == "Cast" else []
-    return bool(kinds) and kinds[0] in FLOATS and kinds[1] not in FLOATS

@@ -22,9 +22,9 @@ import numpy as np
 
 from xplain.core.errors import XplainError
 from xplain.core.target import label
-from xplain.graph.analysis.describe import inputs_of, put_first
-from xplain.graph.analysis.logits import find_scores
+from xplain.graph.intake.inputs import inputs_of, put_first
 from xplain.graph.intake.load import Loaded, read
+from xplain.graph.outline.logits import find_scores
 from xplain.graph.reverse.cut import cut
 from xplain.graph.reverse.seeds import feeds_of, seeds_of
 from xplain.graph.reverse.sweep import build

@@ -8,9 +8,10 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.outline import Outline
-from xplain.graph.analysis.describe import inputs_of, quirks_of
-from xplain.graph.analysis.logits import find_scores
+from xplain.graph.intake.inputs import inputs_of
 from xplain.graph.intake.load import OnnxSource, read, to_bytes
+from xplain.graph.outline.layers import quirks_of
+from xplain.graph.outline.logits import find_scores
 from xplain.graph.reverse.cut import cut
 from xplain.graph.safety import Limits
 from xplain.graph.understood import understood

@@ -15,12 +15,12 @@ from xplain.core.edits import Array
 from xplain.core.errors import InputsOpen, UsageError, unknown
 from xplain.core.outline import Outline, TensorSpec
 from xplain.core.query import fingerprint
-from xplain.graph.analysis.axes import axes_of
-from xplain.graph.analysis.constants import state
-from xplain.graph.analysis.describe import activations_of, inputs_of, layers_of, put_first, quirks_of
-from xplain.graph.analysis.follow import follow
-from xplain.graph.analysis.logits import both_sides, find_scores
+from xplain.graph.intake.inputs import inputs_of, put_first, state
 from xplain.graph.intake.load import Loaded, OnnxSource, read
+from xplain.graph.outline.follow import follow
+from xplain.graph.outline.layers import activations_of, layers_of, quirks_of
+from xplain.graph.outline.layout import axes_of
+from xplain.graph.outline.logits import both_sides, find_scores
 from xplain.graph.safety import Limits
 from xplain.models.onnx.batch_axis import batch_axis
 from xplain.models.onnx.contact import Contact

@@ -1,6 +1,6 @@
 """Which axis of a torch module's input is which, as the first operators that consume it say.
 
-The torch counterpart of ``xplain.graph.analysis.axes``: the batch is followed through what keeps or permutes its
+The torch counterpart of ``xplain.graph.outline.layout``: the batch is followed through what keeps or permutes its
 axes, up to a convolution, pooling or batch norm, which read channels from axis 1, or a recurrent layer, which reads
 features last.
 """

@@ -1,7 +1,7 @@
 """Which of the tensors that a torch module returns is its scores, and the logits behind probabilities.
 
 A forward pass is watched for the few functions that lead from logits to probabilities and around them. From the
-tensor that is returned the steps are undone, as ``xplain.graph.analysis.links`` does in a file: back through views,
+tensor that is returned the steps are undone, as ``xplain.graph.outline.links`` does in a file: back through views,
 casts, picked classes, joined heads, a factor, a clamp, to a softmax or sigmoid, and what was done behind it is done
 to the logits.
 """

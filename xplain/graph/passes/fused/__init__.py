@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 from xplain.graph.passes.fused import activations, attention, blocks, integers, norms, products, renamed, tokens
 from xplain.graph.passes.fused.form import Opener
 

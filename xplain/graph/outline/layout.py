@@ -14,7 +14,7 @@ from onnx import NodeProto, helper
 
 from xplain.core.layout import Axes
 from xplain.graph.intake.load import Loaded
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 
 __all__ = ["axes_of"]
 

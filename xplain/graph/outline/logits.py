@@ -17,13 +17,13 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import Kind, ScoreSpec, called_scores
-from xplain.graph.analysis.links import Back, Logits
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.build.tracer import opset_of
+from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.load import Loaded
-from xplain.graph.naming import rename_reads
-from xplain.graph.ops.call import inputs_of
-from xplain.graph.ops.table import facts_of
+from xplain.graph.naming import reads, rename_reads
+from xplain.graph.operators import facts_of
+from xplain.graph.outline.links import Back, Logits
 from xplain.graph.passes.lowering import opened
 
 __all__ = ["Found", "both_sides", "find_scores"]
@@ -31,7 +31,6 @@ __all__ = ["Found", "both_sides", "find_scores"]
 _TRANSFORMS: dict[bytes, Literal["softmax", "sigmoid"]] = {b"SOFTMAX": "softmax", b"LOGISTIC": "sigmoid"}
 _BY_CHANNEL = 13
 """The first opset in which a dequantiser takes a scale per channel."""
-_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[st
     maps = [makers[o.name] for o in graph.output if o.name in makers and makers[o.name].op_type == "ZipMap"]
     if maps:
         return maps[0].input[0], _zip_labels(maps[0]), ()
-    floats = [o.name for o in graph.output if _dtype(loaded, o) in _FLOATS and o.name in makers]
+    floats = [o.name for o in graph.output if _dtype(loaded, o) in FLOATS and o.name in makers]
     if not floats:
         kinds = ", ".join(f"{o.name!r} ({_kind(loaded, o)})" for o in graph.output)
         raise ModelError(
@@ -158,7 +157,7 @@ def _before(makers: Mapping[str, NodeProto], name: str) -> set[str]:
     found, waiting = set[str](), [name]
     while waiting:
         node = makers.get(waiting.pop())
-        for source in inputs_of(node) if node is not None else ():
+        for source in reads(node) if node is not None else ():
             if source and source not in found:
                 found.add(source)
                 waiting.append(source)
@@ -277,7 +276,7 @@ def _before_rounding(loaded: Loaded, makers: dict[str, NodeProto], name: str, wh
         if not _repacks(loaded, node):
             return (_unrounded(loaded, node) if _fitness(loaded, at) else None) or best
         at = node.input[0]
-        if node.op_type == "QuantizeLinear" and loaded.known.dtypes.get(at) in _FLOATS and _fitness(loaded, at):
+        if node.op_type == "QuantizeLinear" and loaded.known.dtypes.get(at) in FLOATS and _fitness(loaded, at):
             best = _Real(at)
     return best
 

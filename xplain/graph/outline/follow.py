@@ -1,7 +1,7 @@
 """Follow the axes of the explained input through a graph: which axis of each tensor is batch, position, feature, token.
 
 Nodes are taken in order, with the extents that they have for the item at hand. What an operator does to axes
-stands in ``xplain.graph.analysis.axis_rules``. What is not known is not guessed: the axes behind it are unknown, and
+stands in ``xplain.graph.outline.axis_rules``. What is not known is not guessed: the axes behind it are unknown, and
 say so.
 """
 
@@ -15,9 +15,10 @@ from onnx import ModelProto, NodeProto
 from xplain.core import axes as ax
 from xplain.core.axes import Axes
 from xplain.core.lineage import Lineage, Pick
-from xplain.graph.analysis.axis_rules import Call, axes_after
-from xplain.graph.intake.bounds import Known, measure, reads
+from xplain.graph.intake.bounds import Known, measure
 from xplain.graph.intake.load import Loaded
+from xplain.graph.naming import reads
+from xplain.graph.outline.axis_rules import Call, axes_after
 from xplain.graph.passes.lowering import opened
 from xplain.graph.safety import Limits
 
@@ -77,7 +78,7 @@ class Walk:
     def _visit(self, node: NodeProto) -> None:
         if node.op_type in ("Shape", "Size"):  # how large something is does not tell what it is
             return
-        live = tuple(name for name in sorted(reads(node)) if name in self.parents)
+        live = tuple(name for name in sorted(set(reads(node))) if name in self.parents)
         if not live:
             return
         try:

@@ -17,10 +17,10 @@ from xplain.core import axes as ax
 from xplain.core.axes import Axes, Axis
 from xplain.core.edits import Array
 from xplain.core.lineage import Pick
-from xplain.graph.ops.table import facts_of
+from xplain.graph.operators import facts_of
 
 if TYPE_CHECKING:
-    from xplain.graph.analysis.follow import Walk
+    from xplain.graph.outline.follow import Walk
 
 __all__ = ["Call", "axes_after"]
 

@@ -17,24 +17,30 @@ runtime can then still fuse the activation with the convolution before it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from onnx import NodeProto, defs
 
 from xplain.core.facts import Facts
-from xplain.core.rules import Kind
+from xplain.core.rules import Call, Cotangents, Kind
 
-if TYPE_CHECKING:
-    from xplain.graph.build.tracer import Value
-    from xplain.graph.ops.call import NodeCall
+__all__ = [
+    "Operator",
+    "backward",
+    "facts",
+    "facts_of",
+    "find_operator",
+    "key_of",
+    "known",
+    "operators",
+    "parameters_of",
+]
 
-__all__ = ["Operator", "backward", "facts", "facts_of", "find_operator", "key_of", "known", "operators"]
-__all__ += ["parameters_of", "slope"]
-
-KindOf: TypeAlias = "Kind | Callable[[NodeCall], Kind]"
+KindOf: TypeAlias = "Kind | Callable[[Any], Kind]"
+"""What an operator does, or how to tell from its ``NodeCall``."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +56,14 @@ class Operator:
         axes: The axes that it runs over, from the call.
     """
 
-    vjp: Callable[[NodeCall, Sequence[Value | None]], Sequence[Value | None]]
+    vjp: Callable[[Any, Cotangents], Cotangents]
     kind: KindOf
     weight: int | None = None
     bias: int | None = None
     flow: tuple[int, ...] | None = None
-    axes: Callable[[NodeCall], list[int]] | None = None
+    axes: Callable[[Any], list[int]] | None = None
 
-    def kind_of(self, call: NodeCall) -> Kind:
+    def kind_of(self, call: Call) -> Kind:
         """What the operator does to the active inputs of ``call``."""
         return self.kind(call) if callable(self.kind) else self.kind
 
@@ -130,7 +136,7 @@ def backward(
     bias: int | None = None,
     flow: tuple[int, ...] | None = None,
     every: bool = False,
-    axes: Callable[[NodeCall], list[int]] | None = None,
+    axes: Callable[[Any], list[int]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a VJP; see ``Operator`` for the arguments.
 
@@ -138,7 +144,7 @@ def backward(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        def first_only(call: NodeCall, g: Sequence[Value | None]) -> Sequence[Value | None]:
+        def first_only(call: Call, g: Cotangents) -> Cotangents:
             return [None] * len(call.inputs) if g[0] is None else function(call, g[0])
 
         for name in names:
@@ -148,19 +154,3 @@ def backward(
         return function
 
     return register
-
-
-def slope(names: str, derivative: Callable[[NodeCall], Value], **stated: Any) -> None:
-    """Register element-wise operators by their derivative, and what else is known of them; see ``Facts``.
-
-    On integers that stand for real numbers the derivative may be one.
-    """
-    from xplain.graph.ops.finite import held  # which looks operators up here
-
-    def vjp(call: NodeCall, g: Value) -> list[Value | None]:
-        passed = g * call.t.cast(derivative(call), g.dtype)
-        return [held(call, g, passed) if stated.get("partial") else passed]
-
-    for name in names.split():
-        backward(name, kind="slope")(vjp)
-        facts(name, elementwise=True, axes="same", **stated)

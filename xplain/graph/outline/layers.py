@@ -1,52 +1,19 @@
-"""What a person may name in a loaded model: its inputs, and the tensors inside."""
+"""What a person may name inside a loaded model, and what they should know of it."""
 
 from __future__ import annotations
 
 from onnx import TensorProto
 
 from xplain.core.axes import positional
-from xplain.core.errors import ModelError
-from xplain.core.outline import LayerSpec, TensorSpec
+from xplain.core.outline import LayerSpec
 from xplain.graph.analysis.affine import affine_tensors
-from xplain.graph.analysis.follow import follow
 from xplain.graph.analysis.quantised_relu import rectifies
+from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.load import Loaded
-from xplain.graph.ops.table import facts_of
-from xplain.graph.reverse.cut import dtype_name
+from xplain.graph.operators import facts_of
+from xplain.graph.outline.follow import follow
 
-__all__ = ["activations_of", "inputs_of", "layers_of", "put_first", "quirks_of"]
-
-_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
-
-
-def inputs_of(loaded: Loaded) -> tuple[TensorSpec, ...]:
-    """The inputs that a caller must give; weights that old exporters list among the inputs are left out.
-
-    Raises:
-        ModelError: there is none, or one is no tensor.
-    """
-    graph = loaded.model.graph
-    stored = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
-    found = []
-    for entry in graph.input:
-        if entry.name in stored:
-            continue
-        tensor = entry.type.tensor_type
-        if not entry.type.HasField("tensor_type") or not tensor.elem_type:
-            raise ModelError(f"Input {entry.name!r} of {loaded.source} is no tensor; a function can wrap such a model.")
-        shape = tuple(int(d.dim_value) if d.dim_value > 0 else None for d in tensor.shape.dim)
-        dims = tuple(d.dim_param if d.dim_value <= 0 else "" for d in tensor.shape.dim)
-        found.append(TensorSpec(entry.name, shape, dtype_name(tensor.elem_type), dims if any(dims) else ()))
-    if not found:
-        raise ModelError(f"{loaded.source} has no input, so there is nothing to explain.")
-    return tuple(found)
-
-
-def put_first(loaded: Loaded, name: str) -> None:
-    """Make ``name`` the first input: that is the one a sweep explains."""
-    entries = sorted(loaded.model.graph.input, key=lambda entry: entry.name != name)
-    del loaded.model.graph.input[:]
-    loaded.model.graph.input.extend(entries)
+__all__ = ["activations_of", "layers_of", "quirks_of"]
 
 
 def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
@@ -62,7 +29,7 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
     for node in loaded.model.graph.node:
         # a fused norm has the sum that it normalises as its last output
         for name in reversed(node.output) if node.op_type.startswith("Skip") else node.output:
-            if not name or name in known.constants or loaded.dtype(name) not in _FLOATS:
+            if not name or name in known.constants or loaded.dtype(name) not in FLOATS:
                 continue
             shape = loaded.shape(name)
             if shape is None or len(shape) >= 2:

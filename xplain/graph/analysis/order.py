@@ -1,0 +1,93 @@
+"""The order of nodes, and the part of a graph that leads to given tensors: found here for every room.
+
+    nodes = ordered(graph.node)                     # files need not keep an order
+    part, live = needed(nodes, {"scores"})          # what scores are computed from
+    tail, live = needed(nodes, {"scores"}, {"conv5"})  # from conv5 on
+
+No recursion, because graphs are deep; the work is linear in what the nodes read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from onnx import NodeProto
+
+from xplain.core.errors import ModelError
+from xplain.graph.naming import reads
+
+__all__ = ["makers_of", "needed", "ordered"]
+
+
+def makers_of(nodes: Iterable[NodeProto]) -> dict[str, int]:
+    """By tensor, the index of the node that makes it.
+
+    Raises:
+        ModelError: two nodes make the same tensor.
+    """
+    makers: dict[str, int] = {}
+    for k, node in enumerate(nodes):
+        for name in node.output:
+            if name and makers.setdefault(name, k) != k:
+                raise ModelError(f"Two nodes make the tensor {name!r}. The file is damaged; export it again.")
+    return makers
+
+
+def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """The nodes, each after those whose outputs it reads; otherwise in the order given.
+
+    Raises:
+        ModelError: two nodes make the same tensor, a node reads what it makes, or nodes wait for each other.
+    """
+    makers = makers_of(nodes)
+    needs = [[makers[name] for name in reads(node) if name in makers] for node in nodes]
+    if all(max(need, default=-1) < k for k, need in enumerate(needs)):
+        return list(nodes)
+    waiting, open_, done = range(3)
+    state = [waiting] * len(nodes)
+    order: list[NodeProto] = []
+    for root in range(len(nodes)):
+        stack = [root]
+        while stack:
+            k = stack[-1]
+            if state[k] == waiting:
+                state[k] = open_
+                for maker in needs[k]:
+                    if state[maker] == open_:
+                        raise _circle(nodes[k], maker == k)
+                    if state[maker] == waiting:
+                        stack.append(maker)
+                continue
+            stack.pop()
+            if state[k] == open_:
+                state[k] = done
+                order.append(nodes[k])
+    return order
+
+
+def _circle(node: NodeProto, alone: bool) -> ModelError:
+    if alone:
+        return ModelError(
+            f"Node {node.name or node.output[0]!r} ({node.op_type}) reads what it makes itself. The file is damaged; "
+            "export it again."
+        )
+    return ModelError("The model's nodes wait for each other in a circle. The file is damaged; export it again.")
+
+
+def needed(
+    nodes: Sequence[NodeProto], wanted: Iterable[str], stops: Collection[str] = ()
+) -> tuple[list[NodeProto], set[str]]:
+    """The nodes that lead to ``wanted``, and the tensors that they read or that are wanted.
+
+    Args:
+        nodes: In order.
+        wanted: Names of tensors.
+        stops: Tensors that are given: what makes them is not needed.
+    """
+    live, kept = set(wanted), []
+    for node in reversed(nodes):
+        if any(name in live and name not in stops for name in node.output):
+            kept.append(node)
+            live.update(reads(node))
+            live.discard("")
+    return kept[::-1], live

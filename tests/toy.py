@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xplain import native
+from xplain.core.abilities import Abilities
 from xplain.core.edits import Coalitions, Untouched
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
@@ -47,7 +48,7 @@ class Toy:
             layout=Layout("NS", (features,)),
             scores=ScoreSpec("y", classes, "logits", "softmax", "given", partial),
         )
-        self.price, self.fail_after = price, fail_after
+        self.abilities, self.fail_after = Abilities(price=price), fail_after
         self.rows = []
 
     def answer(self, query):

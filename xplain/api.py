@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xplain.core import registry
+from xplain.core.abilities import abilities_of, is_model
 from xplain.core.caveat import Caveat, caveats_in
 from xplain.core.cost import Cost
 from xplain.core.edits import Array, Untouched
@@ -66,7 +67,7 @@ def load(source: Any, **options: Any) -> Model:
         Unsafe: refused by default; the message says why, and how to allow it.
         ModelError: the model cannot be loaded.
     """
-    if hasattr(source, "answers") and hasattr(source, "outline"):
+    if is_model(source):
         return source  # type: ignore[no-any-return]
     from xplain import models
 
@@ -249,9 +250,10 @@ def explain_many(
         base: list[Array] = []
         if scores is None:  # the first look at the model, which says what it has inside
             base, cost = _target_scores(loaded, items, aims, settings)
-        affordable = settings.budget.affordable(getattr(loaded, "price", None))
+        affordable = settings.budget.affordable(abilities_of(loaded).price)
         flows = _flows(entry, items, aims, loaded, seed, values, affordable)
-        before = getattr(loaded, "windows", None)
+        windows = abilities_of(loaded).windows or (lambda: None)
+        before = windows()
         try:
             readings, spent = drive(flows, loaded, replace(settings, sentinel=watch))
             if max_queries is None and max_cost is None:  # it is more than what the method costs
@@ -264,7 +266,7 @@ def explain_many(
             raise
         cost += spent
         base = base or _target_scores(loaded, items, aims, settings)[0]
-    after = getattr(loaded, "windows", None)
+    after = windows()
     way: dict[str, Any] = {} if after is before or after is None else {"windows answered": str(after)}
     if settings.calls:
         way["rows per call"] = {kind: rows if len(rows) > 1 else rows[0] for kind, rows in settings.calls.items()}
@@ -395,8 +397,7 @@ def _flows(
 
 
 def _ask(score: Score) -> Flow:
-    answer = yield score
-    return Reading(answer)
+    return Reading((yield score))
 
 
 def _clean(items: Items, target: Target | EveryScore = every_score) -> Score:

@@ -15,11 +15,12 @@ import numpy as np
 
 from xplain.api import load, method_called, require, scores_of, with_others
 from xplain.core import registry
+from xplain.core.abilities import Compiles, abilities_of
 from xplain.core.card import MOST_PIXELS
 from xplain.core.errors import CapabilityError, NonFinite, NotExported, UnsupportedOperator, UsageError
 from xplain.core.items import Items
 from xplain.core.outline import Outline
-from xplain.core.query import Compiles, TargetInput
+from xplain.core.query import TargetInput
 from xplain.core.target import label
 from xplain.core.target_parser import Aim, aim, needs_scores
 from xplain.core.units import noun, spelled
@@ -88,11 +89,12 @@ def compile(  # noqa: A001
         raise UsageError(f"A compiled {entry.name!r} runs with {fixed}; leave {', '.join(clash)} out.")
     values = entry.read_options(options) | dict(entry.traced_with)
     require(entry, values, loaded)
-    if not isinstance(loaded, Compiles):
+    inside = abilities_of(loaded).compiles
+    if inside is None:
         raise CapabilityError(
             f"{loaded.outline.source} has no graph to compile into. Use an ONNX file or torch module."
         )
-    loaded = _of_size(loaded, size)
+    loaded = inside = _of_size(inside, size)
     one = Aim(label(-1, "predicted class")) if target is None else _built_in(loaded, target)
     outline = loaded.outline
     card = {} if outline.card is None else {"card": outline.card.to_toml()}
@@ -108,7 +110,7 @@ def compile(  # noqa: A001
     }
     try:
         place = None if out is None else Path(out)
-        return loaded.compile(one.target, lambda view: entry.start(view, values), about, target_input, out=place)
+        return inside.compile(one.target, lambda view: entry.start(view, values), about, target_input, out=place)
     except (UnsupportedOperator, NotExported) as error:
         error.args = (with_others(error, loaded),)
         raise

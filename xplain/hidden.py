@@ -8,10 +8,11 @@ the result says so; rows that come as bare arrays, which may be prepared already
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
+from xplain.core.abilities import abilities_of
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -20,31 +21,9 @@ from xplain.core.query import Model
 from xplain.core.registry import Method
 from xplain.models.rows.dataframes import columns_of, is_rows, numbers_of
 
-__all__ = ["Codes", "as_codes", "said_or_typical", "without_rows"]
+__all__ = ["as_codes", "said_or_typical", "without_rows"]
 
 _ROWS = ("baseline", "background")
-
-
-@runtime_checkable
-class Names(Protocol):
-    """A model whose layers are objects that a person may hold."""
-
-    def name_of(self, layer: Any) -> str | None:
-        """What a layer is called; None where it is none of the model's."""
-
-
-@runtime_checkable
-class Codes(Protocol):
-    """A model of the rows of a table."""
-
-    def codes(self, source: Any) -> Array:
-        """Rows as the numbers that stand for them, ``[N, S]``."""
-
-    def typical(self, x: Array) -> tuple[Array, str]:
-        """The typical row ``[1, S]`` and a sentence about it."""
-
-    def known(self, x: Array) -> tuple[Array, str]:
-        """The rows ``[B, S]`` that are known, and a sentence about them."""
 
 
 def without_rows(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +50,8 @@ def as_codes(options: Mapping[str, Any], model: Model) -> dict[str, Any]:
 
 
 def _name_of(module: Any, model: Model) -> str:
-    found = model.name_of(module) if isinstance(model, Names) else None
+    name_of = abilities_of(model).name_of
+    found = None if name_of is None else name_of(module)
     if found is None:
         raise UsageError(
             f"The layer is {type(module).__name__}, a torch module that is none of {model.outline.source}'s. Give one "
@@ -81,8 +61,9 @@ def _name_of(module: Any, model: Model) -> str:
 
 
 def _codes(rows: Any, model: Model) -> Array:
-    if isinstance(model, Codes):
-        return model.codes(rows)
+    able = abilities_of(model).codes
+    if able is not None:
+        return able.codes(rows)
     try:
         return np.stack([numbers_of(values) for values in columns_of(rows).values()], axis=1).astype(np.float32)
     except (TypeError, ValueError) as error:
@@ -114,11 +95,12 @@ def said_or_typical(
     unsaid = [name for name in _ROWS if name in entry.options]
     if not unsaid or said & set(unsaid):
         return values, ()
-    if isinstance(model, Codes):
+    able = abilities_of(model).codes
+    if able is not None:
         if unsaid == ["background"]:  # replacements are drawn from it: of the typical row alone all would be one
-            rows, sentence = model.known(items.x)
+            rows, sentence = able.known(items.x)
             return {**values, "background": rows}, (Caveat(sentence, "baseline"),)
-        row, sentence = model.typical(items.x)
+        row, sentence = able.typical(items.x)
         return {**values, "baseline": row}, (Caveat(sentence, "baseline"),)
     axes = getattr(items.layout, "axes", "")
     rows_of_numbers = items.x.ndim == 2 and items.x.dtype.kind == "f" and axes == "NS"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xplain.core.abilities import abilities_of
 from xplain.core.card import PRESETS, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, NonFinite, UsageError
-from xplain.core.items import Items, Looks, Reads
+from xplain.core.items import Items
 from xplain.core.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model, keys_of
 from xplain.models.outlines import attach_card
@@ -31,16 +32,17 @@ def entered(model: Model, x: Any, card: Any, layout: str | None = None) -> tuple
     Raises:
         UsageError: the items or ``layout`` cannot be used; see ``items_of``.
     """
-    if not isinstance(model, Reads):
+    if abilities_of(model).read is None:
         if is_rows(x):
             model = table(model)
         elif next((spec.dtype for spec in model.outline.inputs if spec.name == model.outline.input), "") == "str":
             model = text(model)
-    if not isinstance(model, Reads):
+    read = abilities_of(model).read
+    if read is None:
         return model, items_of(model, x, card, layout)
     if layout is not None:
         raise UsageError(f"layout is {layout!r}, but rows of a table and texts have no other; leave it out.")
-    model, items = model.read(x)
+    model, items = read(x)
     return model, replace(items, layout=model.outline.layout_of(tuple(items.x.shape[1:])))
 
 
@@ -80,7 +82,8 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
         x = np.concatenate(tensors)
     else:
         x = tensors[0][None] if rank is not None and tensors[0].ndim == rank - 1 else tensors[0]
-        x = _batched(x, model) if rank is None and isinstance(model, Looks) and 0 not in x.shape else x
+        look = abilities_of(model).look
+        x = _batched(x, look) if rank is None and look is not None and 0 not in x.shape else x
     _check_tensor(x, model, rank if model.outline.named is not None or named is None else None)
     x = np.ascontiguousarray(x)
     found = _resolved(model, x, named)
@@ -96,13 +99,13 @@ def _against(layout: Layout | Doubt) -> tuple[Caveat, ...]:
     )
 
 
-def _batched(x: Array, model: Looks) -> Array:
+def _batched(x: Array, look: Callable[[Array], None]) -> Array:
     """One item without a batch axis as a batch of one: what the model takes so, and takes as a batch in no way."""
     try:
-        model.look(x)
+        look(x)
     except Exception as error:
         try:
-            model.look(x[None])
+            look(x[None])
         except Exception:
             raise error from None
         return x[None]
@@ -122,8 +125,9 @@ def _rank(model: Model, named: Axes | None) -> int | None:
 
 def _resolved(model: Model, x: Array, named: Axes | None) -> Layout | Doubt:
     """The layout of a batch: the only place that asks for it on a run's way."""
-    if isinstance(model, Looks):
-        model.look(x)
+    look = abilities_of(model).look
+    if look is not None:
+        look(x)
     item = tuple(x.shape[1:])
     if named is None:
         return model.outline.layout_of(item)

@@ -10,6 +10,7 @@ Curves are flows like methods: they share batching, budgets and answers on disk 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,20 +18,20 @@ from typing import Any, Literal
 import numpy as np
 
 from xplain.api import Cache, explain, load
+from xplain.core.abilities import Abilities, abilities_of
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
-from xplain.core.items import Looks
 from xplain.core.options import Reference
 from xplain.core.outline import Outline
 from xplain.core.plain import plain
-from xplain.core.query import Answer, Query, Sweep, View
+from xplain.core.query import Answer, Model, Query, Sweep, View
 from xplain.core.target import Target, label
 from xplain.engine import Settings, drive
 from xplain.engine.budget import Budget
 from xplain.engine.store import Store
 from xplain.explainers.design.baseline import fill_of
-from xplain.hidden import Codes, as_codes
+from xplain.hidden import as_codes
 from xplain.items import entered
 from xplain.metrics.curves import deletion, insertion
 from xplain.results.attribution import Attribution
@@ -105,7 +106,8 @@ def curve(
     if values.ndim == items.x.ndim and view.layout.channel_axis is not None:
         values = values.sum(axis=view.layout.channel_axis)
     if baseline is None:
-        baseline = loaded.typical(items.x)[0] if isinstance(loaded, Codes) else 0.0
+        codes = abilities_of(loaded).codes
+        baseline = 0.0 if codes is None else codes.typical(items.x)[0]
     (baseline,) = as_codes({"baseline": baseline}, loaded).values()
     flow = deletion if kind == "deletion" else insertion
     one = flow(view, values=values, fill=fill_of(view, Reference().read(baseline)), steps=steps)
@@ -167,9 +169,10 @@ def conservation(
         UsageError: more than one item is given.
     """
     loaded = load(model)
-    if not hasattr(loaded, "balance"):
+    balance = abilities_of(loaded).balance
+    if balance is None:
         raise CapabilityError(f"{loaded.outline.source} has no ONNX graph, so there are no nodes to report. Export it.")
-    watched = _Watched(loaded)
+    watched = _Watched(loaded, balance)
     explain(watched, x, method, target=target, card=card, batch_size=1, **options)
     if not watched.reports:
         raise CapabilityError(f"Method {method!r} asks for no sweep, so nothing is conserved. Try lrp or deeplift.")
@@ -179,8 +182,9 @@ def conservation(
 class _Watched:
     """A model that also reports how each sweep conserved what it carried."""
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.answers = model, model.answers
+    def __init__(self, model: Model, balance: Callable[[Sweep], tuple[Any, ...]]) -> None:
+        self.model, self.answers, self._balance = model, model.answers, balance
+        self.abilities = Abilities(look=abilities_of(model).look)
         self.reports: list[Conservation] = []
 
     @property
@@ -189,12 +193,7 @@ class _Watched:
         outline: Outline = self.model.outline
         return outline
 
-    def look(self, x: Array) -> None:
-        """As the model does, where it does."""
-        if isinstance(self.model, Looks):
-            self.model.look(x)
-
     def answer(self, query: Query) -> Answer:
         if isinstance(query, Sweep):
-            self.reports.append(Conservation(query.rules.name, *self.model.balance(query)))
+            self.reports.append(Conservation(query.rules.name, *self._balance(query)))
         return self.model.answer(query)

@@ -14,13 +14,14 @@ from collections import Counter
 import numpy as np
 import pytest
 from nets import planted
-from servers import V2Server, session_model
+from servers import Reply, V2Server, session_model
 
 import xplain
 from xplain.core.errors import OutputError
 from xplain.engine.lease import Lease, alive
 from xplain.engine.store import Store
 from xplain.models.endpoint import open_endpoint
+from xplain.models.endpoint.caller import Patience
 
 X = np.random.default_rng(1).normal(size=(1, 3, 16, 16)).astype(np.float32)
 QUERIES = 600
@@ -71,6 +72,42 @@ def ended(process, seconds=90):
 def explained(url, cache=None, **options):
     model = open_endpoint(url, max_batch=7, concurrency=2)
     return xplain.explain(model, X, "rise", samples=QUERIES, cells=4, seed=3, cache=cache, **options)
+
+
+def test_two_runs_on_one_model_each_pay_their_own_calls(serve):
+    """Also what is asked again: every second request fails once, and is billed to the run that made it."""
+    failed = set()
+
+    def fail_once(asked):
+        key = asked.headers.get("idempotency-key")
+        if key is not None and key not in failed and int(key[:2], 16) % 2:
+            failed.add(key)
+            return Reply(200, b"{", announced=5000)
+        time.sleep(0.002)
+        return None
+
+    patience = Patience(attempts=4, first=0.001, longest=0.01, breaker=10_000)
+    model = open_endpoint(
+        f"{serve(handler_of(before=fail_once)).url}/v2/models/m", max_batch=7, concurrency=2, price="0.01",
+        patience=patience,
+    )  # fmt: skip
+    before, costs = model.calls_made, {}
+
+    def run(samples):
+        costs[samples] = xplain.explain(model, X, "rise", samples=samples, cells=4, seed=samples).cost
+
+    runs = [threading.Thread(target=run, args=(samples,)) for samples in (210, 420)]
+    for one in runs:
+        one.start()
+    for one in runs:
+        one.join(60)
+    assert failed
+    asked = {samples: -(-samples // 7) + 1 for samples in costs}
+    for samples, cost in costs.items():
+        assert asked[samples] < cost.calls < 2 * asked[samples]
+        assert cost.money >= 0.01 * (samples + 1)
+    assert sum(cost.calls for cost in costs.values()) == model.calls_made - before
+    assert sum(cost.money for cost in costs.values()) == pytest.approx(float(model.spent))
 
 
 @pytest.mark.parametrize("count", [2, 4])

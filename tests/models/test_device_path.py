@@ -15,7 +15,7 @@ from models.test_onnx_scores import FORMS, edits_for, items
 import xplain
 from xplain.core.edits import Untouched, Windows
 from xplain.core.errors import ModelError, NonFinite, UsageError
-from xplain.core.partial_answers import WorksAhead, pieces
+from xplain.core.partial_answers import pieces
 from xplain.core.query import Score
 from xplain.core.target import every_score, label
 from xplain.models import pipeline
@@ -200,7 +200,7 @@ def told(model):
 @pytest.mark.parametrize("form", ["cnn", "fp16", "NHWC", "uint8", "4-D scores", "QDQ", "frozen batch of 4"])
 def test_scores_are_the_plain_ways(place, form):
     model, plain = place(FORMS[form](), threads=1), xplain.load(FORMS[form](), threads=1, engine="plain")
-    assert isinstance(model, WorksAhead)
+    assert model.abilities.ahead is not None
     x = items(plain)
     for name, edits in edits_for(x, plain.outline.layout).items():
         total = len(x) * edits.count

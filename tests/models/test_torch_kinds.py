@@ -98,7 +98,7 @@ def test_the_exported_module_takes_any_number_of_items_at_once(net, x):
     xplain.explain(model, np.repeat(x, 3, axis=0)[:5], "lrp", target=1)
     compiled = xplain.compile(model, "saliency")
     assert compiled.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    exported = {id(one): one for one, _ in model._exported.values()}
+    exported = {id(one): one for one, _ in model._graph.made.values()}
     assert [one.outline.batch for one in exported.values()] == ["free", "free"]
 
 

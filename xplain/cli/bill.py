@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from xplain.core.price import Price
+from xplain.core.abilities import abilities_of
 from xplain.core.query import Model
 from xplain.engine import Plan
 
@@ -47,8 +47,8 @@ class Bill:
     """
 
     def __init__(self, model: Model) -> None:
-        self._model = model
-        self._price: Price | None = getattr(model, "price", None)
+        able = abilities_of(model)
+        self._billed, self._price = able.billed, able.price
         self._calls, self._money = self._now()
 
     def document(self) -> dict[str, Any]:
@@ -70,4 +70,4 @@ class Bill:
         return f", {told['calls']} {'call' if told['calls'] == 1 else 'calls'}{money}"
 
     def _now(self) -> tuple[int | None, Decimal]:
-        return getattr(self._model, "calls_made", None), getattr(self._model, "spent", Decimal(0))
+        return (None, Decimal(0)) if self._billed is None else self._billed()

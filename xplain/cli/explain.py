@@ -22,6 +22,7 @@ from xplain.cli.predictions import in_words
 from xplain.cli.reading import Given, RowOptions, given, labels_of
 from xplain.cli.rows import estimate_rows, explain_rows
 from xplain.cli.run import Order, Run, estimate, explain_pictures
+from xplain.core.abilities import abilities_of
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method
@@ -179,7 +180,7 @@ def _price(model: Any, what: str, count: int, planned: Planned) -> Outcome:
     queries, sweeps = planned.queries, planned.sweeps
     document: dict[str, Any] = {"dry_run": True, what: count, "queries": queries, "sweeps": sweeps}
     parts = [f"{queries} model evaluations"] + ([f"{sweeps} sweeps"] if sweeps else [])
-    price = getattr(model, "price", None)
+    price = abilities_of(model).price
     if planned.calls:
         document |= {"calls": planned.calls}
         parts.append(f"{planned.calls} calls")

@@ -13,6 +13,7 @@ import typer
 from xplain import api
 from xplain.cli.console import Outcome, table
 from xplain.cli.loading import Loading, ModelFile
+from xplain.core.abilities import abilities_of
 from xplain.core.errors import InputsOpen
 from xplain.core.layout import Doubt
 from xplain.core.outline import Outline
@@ -47,7 +48,8 @@ def inspect(
     kinds = sorted(kind.__name__ for kind in loaded.answers)
     fits = [entry.name for entry in api.methods() if entry.needs <= loaded.answers]
     side = min(outline.layout.plane) if outline.layout is not None else 0
-    forecast = loaded.forecast(max(1, side // 14), max(1, side // 28)) if hasattr(loaded, "forecast") else None
+    able = abilities_of(loaded).forecast
+    forecast = None if able is None else able(max(1, side // 14), max(1, side // 28))
     document, text = _document(outline, kinds, fits), _text(outline, kinds, fits, layers, doors)
     document["explained by"] = list(doors)
     if forecast is None:

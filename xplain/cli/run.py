@@ -16,9 +16,9 @@ from xplain.cli.console import problem
 from xplain.cli.loading import Asking
 from xplain.cli.notes import notes_of, told_warnings
 from xplain.cli.predictions import best
+from xplain.core.abilities import abilities_of
 from xplain.core.cost import Cost
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError, XplainError
-from xplain.core.partial_answers import SaysRows
 from xplain.core.query import Model
 from xplain.core.target_parser import needs_scores
 from xplain.results.attribution import Attribution
@@ -233,7 +233,7 @@ def estimate(model: Model, pictures: Sequence[str], order: Order) -> Planned:
     methods = read_baselines(order.methods, model)
     looks, size = needs_scores(order.target, model.outline), order.asking.batch_size
     plan = partial(api.plan, model, target=order.target, cache=order.asking.cache, batch_size=size)
-    wired = isinstance(model, SaysRows)
+    wired = abilities_of(model).rows_per_request is not None
     for k, picture in enumerate(pictures):
         groups = _groups(pictures[k:], len(pictures)) if wired else [(len(pictures), [picture])]
         try:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 __all__ = ["Batches", "Cut", "cut", "fixed", "shared"]
 
@@ -51,7 +51,6 @@ class Cut:
             start = min(end, stop)
 
 
-@runtime_checkable
 class Batches(Protocol):
     """A model that runs here, and evaluates as many rows at once as it is told."""
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.layout import Doubt, Layout
-from xplain.core.query import Model
 
-__all__ = ["Columns", "Items", "Looks", "Passage", "Reads"]
+__all__ = ["Columns", "Items", "Passage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +78,3 @@ class Items:
     texts: tuple[Passage, ...] = ()
     layout: Layout | Doubt | None = None
     warnings: tuple[Caveat, ...] = ()
-
-
-@runtime_checkable
-class Reads(Protocol):
-    """A model that takes something else than pictures and tensors, such as texts or the rows of a table."""
-
-    def read(self, source: Any) -> tuple[Model, Items]:
-        """The items in ``source`` as tensors of codes, and a model that answers questions about just these codes."""
-
-
-@runtime_checkable
-class Looks(Protocol):
-    """A model that tells more of its input when it has seen an item."""
-
-    def look(self, x: Array) -> None:
-        """Run one item once, if none like it was seen; ``outline`` says more afterwards."""

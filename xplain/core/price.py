@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
@@ -9,7 +10,7 @@ from typing import Any
 
 from xplain.core.errors import UsageError, unknown
 
-__all__ = ["Price", "money"]
+__all__ = ["Account", "Price", "money"]
 
 _MOST = Decimal(10) ** 12
 
@@ -63,6 +64,21 @@ class Price:
             rows_per_call=_items(given.get("rows_per_call", rows_per_call)),
             currency=str(given.get("currency", "")),
         )
+
+
+class Account:
+    """Requests that left for one run, repeated ones included, and what they cost; any thread may write to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.calls = 0
+        self.spent = Decimal(0)
+
+    def add(self, cost: Decimal) -> None:
+        """Write one request down."""
+        with self._lock:
+            self.calls += 1
+            self.spent += cost
 
 
 def _items(given: Any) -> int:

@@ -13,10 +13,9 @@ at once; the engine cuts the question into chunks, packs, caches, counts and ret
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -28,12 +27,13 @@ from xplain.core.grid import layer_layout
 from xplain.core.layout import Doubt, Layout
 from xplain.core.lineage import Lineage
 from xplain.core.outline import Outline
+from xplain.core.price import Account
 from xplain.core.target import SCORES, EveryScore, Stack, Target
 
 if TYPE_CHECKING:
     from xplain.core.rules import Rules
 
-__all__ = ["Answer", "Compiles", "Diagnoses", "Flow", "Model", "Peek", "Query", "Reading", "Score", "Sweep"]
+__all__ = ["Answer", "Flow", "Model", "Peek", "Query", "Reading", "Score", "Sweep"]
 __all__ += ["TargetInput", "View", "fingerprint", "keys_of", "laid_out"]
 
 
@@ -51,6 +51,8 @@ class Score:
         layout: How the axes of ``x`` are named, which says what a position is that an edit hides. A method need not
             give it for its items: ``laid_out`` does.
         cut: How the rows are cut into model calls; set by the engine alone, for models that run here.
+        account: Where a model that is asked by requests writes down each that it makes for this question; set by the
+            engine alone.
     """
 
     x: Array
@@ -60,6 +62,7 @@ class Score:
     part: tuple[int, int] | None = None
     layout: Layout | None = None
     cut: Cut | None = None
+    account: Account | None = None
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -309,7 +312,7 @@ def laid_out(flow: Flow, view: View) -> Flow:
 
 
 class Model(Protocol):
-    """Anything that answers questions."""
+    """Anything that answers questions; what more it can do, its ``abilities`` say: ``xplain.core.abilities``."""
 
     @property
     def outline(self) -> Outline:
@@ -325,44 +328,6 @@ class Model(Protocol):
 
 TargetInput: TypeAlias = Literal["optional", "required", "none"]
 """Whether a compiled file has an input ``target`` that may be left out, one that must be fed, or none."""
-
-
-@runtime_checkable
-class Diagnoses(Protocol):
-    """A model that can say which of its nodes makes numbers that are not finite."""
-
-    def why_not_finite(self, query: Sweep) -> str:
-        """One sentence on the first node that makes such numbers in the sweep of one item; empty if none is found."""
-
-
-@runtime_checkable
-class Compiles(Model, Protocol):
-    """A model with a graph that an explanation can be compiled into."""
-
-    def blank(self) -> Array:
-        """One item of zeros, ``[1, *item]``.
-
-        Raises:
-            UsageError: the size of an item is not known.
-        """
-
-    def of_size(self, item: tuple[int, ...]) -> Compiles:
-        """The model for items of one size, ``item`` without the batch axis.
-
-        Raises:
-            UsageError: it takes none of that size.
-        """
-
-    def compile(
-        self,
-        target: Target,
-        flow: Callable[[View], Flow],
-        about: Mapping[str, Any],
-        choose: TargetInput,
-        *,
-        out: Path | None = None,
-    ) -> Any:
-        """The model, an ``onnx.ModelProto``, with what ``flow`` computes as output ``attribution``; also written."""
 
 
 def fingerprint(*parts: Any) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
+from xplain.core.abilities import abilities_of
 from xplain.core.edits import Array
 from xplain.core.errors import XplainError
 from xplain.core.plain import plain
-from xplain.core.query import Flow, Reading, Sweep
+from xplain.core.query import Flow, Model, Reading, Sweep
 
 __all__ = ["with_nodes"]
 
@@ -21,13 +22,8 @@ _SHARE = 0.1
 _LONGEST = 80
 
 
-@runtime_checkable
-class _Balances(Protocol):
-    def balance(self, query: Sweep) -> tuple[tuple[str, ...], Array, Array]: ...
-
-
 def with_nodes(
-    readings: Sequence[Reading], start: Callable[[], Sequence[Flow]], model: object, items: int
+    readings: Sequence[Reading], start: Callable[[], Sequence[Flow]], model: Model, items: int
 ) -> list[Reading]:
     """The readings with the nodes where the worst item's values get lost, or are made, in the warning that says so.
 
@@ -41,12 +37,13 @@ def with_nodes(
         model: The model; one without nodes leaves the readings as they are, as does one that cannot report.
         items: How many items were explained.
     """
-    if not isinstance(model, _Balances) or all(one.broken is None for one in readings):
+    balance = abilities_of(model).balance
+    if balance is None or all(one.broken is None for one in readings):
         return list(readings)
-    return [_with_nodes(one, flow, model, items) for one, flow in zip(readings, start(), strict=True)]
+    return [_with_nodes(one, flow, balance, items) for one, flow in zip(readings, start(), strict=True)]
 
 
-def _with_nodes(reading: Reading, flow: Flow, model: _Balances, items: int) -> Reading:
+def _with_nodes(reading: Reading, flow: Flow, balance: Callable[[Sweep], Any], items: int) -> Reading:
     item = reading.broken
     if item is None:
         return reading
@@ -57,7 +54,7 @@ def _with_nodes(reading: Reading, flow: Flow, model: _Balances, items: int) -> R
     row = np.arange(1) + item * (len(query.x) // items)
     reference = None if query.baseline is None else np.asarray(query.baseline)[row]
     try:
-        nodes, received, passed = model.balance(
+        nodes, received, passed = balance(
             replace(query, x=query.x[row], target=query.target.take(row), baseline=reference)
         )
     except XplainError:  # what was asked for is there; that it cannot be told more of is no reason to lose it

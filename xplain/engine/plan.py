@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import numpy as np
 
+from xplain.core.abilities import Abilities, Piece, abilities_of
 from xplain.core.edits import Array
-from xplain.core.partial_answers import Piece, SaysRows
 from xplain.core.price import Price
 from xplain.core.query import Answer, Flow, Model, Query, Score, Sweep
 from xplain.core.target import EveryScore, Stack
@@ -68,7 +68,7 @@ class _Zero:
 
     def __init__(self, like: Model) -> None:
         self.outline, self.answers = like.outline, like.answers
-        self.canonical = getattr(like, "canonical", None)  # the real rows, so that a store finds them
+        self.abilities = Abilities(canonical=abilities_of(like).canonical)  # the real rows, so that a store finds them
 
     def answer(self, query: Query) -> Answer:
         if isinstance(query, Score):
@@ -93,14 +93,16 @@ class _Wired(_Zero):
 
     def __init__(self, like: Model, rows: Callable[[Array], int]) -> None:
         super().__init__(like)
-        self.rows_per_request, self.calls_made = rows, 0
+        self._rows = rows
+        self.abilities = replace(self.abilities, stream=self.stream, rows_per_request=rows)
 
     def stream(self, query: Score) -> Iterator[Piece]:
         start, stop = query.rows
-        size = self.rows_per_request(query.x)
+        size = self._rows(query.x)
         for first in range(start, stop, size):
             part = (first, min(stop, first + size))
-            self.calls_made += 1
+            if query.account is not None:
+                query.account.add(Decimal(0))
             yield part, self.answer(replace(query, part=part))
 
 
@@ -111,8 +113,8 @@ def plan(flows: Sequence[Flow], model: Model, store: Shelf | None = None, batch_
     constant model.
     """
     trial = None if store is None else Rehearsal(store)
-    zero = _Wired(model, model.rows_per_request) if isinstance(model, SaysRows) else _Zero(model)
+    able = abilities_of(model)
+    zero = _Zero(model) if able.rows_per_request is None else _Wired(model, able.rows_per_request)
     _, cost = drive(flows, zero, Settings(batch_size, store=trial))
     known = 0 if trial is None else len(trial.known)
-    price: Price | None = getattr(model, "price", None)
-    return Plan(cost.queries, cost.sweeps, known, price, cost.calls, model.outline.rows if cost.calls else None)
+    return Plan(cost.queries, cost.sweeps, known, able.price, cost.calls, model.outline.rows if cost.calls else None)

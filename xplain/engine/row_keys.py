@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from xplain import native
+from xplain.core.abilities import abilities_of
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Score, fingerprint
@@ -56,8 +57,8 @@ def row_keys(model: Model, query: Score) -> list[bytes]:
 
 
 def canonical_rows(model: Model, query: Score) -> list[bytes]:
-    """Each row as bytes: as the model says (``model.canonical``), or the edited tensor with its dtype and shape."""
-    own = getattr(model, "canonical", None)
+    """Each row as bytes: as the model says (``abilities.canonical``), or the edited tensor with its dtype and shape."""
+    own = abilities_of(model).canonical
     if own is not None:
         return list(own(query))
     rows = _filled(query, model)

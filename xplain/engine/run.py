@@ -10,13 +10,14 @@ from decimal import Decimal
 
 import numpy as np
 
-from xplain.core.batches import Batches, Cut
+from xplain.core.abilities import Piece, abilities_of
+from xplain.core.batches import Cut
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError, NonFinite
-from xplain.core.partial_answers import Overtaken, Piece, SaysRows, Streams, pieces
-from xplain.core.price import Price
-from xplain.core.query import Answer, Diagnoses, Model, Peek, Query, Score, Sweep
+from xplain.core.partial_answers import pieces
+from xplain.core.price import Account
+from xplain.core.query import Answer, Model, Peek, Query, Score, Sweep
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
 from xplain.engine.row_keys import row_keys, runs, widest
 from xplain.engine.schedule import batch_rows, chunks, cut_of, rows_together, whole_calls
@@ -35,10 +36,11 @@ class Run:
         self.model, self.settings = model, settings
         self.queries = self.sweeps = self.reused = 0
         self.asked = self.done = 0
-        self.price: Price | None = getattr(model, "price", None)
+        self.able = abilities_of(model)
+        self.price = self.able.price
         self.cost = Decimal(0)
-        self._seen: Decimal = getattr(model, "spent", Decimal(0))
-        self._calls_before: int = getattr(model, "calls_made", 0)
+        self.account = Account()
+        self._seen = Decimal(0)  # of the account, what is paid already
         self._sentinel: Sentinel
         self._watched: Score | None = None
         self._watched_key = b""
@@ -156,7 +158,7 @@ class Run:
         So a row that is asked later has the company that it would have had, and the same bits.
         """
         how = self._cut("scores", asked.x, asked.edits.count)
-        if how is None or not how.by_item or not isinstance(self.model, Batches) or not self.model.fills_up:
+        if how is None or not how.by_item or self.able.batches is None or not self.able.batches.fills_up:
             yield from runs(rows)
             return
         yield from whole_calls(how, rows)
@@ -167,15 +169,15 @@ class Run:
             with closing(self._pieces(asked, run, wanted)) as answered:
                 yield from answered
         finally:
-            if isinstance(self.model, Overtaken) and self.settings.store is not None:
-                for part, piece in self.model.late(asked):
+            if self.able.late is not None and self.settings.store is not None:
+                for part, piece in self.able.late(asked):
                     keys = row_keys(self.model, replace(asked, part=part))
                     self.settings.store.put(dict(zip(keys, piece, strict=True)))
 
     def caveats(self) -> tuple[Caveat, ...]:
         """What must be known of this run whatever its method found."""
-        store, model = self.settings.store, self.model
-        troubles = (store.trouble if store is not None else "", getattr(model, "trouble", ""))
+        store, able = self.settings.store, self.able
+        troubles = (store.trouble if store is not None else "", able.trouble() if able.trouble is not None else "")
         return tuple(Caveat(f"{trouble} The values are not touched by this.") for trouble in troubles if trouble)
 
     def _pieces(
@@ -186,8 +188,8 @@ class Run:
         ``wanted``: the rows that count, all by default; the others fill up a call.
         """
         size = self.settings.batch_size
-        rows = size if isinstance(self.model, Streams) and size is None else batch_rows(query.x, size)
-        query = replace(query, cut=self._cut("scores", query.x, query.edits.count))
+        rows = size if self.able.stream is not None and size is None else batch_rows(query.x, size)
+        query = replace(query, cut=self._cut("scores", query.x, query.edits.count), account=self.account)
         for part, piece in pieces(self.model, replace(query, part=run), rows, size):
             count = part[1] - part[0]
             if piece.ndim != 2 or len(piece) != count:
@@ -235,7 +237,7 @@ class Run:
         what = every_score if SCORES in query.target.tensors else query.target
         what = what.take(np.zeros(1, np.int64)) if isinstance(what, Target) else what
         self._sentinel = self.settings.sentinel
-        self._watched = Score(query.x[:1], Untouched(), what, layout=query.layout)
+        self._watched = Score(query.x[:1], Untouched(), what, layout=query.layout, account=self.account)
         store = self.settings.store
         if store is not None:
             self._watched_key = row_keys(self.model, self._watched)[0]
@@ -343,7 +345,7 @@ class Run:
                 target=asked.target.take(np.array([row])),
                 baseline=None if asked.baseline is None else asked.baseline[row : row + 1],
             )
-            why = self.model.why_not_finite(one) if isinstance(self.model, Diagnoses) else ""
+            why = "" if self.able.why_not_finite is None else self.able.why_not_finite(one)
             raise NonFinite(
                 f"What arrives at {tap!r} for item {owners[row]} is not finite. {why} Look at this input, or explain "
                 "another target or layer.".replace("  ", " ")
@@ -364,13 +366,13 @@ class Run:
     @property
     def calls(self) -> int:
         """Requests that left since the run began; 0 for a model that is asked without any."""
-        return int(getattr(self.model, "calls_made", 0)) - self._calls_before
+        return self.account.calls
 
     def _require(self, count: int, x: Array) -> None:
         """Rows of items like ``x`` must be payable, at the price of the requests that they will really make."""
         price = self.price
-        if price is not None and isinstance(self.model, SaysRows):
-            price = replace(price, rows_per_call=self.model.rows_per_request(x))
+        if price is not None and self.able.rows_per_request is not None:
+            price = replace(price, rows_per_call=self.able.rows_per_request(x))
         self.settings.budget.require(count, price)
 
     def _begin(self, count: int) -> None:
@@ -378,8 +380,8 @@ class Run:
 
     def _pay(self, count: int) -> None:
         """Count evaluations as spent, at the price, or at what the model says was really spent: retries cost too."""
-        spent: Decimal | None = getattr(self.model, "spent", None)
-        if spent is not None:
+        if self.able.billed is not None:
+            spent = self.account.spent
             cost, self._seen = spent - self._seen, spent
         else:
             cost = self.price.bill(count) if self.price is not None else Decimal(0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from xplain.core.batches import Batches, Cut, cut, fixed
+from xplain.core.abilities import abilities_of
+from xplain.core.batches import Cut, cut, fixed
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.partial_answers import SaysRows
 from xplain.core.query import Model
 
 __all__ = ["batch_rows", "chunks", "cut_of", "rows_together", "whole_calls"]
@@ -38,7 +38,8 @@ def rows_together(model: Model, x: Array) -> int:
 
     Fewer would let requests wait for one another; more would leave nothing for a second process to ask.
     """
-    each = model.rows_per_request(x) if isinstance(model, SaysRows) else batch_rows(x, None)
+    of_request = abilities_of(model).rows_per_request
+    each = batch_rows(x, None) if of_request is None else of_request(x)
     return -(-_CLAIMED // each) * each
 
 
@@ -61,12 +62,13 @@ def cut_of(
         share: What a row takes, in rows of scores.
         together: Whether rows of all items may go together where the model is not filled up.
     """
-    if not isinstance(model, Batches) or (together and not model.fills_up):
+    own = abilities_of(model).batches
+    if own is None or (together and not own.fills_up):
         return None
     most, rows = batch_rows(x, chosen), model.outline.rows
     if chosen is None:
-        most = max(1, (model.most_rows(x[:1].nbytes) or most) // share)
-    return cut(per_item, most, model.least_rows(tuple(x.shape[1:]))) if rows is None else fixed(per_item, rows)
+        most = max(1, (own.most_rows(x[:1].nbytes) or most) // share)
+    return cut(per_item, most, own.least_rows(tuple(x.shape[1:]))) if rows is None else fixed(per_item, rows)
 
 
 def whole_calls(how: Cut, rows: Sequence[int]) -> Iterator[tuple[int, int]]:

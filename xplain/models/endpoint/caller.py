@@ -16,7 +16,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
 from xplain.core.errors import BudgetError, ModelError, Unsafe, XplainError
-from xplain.core.price import Price
+from xplain.core.price import Account, Price
 from xplain.models.endpoint.ledger import Entry, Ledger, now
 from xplain.models.endpoint.outside import digits
 from xplain.models.endpoint.secrets import Auth, heard, hide
@@ -89,13 +89,14 @@ class Caller:
         self._random = random.Random()
         self.sleep = time.sleep  # a test replaces it
 
-    def call(self, request: Request, rows: int = 0, key: str = "") -> Response:
+    def call(self, request: Request, rows: int = 0, key: str = "", account: Account | None = None) -> Response:
         """The answer to a request.
 
         Args:
             request: What is sent.
             rows: Items in it, for the bill.
             key: Names the call's content to the server, which then may know a repeated one.
+            account: Of the run that asks: every attempt is written into it, besides the ledger.
 
         Raises:
             ModelError: refused, or failed as often as patience allows.
@@ -106,7 +107,7 @@ class Caller:
         for attempt in range(1, self._patience.attempts + 1):
             self._check_breaker()
             self._wait_for_slot()
-            response, why, wait = self._attempt(request, rows, key, attempt)
+            response, why, wait = self._attempt(request, rows, key, attempt, account)
             if response is not None:
                 return response
             if attempt < self._patience.attempts:
@@ -121,7 +122,7 @@ class Caller:
         self.ledger.close()
 
     def _attempt(
-        self, request: Request, rows: int, key: str, attempt: int
+        self, request: Request, rows: int, key: str, attempt: int, account: Account | None
     ) -> tuple[Response | None, str, float | None]:
         """One try: the response, or why not and how long the server asks to wait."""
         bill = self._price.per_row * rows + self._price.per_call if self._price is not None and rows else Decimal(0)
@@ -142,6 +143,7 @@ class Caller:
         finally:
             self._release(
                 bill,
+                account,
                 Entry(
                     call=f"{request.method} {request.path}",
                     rows=rows,
@@ -221,11 +223,13 @@ class Caller:
             self._flying += 1
             self._flying_cost += bill
 
-    def _release(self, bill: Decimal, entry: Entry) -> None:
+    def _release(self, bill: Decimal, account: Account | None, entry: Entry) -> None:
         with self._lock:
             self._flying -= 1
             self._flying_cost -= bill
             self.ledger.add(entry)
+        if account is not None:
+            account.add(entry.cost)
 
     def _wait_for_slot(self) -> None:
         if self._rate is None:

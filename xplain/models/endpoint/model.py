@@ -11,10 +11,10 @@ from decimal import Decimal
 
 import numpy as np
 
+from xplain.core.abilities import Abilities, Piece
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError
 from xplain.core.outline import Outline
-from xplain.core.partial_answers import Piece
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
@@ -61,6 +61,19 @@ class Endpoint:
         self._codec, self._caller = codec, caller
         self._rows, self._bytes, self._concurrency, self._fixed = rows, most_bytes, concurrency, fixed_rows
         self._late: list[tuple[Score, list[Piece]]] = []
+
+    @property
+    def abilities(self) -> Abilities:
+        """Every answer of its costs, so it hands over each as it comes and writes down what it cost."""
+        return Abilities(
+            stream=self.stream,
+            late=self.late,
+            price=self.price,
+            billed=lambda: (self.calls_made, self.spent),
+            rows_per_request=self.rows_per_request,
+            trouble=lambda: self.trouble,
+            close=self.close,
+        )
 
     @property
     def ledger(self) -> Ledger:
@@ -167,7 +180,7 @@ class Endpoint:
             rows = np.concatenate([rows, np.repeat(rows[-1:], self._fixed - count, axis=0)])
         request = self._codec.request(rows)
         try:
-            response = self._caller.call(request, len(rows), _key(request, salt))
+            response = self._caller.call(request, len(rows), _key(request, salt), query.account)
         except TooLarge:
             if count == 1 or self._fixed is not None:
                 raise ModelError(

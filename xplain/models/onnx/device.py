@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.abilities import Abilities, Piece
 from xplain.core.batches import Cut
 from xplain.core.edits import Array
 from xplain.core.outline import Outline
-from xplain.core.partial_answers import Piece
 from xplain.core.query import Score
 from xplain.graph.intake.load import Loaded
 from xplain.models.onnx.file import OnnxFile
@@ -70,6 +70,11 @@ class OnnxOnDevice(OnnxFile):
         self._learned: dict[tuple[str, ...], OutputShapes] = {}
         self._failed: set[tuple[str, ...]] = set()
         super().__init__(loaded, outline, providers, fixed, threads, seconds, engine)
+
+    @property
+    def abilities(self) -> Abilities:
+        """Those of a file, and it works ahead."""
+        return replace(super().abilities, ahead=self.ahead)
 
     def ahead(self, query: Score, rows: int | None) -> Iterator[Piece] | None:
         """The answer in pieces, several chunks under way; None for questions that are answered the plain way."""

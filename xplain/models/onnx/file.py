@@ -18,10 +18,10 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from xplain.core.abilities import Abilities, Piece
 from xplain.core.edits import Array, Untouched, Windows
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
-from xplain.core.partial_answers import Piece
 from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
 from xplain.core.target import SCORES, Target
 from xplain.graph.intake.load import Loaded
@@ -79,12 +79,11 @@ class OnnxFile(OnnxBatches):
         engine: str = "auto",
     ) -> None:
         self.outline = outline
-        self._loaded, self._model = loaded, loaded.model
-        self._providers, self._threads, self._seconds = list(providers), threads, seconds
+        self._loaded, self._model, self._providers = loaded, loaded.model, list(providers)
+        self._threads, self._seconds = threads, seconds
         self._fixed, self._scores = dict(fixed), outline.scores.tensor
         self._shared = False  # whether other inputs go with no row, though an axis has the name of the batch
-        self._shelf = Shelf(loaded.size)
-        self._buffers = Buffers(outline.source)
+        self._shelf, self._buffers = Shelf(loaded.size), Buffers(outline.source)
         self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
         self._layers = {layer.name: layer for layer in outline.layers}
         self._level = LEVELS[0]
@@ -95,15 +94,20 @@ class OnnxFile(OnnxBatches):
         self._providers, self.providers, self.fallback = list(opened.used), opened.providers, opened.fallback
         self.incremental = self._incremental(engine)
 
+    @property
+    def abilities(self) -> Abilities:
+        """It compiles, diagnoses its sweeps, and says how it answers hidden windows."""
+        return Abilities(
+            batches=self, compiles=self, balance=self.balance, why_not_finite=self.why_not_finite,
+            windows=lambda: self.windows, forecast=self.forecast,
+        )  # fmt: skip
+
     def answer(self, query: Query) -> Answer:
         """The answer to one question, or to the part of it that ``Score.part`` names."""
         self._loaded.opened.unchanged()
         if isinstance(query, Score):
-            return self._score(query)
+            return np.concatenate([rows for _, rows in self._scored(query)])
         return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
-
-    def _score(self, query: Score) -> Array:
-        return np.concatenate([rows for _, rows in self._scored(query)])
 
     def _scored(self, query: Score, rows: int | None = None) -> Iterator[Piece]:
         """The answer in pieces, in order; ``rows`` at once, None for as many as the one who runs them likes."""
@@ -363,8 +367,8 @@ class OnnxFile(OnnxBatches):
         self._shelf.make_room()
 
     def _asked(self, session: Session, x: Array) -> Array:
-        found = self._each(session, Score(x, Untouched(), Target(())))
-        return np.concatenate([values[self._scores] for _, values in found])
+        whole = Score(x, Untouched(), Target(()))
+        return np.concatenate([values[self._scores] for _, values in self._each(session, whole)])
 
     # ------------------------------------------------------------------ compiling
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xplain import native
-from xplain.core.batches import Batches, cut
+from xplain.core.abilities import Abilities, Piece, abilities_of
+from xplain.core.batches import cut
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, NonFinite, UsageError
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
-from xplain.core.partial_answers import OF_THE_WIRE, Piece, pieces
+from xplain.core.partial_answers import pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES, every_score
@@ -47,7 +48,20 @@ class Rows:
         if self._whole:
             spec = TensorSpec("row", (None, len(names)), "float32")
             self.outline = replace(self.outline, inputs=(spec,), input=spec.name)
-        self.price: Price | None = getattr(inner, "price", None)
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the inner model's answers cost; rows are remembered under what they stand for."""
+        inner = abilities_of(self._inner)
+        return Abilities(
+            stream=self.stream,
+            price=inner.price,
+            billed=inner.billed,
+            rows_per_request=inner.rows_per_request,
+            trouble=inner.trouble,
+            canonical=self.canonical,
+            codes=self._reader,
+        )
 
     def answer(self, query: Query) -> Answer:
         """The answer to one question; questions about the inside of a graph are passed on as they are."""
@@ -76,8 +90,9 @@ class Rows:
                 yield part, self.answer(replace(query, part=part))
         else:
             item = tuple(query.x.shape[1:])
-            if isinstance(self._inner, Batches) and query.cut is None:
-                query = replace(query, cut=cut(query.edits.count, _AT_ONCE, self._inner.least_rows(item)))
+            batches = abilities_of(self._inner).batches
+            if batches is not None and query.cut is None:
+                query = replace(query, cut=cut(query.edits.count, _AT_ONCE, batches.least_rows(item)))
             yield from pieces(self._inner, query, _AT_ONCE)
 
     def canonical(self, query: Score) -> list[bytes]:
@@ -86,27 +101,10 @@ class Rows:
         rows = zip(*map(plain, columns.values()), strict=True)
         return [repr((self._reader.names, row)).encode() for row in rows]
 
-    def __getattr__(self, name: str) -> Any:
-        if name in OF_THE_WIRE:  # only models behind a wire have these
-            return getattr(self._inner, name)
-        raise AttributeError(name)
-
     @property
     def _apart(self) -> bool:
         """Whether edited rows are made here and asked one by one: as whole columns, or because they have gaps."""
         return self._whole or self._reader.gaps
-
-    def typical(self, x: Array) -> tuple[Array, str]:
-        """What hidden columns become where nothing says it; see ``Table.typical``."""
-        return self._reader.typical(x)
-
-    def known(self, x: Array) -> tuple[Array, str]:
-        """The rows that are known; see ``Table.known``."""
-        return self._reader.known(x)
-
-    def codes(self, source: Any) -> Array:
-        """Rows as numbers; see ``Table.codes``."""
-        return self._reader.codes(source)
 
     def _edited(self, query: Score) -> Array:
         start, stop = query.rows
@@ -121,7 +119,7 @@ class Rows:
         """Scores ``[R, K]`` of a model of rows of numbers, a missing one as NaN."""
         rows = self._edited(query)
         rows[rows == np.float32(MISSING)] = np.nan
-        found: Array = self._inner.answer(Score(rows, Untouched(), every_score))
+        found: Array = self._inner.answer(Score(rows, Untouched(), every_score, account=query.account))
         return found
 
 
@@ -141,7 +139,7 @@ class Columnwise:
         estimator = function if isinstance(function, Asked) else None
         self._function = function.function if isinstance(function, Asked) else function
         self._shape = "arrays" if outline is not None else "frame" if estimator is None or estimator.frames else "rows"
-        self.price = price
+        self.abilities = Abilities(price=price)
         function = self._function
         name = getattr(function, "__qualname__", type(function).__qualname__)
         labels = tuple(labels) or (estimator.labels if estimator else ())

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.abilities import Abilities
 from xplain.core.card import load_card
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, ModelError, UsageError
@@ -78,6 +79,11 @@ class Function:
             quirks=() if said_by(name) != "scores" else (_UNKNOWN,),
         )
         self.outline = settled(outline, None if card is None else load_card(card), layout)
+
+    @property
+    def abilities(self) -> Abilities:
+        """It is asked as many rows at once as one likes, and may have a price."""
+        return Abilities(batches=self, price=self.price)
 
     fills_up = False  # each row may be billed
 

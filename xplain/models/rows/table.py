@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.abilities import Abilities, abilities_of, is_model
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError, unknown
 from xplain.core.items import Columns, Items
@@ -95,7 +96,7 @@ def _opened(
     scores: str | None,
     **options: Any,
 ) -> Table:
-    if hasattr(source, "answers"):
+    if is_model(source):
         return Table(source, names, hidden)
     version, price = options.pop("version"), options.pop("price")
     if is_estimator(source):
@@ -175,6 +176,7 @@ class Table:
         self._names = None if names is None else tuple(names)
         self._columns: dict[str, Column] = {}
         self._seen: Array | None = None  # the rows of columns=
+        self.abilities = Abilities(read=self.read, codes=self, price=abilities_of(inner).price)
         self.outline: Outline = inner.outline
         self.answers = inner.answers
         if self._names is not None:

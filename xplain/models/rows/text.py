@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 
 from xplain import native
+from xplain.core.abilities import Abilities, Piece, abilities_of, is_model
 from xplain.core.edits import Untouched
 from xplain.core.errors import CapabilityError, ModelError, UsageError
 from xplain.core.items import Items, Passage
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec, class_names
-from xplain.core.partial_answers import OF_THE_WIRE, Piece, pieces
+from xplain.core.partial_answers import pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.core.target import SCORES
@@ -77,7 +78,7 @@ def text(
         from xplain.models import load
 
         inner = load(source, labels=labels, version=version, price=price, **options)
-    elif hasattr(source, "answers"):
+    elif is_model(source):
         inner = source
     elif callable(source) and not hasattr(source, "SerializeToString"):
         inner = Strings(source, _function_outline(source, labels, version), Price.read(price))
@@ -115,6 +116,7 @@ class Text:
 
     def __init__(self, inner: Model, split: str | Split, mask: str | None, longest: int | None) -> None:
         self._inner, self._split, self._mask, self._longest = inner, split, mask, longest
+        self.abilities = Abilities(read=self.read, price=abilities_of(inner).price)
         self.outline = inner.outline
         if isinstance(split, str):
             split_with(split, "")  # a name that is not known is refused now
@@ -183,7 +185,19 @@ class _Rows:
             rows=None,
             facts={**inner.outline.facts, "hidden words": "deleted" if mask is None else f"replaced by {mask!r}"},
         )
-        self.price: Price | None = getattr(inner, "price", None)
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the inner model's answers cost; rows are remembered under the texts that are left."""
+        inner = abilities_of(self._inner)
+        return Abilities(
+            stream=self.stream,
+            price=inner.price,
+            billed=inner.billed,
+            rows_per_request=inner.rows_per_request,
+            trouble=inner.trouble,
+            canonical=self.canonical,
+        )
 
     def answer(self, query: Query) -> Answer:
         """Scores ``[R, T]`` of the rows asked.
@@ -204,17 +218,13 @@ class _Rows:
         """The texts that are left, as bytes: what an answer is remembered under."""
         return [text.encode() for text in self._texts(query)]
 
-    def __getattr__(self, name: str) -> Any:
-        if name in OF_THE_WIRE:  # only models behind a wire have these
-            return getattr(self._inner, name)
-        raise AttributeError(name)
-
     def _inner_query(self, query: Query) -> Score:
         if not isinstance(query, Score) or query.at != "input":
             raise CapabilityError(f"{self.outline.source} is explained on words and answers only Score.")
         start, stop = query.rows
         items = np.arange(start, stop) // query.edits.count
-        return Score(np.array(self._texts(query), object), Untouched(), query.target.take(items))
+        texts = np.array(self._texts(query), object)
+        return Score(texts, Untouched(), query.target.take(items), account=query.account)
 
     def _texts(self, query: Score) -> list[str]:
         fill = getattr(query.edits, "fill", None)
@@ -253,7 +263,8 @@ class Strings:
         price: Price | None = None,
         limit: Callable[[int, str], None] | None = None,
     ) -> None:
-        self._ask, self.outline, self.price, self.limit = ask, outline, price, limit
+        self._ask, self.outline, self.limit = ask, outline, limit
+        self.abilities = Abilities(price=price)
 
     def answer(self, query: Query) -> Answer:
         """Scores ``[R, T]`` of the texts asked.

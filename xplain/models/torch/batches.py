@@ -68,9 +68,9 @@ class TorchBatches:
         return self._together[item]
 
     def _scored_rows(self, batch: torch.Tensor) -> torch.Tensor:
-        return self._forward(batch.to(home(self._module)[0]), [])[SCORES]
+        return self.forward(batch.to(home(self._module)[0]), [])[SCORES]
 
-    def _forward(
+    def forward(
         self,
         batch: torch.Tensor,
         layers: Sequence[str],

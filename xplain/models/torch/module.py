@@ -8,21 +8,21 @@ a backward pass arrives. Other rule tables run on the module exported to ONNX, o
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from xplain.core.abilities import Abilities, Piece
 from xplain.core.batches import Cut
 from xplain.core.card import load_card
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
-from xplain.core.partial_answers import Piece
 from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
 from xplain.core.target import SCORES, Target
 from xplain.models.integers import no_gradient
@@ -33,6 +33,7 @@ from xplain.models.torch.attention import AttentionsSeen, attention_number
 from xplain.models.torch.batches import TorchBatches, filled_up
 from xplain.models.torch.cuts import gradients, refuse_other_paths
 from xplain.models.torch.device import TorchOptions, TorchPlace
+from xplain.models.torch.graph import AsGraph
 from xplain.models.torch.guard import Pass, alone, claim, eval_mode
 from xplain.models.torch.look import AS_FLOATS, Look, Own, first_outline, home, look_at, look_with, value_of
 from xplain.models.torch.modes import (
@@ -46,13 +47,9 @@ from xplain.models.torch.modes import (
 )
 from xplain.models.torch.scores import LogitsSeen, named_outputs
 
-if TYPE_CHECKING:
-    from xplain.models.onnx.file import OnnxFile
-
 __all__ = ["TorchModule"]
 
 _INPUT = "input"
-_WHY = "compiling and rule tables other than gradient, guided and deconvnet need"
 
 
 class TorchModule(TorchBatches):
@@ -91,12 +88,12 @@ class TorchModule(TorchBatches):
         self._options = options or TorchOptions()
         self._kind, self._floats = home(module)[0], False  # what it takes; whether in place of whole numbers
         self._together = {}
-        self._exported: dict[Hashable, tuple[OnnxFile, dict[str, str]]] = {}
         outline = first_outline(module, self._modules)
         if approximate := self._options.approximate:
             outline = warned(outline, approximate)
         self._stated = layout
         self._own = Own([Look(settled(outline, None if card is None else load_card(card), layout))])
+        self._graph = AsGraph(module, self._own, self)
 
     @property
     def outline(self) -> Outline:
@@ -106,6 +103,19 @@ class TorchModule(TorchBatches):
     @outline.setter
     def outline(self, outline: Outline) -> None:
         self._own.keep(replace(self._own.look, outline=outline))
+
+    @property
+    def abilities(self) -> Abilities:
+        """It works ahead on a device, compiles what can be exported, and has modules for layers."""
+        return Abilities(
+            batches=self,
+            ahead=self.ahead,
+            compiles=self,
+            balance=self.balance,
+            why_not_finite=self.why_not_finite,
+            name_of=self.name_of,
+            look=self.look,
+        )
 
     def answer(self, query: Query) -> Answer:
         """The answer to one question, or to the part of it that ``Score.part`` names.
@@ -168,7 +178,7 @@ class TorchModule(TorchBatches):
             place = TorchPlace(part, layout, how.rows, *where, forward, self._options, fills_up=query.cut is not None)
             for (left, right), values in in_flight(place, *part.rows, how.rows, how):
                 yield (offset + left, offset + right), read_target(query, (offset + left, offset + right), values)
-            self._tell(place.not_captured)
+            self.tell(place.not_captured)
 
     def _peek(self, query: Peek) -> dict[str, Array]:
         self.look(query.x)
@@ -184,7 +194,8 @@ class TorchModule(TorchBatches):
             raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
         rule = backward_rule(query.rules)
         if rule is None:
-            return self._through_onnx(query)
+            self.look(query.x[:, 0])
+            return self._graph.sweep(query)
         self.look(query.x[:, 0])
         count = len(query.x)
         query = filled_up(query)
@@ -205,7 +216,7 @@ class TorchModule(TorchBatches):
             seen = AttentionsSeen(len(batch), numbers) if numbers else None
 
             def forward() -> dict[str, torch.Tensor]:
-                return {**self._forward(batch, [*layers, *reads], attention=seen), _INPUT: batch}
+                return {**self.forward(batch, [*layers, *reads], attention=seen), _INPUT: batch}
 
             found, cotangents = gradients(forward, query.target, rule, query.taps, seen)
         pairs, own, n = ((tap, cotangents[tap]) for tap in query.taps), self._own.look.per_item, len(batch)
@@ -214,12 +225,12 @@ class TorchModule(TorchBatches):
     # ------------------------------------------------------------------ forward passes
 
     def _rows(self, batch: torch.Tensor, wanted: Sequence[str]) -> dict[str, torch.Tensor]:
-        """``_forward``; one row as two where the module would drop the batch axis of one."""
+        """``forward``; one row as two where the module would drop the batch axis of one."""
         if not self._own.look.paired or len(batch) > 1:
-            return self._forward(batch, wanted)
-        return {name: one[:1] for name, one in self._forward(torch.cat([batch, batch]), wanted).items()}
+            return self.forward(batch, wanted)
+        return {name: one[:1] for name, one in self.forward(torch.cat([batch, batch]), wanted).items()}
 
-    def _forward(
+    def forward(
         self,
         batch: torch.Tensor,
         wanted: Sequence[str],
@@ -266,10 +277,10 @@ class TorchModule(TorchBatches):
         blank = torch.zeros((1, *item), device=values.device, dtype=self._kind)
 
         def wanted(x: torch.Tensor) -> torch.Tensor:
-            return torch.stack([one.sum() for one in self._forward(x, layers, {layer: values[:1].detach()}).values()])
+            return torch.stack([one.sum() for one in self.forward(x, layers, {layer: values[:1].detach()}).values()])
 
         refuse_other_paths(wanted, blank, layer)
-        return self._forward(blank.expand(len(values), *item), layers, {layer: values})
+        return self.forward(blank.expand(len(values), *item), layers, {layer: values})
 
     def _call(self, batch: torch.Tensor) -> Any:
         try:
@@ -327,65 +338,25 @@ class TorchModule(TorchBatches):
         there = torch.from_numpy(rows).to(home(self._module)[1], kind or (torch.int64 if integer else self._kind))
         return there if there.ndim != 4 else there.contiguous(memory_format=self._options.memory)
 
-    def _tell(self, quirk: str) -> None:
+    def tell(self, quirk: str) -> None:
+        """Add a quirk to what is known of the module."""
         if quirk and quirk not in self.outline.quirks:
             self.outline = replace(self.outline, quirks=(*self.outline.quirks, quirk))
 
     # ------------------------------------------------------------------ rule tables that autograd does not have
 
-    def _through_onnx(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
-        """Sweep the module as an ONNX graph."""
-        model, asked = self._as_graph(query)
-        found = model.answer(asked)
-        return {tap: found[name] for tap, name in zip(query.taps, asked.taps, strict=True)}
-
     def balance(self, query: Sweep) -> tuple[tuple[str, ...], Array, Array]:
         """What each node of the exported module received and passed on in a sweep of one item; see ``OnnxFile``."""
-        model, asked = self._as_graph(query)
+        self.look(query.x[:, 0])
+        model, asked = self._graph.of(query)
         return model.balance(asked)
 
-    def _as_graph(self, query: Sweep) -> tuple[OnnxFile, Sweep]:
-        """The exported module, and the same sweep with the names that layers have there."""
-        from xplain.models.torch.export import renamed
-
-        self.look(query.x[:, 0])
-        layers = tuple(sorted({tap for tap in query.taps if tap != _INPUT} | set(query.target.tensors) - {SCORES}))
-        model, names = self._export(layers)
-        return model, renamed(query, names)
-
-    def _export(self, layers: tuple[str, ...], own_outputs: bool = False) -> tuple[OnnxFile, dict[str, str]]:
-        """The module as an ONNX model, made once for each set of layers, and what these are called there."""
-        from xplain.models.torch.export import export, exportable
-
-        exportable(layers, _WHY)
-        key = (self._own.look.item, self._own.look.integer, layers, own_outputs)
-        if (known := self._exported.get(key)) is None:
-            kind = home(self._module)[0]
-            if kind != torch.float32 and own_outputs:
-                raise UsageError(
-                    f"{self.outline.source} holds {kind}; only float32 modules are exported. Call module.float() first."
-                )
-            if kind != torch.float32:
-                self._tell(f"What needs its ONNX graph is computed on a copy in float32 of this {kind} module.")
-                known = self._exported[key] = self._copy()._export(layers)  # noqa: SLF001 - another of this class
-                return known
-            example = torch.from_numpy(np.repeat(self.blank(), 2, axis=0)).to(home(self._module)[1])
-            known = self._exported[key] = export(
-                self._module, self._exported_pass, example, layers, self.outline.source, _WHY, own_outputs=own_outputs
-            )
-        return known
-
-    def _exported_pass(self, batch: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Scores and layers for the exporter; a module without classes has a column of its input in their place."""
-        if self._own.look.outline.scores.classes is not None:
-            return self._forward(batch, (SCORES, *layers))
-        return self._forward(batch, layers) | {SCORES: batch.flatten(1)[:, :1]}
-
-    def _copy(self) -> TorchModule:
+    def in_float32(self) -> AsGraph:
+        """The graph of a copy in float32, of a module that holds another type."""
         with alone(self._module):  # or hooks of a pass would be copied with it
             other = TorchModule(copy.deepcopy(self._module).float(), None, self._options, output=self._output)
         other._own.keep(self._own.look)
-        return other
+        return other._graph
 
     # ------------------------------------------------------------------ compiling
 
@@ -406,15 +377,5 @@ class TorchModule(TorchBatches):
         *,
         out: Path | None = None,
     ) -> Any:
-        """The module, exported, with what ``flow`` computes as one more output; see ``xplain.graph.reverse.compile``.
-
-        Raises:
-            UsageError: no item has been seen, the module is not float32, or the flow asks what a graph cannot answer.
-            ModelError: the module cannot be exported.
-        """
-        from xplain.graph.reverse.compile import asked_by, layers_of
-
-        view = View(self.blank(), target, self.outline)
-        layers = layers_of(asked_by(flow, view), target)
-        exported, names = self._export(tuple(sorted(layers)), own_outputs=True)
-        return exported.compile(target, flow, about, choose, names, view, out)
+        """The module, exported, with what ``flow`` computes as one more output; see ``AsGraph.compile``."""
+        return self._graph.compile(target, flow, about, choose, out=out)

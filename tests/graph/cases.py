@@ -40,6 +40,10 @@ def convolutions() -> Iterator[Case]:
         ((3, 3), (3, 3), (1, 1), (0, 1, 1, 0), 1, (8, 8)),
         ((3, 3), (2, 1), (1, 1), (1, 1, 1, 1), 1, (7, 6)),
         ((3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 4, (7, 6)),
+        ((3, 3), (2, 2), (1, 1), (0, 0, 1, 1), 4, (8, 6)),
+        ((3, 3), (2, 1), (2, 2), (2, 2, 2, 2), 4, (9, 7)),
+        ((2, 3), (3, 3), (1, 1), (0, 0, 0, 0), 4, (9, 8)),
+        ((3, 3), (2, 2), (1, 1), (3, 3, 3, 3), 4, (7, 6)),
     ]
     for kernel, strides, dilations, pads, group, (h, w) in forms:
         attributes = dict(kernel_shape=kernel, strides=strides, dilations=dilations, pads=pads, group=group)

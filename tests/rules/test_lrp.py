@@ -132,6 +132,46 @@ def test_alpha_beta_by_hand() -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
 
+NOT_NEGATIVE = {
+    "Relu": [helper.make_node("Relu", ["x"], ["p"])],
+    "Clip": [helper.make_node("Clip", ["x", "zero", "six"], ["p"])],
+    "pooled": [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("AveragePool", ["a"], ["mean"], kernel_shape=[3, 3], pads=[1] * 4),
+        helper.make_node("Add", ["mean", "a"], ["p"]),
+    ],
+}
+NEGATIVE = {
+    "none": [helper.make_node("Identity", ["x"], ["p"])],
+    "Clip": [helper.make_node("Clip", ["x", "minus", "six"], ["p"])],
+    "Sub": [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Sub", ["a", "six"], ["p"])],
+    "Pad": [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Pad", ["a", "edge", "minus"], ["p"])],
+}
+
+
+@pytest.mark.parametrize("rules", [alpha_beta(), gamma(), zplus(False)], ids=["alpha-beta", "gamma", "z-plus"])
+@pytest.mark.parametrize("name", [*(f"+{name}" for name in NOT_NEGATIVE), *NEGATIVE])
+def test_inputs_that_are_never_negative_need_half_of_the_evaluations(name: str, rules: Rules) -> None:
+    head = NOT_NEGATIVE[name[1:]] if name[0] == "+" else NEGATIVE[name]
+    once = name[0] == "+"
+    x, w, b = f(2, 3, 6, 6), f(4, 3, 3, 3), f(4)
+    weights = {"w": w, "b": b, "zero": np.float32(0), "six": np.float32(6), "minus": np.float32(-1)}
+    weights["edge"] = np.array([0, 0, 1, 1, 0, 0, 1, 1])
+    conv = helper.make_node("Conv", ["p", "w", "b"], ["y"], pads=[1] * 4)
+    made = build(single([*head, conv], weights, ("N", 3, 6, 6)), ["p"], [Seed("y", "inner", "cot")], rules)
+    alone = build(
+        single([NEGATIVE["none"][0], conv], weights, ("N", 3, 6, 6)), ["p"], [Seed("y", "inner", "cot")], rules
+    )
+    runner, wide = session(made.model), 8 if name == "Pad" else 6
+    cot = f(2, 4, wide, wide)
+    p = runner.run([made.taps["p"][0]], {"x": x, "cot": cot})[0]
+    convolutions = [sum(node.op_type == "Conv" for node in one.model.graph.node) for one in (made, alone)]
+    assert (convolutions[0] < convolutions[1]) == once
+    if wide == 6:
+        expected = run(alone, "p", x=p, cot=cot)
+        np.testing.assert_allclose(run(made, "p", x=x, cot=cot), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_gate_takes_nothing_and_two_signals_share() -> None:
     x = np.abs(f(2, 4)) + 0.5
     gated = single([helper.make_node("Sigmoid", ["x"], ["s"]), helper.make_node("Mul", ["x", "s"], ["y"])], {})

@@ -37,6 +37,8 @@ class Facts:
             from, so that integers stand for the same real numbers before and after; None for operators that compute.
         linear: An affine function of the ``first`` input while the others are constant, of ``all`` at once, or of
             ``either`` of the first two while the other is constant.
+        adds: A sum, with weights of its own that are never negative, of elements of its first input, or of all inputs
+            where it is element-wise.
         weighted: Multiplies by learned weights.
         rises: An increasing function of its first input, element by element, wherever it is not flat.
         low: No element of the output is below this.
@@ -66,6 +68,7 @@ class Facts:
     rounds: bool = False
     steps: tuple[int, int | None] | None = None
     linear: Linear = ""
+    adds: bool = False
     weighted: bool = False
     rises: bool = False
     low: float = -math.inf

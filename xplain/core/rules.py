@@ -143,6 +143,9 @@ class Call(Protocol):
     def producer(self, index: int) -> Call | None:
         """The operator that makes input ``index``, or None for a model input or a constant."""
 
+    def never_negative(self, index: int) -> bool:
+        """Whether no element of input ``index`` can be below zero, whatever the item: a ReLU made it, for example."""
+
     def shaped(self, g: Value, index: int) -> Value:
         """``g``, shaped like the first output, summed down to the shape of input ``index`` (undoes broadcasting)."""
 

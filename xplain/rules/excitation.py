@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from xplain.core.rules import Call, Cotangents, Rules, Where
-from xplain.rules.lrp import Gates, Sums, Through, positive, stabilised
+from xplain.rules.lrp import Gates, Sums, Through
+from xplain.rules.shares import positive, stabilised
 
 __all__ = ["CONTRASTIVE", "EXCITATION", "Excite"]
 

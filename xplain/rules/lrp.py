@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xplain.core.rules import Call, Cotangents, Rule, Rules, Value, Where
+from xplain.rules.shares import CONVOLUTIONS, alike, by_sign, for_data, negative, positive, spread, stabilised
 
 __all__ = [
     "AlphaBeta",
@@ -41,23 +42,6 @@ __all__ = [
 ]
 
 _EPS = 1e-6
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
-
-
-def stabilised(z: Value, eps: float, xp: Any) -> Value:
-    """``z + eps sign(z)``, with sign(0) = 1: never zero, in half precision neither."""
-    eps = max(eps, float(xp.finfo(z.dtype).smallest_normal))
-    return z + xp.where(z < 0.0, xp.full_like(z, -eps), xp.full_like(z, eps))
-
-
-def positive(v: Value, xp: Any) -> Value:
-    """max(v, 0); None stays None."""
-    return None if v is None else xp.maximum(v, 0.0)
-
-
-def negative(v: Value, xp: Any) -> Value:
-    """min(v, 0); None stays None."""
-    return None if v is None else xp.minimum(v, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +112,6 @@ class Sums:
         return Epsilon(self.eps)(call, g)
 
 
-def _spread(call: Call, parts: list[tuple[Value, Value | None, Value | None]], R: Value, eps: float) -> Value:
-    """Share R over several evaluations whose outputs are added: sum of x' VJP(R / sum z')."""
-    calls = [call.forward(*part) for part in parts]
-    total = calls[0].y
-    for other in calls[1:]:
-        total = total + other.y
-    s = R / stabilised(total, eps, call.xp)
-    out = parts[0][0] * calls[0].back(s)
-    for (x, _, _), other in zip(parts[1:], calls[1:], strict=True):
-        out = out + x * other.back(s)
-    return out
-
-
-def _for_data(call: Call, R: Value) -> Cotangents:
-    """R for the data input of a linear operator, None for the others."""
-    first = list(call.active).index(True)
-    return [R if k == first else None for k in range(len(call.inputs))]
-
-
 @dataclass(frozen=True, slots=True)
 class AlphaBeta:
     """Positive and negative contributions apart: alpha times the one, minus beta times the other; alpha - beta = 1.
@@ -167,14 +132,14 @@ class AlphaBeta:
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
         """The rule for a weighted linear operator."""
-        xp, x, w, b = call.xp, call.x, call.w, call.b if self.bias else None
-        up, down = positive(x, xp), negative(x, xp)
+        xp, w, b = call.xp, call.w, call.b if self.bias else None
         wp, wn = positive(w, xp), negative(w, xp)
-        out = _spread(call, [(up, wp, positive(b, xp)), (down, wn, None)], g[0], self.eps) * self.alpha
+        out = spread(call, by_sign(call, wp, wn, positive(b, xp)), g[0], self.eps, 1)
+        out = out if self.alpha == 1.0 else out * self.alpha
         if self.beta:
-            against = [(up, wn, negative(b, xp)), (down, wp, None)]
-            out = out - _spread(call, against, g[0], self.eps) * self.beta
-        return _for_data(call, out)
+            against = by_sign(call, wn, wp, negative(b, xp))
+            out = out - spread(call, against, g[0], self.eps, -1) * self.beta
+        return for_data(call, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +161,6 @@ class Gamma:
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
         """The rule for a weighted linear operator."""
         xp, x, w, b = call.xp, call.x, call.w, call.b if self.bias else None
-        up, down = positive(x, xp), negative(x, xp)
 
         def more(v: Value, part: Callable[..., Value]) -> Value:
             return None if v is None else v + part(v, xp) * self.gamma
@@ -204,10 +168,10 @@ class Gamma:
         # the sign of what is shared: with the bias's help alone, shares would be divided by nearly nothing
         z = call.y if self.bias or call.b is None else call.forward(x, w).y
         over, under = z > 0.0, z < 0.0
-        above = [(up, more(w, positive), more(b, positive)), (down, more(w, negative), None)]
-        below = [(up, more(w, negative), more(b, negative)), (down, more(w, positive), None)]
-        out = _spread(call, above, xp.where(over, g[0], 0.0), self.eps)
-        return _for_data(call, out + _spread(call, below, xp.where(under, g[0], 0.0), self.eps))
+        above = by_sign(call, more(w, positive), more(w, negative), more(b, positive))
+        below = by_sign(call, more(w, negative), more(w, positive), more(b, negative))
+        out = spread(call, above, xp.where(over, g[0], 0.0), self.eps)
+        return for_data(call, out + spread(call, below, xp.where(under, g[0], 0.0), self.eps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +185,7 @@ class Flat:
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
         """The rule for a linear operator."""
-        weight = None if call.w is None else call.xp.ones_like(call.w)
-        again = call.forward(call.xp.ones_like(call.x), weight)
-        return _for_data(call, again.back(g[0] / stabilised(again.y, self.eps, call.xp)))
+        return alike(call, g[0], None if call.w is None else call.xp.ones_like(call.w), None, self.eps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +206,7 @@ class WSquare:
         """The rule for a linear operator."""
         weight = None if call.w is None else call.w * call.w
         shift = call.b * call.b if self.bias and call.b is not None else None
-        again = call.forward(call.xp.ones_like(call.x), weight, shift)
-        return _for_data(call, again.back(g[0] / stabilised(again.y, self.eps, call.xp)))
+        return alike(call, g[0], weight, shift, self.eps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +233,7 @@ class ZBox:
         calls = [call.forward(*part) for part in parts]
         s = g[0] / stabilised(calls[0].y - calls[1].y - calls[2].y, self.eps, xp)
         pulled = [part[0] * again.back(s) for part, again in zip(parts, calls, strict=True)]
-        return _for_data(call, pulled[0] - pulled[1] - pulled[2])
+        return for_data(call, pulled[0] - pulled[1] - pulled[2])
 
     @staticmethod
     def _filled(bound: float | tuple[float, ...], x: Value, xp: Any) -> Value:
@@ -354,7 +315,7 @@ def gamma(value: float = 0.25, bias: bool = True) -> Rules:
 
 def _composite(name: str, eps: float, convolutions: Rule, first: Rule, bias: bool) -> Rules:
     """Epsilon for dense layers, another rule for convolutions, a third for the first layer."""
-    table = lrp(name, Epsilon(eps, bias), bias).on(Where(ops=_CONVOLUTIONS, kinds=("linear",)), convolutions)
+    table = lrp(name, Epsilon(eps, bias), bias).on(Where(ops=CONVOLUTIONS, kinds=("linear",)), convolutions)
     return table.on(Where(kinds=("linear",), place="first"), first)
 
 

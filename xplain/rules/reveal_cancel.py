@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
 from xplain.rules.deeplift import RESCALE, noise, switched
-from xplain.rules.lrp import negative, positive
+from xplain.rules.shares import negative, positive
 
 __all__ = ["REVEAL_CANCEL", "REVEAL_CANCEL_EVERYWHERE", "RevealCancel", "Signed"]
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from xplain.core.errors import UsageError
 from xplain.core.rules import Call, Cotangents, Rules, Where
-from xplain.rules.lrp import Flat, Through, is_gate, stabilised
+from xplain.rules.lrp import Flat, Through, is_gate
+from xplain.rules.shares import stabilised
 
 __all__ = ["ROLLOUT", "Attended", "Evenly", "Halves"]
 

@@ -28,6 +28,7 @@ def _quotient(call: NodeCall) -> Kind:
 
 facts("Add Sub Sum Mean Mul Div Pow Mod", elementwise=True, axes="same")
 facts("Add Sub Sum Mean", linear="all")
+facts("Add Sum Mean", adds=True)
 facts("Mul", linear="either")
 facts("Div", linear="first", partial=True)
 facts("Pow", partial=True)

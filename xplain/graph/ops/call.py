@@ -12,6 +12,7 @@ from xplain.core.errors import ModelError, UnsupportedOperator, UsageError
 from xplain.core.facts import Facts
 from xplain.core.rules import Kind, Place, Rules
 from xplain.graph.analysis.quantised_relu import rectifies
+from xplain.graph.analysis.signs import never_negative
 from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.naming import reads
@@ -171,6 +172,16 @@ class NodeCall:
         """Whether a quantiser's lower end is a ReLU."""
         nodes, makers = self.context.forward.nodes, self.context.makers
         return rectifies(self.node, lambda name: nodes[makers[name]] if name in makers else None, self.t.constants.get)
+
+    def never_negative(self, index: int) -> bool:
+        """Whether no element of input ``index`` can be below zero, whatever the item."""
+        name, nodes, makers = reads(self.node)[index], self.context.forward.nodes, self.context.makers
+        key = ("never negative", name)
+        if key not in self.context.memo:
+            self.context.memo[key] = never_negative(
+                name, lambda one: nodes[makers[one]] if one in makers else None, self.t.constants.get
+            )
+        return bool(self.context.memo[key])
 
     @property
     def data_index(self) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from onnx import TensorProto
 
 from xplain.core.rules import Kind
-from xplain.graph.build.tracer import Value, known
+from xplain.graph.build.tracer import Shape, Tracer, Value, known
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 
-__all__ = ["Geometry", "blocked", "conv_data_vjp", "geometry", "spatial", "transposed"]
+__all__ = ["Geometry", "blocked", "conv_data_vjp", "geometry", "nearest", "spatial", "transposed"]
 
 _LARGEST_BLOCK = 16
 """Channels that ONNX Runtime keeps side by side, at most."""
@@ -139,9 +140,16 @@ def conv_data_vjp(call: NodeCall, g: Value, w: Value, x: Value, geo: Geometry, g
 
 
 def transposed(call: NodeCall, g: Value, w: Value, x: Value, geo: Geometry, group: int) -> Value:
-    """``dx`` of a strided convolution or window: ConvTranspose, cut or filled to the extents of ``x``."""
+    """``dx`` of a strided convolution or window: ConvTranspose, cut or filled to the extents of ``x``.
+
+    Of a depthwise one: ``_depthwise``, where its form allows.
+    """
     t, n = call.t, len(geo.kernel)
     to, of = spatial(x), spatial(g)
+    if n == 2 and to and of and group > 1 and known(w.shape) and (w.shape or ())[:2] == (group, 1):
+        spread = _depthwise(call, g, w, x, geo)
+        if spread is not None:
+            return spread
     common = {"strides": list(geo.strides), "dilations": list(geo.dilations), "group": group}
     if to is not None and of is not None:
         left = [to[i] - ((of[i] - 1) * geo.strides[i] + geo.extent[i] - geo.before[i] - geo.after[i]) for i in geo.axes]
@@ -158,6 +166,48 @@ def transposed(call: NodeCall, g: Value, w: Value, x: Value, geo: Geometry, grou
     ends = t.slice(t.shape_of(x), [2], [2 + n], [0])
     # after ceil_mode the whole is never smaller than x; without it s - 1 rows are enough to reach the end
     return t.emit("Slice", whole, t.ints(*[0] * n), ends, t.ints(*range(2, 2 + n)), shape=x.shape)
+
+
+def nearest(t: Tracer, x: Value, factors: tuple[int, ...], shape: Shape | None = None) -> Value:
+    """Repeat every position: Resize takes 0.3 ms where a 6-D Expand takes 33 ms.
+
+    Scales for the plane's axes alone, where the opset has them, keep ONNX Runtime from doing it in its blocked layout,
+    out of which four times as many elements then have to be brought (VGG-16, 8 items: 40 ms of 2.2 s). Who goes on in
+    that layout says which shape comes out.
+    """
+    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    if t.opset >= 18 and shape is None:
+        return t.Resize(x, None, np.array(factors, dtype=np.float32), axes=list(range(2, 2 + len(factors))), **how)
+    return t.Resize(x, None, np.array([1, 1, *factors], dtype=np.float32), shape=shape, **how)
+
+
+def _depthwise(call: NodeCall, g: Value, w: Value, x: Value, geo: Geometry) -> Value | None:
+    """``dx`` of a strided depthwise convolution: dy with zeros between its elements, then one of stride 1.
+
+    ONNX Runtime has no blocked layout for ConvTranspose, and its depthwise form multiplies by nearly nothing but zeros
+    too. Each element is repeated, all but the first taken away, and convolved with flipped weights: 0.56 of the time,
+    measured with 96 channels of 56 x 56 and 0.46 with 576 of 7 x 7 (onnxruntime 1.31, one thread).
+
+    Returns:
+        None where windows hang over the edge.
+    """
+    t, to, of = call.t, spatial(x) or (), spatial(g) or ()
+    before = [e - 1 - p for e, p in zip(geo.extent, geo.before, strict=True)]
+    wide = [n * s for n, s in zip(of, geo.strides, strict=True)]
+    after = [to[i] - wide[i] - before[i] + geo.extent[i] - 1 for i in geo.axes]
+    if min((*before, *after)) < 0:
+        return None
+    first = np.zeros((1, 1, *wide), np.float32)
+    first[:, :, :: geo.strides[0], :: geo.strides[1]] = 1.0
+    return t.Conv(
+        nearest(t, g, geo.strides) * t.const(first, g.dtype),
+        flipped(call, w, int((w.shape or (0,))[0] or 0), 2),
+        group=int((w.shape or (0,))[0] or 0),
+        dilations=list(geo.dilations),
+        pads=[*before, *after],
+        kernel_shape=list(geo.kernel),
+        shape=x.shape,
+    )
 
 
 facts("Conv ConvTranspose", axes="channels", linear="first")

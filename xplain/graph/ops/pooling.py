@@ -7,33 +7,18 @@ import math
 import numpy as np
 from onnx import TensorProto, helper
 
-from xplain.graph.build.tracer import Shape, Tracer, Value
+from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.ops.convolution import Geometry, blocked, conv_data_vjp, geometry, spatial
+from xplain.graph.ops.convolution import Geometry, blocked, conv_data_vjp, geometry, nearest, spatial
 from xplain.graph.ops.finite import may_be_infinite, without_infinity
-
-__all__ = ["nearest"]
 
 _MANY = 16
 """Windows side by side of more taps than this are unfolded: 49 Convs take as long and are a long graph."""
 
 
-def nearest(t: Tracer, x: Value, factors: tuple[int, ...], shape: Shape | None = None) -> Value:
-    """Repeat every position: Resize takes 0.3 ms where a 6-D Expand takes 33 ms.
-
-    Scales for the plane's axes alone, where the opset has them, keep ONNX Runtime from doing it in its blocked layout,
-    out of which four times as many elements then have to be brought (VGG-16, 8 items: 40 ms of 2.2 s). Who goes on in
-    that layout says which shape comes out.
-    """
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    if t.opset >= 18 and shape is None:
-        return t.Resize(x, None, np.array(factors, dtype=np.float32), axes=list(range(2, 2 + len(factors))), **how)
-    return t.Resize(x, None, np.array([1, 1, *factors], dtype=np.float32), shape=shape, **how)
-
-
 facts("MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool MaxUnpool", axes="channels")
-facts("AveragePool GlobalAveragePool", linear="first")
+facts("AveragePool GlobalAveragePool", linear="first", adds=True)
 facts("MaxPool GlobalMaxPool", steps=(0, 1))
 facts("NhwcMaxPool", axes="same", steps=(0, 1))
 

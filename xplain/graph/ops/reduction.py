@@ -33,7 +33,7 @@ facts("ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd CumSum", axes="same")
 facts("ReduceL1 ReduceL2 ReduceLogSum ReduceSumSquare", axes="same", composite=True)
 facts("ReduceLogSumExp", axes="same")
 facts("ReduceL1 ReduceL2 ReduceSumSquare", low=0.0)
-facts("ReduceSum ReduceMean", linear="first")
+facts("ReduceSum ReduceMean", linear="first", adds=True)
 facts("ReduceMax ReduceMin", steps=(0, 1))
 
 

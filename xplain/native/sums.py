@@ -11,7 +11,7 @@ import numpy as np
 from xplain import _native
 from xplain.core.edits import Array, Coalitions, Edits, SoftGrid, Windows
 from xplain.core.errors import NonFinite, UsageError
-from xplain.native.perturb import describe_sum, grid_of, rows_by_item
+from xplain.native.calls import describe_sum, grid_of, rows_by_item
 from xplain.native.place import call, contiguous_strides, device_of, empty, pack, reshape, strided, upload
 from xplain.native.volumes import accumulate_volume, is_volumetric
 

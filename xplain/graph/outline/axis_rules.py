@@ -7,94 +7,20 @@ behind it are unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from onnx import NodeProto, helper
 
 from xplain.core import axes as ax
 from xplain.core.axes import Axes, Axis
 from xplain.core.edits import Array
-from xplain.core.lineage import Pick
 from xplain.graph.operators import facts_of
+from xplain.graph.outline.axis_call import Call
 
-if TYPE_CHECKING:
-    from xplain.graph.outline.follow import Walk
-
-__all__ = ["Call", "axes_after"]
+__all__ = ["axes_after"]
 
 Found: TypeAlias = "list[Axes | None]"
 Handler: TypeAlias = "Callable[[Call], Found]"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One node with what is known of its tensors."""
-
-    node: NodeProto
-    walk: Walk
-
-    @property
-    def op(self) -> str:
-        """What it computes, on real numbers or on the integers that stand for them."""
-        name = self.node.op_type.removeprefix("Nhwc").removeprefix("QLinear").removeprefix("Fused")
-        return {"QGemm": "Gemm", "ConvInteger": "Conv", "MatMulInteger": "MatMul"}.get(name, name)
-
-    def given(self, name: str, default: Any = None) -> Any:
-        """An attribute."""
-        return next((helper.get_attribute_value(a) for a in self.node.attribute if a.name == name), default)
-
-    def name(self, k: int) -> str:
-        """The k-th input; empty where there is none."""
-        return self.node.input[k] if 0 <= k < len(self.node.input) else ""
-
-    def axes(self, k: int) -> Axes | None:
-        """The axes of an input that descends from the item."""
-        return self.walk.axes.get(self.name(k))
-
-    def shape(self, k: int) -> tuple[int, ...] | None:
-        """The shape of an input."""
-        return self.walk.known.shapes.get(self.name(k))
-
-    def content(self, k: int) -> Array | None:
-        """What a small constant input holds."""
-        return self.walk.known.content.get(self.name(k))
-
-    def numbers(self, k: int, attribute: str) -> list[int] | None:
-        """Integers that newer operator sets take as an input and older ones as an attribute."""
-        content = None if self.node.op_type.startswith("QLinear") else self.content(k)
-        found = self.given(attribute) if content is None else content.ravel().tolist()
-        return None if found is None else [int(n) for n in found]
-
-    @property
-    def out(self) -> tuple[int, ...]:
-        """The shape of the first output."""
-        return self.walk.known.shapes[self.node.output[0]]
-
-    @property
-    def last(self) -> bool:
-        """Whether it is an operator of a runtime on ``[N, H, W, C]``."""
-        return self.node.op_type.startswith("Nhwc") or bool(self.given("channels_last", 0))
-
-    @property
-    def own(self) -> Axes:
-        """The axes of the first input."""
-        found = self.axes(0)
-        if found is None:
-            raise ValueError("the first input does not descend from the item")
-        return found
-
-    @property
-    def live(self) -> list[Axes]:
-        """The axes of all inputs that descend from the item."""
-        return [axes for k in range(len(self.node.input)) if (axes := self.axes(k)) is not None]
-
-    def note(self, axis: int, index: int | None) -> None:
-        """Say that of a token axis one element is read on, or a mean."""
-        axes = self.axes(0)
-        if axes is not None and ax.positional(axes[axis]):
-            self.walk.picks.append(Pick(self.node.output[0], ax.extent_of(axes[axis]), index))
 
 
 def axes_after(call: Call) -> Found:
@@ -112,7 +38,7 @@ def _same(call: Call) -> Found:
     """Every output with the axes of the inputs, which broadcast; other extents are new features."""
     found: Found = []
     for name in call.node.output:
-        shape = call.walk.known.shapes.get(name)
+        shape = call.trail.known.shapes.get(name)
         if shape is None:
             found.append(None)
             continue
@@ -127,16 +53,16 @@ def _same(call: Call) -> Found:
 def _softmax(call: Call) -> Found:
     axes, place = call.axes(0), call.given("axis", -1)
     if axes is not None and place % len(axes) == len(axes) - 1 > 1 and ax.mixes(axes[-1]):
-        call.walk.mixing.add(call.node.output[0])
+        call.trail.mixing.add(call.node.output[0])
     return _same(call)
 
 
 def _attention(call: Call) -> Found:
     """Attention as one operator, which shows no matrix."""
     out, name = call.node.output[0], f"{call.node.output[0]}/matrix"
-    call.walk.parents[name] = call.walk.parents[out]
-    call.walk.parents[out] = (*call.walk.parents[out], name)
-    call.walk.mixing.add(name)
+    call.trail.parents[name] = call.trail.parents[out]
+    call.trail.parents[out] = (*call.trail.parents[out], name)
+    call.trail.mixing.add(name)
     axes = call.own
     return [(*axes[:-1], ax.features(call.out[-1]))]
 
@@ -228,7 +154,7 @@ def _split(call: Call) -> Found:
     place, at = call.given("axis", 0) % len(axes), 0
     found: Found = []
     for name in call.node.output:
-        count = call.walk.known.shapes[name][place]
+        count = call.trail.known.shapes[name][place]
         found.append((*axes[:place], ax.sliced(axes[place], at, count), *axes[place + 1 :]))
         at += count
     return found
@@ -366,7 +292,7 @@ def _recurrent(call: Call) -> Found:
     time, items = (axes[1], axes[0]) if first else (axes[0], axes[1])
     found: Found = []
     for k, name in enumerate(call.node.output):
-        shape = call.walk.known.shapes.get(name) if name else None
+        shape = call.trail.known.shapes.get(name) if name else None
         if shape is None:
             found.append(None)
             continue
@@ -382,7 +308,7 @@ def _recurrent(call: Call) -> Found:
 def _first(call: Call) -> Found:
     """The first input's axes where extents agree, and what is new elsewhere."""
     axes = call.own
-    shapes = [call.walk.known.shapes.get(name) for name in call.node.output]
+    shapes = [call.trail.known.shapes.get(name) for name in call.node.output]
     return [axes if shape == ax.shape_of(axes) else None for shape in shapes]
 
 

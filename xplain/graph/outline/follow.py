@@ -8,17 +8,16 @@ say so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from onnx import ModelProto, NodeProto
 
 from xplain.core import axes as ax
-from xplain.core.axes import Axes
-from xplain.core.lineage import Lineage, Pick
+from xplain.core.lineage import Lineage
 from xplain.graph.intake.bounds import Known, measure
 from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import reads
-from xplain.graph.outline.axis_rules import Call, axes_after
+from xplain.graph.outline.axis_call import Call, Trail
+from xplain.graph.outline.axis_rules import axes_after
 from xplain.graph.passes.lowering import opened
 from xplain.graph.safety import Limits
 
@@ -41,7 +40,7 @@ def follow(loaded: Loaded, item: Sequence[int], fixed: Mapping[str, Sequence[int
     known = loaded.known
     if any(known.shapes.get(name) != shape for name, shape in shapes.items()):
         known = measure(_sized(model, shapes), _ANY_SIZE)
-    return Walk(model, known, loaded.free).run(entry, item)
+    return _Walk(model, known, loaded.free).run(entry, item)
 
 
 def _sized(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
@@ -57,54 +56,52 @@ def _sized(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto
     return sized
 
 
-@dataclass(eq=False)
-class Walk:
-    model: ModelProto
-    known: Known
-    free: Mapping[str, frozenset[int]]
-    axes: dict[str, Axes | None] = field(default_factory=dict)
-    parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    picks: list[Pick] = field(default_factory=list)
-    mixing: set[str] = field(default_factory=set)
+class _Walk:
+    """One walk along the nodes of a model, in order."""
+
+    def __init__(self, model: ModelProto, known: Known, free: Mapping[str, frozenset[int]]) -> None:
+        self._model, self._free, self._trail = model, free, Trail(known)
 
     def run(self, entry: str, item: Sequence[int]) -> Lineage:
-        self.parents[entry] = ()
-        self.axes[entry] = ax.start("N" + "X" * len(item), item)
-        for node in self.model.graph.node:
+        trail = self._trail
+        trail.parents[entry] = ()
+        trail.axes[entry] = ax.start("N" + "X" * len(item), item)
+        for node in self._model.graph.node:
             self._visit(node)
-        found = {name: axes for name, axes in self.axes.items() if axes is not None}
-        return Lineage(entry, self.parents, found, tuple(self.picks), mixing=frozenset(self.mixing))
+        found = {name: axes for name, axes in trail.axes.items() if axes is not None}
+        return Lineage(entry, trail.parents, found, tuple(trail.picks), mixing=frozenset(trail.mixing))
 
     def _visit(self, node: NodeProto) -> None:
+        trail = self._trail
         if node.op_type in ("Shape", "Size"):  # how large something is does not tell what it is
             return
-        live = tuple(name for name in sorted(set(reads(node))) if name in self.parents)
+        live = tuple(name for name in sorted(set(reads(node))) if name in trail.parents)
         if not live:
             return
         try:
-            inside, constants = opened(node, self.model.opset_import, self.known.shapes, self.known.dtypes)
+            inside, constants = opened(node, self._model.opset_import, trail.known.shapes, trail.known.dtypes)
         except Exception:  # a damaged node; that its axes are not known only means that they must be stated
             inside, constants = [], []
         for tensor in constants:
-            self.known.shapes.setdefault(tensor.name, tuple(int(d) for d in tensor.dims))
+            trail.known.shapes.setdefault(tensor.name, tuple(int(d) for d in tensor.dims))
         if inside:
-            before = set(self.mixing)
+            before = set(trail.mixing)
             for part in inside:
                 self._visit(part)
-            if self.mixing > before and Call(node, self).op == "Softmax":  # of integers: it is a layer as a whole
-                self.mixing = before | {node.output[0]}
+            if trail.mixing > before and Call(node, trail).op == "Softmax":  # of integers: it is a layer as a whole
+                trail.mixing = before | {node.output[0]}
             return
         for name in node.output:
-            self.parents[name] = live
+            trail.parents[name] = live
         try:
-            found = axes_after(Call(node, self))
+            found = axes_after(Call(node, trail))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # a node that is not well formed
             found = []
         for k, name in enumerate(node.output):
-            self.axes[name] = None
-            shape = self.known.shapes.get(name)
+            trail.axes[name] = None
+            shape = trail.known.shapes.get(name)
             axes = found[k] if k < len(found) else None
             if axes is not None and shape is not None and ax.shape_of(axes) != shape:
                 axes = None
             if shape is not None:
-                self.axes[name] = ax.with_items(axes or ax.unknown(shape), self.free.get(name, frozenset()))
+                trail.axes[name] = ax.with_items(axes or ax.unknown(shape), self._free.get(name, frozenset()))

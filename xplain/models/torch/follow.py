@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from xplain.core import axes as ax
 from xplain.core.axes import Axes
 from xplain.core.lineage import Lineage, Pick
-from xplain.models.torch.axis_rules import Call, axes_after, tree_leaves
+from xplain.models.torch.axis_call import Call, tree_leaves
+from xplain.models.torch.axis_rules import axes_after
 
 __all__ = ["AxesFollowed"]
 

@@ -16,7 +16,7 @@ from xplain.core.edits import Array
 from xplain.core.outline import LayerSpec
 from xplain.core.rules import Rules
 from xplain.core.target import Target
-from xplain.models.torch.axis_rules import tree_leaves
+from xplain.models.torch.axis_call import tree_leaves
 from xplain.models.torch.guard import Pass
 from xplain.rules.guided import DECONVNET, GUIDED
 

@@ -9,8 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xplain.api import explain, explain_many, load, methods, plan, predict, probe
-    from xplain.compiling import compile
+    from xplain.api import explain, explain_many, explain_stream, load, methods, plan, predict, probe
     from xplain.core.card import Card
     from xplain.core.errors import XplainError
     from xplain.core.target import Target, channel, inner, label, neuron
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from xplain.models.rows.table import table
     from xplain.models.rows.text import text
     from xplain.results.attribution import Attribution
+    from xplain.session.compiling import compile
 
 __version__ = "0.1.0"
 
@@ -32,6 +32,7 @@ __all__ = [
     "compile",
     "explain",
     "explain_many",
+    "explain_stream",
     "inner",
     "label",
     "load",
@@ -52,9 +53,10 @@ _HOMES = {
     "Target": "xplain.core.target",
     "XplainError": "xplain.core.errors",
     "channel": "xplain.core.target",
-    "compile": "xplain.compiling",
+    "compile": "xplain.session.compiling",
     "explain": "xplain.api",
     "explain_many": "xplain.api",
+    "explain_stream": "xplain.api",
     "inner": "xplain.core.target",
     "label": "xplain.core.target",
     "load": "xplain.api",

@@ -305,6 +305,14 @@ def _(told, _folder):
     xplain.explain(model, ids, "occlusion")
 
 
+@advice("options of one method, but several may be meant. Give each its own")
+def _(told, _folder):
+    model = xplain.load(lambda x: x @ W)
+    told(lambda: xplain.explain_stream(model, ROWS, ["lime", "kernel-shap"], samples=20))
+    found = xplain.explain_stream(model, ROWS, {"lime": {"samples": 20}, "kernel-shap": {"samples": 20}})
+    assert len(list(found)) == 2 * len(ROWS)
+
+
 # ---------------------------------------------------------------------- the tests
 
 

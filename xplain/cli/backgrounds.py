@@ -52,8 +52,8 @@ def _is_path(value: Any) -> bool:
 
 def _tensors(value: str, model: Model) -> Any:
     if not value.endswith(_ARRAYS):
-        from xplain.items import items_of
         from xplain.render import pictures
+        from xplain.session.items import items_of
 
         return items_of(model, pictures.collect([value])).x
     try:

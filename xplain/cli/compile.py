@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-import xplain
 from xplain.cli.backgrounds import read_baselines
 from xplain.cli.console import Outcome, table
 from xplain.cli.flags import find_method, options_for
 from xplain.cli.loading import Loading, ModelFile
 from xplain.cli.notes import layer_of
 from xplain.core.errors import OutputError, UsageError
+from xplain.session.compiling import compile as build_in
 
 __all__ = ["compile"]
 
@@ -69,7 +69,7 @@ def compile(  # noqa: A001  (the verb's name)
     place = _free(out, model, force)
     loaded = loading.open(model)
     given = read_baselines({entry.name: given}, loaded)[entry.name]
-    build = partial(xplain.compile, size=_size(size), target=target, target_input=target_input, out=place)  # type: ignore[arg-type]
+    build = partial(build_in, size=_size(size), target=target, target_input=target_input, out=place)  # type: ignore[arg-type]
     made = build(loaded, entry.name, **given)
     content = place.read_bytes()
     apart = {e.value for t in made.graph.initializer for e in t.external_data if e.key == "location"}

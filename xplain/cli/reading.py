@@ -83,7 +83,8 @@ class Given:
             Unsafe: the file is refused.
             ModelError: the file cannot be loaded.
         """
-        import xplain
+        from xplain.models.rows.table import table
+        from xplain.models.rows.text import text
 
         options = loading.options()
         for name in _NOT_HERE:
@@ -94,9 +95,9 @@ class Given:
             options["labels"] = labels_of(how.labels)
         if self.kind == "texts":
             texts: dict[str, Any] = {"split": how.split, "mask": how.mask, "tokenizer": how.tokenizer}
-            return xplain.text(model, **options, **{name: value for name, value in texts.items() if value is not None})
+            return text(model, **options, **{name: value for name, value in texts.items() if value is not None})
         hidden = dict(_pair(one) for one in how.hidden or ())
-        return xplain.table(model, columns=tuple(self.items), hidden=hidden or None, **options)
+        return table(model, columns=tuple(self.items), hidden=hidden or None, **options)
 
     def arrays(self, options: Mapping[str, Any], reader: Any) -> dict[str, Any]:
         """A method's options, where the name of a table stands for its rows (``--baseline``, ``--background``)."""

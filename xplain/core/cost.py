@@ -24,3 +24,11 @@ class Cost:
         numbers = ("queries", "sweeps", "reused", "seconds", "money", "calls")
         sums = {name: getattr(self, name) + getattr(other, name) for name in numbers}
         return Cost(**sums, currency=self.currency or other.currency)
+
+    def share(self, n: int, count: int) -> Cost:
+        """What item ``n`` of ``count`` bears; whole numbers are dealt out so that all shares sum to this cost."""
+        whole = {
+            name: getattr(self, name) * (n + 1) // count - getattr(self, name) * n // count
+            for name in ("queries", "sweeps", "reused", "calls")
+        }
+        return Cost(**whole, seconds=self.seconds / count, money=self.money / count, currency=self.currency)

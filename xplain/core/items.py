@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from xplain.core.card import Card
-from xplain.core.caveat import Caveat
+from xplain.core.caveat import Caveat, joined, of_items
 from xplain.core.edits import Array
 from xplain.core.layout import Doubt, Layout
 
@@ -78,3 +80,42 @@ class Items:
     texts: tuple[Passage, ...] = ()
     layout: Layout | Doubt | None = None
     warnings: tuple[Caveat, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, some: slice) -> Items:
+        """Some of the items, with what is known of them."""
+        columns = self.columns
+        return replace(
+            self,
+            x=self.x[some],
+            names=self.names[some],
+            pictures=None if self.pictures is None else self.pictures[some],
+            columns=columns if columns is None else replace(columns, values=columns.values[some]),
+            texts=self.texts[some],
+            warnings=of_items(self.warnings, range(*some.indices(len(self)))),
+        )
+
+    def alike(self, other: Items) -> bool:
+        """Whether the items of both can stand in one batch: of one shape and type, read in one way."""
+        if self.texts or other.texts:  # whose codes were made for their own items
+            return False
+        mine = (self.x.shape[1:], self.x.dtype, self.card, self.layout, self.columns, self.pictures is None)
+        return mine == (
+            other.x.shape[1:], other.x.dtype, other.card, other.layout, other.columns, other.pictures is None,
+        )  # fmt: skip
+
+    @classmethod
+    def joined(cls, parts: Sequence[Items]) -> Items:
+        """Items that are ``alike``, one behind the other."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        return replace(
+            first,
+            x=np.concatenate([one.x for one in parts]),
+            names=tuple(name for one in parts for name in one.names),
+            pictures=None if first.pictures is None else np.concatenate([one.pictures for one in parts]),
+            warnings=joined([(one.warnings, len(one)) for one in parts]),
+        )

@@ -19,12 +19,13 @@ class Budget:
     Args:
         most: Evaluations allowed, or None for no limit.
         max_cost: Money allowed, or None for no limit.
+        whole: The budget that this one is a share of; what is spent here is spent there too.
     """
 
-    def __init__(self, most: int | None = None, max_cost: Any = None) -> None:
+    def __init__(self, most: int | None = None, max_cost: Any = None, whole: Budget | None = None) -> None:
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
             raise UsageError(f"max_queries is {most!r}; accepted: a whole number of at least 1, or None for no limit.")
-        self.most = most
+        self.most, self._whole = most, whole
         self.max_cost = None if max_cost is None else money(max_cost, "max_cost")
         self.spent = 0
         self.cost = Decimal(0)
@@ -36,6 +37,9 @@ class Budget:
 
     def affordable(self, price: Price | None = None) -> int | None:
         """Evaluations that can still be paid at ``price``, or None for no limit."""
+        if self._whole is not None:
+            limits = [n for n in (self.left, self._whole.affordable(price)) if n is not None]
+            return min(limits) if limits else None
         if self.max_cost is None or price is None:
             return self.left
         money_left, low, high = self.max_cost - self.cost, 0, 1
@@ -59,6 +63,8 @@ class Budget:
                 f"{self.most} are left ({self.spent} spent). {_LESS}",
                 left=self.affordable(price) or 0,
             )
+        if self._whole is not None:
+            self._whole.require(wanted, price)
         if self.max_cost is None or wanted == 0:
             return
         if price is None:
@@ -83,6 +89,8 @@ class Budget:
         """
         self.spent += count
         self.cost += cost
+        if self._whole is not None:
+            self._whole.spend(count, cost)
         if self.max_cost is not None and self.cost > self.max_cost:
             raise BudgetError(
                 f"{self.cost} was spent, above max_cost={self.max_cost}: calls that were asked again are billed again. "

@@ -14,6 +14,7 @@ from xplain.core.price import Price
 from xplain.core.query import Answer, Flow, Model, Query, Score, Sweep
 from xplain.core.target import EveryScore, Stack
 from xplain.engine.drive import drive
+from xplain.engine.memo import Memo
 from xplain.engine.settings import Settings
 from xplain.engine.store import Rehearsal, Shelf
 
@@ -106,8 +107,16 @@ class _Wired(_Zero):
             yield part, self.answer(replace(query, part=part))
 
 
-def plan(flows: Sequence[Flow], model: Model, store: Shelf | None = None, batch_size: int | None = None) -> Plan:
+def plan(
+    flows: Sequence[Flow],
+    model: Model,
+    store: Shelf | None = None,
+    batch_size: int | None = None,
+    memo: Memo | None = None,
+) -> Plan:
     """What driving these flows would cost; nothing is asked, and ``store`` is only read.
+
+    ``memo`` holds what is known before; what the flows are answered here, zeros, is put there too.
 
     Exact for methods that ask a fixed number of questions; for a method that decides from what it sees, the cost of a
     constant model.
@@ -115,6 +124,6 @@ def plan(flows: Sequence[Flow], model: Model, store: Shelf | None = None, batch_
     trial = None if store is None else Rehearsal(store)
     able = abilities_of(model)
     zero = _Zero(model) if able.rows_per_request is None else _Wired(model, able.rows_per_request)
-    _, cost = drive(flows, zero, Settings(batch_size, store=trial))
+    _, cost = drive(flows, zero, Settings(batch_size, memo=memo or Memo(), store=trial))
     known = 0 if trial is None else len(trial.known)
     return Plan(cost.queries, cost.sweeps, known, able.price, cost.calls, model.outline.rows if cost.calls else None)

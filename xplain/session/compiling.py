@@ -13,7 +13,6 @@ from typing import Any, get_args
 
 import numpy as np
 
-from xplain.api import load, method_called, require, scores_of, with_others
 from xplain.core import registry
 from xplain.core.abilities import Compiles, abilities_of
 from xplain.core.card import MOST_PIXELS
@@ -24,7 +23,9 @@ from xplain.core.query import TargetInput
 from xplain.core.target import label
 from xplain.core.target_parser import Aim, aim, needs_scores
 from xplain.core.units import noun, spelled
-from xplain.engine import Settings
+from xplain.session.fitting import called, with_others
+from xplain.session.request import Request
+from xplain.session.run import Session
 
 __all__ = ["compile"]
 
@@ -79,7 +80,7 @@ def compile(  # noqa: A001
     if target_input not in get_args(TargetInput):
         accepted = ", ".join(map(repr, get_args(TargetInput)))
         raise UsageError(f"target_input is {target_input!r}; accepted: {accepted}.")
-    loaded, entry = load(model), method_called(method)
+    entry = called(method)
     if not entry.traceable:
         able = [one.name for one in registry.methods() if one.traceable]
         raise UsageError(f"Method {entry.name!r} cannot be compiled into a graph. Those that can: {', '.join(able)}.")
@@ -88,14 +89,15 @@ def compile(  # noqa: A001
         fixed = ", ".join(f"{name}={value!r}" for name, value in entry.traced_with.items())
         raise UsageError(f"A compiled {entry.name!r} runs with {fixed}; leave {', '.join(clash)} out.")
     values = entry.read_options(options) | dict(entry.traced_with)
-    require(entry, values, loaded)
+    session = Session(model, Request({method: options | dict(entry.traced_with)}, target=target))
+    loaded = session.model
     inside = abilities_of(loaded).compiles
     if inside is None:
         raise CapabilityError(
             f"{loaded.outline.source} has no graph to compile into. Use an ONNX file or torch module."
         )
     loaded = inside = _of_size(inside, size)
-    one = Aim(label(-1, "predicted class")) if target is None else _built_in(loaded, target)
+    one = Aim(label(-1, "predicted class")) if target is None else _built_in(session, inside)
     outline = loaded.outline
     card = {} if outline.card is None else {"card": outline.card.to_toml()}
     about = {
@@ -189,16 +191,17 @@ def _how(item: tuple[int | None, ...], places: tuple[int, ...]) -> str:
     return f"State one number for each axis, such as size={example} (on a command line --size {words}){card}."
 
 
-def _built_in(model: Compiles, target: Any) -> Aim:
+def _built_in(session: Session, model: Compiles) -> Aim:
     """The one target that every item of a compiled file has.
 
     Raises:
         UsageError: the target depends on the item's scores, or is several.
     """
+    target = session.request.target
     if not needs_scores(target, model.outline):
         return aim(target, None, model.outline)[0]
     blank = model.blank()
-    scores, _ = scores_of(model, Items(blank, ("blank",)), Settings())
+    scores = session.look(session.part(model, Items(blank, ("blank",))))
     try:  # scores that are no numbers: a target that has to look at them cannot be built in
         found = aim(target, np.full_like(scores, np.nan), model.outline)
     except NonFinite:

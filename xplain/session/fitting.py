@@ -1,0 +1,57 @@
+"""Which method is meant, and whether the model can answer what it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xplain.core import registry
+from xplain.core.errors import CapabilityError, ModelError, NotExported
+from xplain.core.query import Model, Sweep
+from xplain.core.registry import Method
+
+__all__ = ["called", "methods", "require", "with_others"]
+
+
+def methods() -> list[Method]:
+    """All methods, by family and name: our own, and those of installed plugins."""
+    return list(registry.methods())
+
+
+def called(name: str) -> Method:
+    """The method of this name, our own or a plugin's.
+
+    Raises:
+        UnknownName: there is none; the message names the nearest.
+    """
+    return registry.find(name)
+
+
+def require(entry: Method, options: Mapping[str, Any], model: Model) -> None:
+    """Check that a model answers the questions of a method.
+
+    Raises:
+        CapabilityError: it does not; the message says which methods fit.
+    """
+    missing = entry.needs_with(options) - model.answers
+    if missing:
+        fits = [m.name for m in registry.methods() if m.needs <= model.answers]
+        wanted = " and ".join(sorted(kind.__name__ for kind in missing))
+        raise CapabilityError(
+            f"{entry.name} needs {wanted}, but {model.outline.source} answers "
+            f"only {', '.join(sorted(k.__name__ for k in model.answers))}. Methods that fit: {', '.join(fits)}."
+        )
+
+
+def with_others(error: ModelError, model: Model) -> str:
+    """The message of a sweep that cannot be made, and the methods that do without it."""
+    layers = bool(model.outline.layers)  # a TorchScript module shows none, so no map of one can be made
+    able = [entry for entry in registry.methods() if entry.needs <= model.answers and (layers or entry.family != "cam")]
+    if isinstance(error, NotExported):  # torch has the gradient's own rules, and those of the guided ones
+        fits = [entry.name for entry in able if Sweep not in entry.needs or entry.family != "relevance"]
+        return f"{error} Methods that need no graph still work: {', '.join(fits)}."
+    fits = [entry.name for entry in able if Sweep not in entry.needs]
+    return (
+        f"{error} Methods that still work: {', '.join(fits)}; and those that sweep no further than a layer behind the "
+        "operator, such as grad-cam with layer=."
+    )

@@ -1,0 +1,200 @@
+"""Ask the model whether an explanation is true.
+
+    curve = xplain.measure.curve(model, "cat.jpg", attribution, "deletion")
+    curve.area, curve.shares, curve.scores
+
+    print(xplain.measure.conservation(model, "cat.jpg", "lrp"))    # which node kept the relevance
+
+Curves are flows like methods: they go through the same session as ``explain``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from xplain.core.abilities import Abilities, abilities_of
+from xplain.core.cost import Cost
+from xplain.core.edits import Array
+from xplain.core.errors import CapabilityError, UsageError
+from xplain.core.options import Reference
+from xplain.core.outline import Outline
+from xplain.core.plain import plain
+from xplain.core.query import Answer, Model, Query, Sweep, View
+from xplain.core.target import Target, label
+from xplain.explainers.design.baseline import fill_of
+from xplain.metrics.curves import deletion, insertion
+from xplain.results.attribution import Attribution
+from xplain.session.hidden import as_codes
+from xplain.session.request import Cache, Request
+from xplain.session.run import Session, load
+
+__all__ = ["Conservation", "Curve", "conservation", "curve"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Scores while positions go, or come, in the order of an explanation.
+
+    Args:
+        kind: ``deletion`` (a small area is good) or ``insertion`` (a large area is good).
+        shares: Share of positions that were changed, ``[P]`` from 0 to 1.
+        scores: The target's score at each, ``[N, P]``.
+        area: Area under each item's curve, ``[N]``, in units of the score.
+        cost: What asking cost.
+    """
+
+    kind: str
+    shares: Array
+    scores: Array
+    area: Array
+    cost: Cost
+
+
+def curve(
+    model: Any,
+    x: Any,
+    attribution: Attribution,
+    kind: Literal["deletion", "insertion"] = "deletion",
+    *,
+    target: Target | None = None,
+    baseline: Any = None,
+    steps: int = 32,
+    card: Any = None,
+    batch_size: int | None = None,
+    max_queries: int | None = None,
+    cache: Cache | None = None,
+    layout: str | None = None,
+) -> Curve:
+    """The deletion or insertion curve of an explanation.
+
+    Args:
+        model: What ``xplain.load`` takes, or a loaded model.
+        x: The items that were explained.
+        attribution: Their explanation; values with channels are summed over them.
+        kind: ``deletion`` or ``insertion``.
+        target: What is scored; None takes the classes that the attribution explains.
+        baseline: What a hidden position becomes; the same as in the explanation makes the fairest curve. None: 0, or in
+            a table the typical row, as in ``explain``.
+        steps: Intervals between nothing and everything changed.
+        card: How pictures become tensors, if the model has no card of its own.
+        batch_size: Rows per model call, at most; another number may change last bits.
+        max_queries: Model evaluations that may be spent.
+        cache: A folder of answers, so that a repeated curve costs nothing.
+        layout: How the axes of the items are named, as in ``explain``.
+
+    Raises:
+        UsageError: the explanation is of other items, or of a target that is no class and none is given.
+    """
+    if kind not in ("deletion", "insertion"):
+        raise UsageError(f"A curve is {kind!r}; accepted: deletion, insertion.")
+    asked = Request(card=card, layout=layout, batch_size=batch_size, max_queries=max_queries, cache=cache)
+    session = Session(model, asked)
+    part = session.read(x)
+    loaded, items = part.model, part.items
+    if len(items.x) != len(attribution):
+        raise UsageError(f"There are {len(items.x)} items, but the explanation is of {len(attribution)}.")
+    if target is None and not attribution.labels:
+        raise UsageError(f"The explanation's target {attribution.target!r} is no class; give target= an xplain target.")
+    view = View(items.x, target or label(attribution.labels), loaded.outline, read=items.layout)
+    values = attribution.values
+    if values.ndim == items.x.ndim and view.layout.channel_axis is not None:
+        values = values.sum(axis=view.layout.channel_axis)
+    if baseline is None:
+        codes = abilities_of(loaded).codes
+        baseline = 0.0 if codes is None else codes.typical(items.x)[0]
+    (baseline,) = as_codes({"baseline": baseline}, loaded).values()
+    flow = deletion if kind == "deletion" else insertion
+    one = flow(view, values=values, fill=fill_of(view, Reference().read(baseline)), steps=steps)
+    with session:
+        (reading,), cost = session.ask([one], loaded, session.settings(part))
+    shares, scores = np.asarray(reading.notes["shares"]), np.asarray(reading.each["scores"])
+    return Curve(kind, shares, scores, np.asarray(reading.values), cost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conservation:
+    """How much each node received during a reverse walk, and how much it passed on.
+
+    Args:
+        rules: Name of the table of rules.
+        nodes: Nodes in the order of the walk, from the target to the input.
+        received: What reached each node's outputs, float64: relevance, ``m (x - x0)`` or ``g x``, by the rules.
+        passed: What each gave to its inputs.
+    """
+
+    rules: str
+    nodes: tuple[str, ...]
+    received: Array
+    passed: Array
+
+    @property
+    def kept(self) -> Array:
+        """``received - passed``: what a node kept; what it invented is negative."""
+        return np.asarray(self.received - self.passed)
+
+    @property
+    def worst(self) -> str:
+        """The node that kept, or invented, most: where completeness breaks."""
+        return self.nodes[int(np.argmax(np.abs(self.kept)))]
+
+    def __str__(self) -> str:
+        order = np.argsort(-np.abs(self.kept), kind="stable")[:20]
+        lines = [f"{self.rules}: {self.received[0]:.6g} came in at the target; nodes by what they kept"]
+        for k in order:
+            lines.append(f"  {self.kept[k]:+.4g} of {self.received[k]:.4g}  {self.nodes[k]}")
+        return plain("\n".join(lines))
+
+
+def conservation(
+    model: Any, x: Any, method: str = "lrp", *, target: Any = None, card: Any = None, **options: Any
+) -> list[Conservation]:
+    """Where relevance is kept or invented on its way from the target to one item: a report per sweep of the method.
+
+    Args:
+        model: What ``xplain.load`` takes, or a loaded model with a graph.
+        x: One item.
+        method: A relevance or gradient method, such as ``lrp`` or ``deeplift``.
+        target: As in ``explain``.
+        card: How a picture becomes a tensor, if the model has no card of its own.
+        options: The method's own options.
+
+    Raises:
+        CapabilityError: the model has no graph to walk, or the method asks for no sweep.
+        UsageError: more than one item is given.
+    """
+    loaded = load(model)
+    balance = abilities_of(loaded).balance
+    if balance is None:
+        raise CapabilityError(f"{loaded.outline.source} has no ONNX graph, so there are no nodes to report. Export it.")
+    watched = _Watched(loaded, balance)
+    session = Session(watched, Request({method: options}, target=target, card=card, batch_size=1))
+    part = session.read(x)
+    for name in session.methods:
+        session.explain(part, name)
+    if not watched.reports:
+        raise CapabilityError(f"Method {method!r} asks for no sweep, so nothing is conserved. Try lrp or deeplift.")
+    return watched.reports
+
+
+class _Watched:
+    """A model that also reports how each sweep conserved what it carried."""
+
+    def __init__(self, model: Model, balance: Callable[[Sweep], tuple[Any, ...]]) -> None:
+        self.model, self.answers, self._balance = model, model.answers, balance
+        self.abilities = Abilities(look=abilities_of(model).look)
+        self.reports: list[Conservation] = []
+
+    @property
+    def outline(self) -> Outline:
+        """What is known of the model, now."""
+        outline: Outline = self.model.outline
+        return outline
+
+    def answer(self, query: Query) -> Answer:
+        if isinstance(query, Sweep):
+            self.reports.append(Conservation(query.rules.name, *self._balance(query)))
+        return self.model.answer(query)

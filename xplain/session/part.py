@@ -1,0 +1,87 @@
+"""Some items on their way through a session, with everything that was asked about them so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from xplain.core.cost import Cost
+from xplain.core.edits import Array, Untouched
+from xplain.core.items import Items
+from xplain.core.layout import Layout
+from xplain.core.query import Model, Score
+from xplain.core.target import EveryScore, Target, every_score
+from xplain.core.target_parser import Aim
+from xplain.engine import Sentinel
+from xplain.engine.memo import Memo
+
+__all__ = ["Part", "fresh", "look"]
+
+
+@dataclass(slots=True)
+class Part:
+    """Some items, read once, with everything that was asked about them so far.
+
+    Args:
+        model: Who answers questions about just these items.
+        items: The items.
+        memo: Answers about them; it is dropped with the part.
+        sentinel: Watches the first of them, or None.
+        start: The place of the first one in the source.
+        scores: Scores of the untouched items, float64 ``[N, K]``; None where they were not asked.
+        aims: The targets to explain; empty before ``Session.aim``.
+        base: Each target's value for the untouched items, ``[N]`` per target.
+        unbilled: What the look at the untouched items cost; the first result made of this part bears it.
+        calls: Rows per model call of that look, by kind of question.
+    """
+
+    model: Model
+    items: Items
+    memo: Memo = field(default_factory=Memo)
+    sentinel: Sentinel | None = None
+    start: int = 0
+    scores: Array | None = None
+    aims: list[Aim] = field(default_factory=list)
+    base: list[Array] = field(default_factory=list)
+    unbilled: Cost = field(default_factory=Cost)
+    calls: dict[str, list[int]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.items.x)
+
+    def alone(self, n: int) -> Part:
+        """One item as a part of its own, which knows what is known of its scores; nothing is read again."""
+        one = slice(n, n + 1)
+        found = Part(self.model, self.items[one], sentinel=fresh(self.sentinel), start=self.start + n)
+        if self.scores is not None:
+            found.know(self.scores[one])
+            found.calls = self.calls
+        return found
+
+    def each(self) -> list[Part]:
+        """Every item as a part of its own, which bears its share of what the look at all of them cost."""
+        bill, count = self.take_bill(), len(self)
+        parts = [self.alone(n) for n in range(count)]
+        for n, part in enumerate(parts):
+            part.unbilled = bill.share(n, count)
+        return parts
+
+    def know(self, scores: Array) -> None:
+        """Keep the scores of the untouched items, for targets and for every method that asks for them."""
+        self.scores = scores
+        clean = look(self.items)
+        self.memo.put(self.memo.key(clean), scores[:, None])
+
+    def take_bill(self) -> Cost:
+        """What the look cost, once."""
+        bill, self.unbilled = self.unbilled, Cost()
+        return bill
+
+
+def look(items: Items, target: Target | EveryScore = every_score) -> Score:
+    """The question about the untouched items."""
+    return Score(items.x, Untouched(), target, layout=items.layout if isinstance(items.layout, Layout) else None)
+
+
+def fresh(sentinel: Sentinel | None) -> Sentinel | None:
+    """A sentinel of the same kind that has seen nothing: another part has another first item."""
+    return None if sentinel is None else Sentinel(sentinel.every, sentinel.tolerance)

@@ -1,0 +1,108 @@
+"""What a method read, as a result: with its unit, target, scores, cost and everything needed to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from xplain.core.caveat import Caveat, caveats_in
+from xplain.core.edits import Array
+from xplain.core.errors import NonFinite
+from xplain.core.items import Items
+from xplain.core.layout import Layout
+from xplain.core.query import Model, Reading
+from xplain.core.registry import Method
+from xplain.core.units import noun, spelled, unlinked
+from xplain.core.versions import versions
+from xplain.results.attribution import Attribution
+from xplain.session.part import Part
+
+__all__ = ["attribution", "joined_calls"]
+
+
+def attribution(
+    entry: Method,
+    options: Mapping[str, Any],
+    part: Part,
+    which: int,
+    reading: Reading,
+    *,
+    way: Mapping[str, Any],
+    told: tuple[Caveat, ...],
+    **run: Any,
+) -> Attribution:
+    """The result of one method for one target of a part.
+
+    Args:
+        entry: The method.
+        options: Its options, all of them, with the values used.
+        part: The items, with their targets and scores.
+        which: The place of the target among those of the part.
+        reading: What the method returned.
+        way: Notes on how the model was asked.
+        told: What must be known of the options.
+        run: ``cost`` and ``seed``.
+
+    Raises:
+        NonFinite: the method produced values that are not finite.
+    """
+    items, outline, one = part.items, part.model.outline, part.aims[which]
+    values = np.asarray(reading.values, dtype=np.float32)
+    notes, warnings = caveats_in({**reading.notes, **reading.each}, len(values))
+    if not np.isfinite(values).all():
+        raise NonFinite(f"Method {entry.name!r} produced values that are not finite on {outline.source}.")
+    told = (*told, *unlinked(outline, part.scores))
+    return Attribution(
+        values=values,
+        error=None if reading.error is None else np.asarray(reading.error, dtype=np.float32),
+        base=None if reading.base is None else np.asarray(reading.base, dtype=np.float64).reshape(len(values)),
+        unit=spelled(reading.unit or entry.unit, noun(outline, one.target, part.scores)),
+        method=entry.name,
+        options=dict(options),
+        target=one.target.name,
+        labels=one.labels,
+        targets=tuple(map(outline.label_name, one.labels)) if len(set(one.labels)) > 1 else (),
+        names=items.names,
+        scores=part.base[which],
+        signed=entry.signed if reading.signed is None else reading.signed,
+        model=outline.digest,
+        card="" if items.card is None else replace(items.card, labels=()).to_toml(),
+        resolution=reading.resolution,
+        warnings=(*outline.warnings, *_of_scores(part.model), *items.warnings, *told, *reading.warnings, *warnings),
+        notes=notes | dict(way),
+        versions=versions(),
+        pictures=items.pictures,
+        rows=items.x.astype(np.float64) if _are_rows(items, values) else None,
+        columns=items.columns,
+        texts=items.texts,
+        layout=str(items.layout) if isinstance(items.layout, Layout) else "",
+        **run,
+    )
+
+
+def joined_calls(*calls: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Rows per model call, by kind of question, as a note; none where nothing was cut into calls."""
+    rows: dict[str, list[int]] = {}
+    for some in calls:
+        for kind, sizes in some.items():
+            told = rows.setdefault(kind, [])
+            told += [size for size in sizes if size not in told]
+    if not rows:
+        return {}
+    return {"rows per call": {kind: sizes if len(sizes) > 1 else sizes[0] for kind, sizes in rows.items()}}
+
+
+def _are_rows(items: Items, values: Array) -> bool:
+    """Whether each item is a row of numbers, one for each value; the codes of words are none."""
+    return items.x.ndim == 2 and items.x.shape == values.shape and items.x.dtype.kind in "fiub" and not items.texts
+
+
+def _of_scores(model: Model) -> tuple[Caveat, ...]:
+    if model.outline.scores.kind != "decisions":
+        return ()
+    return (
+        Caveat("The model only decides: values say how often hiding changes its decision, not by how much.", "units"),
+    )

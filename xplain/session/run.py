@@ -1,0 +1,262 @@
+"""The pipeline that every door shares: load, read, aim, settings, drive; one memo for what is asked of some items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from xplain.core.abilities import abilities_of, is_model
+from xplain.core.caveat import Caveat
+from xplain.core.cost import Cost
+from xplain.core.edits import Array
+from xplain.core.errors import NoPath, NotExported, UnsupportedOperator
+from xplain.core.items import Items
+from xplain.core.query import Flow, Model, Reading, Score, View
+from xplain.core.registry import Method
+from xplain.core.target import SCORES
+from xplain.core.target_parser import Aim, aim, needs_scores
+from xplain.engine import Plan, Sentinel, Settings, Store, drive, probe
+from xplain.engine import plan as plan_flows
+from xplain.engine.budget import Budget
+from xplain.engine.losses import with_nodes
+from xplain.engine.sentinel import Spread
+from xplain.results.attribution import Attribution
+from xplain.session.fitting import called, require, with_others
+from xplain.session.hidden import as_codes, said_or_typical, without_rows
+from xplain.session.items import entered, item_keys
+from xplain.session.part import Part, fresh, look
+from xplain.session.request import Request
+from xplain.session.results import attribution, joined_calls
+
+if TYPE_CHECKING:
+    from xplain.session.stream import Stream
+
+__all__ = ["Session", "load"]
+
+
+def load(source: Any, **options: Any) -> Model:
+    """The model behind ``source``; one that was loaded already is returned as it is. See ``xplain.load``."""
+    if is_model(source):
+        return source  # type: ignore[no-any-return]
+    from xplain import models
+
+    return models.load(source, **options)
+
+
+class Session:
+    """A model, what is asked of it, and what may be spent; parts of a source go through it one after another.
+
+    Used in a ``with`` block, which holds the cache open.
+
+    Args:
+        model: What ``xplain.load`` takes, or a loaded model.
+        request: What is asked.
+
+    Raises:
+        UnknownName: a method or an option that is not known.
+        UsageError: an option with a value that is not accepted, or a source that is no model.
+        CapabilityError: the model cannot answer what a method asks.
+    """
+
+    def __init__(self, model: Any, request: Request) -> None:
+        self.request = request
+        self.methods = {entry.name: (entry, options) for entry, options in _named(request.methods)}
+        self.model = load(model)
+        for entry, options in self.methods.values():
+            require(entry, entry.read_options(without_rows(options)), self.model)
+        self.budget = Budget(request.max_queries, request.max_cost)
+        self.store: Store | None = None
+        self.spent = Cost()
+        self._opened: AbstractContextManager[Store | None] = nullcontext()
+
+    def __enter__(self) -> Self:
+        cache = self.request.cache
+        self._opened = nullcontext(cache) if cache is None or isinstance(cache, Store) else Store(cache)
+        self.store = self._opened.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._opened.__exit__(*raised)
+
+    # ------------------------------------------------------------------ read
+
+    def read(self, source: Any, start: int = 0) -> Part:
+        """The items in ``source``, each read once, and the model that takes them.
+
+        Args:
+            source: What ``xplain.explain`` takes as items.
+            start: The place of the first in a longer source.
+
+        Raises:
+            XplainError: they cannot be read; see ``xplain.session.items.items_of``.
+        """
+        model, items = entered(self.model, source, self.request.card, self.request.layout)
+        return self.part(model, items, start)
+
+    def part(self, model: Model, items: Items, start: int = 0) -> Part:
+        """Items that were read already, with a memo of their own."""
+        wanted = self.request.sentinel
+        watch = Sentinel(wanted) if isinstance(wanted, int) else wanted if start == 0 else fresh(wanted)
+        return Part(model, items, sentinel=watch, start=start)
+
+    def stream(self, source: Any, **how: Any) -> Stream:
+        """The items in ``source`` part by part, however many there are; see ``Stream``."""
+        from xplain.session.stream import Stream
+
+        return Stream(self, source, **how)
+
+    # ------------------------------------------------------------------ settings and drive
+
+    def settings(self, part: Part, most: int | None = None, **how: Any) -> Settings:
+        """How questions about a part are asked: within the session's limits, past what the part knows."""
+        told = self.request.progress
+        return Settings(
+            self.request.batch_size,
+            self.budget if most is None else Budget(most, whole=self.budget),
+            memo=part.memo,
+            progress=None if told is None else partial(_onwards, told, self.spent.queries + self.spent.sweeps),
+            store=self.store,
+            **how,
+        )
+
+    def ask(self, flows: Sequence[Flow], model: Model, settings: Settings) -> tuple[list[Reading], Cost]:
+        """Drive flows to their ends; what they cost is counted."""
+        readings, cost = drive(flows, model, settings)
+        self.spent += cost
+        return readings, cost
+
+    # ------------------------------------------------------------------ aim
+
+    def look(self, part: Part, together: bool = False) -> Array:
+        """The scores of the untouched items, float64 ``[N, K]``, asked once.
+
+        ``together``: a Python function may be asked about all items in one call, at the price of last bits.
+        """
+        if part.scores is None:
+            settings = self.settings(part, calls=part.calls, together=together)
+            (reading,), cost = self.ask([_asking(look(part.items))], part.model, settings)
+            part.unbilled += cost
+            part.know(np.asarray(reading.values)[:, 0])
+        assert part.scores is not None
+        return part.scores
+
+    def aim(self, part: Part) -> list[Aim]:
+        """The targets of a part's items, found once; the items are looked at where the targets depend on their scores.
+
+        Raises:
+            XplainError: a target that the model does not have, or that cannot be told; see ``target_parser.aim``.
+        """
+        if not part.aims:
+            wanted, outline = self.request.target, part.model.outline
+            scores = self.look(part) if needs_scores(wanted, outline) else None
+            aims = aim(wanted, scores, part.model.outline)
+            part.base = self._values(part, aims)
+            part.aims = aims
+        return part.aims
+
+    def _values(self, part: Part, aims: Sequence[Aim]) -> list[Array]:
+        """Each target's value for each untouched item: read from the scores, or asked for where it reads a layer."""
+        scores, rows = part.scores, np.arange(len(part))
+        if scores is not None and all(one.target.tensors == (SCORES,) for one in aims):
+            return [one.target.read({SCORES: scores}, rows) for one in aims]
+        flows = [_asking(look(part.items, one.target)) for one in aims]
+        readings, cost = self.ask(flows, part.model, self.settings(part, calls=part.calls))
+        part.unbilled += cost  # the first look at a torch module, which says what it has inside
+        return [np.asarray(reading.values)[:, 0] for reading in readings]
+
+    # ------------------------------------------------------------------ what methods do
+
+    def options(self, part: Part, name: str) -> tuple[Method, dict[str, Any], tuple[Caveat, ...]]:
+        """A method, all its options for a part, and what must be known of them."""
+        entry, given = self.methods[name]
+        given = as_codes(given, part.model)
+        values, told = said_or_typical(entry, given, entry.read_options(given), part.model, part.items)
+        return entry, values, told
+
+    def flows(self, part: Part, entry: Method, values: Mapping[str, Any], budget: int | None = None) -> list[Flow]:
+        """The method's flow for each target of a part."""
+        items, keys, seed = part.items, item_keys(part.items), self.request.seed
+        views = [
+            View(items.x, one.target, part.model.outline, seed, budget, read=items.layout, keys=keys)
+            for one in part.aims
+        ]
+        return [entry.start(view, values) for view in views]
+
+    def explain(self, part: Part, name: str, most: int | None = None) -> list[Attribution]:
+        """A part's items by one method: an attribution of all of them per target.
+
+        ``most``: evaluations that this may take, of those that the session may spend; None for all of them.
+
+        Raises:
+            XplainError: every error on purpose is one of its kinds.
+        """
+        entry, values, told = self.options(part, name)
+        self.aim(part)
+        model = part.model
+        settings = self.settings(part, sentinel=part.sentinel, most=most)
+        affordable = settings.budget.affordable(abilities_of(model).price)
+        windows = abilities_of(model).windows or (lambda: None)
+        before = windows()
+        try:
+            readings, cost = self.ask(self.flows(part, entry, values, affordable), model, settings)
+            if not self.request.limited and most is None:  # it is more than what the method costs
+                anew = partial(self.flows, part, entry, values)
+                readings = with_nodes(readings, anew, model, len(part))
+        except Exception as error:
+            if isinstance(error, (UnsupportedOperator, NoPath, NotExported)):
+                error.args = (with_others(error, model),)
+            error.add_note(f"while explaining with method {entry.name!r} on {model.outline.source}")
+            raise
+        after = windows()
+        way: dict[str, Any] = {} if after is before or after is None else {"windows answered": str(after)}
+        way |= joined_calls(part.calls, settings.calls)
+        cost = part.take_bill() + cost
+        made = partial(attribution, entry, values, part, way=way, told=told, cost=cost, seed=self.request.seed)
+        return [made(k, reading) for k, reading in enumerate(readings)]
+
+    def plan(self, part: Part, name: str, looked: bool = False) -> Plan:
+        """What ``explain`` would cost; nothing is asked, and the cache is only read.
+
+        ``looked``: the untouched items are asked about before, as for the first of several methods.
+        """
+        entry, values, _ = self.options(part, name)
+        wanted, outline = self.request.target, part.model.outline
+        trial, scores = Part(part.model, part.items), part.scores
+        looks = needs_scores(wanted, outline) and scores is None
+        if looks:
+            scores = np.zeros((len(part), outline.scores.classes or 1))
+        trial.aims = aim(wanted, scores, outline)
+        if scores is not None and (looked or not looks):
+            trial.know(scores)
+        first = [_asking(look(part.items))] if looks and not looked else []
+        flows = [*first, *self.flows(trial, entry, values)]
+        return plan_flows(flows, part.model, self.store, self.request.batch_size, trial.memo)
+
+    def probe(self, part: Part, times: int) -> Spread:
+        """Ask about the untouched items several times, past any memory, and see how much the answers differ."""
+        return probe(part.model, part.items.x, times)
+
+    def plan_look(self, part: Part) -> Plan:
+        """What the look at the untouched items would cost."""
+        return plan_flows([_asking(look(part.items))], part.model, None, self.request.batch_size)
+
+
+def _asking(score: Score) -> Flow:
+    """A flow of one question."""
+    return Reading((yield score))
+
+
+def _named(methods: Mapping[str, Mapping[str, Any]]) -> list[tuple[Method, Mapping[str, Any]]]:
+    """The methods that are meant, their options looked at as far as no model is needed."""
+    found = [(called(name), options) for name, options in methods.items()]
+    for entry, options in found:
+        entry.read_options(without_rows(options))
+    return found
+
+
+def _onwards(told: Any, before: int, done: int, asked: int) -> None:
+    told(before + done, before + asked)

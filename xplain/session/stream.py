@@ -1,0 +1,261 @@
+"""A source of any length, part by part: memory holds one part, results come as they are made, failures are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from xplain.core.abilities import abilities_of
+from xplain.core.edits import Array
+from xplain.core.errors import CardError, NonFinite, PictureError, UsageError, XplainError
+from xplain.core.items import Items
+from xplain.core.target_parser import needs_scores
+from xplain.engine import Plan
+from xplain.results.attribution import Attribution
+from xplain.session.part import Part
+from xplain.session.run import Session
+from xplain.session.sources import pieces_of
+
+__all__ = ["AT_ONCE", "Explained", "Stream"]
+
+AT_ONCE = 8
+"""Items that are read together where nothing else is said."""
+
+CHEAP = 32
+"""Evaluations and sweeps of an item up to which a method is asked about several at once, so that batches are full; a
+method that asks more fills them with one item, and is lost with no more than that one when it is interrupted."""
+
+_OF_ONE = (PictureError, NonFinite)
+"""Errors of one item, which say nothing of the others."""
+
+Failed = Callable[[int, Any, XplainError], None]
+"""Called with the place of an item that cannot be explained, what was given as that item, and why."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explained:
+    """One item by one method.
+
+    Args:
+        place: The item's place in the source, from 0.
+        given: What was given as this item, such as a path; None where it was a row of an array or a table.
+        method: The method's name.
+        results: One attribution of this item alone per target.
+        scores: The scores of the untouched item, float64 ``[K]``; None where the target does not depend on them.
+    """
+
+    place: int
+    given: Any
+    method: str
+    results: list[Attribution]
+    scores: Array | None
+
+
+@dataclass(slots=True)
+class _Read:
+    """Items that were read, and what was given as each."""
+
+    part: Part
+    given: list[Any]
+    spent: list[int] = field(default_factory=list)
+
+    def each(self) -> list[_Read]:
+        parts = enumerate(self.part.each())
+        return [_Read(part, self.given[n : n + 1], self.spent[n : n + 1]) for n, part in parts]
+
+
+class Stream:
+    """The items of a source, explained by every method of a session, one ``Explained`` after another.
+
+    Every item is read once. Items that fit together are looked at together; a method that asks little is asked about
+    all of them at once, one that asks much about each alone. Neither changes a value. What was read is let go before
+    the next part is read.
+
+    Args:
+        session: What is asked; opened, if it has a cache.
+        source: Pictures, tensors, rows or texts as ``xplain.explain`` takes them, or an iterator that makes them one
+            by one or in chunks (a list, a frame, a batch).
+        at_once: Items that are read together, of a source that gives them one by one.
+        each: Evaluations that may be spent per item; None for no limit.
+        failed: Called for an item that cannot be read, or gives scores that are no numbers; the others go on. None
+            raises the error.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        source: Any,
+        *,
+        at_once: int = AT_ONCE,
+        each: int | None = None,
+        failed: Failed | None = None,
+    ) -> None:
+        if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
+            raise UsageError(f"at_once is {at_once!r}; accepted: a whole number of at least 1.")
+        self._session, self._each, self._failed = session, each, failed
+        self._pieces = pieces_of(session.model, source, at_once)
+        self._ahead: list[_Read] = []
+        self._next = 0
+
+    def __iter__(self) -> Iterator[Explained]:
+        for read in self._parts():
+            yield from self._explained(read)
+            del read  # before the next is read
+
+    # ------------------------------------------------------------------ reading
+
+    def _parts(self) -> Iterator[_Read]:
+        """What is read, part by part; nothing here holds a part once it was handed over."""
+        while True:
+            while self._ahead:
+                yield self._ahead.pop(0)
+            if not self._read_more():
+                return
+
+    def _read_more(self) -> bool:
+        """Read the next piece of the source; False at its end."""
+        piece = next(self._pieces, None)
+        if piece is None:
+            return False
+        start = self._next
+        if piece.whole is not None or abilities_of(self._session.model).read is not None:
+            self._next += self._take_together(piece.whole if piece.whole is not None else piece.single, start, piece)
+            return True
+        groups: list[tuple[Items, Any, int, list[Any]]] = []
+        for place, one in enumerate(piece.single, start):
+            try:
+                read = self._session.read([one], start=place)
+            except _OF_ONE as error:
+                self._fail(place, one, error)
+                continue
+            items = replace(read.items, names=_numbered(read.items, place))
+            last = groups[-1] if groups else None
+            follows = last is not None and last[1] is read.model and last[2] + len(last[3]) == place
+            if last is not None and follows and last[0].alike(items):
+                groups[-1] = (Items.joined([last[0], items]), read.model, last[2], [*last[3], one])
+            else:
+                groups.append((items, read.model, place, [one]))
+        self._next += len(piece.single)
+        self._ahead += [
+            _Read(self._session.part(model, items, first), given, [0] * len(given))
+            for items, model, first, given in groups
+        ]
+        return True
+
+    def _take_together(self, source: Any, start: int, piece: Any) -> int:
+        part = self._session.read(source, start)
+        if start:
+            part.items = replace(part.items, names=_numbered(part.items, start))
+        given = list(piece.single) if len(piece.single) == len(part) else [None] * len(part)
+        self._ahead.append(_Read(part, given, [0] * len(part)))
+        return len(part)
+
+    # ------------------------------------------------------------------ explaining
+
+    def _explained(self, read: _Read) -> Iterator[Explained]:
+        session = self._session
+        for aimed in self._tried([read], self._aim):
+            for name in session.methods:
+                alone = len(aimed.part) > 1 and self._asks_much(aimed.part, name)
+                waiting = aimed.each() if alone else [aimed]
+                found: list[list[Explained]] = []
+
+                def explain(one: _Read, name: str = name, found: list[list[Explained]] = found) -> None:
+                    found.append(self._explain(one, name))
+
+                for _ in self._tried(waiting, explain):
+                    yield from found.pop()
+
+    def _tried(self, waiting: list[_Read], do: Callable[[_Read], None]) -> Iterator[_Read]:
+        """Do something to parts, to each item alone where several fail together; those that did not fail."""
+        while waiting:
+            one = waiting.pop(0)
+            try:
+                do(one)
+            except (*_OF_ONE, CardError) as error:
+                if len(one.part) > 1:
+                    waiting[:0] = one.each()
+                    continue
+                if not isinstance(error, _OF_ONE):
+                    raise
+                self._fail(one.part.start, one.given[0], error)
+                continue
+            yield one
+
+    def _aim(self, read: _Read) -> None:
+        before = self._session.spent.queries
+        self._session.aim(read.part)
+        spent = self._session.spent.queries - before
+        read.spent = [had + spent // len(read.part) for had in read.spent]
+
+    def _explain(self, read: _Read, name: str) -> list[Explained]:
+        session, part, count = self._session, read.part, len(read.part)
+        most = None if self._each is None else max(1, self._each * count - sum(read.spent))
+        before = session.spent.queries
+        results = session.explain(part, name, most)
+        read.spent = [had + (session.spent.queries - before) // count for had in read.spent]
+        return [
+            Explained(
+                part.start + n,
+                read.given[n],
+                name,
+                [one if count == 1 else replace(one[n], cost=one.cost.share(n, count)) for one in results],
+                None if part.scores is None else part.scores[n],
+            )
+            for n in range(count)
+        ]
+
+    def _asks_much(self, part: Part, name: str) -> bool:
+        """Whether one item alone fills batches."""
+        try:
+            plan = self._session.plan(part.alone(0), name)
+        except XplainError:  # which explaining will say
+            return False
+        return plan.queries + plan.sweeps > CHEAP
+
+    def _fail(self, place: int, given: Any, error: XplainError) -> None:
+        if self._failed is None:
+            raise error
+        self._failed(place, given, error)
+
+    # ------------------------------------------------------------------ planning
+
+    def plans(self, count: int) -> list[tuple[int, Plan]]:
+        """What explaining ``count`` items like the first that can be read takes: plans, and how often each is paid.
+
+        What is read for it is kept, and explained first. An endpoint's calls are cut as its groups make them.
+        """
+        while not self._ahead:
+            if not self._read_more():
+                return []
+        session, part = self._session, self._ahead[0].part
+        first = part.alone(0) if len(part) > 1 else part
+        wired = abilities_of(session.model).rows_per_request is not None
+        groups = _groups(first, count) if wired else [(count, first)]
+        looks = needs_scores(session.request.target, part.model.outline)
+        found = [(times, session.plan_look(group)) for times, group in groups] if looks else []
+        for name in session.methods:
+            one = session.plan(first, name, looked=True)
+            if not wired or one.queries + one.sweeps > CHEAP:
+                found.append((count, one))
+            else:
+                found += [(times, session.plan(group, name, looked=True)) for times, group in groups]
+        return found
+
+
+def _groups(first: Part, count: int) -> list[tuple[int, Part]]:
+    """Groups as items are explained in, each of items like the first, and how many there are of it."""
+    whole, rest = divmod(count, AT_ONCE)
+    sizes = [(whole, AT_ONCE)] if whole else []
+    return [(times, _many(first, size)) for times, size in [*sizes, *([(1, rest)] if rest else [])]]
+
+
+def _many(part: Part, size: int) -> Part:
+    return Part(part.model, Items.joined([part.items] * size))
+
+
+def _numbered(items: Items, start: int) -> tuple[str, ...]:
+    """The items' names, where these are their numbers counted from the source's first."""
+    plain = items.names == tuple(map(str, range(len(items))))
+    return tuple(str(start + n) for n in range(len(items))) if plain else items.names

@@ -25,11 +25,11 @@ def site(tmp_path, monkeypatch, undeclared):
     """Installs distributions into a folder on the path, and forgets them afterwards."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def install(distribution: str, entry: str, module: str = "", code: str = "") -> None:
+    def install(distribution: str, entry: str, module: str = "", code: str = "", group: str = plugins.GROUP) -> None:
         info = tmp_path / f"{distribution.replace('-', '_')}-0.1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 0.1.0\n")
-        (info / "entry_points.txt").write_text(f"[{plugins.GROUP}]\n{entry}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{entry}\n")
         if module:
             (tmp_path / f"{module}.py").write_text(code)
             monkeypatch.delitem(sys.modules, module, raising=False)
@@ -96,3 +96,92 @@ def test_the_contract_is_really_checked():
         check_method("nothing", small_network(), x)
     with pytest.raises(UnknownName, match="Unknown method"):
         xplain.explain(small_network(), x, "nothing")
+
+
+TABLE = '''
+from xplain.plugins import Fraction, Rules, Where, table
+
+class Share:
+    """Passes on a share of what the operator's own VJP gives."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def __call__(self, call, g):
+        return [None if v is None else v * self.share for v in call.vjp(*g)]
+
+@table("damped", method="lrp")
+def damped(*, share: Fraction = 0.5, low: float | None = None):
+    """Every weighted layer passes on a share of the gradient.
+
+    Args:
+        share: The share.
+        low: Never used.
+    """
+    return Rules("damped", meaning="relevance").on(Where(weighted=True), Share(share))
+
+@table("half-guided", method="guided-backprop")
+def half_guided():
+    """Another name for what guided backpropagation does."""
+    return Rules("half-guided").on(Where(fact="rectifier"), Share(1.0)).said("guided")
+'''
+
+
+def test_a_rule_table_of_a_plugin_is_offered_wherever_tables_are(site):
+    entries = "damped = table_plugin:damped\nhalf-guided = table_plugin:half_guided"
+    site("table-plugin", entries, "table_plugin", TABLE, group="xplain.tables")
+    x = np.random.default_rng(0).normal(size=(2, 2, 12, 12)).astype(np.float32)
+    model = small_network()  # of three weighted layers
+    plain = xplain.explain(model, x, "saliency", target=0, signed=True, channels=True)
+    for rule, share in (("damped", 0.5), ("damped:0.25", 0.25), ("Damped:share=0.25", 0.25)):
+        found = xplain.explain(model, x, "lrp", target=0, rule=rule, channels=True)
+        scores = np.reshape(found.scores, (2, 1, 1, 1))  # relevance starts with the score
+        np.testing.assert_allclose(found.values, share**3 * scores * plain.values, rtol=1e-4, atol=1e-7)
+        assert found.options["rule"].startswith("damped")
+    lrp = next(one for one in xplain.methods() if one.name == "lrp")
+    assert "damped" in lrp.options["rule"].kind.accepts
+    with pytest.raises(UsageError, match="alpha is 3.0, but rule 'damped' does not use it. Rules that do: alpha-beta"):
+        xplain.explain(model, x, "lrp", rule="damped", alpha=3.0)
+    with pytest.raises(UsageError, match=r"option 'share' is '2'; accepted: a number in \(0, 1\)"):
+        xplain.explain(model, x, "lrp", rule="damped:2")
+    with pytest.raises(UsageError, match="Unknown rule 'dampd'. Did you mean 'damped'"):
+        xplain.explain(model, x, "lrp", rule="dampd")
+
+
+def test_a_torch_module_follows_a_table_by_what_it_declares(site):
+    torch = pytest.importorskip("torch")
+    from xplain.core.query import Sweep
+    from xplain.core.registry import TABLES
+    from xplain.rules.guided import GUIDED
+
+    site("table-plugin", "half-guided = table_plugin:half_guided", "table_plugin", TABLE, group="xplain.tables")
+    net = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+    x = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)
+    model = xplain.load(net)
+    asked = [
+        model.answer(Sweep(x[:, None], xplain.label(1), rules))
+        for rules in (TABLES.find("half-guided").rules(), GUIDED)
+    ]
+    np.testing.assert_array_equal(asked[0]["input"][1], asked[1]["input"][1])
+
+
+def test_features_of_a_plugin_are_named_in_the_option(site):
+    code = '''
+import numpy as np
+from xplain.plugins import Partition, Positive, features
+
+@features("stripes")
+def stripes(view, *, width: Positive = 4):
+    """Vertical stripes.
+
+    Args:
+        width: Columns per stripe.
+    """
+    height, length = view.layout.map_shape
+    return Partition(np.broadcast_to(np.arange(length) // width, (height, length)).astype(np.int32))
+'''
+    site("stripes-plugin", "stripes = stripes_plugin:stripes", "stripes_plugin", code, group="xplain.features")
+    x = np.random.default_rng(0).normal(size=(1, 2, 12, 12)).astype(np.float32)
+    found = xplain.explain(small_network(), x, "occlusion", target=0, features="stripes:6").values[0]
+    assert (found == found[:1]).all()
+    assert len(np.unique(found[0])) == 2

@@ -31,6 +31,7 @@ from xplain.core.rules import Rules, Where
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.cam.layers import reading as map_reading
 from xplain.explainers.design.baseline import fill_of
+from xplain.explainers.features.partition import Partition
 
 __all__ = [
     "GROUP",
@@ -42,6 +43,7 @@ __all__ = [
     "Natural",
     "NonNegative",
     "Paper",
+    "Partition",
     "Peek",
     "Plugin",
     "Positive",

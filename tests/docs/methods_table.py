@@ -1,6 +1,6 @@
-"""The README's table of methods, made from the registry.
+"""The README's tables of methods and of rule tables, made from the registry.
 
-python tests/docs/methods_table.py     # writes it into the README
+python tests/docs/methods_table.py     # writes them into the README
 """
 
 from __future__ import annotations
@@ -9,28 +9,43 @@ from pathlib import Path
 
 import xplain
 from xplain.core.query import Peek, Score, Sweep
+from xplain.core.registry import TABLES
 
 README = Path(__file__).parents[2] / "README.md"
-START, END = "<!-- methods: start -->", "<!-- methods: end -->"
 _NEEDS = {Score: "scores", Peek: "inner values", Sweep: "gradients"}
 
 
-def table() -> str:
+def methods() -> str:
     lines = ["| method | what it says | needs | error bar | compiles | paper |", "|---|---|---|---|---|---|"]
     for one in xplain.methods():
         if one.family == "plugin":
             continue
         needs = " + ".join(word for kind, word in _NEEDS.items() if kind in one.needs)
         error, compiles = ("yes" if flag else "" for flag in (one.sampled, one.traceable))
-        summary = one.summary.split("\n")[0].rstrip(".:")
-        lines.append(f"| `{one.name}` | {summary} | {needs} | {error} | {compiles} | {one.paper} |")
+        lines.append(f"| `{one.name}` | {first_line(one.summary)} | {needs} | {error} | {compiles} | {one.paper} |")
     return "\n".join(lines)
 
 
+def tables() -> str:
+    lines = ["| rule table | used by | what comes back | options | paper |", "|---|---|---|---|---|"]
+    for one in TABLES:
+        if not one.function.__module__.startswith("xplain."):
+            continue
+        options = ", ".join(f"`{option}`" for option in one.options)
+        lines.append(f"| `{one.name}` | `{one.method}` | {first_line(one.summary)} | {options} | {one.paper or ''} |")
+    return "\n".join(lines)
+
+
+def first_line(summary: str) -> str:
+    return summary.split("\n")[0].rstrip(".:").replace("``", "`")
+
+
 def inserted(text: str) -> str:
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n{table()}\n{END}{after}"
+    for name, made in (("methods", methods()), ("tables", tables())):
+        start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+        before, rest = text.split(start)
+        text = f"{before}{start}\n{made}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 if __name__ == "__main__":

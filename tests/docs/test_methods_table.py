@@ -1,10 +1,10 @@
-"""The README lists exactly the methods that are registered."""
+"""The README lists exactly the methods and rule tables that are registered."""
 
 from __future__ import annotations
 
 from .methods_table import README, inserted
 
 
-def test_the_table_of_methods_is_up_to_date():
+def test_the_tables_of_methods_and_rules_are_up_to_date():
     text = README.read_text()
     assert inserted(text) == text, "run: python tests/docs/methods_table.py"

@@ -12,7 +12,7 @@ from onnx import helper
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
-from xplain.rules import lrp
+from xplain.rules import lrp_tables as lrp
 from xplain.rules.deeplift import RESCALE
 
 torch = pytest.importorskip("torch")

@@ -25,7 +25,7 @@ from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import GUIDED
-from xplain.rules.lrp import epsilon_plus_flat
+from xplain.rules.lrp_tables import epsilon_plus_flat
 
 X, MASK = r(2, 5, 8), np.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], np.int32)
 QKV = [r(2, 5, 8), r(2, 6, 8), r(2, 6, 8)]

@@ -19,7 +19,7 @@ from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
 from xplain.graph.safety import Limits
 from xplain.rules.deeplift import RESCALE
-from xplain.rules.lrp import epsilon, epsilon_plus_flat
+from xplain.rules.lrp_tables import epsilon, epsilon_plus_flat
 
 
 def _few_bits(k: int, n: int, block: int, bits: int, zeros: str = "", groups: bool = False, bias: bool = False) -> Any:

@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
-from xplain.rules import lrp
+from xplain.rules import lrp_tables as lrp
 from xplain.rules.deeplift import RESCALE
 
 RNG = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def net(middle: str, dtype: type) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 7)], ir_version=3)
 
 
-@pytest.mark.parametrize("rules", [Rules(), RESCALE, lrp.epsilon(0.1)], ids=lambda table: table.name)
+@pytest.mark.parametrize("rules", [Rules(), RESCALE, lrp.epsilon(epsilon=0.1)], ids=lambda table: table.name)
 @pytest.mark.parametrize("middle", MIDDLES)
 def test_it_is_raised(middle: str, rules: Rules) -> None:
     x, x0 = (np.random.default_rng(k).normal(size=(2, 3, 8, 8)) for k in (1, 2))

@@ -16,7 +16,7 @@ from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
 from xplain.rules.excitation import EXCITATION
-from xplain.rules.lrp import epsilon
+from xplain.rules.lrp_tables import epsilon
 
 pytest.importorskip("torch")
 quantization = pytest.importorskip("onnxruntime.quantization")
@@ -129,6 +129,6 @@ def test_each_form_computes_and_explains_as_the_original(name: str, folder: Path
     assert expected <= {node.op_type for node in made.graph.node}
     original = onnx.load(folder / "net.onnx")
     # relevance through a random net is another one for weights that are rounded: noise of 8 bits gives 0.4
-    for rules in (Rules(), EXCITATION, *([epsilon(1e-2)] if least > 0.999 else [])):
+    for rules in (Rules(), EXCITATION, *([epsilon(epsilon=1e-2)] if least > 0.999 else [])):
         one, two = _swept(original, rules)[1], _swept(made, rules)[1]
         assert np.corrcoef(one.ravel(), two.ravel())[0, 1] > least

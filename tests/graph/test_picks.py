@@ -12,7 +12,7 @@ from xplain.graph import passes
 from xplain.graph.passes import prepare
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
-from xplain.rules.lrp import epsilon_plus_flat
+from xplain.rules.lrp_tables import epsilon_plus_flat
 
 T, C, HEADS = 5, 12, 3
 X = np.random.default_rng(7).standard_normal((4, T, C)).astype(np.float32)

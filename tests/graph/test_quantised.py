@@ -22,7 +22,7 @@ from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import GUIDED
-from xplain.rules.lrp import epsilon
+from xplain.rules.lrp_tables import epsilon
 
 SHAPE = (2, 4, 6, 6)
 STEP = np.float32(0.05)
@@ -105,7 +105,7 @@ def swept(model: ModelProto, rules: Rules, tap: str, feeds: dict[str, Any]) -> l
     return session.run(names, {entry.name: feeds[entry.name] for entry in session.get_inputs()})
 
 
-@pytest.mark.parametrize("rules", [Rules(), GUIDED, epsilon(0.1), RESCALE], ids=lambda rules: rules.name)
+@pytest.mark.parametrize("rules", [Rules(), GUIDED, epsilon(epsilon=0.1), RESCALE], ids=lambda rules: rules.name)
 @pytest.mark.parametrize("name", MOVES)
 def test_integers_are_moved_as_the_real_numbers_are(name: str, rules: Rules) -> None:
     rng = np.random.default_rng(0)

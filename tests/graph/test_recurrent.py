@@ -17,7 +17,7 @@ from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
-from xplain.rules import lrp
+from xplain.rules import lrp_tables as lrp
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.excitation import EXCITATION
 from xplain.rules.guided import DECONVNET, GUIDED
@@ -62,8 +62,9 @@ X = np.random.default_rng(1).normal(size=(3, 6, 4)).astype(np.float32)
 X0 = np.random.default_rng(2).normal(size=(3, 6, 4)).astype(np.float32)
 CLASSES = np.array([2, 0, 1])
 TABLES = [
-    Rules(), GUIDED, DECONVNET, EXCITATION, RESCALE, lrp.epsilon(0.1), lrp.zplus(), lrp.gamma(), lrp.alpha_beta(),
-    lrp.epsilon_plus_flat(0.1), lrp.epsilon_gamma_box(-2.0, 2.0, 0.1),
+    Rules(), GUIDED, DECONVNET, EXCITATION, RESCALE, lrp.epsilon(epsilon=0.1), lrp.z_plus(),
+    lrp.gamma(), lrp.alpha_beta(), lrp.epsilon_plus_flat(epsilon=0.1),
+    lrp.epsilon_gamma_box(low=-2.0, high=2.0, epsilon=0.1),
 ]  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def test_the_graph_does_not_grow_with_the_length(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_a_free_length_needs_no_writing_out(kind: str) -> None:
     free = net(kind, "T")
-    for rules in (Rules(), RESCALE, *([lrp.epsilon(0.1)] if kind == "LSTM" else [])):
+    for rules in (Rules(), RESCALE, *([lrp.epsilon(epsilon=0.1)] if kind == "LSTM" else [])):
         for steps in (6, 1):
             x, x0 = X[:, :steps].copy(), X0[:, :steps].copy()
             found, wanted = (swept(m, rules, x, x0) for m in (free, net(kind, steps)))

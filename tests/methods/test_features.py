@@ -14,7 +14,7 @@ from xplain.core.query import View
 from xplain.core.target import label
 from xplain.explainers.design.inpaint import inpainted
 from xplain.explainers.features.partition import numbered
-from xplain.explainers.features.spec import MAKERS, partition
+from xplain.explainers.features.spec import partition
 from xplain.explainers.features.superpixels import pictures
 from xplain.testing import Formula
 
@@ -153,10 +153,6 @@ def test_inpainting_paints_a_smooth_picture_back() -> None:
 
 def test_numbered() -> None:
     assert numbered(np.array([[5, 9], [-3, 5]])).tolist() == [[0, 1], [-1, 0]]
-
-
-def test_every_maker_is_documented() -> None:
-    assert all((maker.__doc__ or "").strip() for maker in MAKERS.values())
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_the_box_rule_needs_to_know_the_box(x):
         xplain.explain(model, x, "lrp", rule="z-box", low=-1.0)
     with pytest.raises(UsageError, match="low must be below high"):
         xplain.explain(model, x, "lrp", rule="epsilon-gamma-box", low=1.0, high=-1.0)
-    with pytest.raises(UsageError, match="at least 1, because beta is alpha - 1"):
+    with pytest.raises(UsageError, match="option 'alpha' is 0.5; accepted: a number of at least 1"):
         xplain.explain(model, x, "lrp", rule="alpha-beta", alpha=0.5)
     boxed = xplain.explain(model, x, "lrp", target=TARGET, rule="epsilon-gamma-box", low=-4.0, high=4.0)
     assert np.isfinite(boxed.values).all()
@@ -230,7 +230,8 @@ def test_values_that_do_not_add_up_are_warned_of(x, method, monkeypatch):
     model = exported(convolutional(), x)
     assert not xplain.explain(model, x, method, target=TARGET).warnings
     slopes = Rules("slopes", meaning="multiplier", reference=True)
-    monkeypatch.setattr("xplain.explainers.relevance.deeplift.RESCALE", slopes)
+    for place in ("explainers.relevance", "rules"):
+        monkeypatch.setattr(f"xplain.{place}.deeplift.RESCALE", slopes)
     found = xplain.explain(model, x, method, target=TARGET)
     goal = next(note for name, note in found.notes.items() if name.startswith("f(x)"))
     share = np.abs(found.notes["completeness gap"]).max() / np.abs(goal).max()

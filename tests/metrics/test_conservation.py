@@ -105,7 +105,8 @@ def test_a_gap_of_more_than_the_difference_names_its_nodes(method, monkeypatch):
     assert not said(xplain.explain(model, x, method, target=1, baseline=0.0))
     assert not told  # what adds up costs nothing more
     slopes = Rules("slopes", meaning="multiplier", reference=True)
-    monkeypatch.setattr("xplain.explainers.relevance.deeplift.RESCALE", slopes)
+    for place in ("explainers.relevance", "rules"):
+        monkeypatch.setattr(f"xplain.{place}.deeplift.RESCALE", slopes)
     found = xplain.explain(model, x, method, target=1, baseline=0.0)
     assert told == [1]  # once, for one item
     gap, goal = (np.asarray(note) for name, note in found.notes.items() if name.startswith(("completeness", "f(x)")))

@@ -13,7 +13,7 @@ from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
-from xplain.rules import lrp
+from xplain.rules import lrp_tables as lrp
 from xplain.rules.excitation import CONTRASTIVE, EXCITATION
 from xplain.rules.guided import DECONVNET, GUIDED
 from xplain.rules.rollout import ROLLOUT
@@ -82,9 +82,9 @@ def net(branch: bool, around: bool, deep: bool = False) -> onnx.ModelProto:
 
 
 TABLES = [
-    Rules(), GUIDED, DECONVNET, EXCITATION, CONTRASTIVE, ROLLOUT, lrp.epsilon(0.1), lrp.epsilon(bias=False),
-    lrp.zplus(), lrp.alpha_beta(), lrp.gamma(), lrp.epsilon_plus_flat(), lrp.epsilon_alpha2_beta1_flat(),
-    lrp.epsilon_gamma_box(-1.0, 1.0), lrp.zbox(-1.0, 1.0), lrp.lrp("flat", lrp.Flat()),
+    Rules(), GUIDED, DECONVNET, EXCITATION, CONTRASTIVE, ROLLOUT, lrp.epsilon(epsilon=0.1), lrp.epsilon(bias=False),
+    lrp.z_plus(), lrp.alpha_beta(), lrp.gamma(), lrp.epsilon_plus_flat(), lrp.epsilon_alpha2_beta1_flat(),
+    lrp.epsilon_gamma_box(low=-1.0, high=1.0), lrp.z_box(low=-1.0, high=1.0), lrp.flat(),
 ]  # fmt: skip
 
 

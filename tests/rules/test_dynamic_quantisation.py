@@ -19,7 +19,7 @@ from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.excitation import EXCITATION
-from xplain.rules.lrp import epsilon_gamma_box, epsilon_plus_flat
+from xplain.rules.lrp_tables import epsilon_gamma_box, epsilon_plus_flat
 
 quantization = pytest.importorskip("onnxruntime.quantization")
 

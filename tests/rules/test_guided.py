@@ -16,7 +16,8 @@ from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
 from xplain.rules.guided import DECONVNET, GUIDED, QUANTISERS, GuidedRelu
-from xplain.rules.lrp import Epsilon, epsilon
+from xplain.rules.lrp import Epsilon
+from xplain.rules.lrp_tables import epsilon
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -136,7 +137,7 @@ def test_tables_are_data() -> None:
         == GUIDED
     )
     assert hash(GUIDED) != hash(DECONVNET)
-    assert epsilon(0.1) != epsilon(0.2)
-    assert epsilon(0.1) == epsilon(0.1)
-    assert fingerprint(epsilon(0.1)) == fingerprint(epsilon(0.1)) != fingerprint(epsilon(0.2))
+    assert epsilon(epsilon=0.1) != epsilon(epsilon=0.2)
+    assert epsilon(epsilon=0.1) == epsilon(epsilon=0.1)
+    assert fingerprint(epsilon(epsilon=0.1)) == fingerprint(epsilon(epsilon=0.1)) != fingerprint(epsilon(epsilon=0.2))
     assert "eps=0.1" in repr(Epsilon(0.1))

@@ -15,26 +15,23 @@ from xplain.core.rules import Rules, Where
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import Built, build
 from xplain.rules.excitation import CONTRASTIVE, EXCITATION
-from xplain.rules.lrp import (
-    AlphaBeta,
-    Flat,
-    WSquare,
-    ZBox,
+from xplain.rules.lrp import AlphaBeta, Flat, WSquare, ZBox
+from xplain.rules.lrp_tables import (
     alpha_beta,
     epsilon,
     epsilon_alpha2_beta1_flat,
     epsilon_gamma_box,
     epsilon_plus_flat,
     gamma,
-    zplus,
+    z_plus,
 )
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "zennit.npz")
 FIRST = Where(kinds=("linear",), place="first")
 TABLES = {
     "epsilon": epsilon(),
-    "epsilon-0.25": epsilon(0.25),
-    "zplus": zplus(),
+    "epsilon-0.25": epsilon(epsilon=0.25),
+    "zplus": z_plus(),
     "alpha2-beta1": alpha_beta(),
     "gamma": gamma(),
     "first-flat": epsilon().on(FIRST, Flat()),
@@ -42,7 +39,7 @@ TABLES = {
     "first-zbox": epsilon().on(FIRST, ZBox(-4.0, (4.0, 4.0, 4.0))),
     "epsilon-plus-flat": epsilon_plus_flat(),
     "epsilon-alpha2-beta1-flat": epsilon_alpha2_beta1_flat(),
-    "epsilon-gamma-box": epsilon_gamma_box(-4.0, 4.0),
+    "epsilon-gamma-box": epsilon_gamma_box(low=-4.0, high=4.0),
 }
 
 
@@ -86,7 +83,7 @@ def test_the_report_names_where_relevance_is_lost() -> None:
 
 
 def test_relevance_at_a_layer_inside() -> None:
-    got = relevance(model(biases=False), zplus(), items(), CLASSES, "r2")
+    got = relevance(model(biases=False), z_plus(), items(), CLASSES, "r2")
     y = session(model(biases=False)).run(None, {"x": items()})[0]
     assert got.shape == (2, 8, 4, 4)
     np.testing.assert_allclose(got.sum((1, 2, 3)), y[np.arange(2), CLASSES], rtol=2e-3)
@@ -149,7 +146,7 @@ NEGATIVE = {
 }
 
 
-@pytest.mark.parametrize("rules", [alpha_beta(), gamma(), zplus(False)], ids=["alpha-beta", "gamma", "z-plus"])
+@pytest.mark.parametrize("rules", [alpha_beta(), gamma(), z_plus(bias=False)], ids=["alpha-beta", "gamma", "z-plus"])
 @pytest.mark.parametrize("name", [*(f"+{name}" for name in NOT_NEGATIVE), *NEGATIVE])
 def test_inputs_that_are_never_negative_need_half_of_the_evaluations(name: str, rules: Rules) -> None:
     head = NOT_NEGATIVE[name[1:]] if name[0] == "+" else NEGATIVE[name]
@@ -189,7 +186,7 @@ def test_a_layer_and_its_bias_in_two_nodes_are_one_layer() -> None:
         [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Add", ["m", "b"], ["y"])], {"w": w, "b": b}
     )
     np.testing.assert_allclose(
-        inner(one, epsilon(1e-9), x, cot), inner(two, epsilon(1e-9), x, cot), rtol=1e-3, atol=1e-4
+        inner(one, epsilon(epsilon=1e-9), x, cot), inner(two, epsilon(epsilon=1e-9), x, cot), rtol=1e-3, atol=1e-4
     )
 
 
@@ -261,7 +258,7 @@ CONVOLUTIONAL = ["resnet", "mobilenet-v3", "densenet", "convnext"]
 WHOLE = [(name, rules) for name in CONVOLUTIONAL for rules in (epsilon_plus_flat(bias=False), gamma(bias=False))]
 
 
-@pytest.mark.parametrize(("name", "rules"), [*WHOLE, ("vit", zplus(bias=False)), ("swin", zplus(bias=False))])
+@pytest.mark.parametrize(("name", "rules"), [*WHOLE, ("vit", z_plus(bias=False)), ("swin", z_plus(bias=False))])
 def test_whole_nets_get_finite_relevance_near_the_score(name: str, rules: Rules) -> None:
     torch = pytest.importorskip("torch")
     nets = pytest.importorskip("torch_nets")

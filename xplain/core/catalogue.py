@@ -10,7 +10,7 @@ plugins the one that offers the name; listing a catalogue imports all of them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -21,8 +21,9 @@ from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar
 
 from xplain.core.errors import ModelError, UsageError, nearest, unknown
+from xplain.core.options import Option, parsed
 
-__all__ = ["Catalogue", "Named", "Plugin"]
+__all__ = ["Catalogue", "Named", "Plugin", "plain_name"]
 
 
 class Named(Protocol):
@@ -35,6 +36,13 @@ class Named(Protocol):
     @property
     def aliases(self) -> tuple[str, ...]:
         """Other names people know."""
+
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """What it can be told, by name."""
+
+    def read_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options with their values."""
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -112,6 +120,24 @@ class Catalogue(Generic[E]):
             hint = "" if nearest(wanted, known) else " "
             raise unknown(self.word, name, known, (self._step + hint).strip())
         return self._entries[wanted]
+
+    def read(self, text: str) -> tuple[E, dict[str, Any]]:
+        """What ``name:first,option=value`` names, and all its options: those given, and the defaults of the rest.
+
+        The first value belongs to the first option; see ``xplain.core.options.parsed``.
+
+        Raises:
+            UnknownName: no such name, or no such option of it.
+            UsageError: a value that is refused; the message says what is accepted.
+        """
+        name, given = parsed(text)
+        entry = self.find(name)
+        first = next(iter(entry.options), None)
+        if "" in given and first is not None:
+            given = {first: given.pop(""), **given}
+        elif "" in given:
+            given = {given.pop(""): ""}
+        return entry, entry.read_options(given)
 
     def __iter__(self) -> Iterator[E]:
         """All of them, those of plugins too."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ import numpy as np
 from xplain.core.errors import UsageError
 
 __all__ = [
+    "AtLeastOne",
     "Baseline",
+    "Bounds",
     "Cells",
     "Fraction",
     "Kind",
@@ -30,10 +33,30 @@ __all__ = [
     "PositiveReal",
     "Size",
 ]
-__all__ += ["Share", "options_of"]
+__all__ += ["Share", "options_of", "parsed"]
 
 _LONGEST = 80
 """Characters of a refused text that a message repeats."""
+
+
+def parsed(text: str) -> tuple[str, dict[str, str]]:
+    """A name with options of its own: ``"slic:50,compactness=20"`` is ``("slic", {"": "50", "compactness": "20"})``.
+
+    The first value may stand without its option's name. A comma parts two options only where a name and ``=`` follow:
+    names of layers and columns may have commas of their own.
+    """
+    name, _, rest = text.partition(":")
+    words: dict[str, str] = {}
+    for k, word in enumerate(filter(None, _NEXT.split(rest))):
+        key, equals, value = word.partition("=")
+        if k == 0 and not (equals and _KEY.fullmatch(key)):
+            key, value = "", word
+        words[key] = value
+    return name, words
+
+
+_KEY = re.compile(r"\w[\w-]*")
+_NEXT = re.compile(rf",(?={_KEY.pattern}=)")
 
 
 class Kind(Protocol):
@@ -111,6 +134,21 @@ class Real:
 
 
 @dataclass(frozen=True)
+class EachChannel:
+    """One finite number for all channels, or one for each; text: ``0.5`` or ``-2.1/-2.0/-1.8``."""
+
+    accepts: str = "a finite number, or one per channel; on a command line 0.5 or -2.1/-2.0/-1.8"
+    invalid: tuple[Any, ...] = (math.nan, math.inf, "much", (), (0.0, math.nan))
+
+    def read(self, value: Any) -> float | tuple[float, ...]:
+        if isinstance(value, str) and "/" in value:
+            value = value.split("/")
+        if isinstance(value, (tuple, list)) and value:
+            return tuple(Real().read(one) for one in value)
+        return Real().read(value)
+
+
+@dataclass(frozen=True)
 class Extent:
     """One whole number for all axes, (height, width) or (depth, height, width); text: ``16``, ``16x8``, ``4x16x8``."""
 
@@ -163,7 +201,10 @@ class Reference:
                 raise ValueError
             return value
         if isinstance(value, str):
-            word, _, number = value.partition(":")
+            word, words = parsed(value)
+            number = words.get("", "")
+            if set(words) - {""}:
+                raise ValueError
             if word in ("mean", "noise") and not number:
                 return word
             if word in ("blur", "noise"):
@@ -246,6 +287,8 @@ PositiveReal: TypeAlias = Annotated[float, Real(0, open_low=True)]
 NonNegative: TypeAlias = Annotated[float, Real(0)]
 Fraction: TypeAlias = Annotated[float, Real(0, 1, open_low=True, open_high=True)]
 Share: TypeAlias = Annotated[float, Real(0, 1)]
+AtLeastOne: TypeAlias = Annotated[float, Real(1)]
+Bounds: TypeAlias = Annotated[float | tuple[float, ...], EachChannel()]
 Size: TypeAlias = Annotated[int | tuple[int, ...], Extent()]
 Cells: TypeAlias = Annotated[tuple[int, ...], Numbers()]
 Baseline: TypeAlias = Annotated[Any, Reference()]

@@ -25,16 +25,36 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
-from xplain.core.catalogue import Catalogue
+from xplain.core.catalogue import Catalogue, plain_name
 from xplain.core.docstrings import argument_docs, docstring_sections
-from xplain.core.errors import unknown
-from xplain.core.options import Option, options_of
+from xplain.core.errors import nearest, unknown
+from xplain.core.options import Option, options_of, parsed
 from xplain.core.query import Flow, Score, View, laid_out
 from xplain.core.rules import Rules
 
-__all__ = ["CATALOGUES", "FEATURES", "METHODS", "METRICS", "RENDERERS", "TABLES", "Declared", "Maker", "Method"]
-__all__ += ["Metric", "Paper", "Renderer", "Table", "features", "find", "method", "methods", "metric", "renderer"]
-__all__ += ["table"]
+__all__ = [
+    "CATALOGUES",
+    "FEATURES",
+    "METHODS",
+    "METRICS",
+    "RENDERERS",
+    "TABLES",
+    "Declared",
+    "Maker",
+    "Method",
+    "Metric",
+    "Paper",
+    "Renderer",
+    "RuleOf",
+    "Table",
+    "features",
+    "find",
+    "method",
+    "methods",
+    "metric",
+    "renderer",
+    "table",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -213,6 +233,43 @@ METRICS: Catalogue[Metric] = Catalogue("metric", "xplain.metrics", "xplain.metri
 RENDERERS: Catalogue[Renderer] = Catalogue("renderer", "xplain.render", "xplain.renderers")
 
 CATALOGUES: tuple[Catalogue[Any], ...] = (METHODS, TABLES, FEATURES, METRICS, RENDERERS)
+
+
+@dataclass(frozen=True)
+class RuleOf:
+    """What a method's option ``rule`` accepts: one of its tables, with options of its own.
+
+    Args:
+        method: The method that the tables declare.
+    """
+
+    method: str
+
+    def _tables(self) -> list[Table]:
+        return [one for one in TABLES if one.method == self.method]
+
+    @property
+    def accepts(self) -> str:
+        """Words for a message: the tables there are, those of plugins too."""
+        tables = self._tables()
+        own = next((f"{one.name}:{name}={one.options[name].default}" for one in tables for name in one.options), "")
+        example = f", with options of its own as in {own!r}" if own else ""
+        return f"one of {', '.join(one.name for one in tables)}{example}"
+
+    @property
+    def invalid(self) -> tuple[Any, ...]:
+        """Values that must be refused."""
+        return ("none-of-these", 3, "")
+
+    def read(self, value: Any) -> str:
+        """The table's name as it was declared, with the options that follow it. Raises ValueError when refused."""
+        if not isinstance(value, str):
+            raise ValueError
+        name = parsed(value)[0]
+        names = [known for one in self._tables() for known in (one.name, *one.aliases)]
+        if plain_name(name) not in names:
+            raise unknown("rule", name, names) if nearest(name, names) else ValueError
+        return TABLES.read(value)[0].name + value[len(name) :]
 
 
 def facts_of(function: Callable[..., Any], any_type: bool = False) -> dict[str, Any]:

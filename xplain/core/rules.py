@@ -15,7 +15,7 @@ Every linear operator therefore gets every LRP rule from one line such as ``x * 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -52,6 +52,10 @@ Place: TypeAlias = Literal["first", "last"]
 Meaning: TypeAlias = Literal["gradient", "relevance", "probability", "multiplier"]
 """What arrives at a tap: a derivative; relevance, which is a share of the target's value; probability, which is a share
 of the seed itself; or a multiplier of ``x - baseline``."""
+
+
+Clipping: TypeAlias = Literal["", "guided", "deconvnet"]
+"""What a table that changes nothing but activations that clip does there; see ``Rules``."""
 
 
 class Call(Protocol):
@@ -211,6 +215,9 @@ class Rules:
             through several operators; others walk one step, as the body of a loop.
         changes: The fact about operators that the table is about. When it is true of none in the model, the result is a
             plain gradient, and whoever asked is warned.
+        clipping: The whole table in one word, for a runtime that differentiates by itself and shows no operators:
+            activations that clip pass on the positive part of a cotangent, where they were open (``guided``) or
+            wherever (``deconvnet``). Empty: the entries have to be walked.
     """
 
     name: str = "gradient"
@@ -221,10 +228,15 @@ class Rules:
     opened: bool = False
     unrolled: bool = False
     changes: Fact = ""
+    clipping: Clipping = field(default="", compare=False)  # says the same as the entries
 
     def on(self, where: Where, rule: Rule) -> Rules:
-        """A table with one more entry, which goes before all older ones."""
-        return replace(self, entries=(*self.entries, (where, rule)))
+        """A table with one more entry, which goes before all older ones; no word stands for it any more."""
+        return replace(self, entries=(*self.entries, (where, rule)), clipping="")
+
+    def said(self, clipping: Clipping) -> Rules:
+        """The finished table, declared to do no more than ``clipping`` says; see ``Rules``."""
+        return replace(self, clipping=clipping)
 
     def find(self, call: Call) -> Rule | None:
         """The rule for an operator; None for the operator's own VJP."""

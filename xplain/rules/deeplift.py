@@ -18,11 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from xplain.core.registry import Paper, table
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
 
 __all__ = ["RESCALE", "LogSoftmaxSecant", "Midpoint", "Quotient", "Rounded", "Secant", "SoftmaxSecant"]
-__all__ += ["Switched", "Winners", "noise", "switched"]
+__all__ += ["Switched", "Winners", "noise", "rescale", "switched"]
 
+PAPER = Paper("Shrikumar 2017", "arXiv:1704.02685")
 _NEAR = 0.04
 """Squared relative distance of two divisors below which their means come by series: the closed forms cancel there."""
 
@@ -304,3 +306,9 @@ RESCALE = (
     .on(Where(ops=("Where",)), Switched())
 )
 """DeepLIFT with the rescale rule. Multiply what arrives at a tap by (value - baseline value) for contributions."""
+
+
+@table("rescale", method="deeplift", paper=PAPER)
+def rescale() -> Rules:
+    """Activations pass differences on by the chord between the two passes, for everything that arrives alike."""
+    return RESCALE

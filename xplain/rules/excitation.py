@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from xplain.core.registry import Paper, table
 from xplain.core.rules import Call, Cotangents, Rules, Where
 from xplain.rules.lrp import Gates, Sums, Through
 from xplain.rules.shares import positive, stabilised
 
-__all__ = ["CONTRASTIVE", "EXCITATION", "Excite"]
+__all__ = ["CONTRASTIVE", "EXCITATION", "Excite", "contrastive_excitation", "excitation"]
 
 _EPS = 1e-10
 
@@ -59,3 +60,17 @@ EXCITATION = (
 
 CONTRASTIVE = replace(EXCITATION, unrolled=True).on(Where(kinds=("linear",), place="last"), Excite(against=True))
 """The share of what speaks against; subtract it from ``EXCITATION`` at a layer for contrastive maps (section 3.4)."""
+
+_ZHANG = Paper("Zhang 2016", "arXiv:1608.00507")
+
+
+@table("excitation", method="excitation-backprop", paper=_ZHANG)
+def excitation() -> Rules:
+    """A probability falls to whatever excited a neuron: shares go by positive values times positive weights."""
+    return EXCITATION
+
+
+@table("contrastive-excitation", method="excitation-backprop", paper=_ZHANG)
+def contrastive_excitation() -> Rules:
+    """As ``excitation``, for what speaks against the class: the last layer's weights are negated."""
+    return CONTRASTIVE

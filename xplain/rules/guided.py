@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xplain.core.registry import Paper, table
 from xplain.core.rules import Call, Cotangents, Rules, Where
 
-__all__ = ["DECONVNET", "GUIDED", "DeconvRelu", "GuidedRelu", "Unquantised"]
+__all__ = ["DECONVNET", "GUIDED", "DeconvRelu", "GuidedRelu", "Unquantised", "deconvnet", "guided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,23 @@ QUANTISERS = ("QuantizeLinear", "com.microsoft::QuantizeLinear")
 _RELU = Where(fact="rectifier")
 _LOWER_END = Where(ops=QUANTISERS, rectifies=True)
 
-GUIDED = Rules("guided", changes="rectifier").on(_RELU, GuidedRelu()).on(_LOWER_END, GuidedRelu())
+GUIDED = Rules("guided", changes="rectifier").on(_RELU, GuidedRelu()).on(_LOWER_END, GuidedRelu()).said("guided")
 DECONVNET = (
     Rules("deconvnet", changes="rectifier")
     .on(_RELU, DeconvRelu())
     .on(Where(ops=QUANTISERS), Unquantised())
     .on(_LOWER_END, DeconvRelu())
+    .said("deconvnet")
 )
+
+
+@table("guided", method="guided-backprop", paper=Paper("Springenberg 2014", "arXiv:1412.6806"))
+def guided() -> Rules:
+    """Rectifiers pass on the positive part of what comes back, where they were open: ``max(g, 0) [x > 0]``."""
+    return GUIDED
+
+
+@table("deconvnet", method="deconvnet", paper=Paper("Zeiler & Fergus 2014", "arXiv:1311.2901"))
+def deconvnet() -> Rules:
+    """Rectifiers pass on the positive part of what comes back, wherever: ``max(g, 0)``."""
+    return DECONVNET

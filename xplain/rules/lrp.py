@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xplain.core.rules import Call, Cotangents, Rule, Rules, Value, Where
-from xplain.rules.shares import CONVOLUTIONS, alike, by_sign, for_data, negative, positive, spread, stabilised
+from xplain.core.rules import Call, Cotangents, Value
+from xplain.rules.shares import alike, by_sign, for_data, negative, positive, spread, stabilised
 
 __all__ = [
     "AlphaBeta",
@@ -29,16 +29,7 @@ __all__ = [
     "Through",
     "WSquare",
     "ZBox",
-    "alpha_beta",
-    "epsilon",
-    "epsilon_alpha2_beta1_flat",
-    "epsilon_gamma_box",
-    "epsilon_plus_flat",
-    "gamma",
     "is_gate",
-    "lrp",
-    "zbox",
-    "zplus",
 ]
 
 _EPS = 1e-6
@@ -277,64 +268,3 @@ def is_gate(call: Call, index: int) -> bool:
             return False
         maker = maker.producer(list(maker.active).index(True))
     return False
-
-
-def lrp(name: str, linear: Rule, bias: bool = True) -> Rules:
-    """The table that uses one rule for all weighted operators: what the composites are built on."""
-    table = Rules(name, meaning="relevance", fold_norms=True)
-    table = table.on(Where(kinds=("slope", "scale", "joint")), Through())
-    table = table.on(Where(kinds=("sum",)), Sums(bias)).on(Where(kinds=("product",)), Gates())
-    return table.on(Where(kinds=("linear",)), Epsilon()).on(Where(kinds=("linear",), weighted=True), linear)
-
-
-def epsilon(eps: float = _EPS, bias: bool = True) -> Rules:
-    """LRP-epsilon everywhere."""
-    return lrp("lrp-epsilon", Epsilon(eps, bias), bias)
-
-
-def zplus(bias: bool = True) -> Rules:
-    """LRP-z+ everywhere."""
-    return lrp("lrp-zplus", AlphaBeta(1.0, 0.0, bias), bias)
-
-
-def zbox(low: float | tuple[float, ...], high: float | tuple[float, ...], bias: bool = True) -> Rules:
-    """Z-box for the first layer, whose inputs lie in [low, high], and z+ behind it: deep Taylor decomposition."""
-    table = lrp("lrp-z-box", AlphaBeta(1.0, 0.0, bias), bias)
-    return table.on(Where(kinds=("linear",), place="first"), ZBox(low, high))
-
-
-def alpha_beta(alpha: float = 2.0, beta: float = 1.0, bias: bool = True) -> Rules:
-    """LRP-alpha-beta everywhere."""
-    return lrp("lrp-alpha-beta", AlphaBeta(alpha, beta, bias), bias)
-
-
-def gamma(value: float = 0.25, bias: bool = True) -> Rules:
-    """LRP-gamma everywhere."""
-    return lrp("lrp-gamma", Gamma(value, bias), bias)
-
-
-def _composite(name: str, eps: float, convolutions: Rule, first: Rule, bias: bool) -> Rules:
-    """Epsilon for dense layers, another rule for convolutions, a third for the first layer."""
-    table = lrp(name, Epsilon(eps, bias), bias).on(Where(ops=CONVOLUTIONS, kinds=("linear",)), convolutions)
-    return table.on(Where(kinds=("linear",), place="first"), first)
-
-
-def epsilon_plus_flat(eps: float = _EPS, bias: bool = True) -> Rules:
-    """Epsilon for dense layers, z+ for convolutions, flat for the first layer; the usual choice for pictures."""
-    return _composite("lrp-epsilon-plus-flat", eps, AlphaBeta(1.0, 0.0, bias), Flat(), bias)
-
-
-def epsilon_alpha2_beta1_flat(eps: float = _EPS, bias: bool = True) -> Rules:
-    """Epsilon for dense layers, alpha 2 beta 1 for convolutions, flat for the first layer."""
-    return _composite("lrp-epsilon-alpha2-beta1-flat", eps, AlphaBeta(2.0, 1.0, bias), Flat(), bias)
-
-
-def epsilon_gamma_box(
-    low: float | tuple[float, ...],
-    high: float | tuple[float, ...],
-    eps: float = _EPS,
-    value: float = 0.25,
-    bias: bool = True,
-) -> Rules:
-    """Epsilon for dense layers, gamma for convolutions, z-box for the first layer, whose inputs lie in [low, high]."""
-    return _composite("lrp-epsilon-gamma-box", eps, Gamma(value, bias), ZBox(low, high), bias)

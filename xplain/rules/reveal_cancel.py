@@ -19,11 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from xplain.core.registry import table
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
-from xplain.rules.deeplift import RESCALE, noise, switched
+from xplain.rules.deeplift import PAPER, RESCALE, noise, switched
 from xplain.rules.shares import negative, positive
 
-__all__ = ["REVEAL_CANCEL", "REVEAL_CANCEL_EVERYWHERE", "RevealCancel", "Signed"]
+__all__ = ["REVEAL_CANCEL", "REVEAL_CANCEL_EVERYWHERE", "RevealCancel", "Signed", "reveal_cancel"]
 
 _AFFINE = ("scale", "move", "sum", "linear")
 Parts: TypeAlias = tuple[Value, Value]
@@ -195,6 +196,13 @@ def _table(name: str, rule: RevealCancel) -> Rules:
 
 REVEAL_CANCEL = _table("deeplift-reveal-cancel", RevealCancel())
 """RevealCancel behind dense layers, rescale behind convolutions."""
+
+
+@table("reveal-cancel", method="deeplift", paper=PAPER)
+def reveal_cancel() -> Rules:
+    """What is positive and what is negative passes an activation apart, so that two that cancel both show."""
+    return REVEAL_CANCEL
+
 
 REVEAL_CANCEL_EVERYWHERE = _table("deeplift-reveal-cancel-everywhere", RevealCancel(everywhere=True))
 """RevealCancel behind every weighted layer; for shallow nets."""

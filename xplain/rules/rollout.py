@@ -18,11 +18,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xplain.core.errors import UsageError
+from xplain.core.registry import Paper, table
 from xplain.core.rules import Call, Cotangents, Rules, Where
 from xplain.rules.lrp import Flat, Through, is_gate
 from xplain.rules.shares import stabilised
 
-__all__ = ["ROLLOUT", "Attended", "Evenly", "Halves"]
+__all__ = ["ROLLOUT", "Attended", "Evenly", "Halves", "attention_rollout"]
 
 _EPS = 1e-12
 
@@ -93,3 +94,9 @@ ROLLOUT = (
     .on(Where(kinds=("product",)), Attended())
     .on(Where(kinds=("linear",)), Evenly())
 )
+
+
+@table("attention-rollout", method="attention-rollout", paper=Paper("Abnar & Zuidema 2020", "arXiv:2005.00928"))
+def attention_rollout() -> Rules:
+    """Shares fall through attention to the tokens attended, half beside it along the residual stream."""
+    return ROLLOUT

@@ -9,6 +9,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
+from xplain.core.options import parsed
 from xplain.core.query import View
 
 __all__ = ["background_of", "fill_of"]
@@ -45,7 +46,8 @@ def fill_of(view: View, baseline: Any) -> Array:
             "number or an array."
         )
     layout, x = view.layout, np.asarray(view.x, dtype=np.float32)
-    word, _, number = baseline.partition(":")
+    word, words = parsed(baseline)
+    number = words.get("", "")
     if word == "blur":
         return blurred(x, layout, float(number))
     mean = x.mean(axis=layout.plane_axes, keepdims=True, dtype=np.float64)

@@ -9,11 +9,13 @@ import numpy as np
 from xplain.core.errors import UsageError
 from xplain.core.options import Positive, Size
 from xplain.core.query import View
+from xplain.core.registry import features
 from xplain.explainers.features.partition import Partition, numbered
 
 __all__ = ["channels", "columns", "grid", "ngrams", "segments", "tokens"]
 
 
+@features("grid")
 def grid(view: View, *, cells: Size = 7) -> Partition:
     """``cells`` x ``cells`` rectangles of the plane, or blocks of a volume, as equal as whole positions allow.
 
@@ -40,6 +42,7 @@ def grid(view: View, *, cells: Size = 7) -> Partition:
     return Partition(labels.astype(np.int32).reshape(view.layout.map_shape))
 
 
+@features("segments")
 def segments(view: View, *, number: Positive = 10) -> Partition:
     """``number`` stretches of the last position axis, as equal as whole positions allow: a time series' segments.
 
@@ -52,6 +55,7 @@ def segments(view: View, *, number: Positive = 10) -> Partition:
     return Partition(np.broadcast_to(np.arange(shape[-1]) * number // shape[-1], shape).astype(np.int32))
 
 
+@features("channels")
 def channels(view: View) -> Partition:
     """Each channel or band of the item is one feature; values keep the item's own shape."""
     layout = view.layout
@@ -66,6 +70,7 @@ def channels(view: View) -> Partition:
     return Partition(labels.astype(np.int32), whole=True, names=names)
 
 
+@features("columns")
 def columns(view: View, *, groups: str = "") -> Partition:
     """Each position (a table's column) is one feature; columns in a group are switched together.
 
@@ -106,11 +111,13 @@ def _column(word: str, names: list[str]) -> int:
     raise UsageError(f"features 'columns': there is no column {word!r} among {len(names)}: {', '.join(names[:20])}.")
 
 
+@features("tokens")
 def tokens(view: View) -> Partition:
     """Each position of a sequence is one feature."""
     return Partition(np.arange(np.prod(view.layout.map_shape), dtype=np.int32).reshape(view.layout.map_shape))
 
 
+@features("ngrams")
 def ngrams(view: View, *, length: Positive = 2) -> Partition:
     """Runs of ``length`` adjacent positions of a sequence, which do not overlap.
 

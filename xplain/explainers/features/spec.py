@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.edits import Array
-from xplain.core.errors import UsageError, unknown
+from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
-from xplain.core.options import Option, Positive, options_of
+from xplain.core.options import Positive
 from xplain.core.query import View
+from xplain.core.registry import FEATURES, features
 from xplain.explainers.features import blocks, superpixels
 from xplain.explainers.features.partition import Partition, numbered
 
-__all__ = ["MAKERS", "Features", "partition"]
+__all__ = ["Features", "partition"]
 
 
+@features("auto")
 def auto(view: View, *, number: Positive = 50) -> Partition:
     """What fits the items: superpixels of a picture (cells where few), blocks of a volume, tokens, columns, or time.
 
@@ -38,29 +38,17 @@ def auto(view: View, *, number: Positive = 50) -> Partition:
     return blocks.columns(view) if layout.axes == "NS" else blocks.tokens(view)
 
 
-MAKERS: Mapping[str, Callable[..., Partition]] = {
-    "auto": auto,
-    "channels": blocks.channels,
-    "columns": blocks.columns,
-    "felzenszwalb": superpixels.felzenszwalb,
-    "grid": blocks.grid,
-    "ngrams": blocks.ngrams,
-    "quickshift": superpixels.quickshift,
-    "segments": blocks.segments,
-    "slic": superpixels.slic,
-    "tokens": blocks.tokens,
-    "watershed": superpixels.watershed,
-}
-
-
 @dataclass(frozen=True)
 class _Spec:
     """What ``features`` accepts."""
 
-    accepts: str = (
-        f"one of {', '.join(MAKERS)}, with options as in 'slic:50,compactness=20', 'grid:7x5', 'columns:0+1/4+5'; or "
-        "an integer array of labels, in the shape of a map or of the items, -1 for never hidden"
-    )
+    @property
+    def accepts(self) -> str:
+        return (
+            f"one of {', '.join(maker.name for maker in FEATURES)}, with options as in 'slic:50,compactness=20', "
+            "'grid:7x5', 'columns:0+1/4+5'; or an integer array of labels, in the shape of a map or of the items, -1 "
+            "for never hidden"
+        )
 
     @property
     def invalid(self) -> tuple[Any, ...]:
@@ -73,50 +61,27 @@ class _Spec:
             return value
         if not isinstance(value, str):
             raise ValueError
-        _parsed(value)
+        FEATURES.read(value)
         return value
 
 
 Features: TypeAlias = Annotated[Any, _Spec()]
 
 
-def partition(view: View, features: Any) -> Partition:
-    """The partition of the view's items that ``features`` asks for.
+def partition(view: View, asked: Any) -> Partition:
+    """The partition of the view's items that the option ``features`` asks for.
 
     Raises:
         UsageError: it does not fit the items, or leaves nothing to switch off.
     """
-    if isinstance(features, np.ndarray):
-        found = _given(view, features)
+    if isinstance(asked, np.ndarray):
+        found = _given(view, asked)
     else:
-        make, options = _parsed(features)
-        found = make(view, **options)
+        maker, options = FEATURES.read(asked)
+        found = maker.function(view, **options)
     if any(int(found.of(n).max()) < 0 for n in range(len(view.x))):
         raise UsageError("The label map has no feature: all labels are negative, which means never hidden.")
     return found
-
-
-def _parsed(text: str) -> tuple[Callable[..., Partition], dict[str, Any]]:
-    """The maker of ``name:first,second=2`` and its options; the first may stand without its name."""
-    name, _, rest = text.partition(":")
-    if name not in MAKERS:
-        raise unknown("features", name, MAKERS)
-    maker = MAKERS[name]
-    known = maker_options(maker)
-    options: dict[str, Any] = {}
-    for k, word in enumerate(filter(None, rest.split(","))):
-        key, equals, value = word.partition("=")
-        if not equals and k == 0 and known:
-            key, value = next(iter(known)), word
-        if key not in known:
-            raise unknown(f"option of features {name!r}:", key, known)
-        options[key] = known[key].read(value, f"features {name!r}")
-    return maker, options
-
-
-def maker_options(maker: Callable[..., Partition]) -> dict[str, Option]:
-    """The options of a maker, by name, with their documentation."""
-    return options_of(maker, argument_docs(docstring_sections(maker.__doc__ or "").get("args", "")))
 
 
 def _given(view: View, labels: Array) -> Partition:

@@ -12,11 +12,13 @@ from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
 from xplain.core.options import Fraction, NonNegative, Positive, PositiveReal
 from xplain.core.query import View
+from xplain.core.registry import features
 from xplain.explainers.features.partition import Partition, numbered
 
 __all__ = ["felzenszwalb", "pictures", "quickshift", "slic", "watershed"]
 
 
+@features("slic")
 def slic(
     view: View, *, segments: Positive = 50, compactness: PositiveReal = 10.0, sigma: NonNegative = 0.0
 ) -> Partition:
@@ -44,6 +46,7 @@ def slic(
     return _each(view, cut)
 
 
+@features("felzenszwalb")
 def felzenszwalb(
     view: View, *, scale: PositiveReal = 100.0, sigma: NonNegative = 0.8, least: Positive = 50
 ) -> Partition:
@@ -63,6 +66,7 @@ def felzenszwalb(
     return _each(view, cut)
 
 
+@features("quickshift")
 def quickshift(
     view: View, *, kernel: PositiveReal = 4.0, distance: PositiveReal = 200.0, ratio: Fraction = 0.2
 ) -> Partition:
@@ -84,6 +88,7 @@ def quickshift(
     return _each(view, cut)
 
 
+@features("watershed")
 def watershed(view: View, *, segments: Positive = 50, compactness: NonNegative = 0.001) -> Partition:
     """Basins of the picture's gradient, grown from a regular grid of seeds.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
@@ -14,7 +13,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.options import Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Sweep, View
-from xplain.core.registry import Method, Paper, find, method
+from xplain.core.registry import METHODS, Paper, method
 from xplain.explainers.estimation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["smoothgrad", "vargrad"]
@@ -25,8 +24,6 @@ _ROWS = 32
 _SIGNS = 8
 """Random signs whose sum stands for one normal number."""
 
-_NEXT = re.compile(r",(?=\w[\w-]*=)")  # a layer's name may have commas of its own
-
 
 @dataclass(frozen=True)
 class _Inner:
@@ -36,36 +33,18 @@ class _Inner:
         "a method that does not average over noise itself, with options of its own as in 'saliency:signed=true' or "
         "'lrp:rule=gamma,gamma=0.5'"
     )
-    invalid: tuple[Any, ...] = ("", "soup", "smoothgrad", "vargrad", "saliency:soup=1", "lrp:rule=soup", "lrp:gamma", 3)
+    invalid: tuple[Any, ...] = ("", "soup", "smoothgrad", "vargrad", "saliency:soup=1", "lrp:rule=soup", "lrp:soup", 3)
 
     def read(self, value: Any) -> str:
-        if not isinstance(value, str) or _parsed(value)[0].function in (smoothgrad, vargrad):
+        if not isinstance(value, str) or METHODS.read(value)[0].function in (smoothgrad, vargrad):
             raise ValueError
         return value
 
     def needs(self, value: str) -> frozenset[type]:
-        return _parsed(value)[0].needs
+        return METHODS.read(value)[0].needs
 
 
 Inner: TypeAlias = Annotated[str, _Inner()]
-
-
-def _parsed(of: str) -> tuple[Method, dict[str, Any]]:
-    """The method and all its options of ``name:option=value,option=value``.
-
-    Raises:
-        UnknownName: no such method or option.
-        UsageError: a value that is refused, or none.
-    """
-    name, _, rest = of.partition(":")
-    entry = find(name)
-    given = {}
-    for word in filter(None, _NEXT.split(rest)):
-        option, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f"{word!r} has no value; write option=value.")
-        given[option] = value
-    return entry, entry.read_options(given)
 
 
 @method(
@@ -104,7 +83,7 @@ def smoothgrad(
     """
     mean, variance, cells, reading = yield from _moments(view, of, samples, sigma, 2 if squared else 1)
     trust = map_notes([Estimate.mean(own) for own in cells], lambda: view.rng("smoothgrad stability"))
-    inner = _parsed(of)[0]
+    inner = METHODS.read(of)[0]
     signed = False if squared else (inner.signed if reading.signed is None else reading.signed)
     unit = f"squared {reading.unit}" if squared else reading.unit
     return replace(reading, values=mean, error=np.sqrt(variance / samples), signed=signed, unit=unit, each=trust)
@@ -179,7 +158,7 @@ def _moments(
 
     Copies travel as further items of one view, so batches stay full.
     """
-    inner, options = _parsed(of)
+    inner, options = METHODS.read(of)
     if samples < 2:
         raise UsageError(f"samples is {samples}; at least 2 noisy copies are needed to see a spread.")
     items, item = len(view.x), view.x.shape[1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 
@@ -11,10 +11,9 @@ from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.options import Baseline
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import Paper, method
+from xplain.core.registry import TABLES, Paper, RuleOf, method
 from xplain.explainers.design.baseline import background_of, fill_of
 from xplain.rules.deeplift import RESCALE
-from xplain.rules.reveal_cancel import REVEAL_CANCEL
 
 __all__ = ["deep_shap", "deeplift"]
 
@@ -38,7 +37,7 @@ def deeplift(
     view: View,
     *,
     baseline: Baseline = 0.0,
-    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    rule: Annotated[str, RuleOf("deeplift")] = "rescale",
     check: bool = True,
     channels: bool = False,
 ) -> Flow:
@@ -74,9 +73,8 @@ def deeplift(
     """
     start = fill_of(view, baseline)
     given = np.broadcast_to(start, view.x.shape) if isinstance(view.x, np.ndarray) else start
-    answer = yield Sweep(
-        view.x[:, None], view.target, REVEAL_CANCEL if rule == "reveal-cancel" else RESCALE, baseline=given
-    )
+    entry, options = TABLES.read(rule)
+    answer = yield Sweep(view.x[:, None], view.target, entry.rules(**options), baseline=given)
     product = answer["input"][1] * (view.x - start)
     values = product if channels else collapse(product, view.layout)
     if not check:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -11,29 +11,23 @@ from xplain.core.arrays import collapse, namespace
 from xplain.core.caveat import Caveat, each
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import NonNegative, PositiveReal
+from xplain.core.options import AtLeastOne, Bounds, NonNegative, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import Paper, method
+from xplain.core.registry import TABLES, Paper, RuleOf, method
 from xplain.core.rules import Rules
-from xplain.rules import lrp as rules
 
 __all__ = ["lrp"]
 
 
-_BOXES = ("epsilon-gamma-box", "z-box")
-_USED_BY = {
-    "gamma": ("epsilon-gamma-box", "gamma"),
-    "alpha": ("alpha-beta",),
-    "low": _BOXES,
-    "high": _BOXES,
-}
 _CANCELS = 1e3
 """How many times the score the sizes of all values may be."""
-_GAMMA, _ALPHA = 0.25, 2.0
 _KEPT = 0.1, 10.0
 """Share of the score that arrives as relevance, below or above which a result says so."""
 
-_DEFAULTS = {"gamma": _GAMMA, "alpha": _ALPHA, "low": None, "high": None}
+_DEFAULTS = {"epsilon": 1e-6, "gamma": 0.25, "alpha": 2.0, "low": None, "high": None, "bias": True}
+"""Options of tables that the method offers under their own names, for those that have them."""
+_ANY = ("epsilon", "bias")
+"""Those that every table may be given: one without a stabiliser, or without biases, has nothing to say about it."""
 
 
 @method(
@@ -47,23 +41,12 @@ _DEFAULTS = {"gamma": _GAMMA, "alpha": _ALPHA, "low": None, "high": None}
 def lrp(
     view: View,
     *,
-    rule: Literal[
-        "epsilon-plus-flat",
-        "epsilon-alpha2-beta1-flat",
-        "epsilon-gamma-box",
-        "epsilon",
-        "gamma",
-        "z-plus",
-        "alpha-beta",
-        "flat",
-        "w-square",
-        "z-box",
-    ] = "epsilon-plus-flat",
+    rule: Annotated[str, RuleOf("lrp")] = "epsilon-plus-flat",
     epsilon: PositiveReal = 1e-6,
-    gamma: NonNegative = _GAMMA,
-    alpha: PositiveReal = _ALPHA,
-    low: float | None = None,
-    high: float | None = None,
+    gamma: NonNegative = 0.25,
+    alpha: AtLeastOne = 2.0,
+    low: Bounds | None = None,
+    high: Bounds | None = None,
     bias: bool = True,
     layer: str = "input",
     channels: bool = False,
@@ -77,12 +60,14 @@ def lrp(
     Args:
         rule: One rule for all layers (``epsilon``, ``gamma``, ``z-plus``, ``alpha-beta``, ``flat``, ``w-square``;
             ``z-box``: the first layer's, with z-plus behind it, which is deep Taylor decomposition), or a composite:
-            epsilon for dense layers, the second named for convolutions, the third for the first layer.
+            epsilon for dense layers, the second named for convolutions, the third for the first layer. A table's own
+            options may follow its name: ``gamma:gamma=0.5``.
         epsilon: Stabiliser of the epsilon rule; larger values absorb what is weak and contradictory.
         gamma: Weight of positive weights in the gamma rule.
         alpha: Weight of what argues for, in ``alpha-beta``; beta is alpha - 1.
-        low: Least value an input can have, for the box rule; the preprocessing card says it for pictures.
-        high: Largest value an input can have, for the box rule.
+        low: Least value an input can have, for the box rule, or one per channel; the preprocessing card says it for
+            pictures.
+        high: Largest value an input can have, for the box rule, or one per channel.
         bias: Whether biases absorb their share, as in the paper. Folded batch norms leave large ones; without them the
             relevance of the input adds up to the score, but for neurons that nothing argues for: behind a rectifier a
             depthwise filter of negative weights has no positive part, and z-plus drops what such neurons receive. A
@@ -110,16 +95,8 @@ def lrp(
         Bach et al., PLoS ONE 2015; Montavon et al., Layer-Wise Relevance Propagation: An Overview, 2019; for the
         box Montavon et al., Explaining NonLinear Classification Decisions with Deep Taylor Decomposition, 2017.
     """
-    if alpha < 1:
-        raise UsageError(f"method 'lrp': alpha is {alpha}; accepted: at least 1, because beta is alpha - 1.")
-    given = {"gamma": gamma, "alpha": alpha, "low": low, "high": high}
-    for name, value in given.items():
-        if value != _DEFAULTS[name] and rule not in _USED_BY[name]:
-            raise UsageError(
-                f"method 'lrp': {name} is {value}, but rule {rule!r} does not use it. Rules that do: "
-                f"{', '.join(_USED_BY[name])}."
-            )
-    table = _table(view, rule, epsilon, gamma, alpha, low, high, bias)
+    given = {"epsilon": epsilon, "gamma": gamma, "alpha": alpha, "low": low, "high": high, "bias": bias}
+    table = _table(view, rule, given)
     answer = yield Sweep(view.x[:, None], view.target, table, (layer,))
     relevance = answer[layer][1]
     xp = namespace(relevance)
@@ -185,29 +162,32 @@ def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:
     return each((said(*one) for one in zip(share, arrived, score, strict=True)), "incomplete")
 
 
-def _table(
-    view: View, rule: str, epsilon: float, gamma: float, alpha: float, low: float | None, high: float | None, bias: bool
-) -> Rules:
-    tables: dict[str, Callable[[], Rules]] = {
-        "epsilon-plus-flat": lambda: rules.epsilon_plus_flat(epsilon, bias),
-        "epsilon-alpha2-beta1-flat": lambda: rules.epsilon_alpha2_beta1_flat(epsilon, bias),
-        "epsilon-gamma-box": lambda: rules.epsilon_gamma_box(*_box(view, rule, low, high), epsilon, gamma, bias),
-        "epsilon": lambda: rules.epsilon(epsilon, bias),
-        "gamma": lambda: rules.gamma(gamma, bias),
-        "z-plus": lambda: rules.zplus(bias),
-        "alpha-beta": lambda: rules.alpha_beta(alpha, alpha - 1, bias),
-        "flat": lambda: rules.lrp("lrp-flat", rules.Flat(), bias),
-        "w-square": lambda: rules.lrp("lrp-w-square", rules.WSquare(), bias),
-        "z-box": lambda: rules.zbox(*_box(view, rule, low, high), bias),
-    }
-    return tables[rule]()
+def _table(view: View, rule: str, given: Mapping[str, Any]) -> Rules:
+    """The table that ``rule`` names, with its own options and those that the method was given."""
+    entry, options = TABLES.read(rule)
+    for name, value in given.items():
+        if value == _DEFAULTS[name]:
+            continue
+        if name in entry.options:
+            options[name] = value
+        elif name not in _ANY:
+            fits = [one.name for one in TABLES if one.method == "lrp" and name in one.options]
+            raise UsageError(
+                f"method 'lrp': {name} is {value}, but rule {entry.name!r} does not use it. Rules that do: "
+                f"{', '.join(fits)}."
+            )
+    if {"low", "high"} <= set(options):
+        options["low"], options["high"] = _box(view, entry.name, options["low"], options["high"])
+    return entry.rules(**options)
 
 
-def _box(
-    view: View, rule: str, low: float | None, high: float | None
-) -> tuple[float | tuple[float, ...], float | tuple[float, ...]]:
+_Bound: TypeAlias = float | tuple[float, ...]
+
+
+def _box(view: View, rule: str, low: _Bound | None, high: _Bound | None) -> tuple[_Bound, _Bound]:
+    """The least and largest value of an input: as given, or as the card says for pictures."""
     if low is not None and high is not None:
-        if not low < high:
+        if not np.all(np.less(low, high)):
             raise UsageError(f"method 'lrp': low is {low} and high {high}; low must be below high.")
         return low, high
     card = view.outline.card

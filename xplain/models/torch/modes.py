@@ -18,7 +18,6 @@ from xplain.core.rules import Rules
 from xplain.core.target import Target
 from xplain.models.torch.axis_call import tree_leaves
 from xplain.models.torch.guard import Pass
-from xplain.rules.guided import DECONVNET, GUIDED
 
 __all__ = [
     "ActivationsSeen",
@@ -185,10 +184,7 @@ def backward_rule(rules: Rules) -> Any:
     """A context for the backward pass that does what a table says; None for a table that autograd cannot follow."""
     if not rules.entries:
         return nullcontext()
-    for table, everywhere in ((GUIDED, False), (DECONVNET, True)):
-        if rules.entries == table.entries:
-            return ClippingRule(everywhere)
-    return None
+    return ClippingRule(everywhere=rules.clipping == "deconvnet") if rules.clipping else None
 
 
 def visible(module: torch.nn.Module) -> bool:

@@ -19,13 +19,8 @@ _QUICK = {"samples": 200, "steps": 8}
 
 
 def quick(entry: Method, **more: Any) -> dict[str, Any]:
-    """Options that make a method cheap: any it has under a name we know."""
-    few: dict[str, Any] = {"samples": 8} if entry.name == "qii" else {}  # whose samples are per feature
-    if entry.name == "integrated-gradients":  # which takes more steps where its tolerance asks for them
-        few = {"max_steps": 8}
-    if entry.name == "anchors":  # which needs a batch for each feature before it knows anything
-        few = {"samples": 400, "features": "grid:2"}
-    return {name: value for name, value in {**_QUICK, **few, **more}.items() if name in entry.options}
+    """Options that make a method cheap: those it declares, and any it has under a name we know."""
+    return {name: value for name, value in {**_QUICK, **entry.trial, **more}.items() if name in entry.options}
 
 
 class Recorder:
@@ -142,7 +137,7 @@ def small_transformer() -> Any:
 
 
 def additive_formula() -> Formula:
-    """A linear model, for the method that refuses all others."""
+    """A linear model, for methods that refuse all others."""
     weights = np.random.default_rng(3).normal(size=(3, int(np.prod(ITEM))))
 
     def function(rows: np.ndarray) -> np.ndarray:
@@ -154,9 +149,9 @@ def additive_formula() -> Formula:
 
 def subject(entry: Method) -> Recorder:
     """A model that can answer the method."""
-    if entry.name.startswith("attention"):
+    if entry.suits == "attention":
         return Recorder(small_transformer())
-    formula = additive_formula() if entry.name == "linear-shap" else smooth_formula()
+    formula = additive_formula() if entry.suits == "additive" else smooth_formula()
     return Recorder(formula if entry.needs <= formula.answers else small_network())
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import xplain
 from xplain.core.errors import BudgetError, UnknownName, UsageError
-from xplain.core.query import Score, Sweep
+from xplain.core.query import Score
 from xplain.core.registry import Method
 from xplain.testing import Formula, constant, linear, product
 
@@ -43,7 +43,7 @@ def test_sampled_methods_know_their_error(entry: Method, x: np.ndarray) -> None:
     assert len(a.notes["effective"]) == len(a.notes["stability"]) == len(a.notes["top"]) == 3
     assert min(a.notes["effective"]) > 1
     assert all(0 <= probability <= 1 for probability in a.notes["stability"])
-    assert min(a.notes["top"]) >= (entry.name != "anchors")  # a rule may be empty
+    assert min(a.notes["top"]) >= (not entry.adaptive)  # what is found may be nothing
 
 
 def test_same_seed_same_bits_other_seed_other_draws(entry: Method, x: np.ndarray) -> None:
@@ -80,13 +80,12 @@ def test_inputs_are_left_alone(entry: Method, x: np.ndarray) -> None:
 def test_asks_exactly_what_it_declares(entry: Method, x: np.ndarray) -> None:
     model = subject(entry)
     explain(entry, model, x)
-    # rollout looks at matrices where there are some, as here, and sweeps where tokens have to be followed
-    either = {Sweep} if entry.name == "attention-rollout" else set()
-    assert {type(query) for query in model.queries} - {Score} == entry.needs - {Score} - either
+    asked = {type(query) for query in model.queries} - {Score}
+    assert asked <= entry.needs if entry.adaptive else asked == entry.needs - {Score}
 
 
 def test_the_plan_is_the_cost(entry: Method, x: np.ndarray) -> None:
-    if entry.name in {"anchors", "partition-shap"}:
+    if entry.adaptive:
         pytest.skip("decides from the answers what to ask; its plan is the cost of a constant model")
     model = subject(entry)
     options = quick(entry)
@@ -132,7 +131,7 @@ def table() -> np.ndarray:
 
 
 def test_completeness_on_a_table(shapley: Method, table: np.ndarray) -> None:
-    factor = 0.0 if shapley.name == "linear-shap" else 1.0  # which only takes sums
+    factor = 0.0 if shapley.suits == "additive" else 1.0
     model = Formula(lambda rows: np.sin(rows.astype(float)).sum(axis=1) + factor * rows.astype(float).prod(axis=1))
     a = explain(shapley, model, table)
     np.testing.assert_allclose(a.values.sum(axis=1), a.scores - a.base, atol=1e-5)
@@ -143,7 +142,7 @@ def test_closed_forms_of_complete_methods(shapley: Method, table: np.ndarray) ->
     weights = np.array([2.0, -1.0, 0.0, 4.0, 0.5])
     a = explain(shapley, linear(weights, 7.0), table)
     np.testing.assert_allclose(a.values, weights * table, atol=1e-5)
-    if shapley.name == "linear-shap":
+    if shapley.suits == "additive":
         return
     b = explain(shapley, product(1, 4), table)
     half = table[:, 1] * table[:, 4] / 2

@@ -22,15 +22,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, Required, TypedDict, TypeVar, Unpack
 
 from xplain.core.catalogue import Catalogue, plain_name
+from xplain.core.declared import Declared, Maker, Method, Metric, Paper, Renderer, Suits, Table
 from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.errors import nearest, unknown
-from xplain.core.options import Option, options_of, parsed
-from xplain.core.query import Flow, Score, View, laid_out
-from xplain.core.rules import Rules
+from xplain.core.options import options_of, parsed
+from xplain.core.query import Score
 
 __all__ = [
     "CATALOGUES",
@@ -57,169 +57,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class Paper:
-    """Where something comes from: short name, and an identifier a person can look up."""
-
-    name: str
-    where: str
-
-    def __str__(self) -> str:
-        return f"{self.name}, {self.where}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Declared:
-    """What every declaration has.
-
-    Args:
-        name: Public name, kebab-case.
-        function: The function that was declared, unchanged.
-        aliases: Other names people know.
-        options: Its keyword-only parameters, by name.
-        sections: Its docstring, by section.
-    """
-
-    word: ClassVar[str] = "declaration"
-
-    name: str
-    function: Callable[..., Any]
-    aliases: tuple[str, ...] = ()
-    options: Mapping[str, Option] = field(default_factory=dict)
-    sections: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def summary(self) -> str:
-        """The docstring's first sentence."""
-        return self.sections.get("summary", "")
-
-    @property
-    def cost(self) -> str:
-        """The docstring's ``Cost`` section."""
-        return self.sections.get("cost", "")
-
-    def read_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All options with their values: those given, validated, and the defaults of the rest.
-
-        Raises:
-            UnknownName: an option that there is not; the message names the nearest and lists all.
-            UsageError: a value that is refused; the message says what is accepted.
-        """
-        values = {name: option.default for name, option in self.options.items()}
-        for name, value in given.items():
-            plain = name.replace("-", "_")
-            if plain not in self.options:
-                raise unknown(f"option of {self.word} {self.name!r}:", name, self.options)
-            values[plain] = self.options[plain].read(value, f"{self.word} {self.name!r}")
-        return values
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method(Declared):
-    """A method: the generator function ``(view, **options) -> Flow``.
-
-    Args:
-        needs: Kinds of question it asks; with the default options, where they decide.
-        paper: Where it comes from.
-        unit: Unit of the values, such as ``"delta logit when hidden"``.
-        family: Folder it lives in: perturbation, gradient, relevance, cam; or plugin.
-        signed: Values carry a sign; unsigned maps are drawn with another colour map.
-        sampled: Depends on the seed, and returns a standard error.
-        complete: The values sum to f(x) - f(baseline); contract tests hold it to that.
-        traceable: The method can be compiled into a graph.
-        traced_with: Options that compiling fixes, where the method would otherwise decide from data how long to run.
-        channels: Values have the item's own shape rather than the map's.
-    """
-
-    word: ClassVar[str] = "method"
-
-    needs: frozenset[type]
-    paper: Paper
-    unit: str
-    family: str
-    signed: bool = True
-    sampled: bool = False
-    complete: bool = False
-    traceable: bool = True
-    traced_with: Mapping[str, Any] = field(default_factory=dict)
-    channels: bool = False
-
-    def start(self, view: View, options: Mapping[str, Any]) -> Flow:
-        """The method's flow for a view, its questions carrying the view's layout.
-
-        A short name of a layer is made whole, here for every door and method.
-
-        Raises:
-            UnknownName: the layer's name is short for several.
-        """
-        layer = options.get("layer")
-        if isinstance(layer, str) and layer not in ("input", "auto"):
-            options = {**options, "layer": view.outline.layer_meant(layer)}
-        return laid_out(self.function(view, **options), view)
-
-    def needs_with(self, options: Mapping[str, Any]) -> frozenset[type]:
-        """Kinds of question it asks with these options: a method that runs another one asks what that one asks."""
-        kinds = [(name, getattr(option.kind, "needs", None)) for name, option in self.options.items()]
-        found = [needs(options[name]) for name, needs in kinds if needs is not None and name in options]
-        return frozenset().union(*found) if found else self.needs
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table(Declared):
-    """A rule table: the function ``(**options) -> Rules``.
-
-    Args:
-        method: The method whose option ``rule`` offers it; empty for one that a method uses without asking.
-        paper: Where it comes from.
-    """
-
-    word: ClassVar[str] = "rule table"
-
-    method: str = ""
-    paper: Paper | None = None
-
-    def rules(self, **options: Any) -> Rules:
-        """The table with these options."""
-        made: Rules = self.function(**options)
-        return made
-
-
-@dataclass(frozen=True, kw_only=True)
-class Maker(Declared):
-    """A way to divide items into features: the function ``(view, **options) -> Partition``."""
-
-    word: ClassVar[str] = "features"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric(Declared):
-    """A judgement of an explanation.
-
-    Args:
-        better: Whether a ``small`` or a ``large`` value is good.
-        asks: Whether it asks the model, as a flow ``(view, values, fill, **options) -> Flow``; else it compares
-            ``(found, truth, **options)``.
-    """
-
-    word: ClassVar[str] = "metric"
-
-    better: Literal["small", "large"] = "large"
-    asks: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Renderer(Declared):
-    """A way to show a result: the function ``(result, ..., **options)``.
-
-    Args:
-        draws: What it shows, such as ``attribution``.
-    """
-
-    word: ClassVar[str] = "renderer"
-
-    draws: str = "attribution"
 
 
 _LISTED = "'xplain methods' lists them."
@@ -284,46 +121,43 @@ def facts_of(function: Callable[..., Any], any_type: bool = False) -> dict[str, 
     return {"function": function, "options": options, "sections": sections}
 
 
-def method(
-    name: str,
-    *,
-    needs: type | tuple[type, ...],
-    paper: Paper,
-    unit: str,
-    aliases: tuple[str, ...] = (),
-    signed: bool = True,
-    sampled: bool = False,
-    complete: bool = False,
-    traceable: bool | None = None,
-    traced_with: Mapping[str, Any] | None = None,
-    channels: bool = False,
-) -> Callable[[F], F]:
+class MethodFacts(TypedDict, total=False):
+    """What ``@method`` is told besides the name; see ``Method``."""
+
+    needs: Required[type | tuple[type, ...]]
+    paper: Required[Paper]
+    unit: Required[str]
+    aliases: tuple[str, ...]
+    signed: bool
+    sampled: bool
+    complete: bool
+    adaptive: bool
+    suits: Suits
+    traceable: bool
+    traced_with: Mapping[str, Any]
+    channels: bool
+    trial: Mapping[str, Any]
+
+
+def method(name: str, **facts: Unpack[MethodFacts]) -> Callable[[F], F]:
     """Declare a method; see ``Method`` for the arguments. The function itself is returned unchanged.
 
-    ``traceable`` None means: unless it asks for scores of edited items, which no graph can answer.
+    Where ``traceable`` is not said, it is unless it asks for scores of edited items, which no graph can answer.
     """
 
     def declare(function: F) -> F:
-        kinds = frozenset(needs if isinstance(needs, tuple) else (needs,))
-        entry = Method(
-            name=name,
-            needs=kinds,
-            paper=paper,
-            unit=unit,
-            family=family_of(function.__module__),
-            aliases=aliases,
-            signed=signed,
-            sampled=sampled,
-            complete=complete,
-            traceable=Score not in kinds if traceable is None else traceable,
-            traced_with=traced_with or {},
-            channels=channels,
-            **facts_of(function),
-        )
-        METHODS.add(entry)
+        METHODS.add(method_of(name, function, facts_of(function), facts))
         return function
 
     return declare
+
+
+def method_of(name: str, function: Callable[..., Any], read: Mapping[str, Any], facts: MethodFacts) -> Method:
+    """The entry of a function: ``read`` is what its signature and docstring say, ``facts`` what it declares."""
+    asked = facts["needs"]
+    needs = frozenset(asked if isinstance(asked, tuple) else (asked,))
+    said: dict[str, Any] = {"traceable": Score not in needs, **facts, "needs": needs}
+    return Method(name=name, family=_family(function.__module__), **read, **said)
 
 
 def table(
@@ -370,7 +204,7 @@ def renderer(name: str, *, draws: str = "attribution", aliases: tuple[str, ...] 
     return declare
 
 
-def family_of(module: str) -> str:
+def _family(module: str) -> str:
     """The folder of a method's file, ``plugin`` for one that came from elsewhere."""
     parts = module.split(".")
     return parts[2] if parts[:2] == ["xplain", "explainers"] and len(parts) > 3 else "plugin"

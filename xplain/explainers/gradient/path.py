@@ -36,6 +36,7 @@ _ROWS = 64
     complete=True,
     traceable=True,
     traced_with={"tolerance": None},
+    trial={"steps": 8, "max_steps": 8},
 )
 def integrated_gradients(
     view: View,

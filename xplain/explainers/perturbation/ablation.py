@@ -18,7 +18,6 @@ __all__ = ["ablation"]
     paper=Paper("Robnik-Sikonja & Kononenko 2008", "doi:10.1109/TKDE.2007.190734"),
     unit="delta {score} when left out",
     aliases=("feature-ablation", "leave-one-out"),
-    traceable=False,
 )
 def ablation(
     view: View,

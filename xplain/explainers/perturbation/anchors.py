@@ -36,7 +36,8 @@ Rule = tuple[int, ...]
     unit="precision lost when the feature leaves the rule",
     aliases=("anchor",),
     sampled=True,
-    traceable=False,
+    adaptive=True,
+    trial={"samples": 400, "features": "grid:2"},  # a batch for each feature comes before anything is known
 )
 def anchors(
     view: View,

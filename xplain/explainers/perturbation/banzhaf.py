@@ -26,7 +26,6 @@ __all__ = ["banzhaf"]
     paper=Paper("Wang & Jia 2023", "arXiv:2205.15466"),
     unit="delta {score} per feature",
     sampled=True,
-    traceable=False,
 )
 def banzhaf(
     view: View,

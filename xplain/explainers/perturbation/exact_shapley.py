@@ -24,7 +24,6 @@ _MOST = 14
     paper=Paper("Shapley 1953", "doi:10.1515/9781400881970-018"),
     unit="delta {score} per feature",
     complete=True,
-    traceable=False,
 )
 def exact_shapley(
     view: View, *, features: Features = "auto:9", baseline: Hidden = 0.0, background: Background | None = None

@@ -30,7 +30,6 @@ __all__ = ["kernel_shap"]
     aliases=("kernelshap",),
     sampled=True,
     complete=True,
-    traceable=False,
 )
 def kernel_shap(
     view: View,

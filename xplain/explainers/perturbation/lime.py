@@ -30,7 +30,6 @@ __all__ = ["lime"]
     paper=Paper("Ribeiro 2016", "arXiv:1602.04938"),
     unit="delta {score} in a local model",
     sampled=True,
-    traceable=False,
 )
 def lime(
     view: View,

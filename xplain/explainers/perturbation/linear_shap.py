@@ -24,7 +24,7 @@ _CHECKS = 8
     paper=Paper("Lundberg & Lee 2017", "arXiv:1705.07874, corollary 1"),
     unit="delta {score} per feature",
     complete=True,
-    traceable=False,
+    suits="additive",
 )
 def linear_shap(
     view: View,

@@ -55,7 +55,7 @@ Hierarchy: TypeAlias = Annotated[Any, _Hierarchy()]
     unit="delta {score} per feature",
     aliases=("owen",),
     complete=True,
-    traceable=False,
+    adaptive=True,
 )
 def partition_shap(
     view: View,

@@ -28,7 +28,7 @@ _AT_ONCE = 16
     paper=Paper("Datta 2016", "doi:10.1109/SP.2016.42"),
     unit="delta {score} when replaced",
     sampled=True,
-    traceable=False,
+    trial={"samples": 8},  # per feature
 )
 def qii(
     view: View,

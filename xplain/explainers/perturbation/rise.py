@@ -26,7 +26,6 @@ __all__ = ["rise"]
     paper=Paper("Petsiuk 2018", "arXiv:1806.07421"),
     unit="delta {score} when shown",
     sampled=True,
-    traceable=False,
 )
 def rise(
     view: View,

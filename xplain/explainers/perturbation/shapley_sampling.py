@@ -29,7 +29,6 @@ _AT_ONCE = 256
     aliases=("permutation-shap", "sampling-shap"),
     sampled=True,
     complete=True,
-    traceable=False,
 )
 def shapley_sampling(
     view: View,

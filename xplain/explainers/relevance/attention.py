@@ -30,6 +30,8 @@ __all__ = ["attention_relevance", "attention_rollout"]
     unit="share of attention",
     aliases=("rollout",),
     signed=False,
+    adaptive=True,  # matrices are looked at where there are some; else tokens are followed by a sweep
+    suits="attention",
     traceable=False,
 )
 def attention_rollout(
@@ -100,6 +102,7 @@ def attention_rollout(
     unit="relevance through attention",
     aliases=("transformer-attribution",),
     signed=False,
+    suits="attention",
     traceable=False,
 )
 def attention_relevance(view: View, *, grid: Cells | None = None, tokens: Natural = 0) -> Flow:

@@ -1,0 +1,185 @@
+"""What is registered: methods, rule tables, makers of features, metrics and renderers, as they were declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from xplain.core.errors import unknown
+from xplain.core.options import Option
+from xplain.core.query import Flow, View, laid_out
+from xplain.core.rules import Rules
+
+__all__ = ["Declared", "Maker", "Method", "Metric", "Paper", "Renderer", "Suits", "Table"]
+
+Suits: TypeAlias = Literal["any", "additive", "attention"]
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """Where something comes from: short name, and an identifier a person can look up."""
+
+    name: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.where}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What every declaration has.
+
+    Args:
+        name: Public name, kebab-case.
+        function: The function that was declared, unchanged.
+        aliases: Other names people know.
+        options: Its keyword-only parameters, by name.
+        sections: Its docstring, by section.
+    """
+
+    word: ClassVar[str] = "declaration"
+
+    name: str
+    function: Callable[..., Any]
+    aliases: tuple[str, ...] = ()
+    options: Mapping[str, Option] = field(default_factory=dict)
+    sections: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The docstring's first sentence."""
+        return self.sections.get("summary", "")
+
+    @property
+    def cost(self) -> str:
+        """The docstring's ``Cost`` section."""
+        return self.sections.get("cost", "")
+
+    def read_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options with their values: those given, validated, and the defaults of the rest.
+
+        Raises:
+            UnknownName: an option that there is not; the message names the nearest and lists all.
+            UsageError: a value that is refused; the message says what is accepted.
+        """
+        values = {name: option.default for name, option in self.options.items()}
+        for name, value in given.items():
+            plain = name.replace("-", "_")
+            if plain not in self.options:
+                raise unknown(f"option of {self.word} {self.name!r}:", name, self.options)
+            values[plain] = self.options[plain].read(value, f"{self.word} {self.name!r}")
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Declared):
+    """A method: the generator function ``(view, **options) -> Flow``.
+
+    Args:
+        needs: Kinds of question it asks; with the default options, where they decide.
+        paper: Where it comes from.
+        unit: Unit of the values, such as ``"delta logit when hidden"``.
+        family: Folder it lives in: perturbation, gradient, relevance, cam; or plugin.
+        signed: Values carry a sign; unsigned maps are drawn with another colour map.
+        sampled: Depends on the seed, and returns a standard error.
+        complete: The values sum to f(x) - f(baseline); contract tests hold it to that.
+        traceable: The method can be compiled into a graph.
+        traced_with: Options that compiling fixes, where the method would otherwise decide from data how long to run.
+        channels: Values have the item's own shape rather than the map's.
+        adaptive: Decides from the answers what to ask next, so that its plan is only that of a constant model.
+        suits: Models that it is for: ``additive`` ones, whose score is a sum over features, or those with attention.
+        trial: Options with which it can be tried in a moment, where defaults for a real answer take long.
+    """
+
+    word: ClassVar[str] = "method"
+
+    needs: frozenset[type]
+    paper: Paper
+    unit: str
+    family: str
+    signed: bool = True
+    sampled: bool = False
+    complete: bool = False
+    traceable: bool = True
+    traced_with: Mapping[str, Any] = field(default_factory=dict)
+    channels: bool = False
+    adaptive: bool = False
+    suits: Suits = "any"
+    trial: Mapping[str, Any] = field(default_factory=dict)
+
+    def start(self, view: View, options: Mapping[str, Any]) -> Flow:
+        """The method's flow for a view, its questions carrying the view's layout.
+
+        A short name of a layer is made whole, here for every door and method.
+
+        Raises:
+            UnknownName: the layer's name is short for several.
+        """
+        layer = options.get("layer")
+        if isinstance(layer, str) and layer not in ("input", "auto"):
+            options = {**options, "layer": view.outline.layer_meant(layer)}
+        return laid_out(self.function(view, **options), view)
+
+    def needs_with(self, options: Mapping[str, Any]) -> frozenset[type]:
+        """Kinds of question it asks with these options: a method that runs another one asks what that one asks."""
+        kinds = [(name, getattr(option.kind, "needs", None)) for name, option in self.options.items()]
+        found = [needs(options[name]) for name, needs in kinds if needs is not None and name in options]
+        return frozenset().union(*found) if found else self.needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Declared):
+    """A rule table: the function ``(**options) -> Rules``.
+
+    Args:
+        method: The method whose option ``rule`` offers it; empty for one that a method uses without asking.
+        paper: Where it comes from.
+    """
+
+    word: ClassVar[str] = "rule table"
+
+    method: str = ""
+    paper: Paper | None = None
+
+    def rules(self, **options: Any) -> Rules:
+        """The table with these options."""
+        made: Rules = self.function(**options)
+        return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker(Declared):
+    """A way to divide items into features: the function ``(view, **options) -> Partition``."""
+
+    word: ClassVar[str] = "features"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Declared):
+    """A judgement of an explanation.
+
+    Args:
+        better: Whether a ``small`` or a ``large`` value is good.
+        asks: Whether it asks the model, as a flow ``(view, values, fill, **options) -> Flow``; else it compares
+            ``(found, truth, **options)``.
+    """
+
+    word: ClassVar[str] = "metric"
+
+    better: Literal["small", "large"] = "large"
+    asks: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renderer(Declared):
+    """A way to show a result: the function ``(result, ..., **options)``.
+
+    Args:
+        draws: What it shows, such as ``attribution``.
+    """
+
+    word: ClassVar[str] = "renderer"
+
+    draws: str = "attribution"

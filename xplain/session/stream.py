@@ -14,7 +14,6 @@ from xplain.core.target_parser import needs_scores
 from xplain.engine import Plan
 from xplain.results.attribution import Attribution
 from xplain.session.part import Part
-from xplain.session.run import Session
 from xplain.session.sources import pieces_of
 
 __all__ = ["AT_ONCE", "Explained", "Stream"]
@@ -73,7 +72,7 @@ class Stream:
     the next part is read.
 
     Args:
-        session: What is asked; opened, if it has a cache.
+        session: The ``Session`` that is asked; opened, if it has a cache.
         source: Pictures, tensors, rows or texts as ``xplain.explain`` takes them, or an iterator that makes them one
             by one or in chunks (a list, a frame, a batch).
         at_once: Items that are read together, of a source that gives them one by one.
@@ -84,7 +83,7 @@ class Stream:
 
     def __init__(
         self,
-        session: Session,
+        session: Any,
         source: Any,
         *,
         at_once: int = AT_ONCE,
@@ -212,7 +211,7 @@ class Stream:
             plan = self._session.plan(part.alone(0), name)
         except XplainError:  # which explaining will say
             return False
-        return plan.queries + plan.sweeps > CHEAP
+        return bool(plan.queries + plan.sweeps > CHEAP)
 
     def _fail(self, place: int, given: Any, error: XplainError) -> None:
         if self._failed is None:

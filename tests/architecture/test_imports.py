@@ -33,7 +33,7 @@ ROOMS = {
         *("core", "native", "rules", "graph", "incremental", "explainers", "metrics", "models", "engine", "results"),
         "render",
     },
-    "api": {"core", "results", "session"},
+    "api": {"core", "session"},
     "measure": {"session"},
     "testing": {"api", "core", "native", "results"},
     "cli": {

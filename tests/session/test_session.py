@@ -16,7 +16,7 @@ from xplain.core.edits import Untouched
 from xplain.core.errors import BudgetError, CapabilityError, NonFinite, PictureError, UsageError
 from xplain.core.query import Score, Sweep
 from xplain.render import pictures
-from xplain.session import Request, Session
+from xplain.session import Request, Session, Stream
 from xplain.testing import Formula, linear
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "cli"))
@@ -94,7 +94,7 @@ def test_a_stream_has_the_values_of_explain(two):
 def test_planning_before_a_stream_reads_nothing_twice(two):
     model, paths, readings = two
     with Session(model, Request(METHODS)) as session:
-        stream = session.stream(paths)
+        stream = Stream(session, paths)
         plans = stream.plans(len(paths))
         assert not model.rows
         for _ in stream:
@@ -197,11 +197,11 @@ def test_a_budget_is_of_all_items_together_and_may_be_shared_out():
     with pytest.raises(BudgetError, match="max_queries=100"):
         list(xplain.explain_stream(model, x, "exact-shapley", max_queries=100))
     with Session(model, Request({"exact-shapley": {}}, max_queries=400)) as session:
-        found = list(session.stream(x, each=70))
+        found = list(Stream(session, x, each=70))
     assert len(found) == 4
     assert session.spent.queries == session.budget.spent == sum(one.results[0].cost.queries for one in found)
     with Session(model, Request({"exact-shapley": {}})) as session, pytest.raises(BudgetError, match="max_queries=49"):
-        list(session.stream(x, each=50))
+        list(Stream(session, x, each=50))
 
 
 def test_what_concerns_all_items_is_raised_before_the_first():

@@ -11,7 +11,7 @@ Every door (``xplain.explain``, ``plan``, ``predict``, ``compile``, ``measure``,
         part = session.read(["cat.jpg", "dog.jpg"])      # every file once, whatever the number of methods
         for name in session.methods:
             print(session.explain(part, name)[0])        # the scores of the untouched items are asked once
-        for one in session.stream(many_paths):           # memory of one part, however many there are
+        for one in Stream(session, many_paths):           # memory of one part, however many there are
             print(one.place, one.method, one.results)
 """
 

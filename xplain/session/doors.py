@@ -253,7 +253,7 @@ def explain_stream(
     named = {methods: asked} if isinstance(methods, str) else methods
     named = named if isinstance(named, Mapping) else {name: {} for name in named}
     session = Session(model, Request(named, **shared))
-    return _streamed(session, session.stream(items, at_once=at_once, failed=failed))
+    return _streamed(session, Stream(session, items, at_once=at_once, failed=failed))
 
 
 _SHARED = tuple(field.name for field in fields(Request) if field.name != "methods")

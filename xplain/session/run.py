@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -31,9 +31,6 @@ from xplain.session.items import entered, item_keys
 from xplain.session.part import Part, fresh, look
 from xplain.session.request import Request
 from xplain.session.results import attribution, joined_calls
-
-if TYPE_CHECKING:
-    from xplain.session.stream import Stream
 
 __all__ = ["Session", "load"]
 
@@ -102,12 +99,6 @@ class Session:
         wanted = self.request.sentinel
         watch = Sentinel(wanted) if isinstance(wanted, int) else wanted if start == 0 else fresh(wanted)
         return Part(model, items, sentinel=watch, start=start)
-
-    def stream(self, source: Any, **how: Any) -> Stream:
-        """The items in ``source`` part by part, however many there are; see ``Stream``."""
-        from xplain.session.stream import Stream
-
-        return Stream(self, source, **how)
 
     # ------------------------------------------------------------------ settings and drive
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import xplain
+from xplain.core.content import fingerprint
 from xplain.core.errors import UsageError
 from xplain.core.layout import Doubt, Layout, by_sizes, stated
-from xplain.core.query import fingerprint
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import xplain
 from xplain.core.errors import XplainError
+from xplain.core.query import Sweep
+from xplain.core.rules import Rules
 from xplain.graph.safety import Limits
 
 HERE = Path(__file__).parent
@@ -293,16 +295,35 @@ def _(told, _folder):
 
 @advice("is integers, which have no gradient. Explain the tensor that they become")
 def _(told, _folder):
-    torch = pytest.importorskip("torch")
-    torch.manual_seed(0)
-    model = xplain.load(
-        torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(20, 3)).eval()
-    )
+    model = xplain.load(embedding())
     ids = np.array([[1, 2, 3, 4, 5]])
     said = told(lambda: xplain.explain(model, ids, "saliency"))
     (layer,) = re.findall(r"saliency with layer='([^']+)'", said)
+    xplain.explain(model, ids, "integrated-gradients", layer=layer)
     xplain.explain(model, ids, "saliency", layer=layer)
     xplain.explain(model, ids, "occlusion")
+
+
+def embedding() -> Any:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(20, 3)).eval()
+
+
+@advice("and so must be their baseline; give one of them, such as baseline=0.")
+def _(told, _folder):
+    asked = embedding(), np.array([[1, 2, 3, 4, 5]]), "integrated-gradients"
+    told(lambda: xplain.explain(*asked, layer="0", baseline=0.5))
+    for baseline in (0, np.array([[5, 4, 3, 2, 1]])):
+        xplain.explain(*asked, layer="0", baseline=baseline)
+
+
+@advice("does not reach the input. Name that layer as its tap.")
+def _(told, _folder):
+    model, ids = xplain.load(embedding()), np.array([[1, 2, 3, 4, 5]])
+    values = np.ones((1, 1, 5, 4), np.float32)
+    told(lambda: model.answer(Sweep(values, xplain.label(0), Rules(), at="0", items=ids)))
+    model.answer(Sweep(values, xplain.label(0), Rules(), ("0",), at="0", items=ids))
 
 
 @advice("options of one method, but several may be meant. Give each its own")

@@ -84,6 +84,18 @@ class Lineage:
                 found.add(name)
         return frozenset(found)
 
+    def passed_by(self, layer: str, targets: Iterable[str]) -> bool:
+        """Whether one of these is computed of the input also past a layer."""
+        waiting, seen = [self.tensor(name) for name in targets], {self.tensor(layer)}
+        while waiting:
+            name = waiting.pop()
+            if name == self.entry:
+                return True
+            if name not in seen:
+                seen.add(name)
+                waiting += self.parents.get(name, ())
+        return False
+
     def between(self, targets: Iterable[str]) -> frozenset[str]:
         """All tensors that lie between the input and every one of these."""
         each = [self.ancestors(name) for name in targets]

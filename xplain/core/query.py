@@ -13,14 +13,15 @@ at once; the engine cuts the question into chunks, packs, caches, counts and ret
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from xplain.core.batches import Cut
 from xplain.core.caveat import Caveat
+from xplain.core.content import keys_of
 from xplain.core.edits import Array, Edits, Untouched
 from xplain.core.errors import BudgetError, UsageError
 from xplain.core.grid import layer_layout
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from xplain.core.rules import Rules
 
 __all__ = ["Answer", "Flow", "Model", "Peek", "Query", "Reading", "Score", "Sweep"]
-__all__ += ["TargetInput", "View", "fingerprint", "keys_of", "laid_out"]
+__all__ += ["TargetInput", "View", "laid_out"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +47,8 @@ class Score:
         edits: M edits per item, described.
         target: What is read; the engine may stack several flows' targets into one question.
         at: Tensor whose values ``x`` are; the model is run from there on. ``"input"`` is the ordinary case.
+        items: The items ``[N, *item]`` that whatever does not pass ``at`` is computed of; None where everything does,
+            and then it is an error if the model has another way.
         part: Rows ``(start, stop)`` of ``r = n * M + m`` that are asked now; set by the engine alone. A model that is
             asked answers float64 ``[stop - start, T]``, one column per target (``[.., K]`` for every score).
         layout: How the axes of ``x`` are named, which says what a position is that an edit hides. A method need not
@@ -63,6 +66,12 @@ class Score:
     layout: Layout | None = None
     cut: Cut | None = None
     account: Account | None = None
+    items: Array | None = None
+
+    @property
+    def fed(self) -> Array | None:
+        """What the model's own input is given; None where a question about a layer does not say."""
+        return self.x if self.at == "input" else self.items
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -118,6 +127,8 @@ class Sweep:
         weights: ``[S]`` or ``[N, S]``; None means ``1 / S``.
         baseline: Reference items ``[N, *item]`` or ``[N, S, *item]``, for rules that compare two forward passes.
         batch: Rows that the model evaluates at once, filled up with copies; set by the engine alone.
+        at: Tensor whose values ``x`` are, in place of the items; taps are it, or lie behind it.
+        items: With ``at``: the items ``[N, *item]`` that whatever does not pass that tensor is computed of.
     """
 
     x: Any  # an array; a graph value while the flow is compiled
@@ -127,6 +138,32 @@ class Sweep:
     weights: Array | None = None
     baseline: Array | None = None
     batch: int | None = None
+    at: str = "input"
+    items: Any = None
+
+    @property
+    def fed(self) -> Any:
+        """What the model's own input is given, one row per row of a question of one point."""
+        return self.x[:, 0] if self.at == "input" else self.items
+
+    def check_start(self) -> None:
+        """From a layer on: the items must be there too, one each, and nothing in front of it is asked for.
+
+        Raises:
+            UsageError: they are not, or it is.
+        """
+        if self.at == "input":
+            return
+        if self.items is None or len(self.items) != len(self.x):
+            beside = 0 if self.items is None else len(self.items)
+            raise UsageError(f"A sweep from layer {self.at!r} has values for {len(self.x)} items, and {beside} items.")
+        if "input" in self.taps:
+            raise UsageError(f"A sweep from layer {self.at!r} does not reach the input. Name that layer as its tap.")
+
+    def rows(self, index: Array) -> Sweep:
+        """The question of one point for some of its rows."""
+        baseline, items = (None if one is None else one[index] for one in (self.baseline, self.items))
+        return replace(self, x=self.x[index], target=self.target.take(index), baseline=baseline, items=items)
 
     @property
     def shares(self) -> Array:
@@ -234,10 +271,12 @@ class View:
     def between(self) -> frozenset[str]:
         """The tensors between the item and the target, by the lineage's names; none where it is not known."""
         lineage = self.lineage
-        if lineage is None:
-            return frozenset()
+        return frozenset() if lineage is None else lineage.between(self.aims(lineage))
+
+    def aims(self, lineage: Lineage) -> tuple[str, ...]:
+        """The tensors that the target reads, by the lineage's names."""
         scores = SCORES if SCORES in lineage.names else self.outline.scores.tensor
-        return lineage.between([scores if name == SCORES else name for name in self.target.tensors])
+        return tuple(lineage.tensor(scores if name == SCORES else name) for name in self.target.tensors)
 
     def rng(self, stream: str, item: str = "") -> np.random.Generator:
         """An independent, reproducible generator for the named purpose (Philox keyed by seed and name).
@@ -263,27 +302,6 @@ class View:
         own = self.own_keys
         keys = tuple(own[int(item)] for item in items)
         return replace(self, x=self.x[items], target=self.target.take(items), keys=keys, budget=None)
-
-
-def keys_of(items: Sequence[Any] | Array) -> tuple[str, ...]:
-    """A name for each item from its content: the same wherever the item stands, and whatever stands beside it.
-
-    Items that are equal are told apart by their number among them, so that their errors are independent too. Numbers
-    count by their value as float32 (whole ones as int64), not by the type they came in.
-    """
-    seen: dict[str, int] = {}
-    keys = []
-    for item in items:
-        sha = hashlib.blake2b(digest_size=16)
-        if isinstance(item, (np.ndarray, np.generic)) and item.dtype.kind in "fiub":
-            kind = np.int64 if item.dtype.kind in "iub" else np.float32
-            sha.update(np.ascontiguousarray(item, kind).tobytes())
-        else:
-            sha.update(repr(item.tolist() if isinstance(item, np.ndarray) else item).encode())
-        key = sha.hexdigest()
-        number = seen[key] = seen.get(key, -1) + 1
-        keys.append(f"{key}+{number}" if number else key)
-    return tuple(keys)
 
 
 def laid_out(flow: Flow, view: View) -> Flow:
@@ -328,32 +346,3 @@ class Model(Protocol):
 
 TargetInput: TypeAlias = Literal["optional", "required", "none"]
 """Whether a compiled file has an input ``target`` that may be left out, one that must be fed, or none."""
-
-
-def fingerprint(*parts: Any) -> str:
-    """sha256 of values made of dataclasses, arrays, mappings, sequences and plain scalars: equal content, equal key."""
-    sha = hashlib.sha256()
-    for part in parts:
-        _feed(sha, part)
-    return sha.hexdigest()
-
-
-def _feed(sha: Any, part: Any) -> None:
-    if isinstance(part, np.ndarray):
-        sha.update(f"array {part.dtype.str} {part.shape} ".encode())
-        # strings have no useful buffer; their repr is exact
-        sha.update(repr(part.tolist()).encode() if part.dtype.hasobject else np.ascontiguousarray(part).tobytes())
-    elif is_dataclass(part) and not isinstance(part, type):
-        sha.update(f"{type(part).__qualname__}(".encode())
-        for field in (one for one in fields(part) if one.compare):
-            sha.update(field.name.encode())
-            _feed(sha, getattr(part, field.name))
-        sha.update(b")")
-    elif isinstance(part, Mapping):
-        _feed(sha, sorted(part.items(), key=lambda item: str(item[0])))
-    elif isinstance(part, (list, tuple)):
-        sha.update(f"[{len(part)}".encode())
-        for item in part:
-            _feed(sha, item)
-    else:
-        sha.update(f"{type(part).__name__}={part!r};".encode())

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
 from xplain.core.errors import BudgetError
-from xplain.core.query import Answer, Flow, Model, Query, Reading, Score, fingerprint
+from xplain.core.query import Answer, Flow, Model, Query, Reading, Score
 from xplain.core.target import Stack, Target
 from xplain.engine.run import Run
 from xplain.engine.settings import Settings
@@ -70,7 +71,7 @@ def _groups(waiting: dict[int, Query]) -> list[list[int]]:
     for k, query in waiting.items():
         key: Any = k
         if isinstance(query, Score) and isinstance(query.target, Target) and len(waiting) > 1:
-            key = fingerprint(query.x, query.edits, query.at, query.part, query.layout)
+            key = fingerprint(query.x, query.edits, query.at, query.part, query.layout, query.items)
         groups.setdefault(key, []).append(k)
     return list(groups.values())
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from xplain.core.content import fingerprint
 from xplain.core.edits import Array, Untouched
-from xplain.core.query import Score, fingerprint
+from xplain.core.query import Score
 from xplain.core.target import SCORES, Stack, Target, every_score
 
 __all__ = ["Memo"]
@@ -23,7 +24,7 @@ class Memo:
 
     def key(self, query: Score) -> str:
         """The content of a question."""
-        return fingerprint(query.x, query.edits, query.target, query.at, query.part)
+        return fingerprint(query.x, query.edits, query.target, query.at, query.part, query.items)
 
     def get(self, query: Score, key: str) -> Array | None:
         """The remembered answer ``[N, M]`` or ``[N, M, T]``, or None.
@@ -34,7 +35,9 @@ class Memo:
         readable = isinstance(query.target, (Target, Stack)) and query.target.tensors == (SCORES,)
         if found is not None or not (readable and isinstance(query.edits, Untouched)):
             return found
-        everything = self._answers.get(fingerprint(query.x, query.edits, every_score, query.at, query.part))
+        everything = self._answers.get(
+            fingerprint(query.x, query.edits, every_score, query.at, query.part, query.items)
+        )
         if everything is None:
             return None
         return query.target.read({SCORES: everything[:, 0]}, np.arange(len(query.x)))[:, None]

@@ -9,9 +9,10 @@ from decimal import Decimal
 import numpy as np
 
 from xplain.core.abilities import Abilities, Piece, abilities_of
+from xplain.core.blank import zero_answer
 from xplain.core.edits import Array
 from xplain.core.price import Price
-from xplain.core.query import Answer, Flow, Model, Query, Score, Sweep
+from xplain.core.query import Answer, Flow, Model, Query, Score
 from xplain.core.target import EveryScore, Stack
 from xplain.engine.drive import drive
 from xplain.engine.memo import Memo
@@ -80,13 +81,7 @@ class _Zero:
             elif isinstance(query.target, EveryScore):
                 columns = self.outline.scores.classes or 1
             return np.zeros((stop - start, columns))
-        one = query.x[:, 0] if isinstance(query, Sweep) else query.x
-        found = {}
-        for tap in query.taps:
-            inner = one.shape[1:] if tap == "input" else self.outline.extents(tap, one.shape[1:])
-            zero = np.zeros((len(one), *inner), dtype=np.float32)
-            found[tap] = (zero, zero) if isinstance(query, Sweep) else zero
-        return found
+        return zero_answer(query, self.outline)
 
 
 class _Wired(_Zero):

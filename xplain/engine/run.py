@@ -289,6 +289,7 @@ class Run:
     def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
         """Points are flattened, asked in batches, and summed point by point: chunking cannot change the order."""
         items, points = query.x.shape[:2]
+        query.check_start()
         flat = query.x.reshape(items * points, 1, *query.x.shape[2:])
         weights = np.broadcast_to(query.shares, (items, points)).reshape(-1)
         baseline = query.baseline
@@ -311,6 +312,7 @@ class Run:
                 weights=None,
                 baseline=None if baseline is None else baseline[start:stop],
                 batch=None if how is None else how.rows,
+                items=None if query.items is None else query.items[owners],
             )
             part = self.model.answer(asked)
             self._check_sweep(part, asked, owners)
@@ -339,12 +341,7 @@ class Run:
             if np.isfinite(cotangent).all():
                 continue
             row = int(np.argwhere(~np.isfinite(cotangent))[0][0])
-            one = replace(
-                asked,
-                x=asked.x[row : row + 1],
-                target=asked.target.take(np.array([row])),
-                baseline=None if asked.baseline is None else asked.baseline[row : row + 1],
-            )
+            one = asked.rows(np.array([row]))
             why = "" if self.able.why_not_finite is None else self.able.why_not_finite(one)
             raise NonFinite(
                 f"What arrives at {tap!r} for item {owners[row]} is not finite. {why} Look at this input, or explain "

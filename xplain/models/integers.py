@@ -20,8 +20,8 @@ def no_gradient(outline: Outline, dtype: str) -> UsageError:
     name = next((layer.name for layer in outline.layers if layer.op in _LOOKUPS), "NAME")
     return UsageError(
         f"Input {outline.input!r} ({dtype}) of {outline.source} is integers, which have no gradient. Explain the "
-        f"tensor that they become with a method that has layer=, such as saliency with layer={name!r}, or hide parts "
-        "of the input with a perturbation method."
+        f"tensor that they become with a method that has layer=, such as integrated-gradients or saliency with "
+        f"layer={name!r}, or hide parts of the input with a perturbation method."
     )
 
 

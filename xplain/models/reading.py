@@ -12,7 +12,7 @@ from xplain.core.edits import Array, Untouched
 from xplain.core.errors import ModelError, NonFinite, UsageError
 from xplain.core.layout import Layout
 from xplain.core.outline import Kind, ScoreSpec
-from xplain.core.query import Score
+from xplain.core.query import Score, Sweep
 from xplain.core.target import SCORES, Target
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "as_float32",
     "both_sides",
     "check_items",
+    "items_beside",
+    "layer_values",
     "padded",
     "read_target",
     "real",
@@ -81,6 +83,29 @@ def check_items(shape: tuple[int, ...], expected: tuple[int | None, ...], source
             f"The input is {list(shape)}; {source} takes [{', '.join(map(str, wanted))}] as {name!r}. "
             + ("Add the batch axis." if len(shape) == len(expected) - 1 else "Check rank, channel order and size.")
         )
+
+
+def layer_values(query: Sweep, expected: tuple[int | None, ...], source: str) -> Array | None:
+    """The values ``[R, *layer]``, float32, that a sweep of one point starts from; None where it starts at the input.
+
+    Raises:
+        UsageError: it has several points, its values do not fit the layer, or the items are not there.
+    """
+    if query.x.shape[1] != 1 or query.weights is not None:
+        raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
+    if query.at == "input":
+        return None
+    query.check_start()
+    values = as_float32(query.x[:, 0], source)
+    if expected:
+        check_items(values.shape, expected, source, query.at)
+    return values
+
+
+def items_beside(query: Score, rows: tuple[int, int], dtype: str) -> Array:
+    """The items that rows of a question about a layer belong to, ``[R, *item]``, as the model takes them."""
+    assert query.items is not None
+    return np.ascontiguousarray(query.items[np.arange(*rows) // query.edits.count], dtype)
 
 
 def score_rows(values: Array, source: str, tensor: str) -> Array:

@@ -13,11 +13,12 @@ import numpy as np
 from xplain.core.abilities import abilities_of
 from xplain.core.card import PRESETS, load_card
 from xplain.core.caveat import Caveat
+from xplain.core.content import keys_of
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, NonFinite, UsageError
 from xplain.core.items import Items
 from xplain.core.layout import Axes, Doubt, Layout, stated
-from xplain.core.query import Model, keys_of
+from xplain.core.query import Model
 from xplain.models.outlines import attach_card
 from xplain.models.rows.dataframes import is_rows
 from xplain.models.rows.table import table

@@ -13,6 +13,7 @@ from xplain.core.options import Baseline
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import TABLES, Paper, RuleOf, method
 from xplain.explainers.design.baseline import background_of, fill_of
+from xplain.explainers.gradient.starts import layer_values, passes_through
 from xplain.rules.deeplift import RESCALE
 
 __all__ = ["deep_shap", "deeplift"]
@@ -39,6 +40,7 @@ def deeplift(
     baseline: Baseline = 0.0,
     rule: Annotated[str, RuleOf("deeplift")] = "rescale",
     check: bool = True,
+    layer: str = "input",
     channels: bool = False,
 ) -> Flow:
     """Each input's contribution to f(x) - f(x0), found by passing differences instead of slopes back through the net.
@@ -53,10 +55,12 @@ def deeplift(
             is positive and what is negative apart, so that two that cancel both show. It is for activations behind
             dense layers; behind convolutions it is ``rescale`` too, as in the paper (section 4.2).
         check: Also ask f(x) and f(x0), and report the completeness gap.
+        layer: Tensor to attribute to, whose values at x0 and x are compared; ``input`` is the item itself.
         channels: Keep channels instead of summing over them.
 
     Returns:
-        ``[N, H, W]``, signed; sums to f(x) - f(x0), the gap is float noise and is in ``notes``.
+        ``[N, H, W]``, signed, or over the positions of the layer; sums to f(x) - f(x0). The gap is float noise and
+        is in ``notes``.
 
     Cost:
         1 sweep (of two forward passes) and 2 evaluations per item. Where a gap is larger than the difference,
@@ -66,17 +70,21 @@ def deeplift(
         Complete on nets with attention, gates, layer norm and overlapping max pooling, which the paper does not treat.
 
     Raises:
-        UsageError: the baseline does not fit the items.
+        UnknownName: no such layer.
+        UsageError: the baseline does not fit the items, or not everything passes the layer.
 
     Source:
         Shrikumar, Greenside and Kundaje, Learning Important Features Through Propagating Activation Differences, 2017.
     """
     start = fill_of(view, baseline)
     given = np.broadcast_to(start, view.x.shape) if isinstance(view.x, np.ndarray) else start
+    passes_through(view, layer)
+    before = yield from layer_values(view, layer, start)
     entry, options = TABLES.read(rule)
-    answer = yield Sweep(view.x[:, None], view.target, entry.rules(**options), baseline=given)
-    product = answer["input"][1] * (view.x - start)
-    values = product if channels else collapse(product, view.layout)
+    answer = yield Sweep(view.x[:, None], view.target, entry.rules(**options), (layer,), baseline=given)
+    value, multiplier = answer[layer]
+    product = multiplier * (value - before)
+    values = product if channels else collapse(product, view.layout_of(layer, product))
     if not check:
         return Reading(values)
     top = yield Score(view.x, Untouched(), view.target)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
+from xplain.core.blank import zero_answer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.query import Answer, Flow, Peek, Query, Sweep, TargetInput, View
@@ -30,6 +31,7 @@ from xplain.core.units import spelled
 from xplain.graph.build.tracer import Value
 from xplain.graph.intake.compiled import ATTRIBUTION, TARGET
 from xplain.graph.intake.store import keep_apart, store
+from xplain.graph.ops.call import Forward
 from xplain.graph.passes import prepare
 from xplain.graph.reverse.seeds import numbers_of, plant, seeds_of
 from xplain.graph.reverse.sweep import INPUT, Sweeper
@@ -143,10 +145,17 @@ class _Answerer:
     def answer(self, query: Query) -> Answer:
         if isinstance(query, Sweep):
             return self._sweep(query)
-        if isinstance(query, Peek) and query.x is self.x:
-            values = {tap: self.sweeper.value(self._resolve(tap)) for tap in query.taps}
+        if isinstance(query, Peek):
+            own = query.x is self.x
+            forward = None if own else self.sweeper.evaluate({self.sweeper.input: self._as_items(query.x)})
+            values = {tap: self.sweeper.value(self._resolve(tap), forward) for tap in query.taps}
             return {tap: value if tap == INPUT else self._real(value) for tap, value in values.items()}
         raise _cannot(query)
+
+    def _as_items(self, x: Any) -> Value:
+        """Values of a graph as they are; numbers repeated for every item."""
+        t = self.sweeper.tracer
+        return x if isinstance(x, Value) else t.expand_like(t.const(np.asarray(x), self.x.dtype), self.x)
 
     def _real(self, value: Value) -> Value:
         """A layer's values as float32: half precision is no good to compute with, and a map's arithmetic is float32."""
@@ -161,9 +170,9 @@ class _Answerer:
         sweeper, t = self.sweeper, self.sweeper.tracer
         points = _extent(query.x, 1)
         item = [_extent(query.x, k) for k in range(2, len(query.x.shape))]
-        plain = points == 1 and self._is_input(query.x)
+        plain = query.at == INPUT and points == 1 and self._is_input(query.x)
         flat = self.x if plain else t.reshape(query.x, [-1, *item])
-        forward = None if plain else sweeper.evaluate({sweeper.input: flat})
+        forward = None if plain else self._evaluated(query, flat, points)
         label = self.label
         if label is not None and points > 1:
             # every point of an item has the item's class: [N] to [N, S] to [N * S]
@@ -174,6 +183,8 @@ class _Answerer:
         given = {seeds[0].input: label} if label is not None else self._constants(target, flat)
         start = plant(t, seeds, lambda name: sweeper.value(name, forward), given)
         reference = None
+        if query.rules.reference and query.at != INPUT:
+            raise UsageError(f"Rules {query.rules.name!r} compare with a baseline, which cannot start at a layer.")
         if query.rules.reference:
             base = query.baseline if isinstance(query.baseline, Value) else t.const(query.baseline, flat.dtype)
             reference = sweeper.evaluate({sweeper.input: t.expand_like(base, flat)})
@@ -187,6 +198,18 @@ class _Answerer:
                 value, cotangent = self._folded(value, points)[1], self._weighted(cotangent, points, query.shares)
             answer[tap] = (value, cotangent) if tap == INPUT else (self._real(value), self._real(cotangent))
         return answer
+
+    def _evaluated(self, query: Sweep, flat: Value, points: int) -> Forward:
+        """The model on other items, or on other values of a layer beside its own items, repeated for every point."""
+        sweeper, t = self.sweeper, self.sweeper.tracer
+        if query.at == INPUT:
+            return sweeper.evaluate({sweeper.input: flat})
+        at, items = self._resolve(query.at), self.x
+        if points > 1:
+            rank = items.rank
+            wide = t.emit("Tile", t.unsqueeze(items, [1]), t.ints(1, points, *[1] * (rank - 1)))
+            items = t.reshape(wide, [-1, *[_extent(items, k) for k in range(1, rank)]])
+        return sweeper.evaluate({sweeper.input: items, at: sweeper.integers(at, flat)})
 
     def _is_input(self, x: Value) -> bool:
         """Whether ``x`` is the input with an axis of one point put in."""
@@ -262,13 +285,7 @@ def asked_by(flow: Callable[[View], Flow], view: View) -> list[Query]:
         asked.append(query)
         if not isinstance(query, (Sweep, Peek)):
             raise _cannot(query)
-        item = query.x[:, 0] if isinstance(query, Sweep) else query.x
-        answer = {}
-        for tap in query.taps:
-            inner = item.shape[1:] if tap == INPUT else view.outline.extents(tap, item.shape[1:])
-            blank = np.zeros((len(item), *inner), dtype=np.float32)
-            answer[tap] = (blank, blank) if isinstance(query, Sweep) else blank
-        return answer
+        return zero_answer(query, view.outline)
 
     _drive(flow(replace(view, traced=True)), zero)
     return asked
@@ -277,6 +294,7 @@ def asked_by(flow: Callable[[View], Flow], view: View) -> list[Query]:
 def layers_of(asked: Sequence[Query], target: Target) -> set[str]:
     """The layers that questions and their target read, as the outline calls them."""
     taps = {tap for query in asked if isinstance(query, (Sweep, Peek)) for tap in query.taps}
+    taps |= {query.at for query in asked if isinstance(query, Sweep)}
     return (taps | set(target.tensors)) - {INPUT, SCORES}
 
 

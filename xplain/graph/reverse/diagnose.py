@@ -19,8 +19,8 @@ from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.ops.call import Visit
 from xplain.graph.passes import prepare
-from xplain.graph.reverse.seeds import Seed, plant
-from xplain.graph.reverse.sweep import BASELINE, Sweeper
+from xplain.graph.reverse.seeds import Seed
+from xplain.graph.reverse.sweep import Sweeper
 
 __all__ = ["FLAGS", "Probe", "probe"]
 
@@ -55,22 +55,22 @@ class Probe:
 
 
 def probe(
-    model: ModelProto, taps: Sequence[str], seeds: Sequence[Seed], rules: Rules, outside: Mapping[str, Array] | None
+    model: ModelProto,
+    taps: Sequence[str],
+    seeds: Sequence[Seed],
+    rules: Rules,
+    *,
+    outside: Mapping[str, Array] | None = None,
+    at: str | None = None,
 ) -> Probe:
     """The sweep that ``xplain.graph.reverse.sweep.build`` builds, returning flags; arguments as there."""
-    prepared = prepare(model, rules, {*taps, *(seed.tensor for seed in seeds)}, outside=outside)
-    sweeper = Sweeper(prepared)
-    t = sweeper.tracer
-    start = plant(t, tuple(seeds), sweeper.value)
-    inputs, reference = [seed.input for seed in seeds], None
-    if rules.reference:
-        x = t.value(sweeper.input)
-        reference = sweeper.evaluate({sweeper.input: t.input(BASELINE, x.dtype, x.shape)})
-        inputs.append(BASELINE)
-    sweeper.sweep(start, [sweeper.resolve(tap) for tap in taps], rules, reference=reference)
+    wanted = {*taps, *(seed.tensor for seed in seeds), *([] if at is None else [at])}
+    sweeper = Sweeper(prepare(model, rules, wanted, outside=outside))
+    t, begun = sweeper.tracer, sweeper.begin(seeds, rules, at)
+    sweeper.sweep(begun.seeds, [sweeper.resolve(tap) for tap in taps], rules, begun.forward, begun.reference)
     flags = [flag for visit in sweeper.visits for flag in _flags(t, visit)]
     nodes = tuple(f"{visit.call.op} (node {visit.call.name!r})" for visit in sweeper.visits)
-    return Probe(sweeper.finish({FLAGS: t.Concat(*flags, axis=0)}, inputs), nodes)
+    return Probe(sweeper.finish({FLAGS: t.Concat(*flags, axis=0)}, begun.inputs), nodes)
 
 
 def _flags(t: Tracer, visit: Visit) -> list[Value]:

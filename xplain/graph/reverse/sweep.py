@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
@@ -39,13 +39,16 @@ from xplain.graph.reverse.balance import balance
 from xplain.graph.reverse.seeds import Seed, plant
 from xplain.graph.reverse.walk import walk, where_cut
 
-__all__ = ["BASELINE", "INPUT", "Built", "Sweeper", "build"]
+__all__ = ["BASELINE", "GIVEN", "INPUT", "Begun", "Built", "Sweeper", "build"]
 
 INPUT = "input"
 """The name under which a tap means the model's first input."""
 
 BASELINE = "baseline"
 """The input of an emitted graph that holds the reference items of DeepLIFT."""
+
+GIVEN = "layer values"
+"""The input of an emitted graph that holds the values of the layer that a sweep starts at."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,23 @@ class Built:
     taps: Mapping[str, tuple[str, str]]
     report: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """The evaluations that a sweep goes through, and where it starts.
+
+    Args:
+        forward: The evaluation that is walked.
+        reference: The one that rules compare with; None for rules that do not.
+        seeds: Tensor to its cotangent.
+        inputs: Names of the inputs that were added to the graph.
+    """
+
+    forward: Forward
+    reference: Forward | None
+    seeds: Mapping[str, Value]
+    inputs: tuple[str, ...]
 
 
 @dataclass(eq=False)
@@ -120,6 +140,43 @@ class Sweeper:
         real = t.emit("DequantizeLinear", own, *parameters, domain=way.domain, shape=own.shape, **way.along)
         t.dtypes[real.name] = parameters[0].dtype
         return t.value(real.name)
+
+    def integers(self, name: str, real: Value) -> Value:
+        """Real numbers as the tensor ``name`` holds them: in its own type, or as integers that stand for them."""
+        t, way = self.tracer, self.quantised.get(name)
+        if way is None:
+            return t.cast(real, t.dtypes[name])
+        parameters = [t.value(part) for part in way.parameters]
+        told = way.along | ({"output_dtype": way.kind} if way.kind else {})
+        scaled = t.cast(real, parameters[0].dtype)
+        made = t.emit("QuantizeLinear", scaled, *parameters, domain=way.domain, shape=real.shape, **told)
+        t.dtypes[made.name] = t.dtypes[name]
+        return t.value(made.name)
+
+    def begin(self, seeds: Sequence[Seed], rules: Rules, at: str | None = None) -> Begun:
+        """The evaluations of a sweep as inputs of the graph: on the items, or on values given for the tensor ``at``.
+
+        Raises:
+            UnknownName: a seed, or ``at``, that is no tensor of the model.
+            UsageError: a seed does not fit its tensor.
+        """
+        t, forward, inputs = self.tracer, self.forward, [seed.input for seed in seeds]
+        for name in (seed.tensor for seed in seeds):
+            self.resolve(name)
+        start = self.input if at is None else self.resolve(at)
+
+        def evaluated(name: str) -> Forward:
+            inputs.append(name)
+            own = t.value(start)
+            if at is None:
+                return self.evaluate({start: t.input(name, own.dtype, own.shape)})
+            return self.evaluate({start: self.integers(start, t.input(name, TensorProto.FLOAT, own.shape))})
+
+        if at is not None:
+            forward = evaluated(GIVEN)
+        planted = plant(t, tuple(seeds), lambda name: self.value(name, forward))
+        reference = evaluated(BASELINE) if rules.reference else None
+        return Begun(forward, reference, planted, tuple(inputs))
 
     def evaluate(self, inputs: Mapping[str, Value]) -> Forward:
         """The model once more, on other values of some of its tensors; what does not depend on them is shared.
@@ -213,6 +270,7 @@ def build(
     report: bool = False,
     folder: str = "",
     outside: Mapping[str, Array] | None = None,
+    at: str | None = None,
 ) -> Built:
     """A model that returns, for each tap, its value and its cotangent.
 
@@ -226,6 +284,7 @@ def build(
         report: Also return what each node received and passed on, summed over the batch; feed one item to explain it.
         folder: Where external data lie.
         outside: Weights that are marked external but are here, by name; the result has them marked too.
+        at: Tensor whose values are given, as one more input ``GIVEN``; what does not pass it is computed of the items.
 
     Returns:
         The model and the names of its outputs.
@@ -239,32 +298,25 @@ def build(
     if not taps or not seeds:
         raise UsageError("A sweep needs at least one tap and one seed.")
     rules = rules or Rules()
-    wanted = {*taps, *(seed.tensor for seed in seeds)}
+    wanted = {*taps, *(seed.tensor for seed in seeds), *([] if at is None else [at])}
     prepared = prepare(model, rules, wanted, folder, outside)
     sweeper = Sweeper(prepared, folder)
     t = sweeper.tracer
     names = {tap: sweeper.resolve(tap) for tap in dict.fromkeys(taps)}
-    for seed in seeds:
-        sweeper.resolve(seed.tensor)
-    start = plant(t, tuple(seeds), sweeper.value)
-    inputs = [seed.input for seed in seeds]
-    reference = None
-    if rules.reference:
-        x = t.value(sweeper.input)
-        reference = sweeper.evaluate({sweeper.input: t.input(BASELINE, x.dtype, x.shape)})
-        inputs.append(BASELINE)
-    cotangents = sweeper.sweep(start, list(names.values()), rules, reference=reference)
+    begun = sweeper.begin(seeds, rules, at)
+    forward, reference = begun.forward, begun.reference
+    cotangents = sweeper.sweep(begun.seeds, list(names.values()), rules, forward, reference)
     outputs: dict[str, Value] = {}
     found = {}
     for tap, name in names.items():
         found[tap] = (f"value/{tap}" if with_values else "", f"cotangent/{tap}")
         if with_values:
-            outputs[found[tap][0]] = sweeper.value(name)
+            outputs[found[tap][0]] = sweeper.value(name, forward)
         outputs[found[tap][1]] = cotangents[name]
     visited: tuple[str, ...] = ()
     if report:
         visited, outputs["received"], outputs["passed"] = balance(t, sweeper.visits, rules, reference)
-    emitted = sweeper.finish(outputs, inputs, keep_outputs)
+    emitted = sweeper.finish(outputs, begun.inputs, keep_outputs)
     return Built(emitted, found, visited, (*prepared.notes, *_unchanged(rules, sweeper)))
 
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from xplain.core.card import Card, load_card
+from xplain.core.content import fingerprint
 from xplain.core.errors import ModelError, Unsafe, UsageError
 from xplain.core.layout import Axes
 from xplain.core.outline import Outline, ScoreSpec
 from xplain.core.price import Price, money
-from xplain.core.query import fingerprint
 from xplain.models.endpoint.address import Address, read_address
 from xplain.models.endpoint.answers import LabelSpace
 from xplain.models.endpoint.caller import Caller, Patience

@@ -38,7 +38,16 @@ from xplain.models.onnx.providers import CPU, Provider
 from xplain.models.onnx.session import Session
 from xplain.models.onnx.session_cache import LARGE, Shelf, open_session
 from xplain.models.outlines import warned
-from xplain.models.reading import as_float32, check_items, padded, read_target, real, score_rows, write_rows
+from xplain.models.reading import (
+    as_float32,
+    check_items,
+    items_beside,
+    padded,
+    read_target,
+    real,
+    score_rows,
+    write_rows,
+)
 
 __all__ = ["OnnxFile"]
 
@@ -124,7 +133,7 @@ class OnnxFile(OnnxBatches):
         self, query: Score, outputs: tuple[str, ...], rows: int | None
     ) -> Iterator[tuple[tuple[int, int], dict[str, Array]]]:
         """Rows and output values of a question."""
-        start = None if query.at == "input" else self._tensor(query.at)
+        start, dtype = None if query.at == "input" else self._tensor(query.at), self._input.dtype
         whole = not self._loaded.quantised.keys() & set(outputs)  # its answers are the graph's own tensors
         asked = self.incremental is not None and start is None and whole and isinstance(query.edits, Windows)
         if asked and self.incremental is not None and self.incremental.reads(query.layout_in(self.outline)):
@@ -133,7 +142,8 @@ class OnnxFile(OnnxBatches):
                 changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
             if changes is not None:
                 return changes
-        return self._each(self._plain(outputs, start), query, start)
+        extra = None if query.items is None else lambda rows: {self._input.name: items_beside(query, rows, dtype)}
+        return self._each(self._plain(outputs, start, query.items is not None), query, start, extra)
 
     def _peek(self, query: Peek) -> dict[str, Array]:
         whole = Score(as_float32(query.x, self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
@@ -180,36 +190,24 @@ class OnnxFile(OnnxBatches):
         self, query: Sweep, tensors: Mapping[str, str], kind: Literal["sweep", "report", "flags"]
     ) -> tuple[Any, list[dict[str, Array]]]:
         """What was built for a sweep, and its outputs for each run of rows."""
-        from xplain.graph.reverse.diagnose import probe
-        from xplain.graph.reverse.seeds import feeds_of, seeds_of  # the reverse mode is loaded when first asked for
-        from xplain.graph.reverse.sweep import BASELINE, build
+        from xplain.models.onnx.sweeps import Asked  # the reverse mode is loaded when first asked for
 
-        if query.x.shape[1] != 1 or query.weights is not None:
-            raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
+        asked = Asked(query, self._input.dtype, self._scores, None if query.at == _INPUT else self._tensor(query.at))
+        asked.check(self._layers, self.outline.source)
         self._loaded.before_sweep()
-        whole = Score(as_float32(query.x[:, 0], self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
-        seeds = seeds_of(query.target, self._scores)
+        whole = Score(as_float32(query.fed, self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
         wanted = tuple(dict.fromkeys(tensors.values()))
 
         def make(level: str) -> tuple[Session, Any]:
-            builders: dict[str, Any] = {"sweep": build, "report": partial(build, report=True), "flags": probe}
             embedding = explain_the_embedding(self.outline, self._input.dtype, query.taps)
             with understood(self.outline.source, _NO_WAY_BACK), embedding:
-                built = builders[kind](self._model, wanted, seeds, query.rules, outside=self._loaded.outside)
+                built = asked.built(kind, self._model, wanted, self._loaded.outside)
             session = self._open(built.model, lent=True, level=level)
             return session, replace(built, model=header(built.model))  # the weights live in the session alone
 
-        baseline = None if query.baseline is None else query.baseline.reshape(whole.x.shape)
-
         def ask(level: str) -> tuple[Any, list[dict[str, Array]]]:
-            session, built = self._shelf.get((query.rules, wanted, seeds, kind, level), partial(make, level))
-
-            def extra(rows: tuple[int, int]) -> dict[str, Array]:
-                feeds = feeds_of(query.target, np.arange(*rows), built.model)
-                if baseline is not None:
-                    feeds[BASELINE] = baseline[slice(*rows)].astype(self._input.dtype)
-                return feeds
-
+            session, built = self._shelf.get((asked.key, wanted, kind, level), partial(make, level))
+            extra = partial(asked.feeds, built.model)
             of = {name: tap for tap, pair in getattr(built, "taps", {}).items() for name in pair}
             found = [values for _, values in self._each(session, whole, None, extra, kind == "sweep", of)]
             self._way_back = level
@@ -317,19 +315,19 @@ class OnnxFile(OnnxBatches):
             return self._scores
         return self.outline.layer(name).name
 
-    def _plain(self, outputs: tuple[str, ...], start: str | None = None) -> Session:
-        """The session that returns these tensors, from the input or from ``start`` on."""
+    def _plain(self, outputs: tuple[str, ...], start: str | None = None, beside: bool = False) -> Session:
+        """The session that returns these tensors, from the input or from ``start`` on, with the items ``beside`` it."""
 
         def make() -> Session:
             part = cut(self._loaded, self._model, outputs, start)
-            if start is not None and self._input.name in {entry.name for entry in part.graph.input}:
+            if start is not None and not beside and self._input.name in {entry.name for entry in part.graph.input}:
                 raise UsageError(
                     f"The scores depend on the input also past tensor {start!r}, so they cannot be computed from it "
                     "alone. Name a layer that everything passes through."
                 )
             return self._open(part)
 
-        return cast(Session, self._shelf.get((outputs, start, self._level), make))
+        return cast(Session, self._shelf.get((outputs, start, beside, self._level), make))
 
     def _tried(self) -> Session:
         """The session of the scores; of a large model only a trial, for who asks sweeps alone need not hold it."""
@@ -359,7 +357,9 @@ class OnnxFile(OnnxBatches):
             part, lean = cut(self._loaded, self._model, (self._scores,)), level == LEVELS[-1]
             if lean:  # soon closed: without a rearranged copy of the weights
                 return self._asked(self._open_at(level, part, lean), x)
-            return self._asked(self._shelf.get(((self._scores,), None, level), lambda: self._open_at(level, part)), x)
+            return self._asked(
+                self._shelf.get(((self._scores,), None, False, level), lambda: self._open_at(level, part)), x
+            )
 
         on_cpu = self._providers[0][0] == CPU
         self._level, told = settle_level(self._loaded, self._input, self.outline.rows or 1, on_cpu, scores)

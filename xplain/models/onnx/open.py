@@ -11,10 +11,10 @@ import numpy as np
 
 from xplain.core.card import Card, find_card, load_card
 from xplain.core.caveat import Caveat
+from xplain.core.content import fingerprint
 from xplain.core.edits import Array
 from xplain.core.errors import InputsOpen, UsageError, unknown
 from xplain.core.outline import Outline, TensorSpec
-from xplain.core.query import fingerprint
 from xplain.graph.intake.inputs import inputs_of, put_first, state
 from xplain.graph.intake.load import Loaded, OnnxSource, read
 from xplain.graph.outline.follow import follow

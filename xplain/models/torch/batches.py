@@ -13,7 +13,7 @@ from xplain.core.batches import shared
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.outline import Outline
-from xplain.core.query import Sweep
+from xplain.core.query import Peek, Query, Sweep
 from xplain.core.target import SCORES
 from xplain.models.pipeline import rows_at_once
 from xplain.models.torch.attention import AttentionsSeen
@@ -90,7 +90,14 @@ def filled_up(query: Sweep) -> Sweep:
     if query.batch is None or query.batch <= len(query.x):
         return query
     rows = np.minimum(np.arange(query.batch), len(query.x) - 1)
-    return replace(query, x=query.x[rows], target=query.target.take(rows))
+    return query.rows(rows)
+
+
+def fed_floats(query: Query) -> Query:
+    """The question with its items as real numbers."""
+    if not isinstance(query, Peek) and query.items is not None:
+        return replace(query, items=query.items.astype(np.float32))
+    return replace(query, x=query.x.astype(np.float32))
 
 
 def place_free(forward: Callable[[torch.Tensor], torch.Tensor], item: tuple[int, ...], rows: int) -> bool:

@@ -20,7 +20,7 @@ from xplain.core.target import Target
 from xplain.models.torch.attention import AttentionsSeen, pulled
 from xplain.models.torch.modes import IntegersSeen, followed, total, tree_leaves
 
-__all__ = ["CutsSeen", "GradKept", "NormGradients", "gradients", "refuse_other_paths", "refuse_quantised"]
+__all__ = ["CutsSeen", "GradKept", "NormGradients", "gradients", "refuse_quantised", "without_items"]
 
 _QUANTISED = "{} of quantised layers, without a derivative; explain the module as it was before it was quantised"
 
@@ -134,22 +134,35 @@ def without_formula(summed: torch.Tensor, taps: Sequence[torch.Tensor]) -> bool:
     return bool(lacking and below(lacking, tapped))
 
 
-def refuse_other_paths(scores: Callable[[torch.Tensor], torch.Tensor], blank: torch.Tensor, layer: str) -> None:
-    """Scores of an input while a layer's values are replaced must not depend on the input.
+def without_items(
+    forward: Callable[..., Found], blank: torch.Tensor, layer: str, values: torch.Tensor, wanted: Sequence[str]
+) -> Found:
+    """What is wanted when a layer returns ``values``, whatever went in.
+
+    Args:
+        forward: Batch, names and layers' values in place of their own, to what is named.
+        blank: One item of zeros.
+        layer: The layer.
+        values: Its values, of any number of items.
+        wanted: What is named.
 
     Raises:
-        UsageError: they do.
+        UsageError: it depends on the item also past the layer.
     """
+
+    def summed(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([one.sum() for one in forward(x, wanted, {layer: values[:1].detach()}).values()]).sum()
 
     def depends() -> bool:
         x = blank.clone().requires_grad_()
-        summed = scores(x).sum()
-        return summed.requires_grad and torch.autograd.grad(summed, x, allow_unused=True)[0] is not None
+        total = summed(x)
+        return total.requires_grad and torch.autograd.grad(total, x, allow_unused=True)[0] is not None
 
+    past = False
     with torch.inference_mode(False), torch.enable_grad():
         try:
             with GradKept():
-                past = depends()
+                past = blank.is_floating_point() and depends()
         except RuntimeError:  # such as parameters changed in place, which only no_grad allows
             past = depends()
     if past:
@@ -157,6 +170,7 @@ def refuse_other_paths(scores: Callable[[torch.Tensor], torch.Tensor], blank: to
             f"The scores depend on the input also past layer {layer!r}, so they cannot be computed from it alone. "
             "Name a layer that everything passes through."
         )
+    return forward(blank.expand(len(values), *blank.shape[1:]), wanted, {layer: values})
 
 
 @contextmanager

@@ -122,7 +122,8 @@ def exportable(layers: Sequence[str], why: str) -> None:
 
 def renamed(query: Sweep, names: Mapping[str, str]) -> Sweep:
     """A sweep with the names that layers have in the graph."""
-    return replace(query, target=query.target.renamed(names), taps=tuple(names.get(tap, tap) for tap in query.taps))
+    taps = tuple(names.get(tap, tap) for tap in query.taps)
+    return replace(query, target=query.target.renamed(names), taps=taps, at=names.get(query.at, query.at))
 
 
 class _Outputs(torch.nn.Module):

@@ -57,7 +57,7 @@ class AsGraph:
 
     def of(self, query: Sweep) -> tuple[OnnxFile, Sweep]:
         """The exported module, and the same sweep with the names that layers have there."""
-        layers = tuple(sorted({tap for tap in query.taps if tap != _INPUT} | set(query.target.tensors) - {SCORES}))
+        layers = tuple(sorted({query.at, *query.taps, *query.target.tensors} - {_INPUT, SCORES}))
         model, names = self.export(layers)
         return model, renamed(query, names)
 

@@ -28,10 +28,10 @@ from xplain.core.target import SCORES, Target
 from xplain.models.integers import no_gradient
 from xplain.models.outlines import settled, warned
 from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
-from xplain.models.reading import as_float32, padded, read_target, write_rows
+from xplain.models.reading import as_float32, items_beside, layer_values, padded, read_target, write_rows
 from xplain.models.torch.attention import AttentionsSeen, attention_number
-from xplain.models.torch.batches import TorchBatches, filled_up
-from xplain.models.torch.cuts import gradients, refuse_other_paths
+from xplain.models.torch.batches import TorchBatches, fed_floats, filled_up
+from xplain.models.torch.cuts import gradients, without_items
 from xplain.models.torch.device import TorchOptions, TorchPlace
 from xplain.models.torch.graph import AsGraph
 from xplain.models.torch.guard import Pass, alone, claim, eval_mode
@@ -154,9 +154,11 @@ class TorchModule(TorchBatches):
         query = replace(query, x=as_float32(query.x, self.outline.source))
         filled = np.empty((stop - start, *query.x.shape[1:]), np.float32)
         write_rows(query, start, stop, filled, query.layout_in(self.outline))
+        most = max(len(filled), query.cut.rows if query.cut else 0)
         with torch.no_grad():
-            batch = self._tensor(padded(filled, max(len(filled), query.cut.rows if query.cut else 0)), integer)
-            found = self._rows(batch, wanted) if inside is None else self._tail(inside, batch, wanted)
+            batch = self._tensor(padded(filled, most), integer)
+            items = None if query.items is None else padded(items_beside(query, (start, stop), "float32"), most)
+            found = self._rows(batch, wanted) if inside is None else self._tail(inside, batch, wanted, items)
         values = {name: to_numpy(found[name])[: stop - start] for name in wanted}
         return read_target(query, (start, stop), values)
 
@@ -190,33 +192,33 @@ class TorchModule(TorchBatches):
         return {t: x if t == _INPUT else own(t, found[t], n)[: len(x)] for t in query.taps}
 
     def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
-        if query.x.shape[1] != 1 or query.weights is not None:
-            raise UsageError("A model sweeps one point per item; several points and weights are the engine's work.")
         rule = backward_rule(query.rules)
         if rule is None:
-            self.look(query.x[:, 0])
+            self.look(query.fed)
             return self._graph.sweep(query)
-        self.look(query.x[:, 0])
-        count = len(query.x)
-        query = filled_up(query)
+        self.look(query.fed)
+        count, query = len(query.x), filled_up(query)
+        given = layer_values(query, (), self.outline.source)
         if self._own.look.paired and len(query.x) == 1:
-            twice = np.zeros(2, np.int64)
-            both = self._sweep(replace(query, x=query.x[twice], target=query.target.take(twice)))
+            both = self._sweep(query.rows(np.zeros(2, np.int64)))
             return {tap: (value[:1], cotangent[:1]) for tap, (value, cotangent) in both.items()}
-        integer = query.x.dtype.kind in "iu"
+        integer = query.fed.dtype.kind in "iu"
         if integer and _INPUT in query.taps:
             raise no_gradient(self.outline, str(query.x.dtype))
         layers = [tap for tap in query.taps if tap != _INPUT]
-        reads = query.target.tensors
         plain = self._options.alone(home(self._module)[1])
         held = eval_mode(self._module, self._own.look.flips)  # the backward pass may run parts again
         with held, plain, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
-            batch = self._tensor(as_float32(query.x[:, 0], self.outline.source), integer).requires_grad_(not integer)
+            batch = self._tensor(as_float32(query.fed, self.outline.source), integer)
+            start = {query.at: batch if given is None else self._tensor(given)}
+            start[query.at].requires_grad_(start[query.at].is_floating_point())
+            wanted = [name for name in (*layers, *query.target.tensors) if name != query.at]
             numbers = [n for tap in layers if (n := attention_number(tap)) is not None]
             seen = AttentionsSeen(len(batch), numbers) if numbers else None
 
             def forward() -> dict[str, torch.Tensor]:
-                return {**self.forward(batch, [*layers, *reads], attention=seen), _INPUT: batch}
+                found = self.forward(batch, wanted, None if given is None else start, seen)
+                return {**found, _INPUT: batch, **start}
 
             found, cotangents = gradients(forward, query.target, rule, query.taps, seen)
         pairs, own, n = ((tap, cotangents[tap]) for tap in query.taps), self._own.look.per_item, len(batch)
@@ -269,18 +271,14 @@ class TorchModule(TorchBatches):
             found[name] = attention.values[number]
         return found
 
-    def _tail(self, layer: str, values: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Scores when ``layer`` returns ``values``, whatever went in."""
-        item = self._own.look.item
-        if item is None:
-            raise UsageError(f"Ask {self.outline.source} about an item before asking it from layer {layer!r} on.")
-        blank = torch.zeros((1, *item), device=values.device, dtype=self._kind)
-
-        def wanted(x: torch.Tensor) -> torch.Tensor:
-            return torch.stack([one.sum() for one in self.forward(x, layers, {layer: values[:1].detach()}).values()])
-
-        refuse_other_paths(wanted, blank, layer)
-        return self.forward(blank.expand(len(values), *item), layers, {layer: values})
+    def _tail(
+        self, layer: str, values: torch.Tensor, layers: Sequence[str], items: Array | None
+    ) -> dict[str, torch.Tensor]:
+        """Scores when ``layer`` returns ``values``, whatever went in, or with ``items`` of these."""
+        if items is not None:
+            return self.forward(self._tensor(items, self._own.look.integer), layers, {layer: values})
+        blank = torch.from_numpy(self.blank()).to(values.device, torch.int64 if self._own.look.integer else self._kind)
+        return without_items(self.forward, blank, layer, values, layers)
 
     def _call(self, batch: torch.Tensor) -> Any:
         try:
@@ -328,11 +326,12 @@ class TorchModule(TorchBatches):
 
     def _taken(self, query: Query) -> Query:
         """The question with its items as the module takes them: whole numbers as others, if it takes no whole ones."""
-        if query.x.dtype.kind not in "iu" or (isinstance(query, Score) and query.at != _INPUT):
+        fed = query.x if isinstance(query, Peek) else query.fed
+        if fed is None or fed.dtype.kind not in "iu":
             return query
         if not self._floats:
-            self.look(query.x[:, 0] if isinstance(query, Sweep) else query.x)
-        return replace(query, x=query.x.astype(np.float32)) if self._floats else query
+            self.look(fed)
+        return fed_floats(query) if self._floats else query
 
     def _tensor(self, rows: Array, integer: bool = False, kind: torch.dtype | None = None) -> torch.Tensor:
         there = torch.from_numpy(rows).to(home(self._module)[1], kind or (torch.int64 if integer else self._kind))
@@ -347,7 +346,7 @@ class TorchModule(TorchBatches):
 
     def balance(self, query: Sweep) -> tuple[tuple[str, ...], Array, Array]:
         """What each node of the exported module received and passed on in a sweep of one item; see ``OnnxFile``."""
-        self.look(query.x[:, 0])
+        self.look(query.fed)
         model, asked = self._graph.of(query)
         return model.balance(asked)
 

@@ -1,0 +1,27 @@
+"""The answer zero to a question about tensors, in the right shapes: what a method asks can be seen without a model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xplain.core.outline import Outline
+from xplain.core.query import Answer, Peek, Sweep
+
+__all__ = ["zero_answer"]
+
+
+def zero_answer(query: Peek | Sweep, outline: Outline) -> Answer:
+    """Zeros, as a model of this outline would answer a sweep of one point, or a question about values.
+
+    Raises:
+        UnknownName: a tap that is no layer.
+    """
+    fed = query.fed if isinstance(query, Sweep) else query.x
+    found = {}
+    for tap in query.taps:
+        shape = fed.shape[1:] if tap == "input" else outline.extents(tap, fed.shape[1:])
+        if isinstance(query, Sweep) and tap == query.at:
+            shape = query.x.shape[2:]
+        zero = np.zeros((len(fed), *shape), dtype=np.float32)
+        found[tap] = (zero, zero) if isinstance(query, Sweep) else zero
+    return found

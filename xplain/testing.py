@@ -147,7 +147,7 @@ def check_method(name: str, model: Any, x: Array, **options: Any) -> Attribution
     _hold(np.array_equal(x, before), "the items are left alone")
     _hold(len(first.values) == len(x) and bool(np.isfinite(first.values).all()), "values are finite, one map per item")
     _hold(entry.sampled == (first.error is not None), "sampled methods, and no others, return an error")
-    told = {"effective", "stability"} <= set(first.notes)
+    told = {"effective", "stability"} <= set(first.each)
     _hold(told or not entry.sampled, "sampled methods note the effective sample size and the stability of the top")
     again = explain(loaded, x, name, target=0, seed=1, **options)
     _hold(np.array_equal(first.values, again.values), "the same seed gives the same bits")

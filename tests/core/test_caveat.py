@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 import xplain
-from xplain.core.caveat import Caveat, caveats_in, each, joined, of_items, sentences
+from xplain.core.caveat import Caveat, each, joined, of_items, sentences
 from xplain.core.outline import ScoreSpec
 from xplain.render import canvas
 from xplain.results.attribution import Attribution
@@ -52,16 +52,6 @@ def test_caveats_that_are_laid_one_after_another_keep_their_items():
 def test_a_person_is_told_whom_it_is_about(caveats, wanted):
     assert sentences(caveats, NAMES) == wanted
     assert sentences((Caveat("It is 1.5 of 3. Do this."),), NAMES, brief=True) == ["It is 1.5 of 3."]
-
-
-def test_warnings_of_older_results_and_plugins_are_read(tmp_path):
-    notes = {"warning": ["", "zero"], "warning: more": "all", "fallback": "on the CPU", "kept": [1, 2]}
-    kept, found = caveats_in(notes, 2)
-    assert kept == {"kept": [1, 2]}
-    assert found == (Caveat("zero", item=1), Caveat("all"), Caveat("on the CPU", "model"))
-    old = Attribution(np.zeros((2, 3), np.float32), "u", "m", {}, "t", np.zeros(2), notes=notes)
-    read = Attribution.load(old.save(tmp_path / "old.npz"))
-    assert (read.warnings, read.notes) == (found, kept)
 
 
 def _saturated():

@@ -9,7 +9,6 @@ import pytest
 
 import xplain
 from xplain import Attribution
-from xplain.core.cost import Cost
 from xplain.core.errors import UsageError
 from xplain.render import draw, montage, to_html, to_text
 
@@ -127,31 +126,6 @@ def test_two_classes_of_one_name():
     assert (a.labels, a.targets) == ((0, 1), ("crane", "crane"))
     with pytest.raises(UsageError, match=r"stands for classes \[0, 1\]; give the number"):
         occluded(x=X[:1], target="crane", labels=("crane", "crane"))
-
-
-def saved_before(tmp_path, target, labels):
-    """A file as it was before each item had its own target."""
-    a = Attribution(
-        values=np.zeros((len(labels), 2, 2), np.float32), unit="u", method="m", options={}, target=target,
-        scores=np.zeros(len(labels)), labels=labels, cost=Cost(1),
-    )  # fmt: skip
-    path = a.save(tmp_path / "a.npz")
-    with np.load(path) as file:
-        arrays = dict(file)
-    meta = json.loads(str(arrays["meta"]))
-    for name in ("targets", "warnings"):
-        del meta[name]
-    meta["cost"].pop("calls", None)
-    np.savez(path, **{**arrays, "meta": np.array(json.dumps(meta))})
-    return Attribution.load(path)
-
-
-def test_files_of_before_still_load(tmp_path):
-    old = saved_before(tmp_path, "per item: cat | dog", (3, 5, 3))
-    assert old.targets == ("cat", "dog", "cat")
-    honest = saved_before(tmp_path, "per item: cat | x | dog", (3, 5))
-    assert honest.targets == ("class 3", "class 5")
-    assert saved_before(tmp_path, "cat", (3, 3)).target_of(1) == "cat"
 
 
 def test_rows_and_texts_show_any_label():

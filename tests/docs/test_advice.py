@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made
 import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -258,11 +259,17 @@ def _(told, _folder):
     xplain.explain(xplain.load(linear, card={"labels": ["cat", "dog", "cow"]}), ROWS, "occlusion", target="dog")
 
 
-@advice("An attribution is saved as .npz")
+@advice("A result is saved as .npz")
 def _(told, folder):
     found = xplain.explain(linear, ROWS, "occlusion", target=0)
     told(lambda: found.save(folder / "a.txt"))
     found.save(folder / "a.npz")
+
+
+@advice("Give a list or an array with one entry per item in each=, or a fact of the whole run in notes=.")
+def _(told, _folder):
+    told(lambda: made.attribution(ROWS, each={"gap": [1.0]}))
+    made.attribution(ROWS, each={"gap": [1.0] * len(ROWS)}, facts={"layer": "conv"})
 
 
 @advice("this model has no price. Say what an evaluation costs")

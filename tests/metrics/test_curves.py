@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made import attribution
 
 import xplain
 from xplain.measure import curve
@@ -17,7 +18,7 @@ MODEL = Formula(lambda rows: rows.astype(float) @ WEIGHTS[0], "NS", (4,), digest
 
 
 def explained(values: np.ndarray) -> xplain.Attribution:
-    return xplain.Attribution(values.astype(np.float32), "", "by hand", {}, "0", np.zeros(len(values)), labels=(0,))
+    return attribution(values, target="0", labels=(0,))
 
 
 def test_the_right_order_falls_first() -> None:

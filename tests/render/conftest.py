@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import made
 import numpy as np
 import pytest
 
@@ -19,13 +20,12 @@ def make():
             "unit": "delta logit when hidden",
             "method": "occlusion",
             "options": {"patch": 16, "stride": 8},
-            "target": "cat",
             "scores": np.arange(len(array), dtype=np.float64) + 1.5,
             "names": tuple(f"picture {n}.png" for n in range(len(array))),
             "labels": (3,) * len(array),
             "cost": Cost(queries=226, seconds=1.25),
         }
-        return Attribution(values=array, **{**plain, **fields})
+        return made.attribution(array, **{**plain, **fields})
 
     return attribution
 

@@ -212,7 +212,7 @@ def test_arguments_that_are_refused(make, hills, options, message):
 
 def test_the_target_of_each_item(make, hills):
     two = np.concatenate([hills, hills])
-    assert target_of(make(two, target="per item: cat | dog", targets=("cat | x", "dog"), labels=(3, 5)), 1) == "dog"
+    assert target_of(make(two, targets=("cat | x", "dog"), labels=(3, 5)), 1) == "dog"
     assert target_of(make(two, target="cat"), 1) == "cat"
 
 

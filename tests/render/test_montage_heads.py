@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from made import attribution
 
+import xplain
 from xplain.render import canvas, figure, montage
 from xplain.report import page
-from xplain.results.attribution import Attribution
 
 
-def of(target: str, method: str = "grad-cam") -> Attribution:
+def of(target: str, method: str = "grad-cam") -> xplain.Attribution:
     values = np.random.default_rng(len(target)).normal(size=(1, 16, 16)).astype(np.float32)
-    return Attribution(values, "delta logit", method, {}, target, np.array([3.25]), names=("owl.png",))
+    return attribution(values, target=target, method=method, scores=np.array([3.25]), names=("owl.png",))
 
 
 def test_each_column_is_headed_by_its_class(monkeypatch):

@@ -8,6 +8,7 @@ import io
 import re
 from html.parser import HTMLParser
 
+import made
 import numpy as np
 import pytest
 from PIL import Image
@@ -53,7 +54,6 @@ def attribution(**fields) -> Attribution:
         "unit": "delta logit when hidden",
         "method": "rise",
         "options": {"samples": 4000, "baseline": "mean"},
-        "target": "per item: tabby | espresso",
         "targets": ("tabby", "espresso"),
         "labels": (281, 967),
         "scores": np.array([8.25, 12.5]),
@@ -65,12 +65,12 @@ def attribution(**fields) -> Attribution:
         "cost": Cost(queries=8002, sweeps=3, reused=17, seconds=2.5),
         "seed": 42,
         "resolution": (7, 7),
-        "notes": {"kept": 0.5},
+        "facts": {"kept": 0.5},
         "warnings": (Caveat("The probability is saturated."),),
         "versions": {"xplain": "0.1.0", "onnxruntime": "1.31.1"},
         "pictures": np.full((2, 16, 16, 3), 90, np.uint8),
     }
-    return Attribution(**{**plain, **fields})
+    return made.attribution(**{**plain, **fields})
 
 
 def test_a_warning_about_one_item_names_it():
@@ -177,7 +177,7 @@ def test_hostile_names_stay_text():
         model=HOSTILE,
         card=HOSTILE,
         options={HOSTILE: HOSTILE},
-        notes={HOSTILE: HOSTILE},
+        facts={HOSTILE: HOSTILE},
         warnings=(Caveat(HOSTILE), Caveat(HOSTILE, item=1)),
         versions={HOSTILE: HOSTILE},
     )

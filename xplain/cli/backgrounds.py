@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ def read_baselines(methods: Mapping[str, Mapping[str, Any]], model: Model) -> di
 def with_names(one: Attribution, given: Mapping[str, Any]) -> Attribution:
     """The attribution with baselines called as on the command line: a background would fill every file it writes."""
     named = {option: value for option, value in given.items() if isinstance(one.options.get(option), np.ndarray)}
-    return replace(one, options={**one.options, **named}) if named else one
+    return one.with_provenance(options={**one.options, **named}) if named else one
 
 
 def _is_path(value: Any) -> bool:

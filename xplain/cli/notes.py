@@ -6,17 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xplain.results.attribution import Attribution
+from xplain.results.result import plain_values
 
 __all__ = ["layer_of", "notes_of", "told_warnings", "warnings_of"]
 
 
 def notes_of(one: Attribution) -> dict[str, Any]:
     """The notes of an attribution of one item as plain values; what has one entry per item is that entry."""
-    found: dict[str, Any] = one.meta()["notes"]
-    return {
-        name: value[0] if isinstance(value, list) and len(value) == 1 and one.per_item(one.notes[name]) else value
-        for name, value in found.items()
-    }
+    found: dict[str, Any] = plain_values(one.notes_of(0))
+    return found
 
 
 def told_warnings(one: Attribution) -> list[dict[str, str]]:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from xplain.cli.output import Folder, file_stem
-from xplain.core.caveat import joined
-from xplain.core.cost import Cost
 from xplain.core.outline import Outline
-from xplain.core.target import side_by_side
 from xplain.results.attribution import Attribution
+from xplain.results.join import joined
 
-__all__ = ["PAGE", "Drawing", "Sheets", "model_name", "ranks_of"]
+__all__ = ["PAGE", "Drawing", "Sheets", "ranks_of"]
 
 PAGE = "index.html"
 _MOST_ON_PAGE = 100
@@ -86,13 +81,13 @@ class Sheets:
         count = len(self._known)
         shown = min(count, _MOST_ON_PAGE)
         of = f" of {count}" if shown < count else ""
-        title = f"{model_name(outline.source)}: {shown}{of} {'picture' if count == 1 else 'pictures'}"
+        title = f"{outline.called}: {shown}{of} {'picture' if count == 1 else 'pictures'}"
         # the page has one scale for all it shows, so it can be shared only where there is one method
         limit = next(iter(self._limits.values())) if len(self._limits) == 1 else None
         drawing = {"native_resolution": self._drawing.native_resolution, "limit": limit or None}
         self._folder.announce([PAGE])
-        joined = [_joined(group) for group in self._shown.values()]
-        report.write(joined, self._folder.path / PAGE, title=title, command=command, **drawing)
+        groups = [joined(group) for group in self._shown.values()]
+        report.write(groups, self._folder.path / PAGE, title=title, command=command, **drawing)
 
     def _limit(self, one: Attribution) -> float:
         from xplain.render.overlay import limit_of, map_of
@@ -104,46 +99,6 @@ class Sheets:
         self._folder.write_picture(f"{name}.png", picture)
 
 
-def model_name(source: str) -> str:
-    """A model in a heading: a file without its folders, which are the reader's business and no other's; a URL whole."""
-    return source if "://" in source else Path(source).name or source
-
-
 def ranks_of(methods: Sequence[str]) -> list[int]:
     """1 for the first explanation by a method, 2 for its second, and so on: one per target."""
     return [methods[: k + 1].count(method) for k, method in enumerate(methods)]
-
-
-def _joined(ones: Sequence[Attribution]) -> Attribution:
-    """Explanations of single pictures as one of all of them."""
-    first = ones[0]
-    arrays: dict[str, Any] = {}
-    for name in ("values", "scores", "error", "base", "pictures", "rows"):
-        parts = [getattr(one, name) for one in ones]
-        if all(part is not None for part in parts):
-            arrays[name] = np.concatenate(parts)
-    targets = tuple(one.target_of(item) for one in ones for item in range(len(one)))
-    return replace(
-        first,
-        labels=tuple(label for one in ones for label in one.labels),
-        names=tuple(name for one in ones for name in one.names),
-        target=side_by_side(targets),
-        targets=targets if len(set(targets)) > 1 else (),
-        cost=sum((one.cost for one in ones), Cost()),
-        warnings=joined([(one.warnings, len(one)) for one in ones]),
-        notes=_joined_notes(ones),
-        **arrays,
-    )
-
-
-def _joined_notes(ones: Sequence[Attribution]) -> dict[str, Any]:
-    """Notes of single pictures, one after another; of those on the whole explanation, the ones that all agree on."""
-    found: dict[str, Any] = {}
-    for name, note in ones[0].notes.items():
-        parts: list[Any] = [one.notes.get(name) for one in ones]
-        if all(one.per_item(part) for one, part in zip(ones, parts, strict=True)):
-            alike = isinstance(note, np.ndarray) and len({np.shape(part) for part in parts}) == 1
-            found[name] = np.concatenate(parts) if alike else [entry for part in parts for entry in part]
-        elif all(str(part) == str(note) for part in parts):
-            found[name] = note
-    return found

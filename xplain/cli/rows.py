@@ -14,7 +14,7 @@ from xplain.cli.book import Book, whole
 from xplain.cli.console import Outcome, Progress
 from xplain.cli.notes import notes_of, told_warnings
 from xplain.cli.output import RECORD, Folder, file_stem
-from xplain.cli.pages import PAGE, model_name, ranks_of
+from xplain.cli.pages import PAGE, ranks_of
 from xplain.cli.predictions import best, in_words
 from xplain.cli.reading import Given
 from xplain.cli.run import Order
@@ -41,7 +41,7 @@ def explain_rows(reader: Any, given: Given, order: Order, folder: Folder, comman
     """
     started = time.perf_counter()
     asking, count = order.asking, len(given.names)
-    title = f"{model_name(reader.outline.source)}: {count} {'item' if count == 1 else 'items'}"
+    title = f"{reader.outline.called}: {count} {'item' if count == 1 else 'items'}"
     kept = _Kept(given, folder, title, command)
     bill, scores = Bill(reader), None  # type: tuple[Bill, Any]
     queries, sweeps = count, 0

@@ -269,7 +269,7 @@ def _alone(one: Attribution, n: int) -> Attribution:
     """The explanation of one picture: its own target's name, and its share of the cost."""
     cut, cost = one[n], one.cost
     share = Cost(cost.queries // len(one), cost.sweeps // len(one), cost.reused // len(one), cost.seconds / len(one))
-    return replace(cut, cost=share)
+    return cut.with_provenance(cost=share)
 
 
 def _told(one: Attribution, files: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a person must know before they believe a result: the one channel for warnings.
 
-Methods put caveats into ``Reading.warnings``, models into ``Outline.warnings``; ``Attribution.warnings`` holds both,
+Methods put caveats into ``Reading.warnings``, models into ``Outline.warnings``; ``Result.warnings`` holds both,
 and the command line, the figure, the page, the notebook and ``str`` show them.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from xplain.core.plain import plain
 
-__all__ = ["Caveat", "Kind", "caveat_of", "caveats_in", "each", "joined", "of_items", "sentences"]
+__all__ = ["Caveat", "Kind", "caveat_of", "each", "joined", "of_items", "sentences"]
 
 Kind: TypeAlias = Literal[
     "incomplete",
@@ -121,23 +121,3 @@ def sentences(caveats: Sequence[Caveat], names: Sequence[str], brief: bool = Fal
         more = f" and {len(of) - _MOST_NAMES} more of {len(names)}" if len(of) > _MOST_NAMES else ""
         found.append(f"{called}{more}: {text}")
     return found
-
-
-def caveats_in(notes: Mapping[str, Any], items: int) -> tuple[dict[str, Any], tuple[Caveat, ...]]:
-    """Notes without the warnings among them, and these as caveats.
-
-    Results that were saved before there was a channel, and methods of plugins written then, say warnings as notes: a
-    sentence or one per item under a name that begins with ``warning``, and how the model was run under ``fallback`` and
-    ``approximate``.
-    """
-    kept, found = {}, []
-    for name, note in notes.items():
-        if name in ("fallback", "approximate") and isinstance(note, str):
-            found.append(Caveat(note, "model"))
-        elif not str(name).startswith("warning"):
-            kept[name] = note
-        elif isinstance(note, (list, tuple)) and len(note) == items:
-            found += each(map(str, note))
-        else:
-            found += [Caveat(str(note))] if note else []
-    return kept, tuple(found)

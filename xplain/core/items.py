@@ -28,6 +28,10 @@ class Columns:
     names: tuple[str, ...]
     values: tuple[tuple[str, ...], ...] = ()
 
+    def __getitem__(self, some: slice) -> Columns:
+        """The same columns of some of the items."""
+        return Columns(self.names, self.values[some])
+
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any] | None) -> Columns | None:
         """What ``dataclasses.asdict`` made, also after a journey through JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -154,6 +155,11 @@ class Outline:
     attended: str = ""
     axes: Axes | None = None
     follow: Callable[[tuple[int, ...]], Lineage] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def called(self) -> str:
+        """The source in a result: a file without its folders, which are its reader's business alone; a URL whole."""
+        return self.source if "://" in self.source else PurePath(self.source).name or self.source
 
     @property
     def named(self) -> Axes | None:

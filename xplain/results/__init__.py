@@ -1,1 +1,33 @@
-"""One run, one result: what an explanation is, with everything needed to draw, compare, repeat and sign it."""
+"""One run, one result: what was found, with everything needed to draw, compare, repeat and sign it.
+
+result = xplain.results.load("cat.npz")     # of any kind: an Attribution, a Curve
+"""
+
+from __future__ import annotations
+
+import os
+
+from xplain.results.archive import MOST_BYTES
+from xplain.results.attribution import Attribution
+from xplain.results.curve import Curve
+from xplain.results.provenance import Provenance
+from xplain.results.result import Result
+from xplain.results.saved import read
+
+__all__ = ["Attribution", "Curve", "Provenance", "Result", "load"]
+
+_KINDS: tuple[type[Result], ...] = (Attribution, Curve)
+
+
+def load(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Result:
+    """The result of any kind that ``Result.save`` wrote to a file, which may come from anyone.
+
+    Args:
+        path: The file.
+        most_bytes: Bytes that it may unpack to.
+
+    Raises:
+        UsageError: the file is not a saved result; the message names the field that is not right.
+    """
+    found: Result = read(_KINDS, path, most_bytes)
+    return found

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 
 from xplain.core.abilities import Abilities, abilities_of
-from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.options import Reference
@@ -28,30 +27,13 @@ from xplain.core.target import Target, label
 from xplain.explainers.design.baseline import fill_of
 from xplain.metrics.curves import deletion, insertion
 from xplain.results.attribution import Attribution
+from xplain.results.curve import Curve
 from xplain.session.hidden import as_codes
 from xplain.session.request import Cache, Request
+from xplain.session.results import provenance, words_of
 from xplain.session.run import Session, load
 
 __all__ = ["Conservation", "Curve", "conservation", "curve"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """Scores while positions go, or come, in the order of an explanation.
-
-    Args:
-        kind: ``deletion`` (a small area is good) or ``insertion`` (a large area is good).
-        shares: Share of positions that were changed, ``[P]`` from 0 to 1.
-        scores: The target's score at each, ``[N, P]``.
-        area: Area under each item's curve, ``[N]``, in units of the score.
-        cost: What asking cost.
-    """
-
-    kind: str
-    shares: Array
-    scores: Array
-    area: Array
-    cost: Cost
 
 
 def curve(
@@ -110,9 +92,21 @@ def curve(
     flow = deletion if kind == "deletion" else insertion
     one = flow(view, values=values, fill=fill_of(view, Reference().read(baseline)), steps=steps)
     with session:
-        (reading,), cost = session.ask([one], loaded, session.settings(part))
-    shares, scores = np.asarray(reading.notes["shares"]), np.asarray(reading.each["scores"])
-    return Curve(kind, shares, scores, np.asarray(reading.values), cost)
+        settings = session.settings(part)
+        (reading,), cost = session.ask([one], loaded, settings)
+    options = {"baseline": baseline, "steps": steps}
+    return Curve(
+        kind=kind,
+        shares=np.asarray(reading.notes["shares"]),
+        scores=np.asarray(reading.each["scores"]),
+        area=np.asarray(reading.values),
+        names=items.names,
+        labels=attribution.labels if target is None else (),
+        targets=attribution.targets if target is None else words_of(target, len(items.x)),
+        facts={"explanation": attribution.method},
+        warnings=(*loaded.outline.warnings, *items.warnings),
+        provenance=provenance(part, kind, options, cost=cost, rows_per_call=settings.calls),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

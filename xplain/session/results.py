@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from xplain.core.caveat import Caveat, caveats_in
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite
 from xplain.core.items import Items
 from xplain.core.layout import Layout
 from xplain.core.query import Model, Reading
 from xplain.core.registry import Method
+from xplain.core.target import Target
 from xplain.core.units import noun, spelled, unlinked
 from xplain.core.versions import versions
 from xplain.results.attribution import Attribution
+from xplain.results.provenance import Provenance
 from xplain.session.part import Part
 
-__all__ = ["attribution", "joined_calls"]
+__all__ = ["attribution", "provenance", "words_of"]
 
 
 def attribution(
@@ -42,16 +44,15 @@ def attribution(
         part: The items, with their targets and scores.
         which: The place of the target among those of the part.
         reading: What the method returned.
-        way: Notes on how the model was asked.
+        way: Facts on how the model was asked.
         told: What must be known of the options.
-        run: ``cost`` and ``seed``.
+        run: ``cost``, ``seed`` and ``rows_per_call``.
 
     Raises:
         NonFinite: the method produced values that are not finite.
     """
     items, outline, one = part.items, part.model.outline, part.aims[which]
     values = np.asarray(reading.values, dtype=np.float32)
-    notes, warnings = caveats_in({**reading.notes, **reading.each}, len(values))
     if not np.isfinite(values).all():
         raise NonFinite(f"Method {entry.name!r} produced values that are not finite on {outline.source}.")
     told = (*told, *unlinked(outline, part.scores))
@@ -60,39 +61,42 @@ def attribution(
         error=None if reading.error is None else np.asarray(reading.error, dtype=np.float32),
         base=None if reading.base is None else np.asarray(reading.base, dtype=np.float64).reshape(len(values)),
         unit=spelled(reading.unit or entry.unit, noun(outline, one.target, part.scores)),
-        method=entry.name,
-        options=dict(options),
-        target=one.target.name,
         labels=one.labels,
-        targets=tuple(map(outline.label_name, one.labels)) if len(set(one.labels)) > 1 else (),
+        targets=words_of(one.target, len(values)),
         names=items.names,
         scores=part.base[which],
         signed=entry.signed if reading.signed is None else reading.signed,
-        model=outline.digest,
-        card="" if items.card is None else replace(items.card, labels=()).to_toml(),
         resolution=reading.resolution,
-        warnings=(*outline.warnings, *_of_scores(part.model), *items.warnings, *told, *reading.warnings, *warnings),
-        notes=notes | dict(way),
-        versions=versions(),
+        warnings=(*outline.warnings, *_of_scores(part.model), *items.warnings, *told, *reading.warnings),
+        facts={**reading.notes, **way},
+        each=dict(reading.each),
         pictures=items.pictures,
         rows=items.x.astype(np.float64) if _are_rows(items, values) else None,
         columns=items.columns,
         texts=items.texts,
+        provenance=provenance(part, entry.name, options, **run),
+    )
+
+
+def provenance(part: Part, method: str, options: Mapping[str, Any], **run: Any) -> Provenance:
+    """Where a result of a part comes from; ``run``: cost, seed and rows per call."""
+    items, outline = part.items, part.model.outline
+    return Provenance(
+        method=method,
+        options=dict(options),
+        model=outline.digest,
+        source=outline.called,
+        card="" if items.card is None else replace(items.card, labels=()).to_toml(),
         layout=str(items.layout) if isinstance(items.layout, Layout) else "",
+        versions=versions(),
         **run,
     )
 
 
-def joined_calls(*calls: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Rows per model call, by kind of question, as a note; none where nothing was cut into calls."""
-    rows: dict[str, list[int]] = {}
-    for some in calls:
-        for kind, sizes in some.items():
-            told = rows.setdefault(kind, [])
-            told += [size for size in sizes if size not in told]
-    if not rows:
-        return {}
-    return {"rows per call": {kind: sizes if len(sizes) > 1 else sizes[0] for kind, sizes in rows.items()}}
+def words_of(target: Target, count: int) -> tuple[str, ...]:
+    """What is explained of each item, in words."""
+    own = any(leaf.per_item for _, leaf in target.terms)
+    return tuple(target.of_item(n).name for n in range(count)) if own else (target.name,) * count
 
 
 def _are_rows(items: Items, values: Array) -> bool:

@@ -25,12 +25,13 @@ from xplain.engine.budget import Budget
 from xplain.engine.losses import with_nodes
 from xplain.engine.sentinel import Spread
 from xplain.results.attribution import Attribution
+from xplain.results.join import joined_calls
 from xplain.session.fitting import called, require, with_others
 from xplain.session.hidden import as_codes, said_or_typical, without_rows
 from xplain.session.items import entered, item_keys
 from xplain.session.part import Part, fresh, look
 from xplain.session.request import Request
-from xplain.session.results import attribution, joined_calls
+from xplain.session.results import attribution
 
 __all__ = ["Session", "load"]
 
@@ -204,10 +205,12 @@ class Session:
             raise
         after = windows()
         way: dict[str, Any] = {} if after is before or after is None else {"windows answered": str(after)}
-        way |= joined_calls(part.calls, settings.calls)
-        cost = part.take_bill() + cost
-        made = partial(attribution, entry, values, part, way=way, told=told, cost=cost, seed=self.request.seed)
-        return [made(k, reading) for k, reading in enumerate(readings)]
+        run: dict[str, Any] = {
+            "cost": part.take_bill() + cost,
+            "seed": self.request.seed,
+            "rows_per_call": joined_calls(part.calls, settings.calls),
+        }
+        return [attribution(entry, values, part, k, one, way=way, told=told, **run) for k, one in enumerate(readings)]
 
     def plan(self, part: Part, name: str, looked: bool = False) -> Plan:
         """What ``explain`` would cost; nothing is asked, and the cache is only read.

@@ -199,7 +199,7 @@ class Stream:
                 part.start + n,
                 read.given[n],
                 name,
-                [one if count == 1 else replace(one[n], cost=one.cost.share(n, count)) for one in results],
+                [one if count == 1 else one[n].with_provenance(cost=one.cost.share(n, count)) for one in results],
                 None if part.scores is None else part.scores[n],
             )
             for n in range(count)

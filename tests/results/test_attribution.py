@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made import attribution
 
 from xplain.core.cost import Cost
 from xplain.core.errors import OutputError, UsageError
@@ -14,20 +15,19 @@ def example(**changes) -> Attribution:
     values = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4) - 5
     fields = dict(
         values=values,
-        unit="delta logit",
         method="occlusion",
         options={"patch": (2, 2), "baseline": 0.0},
-        target="cat",
         scores=np.array([1.5, 2.5]),
         error=np.ones_like(values),
         labels=(3, 3),
         names=("a", "b"),
         cost=Cost(10, 0, 1, 0.5),
+        rows_per_call={"scores": (1, 9)},
         resolution=(3, 4),
-        notes={"nan": float("nan"), "array": np.arange(3)},
+        facts={"nan": float("nan"), "array": np.arange(3)},
         pictures=np.zeros((2, 3, 4, 3), np.uint8),
     )
-    return Attribution(**{**fields, **changes})
+    return attribution(**{**fields, **changes})
 
 
 def test_round_trip(tmp_path):
@@ -53,7 +53,10 @@ def test_notes_and_options_come_back_as_they_were(tmp_path):
         "number": np.float32(0.5),
     }
     options = {"patch": (16, 8), "baseline": np.full((1, 3, 70, 70), 0.25, np.float32), "limit": float("nan")}
-    back = Attribution.load(example(notes=notes, options=options).save(tmp_path / "a.npz"))
+    each = {"masks": [big[0] > 3, None], "gap": np.array([0.5, -1.0])}
+    back = Attribution.load(example(facts=notes, each=each, options=options).save(tmp_path / "a.npz"))
+    np.testing.assert_array_equal(back.each["masks"][0], big[0] > 3)
+    assert back.each["gap"].tolist() == [0.5, -1.0]
     np.testing.assert_array_equal(back.notes["labels"], big)
     assert back.notes["labels"].dtype == np.int32
     np.testing.assert_array_equal(back.notes["deep"][0]["mask"], big[0] > 7)
@@ -73,7 +76,8 @@ def test_notes_and_options_come_back_as_they_were(tmp_path):
 def test_one_item():
     own = {"labels": np.arange(24, dtype=np.int32).reshape(2, 3, 4), "gap": np.array([0.5, 1.5]), "rule": ["a", "b"]}
     shared = {"cells": (2, 2), "layer": "conv"}
-    one = example(notes=own | shared)[-1]
+    every = example(facts=shared, each=own)
+    one = every[-1]
     assert len(one) == 1
     assert one.names == ("b",)
     np.testing.assert_array_equal(one.values[0], example().values[1])
@@ -81,8 +85,16 @@ def test_one_item():
     assert one.notes["gap"].tolist() == [1.5]
     assert one.notes["rule"] == ["b"]
     assert {name: one.notes[name] for name in shared} == shared
-    square = example(values=np.zeros((2, 2, 2), np.float32), error=None, notes={"labels": np.eye(2, dtype=np.int32)})
-    np.testing.assert_array_equal(square[1].notes["labels"], np.eye(2))  # one map of labels for both items
+    assert every.notes_of(-1) | {"labels": 0} == {
+        "labels": 0,
+        "gap": 1.5,
+        "rule": "b",
+        **shared,
+        "rows per call": {"scores": (1, 9)},
+    }
+    two = example(facts={"pair": [1, 2], "labels": np.zeros((2, 3))})  # as many entries as items, and yet of the run
+    assert two[1].notes["pair"] == two.notes_of(1)["pair"] == [1, 2]
+    assert two[1].notes["labels"].shape == (2, 3)
     with pytest.raises(UsageError, match="there are 2 items"):
         example()[2]
 
@@ -132,16 +144,13 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
 def test_items_are_gone_through_and_cut():
     from xplain.core.caveat import each
 
-    a = Attribution(
-        np.arange(12, dtype=np.float32).reshape(4, 3),
-        "u",
-        "m",
-        {},
-        "t",
-        np.arange(4.0),
+    a = attribution(
+        np.arange(12).reshape(4, 3),
+        scores=np.arange(4.0),
         names=("a", "b", "c", "d"),
         warnings=each(["", "x", "", "y"]),
-        notes={"each": [1, 2, 3, 4], "all": 5},
+        facts={"all": 5},
+        each={"each": [1, 2, 3, 4]},
     )
     assert [one.names for one in a] == [("a",), ("b",), ("c",), ("d",)] == [one.names for one in list(a)]
     assert [(one.names[0], n) for one, n in zip(a, range(2), strict=False)] == [("a", 0), ("b", 1)]

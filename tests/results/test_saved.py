@@ -147,7 +147,7 @@ def test_fields_that_are_none_are_named(good, tmp_path, field, value):
         loaded(with_meta(good, **{field: value}), tmp_path)
 
 
-@pytest.mark.parametrize("field", ["unit", "method", "options", "target", "notes", "cost"])
+@pytest.mark.parametrize("field", ["unit", "method", "options", "notes", "cost"])
 def test_fields_that_are_missing_are_named(good, tmp_path, field):
     meta = meta_of(good)
     del meta[field]

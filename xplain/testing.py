@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from xplain import native
+from xplain.api import explain, load, methods
 from xplain.core.edits import Array
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
@@ -134,8 +135,6 @@ def check_method(name: str, model: Any, x: Array, **options: Any) -> Attribution
     Raises:
         AssertionError: says which part of the contract is broken.
     """
-    from xplain.api import explain, load, methods  # the public face imports this room's neighbours: loaded when needed
-
     known = {one.name: one for one in methods()}
     _hold(name in known, f"a method is called {name!r}")
     entry = known[name]

@@ -192,6 +192,51 @@ def test_scores_that_are_no_numbers_stop_their_item_alone():
     assert isinstance(told[0][2], NonFinite)
 
 
+def test_a_row_of_a_batch_that_holds_no_number_stops_alone():
+    model = Formula(lambda rows: rows @ np.arange(6.0), "NS", (6,))
+    x = np.ones((4, 6), np.float32)
+    x[1, 3] = np.nan
+    told = []
+    found = xplain.explain_stream(model, iter([x[:3], x[3:]]), "lime", failed=lambda *why: told.append(why))
+    assert [one.names[0] for one in found] == ["0", "2", "3"]
+    assert [place for place, _, _ in told] == [1]
+
+
+def test_rows_of_a_table_are_explained_against_what_is_typical_of_all():
+    rows = {"age": [52, 31, 40, 61], "job": ["nurse", "clerk", "clerk", "cook"]}
+    reader = xplain.table(
+        lambda t: [[a * (j == "clerk")] for a, j in zip(t["age"], t["job"], strict=True)], columns=rows
+    )
+    for method in ("kernel-shap", "shapley-sampling", "exact-shapley"):
+        whole = xplain.explain(reader, rows, method)
+        found = list(xplain.explain_stream(reader, rows, method))
+        assert np.array_equal(np.concatenate([one.values for one in found]), whole.values), method
+        assert [one.columns.values[0][1] for one in found] == rows["job"]
+
+
+def test_texts_are_read_in_groups_and_explained_as_they_are_alone():
+    model = xplain.text(lambda texts: [[t.count("good") - 2.0 * t.count("bad")] for t in texts])
+    texts = [f"a good film number {n}{' not bad' * (n % 3)}" for n in range(11)]
+    found = list(xplain.explain_stream(model, iter(texts), "exact-shapley", at_once=4))
+    assert [one.texts[0].text for one in found] == texts
+    for text, one in zip(texts, found, strict=True):
+        alone = xplain.explain(model, text, "exact-shapley")
+        np.testing.assert_array_equal(one.values[:, : alone.values.shape[1]], alone.values)
+
+
+def test_a_stream_that_was_stopped_goes_on_where_it_was(tmp_path):
+    model = Formula(lambda rows: rows @ np.arange(6.0), "NS", (6,), digest="formula")
+    x = np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32)
+    run = xplain.explain_stream(model, list(x), "exact-shapley", cache=tmp_path / "cache")
+    first = [next(run) for _ in range(3)]
+    run.close()
+    asked = model.rows
+    again = list(xplain.explain_stream(model, list(x), "exact-shapley", cache=tmp_path / "cache", sentinel=1000))
+    assert [np.array_equal(a.values, b.values) for a, b in zip(first, again, strict=False)] == [True] * 3
+    assert sum(one.cost.reused for one in again) >= 3 * 64
+    assert model.rows - asked <= 3 * 64 + 6 * 2  # the rest, and a look of the sentinel at each item before and after
+
+
 def test_a_budget_is_of_all_items_together_and_may_be_shared_out():
     model, x = linear(np.arange(6)), [np.full(6, n, np.float32) for n in range(1, 5)]
     with pytest.raises(BudgetError, match="max_queries=100"):

@@ -62,6 +62,7 @@ class Abilities:
         look: Runs one item once, if none like it was seen; ``outline`` says more afterwards.
         read: Items of another kind than pictures and tensors, such as texts or the rows of a table, as tensors of
             codes, and a model that answers questions about just these codes.
+        narrowed: The same for some of the items that were read, for a model that tells them apart by their place alone.
         codes: The model as one of the rows of a table.
         windows: How the last question of hidden windows was answered, in words; None if it was answered in full.
         forecast: How a grid of hidden windows of a size, at a step, would be answered; None for in full.
@@ -86,6 +87,7 @@ class Abilities:
     look: Callable[[Array], None] | None = None
 
     read: Callable[[Any], tuple[Model, Items]] | None = None
+    narrowed: Callable[[slice], Model] | None = None
     codes: Codes | None = None
     windows: Callable[[], Any] | None = None
     forecast: Callable[[int, int], Any] | None = None

@@ -103,12 +103,12 @@ class Items:
 
     def alike(self, other: Items) -> bool:
         """Whether the items of both can stand in one batch: of one shape and type, read in one way."""
-        if self.texts or other.texts:  # whose codes were made for their own items
-            return False
-        mine = (self.x.shape[1:], self.x.dtype, self.card, self.layout, self.columns, self.pictures is None)
-        return mine == (
-            other.x.shape[1:], other.x.dtype, other.card, other.layout, other.columns, other.pictures is None,
-        )  # fmt: skip
+
+        def way(one: Items) -> tuple[Any, ...]:
+            names = None if one.columns is None else one.columns.names
+            return one.x.shape[1:], one.x.dtype, one.card, one.layout, names, one.pictures is None
+
+        return way(self) == way(other) and not (self.texts or other.texts)  # whose codes are of their own items
 
     @classmethod
     def joined(cls, parts: Sequence[Items]) -> Items:
@@ -121,5 +121,10 @@ class Items:
             x=np.concatenate([one.x for one in parts]),
             names=tuple(name for one in parts for name in one.names),
             pictures=None if first.pictures is None else np.concatenate([one.pictures for one in parts]),
+            columns=first.columns
+            if first.columns is None
+            else replace(
+                first.columns, values=tuple(row for one in parts if one.columns for row in one.columns.values)
+            ),
             warnings=joined([(one.warnings, len(one)) for one in parts]),
         )

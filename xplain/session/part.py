@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from xplain.core.abilities import abilities_of
 from xplain.core.cost import Cost
 from xplain.core.edits import Array, Untouched
 from xplain.core.items import Items
@@ -32,6 +33,7 @@ class Part:
         base: Each target's value for the untouched items, ``[N]`` per target.
         unbilled: What the look at the untouched items cost; the first result made of this part bears it.
         calls: Rows per model call of that look, by kind of question.
+        basis: The items that these were read with, which say what is typical of them; None for these alone.
     """
 
     model: Model
@@ -44,6 +46,7 @@ class Part:
     base: list[Array] = field(default_factory=list)
     unbilled: Cost = field(default_factory=Cost)
     calls: dict[str, list[int]] = field(default_factory=dict)
+    basis: Items | None = None
 
     def __len__(self) -> int:
         return len(self.items.x)
@@ -51,7 +54,10 @@ class Part:
     def alone(self, n: int) -> Part:
         """One item as a part of its own, which knows what is known of its scores; nothing is read again."""
         one = slice(n, n + 1)
-        found = Part(self.model, self.items[one], sentinel=fresh(self.sentinel), start=self.start + n)
+        narrowed = abilities_of(self.model).narrowed
+        model = self.model if narrowed is None else narrowed(one)
+        found = Part(model, self.items[one], sentinel=fresh(self.sentinel), start=self.start + n)
+        found.basis = self.basis or self.items
         if self.scores is not None:
             found.know(self.scores[one])
             found.calls = self.calls

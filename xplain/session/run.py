@@ -166,7 +166,7 @@ class Session:
         """A method, all its options for a part, and what must be known of them."""
         entry, given = self.methods[name]
         given = as_codes(given, part.model)
-        values, told = said_or_typical(entry, given, entry.read_options(given), part.model, part.items)
+        values, told = said_or_typical(entry, given, entry.read_options(given), part.model, part.basis or part.items)
         return entry, values, told
 
     def flows(self, part: Part, entry: Method, values: Mapping[str, Any], budget: int | None = None) -> list[Flow]:
@@ -219,7 +219,7 @@ class Session:
         """
         entry, values, _ = self.options(part, name)
         wanted, outline = self.request.target, part.model.outline
-        trial, scores = Part(part.model, part.items), part.scores
+        trial, scores = Part(part.model, part.items, basis=part.basis), part.scores
         looks = needs_scores(wanted, outline) and scores is None
         if looks:
             scores = np.zeros((len(part), outline.scores.classes or 1))

@@ -22,30 +22,32 @@ class Piece:
     """What is read next.
 
     Args:
-        single: Items that were given one by one.
-        whole: Several items given as one thing, such as a batch or a frame; else None.
+        single: Its items one by one; empty where they cannot be told apart before they are read.
+        together: The same as one thing that is read in one go, such as a batch or a frame; None where each is read
+            for itself.
     """
 
     single: Sequence[Any] = ()
-    whole: Any = None
+    together: Any = None
 
 
 def pieces_of(model: Model, source: Any, at_once: int) -> Iterator[Piece]:
     """A source in pieces.
 
     Args:
-        model: Says what a batch is.
+        model: Says what a batch is, and whether it reads its items itself.
         source: Items as ``xplain.explain`` takes them, or an iterable of items and of chunks of items. A chunk is a
             list, a frame, or an array with the model's batch axis in front.
         at_once: Items that are read together.
 
     Raises:
-        UsageError: there is nothing to explain, or a source that is neither.
+        UsageError: there is nothing to explain.
     """
-    if isinstance(source, np.ndarray) and _is_batch(model, source):
-        return (Piece(whole=source[k : k + at_once]) for k in range(0, len(source), at_once))
-    if _is_whole(source) or (abilities_of(model).read is not None and isinstance(source, (list, tuple))):
-        return iter([Piece(whole=source)])
+    if _is_batch(model, source):
+        return (_batch(source[k : k + at_once]) for k in range(0, len(source), at_once))
+    table = abilities_of(model).codes is not None  # what is typical of a table follows from all of its rows
+    if _is_whole(source) or (table and isinstance(source, (list, tuple))):
+        return iter([Piece(together=source)])
     if not isinstance(source, Iterable):
         return iter([Piece(single=[source])])
     if isinstance(source, Sequence) and not source:
@@ -54,20 +56,33 @@ def pieces_of(model: Model, source: Any, at_once: int) -> Iterator[Piece]:
 
 
 def _grouped(model: Model, source: Iterable[Any], at_once: int) -> Iterator[Piece]:
-    single: list[Any] = []
+    """Single items in groups; chunks as they come."""
+    reads = abilities_of(model).read is not None
+
+    def several(items: list[Any]) -> Piece:
+        return Piece(single=items, together=items if reads else None)
+
+    waiting: list[Any] = []
     for one in source:
-        if isinstance(one, (list, tuple)) or is_frame(one) or _is_batch(model, one):
-            if single:
-                yield Piece(single=single)
-                single = []
-            yield Piece(whole=one)
-            continue
-        single.append(one)
-        if len(single) == at_once:
-            yield Piece(single=single)
-            single = []
-    if single:
-        yield Piece(single=single)
+        chunk = isinstance(one, (list, tuple)) or is_frame(one) or _is_batch(model, one)
+        if chunk and waiting:
+            yield several(waiting)
+            waiting = []
+        if isinstance(one, (list, tuple)):
+            yield several(list(one))
+        elif chunk:
+            yield Piece(together=one) if is_frame(one) else _batch(one)
+        else:
+            waiting.append(one)
+            if len(waiting) == at_once:
+                yield several(waiting)
+                waiting = []
+    if waiting:
+        yield several(waiting)
+
+
+def _batch(rows: Any) -> Piece:
+    return Piece(single=list(rows), together=rows)
 
 
 def _is_whole(source: Any) -> bool:

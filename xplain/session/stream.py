@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,10 +10,12 @@ from xplain.core.abilities import abilities_of
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError, XplainError
 from xplain.core.items import Items
+from xplain.core.query import Model
 from xplain.core.target_parser import needs_scores
 from xplain.engine import Plan
 from xplain.results.attribution import Attribution
 from xplain.session.part import Part
+from xplain.session.run import Session
 from xplain.session.sources import pieces_of
 
 __all__ = ["AT_ONCE", "Explained", "Stream"]
@@ -72,7 +74,7 @@ class Stream:
     the next part is read.
 
     Args:
-        session: The ``Session`` that is asked; opened, if it has a cache.
+        session: What is asked; opened, if it has a cache.
         source: Pictures, tensors, rows or texts as ``xplain.explain`` takes them, or an iterator that makes them one
             by one or in chunks (a list, a frame, a batch).
         at_once: Items that are read together, of a source that gives them one by one.
@@ -83,7 +85,7 @@ class Stream:
 
     def __init__(
         self,
-        session: Any,
+        session: Session,
         source: Any,
         *,
         at_once: int = AT_ONCE,
@@ -118,13 +120,31 @@ class Stream:
         if piece is None:
             return False
         start = self._next
-        if piece.whole is not None or abilities_of(self._session.model).read is not None:
-            self._next += self._take_together(piece.whole if piece.whole is not None else piece.single, start, piece)
+        if piece.together is None:
+            self._ahead += self._read_each(piece.single, start)
+            self._next += len(piece.single)
             return True
-        groups: list[tuple[Items, Any, int, list[Any]]] = []
-        for place, one in enumerate(piece.single, start):
+        try:
+            part = self._session.read(piece.together, start)
+        except _OF_ONE:
+            if self._failed is None or not piece.single:
+                raise
+            self._ahead += self._read_each(piece.single, start)  # to find the one
+            self._next += len(piece.single)
+            return True
+        if start:
+            part.items = replace(part.items, names=_numbered(part.items, start))
+        given = list(piece.single) if len(piece.single) == len(part) else [None] * len(part)
+        self._ahead.append(_Read(part, given, [0] * len(part)))
+        self._next += len(part)
+        return True
+
+    def _read_each(self, single: Sequence[Any], start: int) -> list[_Read]:
+        """Items read one by one, those that fit together as one part; what cannot be read is told."""
+        groups: list[tuple[Items, Model, int, list[Any]]] = []
+        for place, one in enumerate(single, start):
             try:
-                read = self._session.read([one], start=place)
+                read = self._session.read([one], place)
             except _OF_ONE as error:
                 self._fail(place, one, error)
                 continue
@@ -135,20 +155,10 @@ class Stream:
                 groups[-1] = (Items.joined([last[0], items]), read.model, last[2], [*last[3], one])
             else:
                 groups.append((items, read.model, place, [one]))
-        self._next += len(piece.single)
-        self._ahead += [
+        return [
             _Read(self._session.part(model, items, first), given, [0] * len(given))
             for items, model, first, given in groups
         ]
-        return True
-
-    def _take_together(self, source: Any, start: int, piece: Any) -> int:
-        part = self._session.read(source, start)
-        if start:
-            part.items = replace(part.items, names=_numbered(part.items, start))
-        given = list(piece.single) if len(piece.single) == len(part) else [None] * len(part)
-        self._ahead.append(_Read(part, given, [0] * len(part)))
-        return len(part)
 
     # ------------------------------------------------------------------ explaining
 
@@ -230,7 +240,8 @@ class Stream:
                 return []
         session, part = self._session, self._ahead[0].part
         first = part.alone(0) if len(part) > 1 else part
-        wired = abilities_of(session.model).rows_per_request is not None
+        able = abilities_of(part.model)
+        wired = able.rows_per_request is not None and able.narrowed is None
         groups = _groups(first, count) if wired else [(count, first)]
         looks = needs_scores(session.request.target, part.model.outline)
         found = [(times, session.plan_look(group)) for times, group in groups] if looks else []

@@ -174,7 +174,7 @@ class _Rows:
     answers = frozenset({Score})
 
     def __init__(self, inner: Model, passages: Sequence[Passage], mask: str | None, length: int) -> None:
-        self._inner, self._passages, self._mask = inner, passages, mask
+        self._inner, self._passages, self._mask, self._length = inner, passages, mask, length
         spec = TensorSpec(inner.outline.input, (None, length), "float32")
         self.outline = replace(
             inner.outline,
@@ -197,7 +197,12 @@ class _Rows:
             rows_per_request=inner.rows_per_request,
             trouble=inner.trouble,
             canonical=self.canonical,
+            narrowed=self.narrowed,
         )
+
+    def narrowed(self, some: slice) -> _Rows:
+        """The same for some of the texts, in rows as long as they are."""
+        return _Rows(self._inner, self._passages[some], self._mask, self._length)
 
     def answer(self, query: Query) -> Answer:
         """Scores ``[R, T]`` of the rows asked.

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from xplain.core.caveat import joined as joined_caveats
+from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
 from xplain.core.items import Columns
-from xplain.core.query import fingerprint
 from xplain.results.result import Result
 
 __all__ = ["joined", "joined_calls"]

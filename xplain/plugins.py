@@ -30,6 +30,7 @@ from xplain.core.registry import METHODS, Paper, features, find, method, metric,
 from xplain.core.rules import Rules, Where
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.cam.layers import reading as map_reading
+from xplain.explainers.cam.template import cam
 from xplain.explainers.design.baseline import fill_of
 from xplain.explainers.features.partition import Partition
 
@@ -60,6 +61,7 @@ __all__ = [
     "View",
     "Where",
     "Windows",
+    "cam",
     "collapse",
     "enlarge",
     "features",

@@ -146,18 +146,18 @@ def method(name: str, **facts: Unpack[MethodFacts]) -> Callable[[F], F]:
     """
 
     def declare(function: F) -> F:
-        METHODS.add(method_of(name, function, facts_of(function), facts))
+        METHODS.add(method_of(name, facts_of(function), **facts))
         return function
 
     return declare
 
 
-def method_of(name: str, function: Callable[..., Any], read: Mapping[str, Any], facts: MethodFacts) -> Method:
-    """The entry of a function: ``read`` is what its signature and docstring say, ``facts`` what it declares."""
+def method_of(name: str, read: Mapping[str, Any], **facts: Unpack[MethodFacts]) -> Method:
+    """A method: ``read`` is what ``facts_of`` its function says, ``facts`` what is declared above it."""
     asked = facts["needs"]
     needs = frozenset(asked if isinstance(asked, tuple) else (asked,))
     said: dict[str, Any] = {"traceable": Score not in needs, **facts, "needs": needs}
-    return Method(name=name, family=_family(function.__module__), **read, **said)
+    return Method(name=name, family=_family(read["function"].__module__), **read, **said)
 
 
 def table(

@@ -1,4 +1,4 @@
-"""Class activation maps whose weights come from the gradient at the layer: one partial sweep each."""
+"""Class activation maps whose weights come from the gradient at the layer, by one partial sweep each."""
 
 from __future__ import annotations
 
@@ -16,173 +16,94 @@ from xplain.core.query import Flow, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.explainers.cam.layers import MapLayer, map_layer, reading
+from xplain.explainers.cam.template import cam
 
-__all__ = ["cam", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam"]
+__all__ = ["class_activation_map", "grad_cam", "grad_cam_plus_plus", "hires_cam", "layer_cam"]
 
 _LINEAR = 2e-3
 """Departure from a linear head that is rounding: scores in half precision have a step of 1e-3."""
 
 
-@method(
+@cam(
     "grad-cam",
-    needs=Sweep,
     paper=Paper("Selvaraju 2016", "arXiv:1610.02391, equations 1 and 2"),
     unit="delta {score} through the layer, averaged",
     aliases=("gradcam",),
-    signed=False,
 )
-def grad_cam(
-    view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0, signed: bool = False
-) -> Flow:
+def grad_cam(activations: Any, gradients: Any, places: tuple[int, ...]) -> Any:
     """A deep layer's channels, each weighted by how the score depends on it on average, summed.
 
     ``w_k = mean over q of d f / d A_k[q]``; ``map[p] = max(0, sum over k of w_k A_k[p])``.
 
-    Args:
-        layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
-        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
-        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
-        signed: Keep what argues against the target, instead of cutting it off at 0.
-
-    Returns:
-        ``[N, H, W]``, enlarged bilinearly from h x w; at least 0 unless ``signed``.
-
-    Cost:
-        1 sweep per item, backwards only as far as the layer.
-
-    Raises:
-        UnknownName: no such layer.
-        UsageError: the layer has no positions.
-
     Source:
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017.
     """
-    chosen, values, gradient = yield from _seen(view, layer, grid, tokens)
-    xp = namespace(values)
-    weights = xp.mean(gradient, axis=chosen.places, keepdims=True)
-    return reading(view, chosen, xp.sum(weights * values, axis=1), rectify=not signed)
+    return namespace(activations).mean(gradients, axis=places, keepdims=True)
 
 
-@method(
+@cam(
     "grad-cam++",
-    needs=Sweep,
     paper=Paper("Chattopadhyay 2017", "arXiv:1710.11063, equations 9 and 19"),
     unit="delta {score} through the layer, weighted",
     aliases=("gradcam++", "grad-cam-plus-plus"),
-    signed=False,
 )
-def grad_cam_plus_plus(view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0) -> Flow:
+def grad_cam_plus_plus(activations: Any, gradients: Any, places: tuple[int, ...]) -> Any:
     """Grad-CAM whose averages count each position by how much it matters, so that several objects all show.
 
     ``alpha = g^2 / (2 g^2 + S_k g^3)`` with g the gradient and ``S_k = sum over q of A_k[q]``;
     ``w_k = sum over q of alpha[q] max(0, g[q])``.
 
-    Args:
-        layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
-        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
-        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
-
-    Returns:
-        ``[N, H, W]``, at least 0, enlarged bilinearly from h x w.
-
-    Cost:
-        1 sweep per item, backwards only as far as the layer.
-
     Differs from the paper:
         The factor exp(f), the same for the whole map, is left out.
-
-    Raises:
-        UnknownName: no such layer.
-        UsageError: the layer has no positions.
 
     Source:
         Chattopadhyay et al., Grad-CAM++, WACV 2018.
     """
-    chosen, values, gradient = yield from _seen(view, layer, grid, tokens)
-    xp = namespace(values)
-    square = gradient * gradient
-    total = xp.sum(values, axis=chosen.places, keepdims=True)
-    below = 2 * square + total * square * gradient
-    zero = xp.zeros_like(gradient)
+    xp = namespace(activations)
+    square = gradients * gradients
+    below = 2 * square + xp.sum(activations, axis=places, keepdims=True) * square * gradients
+    zero = xp.zeros_like(gradients)
     some = xp.abs(below) > 0
     alpha = xp.where(some, square / xp.where(some, below, zero + 1), zero)
-    weights = xp.sum(alpha * xp.where(gradient > 0, gradient, zero), axis=chosen.places, keepdims=True)
-    return reading(view, chosen, xp.sum(weights * values, axis=1), rectify=True)
+    return xp.sum(alpha * xp.where(gradients > 0, gradients, zero), axis=places, keepdims=True)
 
 
-@method(
+@cam(
     "layer-cam",
-    needs=Sweep,
     paper=Paper("Jiang 2021", "doi:10.1109/TIP.2021.3089943"),
     unit="delta {score}, first order, where it argues for",
     aliases=("layercam",),
-    signed=False,
 )
-def layer_cam(view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0) -> Flow:
+def layer_cam(activations: Any, gradients: Any, places: tuple[int, ...]) -> Any:
     """Each position of each channel weighted by its own positive gradient: fine maps from shallow layers too.
 
     ``map[p] = max(0, sum over k of max(0, g_k[p]) A_k[p])``.
 
-    Args:
-        layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
-        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
-        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
-
-    Returns:
-        ``[N, H, W]``, at least 0, enlarged bilinearly from h x w.
-
-    Cost:
-        1 sweep per item, backwards only as far as the layer.
-
-    Raises:
-        UnknownName: no such layer.
-        UsageError: the layer has no positions.
-
     Source:
         Jiang et al., LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, TIP 2021.
     """
-    chosen, values, gradient = yield from _seen(view, layer, grid, tokens)
-    xp = namespace(values)
-    positive = xp.where(gradient > 0, gradient, xp.zeros_like(gradient))
-    return reading(view, chosen, xp.sum(positive * values, axis=1), rectify=True)
+    xp = namespace(activations)
+    return xp.where(gradients > 0, gradients, xp.zeros_like(gradients))
 
 
-@method(
+@cam(
     "hires-cam",
-    needs=Sweep,
     paper=Paper("Draelos 2020", "arXiv:2011.08891"),
     unit="delta {score}, first order",
     aliases=("hirescam",),
-    signed=False,
 )
-def hires_cam(
-    view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0, signed: bool = False
-) -> Flow:
+def hires_cam(activations: Any, gradients: Any, places: tuple[int, ...]) -> Any:
     """Each position of each channel weighted by its own gradient: what the rest of the net really uses of the layer.
 
     ``map[p] = max(0, sum over k of g_k[p] A_k[p])``.
 
     Args:
-        layer: A layer ``[N, C, h, w]`` or of tokens; ``auto`` takes the last one before the head.
-        grid: Rows and columns of the layer, such as ``8x18``, where they could not be followed from the input.
-        tokens: Tokens in front of that grid that are no positions, such as 1 class token.
         signed: Keep what argues against the target; then the small map sums to f less its constant, for a linear head.
-
-    Returns:
-        ``[N, H, W]``, enlarged bilinearly from h x w; at least 0 unless ``signed``.
-
-    Cost:
-        1 sweep per item, backwards only as far as the layer.
-
-    Raises:
-        UnknownName: no such layer.
-        UsageError: the layer has no positions.
 
     Source:
         Draelos and Carin, Use HiResCAM instead of Grad-CAM for faithful explanations, 2020.
     """
-    chosen, values, gradient = yield from _seen(view, layer, grid, tokens)
-    return reading(view, chosen, namespace(values).sum(gradient * values, axis=1), rectify=not signed)
+    return gradients
 
 
 @method(
@@ -192,7 +113,7 @@ def hires_cam(
     unit="{score} before averaging over positions",
     traceable=False,
 )
-def cam(view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0) -> Flow:
+def class_activation_map(view: View, *, layer: str = "auto", grid: Cells | None = None, tokens: Natural = 0) -> Flow:
     """The class score written as an average over positions, and shown position by position.
 
     For a head ``f = sum over k of w_k * mean(A_k) + b``:  ``map[p] = sum over k of w_k A_k[p]``.
@@ -249,14 +170,6 @@ def _bend(view: View, chosen: MapLayer, raw: Array) -> Generator[Score, Any, flo
     even, odd, every, none = (yield Score(raw, chosen.hiding(raw, keep), view.target, at=chosen.name)).T
     scale = np.abs([even - none, odd - none, every - none]).max(axis=0)
     return float(np.max(np.abs(even + odd - every - none) / np.maximum(scale, np.finfo(np.float32).tiny)))
-
-
-def _seen(view: View, layer: str, grid: Cells | None, tokens: int) -> Generator[Sweep, Any, tuple[MapLayer, Any, Any]]:
-    """The layer, its values and the target's gradient there, both as ``[N, C, *cells]``."""
-    chosen = map_layer(view, layer, grid, tokens)
-    answer = yield Sweep(view.x[:, None], view.target, Rules(), (chosen.name,))
-    values, gradient = (chosen.maps(one) for one in answer[chosen.name])
-    return chosen, values, gradient
 
 
 def _peak(maps: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import xplain
 from xplain import plugins
 from xplain.core import catalogue
 from xplain.core.errors import ModelError, UnknownName, UsageError
-from xplain.testing import check_method
+from xplain.testing import check_method, linear
 
 from .contract.conftest import small_network
 
@@ -185,3 +185,32 @@ def stripes(view, *, width: Positive = 4):
     found = xplain.explain(small_network(), x, "occlusion", target=0, features="stripes:6").values[0]
     assert (found == found[:1]).all()
     assert len(np.unique(found[0])) == 2
+
+
+def test_a_metric_of_a_plugin_is_measured_like_deletion(site):
+    code = '''
+import numpy as np
+from xplain.plugins import Full, Positive, Reading, Score, metric
+
+@metric("fade", better="small", asks=True)
+def fade(view, values, fill, *, steps: Positive = 2):
+    """How the score falls while everything fades alike, whatever the explanation says.
+
+    Args:
+        steps: Intervals.
+    """
+    shares = np.linspace(0, 1, steps + 1)
+    masks = np.broadcast_to((1 - shares)[:, None, None], (steps + 1, *view.layout.plane)).astype(np.float32)
+    scores = np.asarray((yield Score(view.x, Full(np.ascontiguousarray(masks), fill), view.target)))
+    areas = (scores[:, 1:] + scores[:, :-1]) @ np.diff(shares) / 2
+    return Reading(areas, notes={"shares": shares}, each={"scores": scores})
+'''
+    site("fade-plugin", "fade = fade_plugin:fade", "fade_plugin", code, group="xplain.metrics")
+    x = np.random.default_rng(0).normal(size=(2, 2, 12, 12)).astype(np.float32)
+    model = linear(np.ones(288))
+    shown = xplain.explain(model, x, "occlusion", layout="NCHW")
+    found = xplain.measure.curve(model, x, shown, "fade", steps=4, target=xplain.label(0), layout="NCHW")
+    total = x.sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(found.scores, total[:, None] * [1, 0.75, 0.5, 0.25, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.area, total / 2, rtol=1e-4)
+    assert "fade" in [one.name for one in xplain.measure.metrics()]

@@ -8,6 +8,6 @@
 The work is done in ``xplain.session.measuring``.
 """
 
-from xplain.session.measuring import Conservation, Curve, conservation, curve
+from xplain.session.measuring import Conservation, Curve, conservation, curve, metrics
 
-__all__ = ["Conservation", "Curve", "conservation", "curve"]
+__all__ = ["Conservation", "Curve", "conservation", "curve", "metrics"]

@@ -54,5 +54,5 @@ def test_messages() -> None:
         curve(MODEL, X, explained(np.ones((2, 4))))
     with pytest.raises(xplain.XplainError, match=r"The explanation is \[1, 3\]; needed: .* \[1, 4\]"):
         curve(MODEL, X, explained(np.ones((1, 3))))
-    with pytest.raises(xplain.XplainError, match="steps is 0"):
+    with pytest.raises(xplain.XplainError, match="option 'steps' is 0; accepted: a whole number of at least 1"):
         curve(MODEL, X, explained(WEIGHTS), steps=0)

@@ -187,9 +187,8 @@ def _judged(boxes: _Boxes, asked: bool, at_least: float) -> dict[str, Any]:
     judged = [one for one in boxes.told if "iou" in one]
     if not judged:
         return {"truth": {"pictures": 0}}
-    found = localisation_error(
-        [tuple(one["box"] or _NOWHERE) for one in judged], [boxes.truths[one["picture"]] for one in judged], at_least
-    )
+    given = [tuple(one["box"] or _NOWHERE) for one in judged], [boxes.truths[one["picture"]] for one in judged]
+    found = localisation_error(*given, least=at_least)
     return {
         "truth": {
             "pictures": len(judged),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from xplain.core.edits import Array
 from xplain.core.errors import unknown
 from xplain.core.options import Option
 from xplain.core.query import Flow, View, laid_out
@@ -170,6 +171,10 @@ class Metric(Declared):
 
     better: Literal["small", "large"] = "large"
     asks: bool = False
+
+    def start(self, view: View, values: Array, fill: Array, options: Mapping[str, Any]) -> Flow:
+        """The flow of a metric that asks, its questions carrying the view's layout."""
+        return laid_out(self.function(view, values, fill, **options), view)
 
 
 @dataclass(frozen=True, kw_only=True)

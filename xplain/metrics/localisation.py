@@ -13,6 +13,8 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
+from xplain.core.options import Share
+from xplain.core.registry import metric
 
 __all__ = [
     "SPREAD",
@@ -166,6 +168,7 @@ def iou(a: Box, b: Box) -> float:
     return overlap / union if union > 0 else 0.0
 
 
+@metric("mask-iou", better="large")
 def mask_iou(a: Array, b: Array) -> float:
     """Intersection over union of two boolean masks of one shape, 0..1; 0 when both are empty."""
     if a.shape != b.shape:
@@ -179,8 +182,14 @@ def best_iou(box: Box, truths: Sequence[Box]) -> float:
     return max((iou(box, truth) for truth in truths), default=0.0)
 
 
-def localisation_error(boxes: Sequence[Box], truths: Sequence[Sequence[Box]], least: float = 0.5) -> dict[str, Any]:
-    """The share of items whose box meets no true box with an IoU of at least ``least`` (0.5 in ILSVRC).
+@metric("localisation-error", better="small")
+def localisation_error(boxes: Sequence[Box], truths: Sequence[Sequence[Box]], *, least: Share = 0.5) -> dict[str, Any]:
+    """The share of items whose box meets no true box with an IoU of at least ``least``.
+
+    Args:
+        boxes: The box found in each item.
+        truths: The true boxes of each item.
+        least: Intersection over union from which a box counts as found; 0.5 in ILSVRC.
 
     Returns:
         ``error`` 0..1, ``mean iou``, and ``iou`` per item.

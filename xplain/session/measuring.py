@@ -12,20 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from xplain.core.abilities import Abilities, abilities_of
+from xplain.core.catalogue import plain_name
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.options import Reference
 from xplain.core.outline import Outline
 from xplain.core.plain import plain
 from xplain.core.query import Answer, Model, Query, Sweep, View
+from xplain.core.registry import METRICS, Metric
 from xplain.core.target import Target, label
 from xplain.explainers.design.baseline import fill_of
-from xplain.metrics.curves import deletion, insertion
 from xplain.results.attribution import Attribution
 from xplain.results.curve import Curve
 from xplain.session.hidden import as_codes
@@ -33,14 +34,19 @@ from xplain.session.request import Cache, Request
 from xplain.session.results import provenance, words_of
 from xplain.session.run import Session, load
 
-__all__ = ["Conservation", "Curve", "conservation", "curve"]
+__all__ = ["Conservation", "Curve", "conservation", "curve", "metrics"]
+
+
+def metrics() -> list[Metric]:
+    """What judges an explanation: by asking the model (``curve``), or against the truth."""
+    return list(METRICS)
 
 
 def curve(
     model: Any,
     x: Any,
     attribution: Attribution,
-    kind: Literal["deletion", "insertion"] = "deletion",
+    kind: str = "deletion",
     *,
     target: Target | None = None,
     baseline: Any = None,
@@ -57,7 +63,7 @@ def curve(
         model: What ``xplain.load`` takes, or a loaded model.
         x: The items that were explained.
         attribution: Their explanation; values with channels are summed over them.
-        kind: ``deletion`` or ``insertion``.
+        kind: ``deletion``, ``insertion`` or a plugin's metric that asks the model.
         target: What is scored; None takes the classes that the attribution explains.
         baseline: What a hidden position becomes; the same as in the explanation makes the fairest curve. None: 0, or in
             a table the typical row, as in ``explain``.
@@ -71,8 +77,11 @@ def curve(
     Raises:
         UsageError: the explanation is of other items, or of a target that is no class and none is given.
     """
-    if kind not in ("deletion", "insertion"):
-        raise UsageError(f"A curve is {kind!r}; accepted: deletion, insertion.")
+    curves = [one.name for one in METRICS if one.asks]
+    if plain_name(kind) not in curves:
+        raise UsageError(f"A curve is {kind!r}; accepted: {', '.join(curves)}.")
+    metric = METRICS.find(kind)
+    options = metric.read_options({"steps": steps})
     asked = Request(card=card, layout=layout, batch_size=batch_size, max_queries=max_queries, cache=cache)
     session = Session(model, asked)
     part = session.read(x)
@@ -89,14 +98,13 @@ def curve(
         codes = abilities_of(loaded).codes
         baseline = 0.0 if codes is None else codes.typical(items.x)[0]
     (baseline,) = as_codes({"baseline": baseline}, loaded).values()
-    flow = deletion if kind == "deletion" else insertion
-    one = flow(view, values=values, fill=fill_of(view, Reference().read(baseline)), steps=steps)
+    one = metric.start(view, values, fill_of(view, Reference().read(baseline)), options)
+    told = {"baseline": baseline, **options}
     with session:
         settings = session.settings(part)
         (reading,), cost = session.ask([one], loaded, settings)
-    options = {"baseline": baseline, "steps": steps}
     return Curve(
-        kind=kind,
+        kind=metric.name,
         shares=np.asarray(reading.notes["shares"]),
         scores=np.asarray(reading.each["scores"]),
         area=np.asarray(reading.values),
@@ -105,7 +113,7 @@ def curve(
         targets=attribution.targets if target is None else words_of(target, len(items.x)),
         facts={"explanation": attribution.method},
         warnings=(*loaded.outline.warnings, *items.warnings),
-        provenance=provenance(part, kind, options, cost=cost, rows_per_call=settings.calls),
+        provenance=provenance(part, metric.name, told, cost=cost, rows_per_call=settings.calls),
     )
 
 

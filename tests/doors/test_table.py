@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import xplain
-from xplain.core.errors import CapabilityError, NonFinite, UnknownName, UsageError
+from xplain.core.errors import CapabilityError, ModelError, NonFinite, UnknownName, UsageError
 
 COLUMNS = ["age", "income", "job"]
 
@@ -258,7 +258,7 @@ def test_a_function_that_raises_or_returns_something_else(people):
     with pytest.raises(ZeroDivisionError) as caught:
         xplain.explain(xplain.table(raises), frame.head(2), "ablation")
     assert "raised by function" in caught.value.__notes__[0]
-    with pytest.raises(UsageError, match=r"returned \[1\] for 2 rows; accepted: \[2, K\]"):
+    with pytest.raises(ModelError, match=r"returned an array of shape \[1\] for 2 rows; accepted: .*row, \[2, K\]"):
         xplain.predict(xplain.table(lambda rows: [1.0]), frame.head(2))
 
 

@@ -363,9 +363,13 @@ def test_the_inside_is_not_asked():
 @pytest.mark.parametrize(
     ("returned", "kind", "message"),
     [
-        (lambda texts: [1.0], ModelError, r"returned \[1, 1\] for 2 texts; accepted: one row"),
-        (lambda texts: np.zeros((len(texts), 2, 2)), ModelError, "one row of scores per text"),
-        (lambda texts: ["x"] * len(texts), ValueError, "could not convert"),
+        (lambda texts: [1.0], ModelError, r"returned an array of shape \[1\] for 2 texts; accepted: one row"),
+        (
+            lambda texts: np.zeros((len(texts), 2, 2)),
+            ModelError,
+            r"Scores 'scores' of function .* are \[2, 2, 2\]; a classifier's are",
+        ),
+        (lambda texts: ["x"] * len(texts), ModelError, "returned list of <U1 for 2 texts"),
     ],
 )
 def test_functions_that_return_something_else(returned, kind, message):

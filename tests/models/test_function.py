@@ -78,7 +78,7 @@ def test_returns_that_are_no_scores(returned, message):
 def test_the_number_of_classes_must_not_change():
     model = xplain.load(lambda batch: np.zeros((len(batch), 2 + len(batch) % 2)))
     model.answer(Score(X, Untouched(), every_score, part=(0, 1)))
-    with pytest.raises(ModelError, match="returned 2 scores per item, but 3 before"):
+    with pytest.raises(ModelError, match="returned 2 scores per item, but 3 are known"):
         model.answer(Score(X, Untouched(), every_score, part=(0, 2)))
 
 
@@ -101,7 +101,7 @@ def test_nan_scores_are_named():
 def test_inner_tensors_and_other_questions_are_refused():
     with pytest.raises(UsageError, match="has no tensor 'conv1'; a target is a class, or a place in what it gives"):
         ask(two_classes, target=channel("conv1", 0))
-    with pytest.raises(CapabilityError, match="answers scores of its input only"):
+    with pytest.raises(CapabilityError, match="answers scores of its items only"):
         xplain.load(two_classes).answer(Peek(X, ("conv1",)))
 
 

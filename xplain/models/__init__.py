@@ -135,9 +135,9 @@ def load(
 
         return TorchModule(source, card, TorchOptions(**torch_only), layout, output)
     if callable(source):
-        from xplain.models.rows.function import Function
+        from xplain.models.rows.function import of_batches
 
-        return Function(source, card=card, version=version, price=price, layout=layout)
+        return of_batches(source, card=card, version=version, price=price, layout=layout)
     if is_estimator(source):
         from xplain.models.rows.table import table
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +13,23 @@ from xplain import native
 from xplain.core.abilities import Abilities, Piece, abilities_of
 from xplain.core.batches import cut
 from xplain.core.edits import Array, Untouched
-from xplain.core.errors import CapabilityError, NonFinite, UsageError
+from xplain.core.errors import CapabilityError, NonFinite
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
 from xplain.core.partial_answers import pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES, every_score
-from xplain.models.reading import both_sides, score_rows
+from xplain.models.reading import read_target
 from xplain.models.rows.columns import MISSING
 from xplain.models.rows.dataframes import as_array, numbers_of, plain
 from xplain.models.rows.estimators import Asked
-from xplain.models.rows.function import said_by
+from xplain.models.rows.function import Function, outline_of
 
 if TYPE_CHECKING:
     from xplain.models.rows.table import Table
 
-__all__ = ["Columnwise", "Rows"]
+__all__ = ["Rows", "of_columns", "of_feeds"]
 
 _AT_ONCE = 1024
 
@@ -75,12 +74,10 @@ class Rows:
                 )
             raise CapabilityError(f"{self.outline.source} is asked with whole columns and answers only Score.")
         start, stop = query.rows
-        scores = self._inner.ask(self._values(query)) if self._whole else self._numbers(query)
+        scores = self._inner.ask(self._values(query), stop - start) if self._whole else self._numbers(query)
         if self._inner.outline.scores is not self.outline.scores:  # what its first scores told
             self.outline = replace(self.outline, scores=self._inner.outline.scores)
-        return query.target.read({SCORES: scores}, np.arange(start, stop) // query.edits.count).reshape(
-            stop - start, -1
-        )
+        return read_target(query, (start, stop), {SCORES: scores, self.outline.scores.tensor: scores})
 
     def stream(self, query: Score) -> Iterator[Piece]:
         """The same, piece by piece where the inner model answers in pieces."""
@@ -123,68 +120,43 @@ class Rows:
         return found
 
 
-class Columnwise:
-    """A function of whole columns: a ``DataFrame`` where pandas is loaded, else ``{column: array}``."""
+def of_columns(
+    asked: Callable[[Any], Any] | Asked, labels: tuple[str, ...] = (), version: str = "", price: Price | None = None
+) -> Function:
+    """A model of a function of whole columns: of a ``DataFrame`` where pandas is loaded, else ``{column: array}``.
 
-    answers = frozenset({Score})
+    Args:
+        asked: The function, or what is asked of an estimator; one that was fitted on rows without names gets such.
+        labels: Names of the classes; those that an estimator knows where there are none.
+        version: Names what the function does.
+        price: What an evaluation costs.
+    """
+    row = TensorSpec("row", (), "float32")
+    if not isinstance(asked, Asked):
+        return Function(_framed(asked), outline_of(asked, row, version, labels), price, "rows")
+    labels = labels or asked.labels
+    scores = ScoreSpec("scores", len(labels) or None, asked.kind, "none", asked.found)
+    outline = outline_of(asked.function, row, version, labels, scores)
+    return Function(_framed(asked.function) if asked.frames else _stacked(asked.function), outline, price, "rows")
 
-    def __init__(
-        self,
-        function: Callable[[Any], Any] | Asked,
-        labels: Sequence[str] = (),
-        version: str = "",
-        price: Price | None = None,
-        outline: Outline | None = None,
-    ) -> None:
-        estimator = function if isinstance(function, Asked) else None
-        self._function = function.function if isinstance(function, Asked) else function
-        self._shape = "arrays" if outline is not None else "frame" if estimator is None or estimator.frames else "rows"
-        self.abilities = Abilities(price=price)
-        function = self._function
-        name = getattr(function, "__qualname__", type(function).__qualname__)
-        labels = tuple(labels) or (estimator.labels if estimator else ())
-        found = ScoreSpec("scores", len(labels) or None, said_by(name), "none", "what the function returns, as it is")
-        if estimator is not None:
-            found = replace(found, kind=estimator.kind, found=estimator.found)
-        unsure = "It is not known whether the function returns logits or probabilities; logits explain better."
-        self.outline = outline or Outline(
-            source=f"function {name}",
-            kind="function",
-            digest=hashlib.sha256(f"function {name} {version}".encode()).hexdigest() if version else "",
-            inputs=(TensorSpec("row", (), "float32"),),
-            input="row",
-            layout=None,
-            scores=found,
-            labels=labels,
-            quirks=(unsure,) if estimator is None else (),
-        )
 
-    def ask(self, columns: Mapping[str, Any]) -> Array:
-        """Scores ``[R, K]``.
+def of_feeds(scores: Callable[[Any], Any], outline: Outline) -> Function:
+    """A model with an input for each column, which is given arrays by name."""
+    return Function(lambda columns: scores(_arrays(columns)), outline, takes="rows")
 
-        Raises:
-            ModelError: what comes back is no row of scores per row.
-        """
-        try:
-            scores = np.asarray(self._function(self._given(columns)), dtype=np.float64)
-        except Exception as error:
-            error.add_note(f"raised by {self.outline.source} when xplain asked it about {list(columns)[:8]}")
-            raise
-        count = len(next(iter(columns.values())))
-        if scores.ndim == 0 or len(scores) != count:
-            raise UsageError(
-                f"{self.outline.source} returned {list(scores.shape)} for {count} rows; accepted: [{count}, K]."
-            )
-        scores = score_rows(scores, self.outline.source, self.outline.scores.tensor)
-        if scores.shape[1] == 1 and len(self.outline.labels) == 2:
-            scores, spec = both_sides(scores, self.outline.scores, self.outline.labels, self.outline.source)
-            self.outline = replace(self.outline, scores=spec)
-        return scores
 
-    def _given(self, columns: Mapping[str, Any]) -> Any:
+def _framed(function: Callable[[Any], Any]) -> Callable[[Mapping[str, Any]], Any]:
+    def ask(columns: Mapping[str, Any]) -> Any:
         pandas = sys.modules.get("pandas")
-        if self._shape == "frame" and pandas is not None:
-            return pandas.DataFrame(dict(columns))
-        if self._shape == "rows":  # fitted on rows without names, which are all that it takes without a warning
-            return np.stack([numbers_of(values) for values in columns.values()], axis=1)
-        return {name: as_array(values) for name, values in columns.items()}
+        return function(_arrays(columns) if pandas is None else pandas.DataFrame(dict(columns)))
+
+    return ask
+
+
+def _stacked(function: Callable[[Any], Any]) -> Callable[[Mapping[str, Any]], Any]:
+    """For who was fitted on rows without names, which are all that it takes without a warning."""
+    return lambda columns: function(np.stack([numbers_of(values) for values in columns.values()], axis=1))
+
+
+def _arrays(columns: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: as_array(values) for name, values in columns.items()}

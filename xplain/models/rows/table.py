@@ -29,10 +29,11 @@ from xplain.core.outline import Outline, class_names
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.models.outlines import labelled
-from xplain.models.rows.asked import Columnwise, Rows
+from xplain.models.rows.asked import Rows, of_columns, of_feeds
 from xplain.models.rows.columns import Column
 from xplain.models.rows.dataframes import columns_of, is_rows, names_of, plain, row_names, shown
 from xplain.models.rows.estimators import asked_of, is_estimator
+from xplain.models.rows.function import Function
 
 __all__ = ["Table", "table"]
 
@@ -101,7 +102,7 @@ def _opened(
     version, price = options.pop("version"), options.pop("price")
     if is_estimator(source):
         asked = asked_of(source, scores)
-        return Table(Columnwise(asked, labels, version, Price.read(price)), names or asked.columns or None, hidden)
+        return Table(of_columns(asked, labels, version, Price.read(price)), names or asked.columns or None, hidden)
     if isinstance(source, str) and "://" in source:
         return Table(_load(source, labels=labels, version=version, price=price, **options), names, hidden)
     if hasattr(source, "named_modules"):
@@ -109,7 +110,7 @@ def _opened(
         model.outline = labelled(model.outline, labels)
         return Table(model, names, hidden)
     if callable(source) and not hasattr(source, "SerializeToString"):
-        return Table(Columnwise(source, labels, version, Price.read(price)), names, hidden)
+        return Table(of_columns(source, labels, version, Price.read(price)), names, hidden)
     return _onnx(source, names, hidden, labels, options)
 
 
@@ -143,7 +144,7 @@ def _onnx(
             f"The columns given are {', '.join(names)}; {feeds.outline.source} has {', '.join(own)}. "
             "Say which it takes with columns=."
         )
-    asked = Columnwise(feeds.scores, outline=labelled(feeds.outline, labels))
+    asked = of_feeds(feeds.scores, labelled(feeds.outline, labels))
     texts = frozenset(spec.name for spec in inputs if spec.dtype == "str")
     return Table(asked, own, hidden, texts)
 
@@ -245,8 +246,7 @@ class Table:
 
     def _column(self, name: str) -> Column:
         if name not in self._columns:
-            exact = isinstance(self._inner, Columnwise)
-            self._columns[name] = Column(name, name in self._texts, "" if exact else self.outline.source)
+            self._columns[name] = Column(name, name in self._texts, "" if self.exact else self.outline.source)
         return self._columns[name]
 
     def values(self, x: Array) -> dict[str, Any]:
@@ -308,7 +308,7 @@ class Table:
     @property
     def exact(self) -> bool:
         """Whether the model is asked with whole columns, and not with rows of numbers."""
-        return isinstance(self._inner, Columnwise)
+        return isinstance(self._inner, Function) and self._inner.takes == "rows"
 
     @property
     def gaps(self) -> bool:

@@ -12,9 +12,8 @@ text), an edit keeps or hides positions, and the model that ``read`` returns reb
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,18 +22,17 @@ import numpy as np
 from xplain import native
 from xplain.core.abilities import Abilities, Piece, abilities_of, is_model
 from xplain.core.edits import Untouched
-from xplain.core.errors import CapabilityError, ModelError, UsageError
+from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.items import Items, Passage
 from xplain.core.layout import Layout
-from xplain.core.outline import Outline, ScoreSpec, TensorSpec, class_names
+from xplain.core.outline import Outline, TensorSpec, class_names
 from xplain.core.partial_answers import pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
-from xplain.core.target import SCORES
-from xplain.models.rows.function import said_by
+from xplain.models.rows.function import Function, outline_of
 from xplain.models.rows.words import Split, rebuilt, split_with
 
-__all__ = ["Strings", "Text", "text"]
+__all__ = ["Text", "text"]
 
 _AT_ONCE = 256
 _HALF = 0.5  # a soft mask keeps a word from here on
@@ -81,7 +79,8 @@ def text(
     elif is_model(source):
         inner = source
     elif callable(source) and not hasattr(source, "SerializeToString"):
-        inner = Strings(source, _function_outline(source, labels, version), Price.read(price))
+        spec = TensorSpec("texts", (None,), "str")
+        inner = Function(source, outline_of(source, spec, version, tuple(labels)), Price.read(price), "texts")
     else:
         from xplain.models.onnx.feeds import OnnxFeeds
 
@@ -91,17 +90,17 @@ def text(
 
             made = Tokens(feeds, tokenizer)
             split = made.spans if split == "tokens" else split
-            inner = Strings(made.scores, made.outline, limit=made.check)
+            inner = Function(made.scores, made.outline, takes="texts", limit=made.check)
         else:
             name = _only_text(feeds.outline)
-            inner = Strings(lambda texts: feeds.scores({name: np.array(texts, object)}), feeds.outline)
+            inner = Function(lambda texts: feeds.scores({name: np.array(texts, object)}), feeds.outline, takes="texts")
     if labels:
         classes = inner.outline.scores.classes
         if classes not in (None, len(labels)):
             raise UsageError(
                 f"{len(labels)} labels were given, but the model has {classes} classes. Give one per class."
             )
-        if isinstance(inner, Strings):
+        if isinstance(inner, Function):
             inner.outline = replace(inner.outline, labels=tuple(labels))
     _only_text(inner.outline)
     if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int) or longest < 1):
@@ -163,7 +162,7 @@ class Text:
                 f"Text {number + 1} has {len(spans)} features; at most {self._longest} are taken. Shorten it, or split "
                 "it more coarsely, for example split='sentences'."
             )
-        if isinstance(self._inner, Strings) and self._inner.limit is not None:
+        if isinstance(self._inner, Function) and self._inner.limit is not None:
             self._inner.limit(number, text)
         return Passage(text, tuple(spans))
 
@@ -249,60 +248,6 @@ class _Rows:
         return texts
 
 
-class Strings:
-    """A model whose items are texts ``[N]``: a function from a list of ``str`` to scores ``[R, K]``.
-
-    Args:
-        ask: The function.
-        outline: What is known of it.
-        price: What an evaluation costs.
-        limit: Raises for a text that is longer than the model takes.
-    """
-
-    answers = frozenset({Score})
-
-    def __init__(
-        self,
-        ask: Callable[[list[str]], Any],
-        outline: Outline,
-        price: Price | None = None,
-        limit: Callable[[int, str], None] | None = None,
-    ) -> None:
-        self._ask, self.outline, self.limit = ask, outline, limit
-        self.abilities = Abilities(price=price)
-
-    def answer(self, query: Query) -> Answer:
-        """Scores ``[R, T]`` of the texts asked.
-
-        Raises:
-            ModelError: the function returns something that is no ``[R, K]`` of numbers, or changes K.
-        """
-        if not isinstance(query, Score) or not isinstance(query.edits, Untouched):
-            raise CapabilityError(f"{self.outline.source} answers scores of whole texts.")
-        start, stop = query.rows
-        asked = [str(one) for one in query.x[start:stop]]
-        try:
-            scores = np.asarray(self._ask(asked), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            error.add_note(f"raised by {self.outline.source} when xplain asked it about {len(asked)} texts")
-            raise
-        scores = scores[:, None] if scores.ndim == 1 else scores
-        if scores.ndim != 2 or len(scores) != len(asked):
-            raise ModelError(
-                f"{self.outline.source} returned {list(scores.shape)} for {len(asked)} texts; accepted: one row of "
-                f"scores per text, [{len(asked)}, K]."
-            )
-        classes = self.outline.scores.classes
-        if classes not in (None, scores.shape[1]):
-            raise ModelError(
-                f"{self.outline.source} returned {scores.shape[1]} scores per text, but {classes} are known. The "
-                "number of classes must not change, and labels must be as many."
-            )
-        if classes is None:
-            self.outline = replace(self.outline, scores=replace(self.outline.scores, classes=scores.shape[1]))
-        return query.target.read({SCORES: scores}, np.arange(start, stop)).reshape(len(asked), -1)
-
-
 def _only_text(outline: Outline) -> str:
     found = [spec for spec in outline.inputs if spec.dtype == "str"]
     if len(found) != 1 or len(outline.inputs) != 1:
@@ -312,20 +257,3 @@ def _only_text(outline: Outline) -> str:
             "give tokenizer='tokenizer.json'; for rows with text among other columns use xplain.table."
         )
     return found[0].name
-
-
-def _function_outline(function: Callable[..., Any], labels: Sequence[str], version: str) -> Outline:
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    return Outline(
-        source=f"function {name}",
-        kind="function",
-        digest=hashlib.sha256(f"function {name} {version}".encode()).hexdigest() if version else "",
-        inputs=(TensorSpec("texts", (None,), "str"),),
-        input="texts",
-        layout=None,
-        scores=ScoreSpec(
-            "scores", len(labels) or None, said_by(name), "none", "what the function returns, used as it is"
-        ),
-        labels=tuple(labels),
-        quirks=("It is not known whether the function returns logits or probabilities; logits explain better.",),
-    )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from xplain.core.errors import XplainError
     from xplain.core.target import Target, channel, inner, label, neuron
     from xplain.engine import Sentinel, Store
-    from xplain.models.rows.table import table
-    from xplain.models.rows.text import text
+    from xplain.models.table import table
+    from xplain.models.text import text
     from xplain.results.attribution import Attribution
     from xplain.session.compiling import compile
 
@@ -65,8 +65,8 @@ _HOMES = {
     "plan": "xplain.api",
     "predict": "xplain.api",
     "probe": "xplain.api",
-    "table": "xplain.models.rows.table",
-    "text": "xplain.models.rows.text",
+    "table": "xplain.models.table",
+    "text": "xplain.models.text",
 }
 _ROOMS = ("api", "core", "demo", "measure", "models", "plugins", "render", "report", "testing")
 

@@ -7,7 +7,7 @@ import pytest
 
 import xplain
 from xplain.core.edits import Untouched, Windows
-from xplain.core.errors import CapabilityError, CardError, ModelError, NonFinite, UsageError
+from xplain.core.errors import CapabilityError, CardError, ModelError, NonFinite, UnknownName, UsageError
 from xplain.core.query import Peek, Score
 from xplain.core.target import channel, every_score, label
 
@@ -121,7 +121,12 @@ def test_labels_come_from_the_card_and_must_fit():
 def test_what_is_no_model():
     with pytest.raises(UsageError, match="int is no model; accepted: a path of an ONNX file"):
         xplain.load(3)
-    with pytest.raises(UsageError, match="fixed, providers: only for ONNX models"):
+    with pytest.raises(
+        UsageError,
+        match="providers: only for ONNX models; fixed: only for ONNX models and endpoints; got function.*: version",
+    ):
         xplain.load(two_classes, providers="cpu", fixed={"a": 1})
-    with pytest.raises(UsageError, match="threads is 0; accepted: a whole number of at least 1"):
-        xplain.load(two_classes, threads=0)
+    with pytest.raises(UsageError, match="threads: only for ONNX models; got function"):
+        xplain.load(two_classes, threads=2)
+    with pytest.raises(UnknownName, match=r"Unknown option of a function: 'verson'. Did you mean 'version'\?"):
+        xplain.load(two_classes, verson="2")

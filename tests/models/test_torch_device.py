@@ -13,9 +13,10 @@ from xplain.core.layout import Layout
 from xplain.core.query import Peek, Score, Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import every_score, label
+from xplain.models.options import TorchOptions
 from xplain.models.pipeline import in_flight
 from xplain.models.torch import device as torch_device
-from xplain.models.torch.device import TorchOptions, TorchPlace
+from xplain.models.torch.device import TorchPlace
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -80,7 +81,9 @@ def test_rows_are_those_of_the_fill(request, x, kernels, memory, dtype):
         expected = np.empty((total, *x.shape[1:]), np.float32)
         xplain.native.fill(x, edits, 0, total, expected, layout)
         seen.clear()
-        place = TorchPlace(query, layout, 2, dtype, CPU, forward, TorchOptions(memory), by_kernels=kernels, depth=2)
+        place = TorchPlace(
+            query, layout, 2, dtype, CPU, forward, TorchOptions(memory_format=memory), by_kernels=kernels, depth=2
+        )
         got = answers(place, query, 2)
         assert torch.equal(torch.cat(seen), torch.from_numpy(expected).to(dtype)), name
         flat = torch.from_numpy(expected).to(dtype).flatten(1)[:, :2].float().numpy()
@@ -96,7 +99,7 @@ def test_a_layout_of_its_own_stays_as_it_is(x):
         seen.append(batch.clone())
         return {"scores": batch.flatten(1)}
 
-    options = TorchOptions("channels-last")
+    options = TorchOptions(memory_format="channels-last")
     place = TorchPlace(query, Layout("NHWC", items.shape[1:]), 3, torch.float32, CPU, forward, options)
     assert np.array_equal(answers(place, query, 3), items.reshape(3, -1))
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from inspect import signature
+from dataclasses import asdict, dataclass, fields, replace
 from shlex import quote
 from typing import Annotated, Any
 
@@ -73,11 +72,12 @@ class _Described:
 def _by_rows(model: str, loading: Loading) -> tuple[_Described, tuple[str, ...]]:
     """A model of several inputs, or of text, and the command lines that explain it."""
     from xplain.models.onnx.feeds import OnnxFeeds
+    from xplain.models.options import FeedsOptions
     from xplain.models.rows.tokens import takes_tokens
 
     given = loading.options()
-    options = {name: given[name] for name in signature(OnnxFeeds).parameters if name in given}
-    outline = OnnxFeeds(model, **options).outline
+    own = [field.name for field in fields(FeedsOptions)]
+    outline = OnnxFeeds(model, FeedsOptions(**{name: given[name] for name in own if name in given})).outline
     inputs, names = outline.inputs, [spec.name for spec in outline.inputs]
     model, called = quote(model), [quote(name) for name in names]
     if len(inputs) == 1:

@@ -83,8 +83,8 @@ class Given:
             Unsafe: the file is refused.
             ModelError: the file cannot be loaded.
         """
-        from xplain.models.rows.table import table
-        from xplain.models.rows.text import text
+        from xplain.models.table import table
+        from xplain.models.text import text
 
         options = loading.options()
         for name in _NOT_HERE:

@@ -21,8 +21,8 @@ from xplain.core.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model
 from xplain.models.outlines import attach_card
 from xplain.models.rows.dataframes import is_rows
-from xplain.models.rows.table import table
-from xplain.models.rows.text import text
+from xplain.models.table import table
+from xplain.models.text import text
 
 __all__ = ["entered", "item_keys", "items_of"]
 

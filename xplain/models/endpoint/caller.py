@@ -21,8 +21,9 @@ from xplain.models.endpoint.ledger import Entry, Ledger, now
 from xplain.models.endpoint.outside import digits
 from xplain.models.endpoint.secrets import Auth, heard, hide
 from xplain.models.endpoint.transport import Failure, Request, Response, Sends
+from xplain.models.options import Patience
 
-__all__ = ["Caller", "Patience", "TooLarge"]
+__all__ = ["Allowed", "Caller", "Patience", "TooLarge"]
 
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _NOT_DONE = {429, 503}  # the server says that it did not do the work
@@ -30,22 +31,18 @@ _EXCERPT = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """When to ask again, and when to give up.
+class Allowed:
+    """How much may be asked; None for no limit.
 
     Args:
-        attempts: Tries per call, the first one included.
-        first: Upper bound of the first wait in seconds.
-        longest: Upper bound of any wait; a server that wants longer is not waited for.
-        breaker: Failed attempts in a row, over all calls, after which nothing more is sent for ``cooling`` seconds.
-        cooling: How long that lasts.
+        rate: Calls per second.
+        calls: Attempts that may leave, all in all.
+        cost: Money that may be spent, all in all.
     """
 
-    attempts: int = 5
-    first: float = 0.5
-    longest: float = 60.0
-    breaker: int = 10
-    cooling: float = 30.0
+    rate: float | None = None
+    calls: int | None = None
+    cost: Decimal | None = None
 
 
 class TooLarge(Exception):
@@ -61,9 +58,7 @@ class Caller:
         patience: When to ask again.
         ledger: Where every attempt is written down.
         price: What a call costs, or None.
-        rate: Calls per second, or None for no limit.
-        max_calls: Attempts that may leave, all in all.
-        max_cost: Money that may be spent, all in all.
+        allowed: How much may be asked, all in all.
     """
 
     def __init__(
@@ -73,12 +68,11 @@ class Caller:
         patience: Patience,
         ledger: Ledger,
         price: Price | None = None,
-        rate: float | None = None,
-        max_calls: int | None = None,
-        max_cost: Decimal | None = None,
+        allowed: Allowed | None = None,
     ) -> None:
         self._transport, self._auth, self._patience, self.ledger = transport, auth, patience, ledger
-        self._price, self._rate, self._max_calls, self._max_cost = price, rate, max_calls, max_cost
+        allowed = allowed or Allowed()
+        self._price, self._rate, self._max_calls, self._max_cost = price, allowed.rate, allowed.calls, allowed.cost
         self._lock = threading.Lock()
         self._next_slot = 0.0
         self._flying = 0  # calls that have left and are not in the ledger yet

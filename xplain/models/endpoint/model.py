@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -24,9 +24,24 @@ from xplain.models.endpoint.ledger import Ledger
 from xplain.models.endpoint.transport import Request
 from xplain.models.reading import as_float32, write_rows
 
-__all__ = ["Endpoint"]
+__all__ = ["Endpoint", "RequestSize"]
 
 _LATE = 256  # answers to interrupted questions that are kept until somebody asks for them
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSize:
+    """How large a request may be.
+
+    Args:
+        rows: Items at most; halved when the server calls a request too large.
+        most_bytes: Bytes of items at most.
+        fixed: Items that the model insists on; a last batch is filled up by repeating its last item.
+    """
+
+    rows: int
+    most_bytes: int
+    fixed: int | None = None
 
 
 class Endpoint:
@@ -37,10 +52,8 @@ class Endpoint:
         codec: How the server is spoken to.
         caller: How patiently.
         price: What it costs, or None.
-        rows: Items per request at most; halved when the server calls a request too large.
-        most_bytes: Bytes of items per request at most.
+        size: How large a request may be.
         concurrency: Requests under way at a time.
-        fixed_rows: Items per request that the model insists on; a last batch is filled up by repeating its last item.
     """
 
     answers = frozenset({Score})
@@ -52,14 +65,12 @@ class Endpoint:
         caller: Caller,
         *,
         price: Price | None,
-        rows: int,
-        most_bytes: int,
+        size: RequestSize,
         concurrency: int,
-        fixed_rows: int | None = None,
     ) -> None:
         self.outline, self.price = outline, price
         self._codec, self._caller = codec, caller
-        self._rows, self._bytes, self._concurrency, self._fixed = rows, most_bytes, concurrency, fixed_rows
+        self._rows, self._bytes, self._fixed, self._concurrency = size.rows, size.most_bytes, size.fixed, concurrency
         self._late: list[tuple[Score, list[Piece]]] = []
 
     @property

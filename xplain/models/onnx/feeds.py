@@ -16,8 +16,8 @@ from xplain.graph.reverse.cut import cut
 from xplain.graph.safety import Limits
 from xplain.graph.understood import understood
 from xplain.models.onnx.contact import Contact
-from xplain.models.onnx.providers import Wanted
 from xplain.models.onnx.session import Session, choose_providers
+from xplain.models.options import FeedsOptions
 from xplain.models.outlines import tell_providers
 from xplain.models.reading import score_rows
 
@@ -27,48 +27,36 @@ __all__ = ["OnnxFeeds"]
 class OnnxFeeds:
     """Scores of a model whose inputs are several, or hold text.
 
-    Nothing here knows features or edits; ``xplain.models.rows.text`` and ``xplain.models.rows.table`` turn edited items
+    Nothing here knows features or edits; ``xplain.models.text`` and ``xplain.models.table`` turn edited items
     into feeds. The scores read are found as ``xplain.load`` finds them: the logits behind a softmax, the raw scores
     of a linear or tree classifier, with or without a ZipMap.
 
     Args:
         source: Path of an ONNX file, its bytes, or a ``ModelProto``.
-        output: Tensor to read as scores instead.
-        providers: Execution providers, best first.
-        threads: Threads of one run.
-        allow_external_data: Whether the file may read weights from others of its folder.
-        limits: How large it may be.
+        options: Which tensor is read, and how it runs.
 
     Raises:
         Unsafe: refused by default.
         ModelError: the model cannot be loaded.
     """
 
-    def __init__(
-        self,
-        source: OnnxSource,
-        *,
-        output: str | None = None,
-        providers: Wanted = None,
-        threads: int | None = None,
-        allow_external_data: bool = False,
-        limits: Limits | None = None,
-    ) -> None:
-        limits = limits or Limits()
-        contact = Contact(allow_external_data, limits, output)
-        loaded = read(source, allow_external_data=allow_external_data, limits=limits, meet=contact.load)
+    def __init__(self, source: OnnxSource, options: FeedsOptions | None = None) -> None:
+        options = options or FeedsOptions()
+        limits, allowed, output = options.limits or Limits(), options.allow_external_data, options.output
+        contact = Contact(allowed, limits, output)
+        loaded = read(source, allow_external_data=allowed, limits=limits, meet=contact.load)
         self._opened = loaded.opened
         with understood(loaded.source):
             inputs = inputs_of(loaded)
             found = find_scores(loaded, output)
             found.write_into(loaded.model)
             part = cut(loaded, loaded.model, (found.scores.tensor,))
-        choice = choose_providers(providers)
+        choice = choose_providers(options.providers)
         self._session = Session(
             to_bytes(part, loaded.source),
             loaded.source,
             choice.used,
-            threads,
+            options.threads,
             loaded.outside,
             limits.seconds if loaded.loops else None,
         )

@@ -27,48 +27,36 @@ from xplain.models.onnx.contact import Contact
 from xplain.models.onnx.device import OnnxOnDevice
 from xplain.models.onnx.file import OnnxFile
 from xplain.models.onnx.places import lanes_for
-from xplain.models.onnx.providers import CPU, Wanted
+from xplain.models.onnx.providers import CPU
 from xplain.models.onnx.session import choose_providers
+from xplain.models.options import OnnxOptions
 from xplain.models.outlines import settled, tell_providers
 
 __all__ = ["open_onnx"]
 
 
-def open_onnx(
-    source: OnnxSource,
-    *,
-    card: Any = None,
-    input: str | None = None,  # noqa: A002  (the word that people know)
-    output: int | str | None = None,
-    fixed: Mapping[str, Any] | None = None,
-    providers: Wanted = None,
-    threads: int | None = None,
-    allow_external_data: bool = False,
-    limits: Limits | None = None,
-    engine: str = "auto",
-    layout: str | None = None,
-    trusted: bool = False,
-) -> OnnxFile:
+def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted: bool = False) -> OnnxFile:
     """An ONNX model that answers questions; see ``xplain.models.load``.
 
     A model that is ``trusted`` was made in this process: there is no first contact in another, and what it calls its
     scores is read as it is.
     """
-    choice = choose_providers(providers)
-    limits = limits or Limits()
-    contact = None if trusted else Contact(allow_external_data, limits, output)
+    options = options or OnnxOptions()
+    choice = choose_providers(options.providers)
+    limits, output, fixed = options.limits or Limits(), options.output, options.fixed or {}
+    contact = None if trusted else Contact(options.allow_external_data, limits, output)
     meet = None if contact is None else contact.load
-    loaded = read(source, allow_external_data=allow_external_data, limits=limits, output=output, meet=meet)
+    loaded = read(source, allow_external_data=options.allow_external_data, limits=limits, output=output, meet=meet)
     if contact is not None:
         loaded.before_sweep = contact.sweep
     inputs = inputs_of(loaded)
-    explained = _explained(loaded.source, inputs, input, fixed or {})
-    others = _others(loaded.source, inputs, explained, fixed or {})
+    explained = _explained(loaded.source, inputs, options.input, fixed)
+    others = _others(loaded.source, inputs, explained, fixed)
     shared = [spec.name for spec in inputs if batch_axis(spec, explained) is None and spec.name in others]
     state(loaded, {name: others[name] for name in shared})
     put_first(loaded, explained.name)
     found = find_scores(loaded, output, as_is=trusted)
-    own = _card(loaded, card)
+    own = _card(loaded, options.card)
     if own is not None and len(own.labels) == 2 and found.scores.classes == 1:
         found = both_sides(loaded, found)
     facts = loaded.facts
@@ -95,9 +83,9 @@ def open_onnx(
     away = [f"Left out: {check.found}." for check in loaded.left.checks if output is None]
     said = tuple(Caveat(sentence, "output") for sentence in (*found.quirks, *away))
     outline = replace(outline, warnings=(*outline.warnings, *said))
-    outline = settled(outline, own, layout, axes_of(loaded, explained.name))
+    outline = settled(outline, own, options.layout, axes_of(loaded, explained.name))
     lanes, used, why = lanes_for(choice.used)
-    rest: tuple[Any, ...] = (others, threads, limits.seconds if loaded.loops else None, engine)
+    rest: tuple[Any, ...] = (others, options.threads, limits.seconds if loaded.loops else None, options.engine)
     on_cpu = used[0][0] == CPU
     model = (
         OnnxFile(loaded, outline, used, *rest) if on_cpu else OnnxOnDevice(loaded, outline, used, *rest, lanes=lanes)

@@ -15,15 +15,13 @@ from typing import Any, TypeAlias
 
 from xplain import native
 from xplain.core.errors import ModelError, UsageError, unknown
+from xplain.models.options import Wanted
 
-__all__ = ["CPU", "CUDA", "TENSORRT", "Choice", "Opened", "Provider", "Wanted", "choose", "devices", "usable"]
+__all__ = ["CPU", "CUDA", "TENSORRT", "Choice", "Opened", "Provider", "choose", "devices", "usable"]
 __all__ += ["open_first"]
 
 Provider: TypeAlias = tuple[str, Mapping[str, str]]
 """A provider's full name and its options, as ONNX Runtime takes them."""
-Wanted: TypeAlias = Sequence[str | tuple[str, Mapping[str, Any]]] | str | tuple[str, Mapping[str, Any]] | None
-"""What a caller may give: names, short or full, ``"cuda:1"`` for a device, or ``(name, options)``."""
-
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _SHORT = {"cpu": CPU, "cuda": CUDA, "gpu": CUDA, "tensorrt": TENSORRT, "trt": TENSORRT}
 _ON_DEVICE = (CUDA, TENSORRT, "NvTensorRTRTXExecutionProvider")

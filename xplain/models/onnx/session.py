@@ -19,7 +19,8 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError
 from xplain.graph.runtime import private
-from xplain.models.onnx.providers import Choice, Provider, Wanted, choose, open_first, usable
+from xplain.models.onnx.providers import Choice, Provider, choose, open_first, usable
+from xplain.models.options import Wanted
 
 __all__ = ["Session", "choose_providers", "preload", "providers", "trial"]
 

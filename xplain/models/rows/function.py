@@ -17,6 +17,7 @@ from xplain.core.outline import Kind, Outline, ScoreSpec, TensorSpec
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
+from xplain.models.options import FunctionOptions
 from xplain.models.outlines import attach_card, settled
 from xplain.models.reading import as_float32, both_sides, read_target, score_rows, write_rows
 
@@ -69,32 +70,19 @@ def outline_of(
     )
 
 
-def of_batches(
-    function: Callable[[Array], Any],
-    card: Any = None,
-    *,
-    version: str = "",
-    price: Any = None,
-    layout: str | None = None,
-) -> Function:
+def of_batches(function: Callable[[Array], Any], options: FunctionOptions) -> Function:
     """A model of a function from a batch of items to their scores.
 
     The function receives a fresh float32 array ``[R, *item]`` and returns ``[R, K]`` (or ``[R]``) of real numbers, as
     anything that numpy can read, torch tensors included. It may be called with any R and must give every row the same
     scores whatever the other rows are.
 
-    Args:
-        function: The function.
-        card: How pictures become its items; None where items are arrays.
-        version: Names what the function does, so that its answers can be remembered; change it with the function.
-        price: What an evaluation costs: a number, or the parts of an ``xplain.core.price.Price``.
-        layout: How the axes of its items are named, such as ``"NHWC"``; None leaves it to the items' sizes.
-
     Raises:
         CardError: the card cannot be used.
     """
-    outline = outline_of(function, TensorSpec("batch", (), "float32"), version)
-    return Function(function, settled(outline, None if card is None else load_card(card), layout), Price.read(price))
+    outline = outline_of(function, TensorSpec("batch", (), "float32"), options.version)
+    card = None if options.card is None else load_card(options.card)
+    return Function(function, settled(outline, card, options.layout), Price.read(options.price))
 
 
 class Function:

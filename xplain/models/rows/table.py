@@ -1,161 +1,41 @@
-"""Rows of a table as items: named columns of anything become one row of numbers each, and back.
-
-    reader = xplain.table("pipeline.onnx")               # one input per column, or one for all of them
-    reader = xplain.table(estimator, columns=frame)      # fitted; or a function of a DataFrame
-    a = xplain.explain(reader, frame.head(3), "kernel-shap", background=frame)
-    print(a)                                             # a table: column, value, attribution
-
-A model that is asked with whole columns is given the very values, in the types of ``columns=`` (categories, whole
-numbers, switches, times, gaps); methods see the numbers that stand for them, see ``xplain.models.rows.columns``. A
-model of rows of numbers is given the numbers.
-
-What a hidden column becomes is never guessed: a background or baseline says it, or ``hidden=``, or else the typical
-row (median of numbers, most frequent category) of the rows that are known, and the result says so; of one row nothing
-is typical, and a background is asked for.
-"""
+"""Rows of a table as items: named columns of anything become one row of numbers each, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from xplain.core.abilities import Abilities, abilities_of, is_model
-from xplain.core.edits import Array
-from xplain.core.errors import CapabilityError, UsageError, unknown
+from xplain import native
+from xplain.core.abilities import Abilities, Piece, abilities_of
+from xplain.core.batches import cut
+from xplain.core.edits import Array, Untouched
+from xplain.core.errors import CapabilityError, NonFinite, UsageError, unknown
 from xplain.core.items import Columns, Items
-from xplain.core.outline import Outline, class_names
+from xplain.core.layout import Layout
+from xplain.core.outline import Outline, TensorSpec
+from xplain.core.partial_answers import pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
-from xplain.models.outlines import labelled
-from xplain.models.rows.asked import Rows, of_columns, of_feeds
-from xplain.models.rows.columns import Column
-from xplain.models.rows.dataframes import columns_of, is_rows, names_of, plain, row_names, shown
-from xplain.models.rows.estimators import asked_of, is_estimator
+from xplain.core.target import SCORES, every_score
+from xplain.models.options import AskedOptions
+from xplain.models.rows.asked import of_columns
+from xplain.models.rows.columns import MISSING, Column
+from xplain.models.rows.dataframes import columns_of, plain, row_names, shown
+from xplain.models.rows.estimators import asked_of
 from xplain.models.rows.function import Function
 
-__all__ = ["Table", "table"]
+__all__ = ["Rows", "Table", "of_estimator"]
 
+_AT_ONCE = 1024
 _MOST_TOLD = 8
 """Columns of the typical row that a result spells out."""
 
 
-def table(
-    source: Any,
-    *,
-    columns: Any = None,
-    hidden: Mapping[str, Any] | None = None,
-    labels: Sequence[str] = (),
-    version: str = "",
-    price: Any = None,
-    scores: str | None = None,
-    **options: Any,
-) -> Table:
-    """A model of table rows.
-
-    Args:
-        source: An ONNX model with one input per column, or one input for all; a fitted estimator (scikit-learn,
-            LightGBM, XGBoost ...); a torch module of rows ``[N, S]``; a function from a ``DataFrame`` (or from
-            ``{column: array}``, where pandas is not there) to scores ``[R, K]``; or a loaded model of rows.
-        columns: Names of the columns in the model's order, or a frame that has them, best the one that the model was
-            trained on: its types are those in which the model is asked, its categories all that there are, and its
-            typical row what hidden columns become where nothing else says it. Needed for a function or a single input,
-            unless the first rows that are read say it.
-        hidden: What a hidden column becomes, by column, where no baseline row or background says it.
-        labels: Class names, where the model does not know them.
-        version: Names the version of a function, so that its answers can be remembered.
-        price: What an evaluation of a function costs.
-        scores: What an estimator is asked for: ``predict_proba``, ``decision_function`` or ``predict``; None: the first
-            that it has.
-        options: What ``xplain.load`` takes for an ONNX model, a torch module or an endpoint.
-
-    Raises:
-        UsageError: something that is no model, a column name that is there twice, or an option that does not fit.
-    """
-    if is_rows(source) or isinstance(source, np.ndarray):
-        raise UsageError(
-            f"The model is {type(source).__name__}, which are rows. Give the model first and the rows by name: "
-            "xplain.table(model, columns=frame)."
-        )
-    names = None if columns is None else names_of(columns)
-    if scores is not None and not is_estimator(source):
-        raise UsageError(f"scores={scores!r} says what an estimator is asked for; {type(source).__name__} is none.")
-    made = _opened(
-        source, names, hidden, class_names(labels, numbers=True), scores, version=version, price=price, **options
-    )
-    if is_rows(columns):
-        made.learn(columns)
-    return made
-
-
-def _opened(
-    source: Any,
-    names: tuple[str, ...] | None,
-    hidden: Mapping[str, Any] | None,
-    labels: tuple[str, ...],
-    scores: str | None,
-    **options: Any,
-) -> Table:
-    if is_model(source):
-        return Table(source, names, hidden)
-    version, price = options.pop("version"), options.pop("price")
-    if is_estimator(source):
-        asked = asked_of(source, scores)
-        return Table(of_columns(asked, labels, version, Price.read(price)), names or asked.columns or None, hidden)
-    if isinstance(source, str) and "://" in source:
-        return Table(_load(source, labels=labels, version=version, price=price, **options), names, hidden)
-    if hasattr(source, "named_modules"):
-        model: Any = _load(source, **_of_two(labels), **options)
-        model.outline = labelled(model.outline, labels)
-        return Table(model, names, hidden)
-    if callable(source) and not hasattr(source, "SerializeToString"):
-        return Table(of_columns(source, labels, version, Price.read(price)), names, hidden)
-    return _onnx(source, names, hidden, labels, options)
-
-
-def _load(source: Any, **options: Any) -> Any:
-    from xplain.models import load  # which imports this file's room
-
-    return load(source, **options)
-
-
-def _onnx(
-    source: Any, names: tuple[str, ...] | None, hidden: Mapping[str, Any] | None, labels: Sequence[str], options: Any
-) -> Table:
-    """One input for all columns is an ordinary model, gradients and all; one input per column is asked with feeds."""
-    from xplain.models.onnx.feeds import OnnxFeeds
-
-    feeds = OnnxFeeds(source, **options)
-    inputs = feeds.outline.inputs
-    if len(inputs) == 1 and inputs[0].dtype != "str":
-        model: Any = _load(source, **_of_two(labels), **options)
-        model.outline = labelled(model.outline, labels)
-        return Table(model, names, hidden)
-    wide = [spec.name for spec in inputs if any(n not in (None, 1) for n in spec.shape[1:])]
-    if wide:
-        raise UsageError(
-            f"{feeds.outline.source} has {len(inputs)} inputs, and {wide[0]!r} holds more than one column. Export the "
-            "model with one input per column, or with one input for all."
-        )
-    own = tuple(spec.name for spec in inputs)
-    if names is not None and set(names) != set(own):
-        raise UsageError(
-            f"The columns given are {', '.join(names)}; {feeds.outline.source} has {', '.join(own)}. "
-            "Say which it takes with columns=."
-        )
-    asked = of_feeds(feeds.scores, labelled(feeds.outline, labels))
-    texts = frozenset(spec.name for spec in inputs if spec.dtype == "str")
-    return Table(asked, own, hidden, texts)
-
-
-def _of_two(labels: Sequence[str]) -> dict[str, Any]:
-    """Two labels are told to a model before it is read, for it may have one number for both."""
-    return {"card": {"labels": list(labels)}} if len(labels) == 2 else {}
-
-
 class Table:
-    """Reads frames; see ``table``.
+    """Reads frames; see ``xplain.models.table``.
 
     Args:
         inner: A model of rows ``[N, S]`` of numbers, or one that is asked with whole columns.
@@ -348,3 +228,104 @@ class Table:
         for name in self._hidden:
             if name not in names:
                 raise unknown("column in hidden=:", name, names)
+
+
+class Rows:
+    """Answers questions about rows of numbers by asking the inner model about what they stand for."""
+
+    def __init__(self, inner: Any, reader: Table) -> None:
+        self._inner, self._reader = inner, reader
+        self.answers: frozenset[type] = inner.answers
+        self._whole = reader.exact
+        names = reader.names
+        facts = {**inner.outline.facts, "columns": names, "categories": reader.categorical}
+        self.outline = replace(inner.outline, facts=facts, layout=Layout("NS", (len(names),), "columns of a table"))
+        if self._whole:
+            spec = TensorSpec("row", (None, len(names)), "float32")
+            self.outline = replace(self.outline, inputs=(spec,), input=spec.name)
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the inner model's answers cost; rows are remembered under what they stand for."""
+        inner = abilities_of(self._inner)
+        return Abilities(
+            stream=self.stream,
+            price=inner.price,
+            billed=inner.billed,
+            rows_per_request=inner.rows_per_request,
+            trouble=inner.trouble,
+            canonical=self.canonical,
+            codes=self._reader,
+        )
+
+    def answer(self, query: Query) -> Answer:
+        """The answer to one question; questions about the inside of a graph are passed on as they are."""
+        if not self._apart:
+            return self._inner.answer(query)
+        if not isinstance(query, Score) or query.at != "input":
+            if not self._whole:
+                raise NonFinite(
+                    f"A value is missing in the rows, where {self.outline.source} has no gradient. Fill it as the "
+                    "model's training did, or use a method that needs scores alone, such as kernel-shap."
+                )
+            raise CapabilityError(f"{self.outline.source} is asked with whole columns and answers only Score.")
+        start, stop = query.rows
+        scores = self._inner.ask(self._values(query), stop - start) if self._whole else self._numbers(query)
+        if self._inner.outline.scores is not self.outline.scores:  # what its first scores told
+            self.outline = replace(self.outline, scores=self._inner.outline.scores)
+        values = {SCORES: scores, self.outline.scores.tensor: scores}
+        return query.target.read(values, np.arange(start, stop) // query.edits.count).reshape(stop - start, -1)
+
+    def stream(self, query: Score) -> Iterator[Piece]:
+        """The same, piece by piece where the inner model answers in pieces."""
+        if self._apart:
+            for start in range(*query.rows, _AT_ONCE):
+                part = (start, min(start + _AT_ONCE, query.rows[1]))
+                yield part, self.answer(replace(query, part=part))
+        else:
+            item = tuple(query.x.shape[1:])
+            batches = abilities_of(self._inner).batches
+            if batches is not None and query.cut is None:
+                query = replace(query, cut=cut(query.edits.count, _AT_ONCE, batches.least_rows(item)))
+            yield from pieces(self._inner, query, _AT_ONCE)
+
+    def canonical(self, query: Score) -> list[bytes]:
+        """Each row as bytes: what an answer is remembered under, whatever the codes of its categories."""
+        columns = self._values(query)
+        rows = zip(*map(plain, columns.values()), strict=True)
+        return [repr((self._reader.names, row)).encode() for row in rows]
+
+    @property
+    def _apart(self) -> bool:
+        """Whether edited rows are made here and asked one by one: as whole columns, or because they have gaps."""
+        return self._whole or self._reader.gaps
+
+    def _edited(self, query: Score) -> Array:
+        start, stop = query.rows
+        rows = np.empty((stop - start, query.x.shape[1]), np.float32)
+        native.fill(query.x, query.edits, start, stop, rows, query.layout_in(self.outline))
+        return rows
+
+    def _values(self, query: Score) -> dict[str, Any]:
+        return self._reader.values(self._edited(query))
+
+    def _numbers(self, query: Score) -> Array:
+        """Scores ``[R, K]`` of a model of rows of numbers, a missing one as NaN."""
+        rows = self._edited(query)
+        rows[rows == np.float32(MISSING)] = np.nan
+        found: Array = self._inner.answer(Score(rows, Untouched(), every_score, account=query.account))
+        return found
+
+
+def of_estimator(
+    source: Any,
+    options: AskedOptions,
+    scores: str | None = None,
+    names: tuple[str, ...] | None = None,
+    hidden: Mapping[str, Any] | None = None,
+    labels: tuple[str, ...] = (),
+) -> Table:
+    """A fitted estimator as a model of rows; see ``xplain.models.table``."""
+    asked = asked_of(source, scores)
+    model = of_columns(asked, labels, options.version, Price.read(options.price))
+    return Table(model, names or asked.columns or None, hidden)

@@ -1,18 +1,7 @@
-"""Texts as items: a text becomes a row of features, and an edited row becomes a text again.
-
-    reader = xplain.text("sentiment.onnx")                      # an ONNX model that takes strings
-    reader = xplain.text("bert.onnx", tokenizer="tokenizer.json")
-    reader = xplain.text("https://host/v2/models/m")            # an endpoint whose input is text
-    reader = xplain.text(lambda texts: scores_of(texts))        # a function of a list of str
-    a = xplain.explain(reader, "A film that is not boring at all.", "kernel-shap")
-
-Methods see nothing of it. Their items are rows ``[N, T]`` of position numbers 1..T (0 behind the end of a shorter
-text), an edit keeps or hides positions, and the model that ``read`` returns rebuilds the text of every row.
-"""
+"""Texts as items: a text becomes a row of features, and an edited row becomes a text again."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,96 +9,25 @@ from typing import Any
 import numpy as np
 
 from xplain import native
-from xplain.core.abilities import Abilities, Piece, abilities_of, is_model
+from xplain.core.abilities import Abilities, Piece, abilities_of
 from xplain.core.edits import Untouched
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.items import Items, Passage
 from xplain.core.layout import Layout
-from xplain.core.outline import Outline, TensorSpec, class_names
+from xplain.core.outline import Outline, TensorSpec
 from xplain.core.partial_answers import pieces
-from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
-from xplain.models.rows.function import Function, outline_of
+from xplain.models.rows.function import Function
 from xplain.models.rows.words import Split, rebuilt, split_with
 
-__all__ = ["Text", "text"]
+__all__ = ["Text", "only_text"]
 
 _AT_ONCE = 256
 _HALF = 0.5  # a soft mask keeps a word from here on
 
 
-def text(
-    source: Any,
-    *,
-    split: str | Split = "words",
-    mask: str | None = None,
-    tokenizer: str | os.PathLike[str] | None = None,
-    longest: int | None = None,
-    labels: Sequence[str] = (),
-    version: str = "",
-    price: Any = None,
-    **options: Any,
-) -> Text:
-    """A model of texts.
-
-    Args:
-        source: An ONNX model with one input of strings; one with inputs of token ids, with ``tokenizer``; the URL of
-            an endpoint that takes text; a function from a list of ``str`` to scores ``[R, K]``; or a loaded model
-            of texts.
-        split: What a feature is: ``words``, ``marks`` (words and punctuation marks), ``sentences``, ``characters``,
-            ``tokens`` (with ``tokenizer``), or a function from a text to spans.
-        mask: What takes a hidden word's place, such as ``"[MASK]"``; None deletes it.
-        tokenizer: A ``tokenizer.json`` of the package tokenizers.
-        longest: Features of a text at most; None for no limit but the model's own.
-        labels: Class names, where the model does not know them.
-        version: Names the version of a function, so that its answers can be remembered.
-        price: What an evaluation of a function costs.
-        options: What ``xplain.load`` takes for an endpoint or an ONNX model.
-
-    Raises:
-        UsageError: the model does not take text, or an option does not fit it.
-        MissingDependency: ``tokenizer`` is given, and the package tokenizers is not installed.
-    """
-    inner: Model
-    labels = class_names(labels, numbers=True)
-    if isinstance(source, str) and "://" in source:
-        from xplain.models import load
-
-        inner = load(source, labels=labels, version=version, price=price, **options)
-    elif is_model(source):
-        inner = source
-    elif callable(source) and not hasattr(source, "SerializeToString"):
-        spec = TensorSpec("texts", (None,), "str")
-        inner = Function(source, outline_of(source, spec, version, tuple(labels)), Price.read(price), "texts")
-    else:
-        from xplain.models.onnx.feeds import OnnxFeeds
-
-        feeds = OnnxFeeds(source, **options)
-        if tokenizer is not None:
-            from xplain.models.rows.tokens import Tokens
-
-            made = Tokens(feeds, tokenizer)
-            split = made.spans if split == "tokens" else split
-            inner = Function(made.scores, made.outline, takes="texts", limit=made.check)
-        else:
-            name = _only_text(feeds.outline)
-            inner = Function(lambda texts: feeds.scores({name: np.array(texts, object)}), feeds.outline, takes="texts")
-    if labels:
-        classes = inner.outline.scores.classes
-        if classes not in (None, len(labels)):
-            raise UsageError(
-                f"{len(labels)} labels were given, but the model has {classes} classes. Give one per class."
-            )
-        if isinstance(inner, Function):
-            inner.outline = replace(inner.outline, labels=tuple(labels))
-    _only_text(inner.outline)
-    if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int) or longest < 1):
-        raise UsageError(f"longest is {longest!r}; accepted: a whole number of features, at least 1, or None.")
-    return Text(inner, split, mask, longest)
-
-
 class Text:
-    """Reads texts; see ``text``."""
+    """Reads texts; see ``xplain.models.text``."""
 
     answers = frozenset({Score})
 
@@ -248,7 +166,12 @@ class _Rows:
         return texts
 
 
-def _only_text(outline: Outline) -> str:
+def only_text(outline: Outline) -> str:
+    """The name of the one input, which holds text.
+
+    Raises:
+        UsageError: there are others, or none of text.
+    """
     found = [spec for spec in outline.inputs if spec.dtype == "str"]
     if len(found) != 1 or len(outline.inputs) != 1:
         listed = ", ".join(f"{spec.name} ({spec.dtype})" for spec in outline.inputs)

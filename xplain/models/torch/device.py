@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,16 +25,16 @@ import torch
 
 from xplain import native
 from xplain.core.edits import Array, Coalitions
-from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
 from xplain.core.query import Score
+from xplain.models.options import TorchOptions
 from xplain.models.reading import write_rows
 from xplain.models.torch.guard import in_export
 from xplain.models.torch.modes import to_numpy
 from xplain.native import device as kernels
 from xplain.native.volumes import is_volumetric
 
-__all__ = ["TorchOptions", "TorchPlace", "capture"]
+__all__ = ["TorchPlace", "approximate", "autocast", "capture", "memory_of", "without_autocast"]
 
 Forward: TypeAlias = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
 """A forward pass: a batch to its named outputs, a row each."""
@@ -49,67 +48,35 @@ _cuda: Any = torch.cuda  # its events and graphs are not typed
 _WARM = 2  # eager runs before a capture
 
 
-@dataclass(frozen=True)
-class TorchOptions:
-    """How a module is run.
+def approximate(options: TorchOptions) -> str:
+    """What to tell of a precision below the module's own; empty where there is none."""
+    if options.precision == "float32":
+        return ""
+    return (
+        f"Passes run under torch.autocast in {options.precision} (precision={options.precision!r}), so values differ "
+        "from those in the module's own precision."
+    )
 
-    Args:
-        memory_format: ``"contiguous"`` or ``"channels-last"``: how batches of pictures lie in memory. Same numbers to
-            rounding; on CUDA devices channels-last often runs convolutions faster in half precision.
-        precision: ``"float32"`` (the module's own types), or ``"bfloat16"`` or ``"float16"``: passes run under
-            ``torch.autocast``. Results are then approximate, and labelled so.
-        graphs: Whether full chunks on a CUDA device are captured as CUDA graphs.
 
-    Raises:
-        UsageError: another word.
-    """
+def autocast(options: TorchOptions, device: torch.device) -> AbstractContextManager[Any]:
+    """The precision asked for, whatever the caller's own autocast says; none while a module is exported."""
+    dtype = _PRECISIONS[options.precision]
+    if in_export():
+        return nullcontext()
+    if dtype is None and not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None, cache_enabled=not options.graphs)
 
-    memory_format: str = "contiguous"
-    precision: str = "float32"
-    graphs: bool = False
 
-    def __post_init__(self) -> None:
-        for name, known in (("memory_format", _FORMATS), ("precision", _PRECISIONS)):
-            given = getattr(self, name)
-            if given not in known:
-                raise UsageError(f"{name} is {given!r}; accepted: {', '.join(map(repr, known))}.")
-        if not isinstance(self.graphs, bool):
-            raise UsageError(f"graphs is {self.graphs!r}; accepted: True or False.")
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Without the caller's autocast, which would also reach into a backward pass."""
+    ambient = torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if ambient else nullcontext()
 
-    @property
-    def approximate(self) -> str:
-        """What to tell of a precision below the module's own; empty where there is none."""
-        if self.precision == "float32":
-            return ""
-        return (
-            f"Passes run under torch.autocast in {self.precision} (precision={self.precision!r}), so values differ "
-            "from those in the module's own precision."
-        )
 
-    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
-        """The precision asked for, whatever the caller's own autocast says; none while a module is exported."""
-        dtype = _PRECISIONS[self.precision]
-        if in_export():
-            return nullcontext()
-        if dtype is None and not torch.is_autocast_enabled(device.type):
-            return nullcontext()
-        return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None, cache_enabled=not self.graphs)
-
-    @staticmethod
-    def alone(device: torch.device) -> AbstractContextManager[Any]:
-        """Without the caller's autocast, which would also reach into a backward pass."""
-        ambient = torch.is_autocast_enabled(device.type)
-        return torch.autocast(device.type, enabled=False) if ambient else nullcontext()
-
-    @property
-    def memory(self) -> torch.memory_format:
-        """Torch's word for the memory format of a batch of pictures."""
-        return _FORMATS[self.memory_format]
-
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-        """A batch to fill; only pictures have another memory format than the contiguous one."""
-        memory = self.memory if len(shape) == 4 else torch.contiguous_format
-        return torch.empty(shape, dtype=dtype, device=device, memory_format=memory)
+def memory_of(options: TorchOptions, axes: int) -> torch.memory_format:
+    """Torch's word for how batches lie in memory; only pictures, of four axes, lie otherwise than contiguous."""
+    return _FORMATS[options.memory_format] if axes == 4 else torch.contiguous_format
 
 
 class TorchPlace:
@@ -153,8 +120,8 @@ class TorchPlace:
         self._query, self._layout, self._rows, self._forward = query, layout, rows, forward
         self._stream: Any = torch.cuda.current_stream(device) if self._cuda else None
         shape = (rows, *query.x.shape[1:])
-        usual = options if layout.axes == "NCHW" else TorchOptions()
-        self._slots = [usual.empty(shape, dtype, device) for _ in range(self.depth)]
+        memory = memory_of(options, len(shape) if layout.axes == "NCHW" else 0)
+        self._slots = [torch.empty(shape, dtype=dtype, device=device, memory_format=memory) for _ in range(self.depth)]
         self._whole = isinstance(query.edits, Coalitions) and query.edits.whole
         self._capture = capture if capture is not None or not (options.graphs and self._cuda) else _cuda_capture()
         self._graphs: dict[int, tuple[Callable[[], None], Any]] = {}

@@ -15,6 +15,7 @@ import torch
 from xplain.core.errors import NoPath, NotExported, UsageError
 from xplain.core.query import Sweep
 from xplain.core.target import SCORES
+from xplain.models.options import OnnxOptions
 from xplain.models.torch.attention import attention_number
 from xplain.models.torch.cuts import refuse_quantised
 from xplain.models.torch.guard import eval_mode, exporting
@@ -30,6 +31,8 @@ _ONE_FILE = 2**31 - 2**24
 
 _LONGEST = 240
 """Characters of an exporter's reason that a message repeats."""
+
+_AS_EXPORTED = OnnxOptions(providers="cpu", output="scores")
 
 Forward = Callable[[torch.Tensor, Sequence[str]], Mapping[str, torch.Tensor]]
 """Batch and layers to the scores (under ``SCORES``) and the layers' values."""
@@ -93,11 +96,11 @@ def export(
         outputs = program.model.graph.outputs
         outputs[:] = [one for one in outputs if one.name in own]
     if sum(tensor.nbytes for tensor in tensors) < _ONE_FILE:
-        return open_onnx(program.model_proto, providers="cpu", output="scores", trusted=True), names
+        return open_onnx(program.model_proto, _AS_EXPORTED, trusted=True), names
     with TemporaryDirectory(prefix="xplain-") as folder:  # what is mapped outlives its name
         place = Path(folder) / "module.onnx"
         program.save(place, external_data=True)
-        return open_onnx(place, providers="cpu", output="scores", allow_external_data=True, trusted=True), names
+        return open_onnx(place, replace(_AS_EXPORTED, allow_external_data=True), trusted=True), names
 
 
 def _reason(error: BaseException) -> str:

@@ -26,13 +26,14 @@ from xplain.core.outline import Outline
 from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
 from xplain.core.target import SCORES, Target
 from xplain.models.integers import no_gradient
+from xplain.models.options import TorchOptions
 from xplain.models.outlines import settled, warned
 from xplain.models.pipeline import in_flight, item_ranges, rows_at_once
 from xplain.models.reading import as_float32, items_beside, layer_values, padded, read_target, write_rows
 from xplain.models.torch.attention import AttentionsSeen, attention_number
 from xplain.models.torch.batches import TorchBatches, fed_floats, filled_up
 from xplain.models.torch.cuts import gradients, without_items
-from xplain.models.torch.device import TorchOptions, TorchPlace
+from xplain.models.torch.device import TorchPlace, approximate, autocast, memory_of, without_autocast
 from xplain.models.torch.graph import AsGraph
 from xplain.models.torch.guard import Pass, alone, claim, eval_mode
 from xplain.models.torch.look import AS_FLOATS, Look, Own, first_outline, home, look_at, look_with, value_of
@@ -60,11 +61,7 @@ class TorchModule(TorchBatches):
 
     Args:
         module: The module; it is asked in eval mode, on the device where its parameters are.
-        card: How pictures become its input; None where items are tensors.
-        options: Memory format, precision and graphs of its passes.
-        layout: How the axes of its items are named, such as ``"NHWC"``; None leaves it to what the module does with
-            its first item, and to their sizes.
-        output: Which of several outputs is read as scores: its place, its key, or the attribute that it is.
+        options: Card, layout, output, and how its passes run; None for all as they are by default.
 
     Raises:
         CardError: the card cannot be used.
@@ -72,27 +69,19 @@ class TorchModule(TorchBatches):
 
     answers: frozenset[type] = frozenset({Score, Peek, Sweep})
 
-    def __init__(
-        self,
-        module: torch.nn.Module,
-        card: Any = None,
-        options: TorchOptions | None = None,
-        layout: str | None = None,
-        output: int | str | None = None,
-    ) -> None:
+    def __init__(self, module: torch.nn.Module, options: TorchOptions | None = None) -> None:
         module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does
         self._module = module
         self._modules: dict[str, torch.nn.Module] = {n: m for n, m in module.named_modules() if n and visible(m)}
-        self._output = output
         claim(module)
-        self._options = options or TorchOptions()
+        self._options = options = options or TorchOptions()
         self._kind, self._floats = home(module)[0], False  # what it takes; whether in place of whole numbers
         self._together = {}
         outline = first_outline(module, self._modules)
-        if approximate := self._options.approximate:
-            outline = warned(outline, approximate)
-        self._stated = layout
-        self._own = Own([Look(settled(outline, None if card is None else load_card(card), layout))])
+        if less := approximate(options):
+            outline = warned(outline, less)
+        card = None if options.card is None else load_card(options.card)
+        self._own = Own([Look(settled(outline, card, options.layout))])
         self._graph = AsGraph(module, self._own, self)
 
     @property
@@ -206,7 +195,7 @@ class TorchModule(TorchBatches):
         if integer and _INPUT in query.taps:
             raise no_gradient(self.outline, str(query.x.dtype))
         layers = [tap for tap in query.taps if tap != _INPUT]
-        plain = self._options.alone(home(self._module)[1])
+        plain = without_autocast(home(self._module)[1])
         held = eval_mode(self._module, self._own.look.flips)  # the backward pass may run parts again
         with held, plain, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
             batch = self._tensor(as_float32(query.fed, self.outline.source), integer)
@@ -282,7 +271,7 @@ class TorchModule(TorchBatches):
 
     def _call(self, batch: torch.Tensor) -> Any:
         try:
-            with self._options.autocast(batch.device):
+            with autocast(self._options, batch.device):
                 return self._module(batch)
         except Exception as error:
             error.add_note(f"raised by {self.outline.source} when xplain called it with {kind_of(batch)}")
@@ -311,14 +300,16 @@ class TorchModule(TorchBatches):
 
         def look(kind: torch.dtype) -> Look:
             item = self._tensor(rows, kind=kind)
-            return look_at(self._module, self._modules, self._call, item, self.outline, self._output)
+            return look_at(self._module, self._modules, self._call, item, self.outline, self._options.output)
 
         found, kind = look_with(look, self._module, integer, known.integer and known.item == x.shape[1:], self.outline)
         if kind.is_floating_point:
             self._kind, self._floats = kind, self._floats or integer
             found = replace(found, outline=warned(found.outline, AS_FLOATS)) if integer else found
         found = found.two_sided()
-        self._own.keep(replace(found, outline=settled(found.outline, self.outline.card, self._stated, found.axes)))
+        self._own.keep(
+            replace(found, outline=settled(found.outline, self.outline.card, self._options.layout, found.axes))
+        )
 
     def name_of(self, layer: Any) -> str | None:
         """What a module inside is called; None where it is not inside."""
@@ -335,7 +326,7 @@ class TorchModule(TorchBatches):
 
     def _tensor(self, rows: Array, integer: bool = False, kind: torch.dtype | None = None) -> torch.Tensor:
         there = torch.from_numpy(rows).to(home(self._module)[1], kind or (torch.int64 if integer else self._kind))
-        return there if there.ndim != 4 else there.contiguous(memory_format=self._options.memory)
+        return there if there.ndim != 4 else there.contiguous(memory_format=memory_of(self._options, 4))
 
     def tell(self, quirk: str) -> None:
         """Add a quirk to what is known of the module."""
@@ -353,7 +344,8 @@ class TorchModule(TorchBatches):
     def in_float32(self) -> AsGraph:
         """The graph of a copy in float32, of a module that holds another type."""
         with alone(self._module):  # or hooks of a pass would be copied with it
-            other = TorchModule(copy.deepcopy(self._module).float(), None, self._options, output=self._output)
+            options = replace(self._options, card=None, layout=None)
+            other = TorchModule(copy.deepcopy(self._module).float(), options)
         other._own.keep(self._own.look)
         return other._graph
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
-import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from xplain.core.errors import ModelError
 from xplain.graph.analysis.constants import Constants
+from xplain.graph.analysis.inference import Kind, infer_node, kind_of
 from xplain.graph.naming import names_in, rename_reads
 from xplain.graph.build.value import Builder, Shape, Value
 
@@ -59,7 +59,7 @@ class Emitter:
         self._count, self._prefix = 0, prefix
         graph = model.graph
         for info in (*graph.input, *graph.output, *graph.value_info):
-            self._note(info.name, info.type)
+            self._note(info.name, kind_of(info.type))
         for tensor in graph.initializer:
             self.dtypes[tensor.name], self.shapes[tensor.name] = tensor.data_type, tuple(tensor.dims)
         self._names = set(names_in(graph))
@@ -67,14 +67,12 @@ class Emitter:
         self.constants = Constants(model, self.shapes, self.dtypes, folder, weights or {})
         self.producers = {name: node for node in self.forward for name in node.output if name}
 
-    def _note(self, name: str, kind: onnx.TypeProto) -> None:
-        tensor = kind.tensor_type
-        if tensor.elem_type:
-            self.dtypes[name] = tensor.elem_type
-        if tensor.HasField("shape"):
-            self.shapes[name] = tuple(
-                int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim
-            )
+    def _note(self, name: str, kind: Kind) -> None:
+        dtype, shape = kind
+        if dtype:
+            self.dtypes[name] = dtype
+        if shape is not None:
+            self.shapes[name] = shape
 
     # ------------------------------------------------------------------ values
 
@@ -173,22 +171,12 @@ class Emitter:
         self.constants.derive(node)
         if node.domain not in ("", "ai.onnx"):
             return
-        types, data = {}, {}
-        for name in inputs:
-            dtype = self.dtypes.get(name, TensorProto.FLOAT)
-            types[name] = helper.make_tensor_type_proto(dtype, self.shapes.get(name))
-            shape = self.shapes.get(name)
-            content = self.constants.get(name) if shape is not None and len(shape) <= 1 else None
-            if content is not None:
-                data[name] = numpy_helper.from_array(content, name)
-        try:
-            schema = onnx.defs.get_schema(node.op_type, self.opset, "")
-            found = onnx.shape_inference.infer_node_outputs(
-                schema, node, types, data, opset_imports=list(self.model.opset_import), ir_version=self.model.ir_version
-            )
-        except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, onnx.checker.ValidationError, RuntimeError):
-            return  # not knowing a shape only costs speed; a wrong node is refused when the file is checked
-        for name, kind in found.items():
+        kinds = {name: (self.dtypes.get(name, TensorProto.FLOAT), self.shapes.get(name)) for name in inputs}
+        vectors = [name for name, (_, shape) in kinds.items() if shape is not None and len(shape) <= 1]
+        content = {name: held for name in vectors if (held := self.constants.get(name)) is not None}
+        found = infer_node(node, kinds, content, self.model.opset_import, self.model.ir_version)
+        # not knowing a shape only costs speed; a wrong node is refused when the file is checked
+        for name, kind in (found or {}).items():
             self._note(name, kind)
 
     # ------------------------------------------------------------------ describing nodes

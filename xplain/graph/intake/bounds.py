@@ -14,10 +14,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, defs, helper, numpy_helper, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, defs, numpy_helper
 
 from xplain.core.edits import Array
 from xplain.core.errors import Unsafe
+from xplain.graph.analysis.inference import Kind, infer_node
 from xplain.graph.analysis.order import ordered
 from xplain.graph.analysis.small import compute
 from xplain.graph.naming import reads, subgraphs_of
@@ -217,28 +218,26 @@ class _Walk:
 
     def _infer(self, node: NodeProto) -> dict[str, tuple[int, tuple[int, ...] | None]]:
         """Element type (0: not known) and shape (None: not known) of each output, as far as ONNX can tell."""
-        domain = "" if node.domain == "ai.onnx" else node.domain
         known = self.known
-        try:
-            schema = defs.get_schema(node.op_type, self.opsets.get(domain, 1), domain)
-            inputs = {}
-            for name in (n for n in node.input if n):
-                if name not in known.dtypes:
-                    return {}
-                inputs[name] = helper.make_tensor_type_proto(known.dtypes[name], known.shapes.get(name))
-            content = {
-                name: numpy_helper.from_array(known.content[name], name) for name in inputs if name in known.content
-            }
-            found = shape_inference.infer_node_outputs(schema, node, inputs, content, opset_imports=self.imports)
-        except Exception:  # a node that is unknown, newer or damaged; onnx raises many classes for these
+        names = [name for name in node.input if name]
+        found = None
+        if all(name in known.dtypes for name in names):
+            kinds: dict[str, Kind] = {name: (known.dtypes[name], known.shapes.get(name)) for name in names}
+            found = infer_node(node, kinds, known.content, self.imports)
+        elif self._described(node):
+            return {}
+        if found is None:
             return self._like_input(node)
         out: dict[str, tuple[int, tuple[int, ...] | None]] = {}
-        for name, kind in found.items():
-            tensor = kind.tensor_type
-            numbers = [int(d.dim_value) if d.HasField("dim_value") else -1 for d in tensor.shape.dim]
-            whole = tensor.HasField("shape") and all(n >= 0 for n in numbers)
-            out[name] = (tensor.elem_type, tuple(numbers) if whole else None)
+        for name, (dtype, shape) in found.items():
+            numbers = [d for d in shape or () if isinstance(d, int) and d >= 0]
+            out[name] = (dtype, None if shape is None or len(numbers) < len(shape) else tuple(numbers))
         return out
+
+    def _described(self, node: NodeProto) -> bool:
+        """Whether ONNX describes the operator."""
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        return bool(defs.has(node.op_type, self.opsets.get(domain, 1), domain))
 
     def _like_input(self, node: NodeProto) -> dict[str, tuple[int, tuple[int, ...] | None]]:
         """What was seen inside a fused operator; others that ONNX does not describe mostly keep their input's type."""

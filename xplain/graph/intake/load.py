@@ -26,6 +26,7 @@ from xplain.graph.intake.compiled import built_in, leave_out
 from xplain.graph.intake.external import Outside, open_external, take_out_weights
 from xplain.graph.intake.foreign import LeftOut, set_aside
 from xplain.graph.intake.settle import settle
+from xplain.graph.passes.analysed import Analysed
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, has_loops, human, looks_like
 from xplain.graph.understood import understood
 
@@ -75,6 +76,7 @@ class Loaded:
     before_sweep: Callable[[], None] = nobody
     left: LeftOut = field(default_factory=LeftOut)
     explains: str = ""
+    _analysed: Analysed | None = field(default=None, repr=False)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -105,6 +107,13 @@ class Loaded:
     def quantised(self) -> dict[str, Quantised]:
         """Tensors of integers that stand for real numbers; everybody outside the graph room sees the real numbers."""
         return quantised_tensors(self.model.graph.node, self.known.shapes.get)
+
+    def analysed(self, model: ModelProto) -> Analysed:
+        """What all sweeps and compiled files of the model, or of an edited copy that took its place, begin with."""
+        found = self._analysed
+        if found is None or found.model is not model:
+            found = self._analysed = Analysed(model)
+        return found
 
     def dtype(self, tensor: str) -> int | None:
         """The element type of a tensor, or of the real numbers that its integers stand for; None if not known."""

@@ -1,11 +1,11 @@
 """Everything that is done to a model before it is walked. Each pass changes a model without weights in place.
 
-The order matters: weights out (so that nothing heavy is copied), local functions inlined, names freed, opset raised,
-shapes inferred, constant branches taken, recurrent, integer and fused operators opened (in one walk, also inside
-branches), products of integers made real for relevance, operators without a rule replaced by their definition, shape
-arithmetic followed, batch norms folded, quotients and softmaxes that were written out found for rules that compare two
-passes, and the shapes that nobody could see probed by one run. For a plain gradient, rows are picked before they are
-computed, maxima taken before ReLUs, and GELUs found.
+The order matters. Once for a model (``analysed``): weights out, so that nothing heavy is copied; local functions
+inlined, names freed, opset raised, shapes inferred, constant branches taken, recurrent, integer and fused operators
+opened (in one walk, also inside branches), products of integers made real for relevance, operators without a rule
+replaced by their definition, shape arithmetic followed. Then for each sweep: batch norms folded, quotients and
+softmaxes that were written out found for rules that compare two passes, and the shapes that nobody could see probed by
+one run. For a plain gradient, rows are picked before they are computed, maxima taken before ReLUs, and GELUs found.
 """
 
 from __future__ import annotations
@@ -17,26 +17,17 @@ from onnx import ModelProto, TensorProto
 
 from xplain.core.edits import Array
 from xplain.core.rules import Rules
-from xplain.graph.build.tracer import opset_of
 from xplain.graph.naming import tell_apart
 from xplain.graph.ops.gelu import Gelu
-from xplain.graph.passes.branches import open_constant_branches
-from xplain.graph.passes.definitions import open_undefined
-from xplain.graph.passes.dynamic import make_products_real
-from xplain.graph.passes.functions import inline_local, open_functions
+from xplain.graph.passes.analysed import Analysed
 from xplain.graph.passes.gather_early import pick_early
 from xplain.graph.passes.gelus import share_gelus
-from xplain.graph.passes.lowering import open_operators
-from xplain.graph.passes.norms import fold_norms, open_computed_norms
-from xplain.graph.passes.opset import TARGET, raise_opset
+from xplain.graph.passes.norms import fold_norms
 from xplain.graph.passes.ratios import write_ratios
 from xplain.graph.passes.relu_after_pool import pool_early
-from xplain.graph.passes.reserved import free_names
-from xplain.graph.passes.shapes import infer, probe_missing
-from xplain.graph.passes.symbolic_shapes import settle
-from xplain.graph.passes.weights import take_out
+from xplain.graph.passes.shapes import probe_missing
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Analysed", "Prepared", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ class Prepared:
 
 
 def prepare(
-    model: ModelProto,
+    model: ModelProto | Analysed,
     rules: Rules,
     wanted: Set[str] = frozenset(),
     folder: str = "",
@@ -66,29 +57,16 @@ def prepare(
     """Make a model ready to be walked with a table of rules; the given model is not changed.
 
     Args:
-        model: Any ONNX model.
+        model: Any ONNX model, or what was found in it before.
         rules: The table; it may ask for batch norms to be folded and for operators to be opened.
         wanted: Tensors that must stay, because they are taps or seeds.
         folder: Where external data lie.
         outside: Weights that are marked external but are here, by name.
     """
-    light, weights = take_out(model)
-    notes: list[str] = []
-    light = inline_local(light)
-    free_names(light, wanted)
-    light = raise_opset(light, notes)
-    infer(light)
-    open_constant_branches(light, weights, folder)
-    open_operators(light, weights, folder, rules.unrolled)
-    if rules.meaning != "gradient":
-        make_products_real(light)
-    if rules.opened and opset_of(light) >= TARGET:
-        open_undefined(light)
-    light = open_functions(light, rules.opened)
-    infer(light)
-    if open_computed_norms(light):
-        infer(light)
-    settle(light, weights, folder)
+    if isinstance(model, ModelProto):
+        model = Analysed(model, folder)
+    light, notes = model.form(rules, wanted)
+    folder, weights = model.folder, model.weights
     if rules.fold_norms:
         fold_norms(light, wanted)
     if rules.reference:

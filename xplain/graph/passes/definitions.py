@@ -6,17 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from xplain.graph.passes.chain import Chain, attributes_of
 
-__all__ = ["open_undefined"]
+__all__ = ["is_undefined", "open_undefined"]
+
+
+def is_undefined(node: NodeProto) -> bool:
+    """Whether a node is of an operator that has a definition here."""
+    return node.op_type in _DEFINITIONS and not node.domain
 
 
 def open_undefined(model: ModelProto) -> None:
     """Replace the operators that have a definition here, in place."""
-    names = set(_DEFINITIONS)
-    if not any(node.op_type in names and not node.domain for node in model.graph.node):
+    if not any(map(is_undefined, model.graph.node)):
         return
     shapes = {
         v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
@@ -25,7 +29,7 @@ def open_undefined(model: ModelProto) -> None:
     nodes = []
     for node in model.graph.node:
         dims = shapes.get(node.input[0]) if node.input else None
-        if node.op_type not in names or node.domain or not dims:
+        if not is_undefined(node) or not dims:
             nodes.append(node)
             continue
         chain = Chain(model, f"{node.output[0]}/opened")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, inliner
 
+from xplain.graph.analysis.inference import infer_model
 from xplain.graph.build.tracer import opset_of
 from xplain.graph.naming import branches_of
 from xplain.graph.operators import facts_of, operators
@@ -37,7 +38,7 @@ def open_functions(model: ModelProto, composite: bool = False) -> ModelProto:
             if t.name not in known
         )
         model = inliner.inline_selected_functions(model, [("", name) for name in todo], inline_schema_functions=True)
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        model = infer_model(model)
     return model
 
 

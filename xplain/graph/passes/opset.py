@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper, shape_inference, version_converter
+from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper, version_converter
 
+from xplain.graph.analysis.inference import InferenceError, infer_model
 from xplain.graph.build.tracer import opset_of
 from xplain.graph.dtypes import FLOATS
 
@@ -63,8 +64,8 @@ def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
 def _kinds(model: ModelProto) -> dict[str, int]:
     """Element types of the tensors, as far as inference sees them."""
     try:
-        graph = shape_inference.infer_shapes(model).graph
-    except (shape_inference.InferenceError, RuntimeError):
+        graph = infer_model(model).graph
+    except (InferenceError, RuntimeError):
         graph = model.graph
     found = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
     return found | {t.name: t.data_type for t in graph.initializer}

@@ -9,12 +9,17 @@ from onnx import GraphProto, ModelProto
 
 from xplain.graph.naming import names_in, rename_reads, subgraphs_of
 
-__all__ = ["free_names"]
+__all__ = ["free_names", "reserved_in"]
 
 _OURS = re.compile(
     r"(target|channel|place|cotangent)(_\d+)?|baseline|attribution|received|passed|flags|(value|cotangent)/.*"
     r"|.*/(opened|unrolled|folded|ratio)/.*|.*/(gate|before)"
 )
+
+
+def reserved_in(names: Set[str]) -> frozenset[str]:
+    """Those of some names that are ours."""
+    return frozenset(name for name in names if _OURS.fullmatch(name))
 
 
 def free_names(model: ModelProto, wanted: Set[str] = frozenset()) -> None:

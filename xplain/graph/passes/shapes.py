@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError
+from xplain.graph.analysis.inference import infer_model
 from xplain.graph.passes.weights import put_back
 from xplain.graph.runtime import evaluate
 
@@ -23,10 +23,7 @@ _EXTENTS = (64, 96)
 
 def infer(model: ModelProto) -> None:
     """Add what ONNX's own inference finds to ``value_info``."""
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except onnx.shape_inference.InferenceError:
-        inferred = onnx.shape_inference.infer_shapes(model)
+    inferred = infer_model(model)
     del model.graph.value_info[:]
     model.graph.value_info.extend(inferred.graph.value_info)
     _copy_outputs(model, inferred)

@@ -32,7 +32,7 @@ from xplain.graph.build.tracer import Value
 from xplain.graph.intake.compiled import ATTRIBUTION, TARGET
 from xplain.graph.intake.store import keep_apart, store
 from xplain.graph.ops.call import Forward
-from xplain.graph.passes import prepare
+from xplain.graph.passes import Analysed, prepare
 from xplain.graph.reverse.seeds import numbers_of, plant, seeds_of
 from xplain.graph.reverse.sweep import INPUT, Sweeper
 
@@ -43,7 +43,7 @@ _ONE = np.zeros(1, np.int64)
 
 
 def compile_flow(
-    model: ModelProto,
+    analysed: Analysed,
     view: View,
     flow: Callable[[View], Flow],
     scores: str,
@@ -52,14 +52,13 @@ def compile_flow(
     *,
     names: Mapping[str, str] | None = None,
     outside: Mapping[str, Array] | None = None,
-    folder: str = "",
     out: Path | None = None,
     own: Collection[Path] = (),
 ) -> ModelProto:
     """The model with the explanation that ``flow`` computes as one more output.
 
     Args:
-        model: The model; it is not changed.
+        analysed: The model; it is not changed.
         view: Example items, outline and target. A target of one label becomes the input ``target``, with that label as
             its default (-1: the predicted class); any other target is built in.
         flow: Starts the method's generator on a view.
@@ -68,7 +67,6 @@ def compile_flow(
         choose: Whether the input ``target`` may be left out, must be fed, or is not there.
         names: What the outline's layers are called in the model, where that differs.
         outside: Weights that are not in the model, by name; the result holds them, or has them in a file of its own.
-        folder: Where external data lie.
         out: The file to write; a result of more than 2 GiB needs one.
         own: The model's own files, which are not written over.
 
@@ -80,7 +78,7 @@ def compile_flow(
     """
     if out is not None:
         keep_apart(out, own)
-    taken = {TARGET, ATTRIBUTION} & {v.name for v in (*model.graph.input, *model.graph.output)}
+    taken = {TARGET, ATTRIBUTION} & {v.name for v in (*analysed.model.graph.input, *analysed.model.graph.output)}
     if taken:
         raise UsageError(
             f"{view.outline.source} has an input or output {min(taken)!r} already, as compiled files have. Compile the "
@@ -90,8 +88,8 @@ def compile_flow(
     asked = asked_by(flow, view)
     rules = _union([query.rules for query in asked if isinstance(query, Sweep)])
     wanted = {names.get(tap, tap) for tap in layers_of(asked, view.target)} | {scores}
-    prepared = prepare(model, rules, wanted, folder, outside)
-    sweeper = Sweeper(prepared, folder)
+    prepared = prepare(analysed, rules, wanted, outside=outside)
+    sweeper = Sweeper(prepared, analysed.folder)
     answerer = _Answerer(sweeper, view.target.renamed(names), scores, choose, names)
     reading = _drive(flow(replace(view, x=answerer.x, traced=True)), answerer.answer)
     values = reading.values

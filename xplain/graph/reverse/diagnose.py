@@ -18,7 +18,7 @@ from xplain.core.rules import Rules
 from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.ops.call import Visit
-from xplain.graph.passes import prepare
+from xplain.graph.passes import Analysed, prepare
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import Sweeper
 
@@ -55,7 +55,7 @@ class Probe:
 
 
 def probe(
-    model: ModelProto,
+    model: ModelProto | Analysed,
     taps: Sequence[str],
     seeds: Sequence[Seed],
     rules: Rules,

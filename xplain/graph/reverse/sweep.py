@@ -34,7 +34,7 @@ from xplain.graph.build.tracer import Shape, Tracer, Value
 from xplain.graph.naming import reads, subgraphs_of
 from xplain.graph.operators import facts_of
 from xplain.graph.ops.call import Context, Forward, NodeCall, Visit, live_of
-from xplain.graph.passes import Prepared, prepare
+from xplain.graph.passes import Analysed, Prepared, prepare
 from xplain.graph.reverse.balance import balance
 from xplain.graph.reverse.seeds import Seed, plant
 from xplain.graph.reverse.walk import walk, where_cut
@@ -260,7 +260,7 @@ class Sweeper:
 
 
 def build(
-    model: ModelProto,
+    model: ModelProto | Analysed,
     taps: Sequence[str],
     seeds: Sequence[Seed],
     rules: Rules | None = None,
@@ -275,7 +275,8 @@ def build(
     """A model that returns, for each tap, its value and its cotangent.
 
     Args:
-        model: Any ONNX model; it is not changed. External data may stay outside.
+        model: Any ONNX model; it is not changed. External data may stay outside. ``Analysed`` where there are several
+            sweeps of one.
         taps: Tensor names; ``"input"`` is the model's first input.
         seeds: What is pulled back; several are added.
         rules: How each operator passes cotangents on; None is the plain gradient.

@@ -201,7 +201,7 @@ class OnnxFile(OnnxBatches):
         def make(level: str) -> tuple[Session, Any]:
             embedding = explain_the_embedding(self.outline, self._input.dtype, query.taps)
             with understood(self.outline.source, _NO_WAY_BACK), embedding:
-                built = asked.built(kind, self._model, wanted, self._loaded.outside)
+                built = asked.built(kind, self._loaded.analysed(self._model), wanted, self._loaded.outside)
             session = self._open(built.model, lent=True, level=level)
             return session, replace(built, model=header(built.model))  # the weights live in the session alone
 
@@ -391,12 +391,11 @@ class OnnxFile(OnnxBatches):
         """
         self._loaded.opened.unchanged()
         seen = view or View(self.blank(), target, self.outline)
-        kept = self._loaded.outside
         embedding = explain_the_embedding(self.outline, self._input.dtype, (_INPUT,))
         with understood(self.outline.source, _NO_WAY_BACK), embedding:
             return compile_flow(
-                self._model, seen, flow, self._scores, about, choose, names=names, outside=kept, out=out,
-                own=self._loaded.files,
+                self._loaded.analysed(self._model), seen, flow, self._scores, about, choose, names=names,
+                outside=self._loaded.outside, out=out, own=self._loaded.files,
             )  # fmt: skip
 
     # ------------------------------------------------------------------ the batch axis

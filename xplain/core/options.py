@@ -330,11 +330,14 @@ def options_of(function: Callable[..., Any], docs: dict[str, str], *, any_type: 
     Raises:
         TypeError: a parameter has no usable annotation or no default: an error of the method's author.
     """
-    hints = get_type_hints(function, include_extras=True)
+    own = {name: one for name, one in inspect.signature(function).parameters.items() if one.kind is one.KEYWORD_ONLY}
+    source = inspect.unwrap(function)
+    stated = {
+        name: note for name, note in source.__annotations__.items() if name in own
+    }  # others may be for mypy alone
+    hints = get_type_hints(types.SimpleNamespace(__annotations__=stated), source.__globals__, include_extras=True)
     options: dict[str, Option] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is not parameter.KEYWORD_ONLY:
-            continue
+    for name, parameter in own.items():
         if parameter.default is parameter.empty or name not in hints:
             raise TypeError(f"{function.__name__}: option {name!r} needs an annotation and a default.")
         try:

@@ -10,13 +10,14 @@ import numpy as np
 
 from xplain.core.caveat import sentences
 from xplain.core.errors import UsageError
+from xplain.core.registry import renderer
 from xplain.render import canvas
-from xplain.render.bars import bars
+from xplain.render.bars import bars, names_of
 from xplain.render.colormap import Colormap, find
 from xplain.render.geometry import Box
-from xplain.render.overlay import CLIP, TOP, Map, Style, frame, limit_of, map_of, overlay, top_region
+from xplain.render.overlay import CLIP, TOP, Map, Style, border, limit_of, map_of, overlay, top_region
+from xplain.render.shown import Shown
 from xplain.render.slices import sheet, slice_size, told
-from xplain.results.attribution import Attribution
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,8 +31,9 @@ _LEAST_WIDTH = 240  # narrower figures could not hold their words
 _BOX_COLOURS = (("yellow", (255, 210, 0)), ("green", (0, 200, 90)), ("pink", (230, 90, 220)))
 
 
+@renderer("figure")
 def draw(
-    attribution: Attribution,
+    attribution: Shown,
     item: int = 0,
     *,
     limit: float | None = None,
@@ -71,7 +73,10 @@ def draw(
     one = attribution[item]
     colours = find(colormap, one.signed)
     if one.values.ndim == 2:
-        body = bars(one, colours, limit)
+        names = names_of(one)
+        count = len(names)  # the values beyond a text's own words belong to longer texts
+        errors = None if one.error is None else one.error[0, :count]
+        body = bars(one.values[0, :count], errors, names, colours, limit, "words" if one.texts else "columns")
         return _framed(body, _heading(attribution, item), [f"Bars: {one.unit}."], _doubts(one))
     drawn = map_of(attribution, item, native_resolution)
     scale = limit_of(drawn.values) if limit is None else limit
@@ -83,7 +88,7 @@ def draw(
     laid = overlay(drawn, scale, colours, style)
     named = list(zip((boxes or {}).items(), _BOX_COLOURS, strict=False))
     for (_, some), (_, colour) in named:
-        frame(laid, some, colour, style.zoom)
+        border(laid, some, colour, style.zoom)
     parts = [canvas.image(laid)]
     parts.append(_scale_bar(colours, scale, one.unit, parts[0].height))
     if beside and drawn.picture is not None:
@@ -98,7 +103,7 @@ def draw(
 
 
 def montage(
-    attributions: Sequence[Attribution],
+    attributions: Sequence[Shown],
     *,
     items: Sequence[int] | None = None,
     share: bool = True,
@@ -165,7 +170,7 @@ def montage(
     for i, panels in zip(chosen, grid, strict=True):
         together = canvas.row([canvas.widened(p, w) for p, w in zip(panels, widths, strict=True)])
         head = (
-            _heading(attributions[0], i, method=False) if _one_target(attributions, i) else [_name(attributions[0], i)]
+            _heading(attributions[0], i, method=False) if _one_target(attributions, i) else [attributions[0].name_of(i)]
         )
         rows.append(canvas.column([canvas.words(head, together.width), together]))
     style = Style(alpha, 1, line, hatch)
@@ -174,7 +179,7 @@ def montage(
     return _framed(canvas.column(rows, gap=14), [], legend, list(dict.fromkeys(doubts)))
 
 
-def target_of(attribution: Attribution, item: int) -> str:
+def target_of(attribution: Shown, item: int) -> str:
     """What was explained for one item, in words."""
     return attribution.target_of(item)
 
@@ -188,7 +193,7 @@ def _check(limit: float | None, alpha: float, size: int) -> None:
         raise UsageError(f"size is {size!r}; accepted: 1 to 10000 pixels.")
 
 
-def _word(one: Attribution) -> str:
+def _word(one: Shown) -> str:
     """What a volume's first position axis is made of."""
     return "frame" if "T" in one.layout.partition(" ")[0] else "slice"
 
@@ -208,11 +213,11 @@ def _panel(head: Sequence[str], body: Image) -> Image:
     return canvas.column([canvas.words(head, body.width), body], gap=0)
 
 
-def _one_target(attributions: Sequence[Attribution], item: int) -> bool:
+def _one_target(attributions: Sequence[Shown], item: int) -> bool:
     return len({target_of(a, item) for a in attributions}) == 1
 
 
-def _heads(attributions: Sequence[Attribution], column: int, item: int, width: int) -> list[str]:
+def _heads(attributions: Sequence[Shown], column: int, item: int, width: int) -> list[str]:
     """What stands over a map: the method, and where maps are of different targets, which one with its score."""
     one = attributions[column]
     if _one_target(attributions, item):
@@ -224,11 +229,7 @@ def _heads(attributions: Sequence[Attribution], column: int, item: int, width: i
     ]
 
 
-def _name(attribution: Attribution, item: int) -> str:
-    return attribution.names[item] if attribution.names else f"item {item}"
-
-
-def _doubts(one: Attribution) -> list[str]:
+def _doubts(one: Shown) -> list[str]:
     """The first sentence of each warning of an attribution of one item; the page and the result have all of it."""
     return [f"Warning: {text}" for text in sentences(one.warnings, [""], brief=True)]
 
@@ -244,9 +245,9 @@ def _framed(body: Image, above: list[str], below: list[str], doubts: Sequence[st
     return framed
 
 
-def _heading(attribution: Attribution, item: int, method: bool = True) -> list[str]:
+def _heading(attribution: Shown, item: int, method: bool = True) -> list[str]:
     one = attribution[item]
-    name = one.names[0] if one.names else f"item {item}"
+    name = attribution.name_of(item)
     what = f"{target_of(attribution, item)}, score {float(one.scores[0]):.4g}"
     return [what, f"{one.method}, {name}"] if method else [f"{name}, {what}"]
 

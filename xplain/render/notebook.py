@@ -7,9 +7,10 @@ import io
 from html import escape
 from typing import TYPE_CHECKING
 
+from xplain.core.registry import renderer
 from xplain.render.figure import draw
+from xplain.render.shown import Shown
 from xplain.render.text import item_html
-from xplain.results.attribution import Attribution
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,7 +27,8 @@ def data_url(picture: Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def to_html(attribution: Attribution) -> str:
+@renderer("html")
+def to_html(attribution: Shown) -> str:
     """An HTML fragment with the first items drawn; every name in it is escaped, because names come from files."""
     shown = range(min(len(attribution), _MOST_ITEMS))
     figures = "".join(_figure(attribution, item) for item in shown)
@@ -43,7 +45,7 @@ def to_html(attribution: Attribution) -> str:
     return f"<div>{figures}{warned}<p>{'; '.join(facts)}.</p></div>"
 
 
-def _figure(attribution: Attribution, item: int) -> str:
+def _figure(attribution: Shown, item: int) -> str:
     if attribution.texts or attribution.columns is not None:
         return item_html(attribution, item)
     return f'<img alt="" style="vertical-align:top" src="{data_url(draw(attribution, item))}">'

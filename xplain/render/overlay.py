@@ -15,9 +15,9 @@ from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
 from xplain.render.colormap import Colormap
 from xplain.render.geometry import Box
-from xplain.results.attribution import Attribution
+from xplain.render.shown import Shown
 
-__all__ = ["CLIP", "TOP", "Map", "Style", "cells", "frame", "limit_of", "map_of", "overlay", "top_region"]
+__all__ = ["CLIP", "TOP", "Map", "Style", "border", "cells", "limit_of", "map_of", "overlay", "top_region"]
 
 CLIP = 99.0
 """Percentile of |value| at which colours saturate."""
@@ -65,7 +65,7 @@ class Style:
     hatch: bool = True
 
 
-def map_of(attribution: Attribution, item: int, native_resolution: bool = False) -> Map:
+def map_of(attribution: Shown, item: int, native_resolution: bool = False) -> Map:
     """The map ``[H, W]`` of one item of a picture attribution, ``[D, H, W]`` of a volume's; channels are summed.
 
     Args:
@@ -187,8 +187,8 @@ def overlay(drawn: Map, limit: float, colormap: Colormap, style: Style) -> Array
     return big
 
 
-def frame(big: Array, boxes: Sequence[Box], colour: tuple[int, int, int], zoom: int) -> None:
-    """Draw boxes into an overlay, as lines just inside their edges with a dark one inside that.
+def border(big: Array, boxes: Sequence[Box], colour: tuple[int, int, int], zoom: int) -> None:
+    """Draw the borders of boxes into an overlay: lines just inside their edges, with a dark one inside that.
 
     Args:
         big: What ``overlay`` gave; it is changed.

@@ -10,12 +10,14 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency
 from xplain.core.items import Passage
-from xplain.results.attribution import Attribution
+from xplain.core.registry import renderer
+from xplain.render.shown import Shown
 
 __all__ = ["to_shap"]
 
 
-def to_shap(attribution: Attribution) -> Any:
+@renderer("shap")
+def to_shap(attribution: Shown) -> Any:
     """The same numbers as a ``shap.Explanation``, in the shapes that shap's own explainers give.
 
     | items | ``values`` | ``data`` | ``output_names`` |
@@ -44,7 +46,7 @@ def to_shap(attribution: Attribution) -> Any:
     return shap.Explanation(**told)
 
 
-def _of_pictures(attribution: Attribution) -> dict[str, Any]:
+def _of_pictures(attribution: Shown) -> dict[str, Any]:
     values, pictures = np.asarray(attribution.values), attribution.pictures
     if values.ndim == 3:
         values = values[..., None]
@@ -56,7 +58,7 @@ def _of_pictures(attribution: Attribution) -> dict[str, Any]:
     return {"values": values[..., None], "data": pictures, "output_names": told}
 
 
-def _of_rows(attribution: Attribution) -> dict[str, Any]:
+def _of_rows(attribution: Shown) -> dict[str, Any]:
     values, columns = np.asarray(attribution.values), attribution.columns
     names = [f"column {k}" for k in range(values.shape[1])]
     told: dict[str, Any] = {"values": values, "data": None, "feature_names": names}
@@ -82,7 +84,7 @@ def _numbers(cells: Sequence[str]) -> Array:
         return np.array([float(places[cell]) for cell in cells])
 
 
-def _of_texts(attribution: Attribution) -> dict[str, Any]:
+def _of_texts(attribution: Shown) -> dict[str, Any]:
     words = [_spaced(passage) for passage in attribution.texts]
     values = [np.asarray(row)[: len(own)] for row, own in zip(attribution.values, words, strict=True)]
     if len({len(own) for own in words}) == 1:

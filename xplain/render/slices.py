@@ -12,7 +12,7 @@ from xplain.core.edits import Array
 from xplain.render import canvas
 from xplain.render.colormap import Colormap
 from xplain.render.geometry import Box
-from xplain.render.overlay import Map, Style, frame, overlay
+from xplain.render.overlay import Map, Style, border, overlay
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +50,7 @@ def sheet(drawn: Map, limit: float, colormap: Colormap, style: Style, word: str)
         big = overlay(one, limit, colormap, replace(style, line=False))
         if number in active:
             whole: Box = (0, 0, *one.values.shape)
-            frame(big, [whole], _MARK, style.zoom)
+            border(big, [whole], _MARK, style.zoom)
         body = canvas.image(big)
         panels.append(canvas.column([canvas.words([f"{word} {number}"], max(body.width, 60)), body], gap=0))
     across = math.ceil(math.sqrt(len(panels)))

@@ -18,9 +18,10 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Passage
 from xplain.core.plain import plain
+from xplain.core.registry import renderer
 from xplain.render.colormap import find
 from xplain.render.figure import target_of
-from xplain.results.attribution import Attribution
+from xplain.render.shown import Shown
 
 __all__ = ["item_html", "shades_css", "to_text", "words_html"]
 
@@ -32,7 +33,8 @@ _LEVELS = 10
 """Shades of each sign in a page, whose content policy allows classes and no styles of single words."""
 
 
-def to_text(attribution: Attribution, colour: bool | None = None) -> str:
+@renderer("text")
+def to_text(attribution: Shown, colour: bool | None = None) -> str:
     """The first items as text for a terminal.
 
     Args:
@@ -53,7 +55,7 @@ def to_text(attribution: Attribution, colour: bool | None = None) -> str:
     return "\n\n".join(parts)
 
 
-def item_html(attribution: Attribution, item: int) -> str:
+def item_html(attribution: Shown, item: int) -> str:
     """One item as an HTML fragment without script: coloured words, or a table.
 
     Raises:
@@ -65,7 +67,7 @@ def item_html(attribution: Attribution, item: int) -> str:
     return head + _columns_html(attribution, item)
 
 
-def words_html(attribution: Attribution, item: int) -> str:
+def words_html(attribution: Shown, item: int) -> str:
     """The words of one text as an HTML fragment without styles: a word's class names its shade in ``shades_css``."""
     passage, values, sure = _features(attribution, item)
     limit = float(np.abs(values).max(initial=0.0)) or 1.0
@@ -99,17 +101,17 @@ def _rule(name: str, rgb: Sequence[int]) -> str:
     return f".{name} {{ background: rgb({','.join(map(str, rgb))}); color: rgb({ink}); }}"
 
 
-def _item_text(attribution: Attribution, item: int, colour: bool) -> str:
+def _item_text(attribution: Shown, item: int, colour: bool) -> str:
     body = _words_text(attribution, item, colour) if attribution.texts else _columns_text(attribution, item, colour)
     return f"{plain(_heading(attribution, item))}\n{body}"
 
 
-def _heading(attribution: Attribution, item: int) -> str:
+def _heading(attribution: Shown, item: int) -> str:
     name = attribution.names[item] if attribution.names else str(item)
     return f"{attribution.method} of {target_of(attribution, item)!r}, item {name}: {attribution.unit}"
 
 
-def _words_text(attribution: Attribution, item: int, colour: bool) -> str:
+def _words_text(attribution: Shown, item: int, colour: bool) -> str:
     passage, values, sure = _features(attribution, item)
     colours = _colours(attribution, values, sure)
     out = []
@@ -124,7 +126,7 @@ def _words_text(attribution: Attribution, item: int, colour: bool) -> str:
     return "".join(out)
 
 
-def _words_html(attribution: Attribution, item: int) -> str:
+def _words_html(attribution: Shown, item: int) -> str:
     passage, values, sure = _features(attribution, item)
     colours = _colours(attribution, values, sure)
     out = []
@@ -139,7 +141,7 @@ def _words_html(attribution: Attribution, item: int) -> str:
     return f'<p style="white-space:pre-wrap;line-height:1.7">{"".join(out)}</p>'
 
 
-def _columns_text(attribution: Attribution, item: int, colour: bool) -> str:
+def _columns_text(attribution: Shown, item: int, colour: bool) -> str:
     rows, values, sure = _rows(attribution, item)
     colours = _colours(attribution, values, sure)
     widths = [max(len(plain(row[k])) for row in rows) for k in range(len(rows[0]))]
@@ -157,7 +159,7 @@ def _columns_text(attribution: Attribution, item: int, colour: bool) -> str:
     return "\n".join(lines)
 
 
-def _columns_html(attribution: Attribution, item: int) -> str:
+def _columns_html(attribution: Shown, item: int) -> str:
     rows, values, sure = _rows(attribution, item)
     colours = _colours(attribution, values, sure)
     head = "".join(f"<th>{escape(cell)}</th>" for cell in rows[0])
@@ -170,7 +172,7 @@ def _columns_html(attribution: Attribution, item: int) -> str:
     return f"<table><tr>{head}</tr>{''.join(body)}</table>"
 
 
-def _rows(attribution: Attribution, item: int) -> tuple[list[list[str]], Array, Array]:
+def _rows(attribution: Shown, item: int) -> tuple[list[list[str]], Array, Array]:
     """A heading and one row per column, the largest |value| first; the values and whether they differ from zero."""
     columns = attribution.columns
     if columns is None:
@@ -185,7 +187,7 @@ def _rows(attribution: Attribution, item: int) -> tuple[list[list[str]], Array, 
     return rows, values[order], _sure(values, errors)[order]
 
 
-def _features(attribution: Attribution, item: int) -> tuple[Passage, Array, Array]:
+def _features(attribution: Shown, item: int) -> tuple[Passage, Array, Array]:
     passage = attribution.texts[item]
     count = len(passage.spans)
     values = np.asarray(attribution.values[item], np.float64)[:count]
@@ -198,7 +200,7 @@ def _sure(values: Array, errors: Array | None) -> Array:
     return np.ones(len(values), bool) if errors is None else (np.abs(values) > _TWO_SIDED * errors) | (errors == 0)
 
 
-def _colours(attribution: Attribution, values: Array, sure: Array) -> list[tuple[int, ...]]:
+def _colours(attribution: Shown, values: Array, sure: Array) -> list[tuple[int, ...]]:
     limit = float(np.abs(values).max(initial=0.0))
     painted = find(None, attribution.signed).paint(values, limit)
     return [tuple(int(c) for c in rgb) if known else _GREY for rgb, known in zip(painted, sure, strict=True)]

@@ -72,27 +72,20 @@ class Attribution(Result):
 
     def overlay(self, item: int = 0, **drawing: Any) -> Image:
         """The map of one item over its picture, with a colour bar; see ``xplain.render.draw`` for ``drawing``."""
-        from xplain.render import draw  # drawing is optional and needs Pillow: loaded when first asked for
-
-        return draw(self, item, **drawing)
+        drawn: Image = self.render("figure", item=item, **drawing)
+        return drawn
 
     def to_shap(self) -> Any:
         """The same numbers as a ``shap.Explanation``, for shap's own plots."""
-        from xplain.render.shap_bridge import to_shap
-
-        return to_shap(self)
+        return self.render("shap")
 
     def _repr_html_(self) -> str:
-        from xplain.render import to_html
-
-        return to_html(self)
+        return str(self.render("html"))
 
     def __str__(self) -> str:
         """Coloured words, or a table, where the items are texts or rows; else as ``repr``. Then the warnings."""
         if self.columns is not None or self.texts:
-            from xplain.render import to_text
-
-            return to_text(self)
+            return str(self.render("text"))
         return "\n".join([repr(self), *(f"warning: {text}" for text in self.said)])
 
     def __repr__(self) -> str:

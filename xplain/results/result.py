@@ -27,6 +27,7 @@ from xplain.core.caveat import Caveat, of_items, sentences
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.registry import RENDERERS
 from xplain.core.target import side_by_side
 from xplain.results.archive import MOST_BYTES
 from xplain.results.checks import Check
@@ -201,6 +202,27 @@ class Result:
     def with_provenance(self, **changes: Any) -> Self:
         """The same result with other entries in its provenance."""
         return replace(self, provenance=replace(self.provenance, **changes))
+
+    def render(self, name: str, **options: Any) -> Any:
+        """The result as a renderer shows it, which is loaded when it is first asked for.
+
+        Args:
+            name: A renderer that was declared with ``@renderer``: one of xplain's own (``figure``, ``html``, ``text``,
+                ``shap`` for attributions), or one that an installed plugin offers.
+            options: What the renderer takes.
+
+        Raises:
+            UnknownName: there is no such renderer; the message names the nearest.
+            UsageError: it shows another kind of result.
+        """
+        entry = RENDERERS.find(name)
+        if entry.draws != self.what:
+            fits = [one.name for one in RENDERERS if one.draws == self.what]
+            raise UsageError(
+                f"Renderer {entry.name!r} shows results of kind {entry.draws!r}; this one is of kind {self.what!r}, "
+                f"which {', '.join(fits) or 'none'} can show."
+            )
+        return entry.function(self, **options)
 
     def meta(self) -> dict[str, Any]:
         """Everything but the arrays, as plain JSON values; an array in the notes is written out if it is short."""

@@ -1,0 +1,99 @@
+"""What a renderer may know of a result: numbers, pictures and words, whatever object holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from xplain.core.caveat import Caveat
+from xplain.core.cost import Cost
+from xplain.core.edits import Array
+from xplain.core.items import Columns, Passage
+
+__all__ = ["Shown"]
+
+
+class Shown(Protocol):
+    """Values of N items to be shown; ``xplain.results.Attribution`` is one, and says what each means."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+
+    @property
+    def unit(self) -> str:
+        """What one unit of value means."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether the sign carries meaning."""
+
+    @property
+    def values(self) -> Array:
+        """``[N, ...]``."""
+
+    @property
+    def error(self) -> Array | None:
+        """Standard error of each value, or None."""
+
+    @property
+    def base(self) -> Array | None:
+        """What values are relative to, ``[N]``, or None."""
+
+    @property
+    def scores(self) -> Array:
+        """The target's value for each item, ``[N]``."""
+
+    @property
+    def resolution(self) -> tuple[int, ...] | None:
+        """True cells behind a map that was enlarged, or None."""
+
+    @property
+    def pictures(self) -> Array | None:
+        """uint8 ``[N, H, W, 3]``, or None."""
+
+    @property
+    def rows(self) -> Array | None:
+        """float64 ``[N, S]``, or None."""
+
+    @property
+    def columns(self) -> Columns | None:
+        """Names and values of columns, for rows of a table."""
+
+    @property
+    def texts(self) -> Sequence[Passage]:
+        """Texts, one per item, if the items are texts."""
+
+    @property
+    def layout(self) -> str:
+        """How the axes of the items were read; empty where it was not needed."""
+
+    @property
+    def warnings(self) -> Sequence[Caveat]:
+        """What must be known before the values are believed."""
+
+    @property
+    def said(self) -> Sequence[str]:
+        """The same as texts for a person."""
+
+    @property
+    def cost(self) -> Cost:
+        """What it cost."""
+
+    @property
+    def target(self) -> str:
+        """What was explained, in words."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each item is called; empty for its number."""
+
+    def target_of(self, item: int, /) -> str:
+        """What was explained of one item, in words."""
+
+    def name_of(self, item: int, /) -> str:
+        """What an item is called."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, item: int, /) -> Shown: ...

@@ -228,7 +228,8 @@ def explain_stream(
     Args:
         model: What ``load`` takes, or a loaded model.
         items: Items as ``explain`` takes them, or an iterator that makes them one by one, or in chunks: a list, a
-            frame, or an array with the batch axis in front. The rows of one table are read together.
+            frame, or an array with the batch axis in front (of a model that does not say how many axes a batch has,
+            an array is one item). The rows of one table are read together.
         methods: A method's name, several, or each with its options: ``{"lime": {"samples": 500}, "grad-cam": {}}``.
         at_once: Items that are held at a time, where they are not given in chunks.
         failed: Called with an item's place, the item and the error where it cannot be read or gives scores that are no

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xplain.core.axes import Axes, unfolded
+from xplain.core.grid import Grid, grid_of
+from xplain.core.layout import Layout
 
 __all__ = ["Lineage", "Pick"]
 
@@ -44,6 +46,7 @@ class Lineage:
     picks: tuple[Pick, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     mixing: frozenset[str] = frozenset()
+    _grids: dict[tuple[str, Layout], Grid | str] = field(default_factory=dict, init=False, repr=False)
 
     def tensor(self, layer: str) -> str:
         """The tensor that a layer's name stands for."""
@@ -60,6 +63,16 @@ class Lineage:
         """
         axes = self.axes.get(self.tensor(layer))
         return None if axes is None else unfolded(axes)
+
+    def grid(self, layer: str, layout: Layout) -> Grid | str:
+        """A layer's grid over the item's positions, or a clause that says why it has none; found out once."""
+        axes = self.axes_of(layer)
+        if axes is None:
+            return "its axes could not be followed from the input"
+        found = self._grids.get((layer, layout))
+        if found is None:
+            found = self._grids[layer, layout] = grid_of(axes, layout)
+        return found
 
     def folded(self, layer: str) -> bool:
         """Whether an item has several rows of a layer, one behind the other."""

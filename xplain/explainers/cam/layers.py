@@ -17,7 +17,7 @@ from xplain.core.axes import shape_of
 from xplain.core.caveat import Caveat, each
 from xplain.core.edits import Array, Coalitions
 from xplain.core.errors import UsageError
-from xplain.core.grid import Grid, describe, grid_of, stated
+from xplain.core.grid import Grid, describe, stated
 from xplain.core.lineage import Lineage
 from xplain.core.outline import LayerSpec
 from xplain.core.query import Reading, View
@@ -154,12 +154,12 @@ def _grid(
     view: View, lineage: Lineage, layer: str, cells: tuple[int, ...] | None = None, tokens: int = 0
 ) -> Grid | str:
     """A layer's grid, or why it has none."""
-    axes = lineage.axes_of(layer)
     if cells:
+        axes = lineage.axes_of(layer)
         shape = shape_of(axes)[1:] if axes is not None else view.outline.layer(layer).shape[1:]
         known = tuple(n for n in shape if n is not None)
         return stated(known, cells, tokens, view.layout) if len(known) == len(shape) else "its shape is not known"
-    return "its axes could not be followed from the input" if axes is None else grid_of(axes, view.layout)
+    return lineage.grid(layer, view.layout)
 
 
 def _emptiness(maps: Any) -> tuple[Caveat, ...]:

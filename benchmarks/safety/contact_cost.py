@@ -11,6 +11,8 @@ import os
 import time
 from pathlib import Path
 
+from xplain.core.rules import Rules
+from xplain.graph.analysis import small
 from xplain.graph.safety import Limits
 from xplain.models.onnx import contact, contact_child
 
@@ -21,6 +23,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Path)
     contact_child._limit = lambda job: None  # noqa: SLF001
     contact_child.preload()
+    small.preload()
     for path in parser.parse_args().models:
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
@@ -33,7 +36,10 @@ def main() -> None:
                 True,
                 Limits(),
                 None,
+                None,
+                {},
                 stage,
+                Rules(),
                 60,
                 2**40,
             )

@@ -17,6 +17,8 @@ from onnx import TensorProto, helper
 
 import xplain
 from xplain.core.errors import ModelError, Unsafe
+from xplain.core.query import Sweep
+from xplain.core.rules import Rules, Where
 from xplain.graph.safety import Limits
 from xplain.models.onnx import contact
 from xplain.models.onnx.contact import Outcome
@@ -114,11 +116,21 @@ def test_a_death_is_told_by_its_name(name, untrusted, monkeypatch):
         xplain.load(nets.cnn())
 
 
+@pytest.mark.parametrize(("status", "trail"), [(0, b"co"), (3, b"cor."), (1, b"c")])
+def test_a_child_that_says_nothing_is_no_good_sign(status, trail, untrusted, monkeypatch):
+    """As where memory is so short that not even its lack can be told, or where a library ends the process."""
+    monkeypatch.setattr(contact._Server, "ask", lambda *_: Outcome(status, trail, False))
+    with pytest.raises(Unsafe, match=r"ended its process without a word, (while|in) .*contact_seconds=0"):
+        xplain.load(nets.cnn())
+
+
 def test_a_child_that_really_dies(untrusted, monkeypatch):
     """The child's own process is killed from outside, as a fault of C++ would."""
     server = contact._server()
     content = big_products()
-    job = contact._Job(None, content, hashlib.sha256(content).hexdigest(), False, Limits(), None, "load", 30, 2**33)
+    job = contact._Job(
+        None, content, hashlib.sha256(content).hexdigest(), False, Limits(), None, None, {}, "load", Rules(), 30, 2**33
+    )
     found = []
     asking = threading.Thread(target=lambda: found.append(server.ask(job)))
     asking.start()
@@ -163,6 +175,63 @@ def test_a_good_file_is_met_once(untrusted, monkeypatch):
     xplain.load(net, limits=Limits(contact_seconds=9))  # other limits are another question
     xplain.load(nets.cnn(classes=4))
     assert asked == ["load", "sweep", "load", "load"]
+
+
+def test_every_table_of_rules_is_met_before_its_graph_is_run_here(untrusted, monkeypatch):
+    """Their graphs differ: what harms in one need not in another."""
+    asked, ask = [], contact._Server.ask
+
+    def met(self, job):
+        outcome = ask(self, job)
+        asked.append((job.stage, job.rules.name, outcome.trail))
+        return outcome
+
+    monkeypatch.setattr(contact._Server, "ask", met)
+    model, x = xplain.load(nets.cnn()), np.zeros((1, 3, 16, 16), np.float32)
+    for method in ("saliency", "deeplift", "grad-cam", "lrp", "deeplift", "lrp"):
+        xplain.explain(model, x, method, target=0)
+    assert [stage for stage, _, _ in asked] == ["load", "sweep", "sweep", "sweep"]
+    assert len({name for _, name, _ in asked[1:]}) == 3
+    assert {trail for _, _, trail in asked[1:]} == {b"cos."}, "the child did not come to its end"
+    xplain.explain(model, x, "lrp", target=0, rule="epsilon")
+    assert len(asked) == 5
+
+
+def test_rules_that_cannot_be_sent_are_met_as_the_plain_gradient(untrusted, monkeypatch):
+    asked, ask = [], contact._Server.ask
+    monkeypatch.setattr(contact._Server, "ask", lambda self, job: asked.append(job.rules.name) or ask(self, job))
+    rules = Rules("of a plugin").on(Where(kinds=("linear",)), lambda call, g: call.vjp(*g))
+    model = xplain.load(nets.cnn())
+    model.answer(Sweep(np.zeros((1, 1, 3, 16, 16), np.float32), xplain.label(0), rules))
+    assert asked == ["gradient", "gradient"]
+
+
+def counted():
+    """A model whose work is set by its second input, a number of rows."""
+    nodes = [N("Gather", ["n", "first"], ["k"]), N("Concat", ["k", "k"], ["shape"], axis=0)]
+    nodes += [N("ConstantOfShape", ["shape"], ["b"]), N("MatMul", ["b", "b"], ["c"]), N("MatMul", ["c", "c"], ["e"])]
+    nodes += [N("ReduceSum", ["e"], ["f"], keepdims=0), N("MatMul", ["x", "W"], ["z"]), N("Add", ["z", "f"], ["y"])]
+    inputs = {"x": (FLOAT, ["N", 4]), "n": (INT64, [1])}
+    weights = {"W": np.ones((4, 3), np.float32), "first": np.array([0])}
+    return nets.model(nodes, inputs, {"y": (FLOAT, ["N", 3])}, weights).SerializeToString()
+
+
+def test_what_harms_only_with_the_value_of_another_input_is_met_with_it(untrusted):
+    asked = {"input": "x", "limits": SHORT}
+    assert xplain.load(counted(), fixed={"n": np.array([3])}, **asked).outline.scores
+    with pytest.raises(Unsafe, match=r"limits.contact_(seconds|bytes)"):
+        xplain.load(counted(), fixed={"n": np.array([9000])}, **asked)
+
+
+def test_token_ids_are_swept_there_as_far_as_the_embedding(untrusted, monkeypatch):
+    asked, ask = [], contact._Server.ask
+    monkeypatch.setattr(contact._Server, "ask", lambda self, job: asked.append(ask(self, job)) or asked[-1])
+    nodes = [N("Gather", ["E", "ids"], ["e"]), N("ReduceMean", ["e"], ["m"], axes=[1], keepdims=0)]
+    nodes.append(N("MatMul", ["m", "W"], ["y"]))
+    weights = {"E": np.ones((9, 4), np.float32), "W": np.ones((4, 3), np.float32)}
+    net = nets.model(nodes, {"ids": (INT64, ["N", 5])}, {"y": (FLOAT, ["N", 3])}, weights)
+    xplain.explain(xplain.load(net), np.ones((1, 5), np.int64), "saliency", layer="e")
+    assert [one.trail for one in asked] == [b"cor.", b"cos."]
 
 
 @pytest.mark.parametrize("home", ["no folder", "not writable", "relative", "a file"])

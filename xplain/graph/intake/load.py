@@ -19,6 +19,7 @@ from onnx import ModelProto, TensorProto, inliner, numpy_helper
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe, UsageError
+from xplain.core.rules import Rules
 from xplain.graph.analysis.order import ordered
 from xplain.graph.analysis.quantised import Quantised, quantised_tensors
 from xplain.graph.intake.bounds import Extents, Known, measure
@@ -37,7 +38,7 @@ OnnxSource: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto"
 _LONGEST_TEXT = 200
 
 
-def nobody() -> None:
+def nobody(rules: Rules) -> None:
     """Refuse nothing."""
 
 
@@ -57,7 +58,7 @@ class Loaded:
         files: The file and those that it keeps weights in.
         size: Bytes of the model and its external data.
         opened: The other files, see ``xplain.graph.intake.external``.
-        before_sweep: Called before a sweep; refuses a file whose sweeps mean harm.
+        before_sweep: Called before a sweep with its table of rules; refuses a file whose sweeps mean harm.
         left: What was taken out, for it needs foreign code.
         explains: The method whose explanation was compiled into the file, which is left out; empty for none.
     """
@@ -73,7 +74,7 @@ class Loaded:
     files: tuple[Path, ...] = ()
     size: int = 0
     opened: Outside = field(default_factory=Outside)
-    before_sweep: Callable[[], None] = nobody
+    before_sweep: Callable[[Rules], None] = nobody
     left: LeftOut = field(default_factory=LeftOut)
     explains: str = ""
     _analysed: Analysed | None = field(default=None, repr=False)

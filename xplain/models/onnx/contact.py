@@ -2,8 +2,9 @@
 
 Checks alone cannot keep up with two C++ libraries: a file that passes all of them may still kill ONNX Runtime, hold it
 for hours, or fill the memory. So whatever a load does, checking, shape inference, opening, a run on zeros and one on
-ones, and, before the first sweep, one sweep, is done once in a child. What dies, hangs or floods there is refused here,
-with the limit that it passed. What merely fails there fails here as well, with its own message.
+ones, is done once in a child, with the values that other inputs are fixed to; and so is the first sweep with each table
+of rules, whose graph is another. What dies, hangs or floods there is refused here, with the limit that it passed. What
+merely fails there fails here as well, with its own message.
 
 A server process, started at the first contact, has the packages loaded and makes a child in some ten milliseconds; it
 has one thread, so that making children by fork is sound, which the caller's process, with its torch, is not. It ends
@@ -11,7 +12,8 @@ with the process that started it.
 
 A digest that passed is remembered, in memory and as an empty file below the user's cache folder, under the versions of
 all that took part; such a file meets no child again. Where there is no fork (Windows), or where no child can be made,
-loads go on without, and say so in ``xplain inspect``.
+loads go on without, and say so in ``xplain inspect``. On macOS the limit on memory is not enforced by the system, so
+that a flood there ends as the system has it.
 """
 
 from __future__ import annotations
@@ -23,15 +25,21 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from signal import Signals
 from typing import Any, Literal
 
+import numpy as np
+
+from xplain.core.content import fingerprint
 from xplain.core.errors import Unsafe
+from xplain.core.rules import Rules
 from xplain.graph.intake.load import Read
 from xplain.graph.safety import Check, Limits, Verdict, human
 
@@ -44,13 +52,15 @@ _STAGES = {
     b"r": "in a run on zeros or ones",
     b"s": "in one sweep on zeros",
 }
-_VERSION = 4  # of what a child does; a verdict of another is none
+_VERSION = 5  # of what a child does; a verdict of another is none
 _KEPT = 4096  # verdicts on the disk
 _MADE_OF = ("xplain", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "protobuf")
 _SENT = 2**22  # bytes of a file up to which its content is handed to the child; larger ones it reads itself
 _BYTES_A_SECOND = 2**24
 _SWEEP = 3.0  # times the limit of a load: graphs of sweeps are larger, and are built in Python
 _SERVER = "import sys; sys.path[:] = {path!r}; from xplain.models.onnx.contact_child import serve; serve({socket})"
+
+_GRADIENT = Rules()
 
 TRUSTED = "none: the caller made this model, or vouches for it"
 
@@ -65,7 +75,10 @@ class _Job:
     allow_external_data: bool
     limits: Limits
     output: int | str | None
+    input: str | None
+    fixed: dict[str, Any]
     stage: Literal["load", "sweep"]
+    rules: Rules
     seconds: float
     memory: int
 
@@ -77,11 +90,22 @@ class Contact:
         allow_external_data: As given to the load.
         limits: As given to the load; ``contact_seconds`` 0 is no child at all.
         output: The tensor that is read as scores, where the caller says so.
+        input: The input that is explained, where the caller says so.
+        fixed: What the other inputs are fixed to, as the caller gives it.
     """
 
-    def __init__(self, allow_external_data: bool, limits: Limits, output: int | str | None) -> None:
-        self._options = (allow_external_data, limits, output)
-        self._later: Read | None = None
+    def __init__(
+        self,
+        allow_external_data: bool,
+        limits: Limits,
+        output: int | str | None,
+        input: str | None = None,  # noqa: A002 - as the load calls it
+        fixed: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._allowed, self._limits, self._output, self._input = allow_external_data, limits, output, input
+        self._fixed = _arrays(fixed or {})
+        self._read: Read | None = None
+        self._tables: set[str] = set()
 
     def load(self, read: Read) -> Verdict:
         """Meet a file before anything but its structure is looked at.
@@ -91,35 +115,46 @@ class Contact:
         """
         said = self._meet(read, "load")
         if len(read.content) < _SENT:
-            self._later = read
+            self._read = read
         elif read.path is not None:
-            self._later = replace(read, content=b"")  # a large file is read again there, and known by its digest
+            self._read = replace(read, content=b"")  # a large file is read again there, and known by its digest
         else:
-            self._meet(read, "sweep")  # its bytes are not kept for later
+            self._swept(read, Rules())  # its bytes are not kept for later
         return said
 
-    def sweep(self) -> None:
-        """Meet a file before its first sweep.
+    def sweep(self, rules: Rules) -> None:
+        """Meet a file before its first sweep with a table of rules.
 
         Raises:
             Unsafe: the child died, or passed a limit.
         """
-        if self._later is not None:
-            self._meet(self._later, "sweep")
-            self._later = None
+        if self._read is not None:
+            self._swept(self._read, rules)
 
-    def _meet(self, read: Read, stage: Literal["load", "sweep"]) -> Verdict:
-        allowed, limits, output = self._options
+    def _swept(self, read: Read, rules: Rules) -> None:
+        try:
+            ForkingPickler.dumps(rules)
+        except Exception:  # a plugin's rules may be functions without a name: then the plain gradient is met
+            rules = Rules()
+        table = fingerprint(rules)
+        if table not in self._tables:
+            self._meet(read, "sweep", rules)
+            self._tables.add(table)
+
+    def _meet(self, read: Read, stage: Literal["load", "sweep"], rules: Rules = _GRADIENT) -> Verdict:
+        limits = self._limits
         if limits.contact_seconds <= 0:
             return _said("none: limits.contact_seconds is 0", notable=True)
         seconds = limits.contact_seconds * (_SWEEP if stage == "sweep" else 1) + read.size / _BYTES_A_SECOND
         memory = limits.contact_bytes + 6 * read.size
         said = _said(f"in a process of its own, {seconds:.0f} s and {human(memory)} at most")
-        key = _key(read.digest, allowed, limits, output, stage)
+        asked = (self._allowed, sorted(asdict(limits).items()), self._output, self._input, stage)
+        key = _key(read.digest, asked, fingerprint(self._fixed, rules))
         if key in _passed or _remembered(key):
             return said
         sent = read.content if len(read.content) < _SENT or read.path is None else None
-        job = _Job(read.path, sent or None, read.digest, allowed, limits, output, stage, seconds, memory)
+        given = self._output, self._input, self._fixed
+        job = _Job(read.path, sent or None, read.digest, self._allowed, limits, *given, stage, rules, seconds, memory)
         try:
             outcome = _server().ask(job)
         except (OSError, EOFError, ValueError, AttributeError) as error:
@@ -176,6 +211,8 @@ class Outcome:
             return "is another file than a moment before"
         if self.flooded:
             return f"wants more than {human(job.memory)} of memory, {where} (limits.contact_bytes)"
+        if self.status >= 0 and (self.status or not self.trail.endswith((b".", b"x"))):
+            return f"ended its process without a word, {where}"
         if self.status < 0:
             with suppress(ValueError):
                 return f"killed its process with {Signals(-self.status).name}, {where}"
@@ -272,6 +309,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def _arrays(fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be sent of the values given; what is no array is refused later, by the load itself."""
+    found = {}
+    for name, value in fixed.items():
+        with suppress(ValueError, TypeError):
+            found[str(name)] = np.asarray(value)
+    return found
+
+
 def _signal(name: str) -> int:
     return int(getattr(Signals, name, 0))
 
@@ -279,17 +325,8 @@ def _signal(name: str) -> int:
 # ------------------------------------------------------------------ what is remembered
 
 
-def _key(digest: str, allowed: bool, limits: Limits, output: int | str | None, stage: str) -> str:
-    parts: list[Any] = [
-        _VERSION,
-        digest,
-        allowed,
-        sorted(asdict(limits).items()),
-        output,
-        stage,
-        sys.version,
-        sys.platform,
-    ]
+def _key(*asked: Any) -> str:
+    parts: list[Any] = [_VERSION, *asked, sys.version, sys.platform]
     for name in _MADE_OF:
         with suppress(PackageNotFoundError):
             parts.append((name, version(name)))

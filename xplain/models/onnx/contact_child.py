@@ -20,14 +20,17 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.errors import XplainError
+from xplain.core.errors import UsageError, XplainError
 from xplain.core.target import label
+from xplain.graph.analysis import small
+from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.inputs import inputs_of, put_first
 from xplain.graph.intake.load import Loaded, read
 from xplain.graph.outline.logits import find_scores
 from xplain.graph.reverse.cut import cut
 from xplain.graph.reverse.seeds import feeds_of, seeds_of
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import BASELINE, build
+from xplain.models.onnx.inputs import arranged
 from xplain.models.onnx.providers import CPU
 from xplain.models.onnx.session import preload
 from xplain.models.onnx.session_cache import open_session
@@ -45,6 +48,7 @@ def serve(handle: int) -> None:
         handle: A socket; with each message on it comes the handle of another, where the job waits.
     """
     preload()
+    small.preload()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control = socket.socket(fileno=handle)
@@ -122,7 +126,10 @@ def _work(job: Any, trail: int) -> int:
         # and nothing to remember
         os.write(trail, b"." if same else b"x")
     except BaseException as error:
-        os.write(trail, b"m" if _floods(error) else b"x")
+        letter = b"m"
+        with suppress(BaseException):  # where no memory is left, not even this can be found out
+            letter = b"m" if _floods(error) else b"x"
+        os.write(trail, letter)
     return 0
 
 
@@ -136,17 +143,11 @@ def _floods(error: BaseException) -> bool:
 
 def _run(job: Any, loaded: Loaded, scores: str, trail: int) -> None:
     how: dict[str, Any] = {"wanted": [(CPU, {})], "threads": 1, "seconds": None}
-    inputs = inputs_of(loaded)
-    feeds: dict[str, Any] = {}
-    for spec in inputs:
-        kind = object if spec.dtype == "str" else np.dtype(spec.dtype)
-        feeds[spec.name] = np.zeros(loaded.known.shapes.get(spec.name, (1,)), kind)
-        if spec.dtype == "str":
-            feeds[spec.name][...] = ""
-    ones = {name: array + 1 if array.dtype.kind == "f" else array for name, array in feeds.items()}
+    explained, feeds = _fed(job, loaded)
     if job.stage == "load":
         session = open_session(cut(loaded, loaded.model, (scores,)), loaded.model, loaded, how)
         os.write(trail, b"r")
+        ones = {name: array + 1 if array.dtype.kind == "f" else array for name, array in feeds.items()}
         for fed in (feeds, ones):
             try:
                 session.run(fed)
@@ -154,14 +155,39 @@ def _run(job: Any, loaded: Loaded, scores: str, trail: int) -> None:
                 if _floods(error):
                     raise
         return
-    first = next((spec.name for spec in inputs if spec.dtype.startswith("float")), None)
-    if first is None:
+    tap = _tap(loaded, explained)
+    if tap is None:
         return
     os.write(trail, b"s")
-    put_first(loaded, first)
-    target = label(0)
-    built = build(loaded.model, (first,), seeds_of(target, scores), outside=loaded.outside)
+    rules, target, rows = job.rules, label(0), np.zeros(1, np.int64)
+    built = build(loaded.model, (tap,), seeds_of(target, scores), rules, outside=loaded.outside)
     session = open_session(built.model, loaded.model, loaded, how, lent=True)
-    session.run(
-        feeds | {k: v.astype(np.int64) for k, v in feeds_of(target, np.zeros(1, np.int64), built.model).items()}
-    )
+    baseline = {BASELINE: feeds[explained]} if rules.reference else {}
+    session.run(feeds | baseline | {k: v.astype(np.int64) for k, v in feeds_of(target, rows, built.model).items()})
+
+
+def _fed(job: Any, loaded: Loaded) -> tuple[str, dict[str, Any]]:
+    """The explained input, and what each is fed: the values that it is fixed to, else zeros."""
+    given: dict[str, Any] = {}
+    try:
+        inputs, first, given = arranged(loaded, job.input, job.fixed)
+        explained = first.name
+    except UsageError:  # a table's inputs, of which none is fixed, or a value that the load refuses
+        inputs = inputs_of(loaded)
+        explained = next((spec.name for spec in inputs if spec.dtype.startswith("float")), inputs[0].name)
+        put_first(loaded, explained)
+    feeds = {}
+    for spec in inputs:
+        kind = object if spec.dtype == "str" else np.dtype(spec.dtype)
+        feeds[spec.name] = np.zeros(loaded.known.shapes.get(spec.name, (1,)), kind)
+        if spec.dtype == "str":
+            feeds[spec.name][...] = ""
+    return explained, feeds | given
+
+
+def _tap(loaded: Loaded, explained: str) -> str | None:
+    """Where a sweep can end: the explained input, or the first real numbers that whole ones are turned into."""
+    if loaded.dtype(explained) in FLOATS:
+        return explained
+    made = (node.output[0] for node in loaded.model.graph.node if explained in node.input and node.output)
+    return next((name for name in made if loaded.dtype(name) in FLOATS), None)

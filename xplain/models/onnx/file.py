@@ -194,7 +194,7 @@ class OnnxFile(OnnxBatches):
 
         asked = Asked(query, self._input.dtype, self._scores, None if query.at == _INPUT else self._tensor(query.at))
         asked.check(self._layers, self.outline.source)
-        self._loaded.before_sweep()
+        self._loaded.before_sweep(query.rules)
         whole = Score(as_float32(query.fed, self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
         wanted = tuple(dict.fromkeys(tensors.values()))
 

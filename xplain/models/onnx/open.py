@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
-import numpy as np
-
 from xplain.core.card import Card, find_card, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.content import fingerprint
-from xplain.core.edits import Array
-from xplain.core.errors import InputsOpen, UsageError, unknown
-from xplain.core.outline import Outline, TensorSpec
-from xplain.graph.intake.inputs import inputs_of, put_first, state
+from xplain.core.outline import Outline
 from xplain.graph.intake.load import Loaded, OnnxSource, read
 from xplain.graph.outline.follow import follow
 from xplain.graph.outline.layers import activations_of, layers_of, quirks_of
 from xplain.graph.outline.layout import axes_of
 from xplain.graph.outline.logits import both_sides, find_scores
 from xplain.graph.safety import Limits
-from xplain.models.onnx.batch_axis import batch_axis
 from xplain.models.onnx.contact import Contact
 from xplain.models.onnx.device import OnnxOnDevice
 from xplain.models.onnx.file import OnnxFile
+from xplain.models.onnx.inputs import arranged
 from xplain.models.onnx.places import lanes_for
 from xplain.models.onnx.providers import CPU
 from xplain.models.onnx.session import choose_providers
@@ -44,17 +38,12 @@ def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted
     options = options or OnnxOptions()
     choice = choose_providers(options.providers)
     limits, output, fixed = options.limits or Limits(), options.output, options.fixed or {}
-    contact = None if trusted else Contact(options.allow_external_data, limits, output)
+    contact = None if trusted else Contact(options.allow_external_data, limits, output, options.input, fixed)
     meet = None if contact is None else contact.load
     loaded = read(source, allow_external_data=options.allow_external_data, limits=limits, output=output, meet=meet)
     if contact is not None:
         loaded.before_sweep = contact.sweep
-    inputs = inputs_of(loaded)
-    explained = _explained(loaded.source, inputs, options.input, fixed)
-    others = _others(loaded.source, inputs, explained, fixed)
-    shared = [spec.name for spec in inputs if batch_axis(spec, explained) is None and spec.name in others]
-    state(loaded, {name: others[name] for name in shared})
-    put_first(loaded, explained.name)
+    inputs, explained, others = arranged(loaded, options.input, fixed)
     found = find_scores(loaded, output, as_is=trusted)
     own = _card(loaded, options.card)
     if own is not None and len(own.labels) == 2 and found.scores.classes == 1:
@@ -103,59 +92,3 @@ def _card(loaded: Loaded, given: Any) -> Card | None:
         return find_card(loaded.path, loaded.metadata)
     text = loaded.metadata.get("xplain.card")
     return None if text is None else Card.from_toml(text, "in the model's metadata")
-
-
-def _explained(source: str, inputs: Sequence[TensorSpec], wanted: str | None, fixed: Mapping[str, Any]) -> TensorSpec:
-    """The input that is explained: the one asked for, or the only one that is not fixed."""
-    names = [spec.name for spec in inputs]
-    for name in (*([wanted] if wanted is not None else []), *fixed):
-        if name not in names:
-            raise unknown(f"input of {source}", name, names)
-    free = [spec for spec in inputs if spec.name not in fixed]
-    if wanted is not None:
-        if wanted in fixed:
-            raise UsageError(f"Input {wanted!r} is to be explained and fixed at once; leave it out of one.")
-        free = [spec for spec in free if spec.name == wanted]
-    if len(free) != 1:
-        listed = ", ".join(f"{s.name!r} {['?' if n is None else n for n in s.shape]} {s.dtype}" for s in inputs)
-        raise InputsOpen(
-            f"{source} has {len(inputs)} inputs: {listed}. Say which is explained and what the others are, for example "
-            f"load(..., input={names[0]!r}, fixed={{{names[-1]!r}: array}})."
-        )
-    if free[0].dtype == "str":
-        raise InputsOpen(f"Input {free[0].name!r} of {source} holds text: use xplain.text, which explains words.")
-    return free[0]
-
-
-def _others(
-    source: str, inputs: Sequence[TensorSpec], explained: TensorSpec, fixed: Mapping[str, Any]
-) -> dict[str, Array]:
-    """Values of the inputs that are not explained; nothing is taken to be zero."""
-    others = [spec for spec in inputs if spec.name != explained.name]
-    missing = [spec for spec in others if spec.name not in fixed]
-    if missing:
-        listed = ", ".join(f"{s.name!r} {['?' if n is None else n for n in s.shape]} {s.dtype}" for s in missing)
-        raise InputsOpen(
-            f"{source} also needs {listed}; no value is assumed. Give load(..., fixed={{{missing[0].name!r}: array}})."
-        )
-    values = {}
-    for spec in others:
-        try:
-            value = np.asarray(fixed[spec.name])
-        except ValueError as error:
-            raise UsageError(f"fixed[{spec.name!r}] is no array: {error}.") from None
-        kind = object if spec.dtype == "str" else np.dtype(spec.dtype)
-        axis = batch_axis(spec, explained)
-        if value.ndim == len(spec.shape) - 1:
-            value = np.expand_dims(value, axis or 0)
-        fits = value.ndim == len(spec.shape) and all(
-            want in (None, got) or k == axis for k, (want, got) in enumerate(zip(spec.shape, value.shape, strict=True))
-        )
-        if not fits:
-            accepted = ["?" if n is None else n for k, n in enumerate(spec.shape) if k != axis]
-            raise UsageError(
-                f"fixed[{spec.name!r}] is {list(np.shape(fixed[spec.name]))}; accepted: one value of {accepted} "
-                "for all items."
-            )
-        values[spec.name] = np.ascontiguousarray(value, dtype=kind)
-    return values

@@ -87,7 +87,7 @@ def test_help_shows_the_options_of_the_method(xplain):
         (("-m", "saliency", "--target", "top3"), "depends on the scores of each item"),
         (("-m", "saliency", "--target", "green"), "Unknown label 'green'"),
         (("-m", "saliency", "--target-input", "maybe"), "accepted: 'optional', 'required', 'none'"),
-        (("-m", "ig", "--tolerance", "0.1"), "runs with --tolerance None; leave tolerance out"),
+        (("-m", "ig", "--tolerance", "0.1"), "runs with tolerance None; leave --tolerance out"),
     ],
 )
 def test_what_cannot_be_compiled_writes_nothing(xplain, model, tmp_path, words, message):

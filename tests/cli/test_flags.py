@@ -76,7 +76,7 @@ def test_each_method_receives_the_options_that_it_has(xplain, model, pictures, t
 def test_an_option_of_another_method_says_whose_it_is(xplain, model, pictures, tmp_path):
     ran = xplain("explain", model, pictures, "--cells", 4, "--out", tmp_path / "out")
     assert ran.code == 2
-    assert "Unknown option of method occlusion: '--cells'." in ran.err
+    assert "Unknown option of method occlusion: '--cells'; accepted: " in ran.err
     assert "--cells belongs to" in ran.err
     assert "rise" in ran.err
     assert not (tmp_path / "out").exists()

@@ -135,7 +135,7 @@ def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
         (
             "age,income,job\n1,2,a\n",
             (),
-            "--background rows.csv, or one row, --baseline row.csv; or say it: --hidden column=value.",
+            "--background rows.csv, or one row, --baseline row.csv; or say it: --hidden COLUMN=VALUE.",
         ),
         ("age,income,job\n1,2,a\n", ("--columns", "age,incme"), "Unknown column in "),
         ("age,income,job\n1,2,a\n", ("--hidden", "job"), "--hidden job is not understood; accepted: COLUMN=VALUE."),
@@ -207,7 +207,7 @@ def test_a_folder_and_a_glob_of_texts(xplain, tokens, tmp_path):
     ("words", "message"),
     [
         (("--text", " "), "is empty: there is nothing to explain"),
-        (("--text", "!!"), "has no words; use --split 'marks' or 'characters'."),
+        (("--text", "!!"), "has no words; use --split marks or 'characters'."),
         (("--text", "good", "--split", "letters"), "Unknown split 'letters'."),
         (("--text", "good", "--hidden", "a=b"), "--hidden is for tables (.csv, .tsv), but the items are texts."),
         (("--text", "good", "--baseline", "1"), "A hidden word is deleted or replaced by --mask; it has no other"),

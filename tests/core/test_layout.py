@@ -11,6 +11,7 @@ import xplain
 from xplain.core.content import fingerprint
 from xplain.core.errors import UsageError
 from xplain.core.layout import Doubt, Layout, by_sizes, stated
+from xplain.core.wording import in_shell
 
 
 @pytest.mark.parametrize(
@@ -82,12 +83,13 @@ def test_sizes_that_say_which_axis_is_the_channels(item, axes):
 def test_sizes_that_say_nothing_make_a_question(item):
     found = by_sizes(item)
     assert isinstance(found, Doubt), found
-    message = str(found.question())
+    question = found.question()
+    message = str(question)
     for axes in found.readings:
         assert axes in message
         assert stated(axes).of(item).item == item  # what the question offers can be stated
     assert f"layout={found.readings[0]!r}" in message
-    assert f"--layout {found.readings[0]}" in message
+    assert f"--layout {found.readings[0]}" in question.said(in_shell(["layout"]))
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,6 @@ def test_examples_of_many_long_names_are_cut() -> None:
     from xplain.core.errors import unknown
 
     message = str(unknown("layer", "conv", [f"{i:02d}" + "x" * 300 for i in range(50)]))
-    assert "50 are known" in message
+    assert "one of 50, such as" in message
     assert "…" in message
     assert len(message) < 500

@@ -18,6 +18,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import xplain
+from xplain.core import wording
 from xplain.core.errors import XplainError
 from xplain.core.query import Sweep
 from xplain.core.rules import Rules
@@ -39,7 +40,33 @@ def literal(node: ast.AST) -> str:
         return node.value if isinstance(node.value, str) else ""
     if isinstance(node, ast.JoinedStr):
         return "".join(literal(one) if isinstance(one, ast.Constant) else "{}" for one in node.values)
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in wording.__all__:
+        return mentioned(node)
     return "".join(literal(one) for one in ast.iter_child_nodes(node))
+
+
+def mentioned(call: ast.Call) -> str:
+    """An option in Python's words, with ``{}`` for what is not known of it before it runs."""
+
+    def known(node: ast.expr) -> Any:
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            return Unknown()
+
+    given = [known(one) for one in call.args if not isinstance(one, ast.Starred)]
+    more = {one.arg: known(one.value) for one in call.keywords if one.arg}
+    more |= {name: "{}" for name, value in more.items() if isinstance(value, Unknown)}
+    return str(getattr(wording, call.func.id)(*given, **more)) if given else "{}"  # type: ignore[attr-defined]
+
+
+class Unknown(str):
+    """A value that only a run knows."""
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    __str__ = __repr__
 
 
 def messages() -> dict[str, str]:
@@ -52,7 +79,8 @@ def messages() -> dict[str, str]:
             if not isinstance(node, ast.Call):
                 continue
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            text = "".join(literal(one) for one in node.args)
+            parts = [*node.args, *[one.value for one in node.keywords if one.arg in ("accepted", "advice")]]
+            text = "".join(literal(one) for one in parts)
             if (RAISED.search(name) or (node in raised and name[:1].isupper())) and ADVISES.search(text):
                 found[text] = f"{path.relative_to(HOUSE)}"
     return found
@@ -133,7 +161,7 @@ def _(told, _folder):
         return np.asarray(batch)[:, :2]
 
     said = told(lambda: xplain.explain(maps, PICTURES, "occlusion"))
-    targets = re.findall(r'target="([^"]+)"', said)
+    targets = re.findall(r"target='([^']+)'", said)
     assert len(targets) == 2
     for target in targets:
         assert np.abs(xplain.explain(maps, PICTURES, "occlusion", target=target, patch=4, stride=4).values).max() > 0
@@ -170,17 +198,17 @@ def _(told, folder):
     xplain.explain(brightness, folder / "one.png", "occlusion", card="imagenet", patch=64, stride=64)
 
 
-@advice("no value is assumed. Give load(..., fixed={")
+@advice("no value is assumed. Give fixed={")
 def _(told, _folder):
     said = told(lambda: xplain.load(net(bias=1), input="x"))
     (name,) = re.findall(r"fixed=\{'(\w+)': array\}", said)
     xplain.explain(xplain.load(net(bias=1), input="x", fixed={name: np.zeros(3, np.float32)}), ROWS, "saliency")
 
 
-@advice("Say which is explained and what the others are, for example")
+@advice("Say which is explained and what the others are, such as")
 def _(told, _folder):
     said = told(lambda: xplain.load(net(bias=1)))
-    ((explained, other),) = re.findall(r"load\(\.\.\., input='(\w+)', fixed=\{'(\w+)': array\}\)", said)
+    ((explained, other),) = re.findall(r"input='(\w+)' and fixed=\{'(\w+)': array\}", said)
     xplain.explain(xplain.load(net(bias=1), input=explained, fixed={other: np.ones(3)}), ROWS, "saliency")
 
 
@@ -266,7 +294,7 @@ def _(told, folder):
     found.save(folder / "a.npz")
 
 
-@advice("Give a list or an array with one entry per item in each=, or a fact of the whole run in notes=.")
+@advice("Give a list or an array with one entry per item in each, or a fact of the whole run in notes.")
 def _(told, _folder):
     told(lambda: made.attribution(ROWS, each={"gap": [1.0]}))
     made.attribution(ROWS, each={"gap": [1.0] * len(ROWS)}, facts={"layer": "conv"})

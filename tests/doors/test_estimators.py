@@ -123,7 +123,7 @@ def test_an_estimator_that_was_fitted_on_an_array_is_given_one(people):
         decided = xplain.table(Perceptron().fit(x, people[1]), scores="predict", columns=["age", "zip"])
         assert decided.outline.scores.kind == "decisions"
         assert set(xplain.predict(decided, rows).reshape(-1)) <= {0.0, 1.0}
-    with pytest.raises(UsageError, match=r"scores is 'predict_proba'; LinearRegression can be asked for predict"):
+    with pytest.raises(UsageError, match=r"scores is 'predict_proba'; accepted: predict, which LinearRegression has"):
         xplain.table(model, scores="predict_proba")
 
 

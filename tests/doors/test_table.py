@@ -62,7 +62,7 @@ def test_a_hidden_category_is_never_silently_the_first_one(people, pipeline_onnx
     row = frame.head(2).assign(job="clerk")
     fall = xplain.predict(named, frame.head(2)) - xplain.predict(named, row)
     np.testing.assert_allclose(a.values[:, 2], fall[np.arange(2), list(a.labels)], atol=1e-5)
-    with pytest.raises(UnknownName, match="Unknown column in hidden=: 'jobb'. Did you mean 'job'"):
+    with pytest.raises(UnknownName, match="Unknown column in option hidden: 'jobb'. Did you mean 'job'"):
         xplain.table(pipeline_onnx, hidden={"jobb": "x"})
 
 

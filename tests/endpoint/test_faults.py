@@ -150,7 +150,7 @@ def test_slow_headers_end_by_the_total_timeout(serve):
 
 def test_an_answer_beyond_the_size_limit_is_refused(serve):
     model = opened(serve, Reply(200, b"x" * 9000), max_response=4096)
-    with pytest.raises(ModelError, match="the answer is larger than 4096 bytes; allow more with max_response="):
+    with pytest.raises(ModelError, match="the answer is larger than 4096 bytes. Allow more with max_response="):
         scores_of(model)
     lying = opened(serve, Reply(200, b"{}", announced=10**12))
     with pytest.raises(ModelError, match="larger than 67108864 bytes"):

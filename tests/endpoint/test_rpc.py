@@ -264,7 +264,7 @@ def test_a_request_that_is_too_large_is_halved(rpc):
 
 def test_an_answer_beyond_the_size_limit_is_refused(rpc):
     model = open_endpoint(rpc().url, max_response=90, patience=QUICK)
-    with pytest.raises(ModelError, match="the answer is larger than 90 bytes; allow more with max_response="):
+    with pytest.raises(ModelError, match="the answer is larger than 90 bytes. Allow more with max_response="):
         scores_of(model, np.tile(X, (4, 1)))
 
 

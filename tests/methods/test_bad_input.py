@@ -26,7 +26,7 @@ def test_more_features_than_samples(method: str, samples: int, least: int) -> No
 
 
 def test_fewer_than_two_replacements() -> None:
-    with pytest.raises(UsageError, match="samples is 1; at least 2 replacements"):
+    with pytest.raises(UsageError, match="samples is 1; accepted: at least 2: so many replacements"):
         xplain.explain(linear(np.ones(4)), X, "qii", samples=1)
 
 

@@ -115,7 +115,7 @@ def test_a_constant_model_is_certain() -> None:
 
 
 def test_messages() -> None:
-    with pytest.raises(UsageError, match="samples is 1; at least 2 masks"):
+    with pytest.raises(UsageError, match="samples is 1; accepted: at least 2: so many masks"):
         xplain.explain(MODEL, ITEM, "rise", samples=1, target=0)
     with pytest.raises(UsageError, match="20 x 20 cells on 14 x 14 positions; use fewer"):
         xplain.explain(MODEL, ITEM, "rise", cells=20, target=0)

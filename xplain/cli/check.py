@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from xplain import api
-from xplain.cli.console import FINDING, OK, PARTIAL, Outcome, Progress, problem, table
+from xplain.cli.console import FINDING, OK, PARTIAL, Outcome, Progress, table
 from xplain.cli.labelled import Labelled, read_labelled
 from xplain.cli.likelihood import RULE, Comparison, compared, label_log_probabilities, numbers, other_cards, statement
 from xplain.cli.loading import Asking, Loading, ModelFile
@@ -20,11 +20,13 @@ from xplain.core.card import PRESETS, Card
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, CardError, NonFinite, PictureError, UsageError
 from xplain.core.query import Model
+from xplain.core.wording import Words
 
 __all__ = ["check"]
 
 
 def check(
+    shell: typer.Context,
     model: ModelFile,
     loading: Loading,
     asking: Asking,
@@ -60,7 +62,7 @@ def check(
             f"--max-queries {asking.max_queries}. Raise it, or label fewer pictures."
         )
     with Progress(planned) as progress:
-        scores, readable, failures = _scores(loaded, given, asking, progress)
+        scores, readable, failures = _scores(loaded, given, asking, progress, shell.obj.words)
         if not readable:
             raise PictureError(f"None of the {len(given)} pictures can be used: {failures[0]['error']['message']}")
         truth = np.array([loaded.outline.label_index(one.label, scores.shape[1]) for one in readable])
@@ -91,7 +93,7 @@ def check(
 
 
 def _scores(
-    model: Model, given: Sequence[Labelled], asking: Asking, progress: Progress
+    model: Model, given: Sequence[Labelled], asking: Asking, progress: Progress, words: Words
 ) -> tuple[Array, list[Labelled], list[dict[str, Any]]]:
     """Scores of the pictures that can be used, these pictures, and the others with what is wrong."""
     rows, readable, failures = [], [], []
@@ -101,7 +103,7 @@ def _scores(
             if not np.isfinite(row).all():
                 raise NonFinite(f"The scores of {one.picture} hold NaN or infinity.")
         except (PictureError, NonFinite) as error:
-            failures.append({"picture": one.picture, "error": problem(error)})
+            failures.append({"picture": one.picture, "error": error.fields(words)})
             continue
         finally:
             progress.to(number)

@@ -15,19 +15,19 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import typer
 from typer.core import TyperGroup
 
-from xplain.cli.wording import in_flags
 from xplain.core.errors import Unsafe, UsageError, XplainError
 from xplain.core.plain import plain
+from xplain.core.wording import Mention, Words, in_python, in_shell
 
 __all__ = ["DEFECT", "FINDING", "INTERRUPTED", "OK", "PARTIAL", "UNSAFE", "USAGE"]
-__all__ += ["Outcome", "Progress", "Verbs", "note", "problem", "table", "to_json"]
+__all__ += ["Outcome", "Progress", "Shell", "Verbs", "note", "table", "to_json", "words_of"]
 
 OK, FINDING, USAGE, UNSAFE, PARTIAL = 0, 1, 2, 3, 4
 DEFECT = 70
@@ -54,15 +54,25 @@ class Outcome:
     code: int = OK
 
 
-class Verbs(TyperGroup):
-    """Runs a verb, prints what it returned or why it failed, and exits.
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What a verb may know of the command line: it is the ``obj`` of the ``typer.Context`` that a verb may take.
 
-    A verb that takes a ``typer.Context`` (as ``shell``) finds the command line, as a shell takes it, in its ``obj``.
+    Args:
+        line: The whole command line, as a shell takes it.
+        words: How messages name options there: by the flags that the verb has.
     """
+
+    line: str
+    words: Words = in_python
+
+
+class Verbs(TyperGroup):
+    """Runs a verb, prints what it returned or why it failed, and exits."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self._flags: dict[str, str] = {}
+        self._words: Words = in_shell(())
 
     def main(self, args: Any = None, *rest: Any, **extra: Any) -> Any:
         """Run one verb and raise ``SystemExit`` with its exit code."""
@@ -80,21 +90,21 @@ class Verbs(TyperGroup):
         except typer.TyperException as error:
             error.message = plain(error.message)
             error.show()  # type: ignore[attr-defined]  # usage and the nearest option, as every typer program says it
-            outcome = _failed(error, error.format_message(), USAGE, as_json)
+            outcome = _failed(_fields(error, error.format_message()), USAGE, as_json)
         except XplainError as error:
-            said = in_flags(str(error), self._flags)
-            note("\n".join([f"xplain: {said}", *getattr(error, "__notes__", ())]))
-            outcome = _failed(error, said, UNSAFE if isinstance(error, Unsafe) else USAGE, as_json)
+            note("\n".join([f"xplain: {error.said(self._words)}", *getattr(error, "__notes__", ())]))
+            code = UNSAFE if isinstance(error, Unsafe) else USAGE
+            outcome = _failed(error.fields(self._words), code, as_json)
         except Exception as error:
             note(traceback.format_exc())
             note("xplain: this is a defect of xplain, not of what you asked; please report the lines above.")
-            outcome = _failed(error, str(error), DEFECT, as_json)
+            outcome = _failed(_fields(error, str(error)), DEFECT, as_json)
         sys.exit(outcome or OK)
 
     def _outcome(self, given: list[str], rest: tuple[Any, ...], extra: dict[str, Any]) -> Any:
         try:
             return super().main(
-                given, *rest, **{**extra, "standalone_mode": False, "obj": shlex.join(["xplain", *given])}
+                given, *rest, **{**extra, "standalone_mode": False, "obj": Shell(shlex.join(["xplain", *given]))}
             )
         except typer.Abort:
             return INTERRUPTED
@@ -102,8 +112,8 @@ class Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The verb that is meant; its flags are remembered, for the messages."""
         found = super().resolve_command(ctx, args)
-        flags = (flag for one in getattr(found[1], "params", ()) for flag in one.opts if flag.startswith("--"))
-        self._flags = {flag.removeprefix("--").replace("-", "_"): flag for flag in flags}
+        self._words = words_of(found[1])
+        ctx.obj = replace(ctx.obj, words=self._words)
         _refuse_repeated(found[1], found[2])
         return found
 
@@ -165,15 +175,29 @@ def _refuse_repeated(verb: Any, words: Sequence[str]) -> None:
             )
 
 
-def _failed(error: Exception, message: str, code: int, as_json: bool) -> int:
+def words_of(verb: Any) -> Words:
+    """How messages name options where ``verb``, a command of typer's, was called."""
+    flags = (flag for one in getattr(verb, "params", ()) for flag in one.opts if flag.startswith("--"))
+    has = {flag.removeprefix("--").replace("-", "_") for flag in flags}
+
+    def words(mention: Mention) -> str:
+        from xplain.models.options import EndpointOptions
+
+        in_file = [field.name for field in fields(EndpointOptions)] if "endpoint" in has else []
+        return in_shell(has, in_file)(mention)
+
+    return words
+
+
+def _failed(fields: Mapping[str, Any], code: int, as_json: bool) -> int:
     if as_json:
-        print(to_json({"error": problem(error, message), "exit_code": code}))
+        print(to_json({"error": fields, "exit_code": code}))
     return code
 
 
-def problem(error: Exception, message: str = "") -> dict[str, str]:
-    """An error as JSON tells it."""
-    return {"kind": type(error).__name__, "message": message or str(error)}
+def _fields(error: Exception, message: str) -> dict[str, Any]:
+    """An error that is none of xplain's, as JSON tells it."""
+    return {"kind": type(error).__name__, "message": message}
 
 
 def note(text: str) -> None:

@@ -36,7 +36,7 @@ def demo(
         OutputError: the folder cannot be used.
     """
     with Folder(out, force) as folder:
-        return _drawn(folder, seed, shell.obj)
+        return _drawn(folder, seed, shell.obj.line)
 
 
 def _drawn(folder: Folder, seed: int, command: str) -> Outcome:

@@ -12,7 +12,7 @@ import typer
 from xplain.cli.bill import Planned
 from xplain.cli.book import Book
 from xplain.cli.conservation import add_conservation, conservation_lines
-from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
+from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, Shell, note
 from xplain.cli.flags import DEFAULT_METHOD, Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.notes import layer_of, warnings_of
@@ -99,7 +99,7 @@ def explain(
     if conserved:
         _check_conserved(entries, rows is not None, order)
     if rows is not None:
-        return _explain_rows(rows, model, loading, order, out, force, dry_run, shell.obj)
+        return _explain_rows(rows, model, loading, order, out, force, dry_run, shell.obj.line)
     if not items:
         raise UsageError(
             "There is nothing to explain. Name pictures (files, folders, globs, skimage:chelsea), a table (rows.csv), "
@@ -128,9 +128,10 @@ def _check_conserved(entries: Sequence[Method], rows: bool, order: Order) -> Non
 
 
 def _explain_pictures(
-    model: Model, found: list[str], order: Order, folder: Folder, drawing: Drawing, command: str, conserved: bool
+    model: Model, found: list[str], order: Order, folder: Folder, drawing: Drawing, shell: Shell, conserved: bool
 ) -> Outcome:
-    sheets, run = Sheets(folder, drawing), Run()
+    command = shell.line
+    sheets, run = Sheets(folder, drawing), Run(words=shell.words)
     book = Book(
         folder,
         lambda: _document(run, model, folder, command),

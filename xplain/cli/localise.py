@@ -86,13 +86,13 @@ def localise(
     found = reading.collect(pictures)
     truths = {} if truth is None else read_boxes(truth, found)
     loaded = loading.open(model)
-    run = Run()
+    run = Run(words=shell.obj.words)
     with Folder(out, force) as folder:
         boxes = _Boxes(folder, truths, share, smooth, segmented)
 
         def told() -> dict[str, Any]:
             return {
-                "command": shell.obj,
+                "command": shell.obj.line,
                 "model": {"source": loaded.outline.source, "sha256": loaded.outline.digest},
                 "method": entry.name,
                 "options": run.pictures[0]["explanations"][0]["options"] if run.pictures else {},

@@ -12,7 +12,6 @@ from xplain import api
 from xplain.cli.backgrounds import read_baselines, with_names
 from xplain.cli.bill import Bill, Planned
 from xplain.cli.book import whole
-from xplain.cli.console import problem
 from xplain.cli.loading import Asking
 from xplain.cli.notes import notes_of, told_warnings
 from xplain.cli.predictions import best
@@ -21,6 +20,7 @@ from xplain.core.cost import Cost
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError, XplainError
 from xplain.core.query import Model
 from xplain.core.target_parser import needs_scores
+from xplain.core.wording import Words, in_python, named
 from xplain.results.attribution import Attribution
 
 __all__ = ["Keeper", "Order", "Run", "estimate", "explain_pictures"]
@@ -71,6 +71,7 @@ class Run:
     queries: int = 0
     sweeps: int = 0
     bill: Bill | None = None
+    words: Words = in_python
     started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -120,7 +121,11 @@ def explain_pictures(
     share = None if order.asking.max_queries is None else order.asking.max_queries // len(pictures)
     if share is not None and share < 1:
         raise UsageError(
-            f"max_queries is {order.asking.max_queries} for {len(pictures)} pictures; accepted: at least one each."
+            named("max_queries"),
+            f" is {order.asking.max_queries} for {len(pictures)} pictures",
+            option="max_queries",
+            got=order.asking.max_queries,
+            accepted="at least one each",
         )
     given, order = order.methods, replace(order, methods=read_baselines(order.methods, model))
     run.bill = run.bill or Bill(model)
@@ -163,7 +168,7 @@ class _Work:
                 if len(part) > 1:  # each alone, to find the one
                     waiting = [[one] for one in part] + waiting
                 elif isinstance(error, _OF_ONE_PICTURE):
-                    self.run.failures.append({"picture": part[0][1], "error": problem(error)})
+                    self.run.failures.append({"picture": part[0][1], "error": error.fields(self.run.words)})
                 else:
                     raise
         return done

@@ -27,6 +27,7 @@ from typing import Any
 
 from xplain.core.errors import CardError, unknown
 from xplain.core.files import lines_of, read_text, there
+from xplain.core.wording import option
 
 __all__ = ["MOST_PIXELS", "PRESETS", "Card", "find_card", "load_card"]
 
@@ -34,7 +35,7 @@ _MODES = ("", "RGB", "BGR", "L", "BANDS")
 _LAYOUTS = ("", "NCHW", "NHWC")
 _FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 _HF_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-_WRITE_CARD = "Write a card of your own: MODEL.card.toml beside the model, or card=."
+_WRITE_CARD = ("Write a card of your own: MODEL.card.toml beside the model, or ", option("card"), ".")
 _LARGEST = 1e12
 MOST_PIXELS = 50_000_000
 """Largest picture that is decoded, or made by a card; a 20 KB file can hold more."""
@@ -186,11 +187,11 @@ class Card:
         if not isinstance(raw, Mapping):
             raise CardError(f"{where}it is no JSON object.")
         if raw.get("rescale_offset"):
-            raise CardError(f"{where}rescale_offset is not understood. {_WRITE_CARD}")
+            raise CardError(f"{where}rescale_offset is not understood.", advice=_WRITE_CARD)
         crop = raw.get("crop_size") if raw.get("do_center_crop", True) else None
         resample = raw.get("resample", 2)
         if isinstance(resample, bool) or not isinstance(resample, int) or resample not in _HF_FILTERS:
-            raise CardError(f"{where}resample is {resample!r:.80}; accepted: 0 to 3. {_WRITE_CARD}")
+            raise CardError(f"{where}resample is {resample!r:.80}", accepted="0 to 3", advice=_WRITE_CARD)
         flipped = raw.get("do_flip_channel_order", False)
         card: dict[str, Any] = {"mode": "BGR" if flipped else "RGB", "resample": _HF_FILTERS[resample]}
         if raw.get("do_resize", True) and (raw.get("size") is not None or raw.get("do_resize")):
@@ -210,7 +211,7 @@ def _hf_size(size: Any, crop: Any, crop_pct: Any, where: str) -> dict[str, Any]:
         if crop_pct is None:
             return {"resize_short": edge}
         if not isinstance(edge, int) or isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)):
-            raise CardError(f"{where}crop_pct is {crop_pct!r:.80} beside size {size!r:.80}. {_WRITE_CARD}")
+            raise CardError(f"{where}crop_pct is {crop_pct!r:.80} beside size {size!r:.80}.", advice=_WRITE_CARD)
         if edge >= 384 or not 0 < crop_pct <= 1:  # as ConvNeXt does: large pictures are squeezed into the square
             return {"resize": [edge, edge]}
         return {"resize_short": int(edge / crop_pct), "crop": [edge, edge]}
@@ -227,7 +228,9 @@ def _hf_pair(value: Any, what: str, where: str) -> list[Any]:
     if isinstance(value, list) and len(value) == 2:
         return value
     raise CardError(
-        f"{where}{what} is {value!r:.100}; accepted: a number, shortest_edge, or height and width. {_WRITE_CARD}"
+        f"{where}{what} is {value!r:.100}",
+        accepted="a number, shortest_edge, or height and width",
+        advice=_WRITE_CARD,
     )
 
 

@@ -16,16 +16,23 @@
     ├── MissingDependency   (ImportError)          an optional package that is needed now
     └── OutputError         (OSError)              a place that cannot be written
 
-A message says what was asked, what was got, what is accepted and what to do next. Each class is also a
-built-in's subclass, so callers that know nothing of xplain still catch what they expect.
+A message says what was asked, what was got, what is accepted and what to do next:
+
+    raise UsageError(option="seed", got=seed, accepted="a whole number of at least 0")
+    raise CardError(f"{source} has no preprocessing card", advice=("Give ", option("card"), " a file or a preset."))
+
+It is kept in pieces, so that each door mentions options in its own words (``xplain.core.wording``). Each class is also
+a built-in's subclass, so callers that know nothing of xplain still catch what they expect.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 from xplain.core.plain import plain
+from xplain.core.wording import UNSET, Mention, Words, in_python, named
 
 __all__ = [
     "BudgetError",
@@ -39,6 +46,7 @@ __all__ = [
     "NotExported",
     "OutputError",
     "PictureError",
+    "Piece",
     "UnknownName",
     "Unsafe",
     "UnsupportedOperator",
@@ -49,11 +57,93 @@ __all__ = [
 ]
 
 
+Piece: TypeAlias = "str | Mention | XplainError"
+"""What a message is made of; an error stands for its own pieces."""
+
+_LONGEST = 200
+"""Characters of a value that a message repeats."""
+
+
 class XplainError(Exception):
-    """Root of the tree: catch this to catch everything xplain raises on purpose."""
+    """Root of the tree: catch this to catch everything xplain raises on purpose.
+
+    The message is ``pieces``, then "; accepted: ...", "Did you mean ...?" and the advice, as far as there are any.
+
+    Args:
+        pieces: What is wrong: texts, and options by ``xplain.core.wording.option``. Without any, the message begins
+            "``option`` is ``got``".
+        option: Name of the option that is wrong, as Python calls it.
+        got: What was given.
+        accepted: What can be given, as the end of a sentence, without a full stop.
+        nearest: Known names that are near to what was given.
+        advice: What to do next, one piece or several.
+    """
+
+    def __init__(
+        self,
+        *pieces: Piece,
+        option: str = "",
+        got: Any = UNSET,
+        accepted: str = "",
+        nearest: Iterable[str] = (),
+        advice: Piece | tuple[Piece, ...] = (),
+    ) -> None:
+        BaseException.__init__(self, *pieces)  # OSError would take the pieces for a number, its text and a file
+        self.option, self.got, self.accepted, self.nearest = option, got, accepted, tuple(nearest)
+        self._advice: tuple[Piece, ...] = advice if isinstance(advice, tuple) else (advice,) if advice else ()
+
+    @property
+    def advice(self) -> str:
+        """What to do next, in Python's words."""
+        return _said(self._advice, in_python)
+
+    def advise(self, *pieces: Piece) -> None:
+        """Add to what to do next."""
+        self._advice = (*self._advice, *pieces)
 
     def __str__(self) -> str:  # LookupError and OSError subclasses would quote or reorder the message
-        return plain(str(self.args[0])) if self.args else ""
+        return self.said(in_python)
+
+    def said(self, words: Words) -> str:
+        """The message as a door says it."""
+        subject: tuple[Piece, ...] = self.args
+        if not subject and self.option:
+            subject = (named(self.option), f" is {_short(self.got)}")
+        text = _said(subject, words)
+        if self.accepted:
+            text = plain(f"{text.removesuffix('.')}; accepted: {self.accepted}.")
+        if self.nearest:
+            text = plain(f"{_ended(text)} Did you mean {' or '.join(map(repr, self.nearest))}?")
+        return f"{_ended(text)} {_said(self._advice, words)}" if self._advice else text
+
+    def fields(self, words: Words) -> dict[str, Any]:
+        """What is known of the error, as plain values, for JSON; what is not known is not in it."""
+        got = self.got if isinstance(self.got, (int, float, str, type(None))) else _short(self.got)
+        known: dict[str, Any] = {"kind": type(self).__name__, "message": self.said(words)}
+        known |= {"option": self.option} if self.option else {}
+        known |= {"got": got} if self.got is not UNSET else {}
+        known |= {"accepted": plain(self.accepted)} if self.accepted else {}
+        known |= {"nearest": [plain(name) for name in self.nearest]} if self.nearest else {}
+        return known | ({"advice": _said(self._advice, words)} if self._advice else {})
+
+
+def _said(pieces: Iterable[Piece], words: Words) -> str:
+    told = (
+        words(one) if isinstance(one, Mention) else one.said(words) if isinstance(one, XplainError) else str(one)
+        for one in pieces
+    )
+    return plain("".join(told))
+
+
+def _ended(text: str) -> str:
+    """The text as a sentence that another may follow."""
+    return text if not text or text.endswith((".", "?", "!", ":")) else f"{text}."
+
+
+def _short(value: object) -> str:
+    """A value as a message repeats it."""
+    said = repr(value)
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
 
 
 class UsageError(XplainError, ValueError):
@@ -107,8 +197,8 @@ class Unsafe(XplainError, PermissionError):
 class BudgetError(XplainError, RuntimeError):
     """The query budget cannot pay for what was asked; ``left`` evaluations can still be asked, so a method may stop."""
 
-    def __init__(self, message: str, left: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, *pieces: Piece, left: int = 0, **fields: Any) -> None:
+        super().__init__(*pieces, **fields)
         self.left = left
 
 
@@ -133,15 +223,18 @@ def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     return [folded[k] for k in dict.fromkeys([*near, *words, *inside, *hits])][:most]
 
 
-def unknown(kind: str, name: str, known: Iterable[str], next_step: str = "") -> UnknownName:
+def unknown(
+    kind: str, name: str, known: Iterable[str], advice: Piece | tuple[Piece, ...] = (), option: str = ""
+) -> UnknownName:
     """The error for a ``kind`` (such as "method" or "layer") that has no ``name`` among ``known``."""
     names = list(known)
     near = nearest(name, names)
+    said, accepted = f"Unknown {kind} {name!r}", ""
     if near:
-        hint = f"Did you mean {' or '.join(repr(n) for n in near)}?"
+        said += "."
     elif len(names) <= 40:
-        hint = f"Known: {', '.join(names) or 'none'}."
+        accepted = ", ".join(names) or "none"
     else:
         some = (n if len(n) <= 60 else f"{n[:59]}…" for n in names[:5])  # exporters make names of hundreds of letters
-        hint = f"{len(names)} are known, such as {', '.join(some)}."
-    return UnknownName(f"Unknown {kind} {name!r}. {hint}" + (f" {next_step}" if next_step else ""))
+        accepted = f"one of {len(names)}, such as {', '.join(some)}"
+    return UnknownName(said, option=option, got=name, accepted=accepted, nearest=near, advice=advice)

@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import Any
 
 from xplain.core.errors import UsageError
+from xplain.core.wording import option
 
 __all__ = ["Axes", "Doubt", "Layout", "by_free", "by_sizes", "stated"]
 
@@ -162,8 +163,9 @@ class Doubt:
         first = self.readings[0]
         return UsageError(
             f"Items of {list(self.item)} can be read in more than one way: {fits}. It decides what is hidden and drawn "
-            f"together, and nothing in the model or its card tells. State it: explain(..., layout={first!r}) or "
-            f"load(..., layout={first!r}), on the command line --layout {first}."
+            f"together, and nothing in the model or its card tells. State it: ",
+            option("layout", first, of="explain"),
+            ".",
         )
 
 
@@ -185,8 +187,10 @@ def stated(word: Any, why: str = "stated by layout=") -> Axes:
     countable = len(named) <= 3 and ("X" not in places or not named)
     if not (known and once and ordered and places and countable):
         raise UsageError(
-            f"layout is {word!r}; accepted: one letter per axis, N (batch) first, then C (channels) and up to three "
-            f"positions of D (depth), T (time), H (height), W (width), S (columns): {_KNOWN}."
+            option="layout",
+            got=word,
+            accepted="one letter per axis, N (batch) first, then C (channels) and up to three positions of D (depth), "
+            f"T (time), H (height), W (width), S (columns): {_KNOWN}",
         )
     return Axes(letters, why)
 

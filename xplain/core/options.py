@@ -312,10 +312,12 @@ class Option:
         try:
             return self.kind.read(value)
         except (ValueError, TypeError, OverflowError) as error:
-            detail = f" {error}" if isinstance(error, UsageError) else ""  # a kind with parts says which part
             raise UsageError(
-                f"{owner}: option {self.name!r} is {_short(value)}; accepted: {self.kind.accepts} "
-                f"(default {self.default!r}).{detail}"
+                f"{owner}: option {self.name!r} is {_short(value)}",
+                option=self.name,
+                got=value,
+                accepted=f"{self.kind.accepts} (default {self.default!r})",
+                advice=error if isinstance(error, UsageError) else (),  # a kind with parts says which part
             ) from None
 
 

@@ -17,6 +17,7 @@ from xplain.core.errors import UnknownName, UsageError, unknown
 from xplain.core.layout import Axes, Doubt, Layout, by_sizes
 from xplain.core.lineage import Lineage
 from xplain.core.target import Target, label
+from xplain.core.wording import named
 
 Kind: TypeAlias = Literal["logits", "probabilities", "log-probabilities", "scores", "decisions"]
 
@@ -188,9 +189,10 @@ class Outline:
         sizes = tuple(n for n in item if n is not None)
         if item and len(item) != len(axes.letters) - 1:
             raise UsageError(
-                f"layout is {axes.letters!r} ({axes.why}), but {self.source} takes items of "
+                named("layout"),
+                f" is {axes.letters!r} ({axes.why}), but {self.source} takes items of "
                 f"{['?' if n is None else n for n in item]}: {len(item)} axes behind the batch, not "
-                f"{len(axes.letters) - 1}."
+                f"{len(axes.letters) - 1}.",
             )
         whole = bool(sizes) and len(sizes) == len(item)
         return replace(self, axes=axes, layout=axes.of(sizes) if whole else None)

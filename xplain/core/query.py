@@ -96,7 +96,7 @@ class Score:
             return Layout.flat(item)
         raise UsageError(
             f"A question hides positions of items {list(item)} without saying how their axes are named: give "
-            "Score(..., layout=view.layout)."
+            "a Score its layout, view.layout."
         )
 
 

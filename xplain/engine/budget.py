@@ -7,6 +7,7 @@ from typing import Any
 
 from xplain.core.errors import BudgetError, UsageError
 from xplain.core.price import Price, money
+from xplain.core.wording import named, option
 
 __all__ = ["Budget"]
 
@@ -24,7 +25,9 @@ class Budget:
 
     def __init__(self, most: int | None = None, max_cost: Any = None, whole: Budget | None = None) -> None:
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise UsageError(f"max_queries is {most!r}; accepted: a whole number of at least 1, or None for no limit.")
+            raise UsageError(
+                option="max_queries", got=most, accepted="a whole number of at least 1, or None for no limit"
+            )
         self.most, self._whole = most, whole
         self.max_cost = None if max_cost is None else money(max_cost, "max_cost")
         self.spent = 0
@@ -59,8 +62,9 @@ class Budget:
         """
         if self.most is not None and self.spent + wanted > self.most:
             raise BudgetError(
-                f"The next step needs {wanted} model evaluations, but {self.most - self.spent} of max_queries="
-                f"{self.most} are left ({self.spent} spent). {_LESS}",
+                f"The next step needs {wanted} model evaluations, but {self.most - self.spent} of ",
+                option("max_queries", self.most),
+                f" are left ({self.spent} spent). {_LESS}",
                 left=self.affordable(price) or 0,
             )
         if self._whole is not None:
@@ -69,15 +73,20 @@ class Budget:
             return
         if price is None:
             raise UsageError(
-                "max_cost limits money, but this model has no price. Say what an evaluation costs: "
-                "xplain.load(..., price=0.002), or limit evaluations with max_queries."
+                named("max_cost"),
+                " limits money, but this model has no price. Say what an evaluation costs: ",
+                option("price", 0.002, of="load"),
+                ", or limit evaluations with ",
+                option("max_queries"),
+                ".",
             )
         bill = price.bill(wanted)
         if self.cost + bill > self.max_cost:
             raise BudgetError(
                 f"The next step needs {wanted} model evaluations for {price.show(bill)}, but "
-                f"{price.show(max(Decimal(0), self.max_cost - self.cost))} of max_cost={price.show(self.max_cost)} are "
-                f"left ({price.show(self.cost)} spent). {_LESS}",
+                f"{price.show(max(Decimal(0), self.max_cost - self.cost))} of ",
+                option("max_cost", python=price.show(self.max_cost), shell=price.show(self.max_cost)),
+                f" are left ({price.show(self.cost)} spent). {_LESS}",
                 left=self.affordable(price) or 0,
             )
 
@@ -93,6 +102,8 @@ class Budget:
             self._whole.spend(count, cost)
         if self.max_cost is not None and self.cost > self.max_cost:
             raise BudgetError(
-                f"{self.cost} was spent, above max_cost={self.max_cost}: calls that were asked again are billed again. "
-                "What was answered is kept if a cache was given; see the ledger for the calls that failed."
+                f"{self.cost} was spent, above ",
+                option("max_cost", self.max_cost, python=f"{self.max_cost}"),
+                ": calls that were asked again are billed again. "
+                "What was answered is kept if a cache was given; see the ledger for the calls that failed.",
             )

@@ -23,6 +23,7 @@ from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Score
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
+from xplain.core.wording import option
 from xplain.engine.schedule import batch_rows, chunks
 
 __all__ = ["canonical_rows", "row_keys", "runs", "widest"]
@@ -43,7 +44,9 @@ def row_keys(model: Model, query: Score) -> list[bytes]:
     if not outline.digest:
         raise UsageError(
             f"Answers of {outline.source} cannot be remembered: it has no digest, so it cannot be told from another "
-            "model. Give it one: xplain.load(..., version='2024-05')."
+            "model. Give it one: ",
+            option("version", "2024-05", of="load"),
+            ".",
         )
     card = "" if outline.card is None else replace(outline.card, name="").to_toml()
     target = None if isinstance(query.target, EveryScore) else query.target

@@ -19,6 +19,7 @@ from xplain.core.partial_answers import pieces
 from xplain.core.price import Account
 from xplain.core.query import Answer, Model, Peek, Query, Score, Sweep
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
+from xplain.core.wording import option
 from xplain.engine.row_keys import row_keys, runs, widest
 from xplain.engine.schedule import batch_rows, chunks, cut_of, rows_together, whole_calls
 from xplain.engine.sentinel import Sentinel
@@ -269,7 +270,9 @@ class Run:
     def _other_shape(self, one: int, other: int) -> ModelError:
         return ModelError(
             f"{self.model.outline.source} answered {one} scores to some rows and {other} to others. A classifier gives "
-            "one score per class every time: look at the model, or say which output to read with output=."
+            "one score per class every time: look at the model, or say which output to read with ",
+            option("output"),
+            ".",
         )
 
     def _peek(self, query: Peek) -> dict[str, Array]:

@@ -29,7 +29,9 @@ def batch_rows(x: Array, batch_size: int | None) -> int:
         item = max(1, x[:1].nbytes)
         return int(max(1, min(_MOST, _BYTES // item)))
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size!r}; accepted: a whole number of at least 1, or None to choose.")
+        raise UsageError(
+            option="batch_size", got=batch_size, accepted="a whole number of at least 1, or None to choose"
+        )
     return batch_size
 
 

@@ -11,6 +11,7 @@ from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Model, Score
 from xplain.core.target import every_score
+from xplain.core.wording import option
 
 __all__ = ["Sentinel", "Spread", "probe"]
 
@@ -29,7 +30,7 @@ class Sentinel:
 
     def __init__(self, every: int, tolerance: float = 1e-4) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise UsageError(f"sentinel is {every!r}; accepted: a whole number of evaluations between two looks.")
+            raise UsageError(option="sentinel", got=every, accepted="a whole number of evaluations between two looks")
         if not 0 <= tolerance < 1:
             raise UsageError(f"The sentinel's tolerance is {tolerance!r}; accepted: a number in [0, 1).")
         self.every, self.tolerance = every, tolerance
@@ -62,25 +63,25 @@ class Sentinel:
             self._expected = now
             return
         if now.shape != before.shape:
-            raise ModelError(_changed(outline, asked, f"it gave {len(before)} scores and now gives {len(now)}"))
+            raise _changed(outline, asked, f"it gave {len(before)} scores and now gives {len(now)}")
         both = np.isfinite(now) & np.isfinite(before)  # a class that a top-k answer leaves out is unknown, not changed
         if not both.any():
-            raise ModelError(_changed(outline, asked, "it names other classes"))
+            raise _changed(outline, asked, "it names other classes")
         scale = max(1.0, float(np.abs(before[both]).max()))
         moved = np.where(both, np.abs(now - before), 0.0)
         worst = int(moved.argmax())
         if moved[worst] > self.tolerance * scale:
             name = outline.label_name(worst)
-            raise ModelError(
-                _changed(outline, asked, f"class {name!r} went from {before[worst]:.6g} to {now[worst]:.6g}")
-            )
+            raise _changed(outline, asked, f"class {name!r} went from {before[worst]:.6g} to {now[worst]:.6g}")
 
 
-def _changed(outline: Outline, asked: int, what: str) -> str:
-    return (
+def _changed(outline: Outline, asked: int, what: str) -> ModelError:
+    return ModelError(
         f"{outline.source} has changed: to the same input {what}, noticed after {asked} further evaluations. Answers "
         "of two models are not mixed; those since the last look were dropped from the cache. Start again with a new "
-        "version= or an empty cache, or set a larger tolerance if the model is only noisy."
+        "",
+        option("version"),
+        " or an empty cache, or set a larger tolerance if the model is only noisy.",
     )
 
 
@@ -118,7 +119,7 @@ def probe(model: Model, x: Array, times: int = 3) -> Spread:
         UsageError: fewer than 2 times.
     """
     if isinstance(times, bool) or not isinstance(times, int) or times < 2:
-        raise UsageError(f"times is {times!r}; accepted: a whole number of at least 2.")
+        raise UsageError(option="times", got=times, accepted="a whole number of at least 2")
     answers = np.stack([np.asarray(model.answer(Score(x, Untouched(), every_score))) for _ in range(times)])
     known = np.isfinite(answers).all(axis=0)
     spread = np.where(known, answers.max(axis=0) - answers.min(axis=0), 0.0)

@@ -21,7 +21,8 @@ from typing import NoReturn, TypeAlias
 
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
-from xplain.core.errors import ModelError, Unsafe
+from xplain.core.errors import ModelError, Piece, Unsafe
+from xplain.core.wording import limit, option
 from xplain.graph.attributes import check_attributes
 from xplain.graph.naming import subgraphs_of
 from xplain.graph.visit import Place, every, texts
@@ -294,14 +295,17 @@ def refuse_foreign(foreign: Sequence[str], output: str = "", other: str = "") ->
         Unsafe: always.
     """
     why = f"Output {output!r} needs foreign code, which is not loaded." if output else "They need foreign code."
-    way_out = "Export without custom operators, or run the model yourself and give xplain.load a function"
-    way_out += f"; load(..., output={other!r}) explains a tensor that needs none." if other else "."
+    way_out: tuple[Piece, ...] = (
+        "Export without custom operators, or run the model yourself and give xplain.load a function",
+    )
+    way_out += ("; ", option("output", other, of="load"), " explains a tensor that needs none.") if other else (".",)
     if any(op.startswith("com.microsoft.nchwc:") for op in foreign):
         why = "onnxruntime saved them for the memory layout of one machine."
-        way_out = "Use the file from before, or save the optimised one at level ORT_ENABLE_EXTENDED."
+        way_out = ("Use the file from before, or save the optimised one at level ORT_ENABLE_EXTENDED.",)
     raise Unsafe(
         f"The model uses operators outside the standard: {', '.join(foreign[:5])}. {why} Accepted domains: ai.onnx, "
-        f"ai.onnx.ml, com.microsoft. {way_out}"
+        "ai.onnx.ml, com.microsoft.",
+        advice=way_out,
     )
 
 
@@ -354,8 +358,9 @@ def _count_nodes(graph: GraphProto, functions: dict[Key, FunctionProto], limits:
                 nodes, size, depth = nodes + body.nodes, size + body.size, max(depth, body.depth)
             if nodes > limits.nodes:
                 raise Unsafe(
-                    f"The model has more than {limits.nodes} nodes once its functions are written out. Give "
-                    "limits=Limits(nodes=...) if you trust it."
+                    f"The model has more than {limits.nodes} nodes once its functions are written out. Give ",
+                    limit("nodes"),
+                    " if you trust it.",
                 )
         if depth > limits.depth:
             raise Unsafe(_TOO_DEEP.format(depth, limits.depth))

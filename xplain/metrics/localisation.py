@@ -15,6 +15,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
 from xplain.core.options import Share
 from xplain.core.registry import metric
+from xplain.core.wording import option
 
 __all__ = [
     "SPREAD",
@@ -152,7 +153,7 @@ def segment(
         import cv2
     except ImportError:
         raise MissingDependency(
-            "segment(with_='grabcut') needs OpenCV: pip install opencv-python-headless, or use with_='random-walker'."
+            "GrabCut needs OpenCV: pip install opencv-python-headless. Or use ", option("with_", "random-walker"), "."
         ) from None
     state = np.where(sure, cv2.GC_FGD, np.where(never, cv2.GC_BGD, cv2.GC_PR_BGD)).astype(np.uint8)
     cv2.setRNGSeed(0)  # its mixtures start from k-means with random seeds

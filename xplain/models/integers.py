@@ -9,6 +9,7 @@ import numpy as np
 
 from xplain.core.errors import ModelError, UnsupportedOperator, UsageError
 from xplain.core.outline import Outline
+from xplain.core.wording import option
 
 __all__ = ["explain_the_embedding", "no_gradient"]
 
@@ -20,8 +21,9 @@ def no_gradient(outline: Outline, dtype: str) -> UsageError:
     name = next((layer.name for layer in outline.layers if layer.op in _LOOKUPS), "NAME")
     return UsageError(
         f"Input {outline.input!r} ({dtype}) of {outline.source} is integers, which have no gradient. Explain the "
-        f"tensor that they become with a method that has layer=, such as integrated-gradients or saliency with "
-        f"layer={name!r}, or hide parts of the input with a perturbation method."
+        "tensor that they become with a method that takes a layer, such as integrated-gradients or saliency with ",
+        option("layer", name),
+        ", or hide parts of the input with a perturbation method.",
     )
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from xplain.core.card import Card
 from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.errors import UsageError, unknown
+from xplain.core.wording import listed
 
 if TYPE_CHECKING:
     from xplain.graph.safety import Limits
@@ -71,7 +72,9 @@ class FeedsOptions:
 
     def __post_init__(self) -> None:
         if self.threads is not None and not _is_count(self.threads):
-            raise UsageError(f"threads is {self.threads!r}; accepted: a whole number of at least 1, or None for all.")
+            raise UsageError(
+                option="threads", got=self.threads, accepted="a whole number of at least 1, or None for all"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +144,7 @@ class TorchOptions:
         _one_of("memory_format", self.memory_format, _FORMATS)
         _one_of("precision", self.precision, _PRECISIONS)
         if not isinstance(self.graphs, bool):
-            raise UsageError(f"graphs is {self.graphs!r}; accepted: True or False.")
+            raise UsageError(option="graphs", got=self.graphs, accepted="True or False")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +274,7 @@ class EndpointOptions:
                 _count(name, getattr(self, name))
         number = isinstance(self.rate, (int, float)) and not isinstance(self.rate, bool)
         if self.rate is not None and (not number or not 0 < self.rate < math.inf):
-            raise UsageError(f"rate is {self.rate!r}; accepted: calls per second, above 0.")
+            raise UsageError(option="rate", got=self.rate, accepted="calls per second, above 0")
 
 
 _Options = TypeVar("_Options")
@@ -313,8 +316,8 @@ def options_for(kind: type[_Options], given: Mapping[str, Any], source: Any) -> 
         by_door: dict[str, list[str]] = {}
         for name, doors in wrong:
             by_door.setdefault(doors, []).append(name)
-        said = "; ".join(f"{', '.join(names)}: only for {doors}" for doors, names in by_door.items())
-        raise UsageError(f"{said}; got {type(source).__name__}. The options of {door}: {', '.join(own)}.")
+        said = [piece for doors, names in by_door.items() for piece in ("; ", *listed(names), f": only for {doors}")]
+        raise UsageError(*said[1:], f"; got {type(source).__name__}. The options of {door}: ", *listed(own), ".")
     return kind(**{name: value for name, value in given.items() if name in own})
 
 
@@ -325,7 +328,7 @@ def refuse(given: Mapping[str, Any]) -> None:
         UsageError: some are given.
     """
     if given:
-        raise UsageError(f"{', '.join(given)}: of no use to a model that is loaded already; xplain.load takes them.")
+        raise UsageError(*listed(given), ": of no use to a model that is loaded already; xplain.load takes them.")
 
 
 def described(kind: type[Any]) -> dict[str, str]:
@@ -342,7 +345,7 @@ def _defaults(kind: type[Any]) -> dict[str, Any]:
 
 def _one_of(name: str, given: str, known: Sequence[str]) -> None:
     if given not in known:
-        raise UsageError(f"{name} is {given!r}; accepted: {', '.join(map(repr, known))}.")
+        raise UsageError(option=name, got=given, accepted=", ".join(map(repr, known)))
 
 
 def _is_count(value: Any) -> bool:
@@ -351,4 +354,4 @@ def _is_count(value: Any) -> bool:
 
 def _count(name: str, value: Any) -> None:
     if not _is_count(value):
-        raise UsageError(f"{name} is {value!r}; accepted: a whole number of at least 1.")
+        raise UsageError(option=name, got=value, accepted="a whole number of at least 1")

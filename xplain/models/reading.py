@@ -14,6 +14,7 @@ from xplain.core.layout import Layout
 from xplain.core.outline import Kind, ScoreSpec
 from xplain.core.query import Score, Sweep
 from xplain.core.target import SCORES, Target
+from xplain.core.wording import option
 
 __all__ = [
     "KERNEL_TYPES",
@@ -119,8 +120,11 @@ def score_rows(values: Array, source: str, tensor: str) -> Array:
         middle = ", ".join(str(extent // 2) for extent in values.shape[1:])
         raise ModelError(
             f"Scores {tensor!r} of {source} are {list(values.shape)}; a classifier's are [N, K], and these have no "
-            f'predicted class. Name what to explain: target="{tensor}[{middle}]" for one number, or '
-            f'target="{tensor}[0]" for the mean of a channel.'
+            f"predicted class. Name what to explain: ",
+            option("target", f"{tensor}[{middle}]"),
+            " for one number, or ",
+            option("target", f"{tensor}[0]"),
+            " for the mean of a channel.",
         )
     return values.reshape(len(values), wide[0] if wide else 1)
 

@@ -26,6 +26,7 @@ from xplain.core.abilities import is_model
 from xplain.core.errors import UsageError
 from xplain.core.outline import class_names
 from xplain.core.price import Price
+from xplain.core.wording import option
 from xplain.models import load
 from xplain.models.options import AskedOptions, FeedsOptions, OnnxOptions, options_for, refuse
 from xplain.models.outlines import labelled
@@ -73,7 +74,9 @@ def table(
         )
     names = None if columns is None else names_of(columns)
     if scores is not None and not is_estimator(source):
-        raise UsageError(f"scores={scores!r} says what an estimator is asked for; {type(source).__name__} is none.")
+        raise UsageError(
+            option("scores", scores), f" says what an estimator is asked for; {type(source).__name__} is none."
+        )
     known = class_names(labels, numbers=True)
     if is_estimator(source) and not is_model(source):
         made = of_estimator(source, options_for(AskedOptions, options, source), scores, names, hidden, known)
@@ -143,7 +146,9 @@ def _onnx(
     if names is not None and set(names) != set(own):
         raise UsageError(
             f"The columns given are {', '.join(names)}; {feeds.outline.source} has {', '.join(own)}. "
-            "Say which it takes with columns=."
+            "Say which it takes with ",
+            option("columns"),
+            ".",
         )
     asked = of_feeds(feeds.scores, labelled(feeds.outline, labels))
     texts = frozenset(spec.name for spec in inputs if spec.dtype == "str")

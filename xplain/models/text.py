@@ -96,5 +96,5 @@ def text(
             inner.outline = replace(inner.outline, labels=named)
     only_text(inner.outline)
     if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int) or longest < 1):
-        raise UsageError(f"longest is {longest!r}; accepted: a whole number of features, at least 1, or None.")
+        raise UsageError(option="longest", got=longest, accepted="a whole number of features, at least 1, or None")
     return Text(inner, split, mask, longest)

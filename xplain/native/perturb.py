@@ -11,6 +11,7 @@ from xplain import _native
 from xplain.core.edits import Array, Edits, SoftGrid, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
+from xplain.core.wording import option
 from xplain.native.calls import describe, rows_by_item
 from xplain.native.device import DeviceEdits
 from xplain.native.place import device_of
@@ -123,7 +124,9 @@ def _front(layout: Layout) -> tuple[int, ...]:
 def _named(layout: Layout | None, edits: Edits, item: tuple[int, ...]) -> Layout:
     if layout is None and not isinstance(edits, Untouched) and not getattr(edits, "whole", False):
         raise UsageError(
-            f"{type(edits).__name__} hide positions of items {list(item)}; say how their axes are named: layout=."
+            f"{type(edits).__name__} hide positions of items {list(item)}; say how their axes are named: ",
+            option("layout"),
+            ".",
         )
     return layout or Layout.flat(item)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, PictureError
+from xplain.core.wording import option
 from xplain.render.samples import Range, eight_bits
 
 __all__ = ["is_dicom", "read_dicom"]
@@ -51,7 +52,9 @@ def read_dicom(content: bytes, what: str, most: int, limits: Range | None, told:
     if frames > 1:
         raise PictureError(
             f"{what} is a DICOM file of {frames} frames; accepted: one. Export the one you mean, or give the volume as "
-            "an array with its layout, such as layout='NCDHW'."
+            "an array with its layout, such as ",
+            option("layout", "NCDHW"),
+            ".",
         )
     rows, columns = int(data.get("Rows", 0) or 0), int(data.get("Columns", 0) or 0)
     if not 0 < rows * columns <= most:

@@ -11,6 +11,7 @@ import numpy as np
 from xplain.core.caveat import sentences
 from xplain.core.errors import UsageError
 from xplain.core.registry import renderer
+from xplain.core.wording import option
 from xplain.render import canvas
 from xplain.render.bars import bars, names_of
 from xplain.render.colormap import Colormap, find
@@ -140,7 +141,7 @@ def montage(
         raise UsageError(f"A montage takes attributions of the same items; got {sorted(counts) or 'none'}.")
     if share and len({(a.unit, a.signed) for a in attributions}) > 1:
         units = "; ".join(f"{a.method}: {a.unit}" for a in attributions)
-        raise UsageError(f"Maps of different units have no common scale ({units}). Use share=False.")
+        raise UsageError(f"Maps of different units have no common scale ({units}). Use ", option("share", False), ".")
     chosen = list(items) if items is not None else list(range(counts.pop()))
     maps = {(i, k): map_of(a, i, native_resolution) for i in chosen for k, a in enumerate(attributions)}
     common = limit_of(*(m.values for m in maps.values())) if limit is None else limit
@@ -186,11 +187,11 @@ def target_of(attribution: Shown, item: int) -> str:
 
 def _check(limit: float | None, alpha: float, size: int) -> None:
     if limit is not None and not (math.isfinite(limit) and limit > 0):
-        raise UsageError(f"limit is {limit!r}; accepted: a positive number in the unit of the values, or None.")
+        raise UsageError(option="limit", got=limit, accepted="a positive number in the unit of the values, or None")
     if not 0 <= alpha <= 1:
-        raise UsageError(f"alpha is {alpha!r}; accepted: a number from 0 (picture only) to 1 (colours only).")
+        raise UsageError(option="alpha", got=alpha, accepted="a number from 0 (picture only) to 1 (colours only)")
     if not 1 <= size <= 10_000:
-        raise UsageError(f"size is {size!r}; accepted: 1 to 10000 pixels.")
+        raise UsageError(option="size", got=size, accepted="1 to 10000 pixels")
 
 
 def _word(one: Shown) -> str:

@@ -83,7 +83,7 @@ class Result:
                 got = f"{len(entries)} entries" if hasattr(entries, "__len__") else repr(entries)
                 raise UsageError(
                     f"{self.method}: the fact {name!r} has {got} for {len(self)} items. Give a list or an array with "
-                    "one entry per item in each=, or a fact of the whole run in notes=."
+                    "one entry per item in each, or a fact of the whole run in notes."
                 )
 
     @classmethod

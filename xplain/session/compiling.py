@@ -16,14 +16,15 @@ import numpy as np
 from xplain.core import registry
 from xplain.core.abilities import Compiles, abilities_of
 from xplain.core.card import MOST_PIXELS
-from xplain.core.errors import CapabilityError, NonFinite, NotExported, UnsupportedOperator, UsageError
+from xplain.core.errors import CapabilityError, NonFinite, NotExported, Piece, UnsupportedOperator, UsageError
 from xplain.core.items import Items
 from xplain.core.outline import Outline
 from xplain.core.query import TargetInput
 from xplain.core.target import label
 from xplain.core.target_parser import Aim, aim, needs_scores
 from xplain.core.units import noun, spelled
-from xplain.session.fitting import called, with_others
+from xplain.core.wording import listed, named, option
+from xplain.session.fitting import advise_others, called
 from xplain.session.request import Request
 from xplain.session.run import Session
 
@@ -79,15 +80,15 @@ def compile(  # noqa: A001
     """
     if target_input not in get_args(TargetInput):
         accepted = ", ".join(map(repr, get_args(TargetInput)))
-        raise UsageError(f"target_input is {target_input!r}; accepted: {accepted}.")
+        raise UsageError(option="target_input", got=target_input, accepted=accepted)
     entry = called(method)
     if not entry.traceable:
         able = [one.name for one in registry.methods() if one.traceable]
         raise UsageError(f"Method {entry.name!r} cannot be compiled into a graph. Those that can: {', '.join(able)}.")
     clash = [name for name in options if name.replace("-", "_") in entry.traced_with]
     if clash:
-        fixed = ", ".join(f"{name}={value!r}" for name, value in entry.traced_with.items())
-        raise UsageError(f"A compiled {entry.name!r} runs with {fixed}; leave {', '.join(clash)} out.")
+        fixed = ", ".join(f"{name} {value!r}" for name, value in entry.traced_with.items())
+        raise UsageError(f"A compiled {entry.name!r} runs with {fixed}; leave ", *listed(clash), " out.")
     values = entry.read_options(options) | dict(entry.traced_with)
     session = Session(model, Request({method: options | dict(entry.traced_with)}, target=target))
     loaded = session.model
@@ -114,7 +115,7 @@ def compile(  # noqa: A001
         place = None if out is None else Path(out)
         return inside.compile(one.target, lambda view: entry.start(view, values), about, target_input, out=place)
     except (UnsupportedOperator, NotExported) as error:
-        error.args = (with_others(error, loaded),)
+        advise_others(error, loaded)
         raise
 
 
@@ -134,7 +135,7 @@ def _of_size(model: Compiles, size: int | Sequence[int] | None) -> Compiles:
     numbers = [stated] if isinstance(stated, int) else stated
     what = _takes(item, places, model.outline.source)
     if numbers is None:
-        raise UsageError(f"{what} Its size is not known, which compiling needs. {_how(item, places)}")
+        raise UsageError(f"{what} Its size is not known, which compiling needs.", advice=_how(item, places))
     try:
         found = [0 if isinstance(n, bool) else index(n) for n in numbers]
     except TypeError:
@@ -142,8 +143,13 @@ def _of_size(model: Compiles, size: int | Sequence[int] | None) -> Compiles:
     known = len(found) in ({len(places), len(item)} if item else {len(found)})
     if not found or min(found) < 1 or prod(found) > MOST_PIXELS or not known:
         raise UsageError(
-            f"{what} size is {size!r}; accepted: whole numbers of at least 1, of up to {MOST_PIXELS:,} together. "
-            f"{_how(item, places)}"
+            f"{what} ",
+            named("size"),
+            f" is {size!r}",
+            option="size",
+            got=size,
+            accepted=f"whole numbers of at least 1, of up to {MOST_PIXELS:,} together",
+            advice=_how(item, places),
         )
     whole = list(item)
     if len(found) == len(item) or not item:
@@ -180,7 +186,7 @@ def _takes(item: tuple[int | None, ...], places: tuple[int, ...], source: str) -
     return f"{source} takes items of [N, {extents}]."
 
 
-def _how(item: tuple[int | None, ...], places: tuple[int, ...]) -> str:
+def _how(item: tuple[int | None, ...], places: tuple[int, ...]) -> tuple[Piece, ...]:
     """How to state a size, in numbers that this model may well take."""
     axes = places if places else tuple(range(len(item) or 3))
     example = tuple((item[axis] if axis < len(item) else None) or _EXAMPLE for axis in axes)
@@ -188,7 +194,7 @@ def _how(item: tuple[int | None, ...], places: tuple[int, ...]) -> str:
         example = (3, _EXAMPLE, _EXAMPLE)
     card = ", or give a card with a crop or a resize" if len(item) in (0, 3) else ""
     words = "x".join(map(str, example))
-    return f"State one number for each axis, such as size={example} (on a command line --size {words}){card}."
+    return ("State one number for each axis, such as ", option("size", example, shell=words), f"{card}.")
 
 
 def _built_in(session: Session, model: Compiles) -> Aim:

@@ -10,6 +10,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.query import Model
 from xplain.core.registry import Method
+from xplain.core.wording import option
 from xplain.engine import Plan, Progress, Sentinel
 from xplain.engine.sentinel import Spread
 from xplain.results.attribution import Attribution
@@ -248,8 +249,9 @@ def explain_stream(
     shared = {name: asked.pop(name) for name in _SHARED if name in asked}
     if asked and not isinstance(methods, str):
         raise UsageError(
-            f"{', '.join(asked)}: options of one method, but several may be meant. Give each its own: "
-            'methods={"lime": {"samples": 500}}.'
+            f"{', '.join(asked)}: options of one method, but several may be meant. Give each its own: ",
+            option("methods", {"lime": {"samples": 500}}),
+            ".",
         )
     named = {methods: asked} if isinstance(methods, str) else methods
     named = named if isinstance(named, Mapping) else {name: {} for name in named}

@@ -9,8 +9,9 @@ from xplain.core import registry
 from xplain.core.errors import CapabilityError, ModelError, NotExported
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method
+from xplain.core.wording import option
 
-__all__ = ["called", "methods", "require", "with_others"]
+__all__ = ["advise_others", "called", "methods", "require"]
 
 
 def methods() -> list[Method]:
@@ -43,15 +44,18 @@ def require(entry: Method, options: Mapping[str, Any], model: Model) -> None:
         )
 
 
-def with_others(error: ModelError, model: Model) -> str:
-    """The message of a sweep that cannot be made, and the methods that do without it."""
+def advise_others(error: ModelError, model: Model) -> None:
+    """Put the methods that do without it into the advice of a sweep that cannot be made."""
     layers = bool(model.outline.layers)  # a TorchScript module shows none, so no map of one can be made
     able = [entry for entry in registry.methods() if entry.needs <= model.answers and (layers or entry.family != "cam")]
     if isinstance(error, NotExported):  # torch has the gradient's own rules, and those of the guided ones
         fits = [entry.name for entry in able if Sweep not in entry.needs or entry.family != "relevance"]
-        return f"{error} Methods that need no graph still work: {', '.join(fits)}."
+        error.advise(f"Methods that need no graph still work: {', '.join(fits)}.")
+        return
     fits = [entry.name for entry in able if Sweep not in entry.needs]
-    return (
-        f"{error} Methods that still work: {', '.join(fits)}; and those that sweep no further than a layer behind the "
-        "operator, such as grad-cam with layer=."
+    error.advise(
+        f"Methods that still work: {', '.join(fits)}; and those that sweep no further than a layer behind the "
+        "operator, such as grad-cam with ",
+        option("layer"),
+        ".",
     )

@@ -19,6 +19,7 @@ from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.query import Model
 from xplain.core.registry import Method
+from xplain.core.wording import way
 from xplain.models.rows.dataframes import columns_of, is_rows, numbers_of
 
 __all__ = ["as_codes", "said_or_typical", "without_rows"]
@@ -69,7 +70,9 @@ def _codes(rows: Any, model: Model) -> Array:
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"The rows hold something else than numbers ({error}), and {model.outline.source} takes arrays. Load it as "
-            "a model of tables: xplain.table(model, columns=rows)."
+            "a model of tables: ",
+            way("columns", python="xplain.table(model, columns=rows)", shell="give a table (.csv)"),
+            ".",
         ) from None
 
 
@@ -106,8 +109,8 @@ def said_or_typical(
     rows_of_numbers = items.x.ndim == 2 and items.x.dtype.kind == "f" and axes == "NS"
     if not rows_of_numbers or values.get("baseline") != 0:
         return values, ()
-    named = "background=rows, or baseline=row" if "background" in unsaid else "baseline=row"
+    named = "option background rows, or baseline a row" if "background" in unsaid else "option baseline a row"
     text = (
-        f"Hidden values become 0, which may be far from typical for a column. Give {named}; baseline=0 if 0 is meant."
+        f"Hidden values become 0, which may be far from typical for a column. Give {named}; baseline 0 if 0 is meant."
     )
     return values, (Caveat(text, "baseline"),)

@@ -19,6 +19,7 @@ from xplain.core.errors import CardError, NonFinite, UsageError
 from xplain.core.items import Items
 from xplain.core.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model
+from xplain.core.wording import named, option
 from xplain.models.outlines import attach_card
 from xplain.models.rows.dataframes import is_rows
 from xplain.models.table import table
@@ -42,7 +43,7 @@ def entered(model: Model, x: Any, card: Any, layout: str | None = None) -> tuple
     if read is None:
         return model, items_of(model, x, card, layout)
     if layout is not None:
-        raise UsageError(f"layout is {layout!r}, but rows of a table and texts have no other; leave it out.")
+        raise UsageError(named("layout"), f" is {layout!r}, but rows of a table and texts have no other; leave it out.")
     model, items = read(x)
     return model, replace(items, layout=model.outline.layout_of(tuple(items.x.shape[1:])))
 
@@ -134,7 +135,7 @@ def _resolved(model: Model, x: Array, named: Axes | None) -> Layout | Doubt:
         return model.outline.layout_of(item)
     if len(named.letters) != x.ndim:
         raise UsageError(
-            f"layout is {named.letters!r}, of {len(named.letters)} axes with the batch, but the items are "
+            f"The layout is {named.letters!r}, of {len(named.letters)} axes with the batch, but the items are "
             f"{list(item)}, {x.ndim} with the batch."
         )
     known = model.outline.named
@@ -167,7 +168,9 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     if used is None:
         raise CardError(
             f"{outline.source} has no preprocessing card, so it is not known how a picture becomes its input. Write "
-            f"<model>.card.toml beside it, or give card= a file or a preset: {', '.join(PRESETS)}."
+            f"<model>.card.toml beside it, or give ",
+            option("card"),
+            f" a file or a preset: {', '.join(PRESETS)}.",
         )
     if known is None:
         known = Axes(used.layout or "NCHW", "stated by the card" if used.layout else "what a card makes by default")

@@ -26,6 +26,7 @@ from xplain.core.plain import plain
 from xplain.core.query import Answer, Model, Query, Sweep, View
 from xplain.core.registry import METRICS, Metric
 from xplain.core.target import Target, label
+from xplain.core.wording import option
 from xplain.explainers.design.baseline import fill_of
 from xplain.results.attribution import Attribution
 from xplain.results.curve import Curve
@@ -89,7 +90,11 @@ def curve(
     if len(items.x) != len(attribution):
         raise UsageError(f"There are {len(items.x)} items, but the explanation is of {len(attribution)}.")
     if target is None and not attribution.labels:
-        raise UsageError(f"The explanation's target {attribution.target!r} is no class; give target= an xplain target.")
+        raise UsageError(
+            f"The explanation's target {attribution.target!r} is no class; give ",
+            option("target"),
+            " an xplain target.",
+        )
     view = View(items.x, target or label(attribution.labels), loaded.outline, read=items.layout)
     values = attribution.values
     if values.ndim == items.x.ndim and view.layout.channel_axis is not None:

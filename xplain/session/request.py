@@ -52,7 +52,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise UsageError(f"seed is {self.seed!r}; accepted: a whole number of at least 0.")
+            raise UsageError(option="seed", got=self.seed, accepted="a whole number of at least 0")
 
     @property
     def limited(self) -> bool:

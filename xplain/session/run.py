@@ -26,7 +26,7 @@ from xplain.engine.losses import with_nodes
 from xplain.engine.sentinel import Spread
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined_calls
-from xplain.session.fitting import called, require, with_others
+from xplain.session.fitting import advise_others, called, require
 from xplain.session.hidden import as_codes, said_or_typical, without_rows
 from xplain.session.items import entered, item_keys
 from xplain.session.part import Part, fresh, look
@@ -200,7 +200,7 @@ class Session:
                 readings = with_nodes(readings, anew, model, len(part))
         except Exception as error:
             if isinstance(error, (UnsupportedOperator, NoPath, NotExported)):
-                error.args = (with_others(error, model),)
+                advise_others(error, model)
             error.add_note(f"while explaining with method {entry.name!r} on {model.outline.source}")
             raise
         after = windows()

@@ -93,7 +93,7 @@ class Stream:
         failed: Failed | None = None,
     ) -> None:
         if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
-            raise UsageError(f"at_once is {at_once!r}; accepted: a whole number of at least 1.")
+            raise UsageError(option="at_once", got=at_once, accepted="a whole number of at least 1")
         self._session, self._each, self._failed = session, each, failed
         self._pieces = pieces_of(session.model, source, at_once)
         self._ahead: list[_Read] = []

@@ -22,6 +22,7 @@ from xplain.core.lineage import Lineage
 from xplain.core.outline import LayerSpec
 from xplain.core.query import Reading, View
 from xplain.core.target import SCORES
+from xplain.core.wording import option
 
 __all__ = ["MapLayer", "map_layer", "reading"]
 
@@ -116,7 +117,9 @@ def map_layer(
             raise _no_grid(view, lineage, layer, found, fit)
         return MapLayer(layer, found)
     if grid or tokens:
-        raise UsageError("grid= and tokens= state how one layer lies: name it with layer=.")
+        raise UsageError(
+            option("grid"), " and ", option("tokens"), " state how one layer lies: name it with ", option("layer"), "."
+        )
     attention = [
         place for place, spec in enumerate(view.outline.layers) if lineage.tensor(spec.name) in between & lineage.mixing
     ]
@@ -168,7 +171,7 @@ def _emptiness(maps: Any) -> tuple[Caveat, ...]:
         return ()
     said = (
         "The map is zero: as this method weighs the layer, nothing argues for the target. Look at hires-cam, which "
-        "weighs every position by itself, at signed=True where the method has it, or at another layer."
+        "weighs every position by itself, at option signed where the method has it, or at another layer."
     )
     return each(("" if (one > 0).any() else said for one in maps), "empty")
 
@@ -241,10 +244,16 @@ def _no_grid(
     near = [spec.name for _, spec, _ in fit][-_SHOWN:]
     have = f"Layers that have: {', '.join(near)}." if near else "No layer has any."
     because = "" if why == "it has none" else f", for {why}"
-    state = " If you know its grid, state it with grid=, such as grid='8x18' (and tokens=1 for a class token)."
+    state = (
+        "If you know its grid, state it, such as ",
+        option("grid", "8x18"),
+        " (and ",
+        option("tokens", 1),
+        " for a class token).",
+    )
     return UsageError(
-        f"Layer {layer!r} is [{describe(axes, view.layout)}]: it has no positions to draw{because}. {have}"
-        + (state if axes is None or sum(extent > 1 for extent in shape_of(axes)[1:]) > 1 else "")
+        f"Layer {layer!r} is [{describe(axes, view.layout)}]: it has no positions to draw{because}. {have}",
+        advice=state if axes is None or sum(extent > 1 for extent in shape_of(axes)[1:]) > 1 else (),
     )
 
 
@@ -253,5 +262,7 @@ def _none(view: View) -> UsageError:
     return UsageError(
         f"{view.outline.source} has no layer with positions of the item between the input and the scores{where}, so "
         "there is no class activation map. Use a gradient or perturbation method, such as saliency or occlusion; if a "
-        "layer has positions that could not be followed, name it and state grid=."
+        "layer has positions that could not be followed, name it and state ",
+        option("grid"),
+        ".",
     )

@@ -11,6 +11,7 @@ from xplain.core.errors import UsageError
 from xplain.core.layout import Layout
 from xplain.core.options import parsed
 from xplain.core.query import View
+from xplain.core.wording import option
 
 __all__ = ["background_of", "fill_of"]
 
@@ -33,12 +34,19 @@ def fill_of(view: View, baseline: Any) -> Array:
     if not isinstance(baseline, str):
         return np.full((1,) * len(view.x.shape), baseline, dtype=np.float32)
     if baseline == "inpaint":
-        raise UsageError("Baseline 'inpaint' paints features over; say which: features='slic:50', or any other.")
+        raise UsageError(
+            "Baseline 'inpaint' paints features over; say which: ", option("features", "slic:50"), ", or any other."
+        )
     if view.layout.axes == "NS":
         raise UsageError(
             f"Baseline {baseline!r} is a word for pictures and series, whose positions are alike; the columns of a row "
-            "are not. Accepted here: a row (baseline=row), a number, or background=rows where the method has it. If "
-            "the items are series, say so: layout='NT'."
+            "are not. Accepted here: a row (",
+            option("baseline", python="row", shell="row.csv"),
+            "), a number, or ",
+            option("background", python="rows", shell="rows.csv"),
+            " where the method has it. If the items are series, say so: ",
+            option("layout", "NT"),
+            ".",
         )
     if not isinstance(view.x, np.ndarray):
         raise UsageError(

@@ -9,6 +9,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
 from xplain.core.query import View
+from xplain.core.wording import option
 from xplain.explainers.features.partition import Partition
 
 __all__ = ["inpainted"]
@@ -51,6 +52,8 @@ def _restoration() -> Any:
         from skimage import restoration
     except ImportError as error:
         raise MissingDependency(
-            "Baseline 'inpaint' needs scikit-image: python -m pip install scikit-image. Or use baseline='blur:10'."
+            "Baseline 'inpaint' needs scikit-image: python -m pip install scikit-image. Or use ",
+            option("baseline", "blur:10"),
+            ".",
         ) from error
     return restoration

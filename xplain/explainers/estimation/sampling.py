@@ -21,6 +21,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
 from xplain.core.layout import Layout
 from xplain.core.query import Score, View
+from xplain.core.wording import named
 
 __all__ = ["Design", "Estimate", "Outcome", "affordable_draws", "cells_of", "map_notes", "sample", "sampling_notes"]
 __all__ += ["shortfalls"]
@@ -182,8 +183,9 @@ def affordable_draws(designs: Sequence[Design], budget: int | None, method: str)
     if share < least:
         raise BudgetError(
             f"method {method!r} needs at least {least * items} more model evaluations for {items} items "
-            f"({least} each), but {budget} of max_queries are left. Allow more, explain fewer items, or use fewer "
-            "features.",
+            f"({least} each), but {budget} of ",
+            named("max_queries"),
+            " are left. Allow more, explain fewer items, or use fewer features.",
             left=budget,
         )
     return [design.afford(share - design.fixed) for design in designs]

@@ -13,6 +13,7 @@ from xplain.core.errors import MissingDependency, UsageError
 from xplain.core.options import Fraction, NonNegative, Positive, PositiveReal
 from xplain.core.query import View
 from xplain.core.registry import features
+from xplain.core.wording import option
 from xplain.explainers.features.partition import Partition, numbered
 
 __all__ = ["felzenszwalb", "pictures", "quickshift", "slic", "watershed"]
@@ -147,6 +148,8 @@ def _segmentation() -> Any:
         from skimage import segmentation
     except ImportError as error:
         raise MissingDependency(
-            "Superpixels need scikit-image: python -m pip install scikit-image. Or use grid cells: features='grid:7'."
+            "Superpixels need scikit-image: python -m pip install scikit-image. Or use grid cells: ",
+            option("features", "grid:7"),
+            ".",
         ) from error
     return segmentation

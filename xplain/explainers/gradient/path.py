@@ -180,7 +180,7 @@ def expected_gradients(
         Erion et al., Learning Explainable Models Using Attribution Priors, 2019; shap's GradientExplainer.
     """
     if samples < 2:
-        raise UsageError(f"samples is {samples}; at least 2 draws are needed to see an error.")
+        raise UsageError(option="samples", got=samples, accepted="at least 2: so many draws are needed to see an error")
     told, items = passes_through(view, layer, held=True), len(view.x)
     whole = background_of(view, baseline)  # [B, N or 1, *item]
     seen = yield from layer_values(view, layer, whole.reshape(-1, *whole.shape[2:]))

@@ -160,7 +160,9 @@ def _moments(
     """
     inner, options = METHODS.read(of)
     if samples < 2:
-        raise UsageError(f"samples is {samples}; at least 2 noisy copies are needed to see a spread.")
+        raise UsageError(
+            option="samples", got=samples, accepted="at least 2: so many noisy copies are needed to see a spread"
+        )
     items, item = len(view.x), view.x.shape[1:]
     flat = view.x.reshape(items, -1)
     scale = (sigma * (flat.max(axis=1) - flat.min(axis=1))).reshape(items, *[1] * len(item))

@@ -20,6 +20,7 @@ from xplain.core.layout import Layout
 from xplain.core.lineage import Lineage
 from xplain.core.query import Peek, Score, Sweep, View
 from xplain.core.rules import Rules
+from xplain.core.wording import option
 
 __all__ = ["INPUT", "Path", "layer_values", "passes_through"]
 
@@ -82,7 +83,9 @@ def layer_values(view: View, layer: str, items: Any) -> Generator[Peek, Any, Any
             if not np.array_equal(np.rint(items), items):
                 raise UsageError(
                     "The items are whole numbers, such as token ids, and so must be their baseline; give one of them, "
-                    "such as baseline=0."
+                    "such as ",
+                    option("baseline", 0),
+                    ".",
                 )
             items = items.astype(view.x.dtype)
     return (yield Peek(items, (layer,)))[layer]

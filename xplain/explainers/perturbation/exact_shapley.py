@@ -10,6 +10,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
+from xplain.core.wording import option
 from xplain.explainers.design.game import Background, Hidden, Worth, read_off, seat
 from xplain.explainers.features.spec import Features
 
@@ -56,7 +57,9 @@ def exact_shapley(
     if most > _MOST:
         raise UsageError(
             f"method 'exact-shapley': {most} features make 2^{most} coalitions; accepted: at most {_MOST} features. "
-            "Use fewer (features='grid:3', groups of columns), or kernel-shap, shapley-sampling, partition-shap."
+            "Use fewer (",
+            option("features", "grid:3"),
+            ", groups of columns), or kernel-shap, shapley-sampling, partition-shap.",
         )
     worths: list[Worth | None] = [None] * len(view.x)
     for game in table.games:

@@ -12,6 +12,7 @@ from xplain.core.errors import UsageError
 from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
+from xplain.core.wording import option
 from xplain.explainers.design.game import Background, Game, play, read_off, seat
 from xplain.explainers.estimation.sampling import Estimate, uniforms
 from xplain.explainers.features.spec import Features
@@ -67,11 +68,14 @@ def qii(
         Datta, Sen and Zick, Algorithmic Transparency via Quantitative Input Influence, IEEE S&P 2016.
     """
     if samples < 2:
-        raise UsageError(f"method 'qii': samples is {samples}; at least 2 replacements are needed to see an error.")
+        raise UsageError(
+            option="samples", got=samples, accepted="at least 2: so many replacements are needed to see an error"
+        )
     if background is None and view.layout.axes == "NS":
         raise UsageError(
-            "method 'qii' draws replacements from other rows, and there are none: give background=rows. Noise of a "
-            "row's own mean and spread would mix its columns."
+            "method 'qii' draws replacements from other rows, and there are none: give ",
+            option("background", python="rows", shell="rows.csv"),
+            ". Noise of a row's own mean and spread would mix its columns.",
         )
     table = seat(view, features, 0.0, background)
 

@@ -76,7 +76,9 @@ def rise(
     if len(plane) == 3 and not isinstance(cells, tuple):
         grid = tuple(min(cells, n) for n in plane)
     if samples < 2:
-        raise UsageError(f"method 'rise': samples is {samples}; at least 2 masks are needed to see a difference.")
+        raise UsageError(
+            option="samples", got=samples, accepted="at least 2: so many masks are needed to see a difference"
+        )
     if any(one > n for one, n in zip(grid, plane, strict=True)):
         shown = [" x ".join(map(str, one)) for one in (grid, plane)]
         raise UsageError(f"method 'rise': {shown[0]} cells on {shown[1]} positions; use fewer.")

@@ -18,6 +18,7 @@ from xplain.core.query import Flow, Peek, Reading, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.core.target import label
+from xplain.core.wording import option
 from xplain.rules.rollout import ROLLOUT
 
 __all__ = ["attention_relevance", "attention_rollout"]
@@ -131,7 +132,7 @@ def attention_relevance(view: View, *, grid: Cells | None = None, tokens: Natura
     """
     found = _matrices(view, grid, tokens)
     if found is None:
-        raise UsageError(_without(view))
+        raise _without(view)
     answer = yield Sweep(view.x[:, None], view.target, Rules(), found.taps)
     count = found.tokens.count
     total = np.broadcast_to(np.eye(count), (len(view.x), count, count))
@@ -241,35 +242,46 @@ def _followed(view: View, heads: str, discard: float) -> None:
     """Whether attention can be followed through the graph, with these options."""
     outline = view.outline
     if not _attends(view):
-        raise UsageError(_NONE.format(outline.source))
+        raise _no_attention(outline.source)
     if heads != "mean" or discard > 0:
         raise UsageError(
-            f"method 'attention-rollout': heads={heads!r} and discard={discard:g} need the matrices of layers over one "
+            "method 'attention-rollout': ",
+            option("heads", heads),
+            " and ",
+            option("discard", discard),
+            " need the matrices of layers over one "
             f"grid of tokens. {outline.source} has windows, merged tokens or hidden attention, which are followed "
-            "through the graph: accepted there are heads='mean' and discard=0."
+            "through the graph: accepted there are ",
+            option("heads", "mean"),
+            " and ",
+            option("discard", 0),
+            ".",
         )
 
 
-_NONE = (
-    "{} shows no attention: no softmax over tokens. Use grad-cam, or another gradient or perturbation method; if its "
-    "tokens could not be followed from the input, state them with grid=, such as grid='8x18'."
-)
+def _no_attention(source: str) -> UsageError:
+    return UsageError(
+        f"{source} shows no attention: no softmax over tokens. Use grad-cam, or another gradient or perturbation "
+        "method; if its tokens could not be followed from the input, state them, such as by ",
+        option("grid", "8x18"),
+        ".",
+    )
 
 
-def _without(view: View) -> str:
+def _without(view: View) -> UsageError:
     """Why there are no matrices to weigh, and what serves instead."""
     outline = view.outline
     instead = "Use attention-rollout, which follows tokens wherever they go, grad-cam, which recognises token layers, "
     instead += "or lrp, which goes through every operator."
     if view.lineage is not None and view.lineage.mixing:
-        return (
+        return UsageError(
             f"{outline.source} does not show its attention as [N, heads, T, T] over one grid of tokens in every layer: "
             "tokens are in windows, merged or pooled, heads are folded into the batch, or an operator is fused. "
             "Gradients of such matrices cannot be multiplied. " + instead
         )
     if outline.attended:
-        return (
+        return UsageError(
             f"{outline.source} computes attention by a function that shows no matrix. Write it as a softmax or "
             "scaled_dot_product_attention, or export the module to ONNX. " + instead
         )
-    return _NONE.format(outline.source)
+    return _no_attention(outline.source)

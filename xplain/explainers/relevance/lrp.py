@@ -129,8 +129,8 @@ def _cancelled(relevance: Array, score: Array, bias: bool) -> tuple[Caveat, ...]
     advice = (
         "Try a larger epsilon, or z-plus."
         if bias
-        else "Without its bias a neuron's sum may be nearly zero, and its shares are divided by that: try bias=True, a "
-        "larger epsilon, or z-plus."
+        else "Without its bias a neuron's sum may be nearly zero, and its shares are divided by that: try option bias, "
+        "a larger epsilon, or z-plus."
     )
     text = "The values are {:.1e} times the score and cancel, so the map says little. {}"
     return each((text.format(part, advice) if part > _CANCELS else "" for part in times), "incomplete")
@@ -188,7 +188,7 @@ def _box(view: View, rule: str, low: _Bound | None, high: _Bound | None) -> tupl
     """The least and largest value of an input: as given, or as the card says for pictures."""
     if low is not None and high is not None:
         if not np.all(np.less(low, high)):
-            raise UsageError(f"method 'lrp': low is {low} and high {high}; low must be below high.")
+            raise UsageError(option="low", got=low, accepted=f"a number below high, which is {high}")
         return low, high
     card = view.outline.card
     if card is None or low is not None or high is not None:

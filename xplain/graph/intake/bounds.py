@@ -18,6 +18,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, defs
 
 from xplain.core.edits import Array
 from xplain.core.errors import Unsafe
+from xplain.core.wording import limit
 from xplain.graph.analysis.inference import Kind, infer_node
 from xplain.graph.analysis.order import ordered
 from xplain.graph.analysis.small import compute
@@ -168,8 +169,9 @@ class _Walk:
         if size > self.limits.tensor_bytes:
             raise Unsafe(
                 f"Tensor {name!r} would take {human(size)} for a single item{f' {list(shape)}' if shape else ''}; "
-                f"accepted: {human(self.limits.tensor_bytes)}. If you trust the model, give "
-                f"limits=Limits(tensor_bytes={size})."
+                f"accepted: {human(self.limits.tensor_bytes)}. If you trust the model, give ",
+                limit("tensor_bytes", size),
+                ".",
             )
 
     def _look_inside(self, node: NodeProto) -> None:
@@ -212,7 +214,9 @@ class _Walk:
             raise Unsafe(
                 f"The model's constants unfold to more than {human(known.folded)} although the file stores "
                 f"{human(self.stored)} of weights; node {node.name or node.output[0]!r} ({node.op_type}) passes the "
-                f"limit. If you trust it, give limits=Limits(constant_bytes=...)."
+                f"limit. If you trust it, give ",
+                limit("constant_bytes"),
+                ".",
             )
         self._follow(node, constant)
 

@@ -30,6 +30,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe
+from xplain.core.wording import option
 from xplain.graph.safety import Check, Limits, Verdict, elements_bits, human
 from xplain.graph.visit import external_tensors
 
@@ -122,7 +123,9 @@ def open_external(model: ModelProto, path: Path | None, name: str, allowed: bool
         raise Unsafe(
             f"{name} keeps weights in other files ({', '.join(repr(p) for p in foreign[:4])}), which could be any file "
             f"on this machine: only one that has the model's name, such as {path.stem + '.onnx.data'!r}, is taken by "
-            "itself. If you trust the model, give allow_external_data=True."
+            "itself. If you trust the model, give ",
+            option("allow_external_data", True),
+            ".",
         )
     opened = Outside(files=tuple(path.parent / own.get(place, place) for place in places))
     owner = path.stat().st_uid

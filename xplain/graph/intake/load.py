@@ -20,6 +20,7 @@ from onnx import ModelProto, TensorProto, inliner, numpy_helper
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe, UsageError
 from xplain.core.rules import Rules
+from xplain.core.wording import option
 from xplain.graph.analysis.order import ordered
 from xplain.graph.analysis.quantised import Quantised, quantised_tensors
 from xplain.graph.intake.bounds import Extents, Known, measure
@@ -268,7 +269,9 @@ def to_bytes(model: ModelProto, name: str = "The model") -> bytes:
     except Exception:  # protobuf's own class, or ValueError, by its version
         raise ModelError(
             f"{name} is larger than 2 GiB, more than one protobuf can hold. Save it with "
-            "onnx.save(..., save_as_external_data=True), and load the path with allow_external_data=True."
+            "onnx.save(..., save_as_external_data=True), and load the path with ",
+            option("allow_external_data", True),
+            ".",
         ) from None
     return content
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from onnx import ModelProto, TensorProto
 
 from xplain.core.errors import ModelError, Unsafe
+from xplain.core.wording import limit
 from xplain.graph.visit import every
 
 __all__ = ["settle"]
@@ -39,7 +40,9 @@ def settle(model: ModelProto, most: int = 10**6) -> None:
         if number > most:
             raise Unsafe(
                 f"The model holds more than {most} nodes, attributes, tensors and extents, ten times limits.nodes. If "
-                "you trust it, give limits=Limits(nodes=...)."
+                "you trust it, give ",
+                limit("nodes"),
+                ".",
             )
         message, kind = place.message, place.message.DESCRIPTOR.name
         if kind == "TensorProto":

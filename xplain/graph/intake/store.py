@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, OutputError
 from xplain.core.files import whole_file
+from xplain.core.wording import option
 from xplain.graph.intake.external import embed
 from xplain.graph.intake.load import to_bytes
 
@@ -53,8 +54,9 @@ def store(model: ModelProto, arrays: Mapping[str, Array], out: Path | None, name
         return model
     if out is None:
         raise ModelError(
-            f"{name} is larger than 2 GiB, more than one protobuf can hold. Give the file that it is to be written to, "
-            "out='explained.onnx'; its weights are then written beside it, explained.onnx.data."
+            f"{name} is larger than 2 GiB, more than one protobuf can hold. Give the file to write it to, ",
+            option("out", "explained.onnx"),
+            "; its weights are then written beside it, explained.onnx.data.",
         )
     beside = _beside(out)
     with whole_file(beside) as file:

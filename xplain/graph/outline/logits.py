@@ -17,6 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import Kind, ScoreSpec, called_scores
+from xplain.core.wording import option
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.build.tracer import opset_of
 from xplain.graph.dtypes import FLOATS
@@ -128,7 +129,9 @@ def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[st
         kinds = ", ".join(f"{o.name!r} ({_kind(loaded, o)})" for o in graph.output)
         raise ModelError(
             f"{loaded.source} has no output of scores: {kinds}. A label alone cannot be explained; export the scores "
-            "too, or give load(..., output=) the name of an inner tensor."
+            "too, or give ",
+            option("output", of="load"),
+            " the name of an inner tensor.",
         )
     back = Back(loaded, makers)
     behind = {name: back.logits(name) for name in floats}
@@ -149,7 +152,7 @@ def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[st
     if not rest:
         return ranked[0], labels, ()
     others = ", ".join(repr(name) for name in rest)
-    return ranked[0], labels, (f"Of several outputs {ranked[0]!r} is read; the others: {others} (load(..., output=)).",)
+    return ranked[0], labels, (f"Of several outputs {ranked[0]!r} is read; the others: {others} (option output).",)
 
 
 def _before(makers: Mapping[str, NodeProto], name: str) -> set[str]:

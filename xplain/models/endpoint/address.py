@@ -11,6 +11,7 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from xplain.core.errors import ModelError, Unsafe, UsageError
+from xplain.core.wording import option
 
 __all__ = ["Address", "read_address", "resolve"]
 
@@ -86,22 +87,26 @@ def read_address(url: str, hosts: Sequence[str] | None = None, allow_http: bool 
         raise UsageError(f"The endpoint's URL cannot be read: {error}.") from None
     if parts.username is not None or parts.password is not None:
         raise Unsafe(
-            "The endpoint's URL holds a user name or password; URLs end up in logs. Give secrets with auth=, from the "
-            "environment."
+            "The endpoint's URL holds a user name or password; URLs end up in logs. Give secrets with ",
+            option("auth"),
+            ", from the environment.",
         )
     if parts.scheme not in ("http", "https") or not host:
         raise UsageError(f"{parts.scheme or 'An empty scheme'}: is no endpoint; accepted: https://host/path.")
     if parts.query or parts.fragment:
         raise Unsafe(
             "The endpoint's URL has a query or fragment, where secrets are often put and then logged. Write fixed "
-            "parameters into the mapping file ([request.query]) and secrets into auth=."
+            "parameters into the mapping file ([request.query]) and secrets into ",
+            option("auth"),
+            ".",
         )
     if hosts is not None and not any(fnmatch(host, pattern.lower()) for pattern in hosts):
         raise Unsafe(f"Host {host!r} is not among the allowed hosts: {', '.join(hosts) or 'none'}.")
     if parts.scheme == "http" and not allow_http and not _is_this_machine(host):
         raise Unsafe(
-            f"Plain http to {host!r} is refused: everyone on the way can read and change it. Use https, or say "
-            "allow_http=True."
+            f"Plain http to {host!r} is refused: everyone on the way can read and change it. Use https, or say ",
+            option("allow_http", True),
+            ".",
         )
     usual = {"https": 443, "http": 80}[parts.scheme]
     return Address(parts.scheme, host, port or usual, parts.path.rstrip("/"), allow_http)

@@ -11,6 +11,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, NonFinite, UsageError, unknown
 from xplain.core.outline import class_names
+from xplain.core.wording import option
 from xplain.models.endpoint.outside import MOST_CLASSES, digits, shown
 from xplain.models.endpoint.secrets import hide
 from xplain.models.endpoint.tensors import json_name, json_types
@@ -120,7 +121,9 @@ class LabelSpace:
                 f"{len(self.labels)} labels were given, but the model has {classes} classes. Give one per class."
             )
         if self.classes not in (None, classes):
-            raise UsageError(f"classes={self.classes} was said, but the model has {classes}. Leave classes= out.")
+            raise UsageError(
+                option="classes", got=self.classes, accepted=f"{classes}, as many as the model has, or nothing"
+            )
         self.classes = classes
 
     def rows(self, raw: Any, count: int, what: str) -> Array:
@@ -145,7 +148,13 @@ class LabelSpace:
             UsageError: it is not known, so an answer that names some classes cannot be placed among all.
         """
         if self.classes is None:
-            raise UsageError(f"{what} names classes, but it is not known which there are. Give labels= or classes=.")
+            raise UsageError(
+                f"{what} names classes, but it is not known which there are. Give ",
+                option("labels"),
+                " or ",
+                option("classes"),
+                ".",
+            )
         return self.classes
 
     def place(self, named: Any, what: str) -> int:

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
-from xplain.core.errors import BudgetError, ModelError, Unsafe, XplainError
+from xplain.core.errors import BudgetError, ModelError, Piece, Unsafe, XplainError
 from xplain.core.price import Account, Price
+from xplain.core.wording import option
 from xplain.models.endpoint.ledger import Entry, Ledger, now
 from xplain.models.endpoint.outside import digits
 from xplain.models.endpoint.secrets import Auth, heard, hide
@@ -157,7 +158,7 @@ class Caller:
             why = hide(str(failure))
             self._count(why)
             if not failure.retry or (failure.sent and not request.idempotent):
-                raise ModelError(f"{request.method} {request.path}: {why}.")
+                raise ModelError(f"{request.method} {request.path}: {why}.", advice=failure.advice)
             return None, why, None
         assert response is not None
         return self._judged(request, response)
@@ -177,8 +178,10 @@ class Caller:
         why = f"status {status}{self._said(response)}"
         self._count(why if status in _AGAIN else "")
         if status in (401, 403):
-            hint = "the secret was refused" if self._auth else "give auth='${VARIABLE}' with a variable that holds it"
-            raise ModelError(f"{request.method} {request.path}: {why}. The server wants proof of who asks: {hint}.")
+            hint: tuple[Piece, ...] = ("the secret was refused.",)
+            if not self._auth:
+                hint = ("give ", option("auth", "${VARIABLE}"), " with a variable that holds it.")
+            raise ModelError(f"{request.method} {request.path}: {why}. The server wants proof of who asks: ", *hint)
         if status not in _AGAIN or not (request.idempotent or status in _NOT_DONE):
             raise ModelError(f"{request.method} {request.path}: {why}.")
         wait = _retry_after(response.headers.get("retry-after", ""))
@@ -206,13 +209,16 @@ class Caller:
             calls, cost = self.ledger.calls + self._flying, self.ledger.cost + self._flying_cost
             if self._max_calls is not None and calls >= self._max_calls:
                 raise BudgetError(
-                    f"{calls} calls have been made, and max_calls={self._max_calls} allows no more. What was answered "
-                    "is kept if a cache was given."
+                    f"{calls} calls have been made, and ",
+                    option("max_calls", self._max_calls),
+                    " allows no more. What was answered is kept if a cache was given.",
                 )
             if self._max_cost is not None and self._price is not None and cost + bill > self._max_cost:
                 raise BudgetError(
                     f"{self._price.show(cost)} has been spent, and the next call, for {self._price.show(bill)}, would "
-                    f"pass max_cost={self._price.show(self._max_cost)}. What was answered is kept if a cache was given."
+                    f"pass ",
+                    option("max_cost", python=self._price.show(self._max_cost), shell=self._price.show(self._max_cost)),
+                    ". What was answered is kept if a cache was given.",
                 )
             self._flying += 1
             self._flying_cost += bill

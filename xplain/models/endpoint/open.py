@@ -13,6 +13,7 @@ from xplain.core.errors import ModelError, Unsafe, UsageError
 from xplain.core.layout import Axes
 from xplain.core.outline import Outline, ScoreSpec
 from xplain.core.price import Price, money
+from xplain.core.wording import named, option
 from xplain.models.endpoint.address import Address, read_address
 from xplain.models.endpoint.answers import LabelSpace
 from xplain.models.endpoint.caller import Allowed, Caller, Patience
@@ -79,7 +80,9 @@ def open_at(url: str, options: EndpointOptions) -> Endpoint:
     if facts.rows is not None and facts.rows > max(options.max_batch, _MOST_FIXED):
         raise ModelError(
             f"{address} takes {facts.rows} items per request and no fewer, so every request would be filled up to that "
-            f"many. Give the model a free batch axis, or allow it: max_batch={facts.rows}."
+            f"many. Give the model a free batch axis, or allow it: ",
+            option("max_batch", facts.rows),
+            ".",
         )
     rows = min(n for n in (options.max_batch, facts.most, facts.rows) if n is not None)
     if tariff is not None:
@@ -100,9 +103,20 @@ def _caller(address: Address, rpc: bool, options: EndpointOptions, auth: Any, ta
     """Who asks, how patiently, and up to which bill; ``auth`` is what the mapping says where no option does."""
     proof = Auth(options.auth if options.auth is not None else auth or None)
     if proof and address.scheme == "http" and options.allow_http:
-        raise Unsafe(f"A secret is not sent in the open to {address}. Use https, or leave out auth or allow_http.")
+        raise Unsafe(
+            f"A secret is not sent in the open to {address}. Use https, or leave out ",
+            option("auth"),
+            " or ",
+            option("allow_http"),
+            ".",
+        )
     if options.max_cost is not None and tariff is None:
-        raise UsageError("max_cost limits money, but no price is given. Say what an item costs: price=0.002.")
+        raise UsageError(
+            named("max_cost"),
+            " limits money, but no price is given. Say what an item costs: ",
+            option("price", 0.002),
+            ".",
+        )
     timeouts, most_bytes = Timeouts.given(options.timeout), options.max_response
     transport: Sends
     if rpc:
@@ -135,7 +149,9 @@ def _codec(
         return V1(found["model"], labels, kind=kind, field=options.field, text=options.text)
     raise UsageError(
         f"{address} names neither /v2/models/NAME nor /v1/models/NAME. For another JSON service, describe it in a "
-        "mapping file: mapping='vendor.toml'; see xplain.models.endpoint.mapping."
+        "mapping file: ",
+        option("mapping", "vendor.toml"),
+        "; see xplain.models.endpoint.mapping.",
     )
 
 
@@ -166,7 +182,9 @@ def _axes(facts: Facts) -> Axes | None:
 def _outline(source: str, facts: Facts, labels: Sequence[str], version: str) -> Outline:
     quirks = []
     if facts.kind == "logits":
-        quirks.append("Whether the endpoint's scores are logits is not known; say scores='probabilities' if they are.")
+        quirks.append(
+            "Whether the endpoint's scores are logits is not known; option scores says it, 'probabilities' if they are."
+        )
     if facts.kind == "decisions":
         quirks.append("The endpoint only decides: a score is 1 for the class decided for and 0 for the others.")
     if facts.partial:
@@ -195,4 +213,4 @@ def _kind(scores: str | None) -> Kind | None:
             return kind
     if scores is None:
         return None
-    raise UsageError(f"scores is {scores!r}; accepted: {', '.join(_KINDS)}.")
+    raise UsageError(option="scores", got=scores, accepted=", ".join(_KINDS))

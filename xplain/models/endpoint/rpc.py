@@ -16,6 +16,7 @@ from typing import Any
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError, UsageError
 from xplain.core.outline import TensorSpec
+from xplain.core.wording import named, option
 from xplain.models.endpoint import wire
 from xplain.models.endpoint.address import Address, resolve
 from xplain.models.endpoint.outside import extents
@@ -90,8 +91,10 @@ class RpcTransport:
             raise Failure(f"the connection failed: {details[:200]}", sent=connected) from None
         if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
             if f"vs. {self._max})" in details:  # our own limit; the server's is about what was sent to it
-                why = f"the answer is larger than {self._max} bytes; allow more with max_response="
-                raise Failure(why, sent=True, retry=False) from None
+                why = f"the answer is larger than {self._max} bytes"
+                raise Failure(
+                    why, sent=True, retry=False, advice=("Allow more with ", option("max_response"), ".")
+                ) from None
             return Response(413, {}, b"")
         body = json.dumps({"error": details}).encode()
         return Response(_STATUS.get(code, 500), _readable(error.trailing_metadata()), body)
@@ -217,4 +220,4 @@ def _certificates(ca: str | None) -> bytes | None:
     try:
         return Path(ca).read_bytes()
     except OSError as error:
-        raise UsageError(f"ca={ca!r} holds no certificates: {error}.") from None
+        raise UsageError(named("ca"), f" {ca!r} holds no certificates: {error}.") from None

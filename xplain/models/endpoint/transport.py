@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xplain.core.errors import MissingDependency, UsageError
+from xplain.core.errors import MissingDependency, Piece, UsageError
+from xplain.core.wording import named, option
 from xplain.models.endpoint.address import Address, resolve
 from xplain.models.endpoint.outside import digits
 from xplain.models.endpoint.secrets import heard, hush
@@ -83,16 +84,18 @@ class Timeouts:
         except (TypeError, ValueError):
             pass
         raise UsageError(
-            f"timeout is {value!r}; accepted: seconds in all, or a mapping of connect, read and total, each above 0."
+            option="timeout",
+            got=value,
+            accepted="seconds in all, or a mapping of connect, read and total, each above 0",
         )
 
 
 class Failure(Exception):
     """No answer came. ``sent`` is True when the server may have done the work, and billed it, all the same."""
 
-    def __init__(self, why: str, *, sent: bool, retry: bool = True) -> None:
+    def __init__(self, why: str, *, sent: bool, retry: bool = True, advice: tuple[Piece, ...] = ()) -> None:
         super().__init__(why)
-        self.sent, self.retry = sent, retry
+        self.sent, self.retry, self.advice = sent, retry, advice
 
 
 class Sends(Protocol):
@@ -175,8 +178,8 @@ class Transport:
                 if size > self._max:
                     break
         if size > self._max:
-            why = f"the answer is larger than {self._max} bytes; allow more with max_response="
-            raise Failure(why, sent=True, retry=False)
+            why = f"the answer is larger than {self._max} bytes"
+            raise Failure(why, sent=True, retry=False, advice=("Allow more with ", option("max_response"), "."))
         return bytes(body)
 
     def close(self) -> None:
@@ -296,7 +299,7 @@ def _trust(ca: str | None) -> ssl.SSLContext:
         try:
             trust.load_verify_locations(ca)
         except (OSError, ssl.SSLError) as error:
-            raise UsageError(f"ca={ca!r} holds no certificates: {error}.") from None
+            raise UsageError(named("ca"), f" {ca!r} holds no certificates: {error}.") from None
     return trust
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
 from xplain.core.outline import TensorSpec
+from xplain.core.wording import fixed_input, option
 from xplain.models.endpoint.answers import LabelSpace, finite, strict_json
 from xplain.models.endpoint.codec import Facts, Kind
 from xplain.models.endpoint.outside import digits, extents, name_of, real, shown, whole
@@ -86,7 +87,7 @@ class V2:
         missing = [s.name for s in metadata.inputs if s.name not in (self._input.name, *self._fixed)]
         if missing:
             raise UsageError(
-                f"{metadata.name} also needs {', '.join(missing)}; give their values: fixed={{{missing[0]!r}: ...}}."
+                f"{metadata.name} also needs {', '.join(missing)}; give their values: ", fixed_input(missing[0]), "."
             )
         labelled = self.output.dtype == "str" or np.dtype(self.output.dtype).kind in "iub"
         self._kind: Kind = kind or ("decisions" if labelled and top_k is None else "logits")
@@ -332,5 +333,5 @@ def _output(specs: Sequence[TensorSpec], name: str | None) -> tuple[TensorSpec, 
     real = [s for s in specs if s.dtype in (*(np.dtype(d).name for d in DTYPES.values() if "f" in d), "bfloat16")]
     if len(real) != 1:
         names = ", ".join(f"{s.name} ({s.dtype})" for s in specs)
-        raise UsageError(f"Which output holds the scores cannot be told among {names}. Say it: output=.")
+        raise UsageError(f"Which output holds the scores cannot be told among {names}. Say it: ", option("output"), ".")
     return real[0], f"{real[0].name!r} is the only output of real numbers"

@@ -38,8 +38,9 @@ from typing import Any, Literal
 import numpy as np
 
 from xplain.core.content import fingerprint
-from xplain.core.errors import Unsafe
+from xplain.core.errors import Piece, Unsafe
 from xplain.core.rules import Rules
+from xplain.core.wording import limit
 from xplain.graph.intake.load import Read
 from xplain.graph.safety import Check, Limits, Verdict, human
 
@@ -164,7 +165,9 @@ class Contact:
             way_out = _way_out(outcome, limits, read.size)
             raise Unsafe(
                 f"{read.name} {problem}. That happened in a process of its own, which first meets every file that "
-                f"nobody vouches for; here it was not opened. If you trust the file, {way_out}."
+                f"nobody vouches for; here it was not opened. If you trust the file, ",
+                *way_out,
+                ".",
             )
         if outcome.well:
             _passed.add(key)
@@ -220,12 +223,12 @@ class Outcome:
         return ""
 
 
-def _way_out(outcome: Outcome, limits: Limits, size: int) -> str:
+def _way_out(outcome: Outcome, limits: Limits, size: int) -> tuple[Piece, ...]:
     if outcome.slow:
-        return f"give limits=Limits(contact_seconds={10 * limits.contact_seconds:g})"
+        return "give ", limit("contact_seconds", f"{10 * limits.contact_seconds:g}")
     if outcome.flooded:
-        return f"give limits=Limits(contact_bytes={4 * limits.contact_bytes + 4 * size + 2**30})"
-    return "give limits=Limits(contact_seconds=0), which meets it in this process; it may end as the other did"
+        return "give ", limit("contact_bytes", 4 * limits.contact_bytes + 4 * size + 2**30)
+    return "give ", limit("contact_seconds", 0), ", which meets it in this process; it may end as the other did"
 
 
 def _said(found: str, notable: bool = False) -> Verdict:

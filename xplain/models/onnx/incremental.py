@@ -323,7 +323,7 @@ class _Run:
         self.report.way, self.report.reason = "plain", f"item {n}: {why}"
         warnings.warn(
             f"Item {n} is answered by evaluating every window in full: {why}. The result is right, only slower; "
-            "engine='plain' asks for that from the start.",
+            "engine 'plain' asks for that from the start.",
             IncrementalWarning,
             stacklevel=2,
         )

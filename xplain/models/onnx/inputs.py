@@ -10,6 +10,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import InputsOpen, UsageError, unknown
 from xplain.core.outline import TensorSpec
+from xplain.core.wording import fixed_input, option, way
 from xplain.graph.intake.inputs import inputs_of, put_first, state
 from xplain.graph.intake.load import Loaded
 from xplain.models.onnx.batch_axis import batch_axis
@@ -58,11 +59,18 @@ def _explained(source: str, inputs: Sequence[TensorSpec], wanted: str | None, fi
     if len(free) != 1:
         listed = ", ".join(f"{s.name!r} {['?' if n is None else n for n in s.shape]} {s.dtype}" for s in inputs)
         raise InputsOpen(
-            f"{source} has {len(inputs)} inputs: {listed}. Say which is explained and what the others are, for example "
-            f"load(..., input={names[0]!r}, fixed={{{names[-1]!r}: array}})."
+            f"{source} has {len(inputs)} inputs: {listed}. Say which is explained and what the others are, such as ",
+            option("input", names[0]),
+            " and ",
+            fixed_input(names[-1]),
+            ".",
         )
     if free[0].dtype == "str":
-        raise InputsOpen(f"Input {free[0].name!r} of {source} holds text: use xplain.text, which explains words.")
+        raise InputsOpen(
+            f"Input {free[0].name!r} of {source} holds text: ",
+            way("text", python="use xplain.text", shell="give texts (.txt, --text)"),
+            ", which explains words.",
+        )
     return free[0]
 
 
@@ -74,9 +82,7 @@ def _others(
     missing = [spec for spec in others if spec.name not in fixed]
     if missing:
         listed = ", ".join(f"{s.name!r} {['?' if n is None else n for n in s.shape]} {s.dtype}" for s in missing)
-        raise InputsOpen(
-            f"{source} also needs {listed}; no value is assumed. Give load(..., fixed={{{missing[0].name!r}: array}})."
-        )
+        raise InputsOpen(f"{source} also needs {listed}; no value is assumed. Give ", fixed_input(missing[0].name), ".")
     values = {}
     for spec in others:
         try:

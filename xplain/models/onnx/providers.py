@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from xplain import native
 from xplain.core.errors import ModelError, UsageError, unknown
+from xplain.core.wording import option
 from xplain.models.options import Wanted
 
 __all__ = ["CPU", "CUDA", "TENSORRT", "Choice", "Opened", "Provider", "choose", "devices", "usable"]
@@ -104,7 +105,7 @@ def choose(wanted: Wanted, available: Sequence[str], known: Sequence[str]) -> Ch
     asked = [_read(one, available, known) for one in _several(wanted)]
     names = [name for name, _ in asked]
     if not asked or len(set(names)) < len(names):
-        raise UsageError(f"providers is {wanted!r}; accepted: one or more, best first, each once.")
+        raise UsageError(option="providers", got=wanted, accepted="one or more, best first, each once")
     left = tuple((name, options) for name, options in asked if name in here)
     missing = [name for name in names if name not in here]
     if not left:
@@ -144,7 +145,9 @@ def open_first(make: Callable[[Sequence[Provider]], Any], wanted: Sequence[Provi
     if not used:
         raise ModelError(
             f"{wanted[0][0]} was asked for, but ONNX Runtime fell back to {', '.join(got)}. Its libraries or the "
-            "driver do not fit ('xplain doctor'); give providers='cpu' to use the CPU on purpose."
+            "driver do not fit ('xplain doctor'); give ",
+            option("providers", "cpu"),
+            " to use the CPU on purpose.",
         )
     lost = [name for name, _ in wanted if name not in got]
     if not lost:
@@ -205,8 +208,8 @@ def _unused_device(here: Sequence[str]) -> str:
         return ""
     return (
         "A CUDA device is here, but the installed ONNX Runtime has no CUDAExecutionProvider; CPUExecutionProvider is "
-        "used. To use the device: pip uninstall -y onnxruntime, then pip install 'xplain[gpu]'; providers='cpu' says "
-        "that the CPU is meant."
+        "used. To use the device: pip uninstall -y onnxruntime, then pip install 'xplain[gpu]'; providers 'cpu' "
+        "says that the CPU is meant."
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError
+from xplain.core.wording import limit
 from xplain.graph.runtime import private
 from xplain.models.onnx.providers import Choice, Provider, choose, open_first, usable
 from xplain.models.options import Wanted
@@ -250,7 +251,9 @@ class Session:
             if options.terminate:
                 raise ModelError(
                     f"{self._source} ran for more than {self._seconds:g} s and was stopped: it has loops, and they may "
-                    "be endless. If you trust it, give limits=Limits(seconds=...)."
+                    "be endless. If you trust it, give ",
+                    limit("seconds"),
+                    ".",
                 ) from None
             raise ModelError(f"{self._source} failed while it ran: {_first_line(error)}") from None
         finally:

@@ -16,6 +16,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
+from xplain.core.wording import option
 from xplain.models.rows import dataframes as frames
 
 __all__ = ["MISSING", "Column"]
@@ -208,7 +209,7 @@ class Column:
             return frames.as_type(frames.take(values, place), self._like)
         strange = float(codes[new.argmax()])
         if self.kind != "number" or abs(strange) > _LARGEST:
-            raise UsageError(self._strange(strange))
+            raise self._strange(strange)
         found = np.where(new, codes.astype(np.float64), np.nan)
         if len(known):
             found[~new] = frames.numbers_of(frames.take(values, place[~new]))
@@ -222,17 +223,22 @@ class Column:
             self._known = at[order], frames.take(values, order)
         return self._known
 
-    def _strange(self, code: float) -> str:
+    def _strange(self, code: float) -> UsageError:
         known = [str(key) for key in self._codes]
         what = f"{', '.join(known[:5])}{' ...' if len(known) > 5 else ''}"
         if self.kind == "number":
-            return (
+            return UsageError(
                 f"A hidden {self.name!r} would become a mixture of a number and a gap, which means nothing. Use a "
                 "method that hides whole columns: kernel-shap, exact-shapley, ablation."
             )
-        return (
-            f"A hidden {self.name!r} would become {code:g}, which is none of its values ({what}). Give rows instead: "
-            "background=rows or baseline=row, or say what it becomes: hidden={column: value}."
+        return UsageError(
+            f"A hidden {self.name!r} would become {code:g}, which is none of its values ({what}). Give rows instead: ",
+            option("background", python="rows", shell="rows.csv"),
+            " or ",
+            option("baseline", python="row", shell="row.csv"),
+            ", or say what it becomes: ",
+            option("hidden", python="{column: value}", shell="COLUMN=VALUE"),
+            ".",
         )
 
     # ------------------------------------------------------------------ what is typical

@@ -72,7 +72,7 @@ def asked_of(estimator: Any, scores: str | None = None) -> Asked:
 def _sklearn(estimator: Any, name: str, scores: str | None) -> Asked:
     able = [way for way in _WAYS if callable(getattr(estimator, way, None))]
     if scores is not None and scores not in able:
-        raise UsageError(f"scores is {scores!r}; {name} can be asked for {', '.join(able)}.")
+        raise UsageError(option="scores", got=scores, accepted=f"{', '.join(able)}, which {name} has")
     way = scores or able[0]
     classes = getattr(estimator, "classes_", None)
     if isinstance(classes, (list, tuple)) and len(classes) and isinstance(classes[0], np.ndarray):

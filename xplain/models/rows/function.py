@@ -17,6 +17,7 @@ from xplain.core.outline import Kind, Outline, ScoreSpec, TensorSpec
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
+from xplain.core.wording import option
 from xplain.models.options import FunctionOptions
 from xplain.models.outlines import attach_card, settled
 from xplain.models.reading import as_float32, both_sides, read_target, score_rows, write_rows
@@ -134,8 +135,9 @@ class Function:
         inner = [name for name in query.target.tensors if name not in (SCORES, own)]
         if inner:
             raise UsageError(
-                f"{self.outline.source} has no tensor {inner[0]!r}; a target is a class, or a place in what it gives: "
-                f'target="{own}[0]".'
+                f"{self.outline.source} has no tensor {inner[0]!r}; a target is a class, or a place in what it gives: ",
+                option("target", f"{own}[0]"),
+                ".",
             )
         start, stop = query.rows
         returned = self._call(self._texts(query) if self.takes == "texts" else self._items(query), stop - start)

@@ -20,6 +20,7 @@ from xplain.core.partial_answers import pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.core.target import SCORES, every_score
+from xplain.core.wording import option
 from xplain.models.options import AskedOptions
 from xplain.models.rows.asked import of_columns
 from xplain.models.rows.columns import MISSING, Column
@@ -115,7 +116,8 @@ class Table:
             self._names = tuple(frame)
         for name in frame:
             if name not in self._names:
-                raise unknown("column", name, self._names, "Drop it, or say which columns the model takes: columns=.")
+                advice = "Drop it, or say which columns the model takes: ", option("columns"), "."
+                raise unknown("column", name, self._names, advice)
         missing = [name for name in self._names if name not in frame]
         if missing:
             raise UsageError(f"The rows lack the column {missing[0]!r}; the model takes {', '.join(self._names)}.")
@@ -163,7 +165,7 @@ class Table:
             codes[0, k] = column.typical(rows[:, k]) if name in rest else column.code_of(self._hidden[name])
         told = [f"{name} {self._column(name).said(code)}" for name, code in zip(self._names, codes[0], strict=True)]
         told = [*told[:_MOST_TOLD], *(["..."] if len(told) > _MOST_TOLD else [])]
-        said = f"median or most frequent value of {len(rows)} rows, {whose}" if rest else "as hidden= says"
+        said = f"median or most frequent value of {len(rows)} rows, {whose}" if rest else "as option hidden says"
         return codes, f"A hidden column becomes what is typical ({said}): {', '.join(told)}."
 
     def known(self, x: Array) -> tuple[Array, str]:
@@ -177,12 +179,18 @@ class Table:
 
     def _known(self, x: Array, name: str) -> tuple[Array, str]:
         if self._seen is not None and len(self._seen) > 1:
-            return self._seen, "those of columns="
+            return self._seen, "those of option columns"
         if len(x) > 1:
             return x, "those that are explained"
         raise UsageError(
             f"It is not known what a hidden column becomes, such as {name!r}: one row says nothing of what is typical. "
-            "Give typical rows, background=rows, or one row, baseline=row; or say it: hidden={column: value}."
+            "Give typical rows, ",
+            option("background", python="rows", shell="rows.csv"),
+            ", or one row, ",
+            option("baseline", python="row", shell="row.csv"),
+            "; or say it: ",
+            option("hidden", python="{column: value}", shell="COLUMN=VALUE"),
+            ".",
         )
 
     @property
@@ -223,11 +231,13 @@ class Table:
         if inner.layout is not None and len(names) != inner.layout.item[0]:
             raise UsageError(
                 f"The table has {len(names)} columns ({', '.join(names[:8])}); {inner.source} takes "
-                f"{inner.layout.item[0]}. Say which it takes, in its order, with columns=."
+                f"{inner.layout.item[0]}. Say which it takes, in its order, with ",
+                option("columns"),
+                ".",
             )
         for name in self._hidden:
             if name not in names:
-                raise unknown("column in hidden=:", name, names)
+                raise unknown("column in option hidden:", name, names, option="hidden")
 
 
 class Rows:

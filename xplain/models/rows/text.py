@@ -17,6 +17,7 @@ from xplain.core.layout import Layout
 from xplain.core.outline import Outline, TensorSpec
 from xplain.core.partial_answers import pieces
 from xplain.core.query import Answer, Model, Query, Score
+from xplain.core.wording import option, way
 from xplain.models.rows.function import Function
 from xplain.models.rows.words import Split, rebuilt, split_with
 
@@ -73,12 +74,16 @@ class Text:
         spans = split_with(self._split, text)
         if not spans:
             raise UsageError(
-                f"Text {number + 1}, {text[:40]!r}, has no {self._split}; use split='marks' or 'characters'."
+                f"Text {number + 1}, {text[:40]!r}, has no {self._split}; use ",
+                option("split", "marks"),
+                " or 'characters'.",
             )
         if self._longest is not None and len(spans) > self._longest:
             raise UsageError(
                 f"Text {number + 1} has {len(spans)} features; at most {self._longest} are taken. Shorten it, or split "
-                "it more coarsely, for example split='sentences'."
+                "it more coarsely, for example ",
+                option("split", "sentences"),
+                ".",
             )
         if isinstance(self._inner, Function) and self._inner.limit is not None:
             self._inner.limit(number, text)
@@ -152,8 +157,11 @@ class _Rows:
         fill = getattr(query.edits, "fill", None)
         if fill is not None and np.any(fill):
             raise UsageError(
-                "A hidden word is deleted or replaced by mask=; it has no other baseline or background. Leave baseline "
-                "at 0."
+                "A hidden word is deleted or replaced by ",
+                option("mask"),
+                "; it has no other baseline or background. Leave ",
+                option("baseline"),
+                " at 0.",
             )
         start, stop = query.rows
         shown = np.empty((stop - start, query.x.shape[1]), np.float32)
@@ -177,6 +185,10 @@ def only_text(outline: Outline) -> str:
         listed = ", ".join(f"{spec.name} ({spec.dtype})" for spec in outline.inputs)
         raise UsageError(
             f"{outline.source} has the inputs {listed}; a model of texts has one, of strings. For a model of token ids "
-            "give tokenizer='tokenizer.json'; for rows with text among other columns use xplain.table."
+            "give ",
+            option("tokenizer", "tokenizer.json"),
+            "; for rows with text among other columns ",
+            way("columns", python="use xplain.table", shell="give a table (.csv)"),
+            ".",
         )
     return found[0].name

@@ -53,7 +53,7 @@ def approximate(options: TorchOptions) -> str:
     if options.precision == "float32":
         return ""
     return (
-        f"Passes run under torch.autocast in {options.precision} (precision={options.precision!r}), so values differ "
+        f"Passes run under torch.autocast in {options.precision} (option precision), so values differ "
         "from those in the module's own precision."
     )
 

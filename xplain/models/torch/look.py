@@ -17,6 +17,7 @@ from xplain.core.errors import ModelError, UsageError
 from xplain.core.layout import Axes
 from xplain.core.outline import Kind, LayerSpec, Outline, ScoreSpec, TensorSpec
 from xplain.core.target import SCORES
+from xplain.core.wording import option
 from xplain.models.integers import no_gradient
 from xplain.models.torch.attention import AttentionsSeen
 from xplain.models.torch.axes import AxesSeen
@@ -82,7 +83,9 @@ class Look:
             raise ModelError(
                 f"{self.outline.source} {self.outline.scores.found}; accepted: one row of scores per item, a tensor "
                 "[R, K], a tuple or dictionary with one, or an object with .logits. A layer can be the target all the "
-                'same: target="LAYER[0]".'
+                "same: ",
+                option("target", "LAYER[0]"),
+                ".",
             )
         scores = outputs[self.output]
         behind = logits.behind(scores) if self.through else None
@@ -308,7 +311,7 @@ def _one_by_one(outline: Outline, mixer: str) -> Outline:
 
 
 def _chose(outline: Outline, name: str, others: list[str]) -> Outline:
-    sentence = f"Of several outputs {name!r} is read as scores; the others: {', '.join(others)} (load(..., output=))."
+    sentence = f"Of several outputs {name!r} is read as scores; the others: {', '.join(others)} (option output)."
     caveat = Caveat(sentence, "output")
     fresh = caveat not in outline.warnings
     return replace(

@@ -51,12 +51,12 @@ def curve(
     *,
     target: Target | None = None,
     baseline: Any = None,
-    steps: int = 32,
     card: Any = None,
     batch_size: int | None = None,
     max_queries: int | None = None,
     cache: Cache | None = None,
     layout: str | None = None,
+    **options: Any,
 ) -> Curve:
     """The deletion or insertion curve of an explanation.
 
@@ -68,12 +68,12 @@ def curve(
         target: What is scored; None takes the classes that the attribution explains.
         baseline: What a hidden position becomes; the same as in the explanation makes the fairest curve. None: 0, or in
             a table the typical row, as in ``explain``.
-        steps: Intervals between nothing and everything changed.
         card: How pictures become tensors, if the model has no card of its own.
         batch_size: Rows per model call, at most; another number may change last bits.
         max_queries: Model evaluations that may be spent.
         cache: A folder of answers, so that a repeated curve costs nothing.
         layout: How the axes of the items are named, as in ``explain``.
+        options: The metric's own, such as ``steps``: intervals between nothing and everything changed (32).
 
     Raises:
         UsageError: the explanation is of other items, or of a target that is no class and none is given.
@@ -82,7 +82,7 @@ def curve(
     if plain_name(kind) not in curves:
         raise UsageError(f"A curve is {kind!r}; accepted: {', '.join(curves)}.")
     metric = METRICS.find(kind)
-    options = metric.read_options({"steps": steps})
+    options = metric.read_options(options)
     asked = Request(card=card, layout=layout, batch_size=batch_size, max_queries=max_queries, cache=cache)
     session = Session(model, asked)
     part = session.read(x)

@@ -1,0 +1,145 @@
+"""The recipes of CONTRIBUTING work as they are printed: each is run, found by name, and held to its contract."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from contract import test_contract, test_other_kinds
+from contract.conftest import ITEM, small_network
+from graph.finite import Case, check
+from typer.testing import CliRunner
+
+import xplain
+from xplain import cli
+from xplain.core.registry import CATALOGUES, FEATURES, METHODS, METRICS, TABLES
+from xplain.graph import operators
+from xplain.graph.ops import elementwise
+from xplain.testing import linear
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+RECIPES = dict(re.findall(r"```python\n# (\S+\.py)\n(.*?)```", TEXT, re.DOTALL))
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(3, *ITEM)).astype(np.float32)
+
+
+@pytest.fixture
+def tried(undeclared: None) -> Any:
+    """Runs the recipe of a file as that file."""
+
+    def run(path: str, **known: Any) -> dict[str, Any]:
+        names = {"__name__": path.removesuffix(".py").replace("/", "."), **known}
+        exec(compile(RECIPES[path], path, "exec"), names)
+        return names
+
+    return run
+
+
+def test_there_is_a_recipe_for_everything_that_is_registered():
+    for kind in ("A method", "A class activation map", "A rule table", "Features", "A metric", "An operator"):
+        assert f"\n## {kind}\n" in TEXT
+    for kind in ("A kernel", "A door", "A verb", "A plugin", "An error", "A test", "Words"):
+        assert f"\n## {kind}\n" in TEXT
+    assert {catalogue.group for catalogue in CATALOGUES} <= set(re.findall(r"xplain\.\w+", TEXT))
+
+
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.startswith("xplain/explainers/")])
+@pytest.mark.parametrize(
+    "promise", [one for name, one in vars(test_contract).items() if name.startswith("test_")], ids=lambda f: f.__name__
+)
+def test_a_method_keeps_every_promise_of_the_contract(path, promise, tried, x):
+    tried(path)
+    name = Path(path).stem.replace("_", "-")
+    if name not in [one.name for one in METHODS]:
+        return  # features, which have a test of their own
+    given = {"entry": METHODS.find(name), "black_box": METHODS.find(name), "x": x, "batch_size": 7}
+    wanted = inspect.signature(promise).parameters
+    if set(wanted) <= set(given) and not (name == "power-cam" and "black_box" in wanted):
+        promise(**{one: given[one] for one in wanted})
+
+
+def test_the_method_finds_the_band_that_matters(tried):
+    tried("xplain/explainers/perturbation/bands.py")
+    weights = np.zeros(ITEM)
+    weights[:, 4:8] = np.arange(12)
+    found = xplain.explain(linear(weights), np.ones((1, *ITEM), np.float32), "bands", layout="NCHW").values[0]
+    np.testing.assert_allclose(found, np.where(np.arange(12)[:, None] // 4 == 1, weights.sum(), 0) + np.zeros((12, 12)))
+
+
+def test_the_map_is_the_formula(tried, x):
+    tried("xplain/explainers/cam/power_cam.py")
+    model = small_network()
+    found = xplain.explain(model, x, "power-cam", layer="r2", target=1, power=1, signed=True)
+    spread = xplain.explain(model, x, "power-cam", layer="r2", target=1, power=4, signed=True)
+    # behind the layer there are a mean and a dense layer, so the gradient is alike at all positions, and so its means
+    np.testing.assert_allclose(found.values, spread.values, rtol=1e-3, atol=1e-7)
+    assert found.values.min() >= 0
+    plus = xplain.explain(model, x, "grad-cam", layer="r2", target=1, signed=True).values
+    assert np.all(found.values >= np.abs(plus) - 1e-6)
+    assert METHODS.find("power-cam").options["power"].doc.startswith("1 is the mean size")
+
+
+def test_the_table_is_between_the_two_it_is_made_of(tried, x):
+    tried("xplain/rules/epsilon_gamma.py")
+    for make in (test_other_kinds.small_network, test_other_kinds.small_transformer):
+        test_other_kinds.test_a_table_brings_back_what_it_says_it_means(TABLES.find("epsilon-gamma"), make, x)
+    model, how = small_network(), {"target": 1, "channels": True}
+    mixed = xplain.explain(model, x, "lrp", rule="epsilon-gamma:gamma=0", **how).values
+    np.testing.assert_allclose(
+        mixed, xplain.explain(model, x, "lrp", rule="epsilon", **how).values, rtol=1e-3, atol=1e-6
+    )
+    far = xplain.explain(model, x, "lrp", rule="epsilon-gamma", gamma=10, **how).values
+    assert np.abs(far - mixed).max() > 0.1 * np.abs(mixed).max()
+
+
+def test_the_features_are_an_option(tried, x):
+    tried("xplain/explainers/features/stripes.py")
+    test_other_kinds.test_features_cut_what_they_take_wholly_wherever_an_item_stands(FEATURES.find("stripes"))
+    found = xplain.explain(small_network(), x, "occlusion", target=0, features="stripes:6").values
+    assert (found == found[:, :1]).all()
+    assert len(np.unique(found[0])) == 2
+
+
+def test_the_metric_is_measured(tried):
+    tried("xplain/metrics/blackout.py")
+    item = np.arange(1, 11, dtype=np.float32)[None]
+    model = linear(np.ones(10))
+    shown = xplain.explain(model, item, "occlusion")
+    found = xplain.measure.curve(model, item, shown, "blackout", target=xplain.label(0))
+    assert METRICS.find("blackout").better == "small"
+    np.testing.assert_allclose(found.scores, [[55, 45]])
+
+
+def test_the_operator_passes_finite_differences(tried, monkeypatch):
+    for table in ("_TABLE", "_FACTS"):
+        kept = {name: known for name, known in getattr(operators, table).items() if name != "Atan"}
+        monkeypatch.setattr(operators, table, kept)
+    made = tried("tests/graph/cases.py", Case=Case, r=lambda *shape: np.random.default_rng(0).uniform(-2, 2, shape))
+    with pytest.raises(xplain.XplainError, match="Atan"):
+        check(made["case"])
+    tried("xplain/graph/ops/elementwise.py", **vars(elementwise))
+    assert operators.facts_of("Atan").elementwise
+    check(made["case"])
+
+
+def test_the_door_answers(tried):
+    readings = np.array([[22, 24, 20, 26]], np.float32)
+    found = xplain.explain(tried("my_door.py")["Thermometer"](), readings, "exact-shapley", baseline=20.0)
+    np.testing.assert_allclose(found.values, (readings - 20) / 4, atol=1e-6)
+    assert found.scores[0] == 3
+
+
+def test_the_verb_runs(tried, monkeypatch):
+    verb = tried("xplain/cli/kinds.py")["kinds"]
+    monkeypatch.setattr(cli, "VERBS", (*cli.VERBS, verb))
+    result = CliRunner().invoke(cli.application(["kinds"]), ["kinds", "--json"], prog_name="xplain")
+    assert result.exit_code == 0
+    assert f'"method": {len(xplain.methods())}' in result.stdout

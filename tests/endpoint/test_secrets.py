@@ -52,6 +52,26 @@ def test_the_password_of_a_basic_proof_is_hidden(monkeypatch):
     assert secrets.hide("no hunter2hunter2 here") == "no [secret] here"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (f"Incorrect API key: {TOKEN[:9]}***", "Incorrect API key: [secret]***"),
+        (f"key ...{TOKEN[-10:]} is refused", "key ...[secret] is refused"),
+        (f"{TOKEN[:12].upper()} and {TOKEN[4:14]}", "[secret] and [secret]"),
+        ("the picture is too large", "the picture is too large"),
+        (TOKEN[:5], TOKEN[:5]),  # five letters may be there by chance
+    ],
+)
+def test_a_piece_of_a_secret_is_in_no_message(serve, monkeypatch, said, shown):
+    monkeypatch.setenv("TOK", TOKEN)
+    monkeypatch.setattr(secrets, "_KNOWN", secrets._Known())
+    refused = server_of(before=lambda asked: Reply(401, as_json({"error": said}).body))
+    model = open_endpoint(f"{serve(refused).url}/v2/models/m", auth="${TOK}")
+    with pytest.raises(XplainError) as caught:
+        xplain.predict(model, X)
+    assert repr(shown) in str(caught.value)
+
+
 def echo(place):
     """A V2 server that repeats the proof it was given, at one place."""
     handler = server_of(binary=False)

@@ -20,7 +20,7 @@ from xplain.core.price import Account, Price
 from xplain.core.wording import option
 from xplain.models.endpoint.ledger import Entry, Ledger, now
 from xplain.models.endpoint.outside import digits
-from xplain.models.endpoint.secrets import Auth, heard, hide
+from xplain.models.endpoint.secrets import Auth, heard, hide_parts
 from xplain.models.endpoint.transport import Failure, Request, Response, Sends
 from xplain.models.options import Patience
 
@@ -131,7 +131,7 @@ class Caller:
             response = self._transport.send(request, headers)
             outcome, billed = ("ok", True) if response.status < 400 else ("refused", False)
         except Failure as error:
-            failure, outcome, billed = error, hide(str(error)), error.sent
+            failure, outcome, billed = error, hide_parts(str(error)), error.sent
         except XplainError:
             outcome, billed = "not sent", False
             raise
@@ -155,7 +155,7 @@ class Caller:
                 ),
             )
         if failure is not None:
-            why = hide(str(failure))
+            why = hide_parts(str(failure))
             self._count(why)
             if not failure.retry or (failure.sent and not request.idempotent):
                 raise ModelError(f"{request.method} {request.path}: {why}.", advice=failure.advice)
@@ -200,7 +200,7 @@ class Caller:
             text = str(said["error"]) if isinstance(said, dict) and "error" in said else text
         except (ValueError, RecursionError):
             pass
-        text = _printable(hide(text)).strip()
+        text = _printable(hide_parts(text)).strip()
         return f", {text[:_EXCERPT]!r}" if text else ""
 
     def _reserve(self, bill: Decimal) -> None:

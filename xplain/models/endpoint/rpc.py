@@ -20,7 +20,7 @@ from xplain.core.wording import named, option
 from xplain.models.endpoint import wire
 from xplain.models.endpoint.address import Address, resolve
 from xplain.models.endpoint.outside import extents
-from xplain.models.endpoint.secrets import heard
+from xplain.models.endpoint.secrets import heard, hide_parts
 from xplain.models.endpoint.tensors import from_bytes, from_list, to_bytes
 from xplain.models.endpoint.transport import Failure, Request, Response, Timeouts
 from xplain.models.endpoint.v2 import V2, Metadata, checked, spec_of
@@ -83,7 +83,7 @@ class RpcTransport:
             self._end()
 
     def _failed(self, error: Any) -> Response:
-        code, details = error.code(), heard(str(error.details() or ""))
+        code, details = error.code(), hide_parts(str(error.details() or ""))
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             raise Failure(f"no whole answer in time ({self._timeouts.total:g} s)", sent=True) from None
         if code == grpc.StatusCode.UNAVAILABLE:

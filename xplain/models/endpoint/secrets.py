@@ -2,7 +2,9 @@
 
 Servers repeat what they were given: in errors, names, labels, headers. So every text that comes from outside is read by
 ``heard``, which takes out whatever was ever sent as a secret, in the forms in which it may come back: as it is, in
-base64, percent-encoded, in hexadecimal, escaped for JSON, and, of ``Basic`` proofs, the password by itself.
+base64, percent-encoded, in hexadecimal, escaped for JSON, and, of ``Basic`` proofs, the password by itself. Vendors
+like to repeat the beginning of a key that they refuse, so messages are read by ``hide_parts``, which takes out pieces
+too; data are not, for a word of a label may be a piece of a secret by chance.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, TypeAlias
 from urllib.parse import quote, quote_plus
 
 from xplain.core.errors import UsageError
 
-__all__ = ["Auth", "Headers", "heard", "hide", "hush"]
+__all__ = ["Auth", "Headers", "heard", "hide", "hide_parts", "hush"]
 
 Headers: TypeAlias = Mapping[str, str]
 
@@ -29,6 +32,8 @@ _HIDDEN = "[secret]"
 _SHORTEST = 4  # shorter texts occur by chance in any message
 _WORDS = frozenset({"bearer", "basic", "token", "digest", "apikey", "api-key", "key"})  # of schemes, no secrets
 _KEPT = 256
+_PIECE = 8  # letters in a row that a message must not share with a secret; 6 with a secret of less than 16
+_LATEST = 32  # secrets whose pieces are known: those that a server can have in mind
 
 
 class _Known:
@@ -38,6 +43,7 @@ class _Known:
         self._lock = threading.Lock()
         self._sent: dict[str, tuple[str, ...]] = {}
         self._pattern: re.Pattern[str] | None = None
+        self._pieces: frozenset[str] = frozenset()
 
     def add(self, value: str) -> None:
         """Remember a header's value; of many (tokens that are renewed) the last 256."""
@@ -49,11 +55,26 @@ class _Known:
                 self._sent.pop(next(iter(self._sent)))
             forms = sorted({form for all_of in self._sent.values() for form in all_of}, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE) if forms else None
+            self._pieces = frozenset(piece for one in list(self._sent)[-_LATEST:] for piece in _pieces(one))
 
     def hide(self, text: str) -> str:
         """``text`` without them."""
         pattern = self._pattern
         return text if pattern is None else pattern.sub(_HIDDEN, text)
+
+    def hide_parts(self, text: str) -> str:
+        """``text`` without them, and without pieces of them."""
+        text, pieces = self.hide(text), self._pieces
+        folded = text.lower()
+        if not pieces or len(folded) != len(text):  # letters that change their number when folded are in no header
+            return text
+        secret = bytearray(len(text))
+        for start in range(len(text)):
+            for size in (_PIECE, _PIECE - 2):
+                if (piece := folded[start : start + size]) in pieces:
+                    secret[start : start + size] = b"\1" * len(piece)
+        runs = groupby(range(len(text)), key=secret.__getitem__)
+        return "".join(_HIDDEN if hidden else "".join(text[k] for k in run) for hidden, run in runs)
 
 
 _KNOWN = _Known()
@@ -62,6 +83,11 @@ _KNOWN = _Known()
 def hide(text: str) -> str:
     """``text`` without any secret that was ever sent."""
     return _KNOWN.hide(text)
+
+
+def hide_parts(text: str) -> str:
+    """A message without any secret that was ever sent, and without six or eight letters in a row of the latest."""
+    return _KNOWN.hide_parts(text)
 
 
 def heard(raw: bytes | str) -> str:
@@ -77,7 +103,7 @@ class _Hush(logging.Filter):
             text = record.getMessage()
         except Exception:  # a record that cannot be written is the business of whoever logs it
             return True
-        if (clean := hide(text)) != text:
+        if (clean := hide_parts(text)) != text:
             record.msg, record.args = clean, ()
         return True
 
@@ -108,6 +134,15 @@ def _forms(value: str) -> Iterator[str]:
             yield part.encode().hex()
             yield part[::-1]
             yield from _in_base64(part.encode())
+
+
+def _pieces(value: str) -> Iterator[str]:
+    """Letters in a row of the secret words of a header's value, in lower case."""
+    words = [word for word in re.split(r"[\s,;]+", value) if word.lower() not in _WORDS]
+    for word in [part.lower() for one in words for part in (one, *_of_basic(one))]:
+        if len(word) >= 2 * _SHORTEST:
+            size = _PIECE if len(word) >= 2 * _PIECE else _PIECE - 2
+            yield from (word[at : at + size] for at in range(len(word) - size + 1))
 
 
 def _of_basic(part: str) -> list[str]:

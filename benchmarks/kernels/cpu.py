@@ -76,36 +76,6 @@ def fills(torch, native, options):
         )
 
 
-def relu(torch, native, options):
-    rng = np.random.default_rng(1)
-    x, g = rng.standard_normal((2, 1 << 24)).astype(np.float32)
-    dx, bits, y = np.empty_like(g), np.empty(len(x) // 8, np.uint8), np.empty_like(x)
-    tx, tg = torch.from_numpy(x), torch.from_numpy(g)
-    native.relu_backward(x, g, dx, "guided", **options)
-    assert np.array_equal(dx, g * (x > 0) * (g > 0))
-    yield (
-        "guided ReLU backward, 16M",
-        {
-            "xplain": lambda: native.relu_backward(x, g, dx, "guided", **options),
-            "numpy": lambda: g * (x > 0) * (g > 0),
-            "torch": lambda: torch.ops.aten.threshold_backward(tg.clamp_min(0), tx, 0),
-        },
-        2.5,
-        ("copy", 3 * x.nbytes),
-    )
-    native.relu_forward_bits(x, y, bits, **options)
-    assert np.array_equal(bits, np.packbits(x > 0, bitorder="little"))
-    yield (
-        "ReLU forward with bits, 16M",
-        {
-            "xplain": lambda: native.relu_forward_bits(x, y, bits, **options),
-            "numpy": lambda: (np.maximum(x, 0), np.packbits(x > 0, bitorder="little")),
-        },
-        None,
-        ("copy", 2 * x.nbytes + bits.nbytes),
-    )
-
-
 def rank(torch, native, options):
     values = np.random.default_rng(2).standard_normal((1, H * W)).astype(np.float32)
 
@@ -210,7 +180,7 @@ def main() -> int:
     clock = time.thread_time if given.threads == 1 else time.perf_counter
     rates = ceilings(clock, given.threads)
     rows = []
-    for family in (fills, relu, rank, sums, least_squares):
+    for family in (fills, rank, sums, least_squares):
         if given.only not in family.__name__:
             continue
         for name, contestants, wanted, (bound, size) in family(torch, native, {"threads": given.threads}):

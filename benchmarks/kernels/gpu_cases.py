@@ -186,48 +186,6 @@ def occlude(b: Bench) -> Iterator[Case]:
             yield Case(name, run, [out], error, tolerance, "write", out.nbytes, wanted, peers)
 
 
-def relu(b: Bench) -> Iterator[Case]:
-    """Guided backward from values and from bits, and the forward pass that keeps the bits; past 2**31 elements too."""
-    for dtype, count in (
-        [(torch.float32, 4099), (torch.bfloat16, 4099)]
-        if b.tiny
-        else [
-            (torch.float32, 1 << 28),
-            (torch.bfloat16, 1 << 28),
-            (torch.bfloat16, (1 << 31) + 16),
-        ]
-    ):
-        x, g = b.tensor(count, dtype=dtype), b.tensor(count, dtype=dtype)
-        dx, y = torch.empty_like(g), torch.empty_like(x)
-        bits = torch.empty(-(-count // 8), device=b.device, dtype=torch.uint8)
-        b.kernels.relu_forward_bits(x, y, bits, stream=b.stream)
-
-        def guided(x=x, g=g):
-            return torch.where((x > 0) & (g > 0), g, torch.zeros((), dtype=g.dtype, device=g.device))
-
-        def wrong(got=dx, exact=guided):
-            return 0.0 if torch.equal(got, exact()) else float("inf")
-
-        label = f"{count} {str(dtype)[6:]}"
-        peers = with_peers(b, guided) if count <= 1 << 28 else {}
-        yield Case(
-            f"guided backward {label}",
-            lambda x=x, g=g, dx=dx: b.kernels.relu_backward(x, g, dx, rule=1, from_bits=False, stream=b.stream),
-            [dx], wrong, 0.0, "copy", 3 * x.nbytes, 0.9, peers,
-        )  # fmt: skip
-        yield Case(
-            f"guided backward from bits {label}",
-            lambda x=bits, g=g, dx=dx: b.kernels.relu_backward(x, g, dx, rule=1, from_bits=True, stream=b.stream),
-            [dx], wrong, 0.0, "copy", 2 * x.nbytes + bits.nbytes, 0.9,
-        )  # fmt: skip
-        yield Case(
-            f"forward with bits {label}",
-            lambda x=x, y=y, bits=bits: b.kernels.relu_forward_bits(x, y, bits, stream=b.stream),
-            [y], lambda x=x, y=y: 0.0 if torch.equal(y, torch.relu(x)) else float("inf"),
-            0.0, "copy", 2 * x.nbytes + bits.nbytes,
-        )  # fmt: skip
-
-
 def gram(b: Bench) -> Iterator[Case]:
     """VGG-19's five style layers in one launch, single large layers, odd lengths, and the way back."""
     layers = (
@@ -332,4 +290,4 @@ def algebra(b: Bench) -> Iterator[Case]:
         )  # fmt: skip
 
 
-FAMILIES = (occlude, relu, gram, algebra)
+FAMILIES = (occlude, gram, algebra)

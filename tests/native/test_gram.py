@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native.test_relu import decode, encode
+from native.halves import decode, encode
 
 from xplain import native
 from xplain.core.errors import UsageError

@@ -7,12 +7,11 @@ import sys
 import numpy as np
 import pytest
 from native.test_perturb import CASES
-from native.test_relu import decode, encode
 
 from xplain import native
 from xplain.core.edits import Coalitions, Ranked, SoftGrid, Windows
 from xplain.core.errors import UnknownName, UsageError
-from xplain.native import algebra, device, perturb, place, reference, relu, sums
+from xplain.native import algebra, device, perturb, place, reference, sums
 from xplain.native.volumes import is_volumetric
 
 RNG = np.random.default_rng(8)
@@ -22,7 +21,7 @@ ZERO = np.zeros((1, 1, 1, 1), np.float32)
 @pytest.fixture
 def there(simulator, monkeypatch):
     """Puts an array on the simulated device; the modules' own kernels are the device's from now on."""
-    for module in (algebra, device, sys.modules["xplain.native.gram"], perturb, place, relu, sums):
+    for module in (algebra, device, sys.modules["xplain.native.gram"], perturb, place, sums):
         monkeypatch.setattr(module, "_native", simulator.module)
 
     def put(array):
@@ -238,21 +237,8 @@ def test_gram_backward_of_the_device(there):
     )
 
 
-def test_relu_both_ways(there):
-    x, g = (encode(RNG.standard_normal(70), "float32") for _ in "xg")
-    y, bits, dx = there(x * np.nan), there(np.zeros(9, np.uint8)), there(g * np.nan)
-    native.relu_forward_bits(there(x), y, bits)
-    native.relu_backward(bits, there(g), dx, "guided", from_bits=True)
-    assert np.array_equal(decode(here(y)), np.maximum(x, 0))
-    assert np.array_equal(decode(here(dx)), np.where((x > 0) & (g > 0), g, 0))
-
-
 def test_tensors_of_different_places_are_refused(there):
-    x, keep = np.ones(8, np.float32), np.ones((4, 2), np.uint8)
-    with pytest.raises(UsageError, match=r"relu_backward got x on the CPU, g on cuda:0, dx on cuda:0; accepted: all"):
-        native.relu_backward(x, there(x), there(x))
-    with pytest.raises(UsageError, match=r"relu_forward_bits got x on cuda:0, y on the CPU"):
-        native.relu_forward_bits(there(x), x, there(keep))
+    keep = np.ones((4, 2), np.uint8)
     with pytest.raises(UsageError, match=r"gram got features\[0\] on the CPU, features\[1\] on cuda:0"):
         native.gram([np.ones((2, 2), np.float32), there(np.ones((2, 2), np.float32))])
     with pytest.raises(UsageError, match=r"gram_backward got upstream on the CPU"):

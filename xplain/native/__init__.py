@@ -8,7 +8,6 @@
 | ``rank`` | places of values in descending order, ties and NaN defined |
 | ``coalition_gram``, ``normal_equations``, ``constrained_solve`` | weighted least squares of Kernel SHAP and LIME |
 | ``gram``, ``gram_backward`` | products of feature maps for texture and style |
-| ``relu_backward``, ``relu_forward_bits`` | gradient, guided and deconvnet ReLU, from values or from bits |
 | ``status`` | what is compiled in and what is in use |
 
 All take numpy arrays, or tensors of one CUDA device and a ``stream`` (``xplain.native.place``).
@@ -20,7 +19,6 @@ from __future__ import annotations
 from xplain.native.algebra import coalition_gram, constrained_solve, normal_equations, rank
 from xplain.native.gram import gram, gram_backward
 from xplain.native.perturb import fill
-from xplain.native.relu import relu_backward, relu_forward_bits
 from xplain.native.status import status
 from xplain.native.sums import accumulate, coverage, soft_grid_cells
 
@@ -34,8 +32,6 @@ __all__ = [
     "gram_backward",
     "normal_equations",
     "rank",
-    "relu_backward",
-    "relu_forward_bits",
     "soft_grid_cells",
     "status",
 ]

@@ -24,7 +24,6 @@ __all__ = [
     "kept",
     "philox",
     "rank",
-    "relu_backward",
     "soft_grid_cells",
     "soft_grid_mask",
 ]
@@ -147,16 +146,6 @@ def accumulate(edits: Edits, weights: Array, plane: tuple[int, ...], power: int 
                 mask = 1 - mask
             out[n] += weights[n, m].reshape(-1, *[1] * len(plane)) * mask**power
     return out
-
-
-def relu_backward(x: Array, g: Array, rule: str) -> Array:
-    """What passes back through max(x, 0): g, or 0 where the rule says so; NaN is not ``<= 0`` and stays."""
-    zero = np.zeros(g.shape, bool)
-    if rule != "deconvnet":
-        zero |= x <= 0
-    if rule != "gradient":
-        zero |= g <= 0
-    return np.where(zero, np.zeros((), g.dtype), g)
 
 
 def rank(values: Array) -> Array:

@@ -62,6 +62,7 @@ PACKAGES = {
     "httpx": {"models/endpoint"},
     "httpcore": {"models/endpoint"},
     "grpc": {"models/endpoint/rpc.py"},
+    "google": {"models/endpoint/wire.py"},
     "tokenizers": {"models/rows/tokens.py"},
     "typer": {"cli"},
     "tqdm": {"cli"},

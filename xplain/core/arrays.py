@@ -1,7 +1,8 @@
 """The few array operations that methods need beyond the array API, written so that every kind of array has them.
 
-A method's arithmetic runs on numpy arrays, on device arrays, and on graph values while it is compiled; ``namespace``
-gives the functions of whichever it is.
+A method's arithmetic runs on numpy arrays, and on graph values while it is compiled; ``namespace`` gives the functions
+of whichever it is. Answers of every model, also of one on a device, reach a method as numpy arrays: they are small
+beside what the device computes for them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["collapse", "enlarge", "enlarge_to", "enlarging", "namespace"]
 
 
 def namespace(*arrays: Any) -> Any:
-    """The array API functions for these arrays: numpy's, torch's, or a graph under construction's."""
+    """The array API functions for these arrays: numpy's, or a graph under construction's."""
     return array_api_compat.array_namespace(*arrays)
 
 

@@ -1,7 +1,8 @@
 """How often, how fast and how patiently an endpoint is asked; every attempt is bounded, paid from a budget, and kept.
 
 Waiting: what ``Retry-After`` says, else ``uniform(0, min(longest, first * 2**attempt))`` ("full jitter": clients that
-failed together do not come back together).
+failed together do not come back together). The loop around the tries is ten lines; a package for it, such as tenacity,
+would need as many to be told of the breaker, the rate, ``Retry-After`` and the account, so none is used.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """Field paths: where in a JSON answer something lies. A small, linear-time part of JMESPath.
 
+The package jmespath is not used: its ``[*]`` leaves out what is missing, so the scores of the next items would move up
+in place of those that a server left out, and its filters and functions take time that no size of the answer bounds.
+
 predictions[*].score     the score of every prediction
 result.tags[0]."top-k"   quoted names may hold anything
 [*][1]                   the second element of every element

@@ -1,8 +1,8 @@
 """The Open Inference Protocol V2 over gRPC: ``grpcs://host:port/v2/models/m``.
 
-The messages are few and flat, so they are written and read here (``wire``); grpcio carries bytes and nothing is
-generated. Tensors always travel raw. Retries, limits, ledger and secrets are those of HTTP (``caller``): a gRPC status
-is told as the HTTP status that means the same.
+The messages stand in a table (``wire``); grpcio carries bytes and nothing is generated. Tensors are always sent raw.
+Retries, limits, ledger and secrets are those of HTTP (``caller``): a gRPC status is told as the HTTP status that means
+the same.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _STATUS = {
     grpc.StatusCode.UNKNOWN: 500,
     grpc.StatusCode.DATA_LOSS: 500,
 }
-# field of InferTensorContents that holds the elements of a datatype, and how they are written
-_CONTENTS: Mapping[str, tuple[int, str]] = {
-    "BOOL": (1, ""), "INT8": (2, ""), "INT16": (2, ""), "INT32": (2, ""), "INT64": (3, ""), "UINT8": (4, ""),
-    "UINT16": (4, ""), "UINT32": (4, ""), "UINT64": (5, ""), "FP32": (6, "f"), "FP64": (7, "d"),
+# field of the typed contents that holds the elements of a datatype
+_CONTENTS: Mapping[str, str] = {
+    "BOOL": "bools", "INT8": "ints", "INT16": "ints", "INT32": "ints", "INT64": "longs", "UINT8": "uints",
+    "UINT16": "uints", "UINT32": "uints", "UINT64": "ulongs", "FP32": "floats", "FP64": "doubles",
 }  # fmt: skip
 
 
@@ -126,19 +126,15 @@ class RpcV2(V2):
 
     def request(self, rows: Array) -> Request:
         """A ModelInferRequest for ``rows``."""
-        parameters: list[wire.Field] = []
+        wanted: dict[str, Any] = {"name": self.output.name.encode()}
         if self.top_k is not None:
-            parameters.append((2, wire.encode([(1, "classification"), (2, wire.encode([(2, self.top_k)]))])))
-        name, version = _named(self.path)
-        fields: list[wire.Field] = [(1, name), (2, version)]
-        raw = []
-        for tensor_name, tensor, datatype in self.feeds(rows):
-            described: list[wire.Field] = [(1, tensor_name), (2, datatype), (3, wire.varints(tensor.shape))]
-            fields.append((5, wire.encode(described)))
+            wanted["parameters"] = [{"key": b"classification", "value": {"whole": self.top_k}}]
+        inputs, raw = [], []
+        for name, tensor, datatype in self.feeds(rows):
+            inputs.append({"name": name.encode(), "datatype": datatype.encode(), "shape": tensor.shape})
             raw.append(to_bytes(tensor, datatype))
-        fields.append((6, wire.encode([(1, self.output.name), *parameters])))
-        fields += [(7, content) for content in raw]
-        return Request("POST", f"{_SERVICE}/ModelInfer", {}, wire.encode(fields))
+        fields = {**_named(self.path), "inputs": inputs, "outputs": [wanted], "raw": raw}
+        return Request("POST", f"{_SERVICE}/ModelInfer", {}, wire.written("ModelInferRequest", **fields))
 
     def outputs_in(self, response: Response, what: str) -> dict[str, Array]:
         """All tensors of a ModelInferResponse, raw or in typed contents.
@@ -146,28 +142,24 @@ class RpcV2(V2):
         Raises:
             ModelError: its parts do not fit together.
         """
-        fields = wire.decode(response.body, what)
-        raw = [one for one in fields.get(6, []) if isinstance(one, bytes)]
-        described = [wire.decode(one, what) for one in fields.get(5, []) if isinstance(one, bytes)]
-        if raw and len(raw) != len(described):
-            raise ModelError(f"{what}: the answer describes {len(described)} tensors and holds {len(raw)}.")
+        answer = wire.parsed("ModelInferResponse", response.body, what)
+        if answer.raw and len(answer.raw) != len(answer.outputs):
+            raise ModelError(f"{what}: the answer describes {len(answer.outputs)} tensors and holds {len(answer.raw)}.")
         found = {}
-        for number, one in enumerate(described):
-            name, datatype = wire.text(one.get(1)), wire.text(one.get(2))
-            shape = extents(wire.numbers(one.get(3, []), what), what)
+        for number, one in enumerate(answer.outputs):
+            name, datatype = heard(one.name), heard(one.datatype)
+            shape = extents(list(one.shape), what)
             self.believed(name, datatype, what)
-            if raw:
-                found[name] = from_bytes(raw[number], datatype, shape, what)
+            if answer.raw:
+                found[name] = from_bytes(answer.raw[number], datatype, shape, what)
             else:
-                contents = [c for c in one.get(5, []) if isinstance(c, bytes)]
-                found[name] = _typed(contents[-1] if contents else b"", datatype, shape, what)
+                found[name] = _typed(one.contents, datatype, shape, what)
         return found
 
 
 def describe(path: str) -> Request:
     """A ModelMetadataRequest for ``/v2/models/m[/versions/v]``."""
-    name, version = _named(path)
-    return Request("GET", f"{_SERVICE}/ModelMetadata", {}, wire.encode([(1, name), (2, version)]))
+    return Request("GET", f"{_SERVICE}/ModelMetadata", {}, wire.written("ModelMetadataRequest", **_named(path)))
 
 
 def read_description(response: Response) -> Metadata:
@@ -177,37 +169,30 @@ def read_description(response: Response) -> Metadata:
         ModelError: it is none.
     """
     what = "The model's metadata"
-    fields = wire.decode(response.body, what)
-    sides: list[tuple[TensorSpec, ...]] = []
+    answer = wire.parsed("ModelMetadataResponse", response.body, what)
     datatypes: dict[str, str] = {}
-    for number in (4, 5):
-        specs: list[TensorSpec] = []
-        for raw in fields.get(number, []):
-            one = wire.decode(raw, what) if isinstance(raw, bytes) else {}
-            described = {"name": wire.text(one.get(1)), "datatype": wire.text(one.get(2))}
-            specs.append(spec_of({**described, "shape": wire.numbers(one.get(3, []), what)}, datatypes))
-        sides.append(tuple(specs))
-    versions = ", ".join(heard(one) for one in fields.get(2, []) if isinstance(one, bytes))
-    name = wire.text(fields.get(1))
-    return checked(Metadata(name, versions, wire.text(fields.get(3)), sides[0], sides[1], datatypes))
+
+    def side(described: Any) -> tuple[TensorSpec, ...]:
+        texts = [{"name": heard(one.name), "datatype": heard(one.datatype)} for one in described]
+        shapes = [list(one.shape) for one in described]
+        return tuple(spec_of({**text, "shape": shape}, datatypes) for text, shape in zip(texts, shapes, strict=True))
+
+    sides = side(answer.inputs), side(answer.outputs)
+    versions = ", ".join(map(heard, answer.versions))
+    return checked(Metadata(heard(answer.name), versions, heard(answer.platform), *sides, datatypes))
 
 
-def _typed(contents: bytes, datatype: str, shape: list[int], what: str) -> Array:
-    fields = wire.decode(contents, what)
+def _typed(contents: Any, datatype: str, shape: list[int], what: str) -> Array:
     if datatype == "BYTES":
-        texts = [heard(one) for one in fields.get(8, []) if isinstance(one, bytes)]
-        return from_list(texts, datatype, shape, what)
+        return from_list([heard(one) for one in contents.texts], datatype, shape, what)
     if datatype not in _CONTENTS:
         raise ModelError(f"{what} holds {datatype} outside raw contents, which the protocol does not know.")
-    number, code = _CONTENTS[datatype]
-    values = fields.get(number, [])
-    data = wire.floats(values, code, what) if code else wire.numbers(values, what)
-    return from_list(data, datatype, shape, what)
+    return from_list(list(getattr(contents, _CONTENTS[datatype])), datatype, shape, what)
 
 
-def _named(path: str) -> tuple[str, str]:
+def _named(path: str) -> dict[str, bytes]:
     parts = path.split("/")
-    return parts[3], parts[5] if len(parts) > 5 else ""
+    return {"name": parts[3].encode(), "version": (parts[5] if len(parts) > 5 else "").encode()}
 
 
 def _readable(metadata: Any) -> dict[str, str]:

@@ -1,120 +1,68 @@
-"""As much of the protobuf wire format as the inference protocol needs: fields with varints, bytes and messages.
+"""The messages of the inference protocol, as far as they are read and written here, coded by protobuf.
 
-A message is a list of ``(number, value)``; an ``int`` travels as a varint, ``bytes``, ``str`` and messages with their
-length before them. See https://protobuf.dev/programming-guides/encoding.
+They stand in one table instead of generated code. Texts are declared as bytes, which are the same on the wire: what a
+server sends need not be UTF-8, and is read by ``heard``. Fields that are not declared are passed over.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from xplain.core.errors import ModelError
-from xplain.models.endpoint.secrets import heard
 
-__all__ = ["Field", "decode", "encode", "floats", "numbers", "text", "varints"]
+__all__ = ["parsed", "written"]
 
-Field: TypeAlias = tuple[int, "int | str | bytes"]
-
-_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
-_SIGN = 1 << 63
-
-
-def encode(fields: Iterable[Field]) -> bytes:
-    """The bytes of a message."""
-    out = bytearray()
-    for number, value in fields:
-        if isinstance(value, int):
-            out += _varint(number << 3 | _VARINT) + _varint(value)
-        else:
-            content = value.encode() if isinstance(value, str) else value
-            out += _varint(number << 3 | _BYTES) + _varint(len(content)) + content
-    return bytes(out)
-
-
-def varints(values: Sequence[int]) -> bytes:
-    """A packed list of whole numbers."""
-    return b"".join(_varint(value) for value in values)
+_KINDS = {"double": 1, "float": 2, "int64": 3, "uint64": 4, "int32": 5, "bool": 8, "bytes": 12, "uint32": 13}
+_MESSAGE, _ONE, _MANY = 11, 1, 3
+_MESSAGES = {
+    "Contents": "bool* bools 1, int32* ints 2, int64* longs 3, uint32* uints 4, uint64* ulongs 5, float* floats 6, "
+    "double* doubles 7, bytes* texts 8",
+    "Tensor": "bytes name 1, bytes datatype 2, int64* shape 3, Contents contents 5",
+    "Described": "bytes name 1, bytes datatype 2, int64* shape 3",
+    "Parameter": "int64 whole 2",
+    "Named": "bytes key 1, Parameter value 2",  # an entry of a map
+    "Wanted": "bytes name 1, Named* parameters 2",
+    "ModelMetadataRequest": "bytes name 1, bytes version 2",
+    "ModelMetadataResponse": "bytes name 1, bytes* versions 2, bytes platform 3, Described* inputs 4, "
+    "Described* outputs 5",
+    "ModelInferRequest": "bytes name 1, bytes version 2, Tensor* inputs 5, Wanted* outputs 6, bytes* raw 7",
+    "ModelInferResponse": "Tensor* outputs 5, bytes* raw 6",
+}
+"""Message to its fields: kind (``*`` for a list), name, number."""
 
 
-def decode(raw: bytes, what: str) -> dict[int, list[int | bytes]]:
-    """The fields of a message: number to its values in order; a field of four or eight bytes stays ``bytes``.
-
-    Raises:
-        ModelError: these are not the bytes of a message.
-    """
-    fields: dict[int, list[int | bytes]] = {}
-    at = 0
-    while at < len(raw):
-        tag, at = _read_varint(raw, at, what)
-        kind = tag & 7
-        value: int | bytes
-        if kind == _VARINT:
-            value, at = _read_varint(raw, at, what)
-        elif kind in (_EIGHT, _FOUR, _BYTES):
-            size = {_EIGHT: 8, _FOUR: 4}.get(kind, 0)
-            if kind == _BYTES:
-                size, at = _read_varint(raw, at, what)
-            if at + size > len(raw):
-                raise ModelError(f"{what} ends in the middle of a field.")
-            value, at = raw[at : at + size], at + size
-        else:
-            raise ModelError(f"{what} holds a field of kind {kind}, which the protocol does not use.")
-        fields.setdefault(tag >> 3, []).append(value)
-    return fields
+@lru_cache(maxsize=1)
+def _classes() -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(name="xplain/inference.proto", package="xplain", syntax="proto3")
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for kind, field, number in (one.split() for one in fields.split(", ")):
+            made = message.field.add(name=field, number=int(number), label=_MANY if kind.endswith("*") else _ONE)
+            made.type = _KINDS.get(kind.rstrip("*"), _MESSAGE)
+            if made.type == _MESSAGE:
+                made.type_name = f".xplain.{kind.rstrip('*')}"
+    pool = descriptor_pool.DescriptorPool()  # of our own: another package may know the protocol too
+    pool.Add(file)
+    found = pool.FindFileByName(file.name).message_types_by_name
+    return {name: message_factory.GetMessageClass(found[name]) for name in _MESSAGES}
 
 
-def numbers(values: Sequence[int | bytes], what: str) -> list[int]:
-    """A repeated whole number, packed or not, signed."""
-    found: list[int] = []
-    for value in values:
-        if isinstance(value, int):
-            found.append(value)
-            continue
-        at = 0
-        while at < len(value):
-            one, at = _read_varint(value, at, what)
-            found.append(one)
-    return [one - 2 * _SIGN if one >= _SIGN else one for one in found]
+def written(message: str, /, **fields: Any) -> bytes:
+    """The bytes of a message; messages inside are given as dictionaries."""
+    return bytes(_classes()[message](**fields).SerializeToString())
 
 
-def floats(values: Sequence[int | bytes], code: str, what: str) -> list[float]:
-    """A repeated number of four (``f``) or eight (``d``) bytes, packed or not.
+def parsed(name: str, raw: bytes, what: str) -> Any:
+    """A message from its bytes.
 
     Raises:
-        ModelError: the bytes do not make whole numbers.
+        ModelError: these are not the bytes of one.
     """
-    raw = b"".join(value for value in values if isinstance(value, bytes))
-    if len(raw) % struct.calcsize(code) or not all(isinstance(value, bytes) for value in values):
-        raise ModelError(
-            f"{what} holds {len(raw)} bytes that are not a list of numbers of {struct.calcsize(code)} bytes."
-        )
-    return [one for (one,) in struct.iter_unpack(f"<{code}", raw)]
-
-
-def text(values: Sequence[int | bytes] | None) -> str:
-    """A single text field, without secrets; empty where it is not there."""
-    last = values[-1] if values else b""
-    return heard(last) if isinstance(last, bytes) else ""
-
-
-def _varint(value: int) -> bytes:
-    value &= 2 * _SIGN - 1  # negative numbers are ten bytes of two's complement
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_varint(raw: bytes, at: int, what: str) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(raw) and shift < 70:
-        byte = raw[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value & (2 * _SIGN - 1), at
-    raise ModelError(f"{what} ends in the middle of a number.")
+    try:
+        return _classes()[name].FromString(raw)
+    except DecodeError:
+        raise ModelError(f"{what} is no {name}: {len(raw)} bytes that protobuf cannot read.") from None

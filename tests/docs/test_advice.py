@@ -369,6 +369,20 @@ def _(told, _folder):
     assert len(list(found)) == 2 * len(ROWS)
 
 
+@advice("The target is given for {} items, but there are more; give one for each.")
+def _(told, _folder):
+    model = xplain.load(lambda x: x @ W)
+    told(lambda: list(xplain.explain_stream(model, iter(ROWS), "lime", target=[0, 1], samples=20)))
+    assert len(list(xplain.explain_stream(model, iter(ROWS), "lime", target=[0, 1, 2, 1, 0], samples=20))) == len(ROWS)
+
+
+@advice("Give each once, and its options together")
+def _(told, _folder):
+    model = xplain.load(lambda x: x @ W)
+    told(lambda: xplain.explain_stream(model, ROWS, {"lime": {"samples": 20}, "LIME": {"penalty": 2.0}}))
+    assert len(list(xplain.explain_stream(model, ROWS, {"lime": {"samples": 20, "penalty": 2.0}}, seed=3))) == len(ROWS)
+
+
 # ---------------------------------------------------------------------- the tests
 
 

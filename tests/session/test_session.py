@@ -15,6 +15,7 @@ import xplain
 from xplain.core.edits import Untouched
 from xplain.core.errors import BudgetError, CapabilityError, NonFinite, PictureError, UsageError
 from xplain.core.query import Score, Sweep
+from xplain.core.target import label
 from xplain.render import pictures
 from xplain.session import Request, Session, Stream
 from xplain.testing import Formula, linear
@@ -200,6 +201,36 @@ def test_a_row_of_a_batch_that_holds_no_number_stops_alone():
     found = xplain.explain_stream(model, iter([x[:3], x[3:]]), "lime", failed=lambda *why: told.append(why))
     assert [one.names[0] for one in found] == ["0", "2", "3"]
     assert [place for place, _, _ in told] == [1]
+
+
+@pytest.mark.parametrize("method", ["lime", "occlusion"])
+@pytest.mark.parametrize("target", [[0, 1, 1, 0, 1], label([0, 1, 1, 0, 1]) - label(1), "top2", None])
+def test_targets_that_are_given_per_item_are_picked_by_place(target, method):
+    weights = np.random.default_rng(4).normal(size=(6, 2))
+    model = Formula(lambda rows: rows @ weights, "NS", (6,), classes=2, labels=("cat", "dog"))
+    x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    options = {"patch": 1, "stride": 1} if method == "occlusion" else {"samples": 100}
+    whole = xplain.explain_many(model, x, method, target=target, **options)
+    found = list(xplain.explain_stream(model, iter(list(x)), method, target=target, at_once=2, **options))
+    for n in range(5):
+        for k, of_all in enumerate(whole):
+            one = found[n * len(whole) + k]
+            assert one.names == (str(n),)
+            assert np.array_equal(one.values, of_all.values[n : n + 1])
+            assert one.target_of(0) == of_all.target_of(n)
+
+
+def test_a_list_of_targets_is_as_long_as_the_source():
+    model, x = Formula(lambda rows: rows[:, :2], "NS", (6,), classes=2), np.ones((3, 6), np.float32)
+    with pytest.raises(UsageError, match="given for 2 items"):
+        list(xplain.explain_stream(model, list(x), "lime", target=[0, 1], at_once=1))
+    with pytest.raises(UsageError, match="list of 2 for 3"):
+        xplain.explain(model, x, "lime", target=[0, 1])
+
+
+def test_a_method_is_asked_once_under_whatever_name():
+    with pytest.raises(UsageError, match="twice"):
+        xplain.explain_stream(linear(np.arange(6)), [], ["lrp", "kernel-shap", "kernel_shap"])
 
 
 def test_rows_of_a_table_are_explained_against_what_is_typical_of_all():

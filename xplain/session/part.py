@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from xplain.core.abilities import abilities_of
 from xplain.core.cost import Cost
 from xplain.core.edits import Array, Untouched
+from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.layout import Layout
 from xplain.core.query import Model, Score
@@ -27,7 +31,7 @@ class Part:
         items: The items.
         memo: Answers about them; it is dropped with the part.
         sentinel: Watches the first of them, or None.
-        start: The place of the first one in the source.
+        start: The place of the first one in a longer source; None where these are all that there is.
         scores: Scores of the untouched items, float64 ``[N, K]``; None where they were not asked.
         aims: The targets to explain; empty before ``Session.aim``.
         base: Each target's value for the untouched items, ``[N]`` per target.
@@ -40,7 +44,7 @@ class Part:
     items: Items
     memo: Memo = field(default_factory=Memo)
     sentinel: Sentinel | None = None
-    start: int = 0
+    start: int | None = None
     scores: Array | None = None
     aims: list[Aim] = field(default_factory=list)
     base: list[Array] = field(default_factory=list)
@@ -51,17 +55,41 @@ class Part:
     def __len__(self) -> int:
         return len(self.items.x)
 
+    @property
+    def place(self) -> int:
+        """The place of the first item."""
+        return self.start or 0
+
     def alone(self, n: int) -> Part:
         """One item as a part of its own, which knows what is known of its scores; nothing is read again."""
         one = slice(n, n + 1)
         narrowed = abilities_of(self.model).narrowed
         model = self.model if narrowed is None else narrowed(one)
-        found = Part(model, self.items[one], sentinel=fresh(self.sentinel), start=self.start + n)
+        found = Part(model, self.items[one], sentinel=fresh(self.sentinel), start=self.place + n)
         found.basis = self.basis or self.items
         if self.scores is not None:
             found.know(self.scores[one])
             found.calls = self.calls
         return found
+
+    def wanted(self, target: Any) -> Any:
+        """What a target that is given for every item of the source says of these.
+
+        Raises:
+            UsageError: it says less, because it is shorter than the source.
+        """
+        if self.start is None:
+            return target
+        places = range(self.place, self.place + len(self))
+        if isinstance(target, Target):
+            given = min((leaf.items for _, leaf in target.terms if leaf.items is not None), default=places.stop)
+        elif isinstance(target, (list, tuple, np.ndarray)):
+            given = len(target)
+        else:
+            return target
+        if given < places.stop:
+            raise UsageError(f"The target is given for {given} items, but there are more; give one for each.")
+        return target.take(np.array(places)) if isinstance(target, Target) else target[places.start : places.stop]
 
     def each(self) -> list[Part]:
         """Every item as a part of its own, which bears its share of what the look at all of them cost."""

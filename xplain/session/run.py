@@ -13,7 +13,7 @@ from xplain.core.abilities import abilities_of, is_model
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
-from xplain.core.errors import NoPath, NotExported, UnsupportedOperator
+from xplain.core.errors import NoPath, NotExported, UnsupportedOperator, UsageError
 from xplain.core.items import Items
 from xplain.core.query import Flow, Model, Reading, Score, View
 from xplain.core.registry import Method
@@ -82,12 +82,12 @@ class Session:
 
     # ------------------------------------------------------------------ read
 
-    def read(self, source: Any, start: int = 0) -> Part:
+    def read(self, source: Any, start: int | None = None) -> Part:
         """The items in ``source``, each read once, and the model that takes them.
 
         Args:
             source: What ``xplain.explain`` takes as items.
-            start: The place of the first in a longer source.
+            start: The place of the first in a longer source; None where these are all that there is.
 
         Raises:
             XplainError: they cannot be read; see ``xplain.session.items.items_of``.
@@ -95,10 +95,10 @@ class Session:
         model, items = entered(self.model, source, self.request.card, self.request.layout)
         return self.part(model, items, start)
 
-    def part(self, model: Model, items: Items, start: int = 0) -> Part:
+    def part(self, model: Model, items: Items, start: int | None = None) -> Part:
         """Items that were read already, with a memo of their own."""
         wanted = self.request.sentinel
-        watch = Sentinel(wanted) if isinstance(wanted, int) else wanted if start == 0 else fresh(wanted)
+        watch = Sentinel(wanted) if isinstance(wanted, int) else fresh(wanted) if start else wanted
         return Part(model, items, sentinel=watch, start=start)
 
     # ------------------------------------------------------------------ settings and drive
@@ -143,7 +143,7 @@ class Session:
             XplainError: a target that the model does not have, or that cannot be told; see ``target_parser.aim``.
         """
         if not part.aims:
-            wanted, outline = self.request.target, part.model.outline
+            wanted, outline = part.wanted(self.request.target), part.model.outline
             scores = self.look(part) if needs_scores(wanted, outline) else None
             aims = aim(wanted, scores, part.model.outline)
             part.base = self._values(part, aims)
@@ -218,7 +218,7 @@ class Session:
         ``looked``: the untouched items are asked about before, as for the first of several methods.
         """
         entry, values, _ = self.options(part, name)
-        wanted, outline = self.request.target, part.model.outline
+        wanted, outline = part.wanted(self.request.target), part.model.outline
         trial, scores = Part(part.model, part.items, basis=part.basis), part.scores
         looks = needs_scores(wanted, outline) and scores is None
         if looks:
@@ -247,6 +247,8 @@ def _asking(score: Score) -> Flow:
 def _named(methods: Mapping[str, Mapping[str, Any]]) -> list[tuple[Method, Mapping[str, Any]]]:
     """The methods that are meant, their options looked at as far as no model is needed."""
     found = [(called(name), options) for name, options in methods.items()]
+    if len({entry.name for entry, _ in found}) < len(found):
+        raise UsageError(f"One method is given twice: {', '.join(methods)}. Give each once, and its options together.")
     for entry, options in found:
         entry.read_options(without_rows(options))
     return found

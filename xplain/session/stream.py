@@ -188,7 +188,7 @@ class Stream:
                     continue
                 if not isinstance(error, _OF_ONE):
                     raise
-                self._fail(one.part.start, one.given[0], error)
+                self._fail(one.part.place, one.given[0], error)
                 continue
             yield one
 
@@ -206,7 +206,7 @@ class Stream:
         read.spent = [had + (session.spent.queries - before) // count for had in read.spent]
         return [
             Explained(
-                part.start + n,
+                part.place + n,
                 read.given[n],
                 name,
                 [one if count == 1 else one[n].with_provenance(cost=one.cost.share(n, count)) for one in results],

@@ -49,7 +49,7 @@ PACKAGES = {
     "array_api_compat": {"core", "explainers", "metrics"},
     "torch": {"models/torch"},
     "onnxruntime": {"models/onnx/session.py", "graph/runtime.py"},
-    "onnx": {"graph", "incremental"},
+    "onnx": {"graph"},
     "onnx_ir": {"graph"},
     "PIL": {"render", "results/attribution.py", "demo", "models/endpoint"},
     "skimage": {"render", "explainers/features", "explainers/design/inpaint.py", "metrics/localisation.py"},

@@ -134,7 +134,7 @@ def test_a_node_that_onnx_does_not_know_has_no_types():
 
 def test_onnx_is_asked_in_one_file():
     holding = [p.name for p in sorted(PACKAGE.rglob("*.py")) if "shape_inference" in p.read_text(encoding="utf-8")]
-    assert holding == ["inference.py", "constants.py"]
+    assert holding == ["inference.py"]
 
 
 @pytest.mark.parametrize("rules", [Rules(), epsilon_plus_flat()], ids=["gradient", "lrp"])

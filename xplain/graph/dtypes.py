@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from onnx import TensorProto, helper
 
-__all__ = ["FLOATS", "dtype_name"]
+__all__ = ["FLOAT", "FLOATS", "dtype_name"]
+
+FLOAT = int(TensorProto.FLOAT)
 
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 

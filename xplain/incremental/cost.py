@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from onnx import NodeProto
 
 from xplain.core.edits import Array
+from xplain.graph.nodes import Node, attribute
 from xplain.graph.operators import facts_of
 from xplain.incremental.edges import inner
 from xplain.incremental.steps import Boxes, Conv, Step
@@ -31,7 +31,7 @@ _TRANSFORM = 8
 """Products in the time in which Winograd transforms one of a tile's 36 values."""
 
 
-def node_cost(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> float:
+def node_cost(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> float:
     """Cost of one node of the plain way for one item; 0 for what runtimes fuse or only rename."""
     size = math.prod(shapes.get(node.output[0], (0,))) if node.output else 0
     if node.op_type == "Conv" and len(node.input) > 1:
@@ -44,8 +44,8 @@ def node_cost(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> float:
     return 0.0 if facts_of(node).free else float(size * ELEMENT)
 
 
-def _transposed(node: NodeProto) -> bool:
-    return any(a.name == "transB" and a.i for a in node.attribute)
+def _transposed(node: Node) -> bool:
+    return bool(attribute(node, "transB", 0))
 
 
 def step_cost(step: Step, at: Boxes) -> Array:

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from onnx import ModelProto, NodeProto
 
 from xplain.core.edits import Array
+from xplain.graph.nodes import Model, Node, attribute, numbers
 from xplain.incremental.products import Product
 from xplain.incremental.steps import Concat, Conv, Crop, Pair, Part, Plane, Pool, Resize, Scale, Single
-from xplain.incremental.walk import Followed, Mean, Rule, Stop, Walk, attribute, ints
+from xplain.incremental.walk import Followed, Mean, Rule, Stop, Walk
 from xplain.incremental.windows import kernel_of, resize_indices
 from xplain.native.delta import Kernel
 
@@ -23,7 +23,7 @@ __all__ = ["follow"]
 
 
 def follow(
-    model: ModelProto, source: str, item: tuple[int, ...], outside: Mapping[str, Array] | None = None
+    model: Model, source: str, item: tuple[int, ...], outside: Mapping[str, Array] | None = None
 ) -> Followed | None:
     """Follow a window of the input ``source``, items of shape ``item``, through the graph.
 
@@ -41,7 +41,7 @@ def follow(
 # ---- rules ------------------------------------------------------------------------------------------------------
 
 
-def _conv(walk: Walk, node: NodeProto) -> None:
+def _conv(walk: Walk, node: Node) -> None:
     source, before = walk.source(node)
     weight = walk.constant(node, 1)
     walk.constant(node, 2)
@@ -59,12 +59,12 @@ def _fits(kernel: Kernel) -> None:
         raise Stop("its kernel is larger than 32")
 
 
-def _pool(walk: Walk, node: NodeProto) -> None:
+def _pool(walk: Walk, node: Node) -> None:
     source, before = walk.source(node)
     if len([name for name in node.output if name]) > 1:
         raise Stop("it gives indices")
     out, plane = walk.result(node)
-    kernel, far = kernel_of(node, before.extent, ints(node, "kernel_shape") or ())
+    kernel, far = kernel_of(node, before.extent, numbers(node, "kernel_shape") or ())
     _fits(kernel)
     kind = "max"
     if node.op_type == "AveragePool":
@@ -74,10 +74,10 @@ def _pool(walk: Walk, node: NodeProto) -> None:
     walk.add(Pool(out, source, kind, kernel, far, plane, before, node.input[0]))
 
 
-def _mean(walk: Walk, node: NodeProto) -> None:
+def _mean(walk: Walk, node: Node) -> None:
     source, before = walk.source(node)
     if node.op_type == "ReduceMean":
-        axes = ints(node, "axes")
+        axes = numbers(node, "axes")
         if axes is None:
             given = walk.constant(node, 1)
             axes = () if given is None else tuple(int(a) for a in given)
@@ -89,7 +89,7 @@ def _mean(walk: Walk, node: NodeProto) -> None:
     walk.found.means[node.output[0]] = Mean(node.output[0], source, factor, before.channels, shape)
 
 
-def _norm(walk: Walk, node: NodeProto) -> None:
+def _norm(walk: Walk, node: Node) -> None:
     source, plane = walk.source(node)
     if attribute(node, "training_mode", 0):
         raise Stop("it is in training mode")
@@ -106,7 +106,7 @@ def _vector(value: Array | None) -> Array:
     return value.astype(np.float64).ravel()
 
 
-def _single(walk: Walk, node: NodeProto) -> None:
+def _single(walk: Walk, node: Node) -> None:
     source, plane = walk.source(node)
     out, _ = walk.result(node)
     op, step = node.op_type, Single(node.output[0], source, "", plane, node.input[0])
@@ -133,7 +133,7 @@ def _single(walk: Walk, node: NodeProto) -> None:
     elif op == "Selu":
         low = float(attribute(node, "alpha", 1.67326319217681884765625))
         step = replace(step, function="selu", low=low, high=float(attribute(node, "gamma", 1.05070102214813232421875)))
-    elif op == "Gelu" and attribute(node, "approximate", b"none") != b"none":
+    elif op == "Gelu" and attribute(node, "approximate", "none") != "none":
         raise Stop("it is approximate")
     else:
         step = replace(step, function=_PLAIN[op])
@@ -152,7 +152,7 @@ _PLAIN = {
 }
 
 
-def _bound(walk: Walk, node: NodeProto, k: int, name: str) -> float | None:
+def _bound(walk: Walk, node: Node, k: int, name: str) -> float | None:
     value = walk.constant(node, k) if walk.opset >= 11 else attribute(node, name)
     return None if value is None else float(np.asarray(value).ravel()[0])
 
@@ -171,7 +171,7 @@ def _per_channel(value: Array, plane: Plane) -> Array | None:
     return np.broadcast_to(full.ravel(), (plane.channels,)) if full.shape[1] in (1, plane.channels) else None
 
 
-def _arithmetic(walk: Walk, node: NodeProto) -> None:
+def _arithmetic(walk: Walk, node: Node) -> None:
     """Add, Sub, Mul, Div and Sum of two tensors, or of one and a constant."""
     if len(node.input) != 2:
         raise Stop("it has more than two operands")
@@ -210,7 +210,7 @@ def _arithmetic(walk: Walk, node: NodeProto) -> None:
     walk.add(Pair(out, "multiply", source, None, plane, values, np.ascontiguousarray(full)))
 
 
-def _same(walk: Walk, node: NodeProto) -> None:
+def _same(walk: Walk, node: Node) -> None:
     if node.op_type == "Dropout":
         training = walk.constant(node, 2)
         if (training is not None and bool(training)) or len([name for name in node.output if name]) > 1:
@@ -223,14 +223,14 @@ def _same(walk: Walk, node: NodeProto) -> None:
     walk.alias(node.output[0], source)
 
 
-def _flatten(walk: Walk, node: NodeProto) -> None:
+def _flatten(walk: Walk, node: Node) -> None:
     source, plane = walk.source(node)
     if walk.vector(node.output[0]) != plane.size or plane.extent == (1, 1):
         raise Stop("it is not local")
     walk.found.flat[node.output[0]] = source
 
 
-def _product(walk: Walk, node: NodeProto) -> None:
+def _product(walk: Walk, node: Node) -> None:
     """Gemm and MatMul of a whole plane: a window changes a part of it, so only that part is multiplied."""
     source = walk.found.flat.get(node.input[0])
     weight = walk.constant(node, 1)
@@ -257,7 +257,7 @@ _WORTH_A_CALL = 1 << 18
 _MOST_CALLS = 1 << 10
 
 
-def _concat(walk: Walk, node: NodeProto) -> None:
+def _concat(walk: Walk, node: Node) -> None:
     if attribute(node, "axis", 1) % 4 != 1:
         raise Stop("it joins along another axis than the channels")
     parts = [walk.source(node, k) for k in range(len(node.input))]
@@ -265,7 +265,7 @@ def _concat(walk: Walk, node: NodeProto) -> None:
     walk.add(Concat(out, tuple(name for name, _ in parts), tuple(p.channels for _, p in parts), plane))
 
 
-def _split(walk: Walk, node: NodeProto) -> None:
+def _split(walk: Walk, node: Node) -> None:
     source, _ = walk.source(node)
     if attribute(node, "axis", 0) % 4 != 1:
         raise Stop("it splits along another axis than the channels")
@@ -276,7 +276,7 @@ def _split(walk: Walk, node: NodeProto) -> None:
         first += plane.channels
 
 
-def _slice(walk: Walk, node: NodeProto) -> None:
+def _slice(walk: Walk, node: Node) -> None:
     source, before = walk.source(node)
     out, plane = walk.result(node)
     if len(node.input) < 3:
@@ -301,10 +301,10 @@ def _slice(walk: Walk, node: NodeProto) -> None:
         raise Stop("it cuts channels and plane at once")
 
 
-def _pad(walk: Walk, node: NodeProto) -> None:
+def _pad(walk: Walk, node: Node) -> None:
     source, before = walk.source(node)
     out, plane = walk.result(node)
-    if attribute(node, "mode", b"constant") != b"constant":
+    if attribute(node, "mode", "constant") != "constant":
         raise Stop("it pads with the picture's own values")
     given = walk.constant(node, 1) if walk.opset >= 11 else attribute(node, "pads")
     pads = [int(p) for p in np.asarray(_needed(given))]
@@ -318,7 +318,7 @@ def _pad(walk: Walk, node: NodeProto) -> None:
     walk.add(Crop(out, source, (begin[2], begin[3]), plane))
 
 
-def _resize(walk: Walk, node: NodeProto) -> None:
+def _resize(walk: Walk, node: Node) -> None:
     source, before = walk.source(node)
     out, plane = walk.result(node)
     if plane.channels != before.channels or attribute(node, "axes") is not None:

@@ -13,12 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from onnx import ModelProto
-
 from xplain.core.edits import Array
+from xplain.graph.analysis.order import needed, part_of
+from xplain.graph.nodes import Model, attribute, declared
+from xplain.graph.operators import facts_of
 from xplain.incremental import cost
-from xplain.incremental.constants import inferred_shapes
-from xplain.incremental.extract import ancestors, part_of, refuses
 from xplain.incremental.follow import follow
 from xplain.incremental.fuse import fused
 from xplain.incremental.places import Places, places
@@ -62,7 +61,7 @@ class LayerGain:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What was decided for a set of masks.
+    """Strategy chosen for a set of masks: what it gains, which convolutions go by Winograd, masks per batch.
 
     Args:
         gain: Predicted cost of the plain way over that of the incremental one.
@@ -115,9 +114,9 @@ class Plan:
     means: Mapping[str, Mean]
     products: Mapping[str, Product]
     outputs: tuple[str, ...]
-    head: ModelProto
+    head: Model
     bases: tuple[str, ...]
-    tail: ModelProto | None
+    tail: Model | None
     blocked: tuple[Blocked, ...]
     plain_cost: float
     tail_cost: float
@@ -171,14 +170,14 @@ class Plan:
         return Way(gain, frozenset(savings), tuple(layers), savings, batch, group)
 
     def _batch(self, at: Boxes) -> int:
-        """Many masks share the weights that are read; few stay in the caches, and take less memory."""
+        """Masks per batch: a large batch reads the weights once for many masks, a small one stays in the caches."""
         areas = [
             float((at[s.out][:, 2] * at[s.out][:, 3]).mean()) * s.plane.channels for s in self.steps if len(at[s.out])
         ]
         return max(4, min(_MASKS, int(_LARGEST / max([*areas, 1.0]))))
 
 
-def digest_of(model: ModelProto) -> str:
+def digest_of(model: Model) -> str:
     """sha256 of a graph's structure and weights."""
     sha = hashlib.sha256()
     for node in model.graph.node:
@@ -193,7 +192,7 @@ def digest_of(model: ModelProto) -> str:
 
 
 def plan(
-    model: ModelProto,
+    model: Model,
     source: str,
     item: tuple[int, ...],
     outputs: Sequence[str],
@@ -214,15 +213,14 @@ def plan(
     Returns:
         The plan, or why there is none.
     """
-    reason = refuses(model)
+    reason = _refuses(model)
     if reason is None and len([i for i in model.graph.input if i.name not in _weights(model)]) != 1:
         reason = "the model has several inputs"
     found = None if reason else follow(model, source, item, outside)
     if found is None:
         return Refused(reason or f"the input {source!r} of shape {list(item)} is not a float32 picture")
     stops = set(found.planes) | set(found.aliases) | set(found.means) | set(found.products)
-    shapes, _ = inferred_shapes(model, source, (1, *item))
-    behind = ancestors(model, outputs, stops)
+    behind, _ = needed(model.graph.node, set(outputs) - stops, stops)
     read = {name for node in behind for name in node.input} | set(outputs)
     left = {name: mean.source for name, mean in found.means.items()}
     left |= {name: product.source for name, product in found.products.items()}
@@ -244,7 +242,7 @@ def plan(
     bases.discard(found.entry)
     batched: dict[str, tuple[int | str, ...]] = {name: ("N", *_extent(name, found)) for name in roots}
     late = [name for name in outputs if name not in roots]
-    known = {**shapes, **{t.name: tuple(t.dims) for t in model.graph.initializer}}
+    known = {**found.shapes, **{t.name: tuple(t.dims) for t in model.graph.initializer}}
     return Plan(
         digest=digest or digest_of(model),
         source=source,
@@ -256,9 +254,9 @@ def plan(
         means={name: mean for name, mean in found.means.items() if name in roots},
         products=products,
         outputs=tuple(outputs),
-        head=part_of(model, {source: (1, *item)}, sorted(bases), "head"),
+        head=_part(model, {source: (1, *item)}, sorted(bases)),
         bases=tuple(sorted(bases)),
-        tail=part_of(model, batched, late, "tail") if late else None,
+        tail=_part(model, batched, late) if late else None,
         blocked=tuple(found.blocked),
         plain_cost=sum(cost.node_cost(node, known) for node in model.graph.node),
         tail_cost=sum(cost.node_cost(node, known) for node in behind),
@@ -269,7 +267,26 @@ def plan(
     )
 
 
-def _weights(model: ModelProto) -> set[str]:
+def _part(model: Model, inputs: Mapping[str, tuple[int | str, ...]], outputs: Sequence[str]) -> Model:
+    """The model that computes ``outputs`` from ``inputs``, float32, by extent."""
+    kinds = {info.name: info for info in model.graph.output}
+    given = [declared(name, extent) for name, extent in inputs.items()]
+    return part_of(model, [kinds.get(name) or declared(name) for name in outputs], given)
+
+
+def _refuses(model: Model) -> str | None:
+    """Why no part of this model can be reused between masks; None where it can."""
+    for node in model.graph.node:
+        if facts_of(node).random:
+            return f"operator {node.op_type} ({node.name or node.output[0]}) is random"
+        if facts_of(node).control:
+            return f"operator {node.op_type} ({node.name or node.output[0]}) holds a graph of its own"
+        if node.op_type == "Dropout" and attribute(node, "training_mode", 0):
+            return f"Dropout ({node.name or node.output[0]}) is in training mode"
+    return None
+
+
+def _weights(model: Model) -> set[str]:
     return {tensor.name for tensor in model.graph.initializer}
 
 

@@ -342,7 +342,10 @@ class Batch:
         )
 
     def leave(self, name: str, root: str) -> Array | Deltas:
-        """Base plus delta, dense; of what a product reads, a copy of the deltas."""
+        """What the tail reads of a tensor: base + delta as a dense array.
+
+        Of the input of a product, a copy of its deltas, because the kernel needs them contiguous.
+        """
         if name in self.plan.products:
             return kept(self.deltas(root))
         mean = self.plan.means.get(name)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from typing import TypeAlias
 
 from xplain.core.edits import Array
-from xplain.incremental.constants import Weights, inferred_shapes
+from xplain.graph.analysis.constants import Weights
+from xplain.graph.analysis.inference import infer_for
+from xplain.graph.dtypes import FLOAT
+from xplain.graph.nodes import Model, Node, numbers, opset_of
 from xplain.incremental.products import Product
 from xplain.incremental.steps import Plane, Step
 
-__all__ = ["Blocked", "Followed", "Mean", "Rule", "Stop", "Walk", "attribute", "ints"]
+__all__ = ["Blocked", "Followed", "Mean", "Rule", "Stop", "Walk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Followed:
         entry: The tensor in which the picture lies as ``[N, C, H, W]``: the input, or what a Transpose makes of it.
         channels_last: True where the input is NHWC and ``entry`` its transpose.
         planes: Extent of every tensor whose change is followed.
+        shapes: Extents of all tensors for one item, where they are known.
         aliases: Tensors whose delta is another's, such as that tensor plus a constant.
         steps: In an order in which they can run.
         means: By the name of their output.
@@ -55,6 +57,7 @@ class Followed:
     entry: str
     channels_last: bool
     planes: dict[str, Plane]
+    shapes: dict[str, tuple[int, ...]]
     aliases: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     means: dict[str, Mean] = field(default_factory=dict)
@@ -82,25 +85,25 @@ class Walk:
         outside: Weights that are not in the model, by name.
     """
 
-    def __init__(self, model: ModelProto, source: str, item: tuple[int, ...], outside: Mapping[str, Array]) -> None:
+    def __init__(self, model: Model, source: str, item: tuple[int, ...], outside: Mapping[str, Array]) -> None:
         self._model, self._source = model, source
-        self._shapes, self._dtypes = inferred_shapes(model, source, (1, *item))
+        self._shapes, self._dtypes = infer_for(model, source, (1, *item))
         self._weights = Weights(model, outside)
         self._seen = {source}  # tensors that depend on the input
-        self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-        self.found = Followed("", False, {})
+        self.opset = opset_of(model)
+        self.found = Followed("", False, {}, self._shapes)
 
     def enter(self) -> bool:
         """Find the tensor in which the picture lies; False where there is none."""
         readers = [node for node in self._model.graph.node if self._source in node.input]
-        turned = [n for n in readers if n.op_type == "Transpose" and ints(n, "perm") == (0, 3, 1, 2)]
+        turned = [n for n in readers if n.op_type == "Transpose" and numbers(n, "perm") == (0, 3, 1, 2)]
         entry = turned[0].output[0] if turned and len(readers) == 1 else self._source
         plane = self.plane(entry)
         if plane is not None:
-            self.found = Followed(entry, entry != self._source, {entry: plane})
+            self.found = Followed(entry, entry != self._source, {entry: plane}, self._shapes)
         return plane is not None
 
-    def visit(self, node: NodeProto, rules: Mapping[str, Rule]) -> None:
+    def visit(self, node: Node, rules: Mapping[str, Rule]) -> None:
         """Follow one node, or note why it cannot be."""
         found = self.found
         if not any(name in self._seen for name in node.input):
@@ -118,14 +121,14 @@ class Walk:
 
     # ---- what rules ask -------------------------------------------------------------------------------------
 
-    def source(self, node: NodeProto, k: int = 0) -> tuple[str, Plane]:
+    def source(self, node: Node, k: int = 0) -> tuple[str, Plane]:
         """Delta root and plane of an input that must be followed."""
         root = self.found.root(node.input[k])
         if root is None:
             raise Stop(f"its input {node.input[k]!r} is a global value of the picture")
         return root, self.found.planes[root]
 
-    def constant(self, node: NodeProto, k: int) -> Array | None:
+    def constant(self, node: Node, k: int) -> Array | None:
         """An input that does not depend on the picture; None where there is none."""
         if k >= len(node.input) or not node.input[k]:
             return None
@@ -139,18 +142,18 @@ class Walk:
     def plane(self, name: str) -> Plane | None:
         """Extent of a float32 tensor ``[1, C, H, W]``; None for any other."""
         shape = self._shapes.get(name)
-        if shape is None or len(shape) != 4 or shape[0] != 1 or self._dtypes.get(name) != TensorProto.FLOAT:
+        if shape is None or len(shape) != 4 or shape[0] != 1 or self._dtypes.get(name) != FLOAT:
             return None
         return Plane(*shape[1:]) if min(shape) > 0 else None
 
     def vector(self, name: str) -> int | None:
         """Elements of a float32 tensor ``[1, K]``; None for any other."""
         shape = self._shapes.get(name)
-        if shape is None or len(shape) != 2 or shape[0] != 1 or self._dtypes.get(name) != TensorProto.FLOAT:
+        if shape is None or len(shape) != 2 or shape[0] != 1 or self._dtypes.get(name) != FLOAT:
             return None
         return shape[1]
 
-    def result(self, node: NodeProto, k: int = 0) -> tuple[str, Plane]:
+    def result(self, node: Node, k: int = 0) -> tuple[str, Plane]:
         """Name and plane of an output."""
         plane = self.plane(node.output[k])
         if plane is None:
@@ -167,19 +170,5 @@ class Walk:
         self.found.aliases[name] = root
 
 
-Rule: TypeAlias = Callable[[Walk, NodeProto], None]
+Rule: TypeAlias = Callable[[Walk, Node], None]
 """How one kind of operator is followed: notes steps, aliases or means, or raises ``Stop``."""
-
-
-def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
-    """The value of a node's attribute."""
-    for entry in node.attribute:
-        if entry.name == name:
-            return helper.get_attribute_value(entry)
-    return default
-
-
-def ints(node: NodeProto, name: str) -> tuple[int, ...] | None:
-    """The value of an attribute that is a list of integers."""
-    value = attribute(node, name)
-    return None if value is None else tuple(int(v) for v in value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from onnx import GraphProto, NodeProto, TensorProto, helper
+from onnx import GraphProto, NodeProto, TensorProto
 
 from xplain.graph.dtypes import FLOATS
+from xplain.graph.nodes import attributes_of
 from xplain.graph.operators import facts_of
 
 __all__ = ["affine_tensors"]
@@ -41,7 +42,7 @@ def affine_tensors(graph: GraphProto, constants: Collection[str]) -> frozenset[s
 def _linear(node: NodeProto, live: list[int]) -> bool:
     """Whether the operator is affine in its ``live`` inputs."""
     linear = facts_of(node).linear
-    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    given = attributes_of(node)
     if linear == "all":
         return True
     if linear == "either":
@@ -51,5 +52,5 @@ def _linear(node: NodeProto, live: list[int]) -> bool:
         and live == [0]
         and not given.get("training_mode", 0)
         and given.get("to", TensorProto.FLOAT) in FLOATS
-        and given.get("post_transform", b"NONE") == b"NONE"
+        and given.get("post_transform", "NONE") == "NONE"
     )

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
+from xplain.core.edits import Array
 from xplain.graph.analysis.small import compute
+from xplain.graph.naming import subgraphs_of
 from xplain.graph.operators import facts_of
 
-__all__ = ["LARGEST", "Constants"]
+__all__ = ["LARGEST", "Constants", "Weights"]
 
 LARGEST = 1 << 16
 """Most elements of a constant whose content is read."""
@@ -159,3 +161,36 @@ def _constant(node: NodeProto) -> np.ndarray[Any, Any] | None:
     if attribute.type in (AttributeProto.INT, AttributeProto.INTS):
         return np.array(helper.get_attribute_value(attribute), dtype=np.int64)
     return None
+
+
+class Weights:
+    """Constants of any size, read when asked for.
+
+    Args:
+        model: The model that holds them.
+        outside: Content of tensors that is not in the model.
+    """
+
+    def __init__(self, model: ModelProto, outside: Mapping[str, Array]) -> None:
+        self._tensors: dict[str, TensorProto] = {t.name: t for t in model.graph.initializer}
+        self._nodes: dict[str, NodeProto] = {o: n for n in model.graph.node for o in n.output if o}
+        self._opsets, self._ir, self._outside = list(model.opset_import), model.ir_version, outside
+
+    def get(self, name: str) -> Array | None:
+        """The content of a constant; None where it cannot be computed from constants alone."""
+        if name in self._outside:
+            return self._outside[name]
+        if name in self._tensors:
+            return numpy_helper.to_array(self._tensors[name])
+        node = self._nodes.get(name)
+        if node is None or node.domain not in ("", "ai.onnx") or subgraphs_of(node):
+            return None
+        feeds: dict[str, Any] = {}
+        for source in node.input:
+            value = self.get(source) if source else None
+            if source and value is None:
+                return None
+            if source:
+                feeds[source] = value
+        read = sum(array.size for array in feeds.values())
+        return compute(node, feeds, self._opsets, max(LARGEST, 4 * read), self._ir).get(name)

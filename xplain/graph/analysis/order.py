@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from onnx import NodeProto
+from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from xplain.core.errors import ModelError
 from xplain.graph.naming import reads
 
-__all__ = ["makers_of", "needed", "ordered"]
+__all__ = ["makers_of", "needed", "ordered", "part_of"]
 
 
 def makers_of(nodes: Iterable[NodeProto]) -> dict[str, int]:
@@ -91,3 +91,34 @@ def needed(
             live.update(reads(node))
             live.discard("")
     return kept[::-1], live
+
+
+def part_of(
+    model: ModelProto,
+    outputs: Sequence[ValueInfoProto],
+    given: Sequence[ValueInfoProto] = (),
+    also: Iterable[str] = (),
+) -> ModelProto:
+    """The part of a model that computes ``outputs``, as a model of its own, with the weights that it needs.
+
+    Args:
+        model: Its nodes are in order.
+        outputs: Tensors of it, as the part declares them.
+        given: Tensors that are the part's first inputs, in place of what makes them.
+        also: Further tensors that the part must have.
+    """
+    stops = {entry.name for entry in given}
+    kept, live = needed(model.graph.node, {*(entry.name for entry in outputs), *also}, stops)
+    part = ModelProto(ir_version=model.ir_version, producer_name="xplain")
+    part.opset_import.extend(model.opset_import)
+    part.functions.extend(model.functions)
+    graph, source = part.graph, model.graph
+    graph.name = source.name or "part"
+    graph.node.extend(kept)
+    graph.initializer.extend(tensor for tensor in source.initializer if tensor.name in live)
+    graph.sparse_initializer.extend(tensor for tensor in source.sparse_initializer if tensor.values.name in live)
+    stored = {tensor.name for tensor in graph.initializer}
+    graph.input.extend(given)
+    graph.input.extend(e for e in source.input if e.name in live and e.name not in stops and e.name not in stored)
+    graph.output.extend(outputs)
+    return part

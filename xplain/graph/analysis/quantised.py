@@ -17,6 +17,7 @@ from typing import Any
 
 from onnx import NodeProto, helper
 
+from xplain.graph.nodes import attributes_of
 from xplain.graph.operators import facts_of
 
 __all__ = ["Quantised", "quantised_tensors"]
@@ -92,7 +93,7 @@ def _own(node: NodeProto, shape: Callable[[str], Sequence[Any] | None]) -> Quant
     at = facts_of(node).scale
     if at is None or at >= len(node.input) or not node.input[at]:  # QGemm without a scale writes real numbers
         return None
-    given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    given = attributes_of(node)
     if given.get("block_size"):
         return None
     scale, zero = node.input[at], node.input[at + 1] if at + 1 < len(node.input) else ""
@@ -103,7 +104,7 @@ def _own(node: NodeProto, shape: Callable[[str], Sequence[Any] | None]) -> Quant
 
 
 def _kept(node: NodeProto, found: Mapping[str, Quantised], made: Set[str]) -> Quantised | None:
-    """How the inputs of an operator that computes nothing are read, if they agree; integers that are stored do."""
+    """The scale and zero point that all inputs of an operator that only moves them share, or None; constants agree."""
     steps = facts_of(node).steps
     names = [] if steps is None else node.input[slice(*steps)]
     ways = {found.get(name) for name in names if name in made}

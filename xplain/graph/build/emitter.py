@@ -15,18 +15,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from xplain.core.errors import ModelError
 from xplain.graph.analysis.constants import Constants
 from xplain.graph.analysis.inference import Kind, infer_node, kind_of
+from xplain.graph.nodes import opset_of
 from xplain.graph.naming import names_in, rename_reads
 from xplain.graph.build.value import Builder, Shape, Value
 
-__all__ = ["Emitter", "opset_of"]
+__all__ = ["Emitter"]
 
 _OLDEST_OPSET = 11
-
-
-def opset_of(model: ModelProto, domain: str = "") -> int:
-    """The version of an operator set that a model imports; 0 where it does not."""
-    names = ("", "ai.onnx") if domain == "" else (domain,)
-    return max((int(entry.version) for entry in model.opset_import if entry.domain in names), default=0)
 
 
 class Emitter:
@@ -180,14 +175,6 @@ class Emitter:
             self._note(name, kind)
 
     # ------------------------------------------------------------------ describing nodes
-
-    def attributes(self, node: NodeProto) -> dict[str, Any]:
-        """The attributes of a node as Python values; text as str."""
-        out = {}
-        for attribute in node.attribute:
-            value = helper.get_attribute_value(attribute)
-            out[attribute.name] = value.decode() if isinstance(value, bytes) else value
-        return out
 
     def rename(self, node: NodeProto, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> NodeProto:
         """A copy of a node with other tensor names, also where its subgraphs read them."""

@@ -20,11 +20,12 @@ from typing import Any
 from onnx import TensorProto, helper
 
 from xplain.core.errors import ModelError
-from xplain.graph.build.emitter import Emitter, opset_of
+from xplain.graph.build.emitter import Emitter
 from xplain.graph.build.namespace import Namespace
+from xplain.graph.nodes import attribute
 from xplain.graph.build.value import Shape, Value, known
 
-__all__ = ["Shape", "Tracer", "Value", "known", "opset_of"]
+__all__ = ["Shape", "Tracer", "Value", "known"]
 
 
 def _swapped(rank: int) -> list[int]:
@@ -222,7 +223,7 @@ class Tracer(Emitter):
         perm = list(range(x.rank))
         while (made := self.maker(x, "Transpose")) is not None:
             node = self._added.get(x.name) or self.producers[x.name]
-            earlier = self.attributes(node).get("perm", list(range(len(perm)))[::-1])
+            earlier = attribute(node, "perm", list(range(len(perm)))[::-1])
             x, perm = made[0], [int(earlier[p]) for p in perm]
         return x, perm
 

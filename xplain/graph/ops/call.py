@@ -16,6 +16,7 @@ from xplain.graph.analysis.signs import never_negative
 from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.naming import reads
+from xplain.graph.nodes import attributes_of
 from xplain.graph.operators import Operator, facts_of, find_operator, key_of
 from xplain.graph.ops.gelu import Gelu
 
@@ -117,7 +118,7 @@ class NodeCall:
         self.context, self.node, self.active, self.index = context, node, list(active), index
         self.inputs: list[Value | None] = [tracer.value(n) if n else None for n in reads(node)]
         self.outputs: list[Value | None] = [tracer.value(n) if n else None for n in node.output]
-        self.attributes: dict[str, Any] = tracer.attributes(node)
+        self.attributes: dict[str, Any] = attributes_of(node)
         self.op = key_of(node)
 
     # ------------------------------------------------------------------ what a rule sees

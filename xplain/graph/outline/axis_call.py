@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
 from xplain.core import axes as ax
 from xplain.core.axes import Axes
 from xplain.core.edits import Array
 from xplain.core.lineage import Pick
 from xplain.graph.intake.bounds import Known
+from xplain.graph.nodes import attribute
 
 __all__ = ["Call", "Trail"]
 
@@ -50,7 +51,7 @@ class Call:
 
     def given(self, name: str, default: Any = None) -> Any:
         """An attribute."""
-        return next((helper.get_attribute_value(a) for a in self.node.attribute if a.name == name), default)
+        return attribute(self.node, name, default)
 
     def name(self, k: int) -> str:
         """The k-th input; empty where there is none."""

@@ -252,7 +252,7 @@ def _gemm(call: Call) -> Found:
 
 
 def _einsum(call: Call) -> Found:
-    equation = call.given("equation").decode().replace(" ", "")
+    equation = call.given("equation").replace(" ", "")
     inside, arrow, result = equation.partition("->")
     terms = inside.split(",")
     if not arrow or "." in equation:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
 from xplain.core.layout import Axes
 from xplain.graph.intake.load import Loaded
+from xplain.graph.nodes import attribute
 from xplain.graph.operators import facts_of
 
 __all__ = ["axes_of"]
@@ -70,7 +71,7 @@ def _consumed(node: NodeProto, order: _Order, rank: int) -> str | None:
     if facts_of(node).recurrent:
         if len(order) != 3:
             return None
-        letters = list("TNC") if not _attribute(node, "layout", 0) else list("NTC")
+        letters = list("TNC") if not attribute(node, "layout", 0) else list("NTC")
     else:
         last = _last(node)
         spatial = _SPATIAL.get(len(order) - 2)
@@ -94,7 +95,7 @@ def _moved(loaded: Loaded, node: NodeProto, order: _Order) -> _Order | None:
         return tuple(order[k] for k in _permutation(node, rank))
     if node.op_type == "Gather":
         index = loaded.known.shapes.get(node.input[1])
-        axis = int(_attribute(node, "axis", 0)) % rank
+        axis = int(attribute(node, "axis", 0)) % rank
         kept = index if index is not None else (None,)
         return order[:axis] + order[axis + 1 :] if len(kept) == 0 else order if len(kept) == 1 else None
     if facts_of(node).keeps_axes:
@@ -103,7 +104,7 @@ def _moved(loaded: Loaded, node: NodeProto, order: _Order) -> _Order | None:
     if node.op_type == "Reshape":
         return _reshaped(order, loaded.known.shapes.get(node.input[0]), loaded.known.shapes.get(node.output[0]))
     if node.op_type in ("Unsqueeze", "Squeeze"):
-        given = _attribute(node, "axes", None)
+        given = attribute(node, "axes", None)
         if given is None and len(node.input) > 1:
             content = loaded.content(node.input[1])
             given = None if content is None else content.reshape(-1).tolist()
@@ -133,7 +134,7 @@ def _reshaped(order: _Order, before: tuple[Any, ...] | None, after: tuple[Any, .
 
 def _last(node: NodeProto) -> bool:
     """Whether an operator on channels reads them from the last axis."""
-    return node.op_type.startswith("Nhwc") or bool(_attribute(node, "channels_last", 0))
+    return node.op_type.startswith("Nhwc") or bool(attribute(node, "channels_last", 0))
 
 
 def _by_names(loaded: Loaded, name: str, rank: int) -> Axes | None:
@@ -154,9 +155,5 @@ def _by_names(loaded: Loaded, name: str, rank: int) -> Axes | None:
 
 
 def _permutation(node: NodeProto, rank: int) -> tuple[int, ...]:
-    given = _attribute(node, "perm", None)
+    given = attribute(node, "perm", None)
     return tuple(reversed(range(rank))) if given is None else tuple(int(k) for k in given)
-
-
-def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)

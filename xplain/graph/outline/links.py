@@ -22,8 +22,8 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from xplain.core.edits import Array
 from xplain.core.facts import Link
 from xplain.graph.intake.load import Loaded
+from xplain.graph.nodes import attributes_of
 from xplain.graph.operators import facts_of
-from xplain.graph.passes.chain import attributes_of
 
 __all__ = ["Back", "Logits"]
 

@@ -19,10 +19,10 @@ from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import Kind, ScoreSpec, called_scores
 from xplain.core.wording import option
 from xplain.graph.analysis.quantised_relu import rectifies
-from xplain.graph.build.tracer import opset_of
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import reads, rename_reads
+from xplain.graph.nodes import attributes_of, opset_of
 from xplain.graph.operators import facts_of
 from xplain.graph.outline.links import Back, Logits
 from xplain.graph.passes.lowering import opened
@@ -327,7 +327,7 @@ def _table(loaded: Loaded, node: NodeProto, start: str) -> Found:
 
 def _kind_of_table(node: NodeProto) -> Kind:
     """Whether the scores of trees, or of support vectors, are probabilities by themselves, as a forest's are."""
-    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    given = attributes_of(node)
     if node.op_type == "SVMClassifier":
         return "probabilities" if len(given.get("prob_a", ())) else "scores"
     weights = np.asarray(given.get("class_weights", ()), np.float64)

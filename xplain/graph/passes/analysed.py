@@ -14,7 +14,7 @@ from typing import NamedTuple
 from onnx import ModelProto, NodeProto
 
 from xplain.core.rules import Rules
-from xplain.graph.build.tracer import opset_of
+from xplain.graph.nodes import opset_of
 from xplain.graph.operators import facts_of, find_operator
 from xplain.graph.passes.branches import open_constant_branches
 from xplain.graph.passes.definitions import is_undefined, open_undefined

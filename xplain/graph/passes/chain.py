@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from xplain.graph.build.emitter import opset_of
+from xplain.graph.nodes import opset_of
 
-__all__ = ["Chain", "attributes_of"]
+__all__ = ["Chain"]
 
 _CAST_LIKE = 15
 """The first opset that has it."""
@@ -55,9 +55,3 @@ class Chain:
         if opset_of(self.model) < _CAST_LIKE:
             return self.const(value, np.float32)
         return self("CastLike", self.const(value, np.float32), like)
-
-
-def attributes_of(node: NodeProto) -> dict[str, Any]:
-    """The attributes of a node, text as str."""
-    found = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {k: v.decode() if isinstance(v, bytes) else v for k, v in found.items()}

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.nodes import attributes_of
+from xplain.graph.passes.chain import Chain
 
 __all__ = ["is_undefined", "open_undefined"]
 

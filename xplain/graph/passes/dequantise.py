@@ -11,8 +11,9 @@ from typing import Any
 from onnx import ModelProto, NodeProto
 
 from xplain.graph.build.value import Shape
+from xplain.graph.nodes import attributes_of
 from xplain.graph.operators import facts_of
-from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.passes.chain import Chain
 
 __all__ = ["is_integer", "open_integer"]
 

@@ -16,7 +16,8 @@ from typing import Any
 from onnx import ModelProto, NodeProto, TensorProto
 
 from xplain.graph.build.value import Shape
-from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.nodes import attributes_of
+from xplain.graph.passes.chain import Chain
 
 __all__ = ["make_products_real"]
 

@@ -8,8 +8,8 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, inliner
 
 from xplain.graph.analysis.inference import infer_model
-from xplain.graph.build.tracer import opset_of
 from xplain.graph.naming import branches_of
+from xplain.graph.nodes import opset_of
 from xplain.graph.operators import facts_of, operators
 
 __all__ = ["inline_local", "open_functions"]

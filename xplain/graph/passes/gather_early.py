@@ -16,8 +16,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from xplain.graph.build.tracer import Shape, Tracer
 from xplain.graph.naming import reads
+from xplain.graph.nodes import attributes_of
 from xplain.graph.operators import facts_of, key_of
-from xplain.graph.passes.chain import attributes_of
 
 __all__ = ["pick_early"]
 

@@ -17,8 +17,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from xplain.graph.build.tracer import Tracer
+from xplain.graph.nodes import attributes_of
 from xplain.graph.ops.gelu import Gelu
-from xplain.graph.passes.chain import attributes_of
 
 __all__ = ["share_gelus"]
 

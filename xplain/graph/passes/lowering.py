@@ -14,7 +14,8 @@ from onnx import GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorPr
 from xplain.graph.build.tracer import Tracer
 from xplain.graph.build.value import Shape
 from xplain.graph.naming import branches_of
-from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.nodes import attributes_of
+from xplain.graph.passes.chain import Chain
 from xplain.graph.passes.dequantise import is_integer, open_integer
 from xplain.graph.passes.fused import opener_of, outline_of
 from xplain.graph.passes.opset import TARGET
@@ -96,7 +97,7 @@ def _open(model: ModelProto, tracer: Tracer, unrolled: bool) -> None:
 
 
 def _parts(model: ModelProto, node: NodeProto, tracer: Tracer, unrolled: bool) -> list[NodeProto]:
-    """What a node stands for; itself where it stands for no others."""
+    """The decomposition of a recurrent, integer or fused node; the node alone where it has none."""
     if is_recurrent(node):
         nodes, known = open_recurrent(model, node, tracer.shapes, tracer.dtypes, unrolled)
         for name, (dtype, shape) in known.items():

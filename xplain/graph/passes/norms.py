@@ -13,7 +13,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
 from xplain.graph.naming import branches_of
-from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.nodes import attributes_of
+from xplain.graph.passes.chain import Chain
 
 __all__ = ["fold_norms", "open_computed_norms"]
 

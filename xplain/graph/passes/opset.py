@@ -8,8 +8,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper, version_converter
 
 from xplain.graph.analysis.inference import InferenceError, infer_model
-from xplain.graph.build.tracer import opset_of
 from xplain.graph.dtypes import FLOATS
+from xplain.graph.nodes import attributes_of, opset_of
 
 __all__ = ["TARGET", "raise_opset"]
 
@@ -112,7 +112,7 @@ def _open_scalers(model: ModelProto, kinds: Mapping[str, int]) -> None:
         if node.op_type != "ImageScaler" or node.domain not in ("", "ai.onnx"):
             nodes.append(node)
             continue
-        stated = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        stated = attributes_of(node)
         dtype = helper.tensor_dtype_to_np_dtype(kinds.get(node.input[0]) or TensorProto.FLOAT)
         out = node.output[0]
         numbers = {"scale": np.array(stated.get("scale", 1.0)), "bias": np.reshape(stated["bias"], (-1, 1, 1))}

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from xplain.graph.build.tracer import Tracer, opset_of
+from xplain.graph.build.tracer import Tracer
+from xplain.graph.nodes import attributes_of, opset_of
 from xplain.graph.operators import facts_of
-from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.passes.chain import Chain
 
 __all__ = ["write_ratios"]
 

@@ -13,10 +13,10 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from xplain.core.errors import UnsupportedOperator
-from xplain.graph.build.emitter import opset_of
 from xplain.graph.build.value import Shape
+from xplain.graph.nodes import attributes_of, opset_of
 from xplain.graph.operators import parameters_of
-from xplain.graph.passes.chain import Chain, attributes_of
+from xplain.graph.passes.chain import Chain
 from xplain.graph.passes.fused.integers import dynamic_product
 
 __all__ = ["is_recurrent", "open_recurrent"]

@@ -176,14 +176,12 @@ class _Walk:
 
 
 def _worth(extent: int | str | None) -> int:
-    """How much is known of an extent."""
-    return (
-        0
-        if extent is None
-        else 1
-        if isinstance(extent, str) and extent.startswith("unk__")
-        else 2 + isinstance(extent, int)
-    )
+    """Sort key of an extent: a number, then a name that a person gave, then a generated name, then nothing."""
+    if extent is None:
+        return 0
+    if isinstance(extent, str):
+        return 1 if extent.startswith("unk__") else 2
+    return 3
 
 
 def _single(vector: Entries) -> int | None:

@@ -8,10 +8,10 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from xplain.core.errors import ModelError, UsageError
-from xplain.graph.analysis.order import needed, ordered
+from xplain.graph.analysis.order import ordered, part_of
 from xplain.graph.analysis.quantised import Quantised
 from xplain.graph.intake.load import Loaded
-from xplain.graph.naming import rename_reads
+from xplain.graph.naming import reads, rename_reads
 from xplain.graph.operators import facts_of
 
 __all__ = ["cut", "fix_size", "free_batch", "header", "mixes_batch"]
@@ -42,23 +42,17 @@ def cut(loaded: Loaded, model: ModelProto, outputs: Sequence[str], start: str | 
         ModelError: no path leads from ``start`` to the outputs.
     """
     ends = {name: loaded.quantised[name] for name in (*outputs, start) if name in loaded.quantised}
-    wanted = {*outputs, *(name for way in ends.values() for name in way.parameters)}
-    kept, live = needed(model.graph.node, wanted, () if start is None else (start,))
-    if start is not None and start not in live:
+    parameters = {name for way in ends.values() for name in way.parameters}
+    part = part_of(
+        model,
+        [_info(loaded, name) for name in outputs],
+        () if start is None else [_info(loaded, start)],
+        parameters,
+    )
+    if start is not None and not any(start in reads(node) for node in part.graph.node) and start not in outputs:
         raise ModelError(f"Nothing that {', '.join(map(repr, outputs))} needs is computed from tensor {start!r}.")
-    part = ModelProto(ir_version=model.ir_version, producer_name="xplain")
-    part.opset_import.extend(model.opset_import)
-    graph = part.graph
-    graph.name = model.graph.name or "part"
-    graph.node.extend(kept)
     if ends:
-        _read_as_real(graph, ends, start)
-    graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in live)
-    graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in live)
-    if start is not None:
-        graph.input.append(_info(loaded, start))
-    graph.input.extend(entry for entry in model.graph.input if entry.name in live and entry.name != start)
-    graph.output.extend(_info(loaded, name) for name in outputs)
+        _read_as_real(part.graph, ends, start)
     return part
 
 

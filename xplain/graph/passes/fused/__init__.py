@@ -49,9 +49,12 @@ _OPEN: dict[str, Opener] = {
 
 
 def opener_of(node: NodeProto, old: bool = False) -> Opener | None:
-    """What writes the node as standard ones; None where it is standard, or not known.
+    """What decomposes a fused node into standard ones; None where the node is standard, or has no known decomposition.
 
-    With ``old``, of an opset before that to which models are raised: then only what needs no newer form.
+    Args:
+        node: The node.
+        old: Whether the model could not be raised to the opset of the rules: only decompositions that need no newer
+            operators are given then.
     """
     if old and not facts_of(node).ageless:
         return None
@@ -61,7 +64,7 @@ def opener_of(node: NodeProto, old: bool = False) -> Opener | None:
 
 
 def outline_of(node: NodeProto) -> Opener | None:
-    """What writes it as nodes of which only the shapes are right, where that is cheaper; else as ``opener_of``."""
+    """A decomposition for shapes alone where there is one, which is cheaper; else that of ``opener_of``."""
     found = opener_of(node)
     return found and blocks.OUTLINES.get(node.op_type, found)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import NodeProto
 
-from xplain.graph.build.tracer import opset_of
+from xplain.graph.nodes import opset_of
 from xplain.graph.operators import parameters_of
 from xplain.graph.passes.chain import Chain
 from xplain.graph.passes.fused.form import Attributes, Opener, Shapes, inputs, last_extent

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from onnx import NodeProto, TensorProto
 
-from xplain.graph.build.tracer import opset_of
+from xplain.graph.nodes import opset_of
 from xplain.graph.passes.chain import Chain
 from xplain.graph.passes.fused.form import Attributes, Opener, Shapes, inputs
 

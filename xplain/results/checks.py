@@ -94,6 +94,7 @@ COMMON: Mapping[str, Check] = {
     "labels": ("a list of class numbers", list_of(whole)),
     "names": ("a list of texts", list_of(text)),
     "targets": ("a list of texts", list_of(text)),
+    "explained": ("null, or a list of objects", null_or(list_of(_object))),
     "seed": ("a whole number of at least 0", _seed),
     "cost": ("an object of amounts", _COST),
     "warnings": (

@@ -12,6 +12,8 @@ from xplain.core.caveat import joined as joined_caveats
 from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
 from xplain.core.items import Columns
+from xplain.core.leaves import Leaf
+from xplain.core.target import Target
 from xplain.results.result import Result
 
 __all__ = ["joined", "joined_calls"]
@@ -38,8 +40,9 @@ def joined(parts: Sequence[R]) -> R:
         cost=sum((one.cost for one in parts), Cost()),
         rows_per_call=joined_calls(*(one.provenance.rows_per_call for one in parts)),
     )
+    target = _target([one.explained for one in parts], [len(one) for one in parts])
     warnings = joined_caveats([(one.warnings, len(one)) for one in parts])
-    return replace(first, **own, provenance=origin, facts=facts, each=each, warnings=warnings)
+    return replace(first, **own, explained=target, provenance=origin, facts=facts, each=each, warnings=warnings)
 
 
 def _behind(values: Sequence[Any]) -> Any:
@@ -53,6 +56,35 @@ def _behind(values: Sequence[Any]) -> Any:
     if isinstance(first, np.ndarray) and len({np.shape(entry) for entry in entries}) == 1:
         return np.stack(entries)
     return tuple(entries) if isinstance(first, tuple) else entries
+
+
+def _target(targets: Sequence[Target | None], counts: Sequence[int]) -> Target | None:
+    """The target of all items, each with its own place where they differ; None where it is not known of all."""
+    first = targets[0]
+    known = [one for one in targets if one is not None]
+    if first is None or len(known) < len(targets):
+        return None
+    if all(one == first for one in known) and not any(leaf.per_item for _, leaf in first.terms):
+        return first
+    if len({tuple((weight, leaf.kind, leaf.tensor) for weight, leaf in one.terms) for one in known}) > 1:
+        return None
+    terms = []
+    for number, (weight, _) in enumerate(first.terms):
+        of = [(one.terms[number][1], count) for one, count in zip(known, counts, strict=True)]
+        terms.append((weight, _side_by_side([leaf.of_item(n) for leaf, count in of for n in range(count)])))
+    return Target(tuple(terms))
+
+
+def _side_by_side(leaves: Sequence[Leaf]) -> Leaf:
+    """One leaf with a place, or factors, for each item, of leaves of one item each."""
+    factors = [leaf.factors for leaf in leaves if leaf.factors is not None]
+    return replace(
+        leaves[0],
+        index=tuple(place for leaf in leaves for place in leaf.index),
+        factors=np.stack(factors) if factors else None,
+        per_item=True,
+        names=tuple(name for leaf in leaves for name in leaf.names) if all(leaf.names for leaf in leaves) else (),
+    )
 
 
 def joined_calls(*calls: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:

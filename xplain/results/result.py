@@ -28,11 +28,11 @@ from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.registry import RENDERERS
-from xplain.core.target import side_by_side
+from xplain.core.target import Target, side_by_side
 from xplain.results.archive import MOST_BYTES
 from xplain.results.checks import Check
 from xplain.results.provenance import Provenance
-from xplain.results.saved import FORMAT, read, write
+from xplain.results.saved import FORMAT, read, target_data, write
 
 __all__ = ["ARRAY", "ARRAY_PER_ITEM", "PER_ITEM", "Result", "plain_values"]
 
@@ -58,6 +58,7 @@ class Result:
         names: What each item is called: a file's name, or its number.
         targets: What was explained of each item, in words for a person; nothing is read back out of them.
         labels: Index of the explained class per item; empty for a target that is no class.
+        explained: The target as data, for all items; None where it was not kept, as in files of format 1.
         facts: What was found of the run as a whole, such as the layer that was read.
         each: What was found of each item, such as the quality of a fit: name to a list of N or an array ``[N, ...]``.
         warnings: What must be known before the result is believed, on all items or on one.
@@ -73,6 +74,7 @@ class Result:
     names: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
     targets: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
     labels: tuple[int, ...] = field(default=(), metadata=PER_ITEM)
+    explained: Target | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     each: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Caveat, ...] = ()
@@ -124,7 +126,8 @@ class Result:
         cut = {name: getattr(self, name) for name in self.per_item()}
         cut = {name: value[some] for name, value in cut.items() if value is not None}
         each = {name: entries[some] for name, entries in self.each.items()}
-        return replace(self, **cut, each=each, warnings=of_items(self.warnings, items))
+        target = None if self.explained is None else self.explained.take(np.array(items))
+        return replace(self, **cut, explained=target, each=each, warnings=of_items(self.warnings, items))
 
     def __iter__(self) -> Iterator[Self]:
         """Item by item, each as a result of one."""
@@ -227,9 +230,10 @@ class Result:
     def meta(self) -> dict[str, Any]:
         """Everything but the arrays, as plain JSON values; an array in the notes is written out if it is short."""
         out: dict[str, Any] = {"format": FORMAT, "what": self.what, "target": self.target}
-        out["notes"] = plain_values(self.notes)
+        out |= {"notes": plain_values(self.notes), "explained": plain_values(target_data(self.explained))}
         out |= {one.name: plain_values(getattr(self.provenance, one.name)) for one in fields(Provenance)}
-        return out | {name: plain_values(getattr(self, name)) for name in self.plain() if name not in ("facts", "each")}
+        rest = [name for name in self.plain() if name not in ("facts", "each", "explained")]
+        return out | {name: plain_values(getattr(self, name)) for name in rest}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one ``.npz`` file: the arrays and, as text, the JSON of everything else; no pickle, whole or absent.

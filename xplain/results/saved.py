@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.files import whole_file
 from xplain.core.packing import EXTRA, pack, unpack
+from xplain.core.target import Target
 from xplain.results.archive import Fault, read_archive
 from xplain.results.checks import COMMON, Check, check_fields
 from xplain.results.old import modern
@@ -72,6 +73,7 @@ def write(result: Any, path: str | os.PathLike[str]) -> Path:
     arrays = {name: getattr(result, name) for name in result.arrays() if getattr(result, name) is not None}
     extra: dict[str, Array] = {}
     packed = {name: pack(getattr(result, own), extra) for name, own in _PACKED.items()}
+    packed["explained"] = pack(target_data(result.explained), extra)
     meta = {name: value for name, value in result.meta().items() if name != "target"}
     arrays |= extra | {"meta": np.array(json.dumps(meta | packed, allow_nan=False))}
     with whole_file(target) as file:
@@ -118,7 +120,7 @@ def _made(kind: Kind, meta: dict[str, Any], arrays: Mapping[str, Array], old: bo
         listed = isinstance(entries, list) or (isinstance(entries, np.ndarray) and entries.ndim > 0)
         if not listed or len(entries) != count:
             raise Fault(f"its field 'each' has not {count} entries under {name!r:.80}")
-    meta["facts"] = meta.pop("notes")
+    meta |= {"facts": meta.pop("notes"), "explained": _target(meta.get("explained"), count)}
     origin = {one.name for one in fields(Provenance)}
     if strange := sorted(meta.keys() - kind.plain().keys() - origin):
         raise Fault(f"it has a field {strange[0]!r:.80} that this version does not know")
@@ -129,14 +131,34 @@ def _made(kind: Kind, meta: dict[str, Any], arrays: Mapping[str, Array], old: bo
     return kind.made({"provenance": provenance, **meta, **shown})
 
 
+def target_data(target: Target | None) -> list[dict[str, Any]] | None:
+    """A target as ``Target.of`` reads it, with its arrays as they are."""
+    if target is None:
+        return None
+    told = [({"weight": weight, **replace(leaf, factors=None).data()}, leaf.factors) for weight, leaf in target.terms]
+    return [term if factors is None else {**term, "factors": factors} for term, factors in told]
+
+
+def _target(told: Any, count: int) -> Target | None:
+    if told is None:
+        return None
+    try:
+        target = Target.of(told)
+    except (UsageError, OverflowError) as error:
+        raise Fault(f"its field 'explained' cannot be read: {error}") from None
+    if any(leaf.items not in (None, count) for _, leaf in target.terms):
+        raise Fault(f"its field 'explained' is not for {count} items")
+    return target
+
+
 def _unpacked(meta: dict[str, Any], arrays: Mapping[str, Array]) -> dict[str, Any]:
-    for name in _PACKED:
+    for name in (*_PACKED, "explained"):
         if name not in meta:
             continue
         try:
             meta[name] = unpack(meta[name], arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise Fault(f"its field {name!r} cannot be read: {error}") from None
-        if not isinstance(meta[name], dict):
+        if not isinstance(meta[name], dict) and name != "explained":
             raise Fault(f"its field {name!r} is no object")
     return meta

@@ -65,7 +65,7 @@ def curve(
         x: The items that were explained.
         attribution: Their explanation; values with channels are summed over them.
         kind: ``deletion``, ``insertion`` or a plugin's metric that asks the model.
-        target: What is scored; None takes the classes that the attribution explains.
+        target: What is scored; None takes what the attribution explains.
         baseline: What a hidden position becomes; the same as in the explanation makes the fairest curve. None: 0, or in
             a table the typical row, as in ``explain``.
         card: How pictures become tensors, if the model has no card of its own.
@@ -76,7 +76,7 @@ def curve(
         options: The metric's own, such as ``steps``: intervals between nothing and everything changed (32).
 
     Raises:
-        UsageError: the explanation is of other items, or of a target that is no class and none is given.
+        UsageError: the explanation is of other items, or it does not say its target and none is given.
     """
     curves = [one.name for one in METRICS if one.asks]
     if plain_name(kind) not in curves:
@@ -89,13 +89,14 @@ def curve(
     loaded, items = part.model, part.items
     if len(items.x) != len(attribution):
         raise UsageError(f"There are {len(items.x)} items, but the explanation is of {len(attribution)}.")
-    if target is None and not attribution.labels:
+    wanted = target or attribution.explained or (label(attribution.labels) if attribution.labels else None)
+    if wanted is None:
         raise UsageError(
             f"The explanation's target {attribution.target!r} is no class; give ",
             option("target"),
             " an xplain target.",
         )
-    view = View(items.x, target or label(attribution.labels), loaded.outline, read=items.layout)
+    view = View(items.x, wanted, loaded.outline, read=items.layout)
     values = attribution.values
     if values.ndim == items.x.ndim and view.layout.channel_axis is not None:
         values = values.sum(axis=view.layout.channel_axis)
@@ -116,6 +117,7 @@ def curve(
         names=items.names,
         labels=attribution.labels if target is None else (),
         targets=attribution.targets if target is None else words_of(target, len(items.x)),
+        explained=wanted,
         facts={"explanation": attribution.method},
         warnings=(*loaded.outline.warnings, *items.warnings),
         provenance=provenance(part, metric.name, told, cost=cost, rows_per_call=settings.calls),

@@ -63,6 +63,7 @@ def attribution(
         unit=spelled(reading.unit or entry.unit, noun(outline, one.target, part.scores)),
         labels=one.labels,
         targets=words_of(one.target, len(values)),
+        explained=one.target,
         names=items.names,
         scores=part.base[which],
         signed=entry.signed if reading.signed is None else reading.signed,

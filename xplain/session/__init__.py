@@ -5,7 +5,8 @@
                (Items,   asked once,
                one memo) kept by the part
 
-Every door (``xplain.explain``, ``plan``, ``predict``, ``compile``, ``measure``, the command line) is a way into this::
+Every public function (``xplain.explain``, ``plan``, ``predict``, ``compile``, ``measure``) and every verb of the
+command line is a way into this::
 
     with Session(model, Request({"grad-cam": {}, "lrp": {"rule": "epsilon"}}, cache="answers")) as session:
         part = session.read(["cat.jpg", "dog.jpg"])      # every file once, whatever the number of methods

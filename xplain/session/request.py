@@ -1,4 +1,4 @@
-"""What a door asks for: methods with their options, of which target, how, and at what cost."""
+"""What is asked of a session: methods with their options, of which target, how, and at what cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline that every door shares: load, read, aim, settings, drive; one memo for what is asked of some items."""
+"""The pipeline that all ways in share: load, read, aim, settings, drive; one memo for what is asked of some items."""
 
 from __future__ import annotations
 

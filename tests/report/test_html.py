@@ -66,6 +66,9 @@ def attribution(**fields) -> Attribution:
         "seed": 42,
         "resolution": (7, 7),
         "facts": {"kept": 0.5},
+        "each": {"stability": [0.875, 0.25], "rule": [(1, 2), ()]},
+        "source": "net.onnx",
+        "rows_per_call": {"scores": (1, 12)},
         "warnings": (Caveat("The probability is saturated."),),
         "versions": {"xplain": "0.1.0", "onnxruntime": "1.31.1"},
         "pictures": np.full((2, 16, 16, 3), 90, np.uint8),
@@ -85,11 +88,13 @@ def test_the_page_holds_everything_a_reader_needs():
         "Two pictures", "cat.jpg", "cup.jpg", "tabby", "espresso", "8.25", "12.5", "base 0.25", "rise",
         "delta logit when hidden", "samples", "4000", "baseline", "8,002 queries, 3 sweeps, 17 reused, 2.50 s", "42",
         "7 x 7 cells", "ab" * 32, "onnxruntime 1.31.1, xplain 0.1.0", "crop = [16, 16]",
-        "The probability is saturated.", "kept",
+        "The probability is saturated.", "kept", "net.onnx", "scores 1 and 12",
         "xplain explain m.onnx cat.jpg --seed 42", "It does not say whether the answer is right",
         "xplain.explain(model, pictures, method='rise', target=[281, 967], seed=42, samples=4000, baseline='mean')",
     ):  # fmt: skip
         assert fact in text, fact
+    cat, cup = text.index("found of cat.jpg"), text.index("found of cup.jpg")
+    assert cat < text.index("0.875") < text.index("(1, 2)") < cup < text.index("0.25", cup) < text.index("()", cup)
     assert re.search(r"colours end at ±1\.\d+ delta logit", text)
 
 
@@ -171,13 +176,16 @@ def test_numbers_and_words_are_not_broken():
 def test_hostile_names_stay_text():
     hostile = attribution(
         names=(HOSTILE, "cup.jpg"),
-        target=HOSTILE,
+        targets=(HOSTILE, "espresso"),
+        source=HOSTILE,
+        rows_per_call={HOSTILE: (1,)},
         unit=HOSTILE,
         method=HOSTILE,
         model=HOSTILE,
         card=HOSTILE,
         options={HOSTILE: HOSTILE},
         facts={HOSTILE: HOSTILE},
+        each={HOSTILE: [HOSTILE, HOSTILE], "rule": ["", ""]},
         warnings=(Caveat(HOSTILE), Caveat(HOSTILE, item=1)),
         versions={HOSTILE: HOSTILE},
     )

@@ -50,6 +50,7 @@ class _Shown:
     limit: str
     figure: str
     words: str
+    facts: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +161,11 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
             "Standard error",
             "estimated, see the hatching" if a.error is not None else "none: the method does not sample",
         ),
+        ("Model", a.provenance.source or "not known"),
         ("Model, sha256", a.model or "not known"),
+        ("Rows per model call", _calls(a) or "not recorded"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(a.versions.items())) or "not recorded"),
     ]
-    notes = {str(key): _plain(value) for key, value in a.notes.items()}
     return _Section(
         anchor=f"method-{number}",
         heading=f"{a.method} of {a.target}" if several else a.method,
@@ -171,7 +173,7 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
         items=[_shown(a, item, drawing) for item in range(len(a))],
         options=[(name, _plain(value)) for name, value in a.options.items()],
         facts=facts,
-        notes=list(notes.items()),
+        notes=[(str(name), _plain(fact)) for name, fact in a.facts.items()],
         warnings=a.said,
         card=a.card or "",
         call=_call(a),
@@ -231,7 +233,13 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
         limit="" if limit is None else f"{'±' if a.signed else ''}{limit:.4g}",
         figure="" if a.texts else data_url(draw(a, item, **drawing)),
         words=words_html(a, item) if a.texts else "",
+        facts=[(str(name), _plain(entries[item])) for name, entries in a.each.items()],
     )
+
+
+def _calls(a: Attribution) -> str:
+    sizes = a.provenance.rows_per_call.items()
+    return ", ".join(f"{kind} {' and '.join(map(str, rows))}" for kind, rows in sizes)
 
 
 def _together(listed: Sequence[Attribution], drawing: Mapping[str, Any]) -> str:

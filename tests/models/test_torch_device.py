@@ -16,11 +16,12 @@ from xplain.core.target import every_score, label
 from xplain.models.options import TorchOptions
 from xplain.models.pipeline import in_flight
 from xplain.models.torch import device as torch_device
-from xplain.models.torch.device import TorchPlace
+from xplain.models.torch.device import Batch, Means, TorchPlace
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
 CPU = torch.device("cpu")
+PAIR = Batch(2, torch.float32, CPU)
 
 
 @pytest.fixture
@@ -82,7 +83,12 @@ def test_rows_are_those_of_the_fill(request, x, kernels, memory, dtype):
         xplain.native.fill(x, edits, 0, total, expected, layout)
         seen.clear()
         place = TorchPlace(
-            query, layout, 2, dtype, CPU, forward, TorchOptions(memory_format=memory), by_kernels=kernels, depth=2
+            query,
+            layout,
+            Batch(2, dtype, CPU),
+            forward,
+            TorchOptions(memory_format=memory),
+            Means(by_kernels=kernels, depth=2),
         )
         got = answers(place, query, 2)
         assert torch.equal(torch.cat(seen), torch.from_numpy(expected).to(dtype)), name
@@ -100,7 +106,7 @@ def test_a_layout_of_its_own_stays_as_it_is(x):
         return {"scores": batch.flatten(1)}
 
     options = TorchOptions(memory_format="channels-last")
-    place = TorchPlace(query, Layout("NHWC", items.shape[1:]), 3, torch.float32, CPU, forward, options)
+    place = TorchPlace(query, Layout("NHWC", items.shape[1:]), Batch(3, torch.float32, CPU), forward, options)
     assert np.array_equal(answers(place, query, 3), items.reshape(3, -1))
 
 
@@ -132,7 +138,7 @@ def test_half_precision_is_approximate_and_says_so(net, x):
         assert np.array_equal(half.answer(Score(x, Untouched(), every_score)), net(torch.from_numpy(x)).float().numpy())
     assert not np.array_equal(got, expected)
     assert np.abs(got - expected).max() < 0.02 * np.ptp(expected)
-    told = "Passes run under torch.autocast in bfloat16 (precision='bfloat16'), so values differ"
+    told = "Passes run under torch.autocast in bfloat16 (option precision), so values differ"
     assert any(quirk.startswith(told) for quirk in half.outline.quirks)
     assert xplain.explain(half, x[:1], patch=6, stride=6).warnings[0].text.startswith(told)
     assert not xplain.explain(plain, x[:1], patch=6, stride=6).warnings
@@ -223,9 +229,9 @@ def test_full_chunks_are_captured_once_per_slot_and_the_odd_last_one_runs_eagerl
         sizes.append(len(batch))
         return forward_of(net)(batch)
 
-    plain = TorchPlace(query, layout, 2, torch.float32, CPU, forward_of(net), TorchOptions())
+    plain = TorchPlace(query, layout, PAIR, forward_of(net), TorchOptions())
     part = Score(x, query.edits, every_score, part=(0, 11))
-    place = TorchPlace(part, layout, 2, torch.float32, CPU, forward, TorchOptions(graphs=True), tape, depth=depth)
+    place = TorchPlace(part, layout, PAIR, forward, TorchOptions(graphs=True), Means(tape, depth=depth))
     # close, not equal: the last chunk has one row here and two there, and torch rounds by the shape of a batch
     np.testing.assert_allclose(answers(place, part, 2), answers(plain, query, 2)[:11], rtol=1e-4, atol=1e-5)
     assert (place.captured, tape.captures, tape.replays, place.not_captured) == (depth, depth, 3, "")
@@ -236,16 +242,16 @@ def test_full_chunks_are_captured_once_per_slot_and_the_odd_last_one_runs_eagerl
 def test_a_capture_that_fails_is_told_and_the_pass_runs_eagerly(net, x, monkeypatch):
     reason = "operation not permitted when stream is capturing\nmore"
     query, layout, tape = Score(x, kinds(x)["soft grid"], every_score), Layout("NCHW", x.shape[1:]), Tape(reason)
-    plain = TorchPlace(query, layout, 2, torch.float32, CPU, forward_of(net), TorchOptions())
-    place = TorchPlace(query, layout, 2, torch.float32, CPU, forward_of(net), TorchOptions(graphs=True), tape)
+    plain = TorchPlace(query, layout, PAIR, forward_of(net), TorchOptions())
+    place = TorchPlace(query, layout, PAIR, forward_of(net), TorchOptions(graphs=True), Means(tape))
     assert np.array_equal(answers(place, query, 2), answers(plain, query, 2))
     told = "The forward pass could not be captured as a CUDA graph (operation not permitted when stream is capturing)"
     assert place.not_captured == f"{told}; it runs eagerly."
     model = xplain.load(net, graphs=True)
     honest = torch_device.TorchPlace
 
-    def taped(*arguments, **options):
-        return honest(*arguments, capture=tape, **options)
+    def taped(*arguments):
+        return honest(*arguments, Means(tape))
 
     monkeypatch.setattr("xplain.models.torch.module.TorchPlace", taped)
     pieces = list(model._scored(query, 2))
@@ -256,9 +262,9 @@ def test_a_capture_that_fails_is_told_and_the_pass_runs_eagerly(net, x, monkeypa
 
 def test_a_module_that_fails_in_a_replayed_question_says_its_own_error(net, x):
     broken = Broken(net)
-    place_of = (Layout("NCHW", x.shape[1:]), 2, torch.float32, CPU)
+    place_of = (Layout("NCHW", x.shape[1:]), PAIR)
     query = Score(x, kinds(x)["soft grid"], every_score)
-    place = TorchPlace(query, *place_of, forward_of(broken), TorchOptions(graphs=True), Tape())
+    place = TorchPlace(query, *place_of, forward_of(broken), TorchOptions(graphs=True), Means(Tape()))
     with pytest.raises(ValueError, match="the third pass"):
         answers(place, query, 2)
 

@@ -24,7 +24,7 @@ from xplain.models.endpoint.model import Endpoint, RequestSize
 from xplain.models.endpoint.secrets import Auth
 from xplain.models.endpoint.transport import Request, Response, Sends, Timeouts, Transport
 from xplain.models.endpoint.v1 import V1
-from xplain.models.endpoint.v2 import V2, read_metadata, speaks_binary
+from xplain.models.endpoint.v2 import V2, Selection, read_metadata, speaks_binary
 from xplain.models.options import EndpointOptions, options_for
 from xplain.models.outlines import settled
 
@@ -140,8 +140,8 @@ def _codec(
     """
     rpc = url.startswith(("grpc://", "grpcs://"))
     if found := _V2.fullmatch(address.path):
-        reading = {name: getattr(options, name) for name in ("input", "output", "fixed", "top_k")}
-        return _v2(caller, rpc, found, labels, options.binary, kind=kind, **reading)
+        selection = Selection(options.input, options.output, options.fixed, kind, options.top_k)
+        return _v2(caller, rpc, found, labels, selection, options.binary)
     if rpc:
         raise UsageError(f"{url} names no model; accepted: grpcs://host:port/v2/models/NAME.")
     if found := _V1.fullmatch(address.path):
@@ -155,20 +155,22 @@ def _codec(
     )
 
 
-def _v2(caller: Caller, rpc: bool, path: re.Match[str], labels: LabelSpace, binary: bool | None, **reading: Any) -> V2:
+def _v2(
+    caller: Caller, rpc: bool, path: re.Match[str], labels: LabelSpace, selection: Selection, binary: bool | None
+) -> V2:
     """Ask a V2 server what the model is, and whether it takes raw tensors."""
     root, model = path["root"], path["model"]
     if rpc:
         from xplain.models.endpoint.rpc import RpcV2, describe, read_description
 
-        return RpcV2(model, read_description(caller.call(describe(model))), labels, binary=True, **reading)
+        return RpcV2(model, read_description(caller.call(describe(model))), labels, selection, binary=True)
     metadata = read_metadata(_describe(caller, root + model))
     if binary is None:
         try:
             binary = speaks_binary(_describe(caller, f"{root}/v2"))
         except ModelError:  # the server's own description is optional
             binary = False
-    return V2(root + model, metadata, labels, binary=binary, **reading)
+    return V2(root + model, metadata, labels, selection, binary=binary)
 
 
 def _describe(caller: Caller, path: str) -> Response:

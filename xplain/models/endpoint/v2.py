@@ -28,7 +28,17 @@ from xplain.models.endpoint.outside import digits, extents, name_of, real, shown
 from xplain.models.endpoint.tensors import DTYPES, from_bytes, from_list, holds, numpy_name, to_bytes, to_list
 from xplain.models.endpoint.transport import Request, Response
 
-__all__ = ["V2", "Metadata", "checked", "classified", "outputs_of", "read_metadata", "speaks_binary", "spec_of"]
+__all__ = [
+    "V2",
+    "Metadata",
+    "Selection",
+    "checked",
+    "classified",
+    "outputs_of",
+    "read_metadata",
+    "speaks_binary",
+    "spec_of",
+]
 
 _LENGTH = "inference-header-content-length"
 _BINARY = ("binary_tensor_data", "binary_data")
@@ -48,6 +58,25 @@ class Metadata:
     datatypes: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What of a model is asked and read.
+
+    Args:
+        input: Input to explain; needed where there are several.
+        output: Output to read; needed where it cannot be told.
+        fixed: Values of the other inputs, each ``[*item]`` or ``[1, *item]``.
+        kind: What the scores are; None takes decisions for an output of labels and scores for any other.
+        top_k: Ask for so many best classes through the classification extension; None asks for all scores.
+    """
+
+    input: str | None = None
+    output: str | None = None
+    fixed: Mapping[str, Any] | None = None
+    kind: Kind | None = None
+    top_k: int | None = None
+
+
 class V2:
     """Speaks V2 for one input and one output of a model.
 
@@ -56,33 +85,20 @@ class V2:
         metadata: What the server says of the model.
         labels: The classes.
         binary: Send and ask for raw tensors.
-        input: Input to explain; needed where there are several.
-        output: Output to read; needed where it cannot be told.
-        fixed: Values of the other inputs, each ``[*item]`` or ``[1, *item]``.
-        kind: What the scores are; None takes decisions for an output of labels and scores for any other.
-        top_k: Ask for so many best classes through the classification extension; None asks for all scores.
+        selection: What is asked and read.
 
     Raises:
         UsageError: the input or output cannot be told, or a value for an input is missing.
     """
 
     def __init__(
-        self,
-        path: str,
-        metadata: Metadata,
-        labels: LabelSpace,
-        *,
-        binary: bool,
-        input: str | None = None,  # noqa: A002 - the word of xplain.load
-        output: str | None = None,
-        fixed: Mapping[str, Any] | None = None,
-        kind: Kind | None = None,
-        top_k: int | None = None,
+        self, path: str, metadata: Metadata, labels: LabelSpace, selection: Selection, *, binary: bool
     ) -> None:
         self.path, self._metadata, self._labels, self._binary = path, metadata, labels, binary
-        self._input = _chosen(metadata.inputs, input, "input", fixed or {})
-        self.output, found = _output(metadata.outputs, output)
-        self._fixed = {name: np.asarray(value) for name, value in (fixed or {}).items()}
+        fixed, top_k = selection.fixed or {}, selection.top_k
+        self._input = _chosen(metadata.inputs, selection.input, "input", fixed)
+        self.output, found = _output(metadata.outputs, selection.output)
+        self._fixed = {name: np.asarray(value) for name, value in fixed.items()}
         self.top_k = top_k
         missing = [s.name for s in metadata.inputs if s.name not in (self._input.name, *self._fixed)]
         if missing:
@@ -90,7 +106,7 @@ class V2:
                 f"{metadata.name} also needs {', '.join(missing)}; give their values: ", fixed_input(missing[0]), "."
             )
         labelled = self.output.dtype == "str" or np.dtype(self.output.dtype).kind in "iub"
-        self._kind: Kind = kind or ("decisions" if labelled and top_k is None else "logits")
+        self._kind: Kind = selection.kind or ("decisions" if labelled and top_k is None else "logits")
         if self._kind != "decisions" and len(self.output.shape) > 1:
             labels.expect(self.output.shape[1])
         first = self._input.shape[0] if self._input.shape else None

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,7 +35,7 @@ from xplain.models.torch.modes import to_numpy
 from xplain.native import device as kernels
 from xplain.native.volumes import is_volumetric
 
-__all__ = ["TorchPlace", "approximate", "autocast", "capture", "memory_of", "without_autocast"]
+__all__ = ["Batch", "Means", "TorchPlace", "approximate", "autocast", "capture", "memory_of", "without_autocast"]
 
 Forward: TypeAlias = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
 """A forward pass: a batch to its named outputs, a row each."""
@@ -79,21 +80,48 @@ def memory_of(options: TorchOptions, axes: int) -> torch.memory_format:
     return _FORMATS[options.memory_format] if axes == 4 else torch.contiguous_format
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a module is given at once.
+
+    Args:
+        rows: Rows of the largest chunk.
+        dtype: The module's floating type.
+        device: The module's device.
+        fills_up: Whether a shorter chunk is filled up with copies, so that the module sees ``rows`` rows.
+    """
+
+    rows: int
+    dtype: torch.dtype
+    device: torch.device
+    fills_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How chunks are filled and run; None for what the device has.
+
+    Args:
+        capture: Captures a pass; None for CUDA graphs where the options ask for them and the device has them.
+        by_kernels: Whether device kernels write the rows; None: on CUDA devices, if they are built in.
+        depth: Chunks under way; None: two on a CUDA device, one elsewhere.
+    """
+
+    capture: Capture | None = None
+    by_kernels: bool | None = None
+    depth: int | None = None
+
+
 class TorchPlace:
     """Tensors that are filled with edited rows and go through a forward pass; see ``xplain.models.pipeline.Place``.
 
     Args:
         query: Items (float32) and edits.
         layout: The items' layout.
-        rows: Rows of the largest chunk.
-        dtype: The module's floating type.
-        device: The module's device.
+        batch: What the module is given.
         forward: The pass.
         options: How batches lie in memory, and whether passes are captured.
-        capture: Captures a pass; None for CUDA graphs where the options ask for them and the device has them.
-        by_kernels: Whether device kernels write the rows; None: on CUDA devices, if they are built in.
-        depth: Chunks under way; None: two on a CUDA device, one elsewhere.
-        fills_up: Whether a shorter chunk is filled up with copies, so that the module sees ``rows`` rows.
+        means: How chunks are filled and run; None for what the device has.
 
     Raises:
         UsageError: an array does not fit the items.
@@ -103,19 +131,15 @@ class TorchPlace:
         self,
         query: Score,
         layout: Layout,
-        rows: int,
-        dtype: torch.dtype,
-        device: torch.device,
+        batch: Batch,
         forward: Forward,
         options: TorchOptions,
-        capture: Capture | None = None,
-        by_kernels: bool | None = None,
-        depth: int | None = None,
-        fills_up: bool = False,
+        means: Means | None = None,
     ) -> None:
+        rows, dtype, device, means = batch.rows, batch.dtype, batch.device, means or Means()
         self._cuda = device.type == "cuda"
-        self._fills_up = fills_up and not self._cuda
-        self.depth = depth or (2 if self._cuda else 1)
+        self._fills_up = batch.fills_up and not self._cuda
+        self.depth = means.depth or (2 if self._cuda else 1)
         self.captured, self.not_captured = 0, ""
         self._query, self._layout, self._rows, self._forward = query, layout, rows, forward
         self._stream: Any = torch.cuda.current_stream(device) if self._cuda else None
@@ -123,13 +147,14 @@ class TorchPlace:
         memory = memory_of(options, len(shape) if layout.axes == "NCHW" else 0)
         self._slots = [torch.empty(shape, dtype=dtype, device=device, memory_format=memory) for _ in range(self.depth)]
         self._whole = isinstance(query.edits, Coalitions) and query.edits.whole
-        self._capture = capture if capture is not None or not (options.graphs and self._cuda) else _cuda_capture()
+        given = means.capture is not None or not (options.graphs and self._cuda)
+        self._capture = means.capture if given else _cuda_capture()
         self._graphs: dict[int, tuple[Callable[[], None], Any]] = {}
         self._eager = 0
         self._found: list[Any] = [None] * self.depth
         self._edits: Any = None
         self._x: Any = None
-        able = self._cuda and native.status()["cuda"] if by_kernels is None else by_kernels
+        able = self._cuda and native.status()["cuda"] if means.by_kernels is None else means.by_kernels
         if able and dtype in _KERNELS_WRITE and not is_volumetric(query.edits, layout):
             number, handle = device.index or 0, self._handle()
             self._x = torch.from_numpy(np.ascontiguousarray(query.x)).to(device)

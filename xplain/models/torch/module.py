@@ -33,7 +33,7 @@ from xplain.models.reading import as_float32, items_beside, layer_values, padded
 from xplain.models.torch.attention import AttentionsSeen, attention_number
 from xplain.models.torch.batches import TorchBatches, fed_floats, filled_up
 from xplain.models.torch.cuts import gradients, without_items
-from xplain.models.torch.device import TorchPlace, approximate, autocast, memory_of, without_autocast
+from xplain.models.torch.device import Batch, TorchPlace, approximate, autocast, memory_of, without_autocast
 from xplain.models.torch.graph import AsGraph
 from xplain.models.torch.guard import Pass, alone, claim, eval_mode
 from xplain.models.torch.look import AS_FLOATS, Look, Own, first_outline, home, look_at, look_with, value_of
@@ -165,8 +165,8 @@ class TorchModule(TorchBatches):
                 return self._rows(batch, wanted)
 
         for offset, part in item_ranges(query, layout):
-            where = self._kind, home(self._module)[1]
-            place = TorchPlace(part, layout, how.rows, *where, forward, self._options, fills_up=query.cut is not None)
+            batch = Batch(how.rows, self._kind, home(self._module)[1], fills_up=query.cut is not None)
+            place = TorchPlace(part, layout, batch, forward, self._options)
             for (left, right), values in in_flight(place, *part.rows, how.rows, how):
                 yield (offset + left, offset + right), read_target(query, (offset + left, offset + right), values)
             self.tell(place.not_captured)

@@ -60,6 +60,9 @@ class Facts:
         whole: Reads integers as the whole numbers that they are, also where they stand for real ones.
         ageless: Stands for others, and these are written in one form in every opset.
         free: Costs next to nothing: runtimes fuse it with what comes before, or only rename.
+        grows: How much it makes follows from values that it reads or is given, not from the extents of its inputs.
+        last: Reads and writes channels on the last axis.
+        like: The standard operator that it computes, on integers, in another layout or fused with what follows it.
     """
 
     elementwise: bool = False
@@ -89,6 +92,9 @@ class Facts:
     whole: bool = False
     ageless: bool = False
     free: bool = False
+    grows: bool = False
+    last: bool = False
+    like: str = ""
 
     @property
     def keeps_axes(self) -> bool:

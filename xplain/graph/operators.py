@@ -26,10 +26,12 @@ from onnx import NodeProto, defs
 
 from xplain.core.facts import Facts
 from xplain.core.rules import Call, Cotangents, Kind
+from xplain.graph.nodes import attribute
 
 __all__ = [
     "Operator",
     "backward",
+    "channels_last",
     "facts",
     "facts_of",
     "find_operator",
@@ -107,6 +109,11 @@ def facts_of(node: NodeProto | str) -> Facts:
     domain, _, name = key.rpartition("::")
     found = _FACTS.get(key)
     return _FACTS.get(name, _NOTHING) if found is None and domain.startswith(_RUNTIMES) else found or _NOTHING
+
+
+def channels_last(node: NodeProto) -> bool:
+    """Whether a node reads and writes channels on the last axis, by its type or by its attribute."""
+    return facts_of(node).last or bool(attribute(node, "channels_last", 0))
 
 
 def known() -> dict[str, Facts]:

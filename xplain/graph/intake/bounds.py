@@ -23,6 +23,7 @@ from xplain.graph.analysis.inference import Kind, infer_node
 from xplain.graph.analysis.order import ordered
 from xplain.graph.analysis.small import compute
 from xplain.graph.naming import reads, subgraphs_of
+from xplain.graph.operators import facts_of
 from xplain.graph.passes.lowering import opened
 from xplain.graph.safety import Check, Limits, Verdict, elements_bits, human, tensors_of
 
@@ -30,9 +31,6 @@ __all__ = ["Extents", "Known", "measure"]
 
 _RANK = 64  # most axes of a tensor
 _SMALL = 1024  # elements of a constant whose content is followed
-_MAKERS = frozenset({"ConstantOfShape", "EyeLike", "Expand", "OneHot", "Pad", "Range", "Resize", "Tile", "Upsample"})
-_RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform"})
-_NEW = frozenset({"RandomUniformLike", *_RANDOM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,7 @@ class _Walk:
     def _visit(self, node: NodeProto) -> None:
         known = self.known
         names = [name for name in node.input if name]
-        constant = node.op_type not in _NEW and all(n in known.constants for n in names) and not subgraphs_of(node)
+        constant = not facts_of(node).random and all(n in known.constants for n in names) and not subgraphs_of(node)
         types = self._infer(node)
         sizes = [known.elements.get(name, 1) for name in names]
         guess = sum(sizes) if node.op_type.startswith("Concat") else max(sizes, default=1)
@@ -198,14 +196,14 @@ class _Walk:
         for name in (n for n in node.output if n):
             dtype, shape = types.get(name, (0, None))
             if shape is None:
-                if constant and node.op_type in _MAKERS:
+                if constant and facts_of(node).grows:
                     raise Unsafe(
                         f"Node {node.name or name!r} ({node.op_type}) makes a constant whose size cannot be told in "
                         "advance. Simplify the model (onnxsim, or constant folding on export), so that it is stored."
                     )
                 if name in self.read:
                     known.guessed.append(name)
-                    known.open_ended |= node.op_type in _MAKERS
+                    known.open_ended |= facts_of(node).grows
             self._keep(name, dtype, shape, guess)
             if constant:
                 known.constants.add(name)
@@ -268,7 +266,7 @@ class _Walk:
             known.content[output] = np.array(math.prod(known.shapes[node.input[0]]), dtype=np.int64)
         elif len(node.output) == 1 and known.elements.get(output, _SMALL + 1) <= _SMALL and output in known.shapes:
             feeds = {name: known.content[name] for name in node.input if name in known.content}
-            if len(feeds) == len({name for name in node.input if name}) and node.op_type not in _NEW:
+            if len(feeds) == len({name for name in node.input if name}) and not facts_of(node).random:
                 self._compute(node, feeds)
 
     def _compute(self, node: NodeProto, feeds: dict[str, Array]) -> None:

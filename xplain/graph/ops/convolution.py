@@ -212,6 +212,7 @@ def _depthwise(call: NodeCall, g: Value, w: Value, x: Value, geo: Geometry) -> V
 
 facts("Conv ConvTranspose", axes="channels", linear="first")
 facts("FusedConv", axes="channels", weighted=True)
+facts("FusedConv NhwcConv NhwcFusedConv", like="Conv")
 
 
 @backward("Conv", kind=_kind, weight=1, bias=2)

@@ -23,6 +23,8 @@ def _batch(a: Value, b: Value, matrix: Shape) -> Shape:
 
 facts("MatMul Gemm", axes="last", linear="either")
 facts("FusedGemm FusedMatMul", weighted=True)
+facts("FusedGemm", like="Gemm")
+facts("FusedMatMul", like="MatMul")
 
 
 @backward("MatMul", kind=_kind, weight=1)

@@ -15,6 +15,7 @@ facts("Reshape Flatten Squeeze Unsqueeze", repacks=True, axes="moved", steps=(0,
 facts("Transpose DepthToSpace SpaceToDepth", axes="moved", steps=(0, 1))
 facts("Expand Split Pad Tile Trilu ReverseSequence", axes="same", linear="first")
 facts("Expand Split Pad Tile ReverseSequence", steps=(0, 1))
+facts("Expand Pad Tile", grows=True)
 facts("Transpose", linear="first")
 facts("Concat", axes="same", steps=(0, None), linear="all")
 

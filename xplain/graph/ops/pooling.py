@@ -20,7 +20,7 @@ _MANY = 16
 facts("MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool MaxUnpool", axes="channels")
 facts("AveragePool GlobalAveragePool", linear="first", adds=True)
 facts("MaxPool GlobalMaxPool", steps=(0, 1))
-facts("NhwcMaxPool", axes="same", steps=(0, 1))
+facts("NhwcMaxPool", axes="same", steps=(0, 1), like="MaxPool")
 
 
 @backward("MaxPool", kind="choice")

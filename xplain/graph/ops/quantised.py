@@ -38,6 +38,24 @@ facts("QLinearConv ConvInteger", axes="channels")  # where their attribute chann
 facts("QLinearSigmoid", scale=3, axes="same", link="sigmoid")
 facts("QLinearLeakyRelu", scale=3, axes="same", rectifier=True)
 facts("QLinearSoftmax", scale=3, axes="same", link="softmax")
+for name in [
+    "Conv",
+    "MatMul",
+    "Add",
+    "Mul",
+    "Concat",
+    "ReduceMean",
+    "Where",
+    "GlobalAveragePool",
+    "AveragePool",
+    "Sigmoid",
+    "LeakyRelu",
+    "Softmax",
+]:
+    facts(f"QLinear{name}", like=name)
+facts("QGemm", like="Gemm")
+facts("ConvInteger", like="Conv")
+facts("MatMulInteger", like="MatMul")
 facts("DynamicQuantizeLinear", batch=True, axes="same")
 facts("DynamicQuantizeMatMul DynamicQuantizeLSTM", batch=True, integer=True)
 facts("ConvInteger MatMulInteger", integer=True, whole=True)

@@ -25,7 +25,7 @@ def along(t: Tracer, g: Value, axis: int, matrix: np.ndarray[Any, Any]) -> Value
     return t.permute(t.MatMul(t.permute(g, order), t.const(matrix, g.dtype)), [int(p) for p in np.argsort(order)])
 
 
-facts("Resize Upsample", axes="same", steps=(0, 1))
+facts("Resize Upsample", axes="same", steps=(0, 1), grows=True)
 
 
 @backward("Resize", "Upsample", kind="move", flow=(0,))

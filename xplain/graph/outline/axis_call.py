@@ -13,6 +13,7 @@ from xplain.core.edits import Array
 from xplain.core.lineage import Pick
 from xplain.graph.intake.bounds import Known
 from xplain.graph.nodes import attribute
+from xplain.graph.operators import channels_last, facts_of
 
 __all__ = ["Call", "Trail"]
 
@@ -46,8 +47,7 @@ class Call:
     @property
     def op(self) -> str:
         """What it computes, on real numbers or on the integers that stand for them."""
-        name = self.node.op_type.removeprefix("Nhwc").removeprefix("QLinear").removeprefix("Fused")
-        return {"QGemm": "Gemm", "ConvInteger": "Conv", "MatMulInteger": "MatMul"}.get(name, name)
+        return facts_of(self.node).like or str(self.node.op_type)
 
     def given(self, name: str, default: Any = None) -> Any:
         """An attribute."""
@@ -71,7 +71,7 @@ class Call:
 
     def numbers(self, k: int, attribute: str) -> list[int] | None:
         """Integers that newer operator sets take as an input and older ones as an attribute."""
-        content = None if self.node.op_type.startswith("QLinear") else self.content(k)
+        content = None if facts_of(self.node).scale is not None else self.content(k)
         found = self.given(attribute) if content is None else content.ravel().tolist()
         return None if found is None else [int(n) for n in found]
 
@@ -83,7 +83,7 @@ class Call:
     @property
     def last(self) -> bool:
         """Whether it is an operator of a runtime on ``[N, H, W, C]``."""
-        return self.node.op_type.startswith("Nhwc") or bool(self.given("channels_last", 0))
+        return channels_last(self.node)
 
     @property
     def own(self) -> Axes:

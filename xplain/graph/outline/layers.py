@@ -10,7 +10,7 @@ from xplain.graph.analysis.affine import affine_tensors
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.load import Loaded
-from xplain.graph.operators import facts_of
+from xplain.graph.operators import channels_last, facts_of
 from xplain.graph.outline.follow import follow
 
 __all__ = ["activations_of", "layers_of", "quirks_of"]
@@ -40,9 +40,7 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
 def _channels_last(loaded: Loaded) -> frozenset[str]:
     """Tensors ``[N, H, W, C]`` of a file that a runtime laid out so, as their axes are followed; none of any other."""
     graph = loaded.model.graph
-    own = any(
-        n.op_type.startswith("Nhwc") or any(a.name == "channels_last" and a.i for a in n.attribute) for n in graph.node
-    )
+    own = any(map(channels_last, graph.node))
     item = loaded.known.shapes.get(graph.input[0].name, ())[1:]
     if not own or len(item) != 3:
         return frozenset()

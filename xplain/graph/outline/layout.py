@@ -15,7 +15,7 @@ from onnx import NodeProto
 from xplain.core.layout import Axes
 from xplain.graph.intake.load import Loaded
 from xplain.graph.nodes import attribute
-from xplain.graph.operators import facts_of
+from xplain.graph.operators import channels_last, facts_of
 
 __all__ = ["axes_of"]
 
@@ -49,7 +49,7 @@ def _by_operators(loaded: Loaded, name: str, rank: int) -> Axes | None:
         if source is None:
             continue
         known = facts_of(node)
-        if known.recurrent or known.axes == "channels" or _last(node):
+        if known.recurrent or known.axes == "channels" or channels_last(node):
             letters = _consumed(node, orders[source], rank) if node.input[0] == source else None
             if letters is not None:
                 found.setdefault(letters, " -> ".join([*path[source], node.op_type]))
@@ -73,7 +73,7 @@ def _consumed(node: NodeProto, order: _Order, rank: int) -> str | None:
             return None
         letters = list("TNC") if not attribute(node, "layout", 0) else list("NTC")
     else:
-        last = _last(node)
+        last = channels_last(node)
         spatial = _SPATIAL.get(len(order) - 2)
         if spatial is None:
             return None
@@ -130,11 +130,6 @@ def _reshaped(order: _Order, before: tuple[Any, ...] | None, after: tuple[Any, .
         return None
     wide = iter([axis for axis, n in zip(order[1:], before[1:], strict=True) if n > 1])
     return (order[0], *(next(wide) if n > 1 else None for n in after[1:]))
-
-
-def _last(node: NodeProto) -> bool:
-    """Whether an operator on channels reads them from the last axis."""
-    return node.op_type.startswith("Nhwc") or bool(attribute(node, "channels_last", 0))
 
 
 def _by_names(loaded: Loaded, name: str, rank: int) -> Axes | None:

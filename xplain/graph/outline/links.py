@@ -101,7 +101,7 @@ class Back:
 
     def _link(self, node: NodeProto) -> Logits | None:
         link = facts_of(node).link
-        if link and not node.op_type.startswith("QLinear"):
+        if link and facts_of(node).scale is None:
             level: Literal["p", "log p"] = "log p" if node.op_type.startswith("Log") else "p"
             return Logits(node.input[0], link, level, node.op_type)
         return self._softmax(node) or self._log_softmax(node) or self._sigmoid(node) or self._tanh(node)

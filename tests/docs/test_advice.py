@@ -9,12 +9,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import made
 import numpy as np
 import pytest
+from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
+from docs.advice_table import TABLE, follow
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import xplain
@@ -28,10 +31,6 @@ HERE = Path(__file__).parent
 HOUSE = HERE.parents[1] / "xplain"
 RAISED = re.compile(r"(Error|Unsafe|UnknownName|Dependency|NoPath|NonFinite|NotExported|Caveat)$")
 ADVISES = re.compile(r"\b(Use|Give|State|Set|Name) |[;:,] (use|give|state|set|name) |\bor (use|give|name) |--[a-z]|\w=")
-RNG = np.random.default_rng(0)
-W = RNG.normal(size=(4, 3)).astype(np.float32)
-ROWS = RNG.normal(size=(5, 4)).astype(np.float32)
-PICTURES = RNG.random((2, 3, 8, 8)).astype(np.float32)
 
 
 def literal(node: ast.AST) -> str:
@@ -95,15 +94,6 @@ def not_followed() -> dict[str, str]:
 # ---------------------------------------------------------------------- models to ask
 
 
-def linear(rows: Any) -> Any:
-    return np.asarray(rows, np.float32).reshape(len(rows), -1)[:, :4] @ W
-
-
-def brightness(batch: Any) -> Any:
-    mean = np.asarray(batch).reshape(len(batch), -1).mean(1)
-    return np.stack([mean, -mean], 1)
-
-
 def net(**more: Any) -> ModelProto:
     """``x @ w``, with more inputs that are added."""
     names = ["x", *more]
@@ -114,13 +104,6 @@ def net(**more: Any) -> ModelProto:
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])
     graph = helper.make_graph(nodes, "net", inputs, [y], [numpy_helper.from_array(W, "w")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-
-
-def convolution() -> Any:
-    torch = pytest.importorskip("torch")
-    torch.manual_seed(0)
-    head = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 3)
-    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), *head).eval()
 
 
 # ---------------------------------------------------------------------- triggered and followed
@@ -384,6 +367,10 @@ def _(told, _folder):
 
 
 # ---------------------------------------------------------------------- the tests
+
+
+for one in TABLE.values():
+    advice(one.fragment)(partial(follow, one))
 
 
 @pytest.mark.parametrize("fragment", FOLLOWED)

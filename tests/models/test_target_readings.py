@@ -15,6 +15,7 @@ from onnx import helper
 import xplain
 from xplain.core.arrays import namespace
 from xplain.core.edits import Untouched
+from xplain.core.errors import UsageError
 from xplain.core.leaves import KINDS, REDUCTIONS, LeafKind, Reduction
 from xplain.core.query import Score, Sweep
 from xplain.core.rules import Rules
@@ -142,6 +143,17 @@ def test_a_target_is_the_same_number_in_a_compiled_file(seed):
     session = onnxruntime.InferenceSession(compiled.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = session.run(["attribution"], {"x": X})
     np.testing.assert_allclose(gradient_says(found), expected(target), rtol=1e-4, atol=1e-4)
+
+
+def test_the_last_class_is_not_the_predicted_one_in_a_compiled_file():
+    """-1 stands for the predicted class inside, and for the last one where a person counts from the end."""
+    for target in (label(-1), -1):
+        compiled = xplain.compile(net(), "saliency", target=target, channels=True, target_input="none")
+        session = onnxruntime.InferenceSession(compiled.SerializeToString(), providers=["CPUExecutionProvider"])
+        (found,) = session.run(["attribution"], {"x": X})
+        np.testing.assert_allclose(gradient_says(found), expected(label(CLASSES - 1)), rtol=1e-4, atol=1e-4)
+    with pytest.raises(UsageError, match="A class per item cannot be compiled"):
+        xplain.compile(net(), "saliency", target=label([2]))
 
 
 def test_a_new_reduction_is_one_entry(monkeypatch):

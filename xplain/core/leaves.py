@@ -176,6 +176,12 @@ class Leaf:
             f"axis behind the batch, up to {last}."
         )
 
+    def among(self, classes: int) -> Leaf:
+        """The leaf with classes counted from the front, where it reads one of ``classes``."""
+        if not self.way.flat:
+            return self
+        return replace(self, index=tuple((place[0] % classes,) for place in self.index))
+
     def take(self, items: Array) -> Leaf:
         """The leaf for a batch made of ``items`` [R] of this one's."""
         if not self.per_item:

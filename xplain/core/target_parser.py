@@ -66,7 +66,8 @@ def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:
     if isinstance(wanted, Target):  # with classes among its terms
         _check(wanted, classes, len(scores))
         _check_layers(wanted, outline)
-        return [Aim(wanted)]
+        terms = ((weight, leaf.among(classes) if leaf.tensor == SCORES else leaf) for weight, leaf in wanted.terms)
+        return [Aim(Target(tuple(terms)))]
     if isinstance(wanted, (list, tuple, np.ndarray)):
         if len(wanted) != len(scores):
             raise UsageError(f"The target is a list of {len(wanted)} for {len(scores)} items; give one per item.")

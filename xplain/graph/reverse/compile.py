@@ -124,7 +124,9 @@ class _Answerer:
     def __post_init__(self) -> None:
         self.x = self.sweeper.tracer.value(self.sweeper.input)
         single = self.target.selectable
-        self.default = single.index[0][0] if single is not None and not single.per_item else -1
+        if single is not None and single.per_item:
+            raise UsageError("A class per item cannot be compiled; give one, or None for the predicted class.")
+        self.default = single.index[0][0] if single is not None else -1
         self.selectable = single is not None and self.choose != "none"
         predicted = single is not None and self.default < 0
         self.label = self._chosen_label() if self.selectable or predicted else None

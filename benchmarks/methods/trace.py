@@ -34,6 +34,7 @@ from typing import Any
 ANSWERS = {
     "abilities": "what a model states that it can do",
     "answer": "the answer to a question",
+    "finds": "whether a sweep says what its target reads",
     "least_rows": "how rows are cut into calls",
     "most_rows": "how rows are cut into calls",
     "outline": "what is known of the model",

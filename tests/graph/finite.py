@@ -94,7 +94,7 @@ def session(model: onnx.ModelProto) -> ort.InferenceSession:
 
 
 def gradient(case: Case) -> Built:
-    return build(case.model(np.float32), [f"i{k}" for k in case.wrt], [Seed("y", "inner", "cot")], with_values=False)
+    return build(case.model(np.float32), [f"i{k}" for k in case.wrt], [Seed("y", "inner", "cot")])
 
 
 def check(case: Case) -> None:

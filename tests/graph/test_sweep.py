@@ -80,8 +80,9 @@ def test_several_taps_in_one_sweep_have_value_and_cotangent() -> None:
 
 
 def test_a_sweep_stops_at_its_taps() -> None:
-    built = build(small(), ["conv"], [Seed("logits")], with_values=False)
-    assert not any(node.op_type == "Conv" and "conv" not in node.output for node in built.model.graph.node)
+    built = build(small(), ["conv"], [Seed("logits")])
+    makers = [node.output[0] for node in built.model.graph.node if node.op_type == "Conv"]
+    assert makers == [built.taps["conv"][0]]
 
 
 @pytest.mark.parametrize(

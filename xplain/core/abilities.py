@@ -24,6 +24,7 @@ from xplain.core.price import Price
 from xplain.core.query import Flow, Model, Score, Sweep, TargetInput, View
 
 if TYPE_CHECKING:
+    from xplain.core.rules import Rules
     from xplain.core.target import Target
 
 __all__ = ["Abilities", "Codes", "Compiles", "Piece", "abilities_of", "is_model"]
@@ -58,6 +59,8 @@ class Abilities:
             two float64 arrays of their number.
         why_not_finite: One sentence on the first node that makes numbers that are not finite in the sweep of one item;
             empty if none is found.
+        finds: Whether a sweep with these rules says what its target reads of the model's own forward pass, and finds
+            the class that is predicted on its way; see ``xplain.core.swept``.
         name_of: What a layer that a person holds as an object is called; None where it is none of the model's.
         look: Runs one item once, if none like it was seen; ``outline`` says more afterwards.
         read: Items of another kind than pictures and tensors, such as texts or the rows of a table, as tensors of
@@ -83,6 +86,7 @@ class Abilities:
     compiles: Compiles | None = None
     balance: Callable[[Sweep], tuple[tuple[str, ...], Array, Array]] | None = None
     why_not_finite: Callable[[Sweep], str] | None = None
+    finds: Callable[[Rules], bool] | None = None
     name_of: Callable[[Any], str | None] | None = None
     look: Callable[[Array], None] | None = None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Peek, Sweep
+from xplain.core.swept import Swept
 
 __all__ = ["zero_answer"]
 
@@ -17,11 +20,14 @@ def zero_answer(query: Peek | Sweep, outline: Outline) -> Answer:
         UnknownName: a tap that is no layer.
     """
     fed = query.fed if isinstance(query, Sweep) else query.x
-    found = {}
+    found: dict[str, Any] = {}
     for tap in query.taps:
         shape = fed.shape[1:] if tap == "input" else outline.extents(tap, fed.shape[1:])
         if isinstance(query, Sweep) and tap == query.at:
             shape = query.x.shape[2:]
         zero = np.zeros((len(fed), *shape), dtype=np.float32)
         found[tap] = (zero, zero) if isinstance(query, Sweep) else zero
-    return found
+    if not isinstance(query, Sweep):
+        return found
+    none = np.zeros(len(fed))
+    return Swept(found, none, none, np.zeros((len(fed), outline.scores.classes or 1)))

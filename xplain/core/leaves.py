@@ -11,6 +11,10 @@ A kind of leaf (``KINDS``) says how many axes behind the batch the index names a
 | ``channel`` | a channel | mean over positions | |
 | ``neuron`` | one number per axis | none is left | |
 | ``inner`` | | sum | the cotangent |
+| ``predicted`` | the item's number | none is left | |
+
+``predicted`` is the class with the largest score, the first of several: a ``label`` that is not known yet. A sweep of
+the items finds it on its way, and ``settled`` makes it a label from then on.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 
-__all__ = ["KINDS", "REDUCTIONS", "SCORES", "Leaf", "LeafKind", "Reduction", "side_by_side"]
+__all__ = ["KINDS", "PREDICTED", "REDUCTIONS", "SCORES", "Leaf", "LeafKind", "Reduction", "side_by_side"]
 
 SCORES = ""
 """Name under which a target finds the model's score vector among the values it reads."""
@@ -76,7 +80,11 @@ KINDS: dict[str, LeafKind] = {
     "channel": LeafKind("channel", 1),
     "neuron": LeafKind("place", None),
     "inner": LeafKind("cotangent", 0, "sum", given=True),
+    "predicted": LeafKind("target", 1, flat=True),
 }
+
+PREDICTED = -(2**62)
+"""What a sweep's input holds in place of a class that it is to find."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +121,8 @@ class Leaf:
 
     def numbers(self, items: Array) -> Array:
         """Index, int64 ``[R, k]``, or factors, ``[R, *tensor]``, of rows that belong to ``items`` [R]."""
+        if self.kind == "predicted":
+            return np.full((len(items), 1), PREDICTED, np.int64)
         own: Array = np.asarray(self.index, np.int64) if self.factors is None else self.factors
         if self.per_item:
             return own[items]
@@ -136,6 +146,8 @@ class Leaf:
         self.check(tuple(values.shape))
         rows = len(values)
         flat = values.reshape(rows, -1) if self.way.flat else values
+        if self.kind == "predicted":
+            return flat[(like(np.arange(rows)), flat.argmax(1))]
         if self.factors is not None:
             found = flat * like(self.factors[items] if self.per_item else self.factors)
         elif self.per_item:
@@ -150,6 +162,8 @@ class Leaf:
         Raises:
             UsageError: it has not.
         """
+        if self.kind == "predicted":
+            return
         inside = shape[1:] if not self.way.flat else (int(np.prod(shape[1:])),)
         if self.factors is not None:
             if self.factors.shape[int(self.per_item) :] != inside:
@@ -200,7 +214,19 @@ class Leaf:
         """What a person reads: a class's name, ``tensor[place]``, or ``<tensor, given>``."""
         if self.factors is not None:
             return f"<{self.tensor}, given>"
+        if self.kind == "predicted":
+            return "the predicted class"
         return side_by_side(self.names or [self._numbered(place) for place in self.index])
+
+    def settled(self, labels: Array, names: tuple[str, ...] = ()) -> Leaf:
+        """The class that was predicted for each item, where this is such a leaf; ``names`` are those of the items."""
+        if self.kind != "predicted":
+            return self
+        items = [place[0] for place in self.index]
+        found = tuple((int(labels[n]),) for n in items)
+        called = tuple(names[n] for n in items) if names else ()
+        one = len(set(found)) == 1
+        return Leaf("label", self.tensor, found[:1] if one else found, None, not one, called[:1] if one else called)
 
     def _numbered(self, place: tuple[int, ...]) -> str:
         return f"label {place[0]}" if self.kind == "label" else f"{self.tensor}{list(place)}"

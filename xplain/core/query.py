@@ -13,7 +13,7 @@ at once; the engine cuts the question into chunks, packs, caches, counts and ret
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -224,7 +224,7 @@ class View:
             before it starts; None: no limit.
         traced: Whether the flow is being compiled into a graph, so that nothing can be looked at before it returns.
         read: The items' layout as it was read, or what is in doubt; None: what the outline says.
-        keys: What each item draws under; None for ``keys_of(x)``.
+        keys: What each item draws under, or how to find out, for who draws; None for ``keys_of(x)``.
     """
 
     x: Any  # an array; a graph value while the flow is compiled
@@ -234,7 +234,7 @@ class View:
     budget: int | None = None
     traced: bool = False
     read: Layout | Doubt | None = None
-    keys: tuple[str, ...] | None = None
+    keys: tuple[str, ...] | Callable[[], tuple[str, ...]] | None = None
 
     @property
     def found(self) -> Layout | Doubt:
@@ -295,7 +295,9 @@ class View:
     @property
     def own_keys(self) -> tuple[str, ...]:
         """What each item draws under."""
-        return keys_of(self.x) if self.keys is None else self.keys
+        if self.keys is None:
+            return keys_of(self.x)
+        return self.keys() if callable(self.keys) else self.keys
 
     def of(self, items: Array) -> View:
         """These items alone, with their targets and keys, and no budget."""

@@ -23,7 +23,7 @@ from xplain.core.errors import UsageError
 from xplain.core.leaves import SCORES, Leaf, side_by_side
 
 __all__ = ["SCORES", "EveryScore", "Leaf", "Stack", "Target", "channel", "every_score", "inner", "label", "neuron"]
-__all__ += ["side_by_side"]
+__all__ += ["predicted", "side_by_side"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,20 @@ class Target:
     def of_item(self, item: int) -> Target:
         """The target of one item, as one for all."""
         return Target(tuple((weight, leaf.of_item(item)) for weight, leaf in self.terms))
+
+    def settled(self, labels: Array, names: tuple[str, ...] = ()) -> Target:
+        """The same target where it is known which classes were predicted; see ``Leaf.settled``."""
+        return Target(tuple((weight, leaf.settled(labels, names)) for weight, leaf in self.terms))
+
+    def found(self, scores: Array) -> Target:
+        """The same target with the class that each row of ``scores`` [R, K] predicts, for the same R items."""
+        rows = tuple((int(label),) for label in scores.argmax(axis=1))
+        return Target(
+            tuple(
+                (weight, replace(one, kind="label", index=rows) if one.kind == "predicted" else one)
+                for weight, one in self.terms
+            )
+        )
 
     def renamed(self, names: Mapping[str, str]) -> Target:
         """The same target where tensors are called otherwise; names that are not given stay."""
@@ -176,6 +190,11 @@ def label(index: int | Sequence[int], name: str | Sequence[str] = "") -> Target:
     places = tuple((int(i),) for i in np.atleast_1d(np.asarray(index)))
     names = (name,) * len(places) if isinstance(name, str) else tuple(name)
     return _alone(Leaf("label", SCORES, places, per_item=not one, names=names if any(names) else ()))
+
+
+def predicted(items: int) -> Target:
+    """The score of the class that is predicted for each of so many items, found on the way; see ``Leaf.settled``."""
+    return _alone(Leaf("predicted", SCORES, tuple((n,) for n in range(items)), per_item=True))
 
 
 def channel(tensor: str, index: int) -> Target:

@@ -14,7 +14,7 @@ from xplain.core.errors import NonFinite, UsageError
 from xplain.core.outline import Outline
 from xplain.core.target import SCORES, Target, channel, neuron
 
-__all__ = ["Aim", "aim", "needs_scores"]
+__all__ = ["Aim", "aim", "needs_scores", "ranking", "ranks"]
 
 _TOP = re.compile(r"top[-:]?([0-9]{1,9})", re.IGNORECASE)
 _INNER = re.compile(r"(?P<tensor>.+)\[(?P<index>-?[0-9]{1,18}(\s*,\s*-?[0-9]{1,18})*)\]", re.DOTALL)
@@ -33,6 +33,19 @@ def needs_scores(wanted: Any, outline: Outline) -> bool:
     if isinstance(wanted, Target):
         return SCORES in wanted.tensors
     return not (isinstance(wanted, str) and not outline.has_label(wanted) and _INNER.fullmatch(wanted.strip()))
+
+
+def ranks(wanted: Any, outline: Outline) -> int:
+    """How many of the predicted classes a target stands for, the best first; 0 where it states what it reads.
+
+    1 also for a list that leaves some items' classes open, which a ranking settles one by one.
+    """
+    if wanted is None:
+        return 1
+    if isinstance(wanted, (list, tuple, np.ndarray)):
+        return int(any(one is None for one in wanted))
+    top = _TOP.fullmatch(wanted.strip()) if isinstance(wanted, str) and not outline.has_label(wanted) else None
+    return int(top[1]) if top else 0
 
 
 def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:
@@ -61,7 +74,7 @@ def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:
         count = int(top[1])
         if not 1 <= count <= classes:
             raise UsageError(f"Target {wanted!r} asks for {count} classes; the model has {classes}.")
-        order = _ranking(scores, outline)
+        order = ranking(scores, outline)
         return [_labels(order[:, k].tolist(), outline) for k in range(count)]
     if isinstance(wanted, Target):  # with classes among its terms
         _check(wanted, classes, len(scores))
@@ -71,17 +84,22 @@ def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:
     if isinstance(wanted, (list, tuple, np.ndarray)):
         if len(wanted) != len(scores):
             raise UsageError(f"The target is a list of {len(wanted)} for {len(scores)} items; give one per item.")
-        best = _ranking(scores, outline)[:, 0].tolist() if any(w is None for w in wanted) else []
+        best = ranking(scores, outline)[:, 0].tolist() if any(w is None for w in wanted) else []
         return [_labels([best[n] if w is None else _index(w, classes, outline) for n, w in enumerate(wanted)], outline)]
     if wanted is None:
-        return [_labels(_ranking(scores, outline)[:, 0].tolist(), outline)]
+        return [_labels(ranking(scores, outline)[:, 0].tolist(), outline)]
     if not named and " - " in text:
         left, right = _sides(text, classes, outline)
         return [Aim(outline.label_target([left]) - outline.label_target([right]))]
     return [_labels([_index(wanted, classes, outline)] * len(scores), outline)]
 
 
-def _ranking(scores: Array, outline: Outline) -> Array:
+def ranking(scores: Array, outline: Outline) -> Array:
+    """The classes of each item, the best first, ``[N, K]``; of equal ones the first.
+
+    Raises:
+        NonFinite: a score is not finite, so no class is predicted.
+    """
     if outline.scores.partial:  # a class that the model leaves out ranks behind all that it names
         some = np.isfinite(scores).any(axis=1, keepdims=True)
         scores = np.where(np.isnan(scores) & some, np.finfo(np.float64).min, scores)

@@ -22,8 +22,12 @@ from xplain.engine.settings import Settings
 __all__ = ["drive"]
 
 
-def drive(flows: Sequence[Flow], model: Model, settings: Settings | None = None) -> tuple[list[Reading], Cost]:
+def drive(
+    flows: Sequence[Flow], model: Model, settings: Settings | None = None, *, lead: bool = False
+) -> tuple[list[Reading], Cost]:
     """Run flows to their ends, in lock step.
+
+    ``lead``: the first one's first question is answered before the others begin, which may learn from it.
 
     A flow whose next question the budget cannot pay receives ``BudgetError`` at its ``yield``: a method that can stop
     early catches it and returns what it has.
@@ -43,9 +47,10 @@ def drive(flows: Sequence[Flow], model: Model, settings: Settings | None = None)
             waiting.pop(k, None)
             readings[k] = stop.value
 
-    for k in range(len(flows)):
+    late = range(1, len(flows)) if lead else range(0)
+    for k in range(len(flows) - len(late)):
         advance(k)
-    while waiting:
+    while waiting or late:
         for members in _groups(waiting):
             query = waiting[members[0]]
             stacked = _stack([waiting[k] for k in members])
@@ -57,6 +62,9 @@ def drive(flows: Sequence[Flow], model: Model, settings: Settings | None = None)
                 continue
             for column, k in enumerate(members):
                 advance(k, answer if stacked is None else answer[..., column])
+        for k in late:
+            advance(k)
+        late = range(0)
     run.finish()
     currency = run.price.currency if run.price is not None else ""
     seconds, spent = time.perf_counter() - started, float(run.cost)

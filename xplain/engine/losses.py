@@ -51,7 +51,7 @@ def _with_nodes(reading: Reading, flow: Flow, balance: Callable[[Sweep], Any], i
     flow.close()
     if not isinstance(query, Sweep) or query.x.shape[1] != 1:
         return reading
-    row = np.arange(1) + item * (len(query.x) // items)
+    row = np.arange(item, item + 1)  # with a background, baseline by baseline: the first one
     reference = None if query.baseline is None else np.asarray(query.baseline)[row]
     try:
         nodes, received, passed = balance(

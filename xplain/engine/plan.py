@@ -70,7 +70,9 @@ class _Zero:
 
     def __init__(self, like: Model) -> None:
         self.outline, self.answers = like.outline, like.answers
-        self.abilities = Abilities(canonical=abilities_of(like).canonical)  # the real rows, so that a store finds them
+        self.abilities = Abilities(
+            canonical=abilities_of(like).canonical, finds=abilities_of(like).finds
+        )  # the real rows, so that a store finds them
 
     def answer(self, query: Query) -> Answer:
         if isinstance(query, Score):
@@ -108,10 +110,13 @@ def plan(
     store: Shelf | None = None,
     batch_size: int | None = None,
     memo: Memo | None = None,
+    lead: bool = False,
 ) -> Plan:
     """What driving these flows would cost; nothing is asked, and ``store`` is only read.
 
     ``memo`` holds what is known before; what the flows are answered here, zeros, is put there too.
+
+    ``lead`` is as in ``drive``.
 
     Exact for methods that ask a fixed number of questions; for a method that decides from what it sees, the cost of a
     constant model.
@@ -119,6 +124,6 @@ def plan(
     trial = None if store is None else Rehearsal(store)
     able = abilities_of(model)
     zero = _Zero(model) if able.rows_per_request is None else _Wired(model, able.rows_per_request)
-    _, cost = drive(flows, zero, Settings(batch_size, memo=memo or Memo(), store=trial))
+    _, cost = drive(flows, zero, Settings(batch_size, memo=memo or Memo(), store=trial), lead=lead)
     known = 0 if trial is None else len(trial.known)
     return Plan(cost.queries, cost.sweeps, known, able.price, cost.calls, model.outline.rows if cost.calls else None)

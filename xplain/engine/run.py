@@ -18,6 +18,7 @@ from xplain.core.errors import CapabilityError, ModelError, NonFinite
 from xplain.core.partial_answers import pieces
 from xplain.core.price import Account
 from xplain.core.query import Answer, Model, Peek, Query, Score, Sweep
+from xplain.core.swept import Swept, not_a_number
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
 from xplain.core.wording import option
 from xplain.engine.row_keys import row_keys, runs, widest
@@ -289,7 +290,7 @@ class Run:
             self._pay(stop - start)
         return {tap: np.concatenate(parts) for tap, parts in found.items()}
 
-    def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+    def _sweep(self, query: Sweep) -> Swept:
         """Points are flattened, asked in batches, and summed point by point: chunking cannot change the order."""
         items, points = query.x.shape[:2]
         query.check_start()
@@ -305,6 +306,7 @@ class Run:
         rows = max(1, batch_rows(flat, self.settings.batch_size) // (1 if self.settings.batch_size else 2))
         values: dict[str, Array] = {}
         totals: dict[str, Array] = {}
+        read: list[tuple[Array | None, ...]] = []
         how = self._cut("sweeps", flat[:, 0], points, share=2)
         for start, stop in chunks(0, len(flat), rows) if how is None else how.parts(0, len(flat)):
             owners = np.arange(start, stop) // points
@@ -318,17 +320,30 @@ class Run:
                 items=None if query.items is None else query.items[owners],
             )
             part = self.model.answer(asked)
+            if points == 1 and isinstance(part, Swept):
+                self._check_seen(part, start)
+                read.append((part.target, part.below, part.scores))
             self._check_sweep(part, asked, owners)
             for tap, (value, cotangent) in part.items():
                 if tap not in totals:
                     totals[tap] = np.zeros((items, *cotangent.shape[1:]), dtype=np.float64)
                     values[tap] = np.zeros((items, *value.shape[1:]), dtype=value.dtype)
+                if points == 1 and query.weights is None:
+                    totals[tap][start:stop], values[tap][start:stop] = cotangent, value
+                    continue
                 for k, owner in enumerate(owners):
                     totals[tap][owner] += weights[start + k] * cotangent[k]
                     values[tap][owner] = value[k]
             self.sweeps += stop - start
             self._pay(stop - start)
-        return {tap: (values[tap], totals[tap]) for tap in query.taps}
+        told = (None if any(v is None for v in one) else np.concatenate(one) for one in zip(*read, strict=True))
+        return Swept({tap: (values[tap], totals[tap]) for tap in query.taps}, *told)
+
+    def _check_seen(self, part: Swept, start: int) -> None:
+        """Scores that a sweep has read must be numbers."""
+        if part.scores is not None and np.isnan(part.scores).any():
+            row, column = (int(i) for i in np.argwhere(np.isnan(part.scores))[0])
+            raise not_a_number(column, start + row)
 
     def _check(self, rows: Array, query: Score) -> None:
         if np.isfinite(rows).all() or isinstance(query.target, EveryScore):

@@ -9,9 +9,12 @@ import numpy as np
 
 from xplain.core.errors import ModelError, UnsupportedOperator, UsageError
 from xplain.core.outline import Outline
+from xplain.core.rules import Rules
 from xplain.core.wording import option
+from xplain.graph.intake.load import Loaded
+from xplain.graph.operators import facts_of
 
-__all__ = ["explain_the_embedding", "no_gradient"]
+__all__ = ["explain_the_embedding", "finds", "no_gradient"]
 
 _LOOKUPS = ("Gather", "Embedding", "EmbeddingBag")
 
@@ -36,3 +39,9 @@ def explain_the_embedding(outline: Outline, dtype: str, taps: Sequence[str]) -> 
         if isinstance(error, UnsupportedOperator) or np.dtype(dtype).kind not in "iub" or "input" not in taps:
             raise
         raise no_gradient(outline, dtype) from None
+
+
+def finds(loaded: Loaded, rules: Rules) -> bool:
+    """Whether a sweep's forward pass is the model's own: relevance computes with real numbers in place of integers."""
+    integers = bool(loaded.quantised) or any(facts_of(node).integer for node in loaded.model.graph.node)
+    return rules.meaning == "gradient" or not integers

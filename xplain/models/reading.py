@@ -9,10 +9,11 @@ import numpy as np
 
 from xplain import native
 from xplain.core.edits import Array, Untouched
-from xplain.core.errors import ModelError, NonFinite, UsageError
+from xplain.core.errors import ModelError, UsageError
 from xplain.core.layout import Layout
 from xplain.core.outline import Kind, ScoreSpec
 from xplain.core.query import Score, Sweep
+from xplain.core.swept import not_a_number
 from xplain.core.target import SCORES, Target
 from xplain.core.wording import option
 
@@ -178,10 +179,7 @@ def read_target(query: Score, rows: tuple[int, int], values: Mapping[str, Array]
     if scores is not None and scores.dtype.kind == "f" and np.isnan(scores).any():
         row, column = (int(i) for i in np.argwhere(np.isnan(scores))[0])
         item, edit = divmod(rows[0] + row, query.edits.count)
-        raise NonFinite(
-            f"The score of class {column} for item {item} under edit {edit} is NaN. Explanations need finite scores: "
-            "look at this input and its preprocessing, or at the model (an fp16 model may overflow)."
-        )
+        raise not_a_number(column, item, edit)
     items = np.arange(*rows) // query.edits.count
     answer = query.target.read(values, items)
     return answer[:, None] if isinstance(query.target, Target) else answer

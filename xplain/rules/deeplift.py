@@ -50,6 +50,22 @@ def _over(difference: Value, by: Value, otherwise: Value, xp: Any) -> Value:
     return xp.where(apart, difference / xp.where(apart, by, 1.0), otherwise)
 
 
+def _chord(m: Value, call: Call, before: Call, where: int) -> Value:
+    """``m (y - y0) / (x - x0)`` for values that are not rounded, and ``m f'(x0)`` where x is x0.
+
+    One division for both cases: the chord is drawn from the number next below x0, and what f is there, so that it has
+    a length where x is x0. Half precision is too coarse for that.
+    """
+    xp, like = call.xp, m
+    (y, x), (y0, x0) = ((_real(v, like, xp) for v in (c.y, c.x)) for c in (call, before))
+    limits = xp.finfo(m.dtype)
+    if float(limits.eps) > 1e-6:
+        return _over(m * (y - y0), x - x0, call.vjp(m)[where], xp)
+    nothing = 8.0 * float(limits.smallest_normal)
+    step = xp.abs(x0) * float(limits.eps) + nothing
+    return m * ((y - (y0 - before.vjp(step)[where])) / (x - (x0 - step) + nothing))
+
+
 @dataclass(frozen=True, slots=True)
 class Secant:
     """The rescale rule: the slope of the chord between x0 and x (section 3.5.2, eq. 8 to 10).
@@ -68,10 +84,10 @@ class Secant:
         before, xp = call.baseline(), call.xp
         where = list(call.active).index(True)
         (y, x), (y0, x0) = ((_real(v, g[0], xp) for v in (c.y, c.x)) for c in (call, before))
-        rise, run, own = g[0] * (y - y0), x - x0, call.vjp(g[0])[where]
         if self.exact:
-            out = _over(rise, run, own, xp)
+            out = _chord(g[0], call, before, where)
         else:
+            rise, run, own = g[0] * (y - y0), x - x0, call.vjp(g[0])[where]
             slope = (own + before.vjp(g[0])[where]) * 0.5
             rounding = noise(g[0] * y, g[0] * y0, slope * x, slope * x0, xp=xp)
             tiny = float(xp.finfo(run.dtype).smallest_normal)

@@ -18,6 +18,7 @@ from xplain.core.target import EveryScore, Target, every_score
 from xplain.core.target_parser import Aim
 from xplain.engine import Sentinel
 from xplain.engine.memo import Memo
+from xplain.engine.sight import Sight
 
 __all__ = ["Part", "fresh", "look"]
 
@@ -38,6 +39,8 @@ class Part:
         unbilled: What the look at the untouched items cost; the first result made of this part bears it.
         calls: Rows per model call of that look, by kind of question.
         basis: The items that these were read with, which say what is typical of them; None for these alone.
+        sight: What sweeps find of the untouched items on their way; None where they are looked at before.
+        open: How many predicted classes are to be found so.
     """
 
     model: Model
@@ -51,6 +54,8 @@ class Part:
     unbilled: Cost = field(default_factory=Cost)
     calls: dict[str, list[int]] = field(default_factory=dict)
     basis: Items | None = None
+    sight: Sight | None = None
+    open: int = 0
 
     def __len__(self) -> int:
         return len(self.items.x)

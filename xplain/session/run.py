@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any, Self
 
 import numpy as np
@@ -15,15 +15,16 @@ from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import NoPath, NotExported, UnsupportedOperator, UsageError
 from xplain.core.items import Items
-from xplain.core.query import Flow, Model, Reading, Score, View
+from xplain.core.query import Flow, Model, Reading, Score, Sweep, View
 from xplain.core.registry import Method
-from xplain.core.target import SCORES
-from xplain.core.target_parser import Aim, aim, needs_scores
+from xplain.core.target import SCORES, Target, predicted
+from xplain.core.target_parser import Aim, aim, needs_scores, ranks
 from xplain.engine import Plan, Sentinel, Settings, Store, drive, probe
 from xplain.engine import plan as plan_flows
 from xplain.engine.budget import Budget
 from xplain.engine.losses import with_nodes
 from xplain.engine.sentinel import Spread
+from xplain.engine.sight import Sight, on_the_way
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined_calls
 from xplain.session.fitting import advise_others, called, require
@@ -115,9 +116,11 @@ class Session:
             **how,
         )
 
-    def ask(self, flows: Sequence[Flow], model: Model, settings: Settings) -> tuple[list[Reading], Cost]:
+    def ask(
+        self, flows: Sequence[Flow], model: Model, settings: Settings, lead: bool = False
+    ) -> tuple[list[Reading], Cost]:
         """Drive flows to their ends; what they cost is counted."""
-        readings, cost = drive(flows, model, settings)
+        readings, cost = drive(flows, model, settings, lead=lead)
         self.spent += cost
         return readings, cost
 
@@ -142,19 +145,60 @@ class Session:
         Raises:
             XplainError: a target that the model does not have, or that cannot be told; see ``target_parser.aim``.
         """
-        if not part.aims:
-            wanted, outline = part.wanted(self.request.target), part.model.outline
-            scores = self.look(part) if needs_scores(wanted, outline) else None
-            aims = aim(wanted, scores, part.model.outline)
-            part.base = self._values(part, aims)
-            part.aims = aims
+        if part.scores is None and part.sight is not None:
+            part.scores = part.sight.scores
+        if not part.aims and part.scores is None and needs_scores(part.wanted(self.request.target), part.model.outline):
+            self.look(part)
+        self.aims(part)
+        if not part.base:
+            part.base = self._values(part, part.aims)
         return part.aims
+
+    def aims(self, part: Part) -> list[Aim]:
+        """The targets of a part, from what is known of its scores."""
+        if not part.aims:
+            seen = part.scores if part.sight is None or part.scores is not None else part.sight.scores
+            part.aims = aim(part.wanted(self.request.target), seen, part.model.outline)
+        return part.aims
+
+    def ready(self, part: Part) -> None:
+        """The targets of a part, or how they are found on the way.
+
+        Where every method of the session sweeps and the model says what its sweeps read, nobody looks at the items
+        before.
+        """
+        if not part.aims and not self.finds(part):
+            self.aim(part)
+
+    def finds(self, part: Part) -> bool:
+        """Whether the methods find what is predicted, and what targets read, on their way; the part is prepared so.
+
+        Not where a sentinel watches what a look says, nor where each item's class is ranked by itself.
+        """
+        wanted, outline = part.wanted(self.request.target), part.model.outline
+        finds, classes = abilities_of(part.model).finds, outline.scores.classes
+        sweeps = all(Sweep in one.needs_with(without_rows(given)) for one, given in self.methods.values())
+        count = ranks(wanted, outline)
+        each = count > 0 and isinstance(wanted, (list, tuple, np.ndarray))
+        watched = part.sentinel is not None or part.scores is not None
+        if finds is None or classes is None or not sweeps or each or watched:
+            return False
+
+        part.open, part.sight = count, Sight(look(part.items), finds, outline)
+        if not count:
+            blank = np.zeros((len(part), classes)) if needs_scores(wanted, outline) else None
+            part.aims = aim(wanted, blank, outline)
+        return True
 
     def _values(self, part: Part, aims: Sequence[Aim]) -> list[Array]:
         """Each target's value for each untouched item: read from the scores, or asked for where it reads a layer."""
         scores, rows = part.scores, np.arange(len(part))
         if scores is not None and all(one.target.tensors == (SCORES,) for one in aims):
             return [one.target.read({SCORES: scores}, rows) for one in aims]
+        if part.sight is not None:
+            known = [part.sight.value(one.target) for one in aims]
+            if all(values is not None for values in known):
+                return [values for values in known if values is not None]
         flows = [_asking(look(part.items, one.target)) for one in aims]
         readings, cost = self.ask(flows, part.model, self.settings(part, calls=part.calls))
         part.unbilled += cost  # the first look at a torch module, which says what it has inside
@@ -170,13 +214,26 @@ class Session:
         return entry, values, told
 
     def flows(self, part: Part, entry: Method, values: Mapping[str, Any], budget: int | None = None) -> list[Flow]:
-        """The method's flow for each target of a part."""
-        items, keys, seed = part.items, item_keys(part.items), self.request.seed
-        views = [
-            View(items.x, one.target, part.model.outline, seed, budget, read=items.layout, keys=keys)
-            for one in part.aims
-        ]
-        return [entry.start(view, values) for view in views]
+        """The method's flow for each target of a part; what is found on the way becomes known of the part."""
+        items, keys, outline = part.items, cache(partial(item_keys, part.items)), part.model.outline
+        sight = part.sight
+
+        def start(target: Target) -> Flow:
+            view = View(items.x, target, outline, self.request.seed, budget, read=items.layout, keys=keys)
+            return entry.start(view, values)
+
+        if sight is None:
+            return [start(one.target) for one in part.aims]
+        if sight.scores is not None or not part.open:
+            return [on_the_way(start(one.target), sight, False) for one in part.aims]
+
+        def later(k: int) -> Flow:  # begins when the first has been answered, and knows mostly what is predicted
+            if sight.scores is None:
+                sight.learn((yield sight.look)[:, 0])
+            return (yield from on_the_way(start(self.aims(part)[k].target), sight, False))
+
+        first = on_the_way(start(predicted(len(part))), sight, True)
+        return [first, *(later(k) for k in range(1, part.open))]
 
     def explain(self, part: Part, name: str, most: int | None = None) -> list[Attribution]:
         """A part's items by one method: an attribution of all of them per target.
@@ -187,14 +244,15 @@ class Session:
             XplainError: every error on purpose is one of its kinds.
         """
         entry, values, told = self.options(part, name)
-        self.aim(part)
-        model = part.model
+        self.ready(part)
+        model, leads = part.model, part.open > 1 and not part.aims
         settings = self.settings(part, sentinel=part.sentinel, most=most)
         affordable = settings.budget.affordable(abilities_of(model).price)
         windows = abilities_of(model).windows or (lambda: None)
         before = windows()
         try:
-            readings, cost = self.ask(self.flows(part, entry, values, affordable), model, settings)
+            readings, cost = self.ask(self.flows(part, entry, values, affordable), model, settings, lead=leads)
+            self.aim(part)
             if not self.request.limited and most is None:  # it is more than what the method costs
                 anew = partial(self.flows, part, entry, values)
                 readings = with_nodes(readings, anew, model, len(part))
@@ -219,7 +277,14 @@ class Session:
         """
         entry, values, _ = self.options(part, name)
         wanted, outline = part.wanted(self.request.target), part.model.outline
-        trial, scores = Part(part.model, part.items, basis=part.basis), part.scores
+        trial, scores = (
+            Part(part.model, part.items, sentinel=part.sentinel, start=part.start, basis=part.basis),
+            part.scores,
+        )
+        size = self.request.batch_size
+        if not looked and scores is None and self.finds(trial):
+            flows = self.flows(trial, entry, values)
+            return plan_flows(flows, part.model, self.store, size, lead=trial.open > 1)
         looks = needs_scores(wanted, outline) and scores is None
         if looks:
             scores = np.zeros((len(part), outline.scores.classes or 1))
@@ -228,7 +293,7 @@ class Session:
             trial.know(scores)
         first = [_asking(look(part.items))] if looks and not looked else []
         flows = [*first, *self.flows(trial, entry, values)]
-        return plan_flows(flows, part.model, self.store, self.request.batch_size, trial.memo)
+        return plan_flows(flows, part.model, self.store, size, trial.memo)
 
     def probe(self, part: Part, times: int) -> Spread:
         """Ask about the untouched items several times, past any memory, and see how much the answers differ."""

@@ -63,8 +63,9 @@ def deeplift(
         is in ``notes``.
 
     Cost:
-        1 sweep (of two forward passes) and 2 evaluations per item. Where a gap is larger than the difference,
-        and no budget is set, one sweep of the worst item more, to name the nodes in the warning.
+        1 sweep per item: a forward pass of the item, one of the baseline, once where all items have the same, and the
+        way back. Where a gap is larger than the difference, and no budget is set, one sweep of the worst item more, to
+        name the nodes in the warning.
 
     Differs from the paper:
         Complete on nets with attention, gates, layer norm and overlapping max pooling, which the paper does not treat.
@@ -88,11 +89,13 @@ def deeplift(
     if not check:
         return Reading(values)
     top = yield Score(view.x, Untouched(), view.target)
-    bottom = yield Score(np.ascontiguousarray(given, dtype=view.x.dtype), Untouched(), view.target)
-    goal = top[:, 0] - bottom[:, 0]
+    below = answer.below
+    if below is None:  # a model whose sweeps do not say what they read
+        below = (yield Score(np.ascontiguousarray(given, dtype=view.x.dtype), Untouched(), view.target))[:, 0]
+    goal = top[:, 0] - below
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
     own = {"completeness gap": gap, "f(x) - f(baseline)": goal}
-    return Reading(values, base=bottom[:, 0], each=own, warnings=_missed(gap, goal), broken=_broken(gap, goal))
+    return Reading(values, base=below, each=own, warnings=_missed(gap, goal), broken=_broken(gap, goal))
 
 
 def _missed(gap: Array, goal: Array) -> tuple[Caveat, ...]:
@@ -137,8 +140,8 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
         ``[N, H, W]``, signed; sums to f(x) - mean over b of f(b), the gap is in ``notes``.
 
     Cost:
-        B sweeps and 1 + B evaluations per item. Where a gap is larger than the difference itself, and no budget is set,
-        one sweep of the worst item more, to name the nodes in the warning.
+        B sweeps and 1 evaluation per item. Where a gap is larger than the difference itself, and no budget is set, one
+        sweep of the worst item more, to name the nodes in the warning.
 
     Raises:
         UsageError: the background does not fit the items.
@@ -153,17 +156,20 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
     rows = max(1, _ROWS // items)
     bottom = np.zeros(items)
     for left in range(0, count, rows):
-        some = np.broadcast_to(background[left : left + rows], (min(rows, count - left), items, *item)).swapaxes(0, 1)
-        each = some.shape[1]
-        x = np.repeat(view.x[:, None], each, axis=1).reshape(items * each, 1, *item)
-        target = view.target.take(np.repeat(np.arange(items), each))
-        flat = np.ascontiguousarray(some, dtype=np.float32).reshape(items * each, *item)
-        answer = yield Sweep(x, target, RESCALE, baseline=flat)
-        found = (answer["input"][1] * (x[:, 0] - flat)).reshape(items, each, *item)
-        scores = yield Score(flat, Untouched(), target)
+        some = background[left : left + rows]
+        each = len(some)
+        # baseline by baseline, so that a model may keep what it computed from one for the next item
+        x = np.tile(view.x, (each, *[1] * len(item)))
+        flat = np.broadcast_to(some, (each, items, *item)).reshape(each * items, *item).astype(np.float32)
+        target = view.target.take(np.tile(np.arange(items), each))
+        answer = yield Sweep(x[:, None], target, RESCALE, baseline=flat)
+        found = (answer["input"][1] * (x - flat)).reshape(each, items, *item)
+        below = answer.below
+        if below is None:
+            below = (yield Score(flat, Untouched(), target))[:, 0]
         for k in range(each):  # one by one: how many go at a time depends on the items beside this one
-            total += found[:, k]
-            bottom += scores.reshape(items, each)[:, k]
+            total += found[k]
+            bottom += below.reshape(each, items)[k]
     product = total / count
     top = yield Score(view.x, Untouched(), view.target)
     goal = top[:, 0] - bottom / count

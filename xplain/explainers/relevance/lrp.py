@@ -82,8 +82,8 @@ def lrp(
         node by node it is ``xplain.measure.conservation``, on a command line ``--conservation``.
 
     Cost:
-        1 sweep and 1 evaluation per item. Where what arrives is more than ten times the score, or as much of the other
-        sign, and no budget is set, one sweep of the worst item more, to name the nodes in the warning.
+        1 sweep per item. Where what arrives is more than ten times the score, or as much of the other sign, and no
+        budget is set, one sweep of the worst item more, to name the nodes in the warning.
 
     Differs from the paper:
         Batch normalisation is folded into the weights first; works on every operator, not only dense and convolution.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
@@ -22,6 +22,7 @@ def emit(
     inputs: Sequence[str] = (),
     keep_outputs: bool = False,
     weights: Mapping[str, TensorProto] | None = None,
+    given: Set[str] = frozenset(),
 ) -> ModelProto:
     """A finished model.
 
@@ -31,6 +32,7 @@ def emit(
         inputs: Names of inputs that were added; those that nothing reads are left out.
         keep_outputs: Keep the model's own outputs, in front.
         weights: Tensors that were taken out of the model while it was worked on.
+        given: Tensors that are fed instead of computed.
 
     Returns:
         A new model; nothing of it is shared with the tracer's.
@@ -41,7 +43,8 @@ def emit(
         named.append(helper.make_node("Identity", [value.name], [name], name=tracer.fresh(f"output/{name}")))
     kept = list(source.graph.output) if keep_outputs else []
     wanted = {v.name for v in kept} | set(outputs)
-    nodes, live = needed(ordered([*tracer.forward, *tracer.emitted, *named]), wanted)
+    made_here = [node for node in (*tracer.forward, *tracer.emitted) if given.isdisjoint(node.output)]
+    nodes, live = needed(ordered([*made_here, *named]), wanted)
     tell_apart(nodes)
 
     model = ModelProto(ir_version=source.ir_version, producer_name="xplain")
@@ -56,7 +59,7 @@ def emit(
             graph.initializer.add().CopyFrom(weights.get(tensor.name, tensor))
     # the model's own first input stays even when a sweep does not read it: callers feed it
     graph.input.extend(v for k, v in enumerate(source.graph.input) if k == 0 or keep_outputs or v.name in live)
-    graph.input.extend(_info(tracer.value(name)) for name in inputs if name in live)
+    graph.input.extend(_info(tracer.value(name)) for name in (*inputs, *sorted(given)) if name in live)
     graph.output.extend(kept)
     graph.output.extend(_info(value, name) for name, value in outputs.items())
     declared = {v.name for v in (*graph.input, *graph.output)}

@@ -18,11 +18,13 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from xplain.core.errors import UsageError
-from xplain.core.leaves import KINDS, REDUCTIONS, LeafKind
+from xplain.core.leaves import KINDS, PREDICTED, REDUCTIONS, LeafKind
 from xplain.core.target import SCORES, Target
 from xplain.graph.build.tracer import Shape, Tracer, Value
 
 __all__ = ["Seed", "feeds_of", "numbers_of", "plant", "seeds_of"]
+
+_HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})  # of which the runtime takes no largest element
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,9 @@ def seeds_of(target: Target, scores: str) -> tuple[Seed, ...]:
     """The seeds of a target; ``scores`` is the tensor that its labels read."""
     found = []
     for k, (weight, leaf) in enumerate(target.terms):
-        name = leaf.way.word + (f"_{k}" if k or leaf.kind != "label" else "")
-        found.append(Seed(scores if leaf.tensor == SCORES else leaf.tensor, leaf.kind, name, float(weight)))
+        kind = "label" if leaf.kind == "predicted" else leaf.kind  # one graph for both: the input says which it is
+        name = leaf.way.word + (f"_{k}" if k or kind != "label" else "")
+        found.append(Seed(scores if leaf.tensor == SCORES else leaf.tensor, kind, name, float(weight)))
     return tuple(found)
 
 
@@ -98,11 +101,12 @@ def plant(
     found: dict[str, Value] = {}
     for seed in seeds:
         tensor = value(seed.tensor)
-        if given is not None and seed.input in given:
-            source = given[seed.input]
+        here = given is not None and seed.input in given
+        source = (given or {})[seed.input] if here else tracer.input(seed.input, *_signature(seed, tensor))
+        if seed.way.flat:
+            cotangent = _flat(tracer, tensor, source, find=not here)
         else:
-            source = tracer.input(seed.input, *_signature(seed, tensor))
-        cotangent = (_flat if seed.way.flat else _cotangent)(tracer, seed.way, tensor, source)
+            cotangent = _cotangent(tracer, seed.way, tensor, source)
         cotangent = cotangent if seed.weight == 1.0 else cotangent * seed.weight
         found[seed.tensor] = found[seed.tensor] + cotangent if seed.tensor in found else cotangent
     return found
@@ -120,14 +124,21 @@ def _one_hot(t: Tracer, index: Value, depth: Value, dtype: int, axis: int = -1) 
     return t.emit("OneHot", index, depth, t.const(np.array([0, 1]), dtype), axis=axis)
 
 
-def _flat(t: Tracer, way: LeafKind, scores: Value, target: Value) -> Value:
-    """The cotangent where all that is behind the batch is read as one axis, such as scores ``[N, K, 1, 1]``."""
+def _flat(t: Tracer, scores: Value, target: Value, find: bool) -> Value:
+    """The cotangent where all that is behind the batch is read as one axis, such as scores ``[N, K, 1, 1]``.
+
+    ``find``: the class is the one with the largest score where the input holds ``PREDICTED``, the first of several.
+    """
     dims = scores.shape
     if dims is not None and len(dims) == 2:
-        depth = t.extent(scores, 1)
+        flat, depth = scores, t.extent(scores, 1)
     else:  # scores [N, K, 1, 1], or a single row [K]
         flat = t.Reshape(scores, t.Concat(t.Shape(target), t.ints(-1), axis=0))
         depth = t.Gather(t.Shape(flat), t.ints(1), axis=0)
+    if find:
+        real = t.cast(flat, TensorProto.FLOAT) if flat.dtype in _HALVES else flat
+        best = t.emit("ArgMax", real, axis=1, keepdims=0)
+        target = t.where(target.equal(t.const(PREDICTED, TensorProto.INT64)), best, target)
     hot = _one_hot(t, target, depth, scores.dtype)
     return t.reshape_like(hot, scores) if dims is None or len(dims) != 2 else _as(t, hot, dims)
 

@@ -18,7 +18,7 @@ model again on other values, and sweeps any of these evaluations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,15 +31,17 @@ from xplain.graph import ops as _ops  # noqa: F401  (importing it fills the tabl
 from xplain.graph.analysis.quantised import Quantised, quantised_tensors
 from xplain.graph.build.emit import emit
 from xplain.graph.build.tracer import Shape, Tracer, Value
-from xplain.graph.naming import reads, subgraphs_of
+from xplain.graph.naming import reads as reads_of
+from xplain.graph.naming import subgraphs_of
 from xplain.graph.operators import facts_of
 from xplain.graph.ops.call import Context, Forward, NodeCall, Visit, live_of
 from xplain.graph.passes import Analysed, Prepared, prepare
+from xplain.graph.reverse.apart import from_baseline
 from xplain.graph.reverse.balance import balance
 from xplain.graph.reverse.seeds import Seed, plant
 from xplain.graph.reverse.walk import walk, where_cut
 
-__all__ = ["BASELINE", "GIVEN", "INPUT", "Begun", "Built", "Sweeper", "build"]
+__all__ = ["BASELINE", "GIVEN", "INPUT", "KEPT", "Begun", "Built", "Sweeper", "build"]
 
 INPUT = "input"
 """The name under which a tap means the model's first input."""
@@ -51,6 +53,10 @@ GIVEN = "layer values"
 """The input of an emitted graph that holds the values of the layer that a sweep starts at."""
 
 
+KEPT = "kept/"
+"""Before the name of a tensor: the output of ``Built.before`` that is fed to the sweep as that tensor."""
+
+
 @dataclass(frozen=True)
 class Built:
     """An emitted model and what its outputs are.
@@ -58,6 +64,10 @@ class Built:
     Args:
         model: The model. Its inputs: those of the original, one per seed, and ``baseline`` where the rules need it.
         taps: Tap to the names of two outputs: its value and its cotangent.
+        reads: Tensors that were to be read, each with the names of two outputs: its values, and those on the baseline,
+            which is empty where there is none.
+        before: What is computed from the baseline alone, as a model of its own, where that was asked for. Its outputs
+            are inputs of ``model``, with ``KEPT`` before their names, and what is read on the baseline.
         report: Nodes in the order they were visited, where a report was asked for. Output ``received``
             ``[len(report)]`` is what reached each node's outputs, summed over the batch, ``passed`` what it gave to
             its inputs; see ``xplain.graph.reverse.balance``.
@@ -66,6 +76,8 @@ class Built:
 
     model: ModelProto
     taps: Mapping[str, tuple[str, str]]
+    reads: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    before: ModelProto | None = None
     report: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -190,7 +202,7 @@ class Sweeper:
         alike = all(value.shape == t.shapes.get(name) for name, value in inputs.items())
         nodes = []
         for node in self.forward.nodes:
-            if not any(name in names for name in reads(node)) or any(out in inputs for out in node.output):
+            if not any(name in names for name in reads_of(node)) or any(out in inputs for out in node.output):
                 nodes.append(node)
                 continue
             fresh = {name: t.fresh(name) for name in node.output if name}
@@ -253,10 +265,14 @@ class Sweeper:
         return settled
 
     def finish(
-        self, outputs: Mapping[str, Value], inputs: Sequence[str] = (), keep_outputs: bool = False
+        self,
+        outputs: Mapping[str, Value],
+        inputs: Sequence[str] = (),
+        keep_outputs: bool = False,
+        given: Set[str] = frozenset(),
     ) -> ModelProto:
         """The model with these outputs; see ``xplain.graph.build.emit.emit``."""
-        return emit(self.tracer, outputs, inputs, keep_outputs, self.prepared.weights)
+        return emit(self.tracer, outputs, inputs, keep_outputs, self.prepared.weights, given)
 
 
 def build(
@@ -265,8 +281,9 @@ def build(
     seeds: Sequence[Seed],
     rules: Rules | None = None,
     *,
-    with_values: bool = True,
     keep_outputs: bool = False,
+    reads: Sequence[str] = (),
+    apart: bool = False,
     report: bool = False,
     folder: str = "",
     outside: Mapping[str, Array] | None = None,
@@ -280,8 +297,9 @@ def build(
         taps: Tensor names; ``"input"`` is the model's first input.
         seeds: What is pulled back; several are added.
         rules: How each operator passes cotangents on; None is the plain gradient.
-        with_values: Also return the taps' values.
         keep_outputs: Also return the model's own outputs, first.
+        reads: Tensors whose values are returned, of both evaluations where rules compare two.
+        apart: Make what is computed from the baseline alone a model of its own, ``Built.before``.
         report: Also return what each node received and passed on, summed over the batch; feed one item to explain it.
         folder: Where external data lie.
         outside: Weights that are marked external but are here, by name; the result has them marked too.
@@ -308,17 +326,30 @@ def build(
     forward, reference = begun.forward, begun.reference
     cotangents = sweeper.sweep(begun.seeds, list(names.values()), rules, forward, reference)
     outputs: dict[str, Value] = {}
-    found = {}
+    found, read = {}, {}
     for tap, name in names.items():
-        found[tap] = (f"value/{tap}" if with_values else "", f"cotangent/{tap}")
-        if with_values:
-            outputs[found[tap][0]] = sweeper.value(name, forward)
-        outputs[found[tap][1]] = cotangents[name]
+        found[tap] = (f"value/{tap}", f"cotangent/{tap}")
+        outputs |= dict(zip(found[tap], (sweeper.value(name, forward), cotangents[name]), strict=True))
+    below: dict[str, Value] = {}
+    for tensor in dict.fromkeys(reads):
+        read[tensor] = (f"read/{tensor}", f"below/{tensor}" if reference is not None else "")
+        outputs[read[tensor][0]] = sweeper.value(tensor, forward)
+        if reference is not None:
+            below[read[tensor][1]] = sweeper.value(tensor, reference)
     visited: tuple[str, ...] = ()
     if report:
         visited, outputs["received"], outputs["passed"] = balance(t, sweeper.visits, rules, reference)
-    emitted = sweeper.finish(outputs, begun.inputs, keep_outputs)
-    return Built(emitted, found, visited, (*prepared.notes, *_unchanged(rules, sweeper)))
+    given, before = frozenset[str](), None
+    if apart and reference is not None and at is None:
+        others = {v.name for v in prepared.model.graph.input} | {seed.input for seed in seeds}
+        given = frozenset(from_baseline(t, outputs, BASELINE, others))
+    if given:
+        before = sweeper.finish(below | {KEPT + name: t.value(name) for name in sorted(given)}, [BASELINE])
+    else:
+        outputs |= below
+    emitted = sweeper.finish(outputs, begun.inputs, keep_outputs, given)
+    notes = (*prepared.notes, *_unchanged(rules, sweeper))
+    return Built(emitted, found, read, before, visited, notes)
 
 
 def _freed(shape: Shape) -> Shape:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -23,13 +23,14 @@ from xplain.core.edits import Array, Untouched, Windows
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target
 from xplain.graph.intake.load import Loaded
 from xplain.graph.reverse.compile import compile_flow
-from xplain.graph.reverse.cut import cut, header
+from xplain.graph.reverse.cut import cut
 from xplain.graph.understood import understood
 from xplain.models.buffers import Buffers
-from xplain.models.integers import explain_the_embedding
+from xplain.models.integers import explain_the_embedding, finds
 from xplain.models.onnx.batch_axis import batch_axis, goes_alone, settle_batch
 from xplain.models.onnx.batches import OnnxBatches, in_one_call
 from xplain.models.onnx.incremental import Incremental, Report
@@ -48,6 +49,9 @@ from xplain.models.reading import (
     score_rows,
     write_rows,
 )
+
+if TYPE_CHECKING:
+    from xplain.models.onnx.sweeps import Way
 
 __all__ = ["OnnxFile"]
 
@@ -108,11 +112,11 @@ class OnnxFile(OnnxBatches):
         """It compiles, diagnoses its sweeps, and says how it answers hidden windows."""
         return Abilities(
             batches=self, compiles=self, balance=self.balance, why_not_finite=self.why_not_finite,
-            windows=lambda: self.windows, forecast=self.forecast,
+            finds=partial(finds, self._loaded), windows=lambda: self.windows, forecast=self.forecast,
         )  # fmt: skip
 
     def answer(self, query: Query) -> Answer:
-        """The answer to one question, or to the part of it that ``Score.part`` names."""
+        """The answer to one question, or the part of it that is asked."""
         self._loaded.opened.unchanged()
         if isinstance(query, Score):
             return np.concatenate([rows for _, rows in self._scored(query)])
@@ -142,7 +146,7 @@ class OnnxFile(OnnxBatches):
                 changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
             if changes is not None:
                 return changes
-        extra = None if query.items is None else lambda rows: {self._input.name: items_beside(query, rows, dtype)}
+        extra = None if query.items is None else lambda rows, _: {self._input.name: items_beside(query, rows, dtype)}
         return self._each(self._plain(outputs, start, query.items is not None), query, start, extra)
 
     def _peek(self, query: Peek) -> dict[str, Array]:
@@ -155,16 +159,9 @@ class OnnxFile(OnnxBatches):
             answer |= {tap: real(np.concatenate([part[name] for part in found])) for tap, name in tensors.items()}
         return answer
 
-    def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
-        tensors = self._taps(query)
-        names, found = self._swept(query, tensors, "sweep")
-        return {
-            tap: (
-                real(np.concatenate([part[names.taps[name][0]] for part in found])),
-                real(np.concatenate([part[names.taps[name][1]] for part in found])),
-            )
-            for tap, name in tensors.items()
-        }
+    def _sweep(self, query: Sweep) -> Swept:
+        way, found = self._swept(query, tensors := self._taps(query), "sweep")
+        return way.answer(query, tensors, found, (self.outline.source, self._scores))
 
     def balance(self, query: Sweep) -> tuple[tuple[str, ...], Array, Array]:
         """What each node received and passed on in a sweep of one item; see ``xplain.graph.reverse.balance``.
@@ -174,23 +171,23 @@ class OnnxFile(OnnxBatches):
         """
         if len(query.x) != 1:
             raise UsageError(f"A conservation report is of one item; {len(query.x)} were given.")
-        names, (found,) = self._swept(query, self._taps(query), "report")
+        way, (found,) = self._swept(query, self._taps(query), "report")
         rows = self.outline.rows or 1  # a batch that is fixed is filled with the one item, and the sums are over all
-        return names.report, found["received"].astype(np.float64) / rows, found["passed"].astype(np.float64) / rows
+        return way.built.report, found["received"].astype(np.float64) / rows, found["passed"].astype(np.float64) / rows
 
     def why_not_finite(self, query: Sweep) -> str:
         """The first node that makes numbers that are not finite in a sweep of one item, as a sentence."""
-        probed, (found,) = self._swept(query, self._taps(query), "flags")
-        return str(probed.told(*found.values()))
+        way, (found,) = self._swept(query, self._taps(query), "flags")
+        return str(way.built.told(*found.values()))
 
     def _taps(self, query: Sweep) -> dict[str, str]:
         return {tap: self._input.name if tap == _INPUT else self._tensor(tap) for tap in query.taps}
 
     def _swept(
         self, query: Sweep, tensors: Mapping[str, str], kind: Literal["sweep", "report", "flags"]
-    ) -> tuple[Any, list[dict[str, Array]]]:
-        """What was built for a sweep, and its outputs for each run of rows."""
-        from xplain.models.onnx.sweeps import Asked  # the reverse mode is loaded when first asked for
+    ) -> tuple[Way, list[dict[str, Array]]]:
+        """How a sweep is answered, and its outputs for each run of rows."""
+        from xplain.models.onnx.sweeps import Asked, Feeding, Way  # reverse mode is loaded when first asked for
 
         asked = Asked(query, self._input.dtype, self._scores, None if query.at == _INPUT else self._tensor(query.at))
         asked.check(self._layers, self.outline.source)
@@ -198,20 +195,21 @@ class OnnxFile(OnnxBatches):
         whole = Score(as_float32(query.fed, self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
         wanted = tuple(dict.fromkeys(tensors.values()))
 
-        def make(level: str) -> tuple[Session, Any]:
+        apart = self._providers[0][0] == CPU  # a device would be sent all of the baseline's pass in every run
+
+        def make(level: str) -> Way:
             embedding = explain_the_embedding(self.outline, self._input.dtype, query.taps)
             with understood(self.outline.source, _NO_WAY_BACK), embedding:
-                built = asked.built(kind, self._loaded.analysed(self._model), wanted, self._loaded.outside)
-            session = self._open(built.model, lent=True, level=level)
-            return session, replace(built, model=header(built.model))  # the weights live in the session alone
+                built = asked.built(kind, self._loaded.analysed(self._model), wanted, self._loaded.outside, apart)
+            return Way.opened(built, partial(self._open, lent=True, level=level))
 
-        def ask(level: str) -> tuple[Any, list[dict[str, Array]]]:
-            session, built = self._shelf.get((asked.key, wanted, kind, level), partial(make, level))
-            extra = partial(asked.feeds, built.model)
-            of = {name: tap for tap, pair in getattr(built, "taps", {}).items() for name in pair}
-            found = [values for _, values in self._each(session, whole, None, extra, kind == "sweep", of)]
+        def ask(level: str) -> tuple[Way, list[dict[str, Array]]]:
+            way = cast(Way, self._shelf.get((asked.key, wanted, kind, level), partial(make, level)))
+            feeding = Feeding(asked, way, self._input.name, self._others)
+            runs = self._each(way.session, whole, None, feeding, kind == "sweep", way.layers)
+            found = [feeding.joined(rows, values) for rows, values in runs]
             self._way_back = level
-            return built, found
+            return way, found
 
         if self._seconds is not None:
             return ask(self._way_back)
@@ -224,7 +222,7 @@ class OnnxFile(OnnxBatches):
         session: Session,
         query: Score,
         start: str | None = None,
-        extra: Callable[[tuple[int, int]], Mapping[str, Array]] | None = None,
+        extra: Callable[[tuple[int, int], int], Mapping[str, Any]] | None = None,
         by_row: bool = True,
         of: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[tuple[int, int], dict[str, Array]]]:
@@ -249,10 +247,9 @@ class OnnxFile(OnnxBatches):
             write_rows(query, left, right, buffer[:count], query.layout_in(self.outline), self._threads or 0)
             buffer[count:] = buffer[:1]
             feeds: dict[str, Any] = {name: session.wrap(buffer)}
-            for other, value in self._fixed.items():
-                feeds[other] = session.wrap(self._repeated(other, value, batch))
-            for other, value in (extra((left, right)) if extra is not None else {}).items():
-                feeds[other] = session.wrap(padded(value, batch))
+            feeds |= {other: session.wrap(value) for other, value in self._others(batch).items()}
+            for other, value in (extra((left, right), batch) if extra is not None else {}).items():
+                feeds[other] = session.wrap(padded(value, batch)) if isinstance(value, np.ndarray) else value
             values = session.run(feeds)
             if not by_row:
                 yield (left, right), values
@@ -267,8 +264,11 @@ class OnnxFile(OnnxBatches):
         if expected:
             check_items(query.x.shape, expected, self.outline.source, start or self._input.name)
 
+    def _others(self, batch: int) -> dict[str, Array]:
+        """The other inputs for a whole batch."""
+        return {name: self._repeated(name, value, batch) for name, value in self._fixed.items()}
+
     def _repeated(self, name: str, value: Array, batch: int) -> Array:
-        """The value of another input for a whole batch."""
         axis = batch_axis(next(spec for spec in self.outline.inputs if spec.name == name), self._input)
         follows = axis is not None and value.shape[axis] == 1 and not self._shared
         return np.ascontiguousarray(np.repeat(value, batch, axis=axis) if follows else value)

@@ -1,9 +1,12 @@
-"""A reverse sweep as a graph: what is built for it, and what that graph is fed."""
+"""A reverse sweep as a graph: what is built for it, what that graph is fed, and what its outputs say.
+
+What depends on the baseline alone is a graph of its own on the CPU, and its answer is kept while the baseline stays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -12,12 +15,16 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.outline import LayerSpec
 from xplain.core.query import Sweep
+from xplain.core.swept import Swept
+from xplain.core.target import SCORES
+from xplain.graph.reverse.cut import header
 from xplain.graph.reverse.diagnose import probe
 from xplain.graph.reverse.seeds import Seed, feeds_of, seeds_of
-from xplain.graph.reverse.sweep import BASELINE, GIVEN, build
-from xplain.models.reading import layer_values
+from xplain.graph.reverse.sweep import BASELINE, GIVEN, KEPT, build
+from xplain.models.onnx.session import Session
+from xplain.models.reading import layer_values, padded, real, score_rows
 
-__all__ = ["Asked", "SweepKind"]
+__all__ = ["Asked", "Feeding", "OnBaseline", "SweepKind", "Way"]
 
 SweepKind = Literal["sweep", "report", "flags"]
 """What is wanted of a sweep: values and cotangents, a conservation report, or flags of numbers that are not finite."""
@@ -58,9 +65,19 @@ class Asked:
         layer = None if self.at is None else layers.get(self.at)
         layer_values(self.query, () if layer is None else layer.shape, source)
 
-    def built(self, kind: SweepKind, model: Any, taps: Sequence[str], outside: Mapping[str, Array] | None) -> Any:
-        """The graph, an ``onnx.ModelProto``, and the names of its outputs."""
-        builders: dict[str, Any] = {"sweep": build, "report": partial(build, report=True), "flags": probe}
+    def built(
+        self, kind: SweepKind, model: Any, taps: Sequence[str], outside: Mapping[str, Array] | None, apart: bool
+    ) -> Any:
+        """The graph, an ``onnx.ModelProto``, and the names of its outputs.
+
+        ``apart``: what depends on the baseline alone is a graph of its own.
+        """
+        reads = tuple(dict.fromkeys(seed.tensor for seed in self.seeds))
+        builders: dict[str, Any] = {
+            "sweep": partial(build, reads=reads, apart=apart),
+            "report": partial(build, report=True),
+            "flags": probe,
+        }
         return builders[kind](model, taps, self.seeds, self.query.rules, outside=outside, at=self.at)
 
     def feeds(self, built: Any, rows: tuple[int, int]) -> dict[str, Array]:
@@ -73,3 +90,138 @@ class Asked:
             given = self.query.baseline.reshape(shape)[slice(*rows)]
             feeds[BASELINE] = given.astype(np.float32 if self.at is not None else self.dtype)
         return feeds
+
+
+@dataclass(frozen=True, eq=False)
+class OnBaseline:
+    """What follows from a baseline alone.
+
+    Args:
+        rows: The baseline, ``[R, *item]``.
+        taken: What the sweep takes from its pass, by name, wrapped.
+        below: What the target reads on it, by the names of outputs.
+    """
+
+    rows: Array
+    taken: Mapping[str, Any]
+    below: Mapping[str, Array]
+
+
+@dataclass(eq=False)
+class Way:
+    """How sweeps of one form are answered.
+
+    Args:
+        session: The session.
+        built: What its outputs are; without weights, which live in the session alone.
+        before: The session of what depends on the baseline alone; None where all is in one.
+    """
+
+    session: Session
+    built: Any
+    before: Session | None = None
+    _kept: OnBaseline | None = field(default=None, init=False)
+
+    @classmethod
+    def opened(cls, built: Any, open_session: Callable[[Any], Session]) -> Way:
+        """What was built, with its sessions.
+
+        Raises:
+            ModelError: the runtime refuses a graph.
+        """
+        session, other = open_session(built.model), getattr(built, "before", None)
+        light = replace(built, model=header(built.model))
+        if other is None:
+            return cls(session, light)
+        return cls(session, replace(light, before=None), open_session(other))
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Which tap each output is of."""
+        return {name: tap for tap, pair in getattr(self.built, "taps", {}).items() for name in pair}
+
+    def on_baseline(self, rows: Array, feeds: Mapping[str, Any]) -> OnBaseline:
+        """What follows from a baseline alone; asked once as long as the same one comes.
+
+        Args:
+            rows: Baselines ``[R, *item]``.
+            feeds: The inputs, by name, wrapped.
+        """
+        if self.before is None:
+            return OnBaseline(rows, {}, {})
+        kept = self._kept
+        if kept is None or kept.rows.shape != rows.shape or not np.array_equal(kept.rows, rows):
+            found = self.before.run(feeds)
+            taken = {
+                name: self.session.wrap(found[KEPT + name]) for name in self.session.inputs if KEPT + name in found
+            }
+            below = {name: found[name] for _, name in self.built.reads.values()}
+            self._kept = kept = OnBaseline(rows.copy(), taken, below)
+        return kept
+
+    def answer(
+        self, query: Sweep, tensors: Mapping[str, str], found: Sequence[Mapping[str, Array]], of: tuple[str, str]
+    ) -> Swept:
+        """The answer to a sweep.
+
+        Args:
+            query: The question.
+            tensors: Tap to the tensor that it names.
+            found: Outputs of each run of rows.
+            of: ``(source, scores)``: the model for messages, and the tensor of its scores.
+        """
+        source, scores = of
+
+        def joined(name: str) -> Array:
+            return real(np.concatenate([part[name] for part in found]))
+
+        taps = {
+            tap: (joined(self.built.taps[name][0]), joined(self.built.taps[name][1])) for tap, name in tensors.items()
+        }
+
+        def read(side: int) -> dict[str, Array]:
+            values = {}
+            for name in query.target.tensors:
+                values[name] = joined(self.built.reads[scores if name == SCORES else name][side])
+                values[name] = score_rows(values[name], source, scores) if name == SCORES else values[name]
+            return values
+
+        rows, here = np.arange(len(query.x)), read(0)
+        everything = here[SCORES].astype(np.float64) if SCORES in here else None
+        target = query.target if everything is None else query.target.found(everything)
+        below = target.read(read(1), rows) if query.rules.reference else None
+        return Swept(taps, target.read(here, rows), below, everything)
+
+
+@dataclass(eq=False)
+class Feeding:
+    """What the runs of a sweep take besides the items, and what is known of the baseline of each.
+
+    Args:
+        asked: The question.
+        way: How it is answered.
+        name: The model's input.
+        others: Values of the inputs that are not explained, for a batch of so many rows.
+    """
+
+    asked: Asked
+    way: Way
+    name: str
+    others: Callable[[int], Mapping[str, Array]]
+    _below: dict[tuple[int, int], Mapping[str, Array]] = field(default_factory=dict)
+
+    def __call__(self, rows: tuple[int, int], batch: int) -> Mapping[str, Any]:
+        """The inputs of the run of ``rows``, which are filled up to ``batch``."""
+        feeds: dict[str, Any] = {**self.asked.feeds(self.way.built.model, rows)}
+        if self.way.before is None:
+            return feeds
+        start = padded(feeds[BASELINE], batch)
+        fed = {BASELINE: start, self.name: start, **self.others(batch)}
+        known = self.way.on_baseline(start, {name: self.way.session.wrap(value) for name, value in fed.items()})
+        self._below[rows] = known.below
+        return feeds | dict(known.taken)
+
+    def joined(self, rows: tuple[int, int], values: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs of the run of ``rows``, with those that are of the baseline."""
+        below = self._below.pop(rows, {})
+        return {**values, **{name: value[: rows[1] - rows[0]] for name, value in below.items()}}

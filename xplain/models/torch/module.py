@@ -24,6 +24,8 @@ from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.rules import Rules
+from xplain.core.swept import Swept, first_row
 from xplain.core.target import SCORES, Target
 from xplain.models.integers import no_gradient
 from xplain.models.options import TorchOptions
@@ -102,6 +104,7 @@ class TorchModule(TorchBatches):
             compiles=self,
             balance=self.balance,
             why_not_finite=self.why_not_finite,
+            finds=self.finds,
             name_of=self.name_of,
             look=self.look,
         )
@@ -118,6 +121,10 @@ class TorchModule(TorchBatches):
         if isinstance(query, Score):
             return self._score(query)
         return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
+
+    def finds(self, rules: Rules) -> bool:
+        """Whether a sweep's forward pass is the module's own; tables that autograd does not have sweep an export."""
+        return backward_rule(rules) is not None
 
     def why_not_finite(self, query: Sweep) -> str:
         """The first operator that makes numbers that are not finite in a sweep; a sentence, empty where none does."""
@@ -180,17 +187,16 @@ class TorchModule(TorchBatches):
         own, n = self._own.look.per_item, len(batch)
         return {t: x if t == _INPUT else own(t, found[t], n)[: len(x)] for t in query.taps}
 
-    def _sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+    def _sweep(self, query: Sweep) -> Swept:
         rule = backward_rule(query.rules)
         if rule is None:
             self.look(query.fed)
-            return self._graph.sweep(query)
+            return Swept(self._graph.sweep(query))
         self.look(query.fed)
         count, query = len(query.x), filled_up(query)
         given = layer_values(query, (), self.outline.source)
         if self._own.look.paired and len(query.x) == 1:
-            both = self._sweep(query.rows(np.zeros(2, np.int64)))
-            return {tap: (value[:1], cotangent[:1]) for tap, (value, cotangent) in both.items()}
+            return first_row(self._sweep(query.rows(np.zeros(2, np.int64))))
         integer = query.fed.dtype.kind in "iu"
         if integer and _INPUT in query.taps:
             raise no_gradient(self.outline, str(query.x.dtype))
@@ -211,7 +217,10 @@ class TorchModule(TorchBatches):
 
             found, cotangents = gradients(forward, query.target, rule, query.taps, seen)
         pairs, own, n = ((tap, cotangents[tap]) for tap in query.taps), self._own.look.per_item, len(batch)
-        return {t: (own(t, found[t], n)[:count], own(t, one, n)[:count]) for t, one in pairs if one is not None}
+        taken = {t: (own(t, found[t], n)[:count], own(t, one, n)[:count]) for t, one in pairs if one is not None}
+        values = {name: to_numpy(found[name])[:count] for name in query.target.tensors}
+        everything = values[SCORES].astype(np.float64) if SCORES in values else None
+        return Swept(taken, query.target.read(values, np.arange(count)), None, everything)
 
     # ------------------------------------------------------------------ forward passes
 

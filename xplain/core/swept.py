@@ -1,0 +1,46 @@
+"""The answer to a ``Sweep``: what each tap holds and received, and what the target read on the way there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xplain.core.edits import Array
+from xplain.core.errors import NonFinite
+
+__all__ = ["Swept", "first_row", "not_a_number"]
+
+
+class Swept(dict[str, tuple[Any, Any]]):
+    """``{tap: (value, cotangent)}``, each ``[N, *shape]``, with what the forward pass of the same sweep read.
+
+    Nobody has to ask a model about the items once more for their scores.
+
+    Args:
+        target: The target's value for each item, float64 ``[N]``; None where the model does not tell.
+        below: The same for each baseline, where the rules compare with one.
+        scores: All scores of each item, float64 ``[N, K]``, where the target reads them.
+    """
+
+    def __init__(
+        self,
+        found: dict[str, tuple[Any, Any]],
+        target: Array | None = None,
+        below: Array | None = None,
+        scores: Array | None = None,
+    ) -> None:
+        super().__init__(found)
+        self.target, self.below, self.scores = target, below, scores
+
+
+def first_row(swept: Swept) -> Swept:
+    """The same of the first item alone."""
+    told = (None if one is None else one[:1] for one in (swept.target, swept.below, swept.scores))
+    return Swept({tap: (value[:1], cotangent[:1]) for tap, (value, cotangent) in swept.items()}, *told)
+
+
+def not_a_number(label: int, item: int, edit: int = 0) -> NonFinite:
+    """The error for a score that is NaN, in a sweep or under an edit."""
+    return NonFinite(
+        f"The score of class {label} for item {item} under edit {edit} is NaN. Explanations need finite scores: "
+        "look at this input and its preprocessing, or at the model (an fp16 model may overflow)."
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from xplain import cli
 from xplain.core.registry import CATALOGUES, FEATURES, METHODS, METRICS, TABLES
 from xplain.graph import operators
 from xplain.graph.ops import elementwise
+from xplain.results import Provenance
+from xplain.results.join import joined
 from xplain.testing import linear
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,9 +48,19 @@ def tried(undeclared: None) -> Any:
 
 
 def test_there_is_a_recipe_for_everything_that_is_registered():
-    for kind in ("A method", "A class activation map", "A rule table", "Features", "A metric", "An operator"):
+    for kind in ("A method", "A class activation map", "A rule table", "Features", "A metric", "A renderer"):
         assert f"\n## {kind}\n" in TEXT
-    for kind in ("A kernel", "A door", "A verb", "A plugin", "An error", "A test", "Words"):
+    for kind in (
+        "A kind of result",
+        "An operator",
+        "A kernel",
+        "A door",
+        "A verb",
+        "A plugin",
+        "An error",
+        "A test",
+        "Words",
+    ):
         assert f"\n## {kind}\n" in TEXT
     assert {catalogue.group for catalogue in CATALOGUES} <= set(re.findall(r"xplain\.\w+", TEXT))
 
@@ -116,6 +130,26 @@ def test_the_metric_is_measured(tried):
     found = xplain.measure.curve(model, item, shown, "blackout", target=xplain.label(0))
     assert METRICS.find("blackout").better == "small"
     np.testing.assert_allclose(found.scores, [[55, 45]])
+
+
+def test_the_renderer_shows_a_result(tried):
+    tried("xplain/render/ranked.py")
+    rows = {"age": [1.0, 2.0], "height": [3.0, -4.0], "score": [0.0, 0.5]}
+    table = xplain.table(lambda t: t["age"] + 2 * t["height"] - t["score"], columns=rows)
+    found = xplain.explain(table, rows, "exact-shapley", baseline=0.0)
+    assert found.render("ranked", item=1, most=2) == "height -8, age +2"
+
+
+def test_the_kind_of_result_is_cut_joined_saved_and_refused(tried, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xplain/results/tally".replace("/", "."), ModuleType("tally"))
+    tally = tried("xplain/results/tally.py")["Tally"]
+    every = tally(counts=np.array([3, 1, 2]), names=("a", "b", "c"), provenance=Provenance(method="by hand"))
+    back = tally.load(joined([every[:1], every[1:]]).save(tmp_path / "t.npz"))
+    assert (back.counts.tolist(), back.names, back[1].counts.tolist()) == ([3, 1, 2], ("a", "b", "c"), [1])
+    with np.load(tmp_path / "t.npz") as file:
+        np.savez(tmp_path / "u.npz", meta=file["meta"], counts=np.zeros(3))
+    with pytest.raises(xplain.XplainError, match="not a saved tally: its counts are no whole numbers"):
+        tally.load(tmp_path / "u.npz")
 
 
 def test_the_operator_passes_finite_differences(tried, monkeypatch):

@@ -55,3 +55,9 @@ def test_facts_that_parts_do_not_share_are_left_out():
 def test_a_fact_of_each_item_has_an_entry_for_each(entries):
     with pytest.raises(UsageError, match="the fact 'gap' has .* for 4 items. Give a list or an array"):
         attribution(VALUES, each={"gap": entries})
+
+
+@pytest.mark.parametrize("field", [{"names": ("a",)}, {"labels": (1, 2)}, {"error": VALUES[:2]}, {"texts": TEXTS[:3]}])
+def test_a_field_of_each_item_has_an_entry_for_each(field):
+    with pytest.raises(UsageError, match=f"the field {next(iter(field))!r} has . entries for 4 items"):
+        attribution(VALUES, **field)

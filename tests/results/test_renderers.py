@@ -11,23 +11,13 @@ import pytest
 from made import attribution
 
 from xplain.core.errors import UnknownName, UsageError
-from xplain.core.registry import RENDERERS, renderer
+from xplain.core.registry import renderer
 from xplain.results import Curve, Provenance
 
 MAP = np.arange(6).reshape(1, 2, 3)
 
 
-@pytest.fixture
-def declared():
-    """Renderers declared by a test go again."""
-    RENDERERS.find("figure")
-    before = dict(RENDERERS._entries)
-    yield
-    RENDERERS._entries.clear()
-    RENDERERS._entries.update(before)
-
-
-def test_a_result_is_shown_by_any_renderer_of_its_kind(declared):
+def test_a_result_is_shown_by_any_renderer_of_its_kind(undeclared):
     @renderer("as-sums")
     def sums(one, *, digits: int = 1):
         """The sum of each map."""

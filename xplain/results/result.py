@@ -9,8 +9,8 @@ A kind of result is a frozen dataclass on ``Result``::
         area: Array = field(metadata=ARRAY_PER_ITEM)        # an array with one entry per item
         shares: Array = field(metadata=ARRAY)               # an array that all items share
 
-Cutting out items, joining, saving and loading follow from the fields. ``holds`` says what must be true between fields,
-``xplain.results.load`` lists the kinds that files may hold, and ``@renderer(name, draws="curve")`` shows it.
+Cutting out items, joining, saving and loading follow from the fields. ``holds`` says what must be true between the
+arrays of a file, ``xplain.results`` lists the kinds that files may hold, ``@renderer(name, draws="curve")`` shows one.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from xplain.core.caveat import Caveat, of_items, sentences
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.items import Columns
 from xplain.core.registry import RENDERERS
 from xplain.core.target import Target, side_by_side
 from xplain.results.archive import MOST_BYTES
@@ -80,11 +81,17 @@ class Result:
     warnings: tuple[Caveat, ...] = ()
 
     def __post_init__(self) -> None:
+        count = len(self)
+        for name in self.per_item():
+            value = getattr(self, name)
+            held = value.values if isinstance(value, Columns) else value
+            if held is not None and len(held) != count and not (isinstance(held, tuple) and not held):
+                raise UsageError(f"{self.method}: the field {name!r} has {len(held)} entries for {count} items.")
         for name, entries in self.each.items():
-            if not isinstance(entries, (list, tuple, np.ndarray)) or len(entries) != len(self):
+            if not isinstance(entries, (list, tuple, np.ndarray)) or len(entries) != count:
                 got = f"{len(entries)} entries" if hasattr(entries, "__len__") else repr(entries)
                 raise UsageError(
-                    f"{self.method}: the fact {name!r} has {got} for {len(self)} items. Give a list or an array with "
+                    f"{self.method}: the fact {name!r} has {got} for {count} items. Give a list or an array with "
                     "one entry per item in each, or a fact of the whole run in notes."
                 )
 
@@ -206,7 +213,7 @@ class Result:
         """The same result with other entries in its provenance."""
         return replace(self, provenance=replace(self.provenance, **changes))
 
-    def render(self, name: str, **options: Any) -> Any:
+    def render(self, name: str, /, **options: Any) -> Any:
         """The result as a renderer shows it, which is loaded when it is first asked for.
 
         Args:

@@ -132,24 +132,6 @@ def sums(torch, native, options):
     )
 
 
-def least_squares(torch, native, options):
-    rng = np.random.default_rng(4)
-    keep = rng.integers(0, 2, (50_000, 256)).astype(np.uint8)
-    weights = 1.0 / (1 + np.abs(keep.sum(axis=1) - 128.0) // 4)
-    wide = keep.astype(np.float64)
-
-    def by_product():
-        return wide.T @ (weights[:, None] * wide)
-
-    assert np.allclose(native.coalition_gram(keep, weights), by_product(), rtol=1e-12)
-    yield (
-        "weighted Gram of 50000 coalitions of 256",
-        {"xplain": lambda: native.coalition_gram(keep, weights, **options), "float64 product": by_product},
-        None,
-        ("copy", keep.nbytes + weights.nbytes + 8 * 256 * 256),
-    )
-
-
 def ceilings(clock, threads):
     """Bytes per second of a copy and of a fill of 256 MiB, by as many threads as the kernels have."""
     import torch
@@ -180,7 +162,7 @@ def main() -> int:
     clock = time.thread_time if given.threads == 1 else time.perf_counter
     rates = ceilings(clock, given.threads)
     rows = []
-    for family in (fills, rank, sums, least_squares):
+    for family in (fills, rank, sums):
         if given.only not in family.__name__:
             continue
         for name, contestants, wanted, (bound, size) in family(torch, native, {"threads": given.threads}):

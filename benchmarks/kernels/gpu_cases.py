@@ -245,8 +245,8 @@ def gram(b: Bench) -> Iterator[Case]:
             )
 
 
-def algebra(b: Bench) -> Iterator[Case]:
-    """Ranks of maps, and batches of constrained least squares in float64."""
+def order(b: Bench) -> Iterator[Case]:
+    """Ranks of maps."""
     items, size = (2, 700) if b.tiny else (256, 224 * 224)
     values = b.tensor(items, size)
     rank = torch.empty(items, size, device=b.device, dtype=torch.int32)
@@ -264,30 +264,6 @@ def algebra(b: Bench) -> Iterator[Case]:
         0.0, "copy", 2 * rank.nbytes,
         peers=with_peers(b, lambda: values.argsort(dim=1, descending=True, stable=True).argsort(dim=1)),
     )  # fmt: skip
-    for batch, n, m in [(2, 12, 1)] if b.tiny else [(1, 512, 10), (256, 50, 10)]:
-        rows = torch.randn(batch, 3 * n, n, device=b.device, dtype=torch.float64)
-        system = rows.mT @ rows
-        right = torch.randn(batch, m + 1, n, device=b.device, dtype=torch.float64)
-        right[:, m] = 1
-        total = torch.randn(batch, m, device=b.device, dtype=torch.float64)
-        gram, x = system.clone(), right.clone()
-        bad = torch.empty(batch, device=b.device, dtype=torch.int64)
-
-        def solve(gram=gram, x=x, system=system, right=right, total=total, bad=bad):
-            gram.copy_(system)
-            x.copy_(right)
-            b.kernels.solve(gram, x, total, bad, least=1e-300, stream=b.stream)
-
-        def error(x=x, system=system, right=right, total=total, bad=bad, m=m):
-            inverse = torch.linalg.solve(system, right.mT)
-            u, v = inverse[..., :m], inverse[..., m:]
-            exact = u + v * ((total - u.sum(1)) / v.sum(1))[:, None]
-            return float("inf") if bad.any() else relative(x[:, :m].mT, exact)
-
-        yield Case(
-            f"constrained solve {batch} of {n}", solve, [x], error, 1e-9, "copy", 2 * system.nbytes,
-            peers={"torch cholesky": lambda s=system, r=right: torch.cholesky_solve(r.mT, torch.linalg.cholesky(s))},
-        )  # fmt: skip
 
 
-FAMILIES = (occlude, gram, algebra)
+FAMILIES = (occlude, gram, order)

@@ -6,7 +6,7 @@ namespace xp {
 
 void bind_status(pybind11::module_& m);
 void bind_perturb(pybind11::module_& m);
-void bind_algebra(pybind11::module_& m);
+void bind_order(pybind11::module_& m);
 void bind_delta(pybind11::module_& m);
 // in builds with device kernels alone
 void bind_gram(pybind11::module_& m);

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from native.simulator import Simulator, build
 
-from xplain.native import algebra, perturb, sums
+from xplain.native import order, perturb, sums
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def simulator():
 def kernels(request, monkeypatch):
     """The kernels of the CPU, then those of the device on the simulator, behind the same Python functions."""
     if request.param == "simulator":
-        for module in (algebra, perturb, sums):
+        for module in (order, perturb, sums):
             monkeypatch.setattr(module, "_native", request.getfixturevalue("simulator"))
     return request.param
 

@@ -20,12 +20,12 @@ FLAGS = [
     "-Wno-maybe-uninitialized", "-DXP_SIM", "-DXP_ONE_VARIANT",
 ]  # fmt: skip
 
-HOST = ["accumulate.cpp", "least_squares.cpp", "occlude.cpp", "rank.cpp"]
+HOST = ["accumulate.cpp", "occlude.cpp", "rank.cpp"]
 BINDINGS = [
     "tensor.cpp",
     "bind_status.cpp",
     "bind_perturb.cpp",
-    "bind_algebra.cpp",
+    "bind_order.cpp",
     "bind_gram.cpp",
     "bind_device.cpp",
 ]

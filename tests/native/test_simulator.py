@@ -60,16 +60,6 @@ BUGS = {
         "plane < min64(first + kPlanesPerThread - 1,",
         "sums of grids",
     ),
-    "the group's barriers are none": Bug("least_squares.cu", "{ sync_block(); }", "{}", "solve"),
-    "column scaled before all have read its pivot": Bug(
-        "least_squares.h", "    group.sync();\n    const double scale", "    const double scale", "solve"
-    ),
-    "every block solves the first system": Bug("least_squares.cu", "a, block_x());", "a, 0);", "solve"),
-    "last word of a group not counted": Bug(
-        "least_squares.cu", "e < g.begin[q + 1]", "e + 1 < g.begin[q + 1]", "count"
-    ),
-    "last row of a word not packed": Bug("least_squares.cu", "b < 64; ++b", "b < 63; ++b", "count"),
-    "scores without the root of the weight": Bug("least_squares.h", "root * scores[", "scores[", "equations"),
 }
 
 
@@ -139,36 +129,6 @@ def run_sums_of_grids(module):
     return sums_hold(module, "accumulate_soft_grid", weights, (12, 15), (7, 0, 3, 4, 0.5), squared=True)
 
 
-def run_solve(module):
-    rng = np.random.default_rng(4)
-    rows, right = rng.standard_normal((2, 240, 80)), rng.standard_normal((2, 3, 80))
-    systems = rows.transpose(0, 2, 1) @ rows
-    x, bad = np.concatenate([right, np.full((2, 1, 80), np.nan)], axis=1), np.full(2, -1)
-    module.solve(systems.copy(), x, None, bad, least=1e-12)
-    exact = np.linalg.solve(systems, right.transpose(0, 2, 1)).transpose(0, 2, 1)
-    return not bad.any() and bool(np.abs(x[:, :3] - exact).max() < 1e-11 * np.abs(exact).max())
-
-
-def run_count(module):
-    rng = np.random.default_rng(5)
-    keep, weights = rng.integers(0, 2, (300, 9)).astype(np.uint8), np.array([0.5, 0.25])
-    row_at, begin = np.full(64 * 6, -1), np.array([0, 3, 6])  # of every three words the last is partly filled
-    row_at[:150], row_at[192:342] = np.arange(150), np.arange(150, 300)
-    columns, counted = np.full((9, 6), ~np.uint64(0)), np.full((9, 9), np.nan)
-    module.pack_columns(keep, row_at, columns)
-    module.count_gram(columns, begin, weights, counted)
-    return np.array_equal(counted, keep.T @ (np.repeat(weights, 150)[:, None] * keep))
-
-
-def run_equations(module):
-    rng = np.random.default_rng(6)
-    keep, weights, scores = rng.integers(0, 2, (70, 5)).astype(np.uint8), rng.random(70), rng.standard_normal((70, 2))
-    factors = np.full((7, 70), np.nan, np.float32)
-    module.weighted_factors(keep, weights, scores, factors)
-    exact = np.sqrt(weights) * np.concatenate([keep, scores], axis=1).T
-    return bool(np.allclose(factors, exact, rtol=1e-7, atol=0))
-
-
 RUNS = {
     "grid": run_grid,
     "coalitions": run_coalitions,
@@ -177,9 +137,6 @@ RUNS = {
     "sums of windows": run_sums_of_windows,
     "sums of coalitions": run_sums_of_coalitions,
     "sums of grids": run_sums_of_grids,
-    "solve": run_solve,
-    "count": run_count,
-    "equations": run_equations,
 }
 
 

@@ -6,7 +6,6 @@
 | ``accumulate``, ``coverage`` | weighted sums of masks that are never stored |
 | ``soft_grid_cells`` | the cells and shifts behind RISE's masks |
 | ``rank`` | places of values in descending order, ties and NaN defined |
-| ``coalition_gram``, ``normal_equations``, ``constrained_solve`` | weighted least squares of Kernel SHAP and LIME |
 | ``gram``, ``gram_backward`` | products of feature maps for texture and style |
 | ``status`` | what is compiled in and what is in use |
 
@@ -16,21 +15,18 @@ All take numpy arrays, or tensors of one CUDA device and a ``stream`` (``xplain.
 
 from __future__ import annotations
 
-from xplain.native.algebra import coalition_gram, constrained_solve, normal_equations, rank
 from xplain.native.gram import gram, gram_backward
+from xplain.native.order import rank
 from xplain.native.perturb import fill
 from xplain.native.status import status
 from xplain.native.sums import accumulate, coverage, soft_grid_cells
 
 __all__ = [
     "accumulate",
-    "coalition_gram",
-    "constrained_solve",
     "coverage",
     "fill",
     "gram",
     "gram_backward",
-    "normal_equations",
     "rank",
     "soft_grid_cells",
     "status",

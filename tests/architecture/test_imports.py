@@ -53,7 +53,7 @@ PACKAGES = {
     "onnx_ir": {"graph"},
     "PIL": {"render", "results/attribution.py", "demo", "models/endpoint"},
     "skimage": {"render", "explainers/features", "explainers/design/inpaint.py", "metrics/localisation.py"},
-    "scipy": {"metrics/localisation.py"},
+    "scipy": {"metrics/localisation.py", "explainers/design/baseline.py", "explainers/estimation/sampling.py"},
     "cv2": {"metrics/localisation.py"},
     "pydicom": {"render/dicom.py"},
     "jinja2": {"report"},

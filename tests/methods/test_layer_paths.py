@@ -152,6 +152,18 @@ def test_other_methods_take_a_layer(picture):
     np.testing.assert_allclose(chords.values.sum((1, 2, 3)), exact.sum((1, 2, 3)), rtol=1e-3)
 
 
+def test_deep_shap_of_embeddings_adds_up_over_a_background(tokens):
+    model = graph_of(tokens, IDS[:1])
+    layer = next(one.name for one in model.outline.layers if one.op == "Gather" and "embed" in one.name)
+    background = np.random.default_rng(5).integers(1, 30, size=(4, 9))
+    found = xplain.explain(model, IDS, "deep-shap", layer=layer, baseline=background, target=1)
+    each = [xplain.explain(model, IDS, "deeplift", layer=layer, baseline=one, target=1).values for one in background]
+    np.testing.assert_allclose(found.values, np.mean(each, 0), atol=1e-6)
+    with torch.no_grad():
+        goal = tokens(torch.from_numpy(IDS))[:, 1] - tokens(torch.from_numpy(background))[:, 1].mean()
+    np.testing.assert_allclose(found.values.sum(1), goal, atol=1e-5)
+
+
 def test_a_compiled_file_holds_the_path_at_a_layer(picture):
     model = graph_of(picture, X[:1])
     layer = in_file(model, "conv2")

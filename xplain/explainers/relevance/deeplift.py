@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -127,32 +127,36 @@ def _broken(gap: Array, goal: Array) -> int | None:
     aliases=("deepshap", "deep-lift-shap"),
     complete=True,
 )
-def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -> Flow:
+def deep_shap(view: View, *, baseline: Baseline = 0.0, layer: str = "input", channels: bool = False) -> Flow:
     """DeepLIFT averaged over a background set: an approximation of Shapley values that is complete on average.
 
     ``a = mean over b of  m_b * (x - b)``, m_b the multipliers against background b.
 
     Args:
         baseline: The background: an array ``[B, *item]``, or one baseline.
+        layer: Tensor to attribute to, whose values at b and x are compared; ``input`` is the item itself.
         channels: Keep channels instead of summing over them.
 
     Returns:
-        ``[N, H, W]``, signed; sums to f(x) - mean over b of f(b), the gap is in ``notes``.
+        ``[N, H, W]``, signed, or over the positions of the layer; sums to f(x) - mean over b of f(b), the gap is in
+        ``notes``.
 
     Cost:
-        B sweeps and 1 evaluation per item. Where a gap is larger than the difference itself, and no budget is set, one
-        sweep of the worst item more, to name the nodes in the warning.
+        B sweeps and 1 evaluation per item; at a layer B evaluations more. Where a gap is larger than the difference
+        itself, and no budget is set, one sweep of the worst item more, to name the nodes in the warning.
 
     Raises:
-        UsageError: the background does not fit the items.
+        UnknownName: no such layer.
+        UsageError: the background does not fit the items, or not everything passes the layer.
 
     Source:
         Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, 2017; shap's DeepExplainer.
     """
+    passes_through(view, layer)
     items, item = len(view.x), view.x.shape[1:]
     background = background_of(view, baseline)
     count = len(background)
-    total: Array = np.zeros((items, *item))
+    total: Any = 0.0
     rows = max(1, _ROWS // items)
     bottom = np.zeros(items)
     for left in range(0, count, rows):
@@ -162,19 +166,22 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, channels: bool = False) -
         x = np.tile(view.x, (each, *[1] * len(item)))
         flat = np.broadcast_to(some, (each, items, *item)).reshape(each * items, *item).astype(np.float32)
         target = view.target.take(np.tile(np.arange(items), each))
-        answer = yield Sweep(x[:, None], target, RESCALE, baseline=flat)
-        found = (answer["input"][1] * (x - flat)).reshape(each, items, *item)
+        before = yield from layer_values(view, layer, flat)
+        answer = yield Sweep(x[:, None], target, RESCALE, (layer,), baseline=flat)
+        value, multiplier = answer[layer]
+        found = multiplier * (value - before)
+        found = found.reshape(each, items, *found.shape[1:])
         below = answer.below
         if below is None:
-            below = (yield Score(flat, Untouched(), target))[:, 0]
+            below = (yield Score(flat.astype(view.x.dtype), Untouched(), target))[:, 0]
         for k in range(each):  # one by one: how many go at a time depends on the items beside this one
-            total += found[k]
+            total = total + found[k]
             bottom += below.reshape(each, items)[k]
     product = total / count
     top = yield Score(view.x, Untouched(), view.target)
     goal = top[:, 0] - bottom / count
     gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
-    values = product if channels else collapse(product, view.layout)
+    values = product if channels else collapse(product, view.layout_of(layer, product))
     return Reading(
         values,
         base=bottom / count,

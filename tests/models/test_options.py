@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import xplain
 from xplain.core.errors import UnknownName, UsageError
 from xplain.models import options as declared
 from xplain.models.endpoint import open_endpoint
-from xplain.models.options import described
+from xplain.models.options import EndpointOptions, OnnxOptions, described, summary
 
 KINDS = [getattr(declared, name) for name in declared.__all__ if name.endswith("Options")]
 
@@ -60,3 +61,13 @@ def test_a_model_that_is_loaded_takes_no_more_options():
 def test_doors_take_few_arguments():
     for door in (xplain.load, xplain.table, xplain.text, open_endpoint):
         assert len(inspect.signature(door).parameters) < 8
+
+
+def test_flags_say_what_the_option_says():
+    from xplain.cli.loading import Loading
+
+    hints = get_type_hints(Loading, include_extras=True).values()
+    told = {hint.__metadata__[0].help for hint in hints}
+    for kind, names in ((OnnxOptions, ("card", "engine", "threads", "layout")), (EndpointOptions, ("max_cost",))):
+        assert {summary(kind, name) for name in names} <= told
+    assert summary(OnnxOptions, "threads") == "Threads of one run."

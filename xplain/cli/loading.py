@@ -17,6 +17,7 @@ from xplain import api
 from xplain.core.errors import UsageError, unknown
 from xplain.core.files import read_text
 from xplain.core.query import Model
+from xplain.models.options import EndpointOptions, OnnxOptions, summary
 
 __all__ = ["Asking", "Loading", "ModelFile", "Sentinel"]
 
@@ -39,36 +40,26 @@ def _flag(name: str, text: str, panel: str = _LOADED, metavar: str | None = None
     return typer.Option(name, help=text, metavar=metavar, rich_help_panel=panel)
 
 
+def _of_door(name: str, kind: type[Any] = OnnxOptions, panel: str = _LOADED) -> Any:
+    """A flag that is a door's option, in the words of its declaration."""
+    return _flag(f"--{name.replace('_', '-')}", summary(kind, name), panel)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
     """How the model is loaded."""
 
-    card: Annotated[
-        str | None, _flag("--card", "How pictures become tensors: a card, a preprocessor_config.json or a preset.")
-    ] = None
-    providers: Annotated[str | None, _flag("--providers", "ONNX Runtime providers, best first, such as cuda,cpu.")] = (
-        None
-    )
-    threads: Annotated[int | None, _flag("--threads", "Threads of the model; default all cores.")] = None
-    engine: Annotated[
-        str,
-        _flag(
-            "--engine",
-            "How hidden windows are answered: auto (incrementally where that pays), plain, or fast (approximate).",
-        ),
-    ] = "auto"
-    layout: Annotated[
-        str | None,
-        _flag("--layout", "How the input's axes are named, a letter each, such as NHWC, NTC or NCDHW; else found out."),
-    ] = None
-    input: Annotated[str | None, _flag("--input", "Name of the input to explain.")] = None
-    output: Annotated[str | None, _flag("--output", "Name of the tensor that is read as scores.")] = None
+    card: Annotated[str | None, _of_door("card")] = None
+    providers: Annotated[str | None, _of_door("providers")] = None
+    threads: Annotated[int | None, _of_door("threads")] = None
+    engine: Annotated[str, _of_door("engine")] = "auto"
+    layout: Annotated[str | None, _of_door("layout")] = None
+    input: Annotated[str | None, _of_door("input")] = None
+    output: Annotated[str | None, _of_door("output")] = None
     fixed: Annotated[
         list[str] | None, _flag("--fixed", "Another input's value: a number or an .npy file.", metavar="NAME=VALUE")
     ] = None
-    allow_external_data: Annotated[
-        bool, _flag("--allow-external-data", "Allow weights in files of the model's folder that do not have its name.")
-    ] = False
+    allow_external_data: Annotated[bool, _of_door("allow_external_data")] = False
     limit: Annotated[
         list[str] | None,
         _flag("--limit", "Move a limit on an untrusted file, such as nodes=200000.", metavar="NAME=NUMBER"),
@@ -77,13 +68,11 @@ class Loading:
         Path | None,
         _flag(
             "--endpoint",
-            "Options of a model behind a URL: auth, price, limits, mapping; see xplain.models.endpoint.open.",
+            "Options of a model behind a URL: auth, price, limits, mapping; see xplain.models.options.",
             metavar="FILE.toml",
         ),
     ] = None
-    max_cost: Annotated[
-        str | None, _flag("--max-cost", "Money that an endpoint may cost, all calls together.", _ASKED)
-    ] = None
+    max_cost: Annotated[str | None, _of_door("max_cost", EndpointOptions, _ASKED)] = None
 
     def open(self, model: str) -> Model:
         """The model that a command line names.

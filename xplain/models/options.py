@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from xplain.graph.safety import Limits
 
 __all__ = ["ENGINES", "AskedOptions", "EndpointOptions", "FeedsOptions", "FunctionOptions", "OnnxOptions"]
-__all__ += ["Patience", "TorchOptions", "Wanted", "described", "options_for", "refuse"]
+__all__ += ["Patience", "TorchOptions", "Wanted", "described", "options_for", "refuse", "summary"]
 
 ENGINES = ("auto", "plain", "fast")
 """Ways in which an ONNX model answers hidden windows."""
@@ -50,13 +50,13 @@ class FeedsOptions:
     """Options of an ONNX model that is asked with whole feeds, one array per input.
 
     Args:
-        output: Name of the tensor that is read as scores, instead of the one that is found.
-        providers: ONNX Runtime execution providers, best first: full names, ``"tensorrt"``, ``"cuda"`` or ``"cpu"`` for
-            short, ``"cuda:1"`` for a device, or ``(name, options)`` as the runtime takes them. None for CUDA where
-            there is a device, else the CPU. Those that are not there or do not start are passed over, which the quirks
-            and every result's notes say; if none is left, that is an error.
-        threads: Threads of one run; None for all that the process may use.
-        allow_external_data: Whether the file may read weights from any file of its folder. Those that exporters write
+        output: Name of the tensor that is read as scores. None: the one that is found.
+        providers: ONNX Runtime execution providers, best first, such as cuda,cpu. Full names, ``"tensorrt"``,
+            ``"cuda"`` or ``"cpu"`` for short, ``"cuda:1"`` for a device, or ``(name, options)`` as the runtime takes
+            them; None for CUDA where there is a device, else the CPU. Those that are not there or do not start are
+            passed over, which the quirks and every result's notes say; if none is left, that is an error.
+        threads: Threads of one run. None: all that the process may use.
+        allow_external_data: Let the file read weights from any file of its folder. Those that exporters write
             beside it, such as ``m.onnx.data`` for ``m.onnx``, are read without.
         limits: How large the file may be; see ``xplain.graph.safety.Limits``.
 
@@ -82,18 +82,20 @@ class OnnxOptions(FeedsOptions):
     """Options of an ONNX file, its bytes or an ``onnx.ModelProto``.
 
     Args:
-        output: Name of the tensor that is read as scores, instead of the one that is found.
+        output: Name of the tensor that is read as scores. None: the one that is found.
         providers: As for ``FeedsOptions``.
         threads: As for ``FeedsOptions``.
         allow_external_data: As for ``FeedsOptions``.
         limits: As for ``FeedsOptions``.
-        card: How pictures become tensors; None for the card beside the file or in its metadata.
+        card: How pictures become tensors: a card, a preprocessor_config.json or a preset. None: the card beside the
+            file or in its metadata.
         input: Name of the input that is explained, where there are several.
         fixed: Values of the other inputs, by name, with or without a batch axis of 1.
-        layout: How the axes of the explained input are named, a letter each, such as ``"NHWC"``, ``"NTC"``,
-            ``"NCDHW"``; see ``xplain.core.layout``. None: what the model's operators, its card, the names of its
+        layout: How the axes of the explained input are named, a letter each, such as NHWC, NTC or NCDHW. See
+            ``xplain.core.layout``. None: what the model's operators, its card, the names of its
             dimensions and last the sizes of the items say, and where those leave a doubt, a question.
-        engine: How hidden windows (occlusion) are answered. ``"auto"``: incrementally, computing again only what a
+        engine: How hidden windows (occlusion) are answered: auto (incrementally where that pays), plain (each in full)
+            or fast (approximate). ``"auto"``: incrementally, computing again only what a
             window changes, where that is predicted to pay; same answers to float32 rounding. ``"fast"``: the same,
             approximate: differences in bfloat16 where the processor gains by it, else Winograd convolutions without
             regard to their rounding; the result says by how much. ``"plain"``: every window in full.
@@ -228,7 +230,7 @@ class EndpointOptions:
         max_bytes: Bytes of items per request at most.
         max_response: Bytes of an answer beyond which it is refused.
         max_calls: Calls that may be made in the life of the model, repeated ones included.
-        max_cost: Money that may be spent in the life of the model, repeated calls included.
+        max_cost: Money that an endpoint may cost in the life of the model, all calls together, repeated ones too.
         price: Money per item, or ``{"per_row": ..., "per_call": ..., "currency": ...}``.
         ledger: File to which a line is added for every call.
 
@@ -337,6 +339,11 @@ def described(kind: type[Any]) -> dict[str, str]:
     base = kind.__mro__[1]
     shared = described(base) if base in _DOORS else {}
     return {name: shared[name] if text.startswith("As for ") else text for name, text in docs.items()}
+
+
+def summary(kind: type[Any], name: str) -> str:
+    """What an option means in one sentence, for a command line's help."""
+    return described(kind)[name].partition(". ")[0].removesuffix(".").replace("``", "").replace('"', "") + "."
 
 
 def _defaults(kind: type[Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -22,17 +21,17 @@ from xplain.core.abilities import Abilities, Piece
 from xplain.core.edits import Array, Untouched, Windows
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
-from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.query import Answer, Peek, Query, Score, Sweep
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target
 from xplain.graph.intake.load import Loaded
-from xplain.graph.reverse.compile import compile_flow
 from xplain.graph.reverse.cut import cut
 from xplain.graph.understood import understood
 from xplain.models.buffers import Buffers
 from xplain.models.integers import explain_the_embedding, finds
 from xplain.models.onnx.batch_axis import batch_axis, goes_alone, settle_batch
 from xplain.models.onnx.batches import OnnxBatches, in_one_call
+from xplain.models.onnx.compiling import NO_WAY_BACK, OnnxCompiles
 from xplain.models.onnx.incremental import Incremental, Report
 from xplain.models.onnx.optimiser import LEVELS, opened, settle_level
 from xplain.models.onnx.providers import CPU, Provider
@@ -59,11 +58,10 @@ __all__ = ["OnnxFile"]
 # with onnxruntime 1.31 on an int8 MobileNetV2: one row in two); from two rows on, a row's bits are always the same.
 _LEAST = 2
 _INPUT = "input"
-_NO_WAY_BACK = "runs forwards, but its way back cannot be built"
 _FLOAT16 = 10  # ONNX's number of the type
 
 
-class OnnxFile(OnnxBatches):
+class OnnxFile(OnnxBatches, OnnxCompiles):
     """A loaded ONNX model.
 
     Args:
@@ -199,7 +197,7 @@ class OnnxFile(OnnxBatches):
 
         def make(level: str) -> Way:
             embedding = explain_the_embedding(self.outline, self._input.dtype, query.taps)
-            with understood(self.outline.source, _NO_WAY_BACK), embedding:
+            with understood(self.outline.source, NO_WAY_BACK), embedding:
                 built = asked.built(kind, self._loaded.analysed(self._model), wanted, self._loaded.outside, apart)
             return Way.opened(built, partial(self._open, lent=True, level=level))
 
@@ -369,34 +367,6 @@ class OnnxFile(OnnxBatches):
     def _asked(self, session: Session, x: Array) -> Array:
         whole = Score(x, Untouched(), Target(()))
         return np.concatenate([values[self._scores] for _, values in self._each(session, whole)])
-
-    # ------------------------------------------------------------------ compiling
-
-    def compile(
-        self,
-        target: Target,
-        flow: Callable[[View], Flow],
-        about: Mapping[str, Any],
-        choose: TargetInput = "optional",
-        names: Mapping[str, str] | None = None,
-        view: View | None = None,
-        out: Path | None = None,
-    ) -> Any:
-        """The model with what ``flow`` computes as one more output; see ``xplain.graph.reverse.compile``.
-
-        ``view`` is what the method sees, if it is not this model's own outline, and ``names`` what its layers are here.
-
-        Raises:
-            UsageError: the input's size is free, or the flow asks what a graph cannot answer.
-        """
-        self._loaded.opened.unchanged()
-        seen = view or View(self.blank(), target, self.outline)
-        embedding = explain_the_embedding(self.outline, self._input.dtype, (_INPUT,))
-        with understood(self.outline.source, _NO_WAY_BACK), embedding:
-            return compile_flow(
-                self._loaded.analysed(self._model), seen, flow, self._scores, about, choose, names=names,
-                outside=self._loaded.outside, out=out, own=self._loaded.files,
-            )  # fmt: skip
 
     # ------------------------------------------------------------------ the batch axis
 

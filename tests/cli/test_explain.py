@@ -10,10 +10,10 @@ import pytest
 from cli.tiny import CAUSE, write_picture
 from PIL import Image
 
-from xplain import api
 from xplain.core.errors import NonFinite
 from xplain.render.overlay import limit_of
 from xplain.results.attribution import Attribution
+from xplain.session import Session
 
 OPTIONS = ("--patch", 4, "--stride", 4)
 WINDOWS = 16
@@ -99,12 +99,26 @@ def test_dry_run_counts_what_the_run_then_costs(xplain, model, pictures, tmp_pat
 
 def test_groups_do_not_change_the_result(xplain, model, pictures, tmp_path, monkeypatch):
     xplain("explain", model, pictures, *OPTIONS, "--out", tmp_path / "a")
-    monkeypatch.setattr("xplain.cli.run._AT_ONCE", 2)
+    monkeypatch.setattr("xplain.cli.run.AT_ONCE", 2)
     ran = xplain("explain", model, pictures, *OPTIONS, "--batch-size", 3, "--out", tmp_path / "b", "--json")
     assert len(ran.document["pictures"]) == 3
     for name in ("a", "b", "c"):
         first, second = (Attribution.load(tmp_path / run / f"{name}.occlusion.npz").values for run in "ab")
         np.testing.assert_array_equal(first, second)
+
+
+def test_pictures_are_read_once_and_looked_at_once_by_all_methods(xplain, model, pictures, tmp_path, monkeypatch):
+    from xplain.render import pictures as reader
+
+    honest, read = reader.read, []
+    monkeypatch.setattr(reader, "read", lambda source, *rest: read.append(source) or honest(source, *rest))
+    words = ("-m", "occlusion", *OPTIONS, "-m", "saliency", "-m", "lrp")
+    ran = xplain("explain", model, pictures, *words, "--out", tmp_path / "out", "--json")
+    assert ran.code == 0, ran.err
+    files = [source for source in read if isinstance(source, str)]
+    assert sorted(path.rpartition("/")[2] for path in files) == ["a.png", "b.png", "c.png"]
+    cost = ran.document["cost"]
+    assert (cost["queries"], cost["sweeps"]) == (3 * (1 + WINDOWS), 6)
 
 
 def test_equal_names_do_not_overwrite_each_other(xplain, model, tmp_path):
@@ -174,14 +188,14 @@ def test_progress_goes_to_stderr_in_plain_lines(xplain, model, pictures, tmp_pat
 
 
 def test_a_picture_whose_scores_are_no_numbers_fails_alone(xplain, model, pictures, tmp_path, monkeypatch):
-    honest = api.explain_many
+    honest = Session.explain
 
-    def broken(loaded, group, *rest, **options):
-        if any(name.endswith("b.png") for name in group):
+    def broken(self, part, *rest):
+        if any(name.endswith("b.png") for name in part.items.names):
             raise NonFinite("The score is nan.")
-        return honest(loaded, group, *rest, **options)
+        return honest(self, part, *rest)
 
-    monkeypatch.setattr(api, "explain_many", broken)
+    monkeypatch.setattr(Session, "explain", broken)
     ran = xplain("explain", model, pictures, *OPTIONS, "--out", tmp_path / "out", "--json")
     assert ran.code == 4
     assert [f["picture"].rsplit("/", 1)[1] for f in ran.document["failures"]] == ["b.png"]

@@ -113,18 +113,18 @@ def test_the_record_and_the_page_are_there_while_the_work_goes_on(model, many, t
 
 
 def test_an_error_that_concerns_all_keeps_what_was_done(xplain, model, many, tmp_path, monkeypatch):
-    from xplain import api
     from xplain.core.errors import ModelError
+    from xplain.session import Session
 
-    real, calls = api.explain_many, []
+    real, calls = Session.explain, []
 
-    def fails(loaded, pictures, name, **options):
+    def fails(self, part, name, *rest):
         calls.append(name)
         if len(calls) == 5:
             raise ModelError("The model is gone.")
-        return real(loaded, pictures, name, **options)
+        return real(self, part, name, *rest)
 
-    monkeypatch.setattr(api, "explain_many", fails)
+    monkeypatch.setattr(Session, "explain", fails)
     ran = xplain("explain", model, many, *SLOW[:2], "--samples", 50, "--out", tmp_path / "out")
     assert ran.code == 2
     assert "The model is gone." in ran.err
@@ -135,17 +135,17 @@ def test_an_error_that_concerns_all_keeps_what_was_done(xplain, model, many, tmp
 
 
 def test_one_picture_that_one_method_cannot_explain(xplain, model, many, tmp_path, monkeypatch):
-    from xplain import api
     from xplain.core.errors import NonFinite
+    from xplain.session import Session
 
-    real = api.explain_many
+    real = Session.explain
 
-    def fails(loaded, pictures, name, **options):
-        if name == "rise" and any(path.endswith("03.png") for path in pictures):
+    def fails(self, part, name, *rest):
+        if name == "rise" and any(path.endswith("03.png") for path in part.items.names):
             raise NonFinite("Not a number.")
-        return real(loaded, pictures, name, **options)
+        return real(self, part, name, *rest)
 
-    monkeypatch.setattr(api, "explain_many", fails)
+    monkeypatch.setattr(Session, "explain", fails)
     words = ("-m", "rise", "--samples", 50, "-m", "occlusion", "--patch", 8, "--stride", 8, "--json")
     ran = xplain("explain", model, many, *words, "--out", tmp_path / "out")
     assert ran.code == 4

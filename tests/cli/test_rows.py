@@ -11,7 +11,9 @@ import pytest
 from doors.test_text import WORTH, token_model, tokenizer
 from onnx import TensorProto, helper
 
+from xplain.core.errors import ModelError
 from xplain.results.attribution import Attribution
+from xplain.session import Session
 
 __all__ = ["tokenizer"]  # a fixture that this file uses
 
@@ -109,6 +111,41 @@ def test_models_of_tables_and_texts_are_described(xplain, people, tokens, tmp_pa
     assert "strings.onnx --text 'words'" in ran.out
 
 
+def test_a_row_that_gives_no_number_stops_alone(xplain, people):
+    (people / "rows.csv").write_text("age,income,job\n1,NA,nurse\n2,3,nurse\n")
+    words = ("--hidden", "job=clerk", "--hidden", "age=40", "--hidden", "income=50.5")
+    ran = xplain("explain", people / "people.onnx", people / "rows.csv", *words, "--out", people / "out", "--json")
+    assert ran.code == 4
+    (failure,) = ran.document["failures"]
+    assert failure["item"] == "0"
+    assert "is nan, so no class is predicted" in failure["error"]["message"]
+    assert [one["item"] for one in ran.document["items"]] == ["1"]
+    assert len(Attribution.load(people / "out" / "rows.kernel-shap.npz")) == 1
+
+
+def test_rows_that_are_done_stay_when_the_model_fails(xplain, people, monkeypatch):
+    """Results come row by row: what was worked out before the failure is in the file, on the page and in the record."""
+    (people / "rows.csv").write_text("age,income,job\n" + "".join(f"{n},{n % 7},nurse\n" for n in range(20)))
+    monkeypatch.setattr("xplain.session.stream.CHEAP", 0)  # as if each row asked much
+    honest, calls = Session.explain, []
+
+    def fails(self, part, name, *rest):
+        calls.append(name)
+        if len(calls) == 12:
+            raise ModelError("The model is gone.")
+        return honest(self, part, name, *rest)
+
+    monkeypatch.setattr(Session, "explain", fails)
+    ran = xplain("explain", people / "people.onnx", people / "rows.csv", "-m", "kernel-shap", "--out", people / "out")
+    assert ran.code == 2
+    assert f"11 of 20 items are written to {people / 'out'}" in ran.err
+    record = json.loads((people / "out" / "run.json").read_text())
+    assert (record["state"], [one["item"] for one in record["run"]["items"]]) == ("failed", [str(n) for n in range(11)])
+    saved = Attribution.load(people / "out" / "rows.kernel-shap.npz")
+    assert saved.names == tuple(str(n) for n in range(11))
+    assert (people / "out" / "index.html").exists()
+
+
 def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
     table = people / "pandas.csv"
     table.write_text(";risk;job;age;income\nAda;1;nurse;60;1\nBob;0;clerk;20;30.5\n")
@@ -129,7 +166,6 @@ def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
         ("age,income,job\n1,2\n", (), "rows.csv, line 2 has 2 cells; the first line names 3 columns."),
         ("age,age,job\n1,2,a\n", (), "two columns called 'age' in its first line; give each column its own name."),
         ("age,,job\n1,2,a\n", (), "a column without a name in its first line"),
-        ("age,income,job\n1,NA,a\n2,3,a\n", (), "is nan, so no class is predicted"),
         ("age,income,job\n1,2,\n", (), "rows.csv, line 2: column 'job' is missing."),
         ("age,income,job\n1,inf,a\n", (), "Column 'income' holds inf. Explanations need finite values"),
         (
@@ -142,7 +178,7 @@ def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
         ("age,income,job\n1,2,a\n", ("--mask", "x"), "--mask is for texts (--text, .txt), but the items are a table."),
         ("age,income,job\n1,2,a\n", ("--card", "imagenet"), "--card is for pictures and tensors; a table does without"),
         ("age,income,job\n1,2,a\n", ("--labels", "a,b,c"), "3 labels"),
-        ("age,income,job\n1,2,a\n", ("--max-queries", "1"), "1 of --max-queries 1 are spent before kernel-shap."),
+        ("age,income,job\n1,2,a\n", ("--max-queries", "1"), "needs at least 7 more model evaluations for 1 items"),
         ("age,income,job\n1,2,a\n", ("-m", "saliency"), "saliency needs Sweep"),
     ],
 )

@@ -48,6 +48,7 @@ class Book:
         document: What was done so far, as plain values.
         page: Writes the page of what is there.
         finish: Draws what waits for the end, and writes the page; None: the same as ``page``.
+        flush: Writes results that are gathered, before the record tells of them.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Book:
         document: Callable[[], Mapping[str, Any]],
         page: Callable[[], None],
         finish: Callable[[], None] | None = None,
+        flush: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder, self._document, self._page, self._finish = folder, document, page, finish or page
+        self._flush = flush
         self._next = 0.0
         self._any = False
 
@@ -71,6 +74,7 @@ class Book:
             self._next = ended + max(_PAUSE, 10 * (ended - started))
 
     def _write(self, state: str, page: Callable[[], None]) -> None:
+        self._flush()
         document = self._document()
         self._folder.record({"state": state, "run": document})
         page()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from xplain.cli.backgrounds import read_baselines
-from xplain.cli.run import Order
+from xplain.cli.run import Keeper, Order
 from xplain.core.query import Model
+from xplain.session import Explained
 
-__all__ = ["add_conservation", "conservation_lines"]
+__all__ = ["Conserved", "conservation_lines"]
 
 _MOST = 10
 """Nodes that are told, those first that kept most."""
@@ -19,33 +20,44 @@ _LONGEST = 80
 """Characters of a node's name on a line of text; the record has all."""
 
 
-def add_conservation(model: Model, order: Order, pictures: Sequence[dict[str, Any]]) -> None:
-    """Put a report into each explanation of what was told of pictures; of several sweeps that of the first.
+class Conserved:
+    """Adds a report to what is told of each explanation; of several sweeps that of the first.
+
+    Args:
+        model: A model with a graph.
+        order: What is asked.
+        inner: Writes the explanations.
 
     Raises:
         CapabilityError: the model has no graph.
     """
-    from xplain import measure
 
-    methods = read_baselines(order.methods, model)
-    for picture in pictures:
-        for one in picture["explanations"]:
-            target = order.target if one["class"] is None else one["class"]
-            reports = measure.conservation(
-                model, picture["picture"], one["method"], target=target, **methods[one["method"]]
-            )
-            report = reports[0]
-            worst = np.argsort(-np.abs(report.kept), kind="stable")[:_MOST]
-            one["conservation"] = {
-                "rules": report.rules,
-                "sweeps": len(reports),
-                "came in": float(report.received[0]),
-                "arrived": float(report.received[0] - report.kept.sum()),
-                "nodes": [
-                    {"node": report.nodes[k], "received": float(report.received[k]), "kept": float(report.kept[k])}
-                    for k in worst
-                ],
-            }
+    def __init__(self, model: Model, order: Order, inner: Keeper) -> None:
+        self._model, self._target, self._inner = model, order.target, inner
+        self._methods = read_baselines(order.methods, model)
+
+    def keep(self, item: str, explained: Explained) -> list[dict[str, Any]]:
+        """Write the explanations of one item by one method; what is told of each, with a report."""
+        told = self._inner.keep(item, explained)
+        return [{**each, "conservation": self._report(explained, each["class"])} for each in told]
+
+    def _report(self, one: Explained, label: int | None) -> dict[str, Any]:
+        from xplain import measure
+
+        target = self._target if label is None else label
+        reports = measure.conservation(self._model, one.x, one.method, target=target, **self._methods[one.method])
+        report = reports[0]
+        worst = np.argsort(-np.abs(report.kept), kind="stable")[:_MOST]
+        return {
+            "rules": report.rules,
+            "sweeps": len(reports),
+            "came in": float(report.received[0]),
+            "arrived": float(report.received[0] - report.kept.sum()),
+            "nodes": [
+                {"node": report.nodes[k], "received": float(report.received[k]), "kept": float(report.kept[k])}
+                for k in worst
+            ],
+        }
 
 
 def conservation_lines(told: Mapping[str, Any]) -> Iterator[str]:

@@ -8,12 +8,12 @@ from typing import Any
 import typer
 
 from xplain import api
-from xplain.cli.console import Outcome, Progress, table
+from xplain.cli.console import Outcome, table
 from xplain.cli.flags import Force, OutFolder, Seed
 from xplain.cli.output import Folder
 from xplain.cli.pages import PAGE, Drawing, Sheets
 from xplain.cli.predictions import in_words
-from xplain.cli.run import Order, Run, estimate, explain_pictures
+from xplain.cli.run import Order, Run, explain_items
 from xplain.results.attribution import Attribution
 
 __all__ = ["demo"]
@@ -46,13 +46,11 @@ def _drawn(folder: Folder, seed: int, command: str) -> Outcome:
     run, sheets = Run(), Sheets(folder, Drawing())
     scenes = {name: demo_picture(name) for name in SCENES}
     files = {name: _write(folder, f"{name}.png", picture) for name, (picture, _, _) in scenes.items()}
-    expected = estimate(loaded, list(files.values()), Order(_METHODS)).steps
-    with Progress(expected) as progress:
-        for name, (_, _, label) in scenes.items():
-            explain_pictures(loaded, [files[name]], Order(_METHODS, label, seed), run, sheets, progress.to)
+    for name, (_, _, label) in scenes.items():
+        explain_items(loaded, [files[name]], [files[name]], Order(_METHODS, label, seed), run, sheets)
     sheets.finish(loaded.outline, command)
     causes = []
-    for told, (name, (_, truth, label)) in zip(run.pictures, scenes.items(), strict=True):
+    for told, (name, (_, truth, label)) in zip(run.items, scenes.items(), strict=True):
         for one in told["explanations"]:
             values = Attribution.load(folder.path / one["files"]["npz"]).values[0]
             share = share_on_cause(values, truth)

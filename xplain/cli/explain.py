@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +11,8 @@ import typer
 
 from xplain.cli.bill import Planned
 from xplain.cli.book import Book
-from xplain.cli.conservation import add_conservation, conservation_lines
-from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, Shell, note
+from xplain.cli.conservation import Conserved, conservation_lines
+from xplain.cli.console import PARTIAL, USAGE, Outcome, Shell, note
 from xplain.cli.flags import DEFAULT_METHOD, Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.notes import layer_of, warnings_of
@@ -20,8 +20,8 @@ from xplain.cli.output import RECORD, Folder
 from xplain.cli.pages import PAGE, Drawing, Sheets
 from xplain.cli.predictions import in_words
 from xplain.cli.reading import Given, RowOptions, given, labels_of
-from xplain.cli.rows import estimate_rows, explain_rows
-from xplain.cli.run import Order, Run, estimate, explain_pictures
+from xplain.cli.rows import Lines, text_of
+from xplain.cli.run import Order, Run, explain_items, planned
 from xplain.core.abilities import abilities_of
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Sweep
@@ -32,6 +32,8 @@ __all__ = ["explain"]
 
 _FOR_ROWS = "kernel-shap"
 """The method of tables and texts, which have no windows to hide."""
+_ROWS = 64
+"""Rows that are asked about together."""
 
 
 def explain(
@@ -99,7 +101,13 @@ def explain(
     if conserved:
         _check_conserved(entries, rows is not None, order)
     if rows is not None:
-        return _explain_rows(rows, model, loading, order, out, force, dry_run, shell.obj.line)
+        loaded = rows.open(model, loading)
+        methods = {name: rows.arrays(given, loaded) for name, given in order.methods.items()}
+        order = replace(order, methods=methods, each=False, look=True, at_once=_ROWS)
+        if dry_run:
+            return _price(loaded, "items", len(rows.names), planned(loaded, rows.source, len(rows.names), order))
+        with Folder(out, force) as folder:
+            return _explain_rows(loaded, rows, order, folder, shell.obj)
     if not items:
         raise UsageError(
             "There is nothing to explain. Name pictures (files, folders, globs, skimage:chelsea), a table (rows.csv), "
@@ -110,10 +118,10 @@ def explain(
     if reading.labels is not None:
         loaded.outline = labelled(loaded.outline, labels_of(reading.labels))  # type: ignore[misc]
     if dry_run:
-        return _price(loaded, "pictures", len(found), estimate(loaded, found, order))
+        return _price(loaded, "pictures", len(found), planned(loaded, found, len(found), order))
     with Folder(out, force) as folder:
-        drawing = Drawing(native_resolution, shared_scale)
-        return _explain_pictures(loaded, found, order, folder, drawing, shell.obj, conserved)
+        sheets = Sheets(folder, Drawing(native_resolution, shared_scale))
+        return _explain_pictures(loaded, found, order, sheets, shell.obj, conserved)
 
 
 def _check_conserved(entries: Sequence[Method], rows: bool, order: Order) -> None:
@@ -128,32 +136,42 @@ def _check_conserved(entries: Sequence[Method], rows: bool, order: Order) -> Non
 
 
 def _explain_pictures(
-    model: Model, found: list[str], order: Order, folder: Folder, drawing: Drawing, shell: Shell, conserved: bool
+    model: Model, found: list[str], order: Order, sheets: Sheets, shell: Shell, conserved: bool
 ) -> Outcome:
-    command = shell.line
-    sheets, run = Sheets(folder, drawing), Run(words=shell.words)
+    folder, run = sheets.folder, Run(words=shell.words)
+    keeper = Conserved(model, order, sheets) if conserved else sheets
     book = Book(
         folder,
-        lambda: _document(run, model, folder, command),
-        lambda: sheets.page(model.outline, command),
-        lambda: sheets.finish(model.outline, command),
+        lambda: _document(run, model, folder, shell.line),
+        lambda: sheets.page(model.outline, shell.line),
+        lambda: sheets.finish(model.outline, shell.line),
     )
     with book.kept_whatever_happens(lambda: _told_done(run, len(found), len(order.methods), folder)):
-        with Progress(estimate(model, found, order).steps) as progress:
-            explain_pictures(model, found, order, run, sheets, progress.to, book.kept)
-        sheets.finish(model.outline, command)
-        if conserved:
-            add_conservation(model, order, run.pictures)
-    return _finish(run, model, folder, command)
+        explain_items(model, found, found, order, run, keeper, book.kept)
+        sheets.finish(model.outline, shell.line)
+    return _finish(run, folder, _document(run, model, folder, shell.line), _lines)
+
+
+def _explain_rows(model: Any, rows: Given, order: Order, folder: Folder, shell: Shell) -> Outcome:
+    run, count = Run("item", shell.words), len(rows.names)
+    title = f"{model.outline.called}: {count} {'item' if count == 1 else 'items'}"
+    lines = Lines(folder, rows.stem, title, shell.line)
+    book = Book(folder, lambda: _document(run, model, folder, shell.line), lines.page, flush=lines.flush)
+    with book.kept_whatever_happens(lambda: _told_done(run, count, len(order.methods), folder)):
+        explain_items(model, rows.source, rows.names, order, run, lines, book.kept)
+        lines.flush()
+        lines.page()
+    document = _document(run, model, folder, shell.line)
+    return _finish(run, folder, document, lambda _run, _folder: [text_of(document, lines.found, folder)])
 
 
 def _told_done(run: Run, count: int, methods: int, folder: Folder) -> str:
     """What stays of a run that ends early."""
-    whole = sum(len({one["method"] for one in picture["explanations"]}) == methods for picture in run.pictures)
-    rest = len(run.pictures) - whole
+    whole = sum(len({one["method"] for one in item["explanations"]}) == methods for item in run.items)
+    rest = len(run.items) - whole
     part = f", {rest} more in part" if rest else ""
-    page = f" Open {folder.path / PAGE}." if run.pictures else ""
-    return f"{whole} of {count} pictures are written to {folder.path}{part}; no file is half-written.{page}"
+    page = f" Open {folder.path / PAGE}." if run.items else ""
+    return f"{whole} of {count} {run.what}s are written to {folder.path}{part}; no file is half-written.{page}"
 
 
 def _document(run: Run, model: Model, folder: Folder, line: str) -> dict[str, Any]:
@@ -163,18 +181,6 @@ def _document(run: Run, model: Model, folder: Folder, line: str) -> dict[str, An
         "out": str(folder.path),
         **run.document(),
     }
-
-
-def _explain_rows(
-    rows: Given, model: str, loading: Loading, order: Order, out: Path, force: bool, dry_run: bool, command: str
-) -> Outcome:
-    reader = rows.open(model, loading)
-    methods = {name: rows.arrays(options, reader) for name, options in order.methods.items()}
-    order = replace(order, methods=methods)
-    if dry_run:
-        return _price(reader, "items", len(rows.names), estimate_rows(reader, rows, order))
-    with Folder(out, force) as folder:
-        return explain_rows(reader, rows, order, folder, command)
 
 
 def _price(model: Any, what: str, count: int, planned: Planned) -> Outcome:
@@ -191,18 +197,20 @@ def _price(model: Any, what: str, count: int, planned: Planned) -> Outcome:
     return Outcome(document, f"{count} {what} would take {' and '.join(parts)}. Nothing was written.")
 
 
-def _finish(run: Run, model: Model, folder: Folder, line: str) -> Outcome:
+def _finish(run: Run, folder: Folder, document: dict[str, Any], told: Callable[[Run, Folder], list[str]]) -> Outcome:
     """The record on disk, and what the person is told."""
     for failure in run.failures:
-        note(f"xplain: {failure['picture']}: {failure['error']['message']}")
-    code = 0
-    if run.failures:
-        code = PARTIAL if run.pictures else USAGE
-    document = _document(run, model, folder, line)
-    if run.pictures:
+        note(f"xplain: {failure[run.what]}: {failure['error']['message']}")
+    if run.items:
         folder.record({"state": "finished", "run": document})
+    code = (PARTIAL if run.items else USAGE) if run.failures else 0
+    return Outcome(document, "\n".join(told(run, folder)), code)
+
+
+def _lines(run: Run, folder: Folder) -> list[str]:
+    """What a person is told of pictures."""
     lines = []
-    for picture in run.pictures:
+    for picture in run.items:
         lines.append(f"{picture['picture']}: {in_words(picture['predictions'])}")
         for one in picture["explanations"]:
             what = f"{one['method']} of {one['target']!r}{layer_of(one)}, {one['unit']}"
@@ -210,10 +218,10 @@ def _finish(run: Run, model: Model, folder: Folder, line: str) -> Outcome:
             lines += warnings_of(one)
             lines += conservation_lines(one)
     failed = f", {len(run.failures)} failed" if run.failures else ""
-    swept = f", {run.sweeps} sweep{'s'[: run.sweeps != 1]}" if run.sweeps else ""
-    cost = f"{run.queries} evaluations{swept}{run.bill or ''}"
-    count = len(run.pictures)
+    swept = f", {run.spent.sweeps} sweep{'s'[: run.spent.sweeps != 1]}" if run.spent.sweeps else ""
+    cost = f"{run.spent.queries} evaluations{swept}{run.bill or ''}"
+    count = len(run.items)
     lines.append(f"{count} {'picture' if count == 1 else 'pictures'}{failed}; {cost}, {run.seconds:.1f} s.")
-    if run.pictures:
+    if run.items:
         lines.append(f"Open {folder.path / PAGE}; {RECORD} tells how it was made.")
-    return Outcome(document, "\n".join(lines), code)
+    return lines

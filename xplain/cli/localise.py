@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,16 +12,16 @@ import typer
 
 from xplain.cli.book import Book
 from xplain.cli.boxes import read_boxes
-from xplain.cli.console import PARTIAL, USAGE, Outcome, Progress, note
+from xplain.cli.console import PARTIAL, USAGE, Outcome, note
 from xplain.cli.flags import Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
-from xplain.cli.notes import layer_of, notes_of, told_warnings, warnings_of
+from xplain.cli.notes import about, layer_of, notes_of, told_warnings, warnings_of
 from xplain.cli.output import Folder, file_stem
-from xplain.cli.run import Order, Run, estimate, explain_pictures
+from xplain.cli.run import Order, Run, explain_items
 from xplain.core.card import Card
 from xplain.core.errors import UsageError
 from xplain.metrics.localisation import SPREAD, Box, best_iou, evened, localisation_error, region, segment
-from xplain.results.attribution import Attribution
+from xplain.session import Explained
 
 __all__ = ["localise"]
 
@@ -95,7 +95,7 @@ def localise(
                 "command": shell.obj.line,
                 "model": {"source": loaded.outline.source, "sha256": loaded.outline.digest},
                 "method": entry.name,
-                "options": run.pictures[0]["explanations"][0]["options"] if run.pictures else {},
+                "options": run.items[0]["explanations"][0]["options"] if run.items else {},
                 "share": share,
                 "segmented": segmented,
                 "out": str(out),
@@ -106,17 +106,14 @@ def localise(
 
         book = Book(folder, told, lambda: None)
         done = f"of {len(found)} pictures are written to {folder.path}; no file is half-written."
-        with (
-            book.kept_whatever_happens(lambda: f"{len(boxes.told)} {done}"),
-            Progress(estimate(loaded, found, order).steps) as progress,
-        ):
-            explain_pictures(loaded, found, order, run, boxes, progress.to, book.kept)
+        with book.kept_whatever_happens(lambda: f"{len(boxes.told)} {done}"):
+            explain_items(loaded, found, found, order, run, boxes, book.kept)
     document = told()
-    if run.pictures:
+    if run.items:
         folder.record({"state": "finished", "run": document})
     for failure in run.failures:
         note(f"xplain: {failure['picture']}: {failure['error']['message']}")
-    code = (PARTIAL if run.pictures else USAGE) if run.failures else 0
+    code = (PARTIAL if run.items else USAGE) if run.failures else 0
     return Outcome(document, _text(document, out), code)
 
 
@@ -132,11 +129,12 @@ class _Boxes:
     told: list[dict[str, Any]] = field(default_factory=list)
     _stems: set[str] = field(default_factory=set)
 
-    def keep(self, picture: str, found: Sequence[Attribution]) -> list[dict[str, str]]:
-        """Write the drawing and the region of one picture; the names of the files."""
+    def keep(self, item: str, explained: Explained) -> list[dict[str, Any]]:
+        """Write the drawing and the region of one picture; what is told of its explanation."""
         from xplain.render import read
         from xplain.render.geometry import Frame
 
+        picture, found = item, explained.results
         one = found[0]
         values, seen = np.asarray(one.values[0]), None if one.pictures is None else np.asarray(one.pictures[0])
         if len(found) != 1 or values.ndim != 2 or seen is None:
@@ -172,7 +170,7 @@ class _Boxes:
         self.folder.write_picture(names["png"], one.overlay(0, boxes={k: v for k, v in drawn.items() if v}))
         self._write_mask(names["mask"], mask)
         self.told.append({**told, "files": names})
-        return [names]
+        return [{**about(one), "files": names}]
 
     def _write_mask(self, name: str, mask: Any) -> None:
         from xplain.render import canvas

@@ -8,7 +8,22 @@ from typing import Any
 from xplain.results.attribution import Attribution
 from xplain.results.result import plain_values
 
-__all__ = ["layer_of", "notes_of", "told_warnings", "warnings_of"]
+__all__ = ["about", "layer_of", "notes_of", "told_warnings", "warnings_of"]
+
+
+def about(one: Attribution) -> dict[str, Any]:
+    """What is told of every explanation of one item, as plain values."""
+    return {
+        "method": one.method,
+        "options": one.meta()["options"],
+        "target": one.target_of(0),
+        "class": one.labels[0] if one.labels else None,
+        "score": float(one.scores[0]),
+        "base": None if one.base is None else float(one.base[0]),
+        "unit": one.unit,
+        "warnings": told_warnings(one),
+        "notes": notes_of(one),
+    }
 
 
 def notes_of(one: Attribution) -> dict[str, Any]:

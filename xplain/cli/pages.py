@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xplain.cli.notes import about
 from xplain.cli.output import Folder, file_stem
 from xplain.core.outline import Outline
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined
+from xplain.session import Explained
 
 __all__ = ["PAGE", "Drawing", "Sheets", "ranks_of"]
 
@@ -35,27 +37,28 @@ class Sheets:
     """
 
     def __init__(self, folder: Folder, drawing: Drawing) -> None:
-        self._folder, self._drawing = folder, drawing
+        self.folder, self._drawing = folder, drawing
         self._stems: set[str] = set()
         self._known: dict[str, tuple[str, int]] = {}  # what files of a picture are called, and its place
         self._limits: dict[str, float] = {}
         self._waiting: list[tuple[str, str]] = []  # names without a suffix, and methods, of maps not yet drawn
         self._shown: dict[Any, list[Attribution]] = {}
 
-    def keep(self, picture: str, found: Sequence[Attribution]) -> list[dict[str, str]]:
-        """Write the explanations of one picture by one method; the names of the files of each, by kind."""
-        if picture not in self._known:
-            self._known[picture] = file_stem(picture, self._stems), len(self._known)
-        stem, number = self._known[picture]
+    def keep(self, item: str, explained: Explained) -> list[dict[str, Any]]:
+        """Write the explanations of one picture by one method; what is told of each."""
+        found = explained.results
+        if item not in self._known:
+            self._known[item] = file_stem(item, self._stems), len(self._known)
+        stem, number = self._known[item]
         ranks = ranks_of([one.method for one in found])
         several = {one.method for one, rank in zip(found, ranks, strict=True) if rank > 1}
         names = [
             f"{stem}.{one.method}" + (f".top{rank}" if one.method in several else "")
             for one, rank in zip(found, ranks, strict=True)
         ]
-        self._folder.announce(f"{name}.{suffix}" for name in names for suffix in ("png", "npz"))
+        self.folder.announce(f"{name}.{suffix}" for name in names for suffix in ("png", "npz"))
         for one, name, rank in zip(found, names, ranks, strict=True):
-            one.save(self._folder.path / f"{name}.npz")
+            one.save(self.folder.path / f"{name}.npz")
             if self._drawing.shared_scale:
                 self._limits[one.method] = max(self._limit(one), self._limits.get(one.method, 0.0))
                 self._waiting.append((name, one.method))
@@ -63,12 +66,15 @@ class Sheets:
                 self._draw(one, name, None)
             if number < _MOST_ON_PAGE:
                 self._shown.setdefault((one.method, rank, one.values.shape), []).append(one)
-        return [{"png": f"{name}.png", "npz": f"{name}.npz"} for name in names]
+        return [
+            {**about(one), **_seen(one), "files": {"png": f"{name}.png", "npz": f"{name}.npz"}}
+            for one, name in zip(found, names, strict=True)
+        ]
 
     def finish(self, outline: Outline, command: str) -> None:
         """Draw what had to wait for the shared scale, and write the page."""
         for name, method in self._waiting:
-            self._draw(Attribution.load(self._folder.path / f"{name}.npz"), name, self._limits[method])
+            self._draw(Attribution.load(self.folder.path / f"{name}.npz"), name, self._limits[method])
         self._waiting.clear()
         self.page(outline, command)
 
@@ -85,9 +91,9 @@ class Sheets:
         # the page has one scale for all it shows, so it can be shared only where there is one method
         limit = next(iter(self._limits.values())) if len(self._limits) == 1 else None
         drawing = {"native_resolution": self._drawing.native_resolution, "limit": limit or None}
-        self._folder.announce([PAGE])
+        self.folder.announce([PAGE])
         groups = [joined(group) for group in self._shown.values()]
-        report.write(groups, self._folder.path / PAGE, title=title, command=command, **drawing)
+        report.write(groups, self.folder.path / PAGE, title=title, command=command, **drawing)
 
     def _limit(self, one: Attribution) -> float:
         from xplain.render.overlay import limit_of, map_of
@@ -96,7 +102,12 @@ class Sheets:
 
     def _draw(self, one: Attribution, name: str, limit: float | None) -> None:
         picture = one.overlay(0, native_resolution=self._drawing.native_resolution, limit=limit or None)
-        self._folder.write_picture(f"{name}.png", picture)
+        self.folder.write_picture(f"{name}.png", picture)
+
+
+def _seen(one: Attribution) -> dict[str, Any]:
+    """What is told of a map besides what is told of every explanation."""
+    return {"shape": list(one.values.shape[1:]), "resolution": one.resolution, "layout": one.layout}
 
 
 def ranks_of(methods: Sequence[str]) -> list[int]:

@@ -75,6 +75,11 @@ class Given:
     stem: str
     reading: RowOptions
 
+    @property
+    def source(self) -> Any:
+        """What a session reads: columns, or all texts in one chunk, so that their features line up."""
+        return self.items if self.kind == "table" else [self.items]
+
     def open(self, model: str, loading: Loading) -> Any:
         """The model that reads these items.
 

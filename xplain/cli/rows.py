@@ -1,185 +1,89 @@
-"""Explaining a table or texts: all items in one go, told as aligned columns or coloured words."""
+"""What is written of tables and texts: an ``.npz`` per explanation with the items that are done, and a page of all."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from xplain import api
-from xplain.cli.bill import Bill, Planned
-from xplain.cli.book import Book, whole
-from xplain.cli.console import Outcome, Progress
-from xplain.cli.notes import notes_of, told_warnings
+from xplain.cli.notes import about
 from xplain.cli.output import RECORD, Folder, file_stem
-from xplain.cli.pages import PAGE, ranks_of
-from xplain.cli.predictions import best, in_words
-from xplain.cli.reading import Given
-from xplain.cli.run import Order
-from xplain.core.errors import BudgetError
+from xplain.cli.pages import PAGE
+from xplain.cli.predictions import in_words
 from xplain.results.attribution import Attribution
+from xplain.results.join import joined
+from xplain.session import Explained
 
-__all__ = ["estimate_rows", "explain_rows"]
-
-
-def estimate_rows(reader: Any, given: Given, order: Order) -> Planned:
-    """What explaining all items takes."""
-    size = order.asking.batch_size
-    plan = partial(api.plan, reader, given.items, target=order.target, cache=order.asking.cache, batch_size=size)
-    plans = [plan(name, **options) for name, options in order.methods.items()]
-    # one more evaluation per item says what is predicted
-    return Planned.of([(1, one) for one in (api.plan_look(reader, given.items, size), *plans)])
+__all__ = ["Lines", "text_of"]
 
 
-def explain_rows(reader: Any, given: Given, order: Order, folder: Folder, command: str) -> Outcome:
-    """Explain the rows of a table, or texts, and write one ``.npz`` per explanation and a page with all.
+class Lines:
+    """Gathers explanations of rows or texts as they come, and writes them with their page.
 
-    Raises:
-        XplainError: whatever is wrong; a table or a text that cannot be used stops all, for they are asked together.
+    Args:
+        folder: Where.
+        stem: What the files are called.
+        title: Heading of the page.
+        command: The command line, for the page.
     """
-    started = time.perf_counter()
-    asking, count = order.asking, len(given.names)
-    title = f"{reader.outline.called}: {count} {'item' if count == 1 else 'items'}"
-    kept = _Kept(given, folder, title, command)
-    bill, scores = Bill(reader), None  # type: tuple[Bill, Any]
-    queries, sweeps = count, 0
 
-    def told() -> dict[str, Any]:
-        return {
-            "command": command,
-            "model": {"source": reader.outline.source, "sha256": reader.outline.digest, "scores": _kind(reader)},
-            "out": str(folder.path),
-            "items": [
-                {
-                    "item": called,
-                    "predictions": predictions,
-                    "explanations": [
-                        _told(one[k], reader, name) for one, name in zip(kept.found, kept.names, strict=True)
-                    ],
-                }
-                for k, (called, predictions) in enumerate(zip(given.names, best(scores, reader.outline), strict=True))
-            ],
-            "cost": {
-                "queries": queries,
-                "sweeps": sweeps,
-                "seconds": round(time.perf_counter() - started, 3),
-                **bill.document(),
-            },
-        }
-
-    def done() -> str:
-        return f"{kept.methods} of {len(order.methods)} methods are written to {folder.path}; no file is half-written."
-
-    book = Book(folder, told, kept.page)
-    with book.kept_whatever_happens(done), Progress(estimate_rows(reader, given, order).steps) as progress:
-        scores = api.predict(reader, given.items, batch_size=asking.batch_size, cache=asking.cache)
-        for name, options in order.methods.items():
-            left = None if asking.max_queries is None else asking.max_queries - queries
-            if left is not None and left < 1:
-                raise BudgetError(
-                    f"{queries} of --max-queries {asking.max_queries} are spent before {name}. Raise it, or explain "
-                    "fewer items."
-                )
-            answers = api.explain_many(
-                reader,
-                given.items,
-                name,
-                target=order.target,
-                seed=order.seed,
-                batch_size=asking.batch_size,
-                max_queries=left,
-                cache=asking.cache,
-                sentinel=order.sentinel,
-                progress=partial(_forward, progress, queries + sweeps),
-                **options,
-            )
-            queries += answers[0].cost.queries
-            sweeps += answers[0].cost.sweeps
-            with whole():
-                kept.keep([replace(one, names=given.names) for one in answers])
-            book.kept()
-        progress.to(queries + sweeps)
-        kept.page()
-    document = told()
-    folder.record({"state": "finished", "run": document})
-    return Outcome(document, _text(document, kept.found, folder))
-
-
-def _forward(progress: Progress, before: int, done: int, _asked: int) -> None:
-    progress.to(before + done)
-
-
-def _kind(reader: Any) -> str:
-    return str(reader.outline.scores.kind)
-
-
-class _Kept:
-    """The explanations so far: one ``.npz`` each, and a page with all."""
-
-    def __init__(self, given: Given, folder: Folder, title: str, command: str) -> None:
+    def __init__(self, folder: Folder, stem: str, title: str, command: str) -> None:
         self._folder, self._title, self._command = folder, title, command
-        self._stem = file_stem(given.stem, set())
-        self.found: list[Attribution] = []
-        self.names: list[str] = []
-        self.methods = 0
+        self._stem = file_stem(stem, set())
+        self._found: dict[str, list[Attribution]] = {}
+        self._written: dict[str, Attribution] = {}
 
-    def keep(self, answers: Sequence[Attribution]) -> None:
-        """Write the explanations by one method."""
-        several = len(answers) > 1
-        names = [
-            f"{self._stem}.{one.method}" + (f".top{rank}" if several else "") + ".npz"
-            for one, rank in zip(answers, ranks_of([one.method for one in answers]), strict=True)
-        ]
-        self._folder.announce([*names, PAGE])
-        for one, name in zip(answers, names, strict=True):
-            one.save(self._folder.path / name)
-        self.found += answers
-        self.names += names
-        self.methods += 1
+    @property
+    def found(self) -> list[Attribution]:
+        """The explanations that are written, each of all items that it has."""
+        return list(self._written.values())
+
+    def keep(self, item: str, explained: Explained) -> list[dict[str, Any]]:
+        """Take the explanations of one item by one method; what is told of each."""
+        several = len(explained.results) > 1
+        told = []
+        for rank, result in enumerate(explained.results, 1):
+            name = f"{self._stem}.{explained.method}{f'.top{rank}' if several else ''}.npz"
+            self._found.setdefault(name, []).append(replace(result, names=(item,)))
+            told.append({**about(result), "features": _features(result), "files": {"npz": name}})
+        return told
+
+    def flush(self) -> None:
+        """Write what came since it was last written."""
+        self._folder.announce(self._found)
+        for name, parts in self._found.items():
+            had = self._written.get(name)
+            if had is None or len(had) < len(parts):
+                self._written[name] = joined(parts)
+                self._written[name].save(self._folder.path / name)
 
     def page(self) -> None:
-        """Write the page of what is there."""
+        """Write the page of what is written."""
         from xplain import report
 
+        if not self._written:
+            return
+        self._folder.announce([PAGE])
         report.write(self.found, self._folder.path / PAGE, title=self._title, command=self._command)
 
 
-def _told(one: Attribution, reader: Any, file: str) -> dict[str, Any]:
-    """The explanation of one item: what each of its words or columns is worth."""
-    values = one.values[0]
-    errors = None if one.error is None else one.error[0]
+def _features(one: Attribution) -> list[dict[str, Any]]:
+    """What each word or column of one item is worth."""
     if one.texts:
-        parts: list[dict[str, Any]] = [
-            {"feature": one.texts[0].text[start:stop], "start": start, "end": stop}
-            for start, stop in one.texts[0].spans
-        ]
+        text, spans = one.texts[0].text, one.texts[0].spans
+        parts: list[dict[str, Any]] = [{"feature": text[a:b], "start": a, "end": b} for a, b in spans]
     else:
         assert one.columns is not None
-        parts = [
-            {"feature": name, "value": value}
-            for name, value in zip(one.columns.names, one.columns.values[0], strict=True)
-        ]
+        pairs = zip(one.columns.names, one.columns.values[0], strict=True)
+        parts = [{"feature": name, "value": value} for name, value in pairs]
     for k, part in enumerate(parts):
-        part["attribution"] = float(values[k])
-        part["error"] = None if errors is None else float(errors[k])
-    return {
-        "method": one.method,
-        "options": one.meta()["options"],
-        "target": one.target_of(0),
-        "class": one.labels[0] if one.labels else None,
-        "score": float(one.scores[0]),
-        "base": None if one.base is None else float(one.base[0]),
-        "unit": one.unit,
-        "features": parts,
-        "warnings": told_warnings(one),
-        "notes": notes_of(one),
-        "files": {"npz": file},
-    }
+        part["attribution"] = float(one.values[0, k])
+        part["error"] = None if one.error is None else float(one.error[0, k])
+    return parts
 
 
-def _text(document: dict[str, Any], found: Sequence[Attribution], folder: Folder) -> str:
+def text_of(document: Mapping[str, Any], found: Sequence[Attribution], folder: Folder) -> str:
+    """What a person is told of tables and texts."""
     said = [f"{one['item']}: {in_words(one['predictions'])}" for one in document["items"]]
     cost = document["cost"]
     spent = f"{cost['queries']} evaluations" + (f", {cost['sweeps']} sweeps" if cost["sweeps"] else "")

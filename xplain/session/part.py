@@ -67,13 +67,15 @@ class Part:
 
     def alone(self, n: int) -> Part:
         """One item as a part of its own, which knows what is known of its scores; nothing is read again."""
-        one = slice(n, n + 1)
+        return self._some(slice(n, n + 1))
+
+    def _some(self, some: slice) -> Part:
         narrowed = abilities_of(self.model).narrowed
-        model = self.model if narrowed is None else narrowed(one)
-        found = Part(model, self.items[one], sentinel=fresh(self.sentinel), start=self.place + n)
+        model = self.model if narrowed is None else narrowed(some)
+        found = Part(model, self.items[some], sentinel=fresh(self.sentinel), start=self.place + some.start)
         found.basis = self.basis or self.items
         if self.scores is not None:
-            found.know(self.scores[one])
+            found.know(self.scores[some])
             found.calls = self.calls
         return found
 
@@ -95,6 +97,10 @@ class Part:
         if given < places.stop:
             raise UsageError(f"The target is given for {given} items, but there are more; give one for each.")
         return target.take(np.array(places)) if isinstance(target, Target) else target[places.start : places.stop]
+
+    def in_groups(self, size: int) -> list[Part]:
+        """So many items after another as parts of their own; what is typical of all stays so."""
+        return [self] if len(self) <= size else [self._some(slice(k, k + size)) for k in range(0, len(self), size)]
 
     def each(self) -> list[Part]:
         """Every item as a part of its own, which bears its share of what the look at all of them cost."""

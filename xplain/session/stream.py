@@ -42,6 +42,7 @@ class Explained:
         place: The item's place in the source, from 0.
         given: What was given as this item, such as a path; None where it was a row of an array or a table.
         method: The method's name.
+        x: The item as the model takes it, ``[1, *item]``.
         results: One attribution of this item alone per target.
         scores: The scores of the untouched item, float64 ``[K]``; None where the target does not depend on them.
     """
@@ -49,6 +50,7 @@ class Explained:
     place: int
     given: Any
     method: str
+    x: Array
     results: list[Attribution]
     scores: Array | None
 
@@ -79,6 +81,7 @@ class Stream:
             by one or in chunks (a list, a frame, a batch).
         at_once: Items that are read together, of a source that gives them one by one.
         each: Evaluations that may be spent per item; None for no limit.
+        look: Whether the scores of untouched items are asked for even where no target follows from them.
         failed: Called for an item that cannot be read, or gives scores that are no numbers; the others go on. None
             raises the error.
     """
@@ -90,11 +93,13 @@ class Stream:
         *,
         at_once: int = AT_ONCE,
         each: int | None = None,
+        look: bool = False,
         failed: Failed | None = None,
     ) -> None:
         if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
             raise UsageError(option="at_once", got=at_once, accepted="a whole number of at least 1")
-        self._session, self._each, self._failed = session, each, failed
+        self._session, self._each, self._look, self._failed = session, each, look, failed
+        self._at_once = at_once
         self._pieces = pieces_of(session.model, source, at_once)
         self._ahead: list[_Read] = []
         self._next = 0
@@ -135,7 +140,10 @@ class Stream:
         if start:
             part.items = replace(part.items, names=_numbered(part.items, start))
         given = list(piece.single) if len(piece.single) == len(part) else [None] * len(part)
-        self._ahead.append(_Read(part, given, [0] * len(part)))
+        rows = abilities_of(part.model).codes is not None  # a table is read whole, for what is typical of it
+        for some in part.in_groups(self._at_once) if rows else [part]:
+            first = some.place - start
+            self._ahead.append(_Read(some, given[first : first + len(some)], [0] * len(some)))
         self._next += len(part)
         return True
 
@@ -194,6 +202,8 @@ class Stream:
 
     def _aim(self, read: _Read) -> None:
         before = self._session.spent.queries
+        if self._look:
+            self._session.look(read.part)
         self._session.aim(read.part)
         spent = self._session.spent.queries - before
         read.spent = [had + spent // len(read.part) for had in read.spent]
@@ -209,6 +219,7 @@ class Stream:
                 part.place + n,
                 read.given[n],
                 name,
+                part.items.x[n : n + 1],
                 [one if count == 1 else one[n].with_provenance(cost=one.cost.share(n, count)) for one in results],
                 None if part.scores is None else part.scores[n],
             )
@@ -243,7 +254,7 @@ class Stream:
         able = abilities_of(part.model)
         wired = able.rows_per_request is not None and able.narrowed is None
         groups = _groups(first, count) if wired else [(count, first)]
-        looks = needs_scores(session.request.target, part.model.outline)
+        looks = self._look or needs_scores(session.request.target, part.model.outline)
         found = [(times, session.plan_look(group)) for times, group in groups] if looks else []
         for name in session.methods:
             one = session.plan(first, name, looked=True)

@@ -67,6 +67,7 @@ def test_a_function_may_overwrite_its_batch():
         (None, "returned NoneType of object"),
         (["cat", "dog", "owl"], "returned list of <U3"),
         ([[1, 2], [1], [2]], "returned rows of different lengths"),
+        (np.zeros((3, 0)), r"are \[3, 0\]: no score to a row"),
         (np.zeros((3, 4, 5)), r"Scores 'scores' of function .* are \[3, 4, 5\]; a classifier's are \[N, K\]"),
     ],
 )

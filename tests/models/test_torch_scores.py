@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import xplain
-from xplain.core.errors import UnknownName
+from xplain.core.errors import ModelError, UnknownName
 
 X = np.random.default_rng(0).random((2, 3, 8, 8)).astype(np.float32)
 
@@ -130,3 +130,13 @@ def test_rules_that_need_the_graph_read_the_same_output():
     with torch.no_grad():
         np.testing.assert_allclose(a.scores, net.logits(torch.from_numpy(X))[0][:, 1], rtol=1e-4)
     assert a.unit == "share of the logit"
+
+
+@pytest.mark.parametrize("target", [None, 0])
+def test_a_module_that_gives_no_score_is_refused(target):
+    class Empty(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :0]
+
+    with pytest.raises(ModelError, match=r"\[1, 0\]: no score to a row"):
+        xplain.explain(Empty().eval(), np.zeros((2, 3, 8, 8), np.float32), target=target)

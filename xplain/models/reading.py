@@ -117,6 +117,11 @@ def score_rows(values: Array, source: str, tensor: str) -> Array:
         ModelError: what is left is no vector of scores per row.
     """
     wide = [extent for extent in values.shape[1:] if extent != 1]
+    if 0 in wide and len(values):
+        raise ModelError(
+            f"Scores {tensor!r} of {source} are {list(values.shape)}: no score to a row. Look at what the model gives "
+            "to this input; a classifier gives [N, K] with at least one class."
+        )
     if len(wide) > 1:
         middle = ", ".join(str(extent // 2) for extent in values.shape[1:])
         raise ModelError(

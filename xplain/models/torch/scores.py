@@ -372,7 +372,7 @@ def score_rows_of(scores: torch.Tensor, rows: int, source: str, name: str) -> to
             "tensor [R, K], a tuple or dictionary with one, or an object with .logits."
         )
     wide = [extent for extent in scores.shape[1:] if extent != 1]
-    if len(wide) > 1:
+    if len(wide) > 1 or 0 in wide:
         score_rows(np.empty((1, *scores.shape[1:]), np.bool_), source, name)
     return scores.reshape(rows, wide[0] if wide else 1)
 

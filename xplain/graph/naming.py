@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from onnx import GraphProto, NodeProto, helper
+from onnx import AttributeProto, GraphProto, NodeProto, helper
 
 __all__ = ["branches_of", "inlined", "names_in", "reads", "rename_reads", "subgraphs_of", "tell_apart"]
+
+
+_HOLD_GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS, AttributeProto.UNDEFINED)
 
 
 def subgraphs_of(node: NodeProto) -> list[GraphProto]:
     """The graphs that a node holds: branches and bodies."""
     found: list[GraphProto] = []
     for attribute in node.attribute:
+        if attribute.type not in _HOLD_GRAPHS:  # nearly all: asked of every node again and again
+            continue
         found.extend([*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])])
     return found
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -96,14 +97,16 @@ class Result:
                 )
 
     @classmethod
-    def arrays(cls) -> list[str]:
+    @cache
+    def arrays(cls) -> tuple[str, ...]:
         """Names of the fields that are arrays."""
-        return [one.name for one in fields(cls) if ARRAY.items() <= one.metadata.items()]
+        return tuple(one.name for one in fields(cls) if ARRAY.items() <= one.metadata.items())
 
     @classmethod
-    def per_item(cls) -> list[str]:
+    @cache
+    def per_item(cls) -> tuple[str, ...]:
         """Names of the fields with one entry per item."""
-        return [one.name for one in fields(cls) if PER_ITEM.items() <= one.metadata.items()]
+        return tuple(one.name for one in fields(cls) if PER_ITEM.items() <= one.metadata.items())
 
     @classmethod
     def plain(cls) -> dict[str, bool]:

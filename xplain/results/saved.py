@@ -49,10 +49,10 @@ class Kind(Protocol):
     def checks(self) -> Mapping[str, Check]:
         """What its plain fields must be."""
 
-    def arrays(self) -> list[str]:
+    def arrays(self) -> tuple[str, ...]:
         """Names of the fields that are arrays."""
 
-    def per_item(self) -> list[str]:
+    def per_item(self) -> tuple[str, ...]:
         """Names of the fields with one entry per item."""
 
     def plain(self) -> dict[str, bool]:

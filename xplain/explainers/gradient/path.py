@@ -204,7 +204,8 @@ def expected_gradients(
         away = end - start
         at = share[:, part].astype(np.float32).reshape(items, count, *[1] * len(item))
         x = (start + at * away).astype(np.float32)
-        path = Path(view, layer, background, ends).of(np.repeat(np.arange(items), count))
+        pairs = np.repeat(np.arange(items), count)
+        path = Path(view.of(pairs), layer, start.reshape(items * count, *item), ends[pairs])
         answer = yield path.sweep(x.reshape(items * count, 1, *item))
         product = (answer[layer][1].reshape(items, count, *item) * away).reshape(items * count, *item)
         product = product if channels else collapse(product, path.layout)

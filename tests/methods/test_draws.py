@@ -46,8 +46,8 @@ def test_weights_stand_for_the_population(players: int) -> None:
 def test_nothing_is_left_to_chance_when_all_were_seen() -> None:
     found = stream(6, 3).first(64)
     assert found.weights.sum() == pytest.approx(1)
-    assert not found.chance.any()
-    assert 0 < stream(6, 3).first(63).chance.max() < 1
+    assert not found.correction.any()
+    assert 0 < stream(6, 3).first(63).correction.max() < 1
 
 
 def test_sizes_and_members() -> None:

@@ -1,7 +1,7 @@
 """An explanation as a cooperative game: features are players, a coalition's worth is the score with only it shown.
 
-``games`` cuts the items into features and into groups that can be asked together; a method finds what each player of
-each game is worth; ``read_off`` paints that back onto the items.
+``set_up`` cuts the items into features and into games, groups of items that can be asked together; a method finds what
+each player of each game is worth; ``read_off`` paints that back onto the items.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from xplain.explainers.estimation.sampling import Design, Outcome, affordable_dr
 from xplain.explainers.features.partition import Partition
 from xplain.explainers.features.spec import partition
 
-__all__ = ["Background", "Game", "Hidden", "Table", "Worth", "play", "read_off", "seat"]
+__all__ = ["Background", "Game", "Hidden", "Setup", "Worth", "play", "read_off", "set_up"]
 
 
 _KEEP_BYTES = 64 * 2**20  # of the coalitions that one question describes
@@ -81,9 +81,9 @@ class Game:
         fills: What hidden positions become, float32: one fill ``[1, ...]`` or ``[n, ...]``, or a background
             ``[B, *item]``.
         backgrounds: B, over which a coalition's worth is averaged; 1 for a fill.
-        seats: Where each feature of each item sits in the coalitions that are asked, ``[n, S]``; None: in its own
-            place. A design draws coalitions of seats once; seated at random, each item draws for itself, with as many
-            coalitions of each size as any other.
+        order: A permutation of each item's features, ``[n, S]``: the column of the coalitions that stands for each;
+            None for their own order. A design draws coalitions once for all items; with its features shuffled each
+            item gets a sample of its own, with as many coalitions of each size as any other.
     """
 
     view: View
@@ -93,19 +93,19 @@ class Game:
     whole: bool
     fills: Array
     backgrounds: int = 1
-    seats: Array | None = None
+    order: Array | None = None
 
     def __len__(self) -> int:
         return len(self.members)
 
-    def seated(self) -> Game:
-        """The same game with each item's features seated at random, under its key."""
-        seats = [rng.permutation(self.players) for rng in self.view.rngs("seats")]
-        return replace(self, seats=np.array(seats, np.int64).reshape(len(self), self.players))
+    def shuffled(self) -> Game:
+        """The same game with each item's features in a random order, drawn under its key."""
+        order = [rng.permutation(self.players) for rng in self.view.rngs("seats")]
+        return replace(self, order=np.array(order, np.int64).reshape(len(self), self.players))
 
     def back(self, item: int, values: Array) -> Array:
-        """Values of seats as values of the item's features."""
-        return values if self.seats is None else values[self.seats[item]]
+        """Values of the coalitions' columns as values of the item's features."""
+        return values if self.order is None else values[self.order[item]]
 
     def worth(self, keep: Array, items: Array | None = None) -> Generator[Score, Array, Array]:
         """The worth of coalitions, float64 ``[n, M]``; costs M times the number of backgrounds per item.
@@ -115,12 +115,12 @@ class Game:
             items: Which items, all by default.
         """
         items = np.arange(len(self)) if items is None else items
-        if self.seats is not None and keep.ndim == 2 and (keep.min(axis=1) != keep.max(axis=1)).any():
+        if self.order is not None and keep.ndim == 2 and (keep.min(axis=1) != keep.max(axis=1)).any():
             few = max(1, _KEEP_BYTES // max(1, keep.size * self.backgrounds))
             parts = []
             for left in range(0, len(items), few):
                 some = items[left : left + few]
-                own = keep[:, self.seats[some]].swapaxes(0, 1)
+                own = keep[:, self.order[some]].swapaxes(0, 1)
                 parts.append((yield from self._worth(own, some)))
             return np.concatenate(parts)
         return (yield from self._worth(keep, items))
@@ -168,7 +168,7 @@ class Worth:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class Setup:
     """All games of a batch, and how its items were cut."""
 
     view: View
@@ -176,7 +176,7 @@ class Table:
     games: tuple[Game, ...]
 
 
-def seat(view: View, features: Any, baseline: Any, background: Array | None = None) -> Table:
+def set_up(view: View, features: Any, baseline: Any, background: Array | None = None) -> Setup:
     """Cut the items into features, and group those that can be asked together.
 
     Raises:
@@ -201,28 +201,34 @@ def seat(view: View, features: Any, baseline: Any, background: Array | None = No
         shared = background is not None or len(fills) == 1
         count = len(fills) if background is not None else 1
         games.append(Game(own, members, players, labels, parts.whole, fills if shared else fills[members], count))
-    return Table(view, parts, tuple(games))
+    return Setup(view, parts, tuple(games))
 
 
 def play(
-    table: Table,
+    setup: Setup,
     design: Callable[[Game], Design],
     samples: int,
     precision: float | None,
     method: str,
     *,
-    seated: bool = True,
+    shuffled: bool = True,
 ) -> Generator[Score, Array, list[Worth]]:
     """Play every game by sampling; one worth per item, in the batch's order.
 
-    ``seated``: each item's features sit at random, so that designs whose draws are the same for all items, and who ask
-    ``Game.worth``, draw for each item; a design that draws for each item itself needs none.
+    Args:
+        setup: The games.
+        design: How a game is sampled.
+        samples: How many samples per item, at most.
+        precision: Where an item may stop early; see ``sample``.
+        method: What messages call it.
+        shuffled: Give each item's features a random order, so that a design whose draws are the same for all items, and
+            that asks ``Game.worth``, still draws for each; one that draws for each item itself needs none.
 
     Raises:
         UsageError: fewer samples than the features need.
         BudgetError: the budget is below the method's minimum.
     """
-    games = [game.seated() if seated else game for game in table.games]
+    games = [game.shuffled() if shuffled else game for game in setup.games]
     designs = [design(game) for game in games]
     for game, one in zip(games, designs, strict=True):
         if one.draws(samples) < one.least:
@@ -231,8 +237,8 @@ def play(
                 f"method {method!r}: {game.players} features need at least {least} samples to be told apart, with an "
                 "error. Ask for more samples, or use fewer features."
             )
-    limits = affordable_draws(designs, table.view.budget, method)
-    worths: list[Worth | None] = [None] * len(table.view.x)
+    limits = affordable_draws(designs, setup.view.budget, method)
+    worths: list[Worth | None] = [None] * len(setup.view.x)
     for game, one, most in zip(games, designs, limits, strict=True):
         outcomes = yield from sample(one, one.draws(samples), precision, most)
         for item, (member, outcome) in enumerate(zip(game.members, outcomes, strict=True)):
@@ -243,7 +249,7 @@ def play(
 
 
 def read_off(
-    table: Table,
+    setup: Setup,
     worths: Sequence[Worth],
     stream: str = "",
     unit: str | None = None,
@@ -255,7 +261,7 @@ def read_off(
 
     ``notes`` are further facts of the run, ``own`` facts of each item.
     """
-    view, parts = table.view, table.parts
+    view, parts = setup.view, setup.parts
     outcomes = [worth.outcome for worth in worths if worth.outcome is not None]
     trust = sampling_notes(outcomes, lambda: view.rng(f"{stream} stability")) if outcomes else {}
     bases = trust.pop("base", None) or [worth.base for worth in worths]

@@ -13,7 +13,7 @@ __all__ = ["Fit", "contrast_fit", "ridge_fit"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """Coefficients ``[S]`` and, per random row, by how much that row's chance moved them ``[n, S]``.
+    """Coefficients ``[S]`` and, per random row, how far it moved them ``[n, S]``.
 
     The squares of the deviations sum to the squared standard errors: the sandwich estimator in its jackknife form (each
     residual divided by one minus its leverage), which holds whatever the model does, since it does not believe that
@@ -26,7 +26,7 @@ class Fit:
     r2: float = 1.0
 
 
-def contrast_fit(contrasts: Array, gains: Array, weights: Array, chance: Array, total: float | None = None) -> Fit:
+def contrast_fit(contrasts: Array, gains: Array, weights: Array, correction: Array, total: float | None = None) -> Fit:
     """Least squares of ``gains [n]`` on ``contrasts [n, S]`` of +1 and -1, the coefficients' sum fixed to ``total``.
 
     minimise  sum over k of weights[k] (gains[k] - contrasts[k] . values)^2   subject to  sum(values) = total
@@ -35,7 +35,7 @@ def contrast_fit(contrasts: Array, gains: Array, weights: Array, chance: Array, 
         contrasts: A coalition minus its complement.
         gains: The coalition's worth minus its complement's.
         weights: Weight of each row.
-        chance: Share of each row's weight that is left to chance; 0 for rows that were sure to be asked.
+        correction: Finite population correction of each row; 0 for rows that were sure to be asked.
         total: What the coefficients sum to; None leaves them free.
     """
     weighted = contrasts * weights[:, None]
@@ -48,10 +48,10 @@ def contrast_fit(contrasts: Array, gains: Array, weights: Array, chance: Array, 
         values = values + share * (total - values.sum())
         inverse = inverse - np.outer(share, ones)
     residuals = gains - contrasts @ values
-    return Fit(values, _deviations(contrasts, weighted, residuals, inverse, chance))
+    return Fit(values, _deviations(contrasts, weighted, residuals, inverse, correction))
 
 
-def ridge_fit(rows: Array, scores: Array, weights: Array, penalty: float, chance: Array | None = None) -> Fit:
+def ridge_fit(rows: Array, scores: Array, weights: Array, penalty: float, correction: Array | None = None) -> Fit:
     """Weighted ridge regression with an intercept that is not penalised: lime's surrogate, as scikit-learn's ``Ridge``.
 
     minimise  sum over k of weights[k] (scores[k] - intercept - rows[k] . values)^2 + penalty * |values|^2
@@ -64,7 +64,7 @@ def ridge_fit(rows: Array, scores: Array, weights: Array, penalty: float, chance
     inverse = np.linalg.pinv(centred.T @ weighted + penalty * np.eye(rows.shape[1]), hermitian=True)
     values = inverse @ (weighted.T @ gains)
     residuals = gains - centred @ values
-    sure = np.ones(len(rows)) if chance is None else chance
+    sure = np.ones(len(rows)) if correction is None else correction
     spread = float(share @ gains**2)
     r2 = 1.0 - float(share @ residuals**2) / spread if spread > 0 else 1.0
     deviations = _deviations(centred, weighted, residuals, inverse, sure, share)
@@ -72,15 +72,15 @@ def ridge_fit(rows: Array, scores: Array, weights: Array, penalty: float, chance
 
 
 def _deviations(
-    rows: Array, weighted: Array, residuals: Array, inverse: Array, chance: Array, share: Array | float = 0.0
+    rows: Array, weighted: Array, residuals: Array, inverse: Array, correction: Array, share: Array | float = 0.0
 ) -> Array:
     """How far each random row moved the coefficients, ``[n, S]``: jackknife residuals through the normal equations.
 
     ``share`` is what the intercept adds to each row's leverage.
     """
-    random = chance > 0
+    random = correction > 0
     if not random.any():
         return np.zeros((0, rows.shape[1]))
     leverage = np.clip((weighted @ inverse * rows).sum(axis=1) + share, 0.0, 0.99)
     moved = ((weighted * (residuals / (1 - leverage))[:, None]) @ inverse)[random]
-    return np.asarray((moved - moved.mean(axis=0)) * chance[random][:, None])
+    return np.asarray((moved - moved.mean(axis=0)) * correction[random][:, None])

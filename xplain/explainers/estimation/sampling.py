@@ -44,22 +44,23 @@ class Estimate:
         values: Estimated attribution, any shape.
         error: Standard error of each value, same shape.
         effective: Number of independent draws of equal weight that the estimate is worth.
-        chances: Number of independent deviations that the error is made of.
-        resample: Multipliers ``[R, chances]`` of mean 0 and variance 1 to R sets of errors ``[R, S]`` that are as
-            likely as the one made, for the ``S`` entries of ``values`` at ``seats`` (all of them when None).
-        seats: Flat indices into ``values`` that ``resample`` speaks of.
+        multipliers: How many independent multipliers one bootstrap resample takes: one per deviation that the error is
+            a sum of.
+        resample: The multiplier bootstrap: multipliers ``[R, multipliers]`` of mean 0 and variance 1 to R resampled
+            errors ``[R, S]`` of the entries at ``entries``.
+        entries: Flat indices into ``values`` of the entries that are resampled; None for all of them.
         notes: Further results of the fit.
-        redraws: How often the error is redrawn for the stability; fewer where a redraw is dear.
+        resamples: How many bootstrap resamples the stability is judged by; fewer where one is dear.
     """
 
     values: Array
     error: Array
     effective: float
-    chances: int
+    multipliers: int
     resample: Callable[[Array], Array]
-    seats: Array | None = None
+    entries: Array | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
-    redraws: int = 200
+    resamples: int = 200
 
     @classmethod
     def of(cls, values: Array, deviations: Array, freedom: float, effective: float, **notes: Any) -> Estimate:
@@ -224,12 +225,15 @@ def sample(
 def stability(estimate: Estimate, signs: Array) -> tuple[int, float]:
     """(k, probability that the k largest attributions in size are really the k largest), by a multiplier bootstrap.
 
-    The error is redrawn many times as a random recombination of the draws' own deviations, which keeps the correlations
-    between features; the probability is the share of redraws with the same k on top. ``signs`` are +1 and -1,
-    ``[redraws, chances]``.
+    Each resample recombines the draws' own deviations at random, which keeps the correlations between features; the
+    probability is the share of resamples with the same k on top.
+
+    Args:
+        estimate: One item's.
+        signs: Multipliers +1 and -1, ``[resamples, multipliers]`` (Rademacher).
     """
     flat = estimate.values.reshape(-1)
-    centre = flat if estimate.seats is None else flat[estimate.seats]
+    centre = flat if estimate.entries is None else flat[estimate.entries]
     k = min(_TOP, max(1, len(centre) // 2))
     redrawn = centre + estimate.resample(signs)
     best, others = (_largest(np.abs(values), k) for values in (centre[None], redrawn))
@@ -247,9 +251,9 @@ def sampling_notes(outcomes: Sequence[Outcome], rng: Callable[[], np.random.Gene
     95 % interval as a share of the largest attribution; ``stopped``: samples, precision or budget; ``stability``:
     probability that the ``top`` largest attributions are really the largest. ``rng`` gives the same generator anew.
     """
-    shapes = {(one.estimate.redraws, one.estimate.chances) for one in outcomes}
+    shapes = {(one.estimate.resamples, one.estimate.multipliers) for one in outcomes}
     signs = {shape: 1.0 - 2.0 * rng().integers(0, 2, shape, dtype=np.int8) for shape in shapes}
-    stable = [stability(one.estimate, signs[one.estimate.redraws, one.estimate.chances]) for one in outcomes]
+    stable = [stability(one.estimate, signs[one.estimate.resamples, one.estimate.multipliers]) for one in outcomes]
     notes: dict[str, Any] = {
         "samples": [one.draws for one in outcomes],
         "effective": [one.estimate.effective for one in outcomes],

@@ -6,7 +6,7 @@ from typing import Literal
 
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
-from xplain.explainers.design.game import Background, Hidden, Worth, read_off, seat
+from xplain.explainers.design.game import Background, Hidden, Worth, read_off, set_up
 from xplain.explainers.features.spec import Features
 
 __all__ = ["ablation"]
@@ -53,9 +53,9 @@ def ablation(
         Robnik-Sikonja and Kononenko, Explaining Classifications for Individual Instances, TKDE 2008; captum's
         FeatureAblation.
     """
-    table = seat(view, features, baseline, background)
+    setup = set_up(view, features, baseline, background)
     worths: list[Worth | None] = [None] * len(view.x)
-    for game in table.games:
+    for game in setup.games:
         nobody, everybody = yield from game.ends()
         scores = yield from game.one_by_one(alone=leave == "in")
         for k, member in enumerate(game.members):
@@ -63,4 +63,4 @@ def ablation(
             values = scores[k] - base if leave == "in" else base - scores[k]
             worths[int(member)] = Worth(values, base=float(base))
     unit = "delta {score} when shown alone" if leave == "in" else None
-    return read_off(table, [worth for worth in worths if worth is not None], unit=unit)
+    return read_off(setup, [worth for worth in worths if worth is not None], unit=unit)

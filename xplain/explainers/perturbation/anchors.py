@@ -15,7 +15,7 @@ from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.core.target import every_score
-from xplain.explainers.design.game import Game, Hidden, Worth, read_off, seat
+from xplain.explainers.design.game import Game, Hidden, Worth, read_off, set_up
 from xplain.explainers.estimation.bernoulli import lower_bound, upper_bound
 from xplain.explainers.features.spec import Features
 
@@ -88,11 +88,11 @@ def anchors(
         Ribeiro, Singh and Guestrin, Anchors: High-Precision Model-Agnostic Explanations, AAAI 2018; Kaufmann and
         Kalyanakrishnan, Information Complexity in Bandit Subset Selection, COLT 2013 (KL-LUCB).
     """
-    table = seat(view, features, baseline)
+    setup = set_up(view, features, baseline)
     worths: list[Worth | None] = [None] * len(view.x)
     found: list[tuple[Rule, float, float, bool]] = [((), 1.0, 0.0, False)] * len(view.x)
     trust = [(0.0, 1.0)] * len(view.x)
-    for game in table.games:
+    for game in setup.games:
         whole = yield Score(game.view.x, Untouched(), every_score)
         decided = _decision(view, np.asarray(whole)[:, 0])
         keys = game.view.own_keys
@@ -105,7 +105,7 @@ def anchors(
             trust[int(member)] = (float(search.tried.get(rule, 0)), search.stability(rule))
             worths[int(member)] = Worth(values, error, search.mean(rule))
     return read_off(
-        table,
+        setup,
         [worth for worth in worths if worth is not None],
         warnings=each(
             (_doubt(rule, sure, bound, accepted, threshold) for rule, sure, bound, accepted in found), "rejected"

@@ -12,7 +12,7 @@ from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.explainers.design.draws import Distinct
-from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, seat
+from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, set_up
 from xplain.explainers.estimation.regression import contrast_fit
 from xplain.explainers.estimation.sampling import Estimate, uniforms
 from xplain.explainers.features.spec import Features
@@ -67,9 +67,9 @@ def banzhaf(
     Source:
         Wang and Jia, Data Banzhaf, AISTATS 2023; Banzhaf 1965.
     """
-    table = seat(view, features, baseline, background)
-    worths = yield from play(table, _Halves, samples, precision, "banzhaf")
-    return read_off(table, worths, "banzhaf")
+    setup = set_up(view, features, baseline, background)
+    worths = yield from play(setup, _Halves, samples, precision, "banzhaf")
+    return read_off(setup, worths, "banzhaf")
 
 
 @dataclass
@@ -118,6 +118,6 @@ class _Halves:
     def estimate(self, item: int, scores: Array) -> Estimate:
         """Coefficients of the fit by a sum over features."""
         drawn, count = self.halves.first(len(scores)), len(scores)
-        fit = contrast_fit(2.0 * drawn.rows - 1.0, scores, drawn.weights, drawn.chance)
+        fit = contrast_fit(2.0 * drawn.rows - 1.0, scores, drawn.weights, drawn.correction)
         base = float(self.nobody[item])
         return Estimate.of(fit.values, fit.deviations, count - self.game.players, float(count), base=base)

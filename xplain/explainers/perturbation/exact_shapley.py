@@ -11,7 +11,7 @@ from xplain.core.errors import UsageError
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.core.wording import option
-from xplain.explainers.design.game import Background, Hidden, Worth, read_off, seat
+from xplain.explainers.design.game import Background, Hidden, Worth, read_off, set_up
 from xplain.explainers.features.spec import Features
 
 __all__ = ["exact_shapley", "shapley_values"]
@@ -52,8 +52,8 @@ def exact_shapley(
     Source:
         Shapley, A Value for n-Person Games, 1953.
     """
-    table = seat(view, features, baseline, background)
-    most = max(game.players for game in table.games)
+    setup = set_up(view, features, baseline, background)
+    most = max(game.players for game in setup.games)
     if most > _MOST:
         raise UsageError(
             f"method 'exact-shapley': {most} features make 2^{most} coalitions; accepted: at most {_MOST} features. "
@@ -62,14 +62,14 @@ def exact_shapley(
             ", groups of columns), or kernel-shap, shapley-sampling, partition-shap.",
         )
     worths: list[Worth | None] = [None] * len(view.x)
-    for game in table.games:
+    for game in setup.games:
         players = game.players
         # feature i is bit S - 1 - i, so that the row number reshaped to (2,) * S has axis i for feature i
         keep = (np.arange(2**players)[:, None] >> np.arange(players - 1, -1, -1)) & 1
         answer = yield from game.worth(keep)
         for member, scores in zip(game.members, answer, strict=True):
             worths[int(member)] = Worth(shapley_values(scores), base=float(scores[0]))
-    return read_off(table, [worth for worth in worths if worth is not None])
+    return read_off(setup, [worth for worth in worths if worth is not None])
 
 
 def shapley_values(scores: Array) -> Array:

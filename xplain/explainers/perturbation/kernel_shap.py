@@ -14,7 +14,7 @@ from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.explainers.design.draws import Distinct, sized
-from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, seat
+from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, set_up
 from xplain.explainers.estimation.regression import contrast_fit
 from xplain.explainers.estimation.sampling import Estimate, uniforms
 from xplain.explainers.features.spec import Features
@@ -75,15 +75,15 @@ def kernel_shap(
         Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, NeurIPS 2017; Covert and Lee, Improving
         KernelSHAP, AISTATS 2021 (pairing, error).
     """
-    table = seat(view, features, baseline, background)
+    setup = set_up(view, features, baseline, background)
     share = None if view.budget is None else view.budget // len(view.x)
 
     def design(game: Game) -> _Pairs:
         payable = samples if share is None else min(samples, (share - game.backgrounds) // game.backgrounds)
         return _Pairs(game, max(payable // 2, 0))
 
-    worths = yield from play(table, design, samples, precision, "kernel-shap")
-    return read_off(table, worths, "kernel-shap")
+    worths = yield from play(setup, design, samples, precision, "kernel-shap")
+    return read_off(setup, worths, "kernel-shap")
 
 
 @dataclass
@@ -112,7 +112,7 @@ class _Pairs:
             full = len(sizes)
         self.listed = _coalitions(players, [int(s) for s in sizes[:full]])
         self.listed_weights = np.repeat(weights[:full] / counts[:full], counts[:full])
-        self.sizes, self.chances, self.counts = (
+        self.sizes, self.size_weights, self.counts = (
             sizes[full:],
             weights[full:],
             np.array([float(min(count, 10**300)) for count in counts[full:]]),
@@ -146,13 +146,13 @@ class _Pairs:
     def _stream(self) -> Distinct:
         """Coalitions of the sizes that are left, none of them the complement of another."""
         players = self.game.players
-        shares = self.chances / self.chances.sum() if self.rest else self.chances
+        shares = self.size_weights / self.size_weights.sum() if self.rest else self.size_weights
         each = np.zeros(players + 1)
         each[self.sizes] = shares / self.counts
 
         def draw(first: int, count: int) -> Array:
-            chance = uniforms(self.view, "coalitions", first, count, 1 + players)
-            rows = sized(chance, np.cumsum(shares), self.sizes)
+            uniform = uniforms(self.view, "coalitions", first, count, 1 + players)
+            rows = sized(uniform, np.cumsum(shares), self.sizes)
             # a half and its complement have the same size: take the one that holds feature 0
             return np.where(2 * rows.sum(axis=1, keepdims=True) == players, rows == rows[:, :1], rows)
 
@@ -171,10 +171,10 @@ class _Pairs:
         drawn = self.drawn.first(len(scores))
         contrasts = 2.0 * np.concatenate([self.listed, drawn.rows]) - 1.0
         gains = np.concatenate([self.known[item], scores])
-        own = drawn.weights * (self.chances.sum() / max(drawn.weights.sum(), 1e-300))
-        chance = np.concatenate([np.zeros(len(self.listed)), drawn.chance])
+        own = drawn.weights * (self.size_weights.sum() / max(drawn.weights.sum(), 1e-300))
+        correction = np.concatenate([np.zeros(len(self.listed)), drawn.correction])
         total = float(self.everybody[item] - self.nobody[item])
-        fit = contrast_fit(contrasts, gains, np.concatenate([self.listed_weights, own]), chance, total)
+        fit = contrast_fit(contrasts, gains, np.concatenate([self.listed_weights, own]), correction, total)
         freedom = len(scores) - 1 - (0 if len(self.listed) else self.game.players - 1)
         return Estimate.of(fit.values, fit.deviations, freedom, float(len(gains)), base=float(self.nobody[item]))
 

@@ -14,7 +14,7 @@ from xplain.core.options import Fraction, NonNegative, Positive, PositiveReal
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.explainers.design.draws import Distinct, sized
-from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, seat
+from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, set_up
 from xplain.explainers.estimation.regression import Fit, ridge_fit
 from xplain.explainers.estimation.sampling import Estimate, uniforms
 from xplain.explainers.estimation.selection import select
@@ -89,15 +89,15 @@ def lime(
     Source:
         Ribeiro, Singh and Guestrin, "Why Should I Trust You?", KDD 2016.
     """
-    table = seat(view, features, baseline, background)
+    setup = set_up(view, features, baseline, background)
 
     def design(game: Game) -> _Cloud:
         usual = 0.25 if distance == "cosine" else 0.75 * float(np.sqrt(game.players))
         return _Cloud(game, distance, width or usual, surrogate, penalty, top, selection)
 
-    worths = yield from play(table, design, samples, precision, "lime")
+    worths = yield from play(setup, design, samples, precision, "lime")
     ranked = [np.argsort(-np.abs(worth.values), kind="stable")[: top or None].tolist() for worth in worths]
-    return read_off(table, worths, "lime", ranked=ranked)
+    return read_off(setup, worths, "lime", ranked=ranked)
 
 
 @dataclass
@@ -141,8 +141,8 @@ class _Cloud:
     def _draw(self, first: int, count: int) -> Array:
         """Coalitions that hide something, in proportion to the root of their weight."""
         players = self.game.players
-        chance = uniforms(self.view, "cloud", first, count, 1 + players)
-        return sized(chance, np.cumsum(self.tilted / self.tilted.sum()), np.arange(players))
+        uniform = uniforms(self.view, "cloud", first, count, 1 + players)
+        return sized(uniform, np.cumsum(self.tilted / self.tilted.sum()), np.arange(players))
 
     def _odds(self, rows: Array) -> Array:
         root = np.sqrt(self.kernel(np.arange(self.game.players)))
@@ -150,12 +150,12 @@ class _Cloud:
         return np.asarray(each[rows.sum(axis=1, dtype=np.int64)])
 
     def cloud(self, draws: int) -> tuple[Array, Array, Array]:
-        """The item and the first ``draws - 1`` distinct coalitions: rows, weights, and what is left to chance."""
+        """The item and the first ``draws - 1`` distinct coalitions: rows, weights, and corrections."""
         drawn = self.drawn.first(draws - 1)
         usual = self.tilted.sum() / self.ways.sum() * (draws - 1)  # so that the penalty weighs as in a plain sample
         rows = np.concatenate([np.ones((1, self.game.players), np.uint8), drawn.rows])
         root = np.sqrt(self.kernel(drawn.rows.sum(axis=1, dtype=np.int64)))
-        return rows, np.concatenate([[1.0], drawn.weights * root * usual]), np.concatenate([[0.0], drawn.chance])
+        return rows, np.concatenate([[1.0], drawn.weights * root * usual]), np.concatenate([[0.0], drawn.correction])
 
     def ask(self, items: Array, first: int, draws: int) -> Generator[Score, Array, Array]:
         """The worth of each coalition."""
@@ -167,21 +167,21 @@ class _Cloud:
         away = 1 - np.sqrt(shown / players) if self.distance == "cosine" else np.sqrt(players - shown)
         return np.asarray(np.sqrt(np.exp(-(away**2) / self.width**2)))
 
-    def fit(self, rows: Array, scores: Array, weights: Array, chance: Array) -> Fit:
+    def fit(self, rows: Array, scores: Array, weights: Array, correction: Array) -> Fit:
         """The surrogate on the features that it may use."""
         chosen = select(rows, scores, weights, self.top, self.selection)
         if self.surrogate == "tree":
             some = tree_fit(rows[:, chosen], scores, weights)
         else:
-            some = ridge_fit(rows[:, chosen], scores, weights, self.penalty, chance)
+            some = ridge_fit(rows[:, chosen], scores, weights, self.penalty, correction)
         values, deviations = np.zeros(rows.shape[1]), np.zeros((len(some.deviations), rows.shape[1]))
         values[chosen], deviations[:, chosen] = some.values, some.deviations
         return Fit(values, deviations, some.intercept, some.r2)
 
     def estimate(self, item: int, scores: Array) -> Estimate:
         """The surrogate's coefficients, with how well it fits."""
-        rows, weights, chance = self.cloud(len(scores))
-        fit = self.fit(rows.astype(np.float64), scores, weights, chance)
+        rows, weights, correction = self.cloud(len(scores))
+        fit = self.fit(rows.astype(np.float64), scores, weights, correction)
         effective = float(weights.sum() ** 2 / (weights**2).sum())
         freedom = len(fit.deviations) - 1 - (self.game.players if self.surrogate == "ridge" else 0)
         return Estimate.of(fit.values, fit.deviations, freedom, effective, base=fit.intercept, r2=fit.r2)

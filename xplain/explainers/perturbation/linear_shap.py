@@ -9,7 +9,7 @@ from xplain.core.options import PositiveReal
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.core.target import SCORES
-from xplain.explainers.design.game import Background, Hidden, Worth, read_off, seat
+from xplain.explainers.design.game import Background, Hidden, Worth, read_off, set_up
 from xplain.explainers.estimation.sampling import uniforms
 from xplain.explainers.features.spec import Features
 
@@ -67,11 +67,11 @@ def linear_shap(
     if linear and background is not None:
         items = background[None] if background.ndim == view.x.ndim - 1 else background
         background = np.asarray(items, np.float64).mean(axis=0, keepdims=True)
-    table = seat(view, features, baseline, background)
+    setup = set_up(view, features, baseline, background)
     checks = 0 if linear else _CHECKS
     worths: list[Worth | None] = [None] * len(view.x)
     gaps = np.zeros(len(view.x))
-    for game in table.games:
+    for game in setup.games:
         nobody, everybody = yield from game.ends()
         coalitions = uniforms(view, "linear checks", 0, checks, game.players) < 0.5
         without = yield from game.one_by_one(alone=False)
@@ -96,7 +96,7 @@ def linear_shap(
         if linear
         else f"the scores of {_CHECKS} random coalitions were sums of single effects"
     )
-    return read_off(table, [worth for worth in worths if worth is not None], notes={"proof": proof}, gap=gaps.tolist())
+    return read_off(setup, [worth for worth in worths if worth is not None], notes={"proof": proof}, gap=gaps.tolist())
 
 
 def _linear_graph(view: View) -> bool:

@@ -13,7 +13,7 @@ from xplain.core.errors import UsageError
 from xplain.core.options import Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
-from xplain.explainers.design.game import Background, Game, Hidden, Worth, read_off, seat
+from xplain.explainers.design.game import Background, Game, Hidden, Worth, read_off, set_up
 from xplain.explainers.features.spec import Features
 
 __all__ = ["halving", "partition_shap"]
@@ -102,10 +102,10 @@ def partition_shap(
     Source:
         Owen, Values of Games with a Priori Unions, 1977; Lundberg, shap.PartitionExplainer.
     """
-    table = seat(view, features, baseline, background)
+    setup = set_up(view, features, baseline, background)
     worths: list[Worth | None] = [None] * len(view.x)
     whole = [0] * len(view.x)
-    for game in table.games:
+    for game in setup.games:
         tree = _tree(game, hierarchy)
         nobody, everybody = yield from game.ends()
         for k, member in enumerate(game.members):
@@ -115,7 +115,7 @@ def partition_shap(
             )
             values, whole[int(member)] = yield from _descend(game, item, tree, root, samples, context)
             worths[int(member)] = Worth(values, base=float(nobody[k]))
-    return read_off(table, [worth for worth in worths if worth is not None], whole_groups=whole)
+    return read_off(setup, [worth for worth in worths if worth is not None], whole_groups=whole)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.core.wording import option
-from xplain.explainers.design.game import Background, Game, play, read_off, seat
+from xplain.explainers.design.game import Background, Game, play, read_off, set_up
 from xplain.explainers.estimation.sampling import Estimate, uniforms
 from xplain.explainers.features.spec import Features
 
@@ -77,13 +77,13 @@ def qii(
             option("background", python="rows", shell="rows.csv"),
             ". Noise of a row's own mean and spread would mix its columns.",
         )
-    table = seat(view, features, 0.0, background)
+    setup = set_up(view, features, 0.0, background)
 
     def design(game: Game) -> _Replacements:
         return _Replacements(game, background is not None)
 
-    worths = yield from play(table, design, samples, precision, "qii", seated=False)
-    return read_off(table, worths, "qii")
+    worths = yield from play(setup, design, samples, precision, "qii", shuffled=False)
+    return read_off(setup, worths, "qii")
 
 
 @dataclass
@@ -115,8 +115,10 @@ class _Replacements:
     def references(self, items: Array, first: int, draws: int) -> Array:
         """The reference items of some draws for each item, float32 ``[n, draws, *item]``."""
         if self.given:
-            chance = np.stack([uniforms(self.view, "replacements", first, draws, 1, self.keys[n])[:, 0] for n in items])
-            return np.asarray(self.game.fills[(chance * len(self.game.fills)).astype(np.int64)])
+            uniform = np.stack(
+                [uniforms(self.view, "replacements", first, draws, 1, self.keys[n])[:, 0] for n in items]
+            )
+            return np.asarray(self.game.fills[(uniform * len(self.game.fills)).astype(np.int64)])
         x, axes = self.view.x[items].astype(np.float64), self.view.layout.plane_axes
         mean, spread = x.mean(axis=axes, keepdims=True), x.std(axis=axes, keepdims=True)
         found = np.empty((len(items), draws, *x.shape[1:]), np.float32)

@@ -154,17 +154,17 @@ class _Masks:
         squares = total(away**2, 2)[0] - 2 * shown * total(away**2)[0] + shown**2 * (away**2).sum()
         variance = np.maximum(squares - covered**2 / count, 0) / (count * (count - 1))
         middle = [(np.arange(c) + 0.5) * n / c for c, n in zip(self.cells, plane, strict=True)]
-        seats = np.ravel_multi_index(np.meshgrid(*(m.astype(int) for m in middle), indexing="ij"), plane).reshape(-1)
+        entries = np.ravel_multi_index(np.meshgrid(*(m.astype(int) for m in middle), indexing="ij"), plane).reshape(-1)
 
         def resample(signs: Array) -> Array:
-            # 16 maps at a time, so that memory does not grow with the number of redraws
+            # 16 maps at a time, so that memory does not grow with the number of resamples
             drawn = np.concatenate(
                 [
-                    total((away * some).T).reshape(len(some), -1)[:, seats]
+                    total((away * some).T).reshape(len(some), -1)[:, entries]
                     for some in np.array_split(signs, -(-len(signs) // 16))
                 ]
             )
-            return np.asarray((drawn - (signs @ away)[:, None] * shown.reshape(-1)[seats]) / (count * self.keep))
+            return np.asarray((drawn - (signs @ away)[:, None] * shown.reshape(-1)[entries]) / (count * self.keep))
 
         return Estimate(
             covered / ((count - 1) * self.keep),
@@ -172,7 +172,7 @@ class _Masks:
             float(count),
             count,
             resample,
-            seats,
+            entries,
             {"mean": float(scores.mean())},
-            redraws=48,
+            resamples=48,
         )

@@ -11,7 +11,7 @@ from xplain.core.edits import Array
 from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
-from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, seat
+from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, set_up
 from xplain.explainers.estimation.sampling import Estimate, uniforms
 from xplain.explainers.features.spec import Features
 from xplain.explainers.perturbation.exact_shapley import shapley_values
@@ -74,9 +74,9 @@ def shapley_sampling(
         Sampling Permutations for Shapley Value Estimation, JMLR 2022 (antithetic sampling); Latin squares as in
         McKay, Beckman and Conover, Technometrics 1979.
     """
-    table = seat(view, features, baseline, background)
-    worths = yield from play(table, _Permutations, samples, precision, "shapley-sampling")
-    return read_off(table, worths, "shapley-sampling")
+    setup = set_up(view, features, baseline, background)
+    worths = yield from play(setup, _Permutations, samples, precision, "shapley-sampling")
+    return read_off(setup, worths, "shapley-sampling")
 
 
 @dataclass
@@ -122,8 +122,8 @@ class _Permutations:
         players = self.game.players
         turns = max(1, players // 2 if players % 2 == 0 else players)
         blocks = -(-draws // turns)
-        chance = uniforms(self.view, "permutations", 0, blocks, players + 2 * (players // 2) + turns)
-        return np.concatenate([balanced(row, players) for row in chance])[:draws]
+        uniform = uniforms(self.view, "permutations", 0, blocks, players + 2 * (players // 2) + turns)
+        return np.concatenate([balanced(row, players) for row in uniform])[:draws]
 
     def _walked(self, draws: int) -> _Walks:
         """What the first ``draws`` permutations, or more, visit."""
@@ -210,7 +210,7 @@ def _walks(places: Array) -> _Walks:
     return _Walks(places, rank[inverse].reshape(draws, -1), np.concatenate(sides).astype(np.int64), rows, until)
 
 
-def balanced(chance: Array, players: int) -> Array:
+def balanced(uniform: Array, players: int) -> Array:
     """Permutations in which, together with their reverses, every feature stands equally often at every place.
 
     A random order of the features is turned by two places at a time (by one where S is odd) over a random arrangement
@@ -218,14 +218,14 @@ def balanced(chance: Array, players: int) -> Array:
     of them gives an unbiased mean, and what depends on the place alone cancels.
 
     Args:
-        chance: Uniforms ``[S + 2 * (S // 2) + turns]``, with S / 2 turns, or S where S is odd.
+        uniform: Uniforms ``[S + 2 * (S // 2) + turns]``, with S / 2 turns, or S where S is odd.
         players: S.
 
     Returns:
         Where each feature stands, ``[turns, S]``.
     """
     half = players // 2
-    features, fold, flip, turns = np.split(chance, np.cumsum([players, half, half]))
+    features, fold, flip, turns = np.split(uniform, np.cumsum([players, half, half]))
     near = np.argsort(fold)
     near = np.where(flip < 0.5, players - 1 - near, near)
     position = np.full(players, half)

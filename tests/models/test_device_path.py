@@ -184,8 +184,8 @@ def on_machine(monkeypatch, machine, source, **options):
     model = opened(monkeypatch, source, lanes, **options)
     honest = model._plain
 
-    def plain(outputs, start=None):
-        session = honest(outputs, start)
+    def plain(*asked):
+        session = honest(*asked)
         session.launch = streams.launch_in(machine, lanes, session)
         return session
 

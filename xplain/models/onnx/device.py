@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +15,9 @@ from xplain.core.edits import Array
 from xplain.core.outline import Outline
 from xplain.core.query import Score
 from xplain.graph.intake.load import Loaded
-from xplain.models.onnx.file import OnnxFile
-from xplain.models.onnx.places import DevicePlace, HostPlace, Lanes, OutputShapes
-from xplain.models.onnx.providers import CPU, Provider
+from xplain.models.onnx.file import OnnxFile, Running
+from xplain.models.onnx.places import DevicePlace, Fed, HostPlace, Lanes, OutputShapes
+from xplain.models.onnx.providers import CPU
 from xplain.models.onnx.session import Session
 from xplain.models.outlines import warned
 from xplain.models.pipeline import Chunk, Place, in_flight, item_ranges, rows_at_once
@@ -41,11 +41,8 @@ class OnnxOnDevice(OnnxFile):
     Args:
         loaded: The checked graph.
         outline: What is known of it.
-        providers: Execution providers, best first, told to use ``lanes``.
         fixed: Values of the inputs that are not explained.
-        threads: Threads of a fill by the CPU; None for all.
-        seconds: After so long a run is stopped; None for never.
-        engine: How hidden windows are answered where the session turns out to run on the CPU.
+        how: How it runs; its providers are told to use ``lanes``.
         lanes: The model's streams; None where rows are written by the CPU.
         here: The provider that is no device, where the plain way answers.
 
@@ -57,11 +54,8 @@ class OnnxOnDevice(OnnxFile):
         self,
         loaded: Loaded,
         outline: Outline,
-        providers: Sequence[Provider],
         fixed: Mapping[str, Array],
-        threads: int | None = None,
-        seconds: float | None = None,
-        engine: str = "auto",
+        how: Running,
         *,
         lanes: Lanes | None = None,
         here: str = CPU,
@@ -69,7 +63,7 @@ class OnnxOnDevice(OnnxFile):
         self._lanes, self._here = lanes, here
         self._learned: dict[tuple[str, ...], OutputShapes] = {}
         self._failed: set[tuple[str, ...]] = set()
-        super().__init__(loaded, outline, providers, fixed, threads, seconds, engine)
+        super().__init__(loaded, outline, fixed, how)
 
     @property
     def abilities(self) -> Abilities:
@@ -121,15 +115,14 @@ class OnnxOnDevice(OnnxFile):
             yield from self._each(session, replace(query, part=(left, right)))
 
     def _place(self, session: Session, query: Score, outputs: tuple[str, ...], rows: int) -> Place:
-        name, dtype, threads = self._input.name, self._input.dtype, self._threads or 0
-        layout = query.layout_in(self.outline)
-        fixed = self._fixed, self._repeated
+        dtype, threads, layout = self._input.dtype, self._threads or 0, query.layout_in(self.outline)
+        fed = Fed(session, self._input.name, dtype, rows, self._fixed, self._repeated)
         if self._lanes is None or dtype not in KERNEL_TYPES or is_volumetric(query.edits, layout):
             least = 1 if threads == 1 else 2  # as the plain way, for the same bits on a CPU
             least = least if query.cut is None else rows
-            return HostPlace(session, name, query, layout, rows, dtype, *fixed, threads, least)
+            return HostPlace(fed, query, layout, threads, least)
         learned = self._learned.setdefault(outputs, {})
-        return DevicePlace(session, name, query, layout, rows, dtype, *fixed, self._lanes, learned)
+        return DevicePlace(fed, query, layout, self._lanes, learned)
 
     def _open(self, model: Any, lean: bool = False, lent: bool = False, level: str = "") -> Session:
         session = super()._open(model, lean, lent, level)

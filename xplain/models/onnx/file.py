@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -52,7 +52,7 @@ from xplain.models.reading import (
 if TYPE_CHECKING:
     from xplain.models.onnx.sweeps import Way
 
-__all__ = ["OnnxFile"]
+__all__ = ["OnnxFile", "Running"]
 
 # With several threads the runtime cuts the work on one row otherwise than on several, which changes last bits (measured
 # with onnxruntime 1.31 on an int8 MobileNetV2: one row in two); from two rows on, a row's bits are always the same.
@@ -61,17 +61,31 @@ _INPUT = "input"
 _FLOAT16 = 10  # ONNX's number of the type
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a model runs.
+
+    Args:
+        providers: Execution providers, best first, with their options.
+        threads: Threads of one run, and of a fill by the CPU; None for all.
+        seconds: After so long a run is stopped; None for never.
+        engine: How hidden windows are answered on the CPU, see ``xplain.models.options.OnnxOptions``.
+    """
+
+    providers: Sequence[Provider]
+    threads: int | None = None
+    seconds: float | None = None
+    engine: str = "auto"
+
+
 class OnnxFile(OnnxBatches, OnnxCompiles):
     """A loaded ONNX model.
 
     Args:
         loaded: The checked graph.
         outline: What is known of it; whether the batch is free is settled here.
-        providers: Execution providers, best first, with their options.
         fixed: Values of the inputs that are not explained, as the model takes them.
-        threads: Threads of one run; None for all.
-        seconds: After so long a run is stopped; None for never.
-        engine: How hidden windows are answered, see ``xplain.models.load``.
+        how: How it runs.
 
     Raises:
         ModelError: the runtime refuses the model.
@@ -79,19 +93,10 @@ class OnnxFile(OnnxBatches, OnnxCompiles):
 
     answers: frozenset[type] = frozenset({Score, Peek, Sweep})
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        outline: Outline,
-        providers: Sequence[Provider],
-        fixed: Mapping[str, Array],
-        threads: int | None = None,
-        seconds: float | None = None,
-        engine: str = "auto",
-    ) -> None:
+    def __init__(self, loaded: Loaded, outline: Outline, fixed: Mapping[str, Array], how: Running) -> None:
         self.outline = outline
-        self._loaded, self._model, self._providers = loaded, loaded.model, list(providers)
-        self._threads, self._seconds = threads, seconds
+        self._loaded, self._model, self._providers = loaded, loaded.model, list(how.providers)
+        self._threads, self._seconds = how.threads, how.seconds
         self._fixed, self._scores = dict(fixed), outline.scores.tensor
         self._shared = False  # whether other inputs go with no row, though an axis has the name of the batch
         self._shelf, self._buffers = Shelf(loaded.size), Buffers(outline.source)
@@ -103,7 +108,7 @@ class OnnxFile(OnnxBatches, OnnxCompiles):
         self._way_back = self._level  # as sweeps are optimised: at most as the model itself
         opened = self._tried()  # a model that the runtime refuses is refused now
         self._providers, self.providers, self.fallback = list(opened.used), opened.providers, opened.fallback
-        self.incremental = self._incremental(engine)
+        self.incremental = self._incremental(how.engine)
 
     @property
     def abilities(self) -> Abilities:

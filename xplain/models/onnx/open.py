@@ -18,7 +18,7 @@ from xplain.graph.outline.logits import both_sides, find_scores
 from xplain.graph.safety import Limits
 from xplain.models.onnx.contact import Contact
 from xplain.models.onnx.device import OnnxOnDevice
-from xplain.models.onnx.file import OnnxFile
+from xplain.models.onnx.file import OnnxFile, Running
 from xplain.models.onnx.inputs import arranged
 from xplain.models.onnx.places import lanes_for
 from xplain.models.onnx.providers import CPU
@@ -74,10 +74,10 @@ def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted
     outline = replace(outline, warnings=(*outline.warnings, *said))
     outline = settled(outline, own, options.layout, axes_of(loaded, explained.name))
     lanes, used, why = lanes_for(choice.used)
-    rest: tuple[Any, ...] = (others, options.threads, limits.seconds if loaded.loops else None, options.engine)
+    how = Running(used, options.threads, limits.seconds if loaded.loops else None, options.engine)
     on_cpu = used[0][0] == CPU
     model = (
-        OnnxFile(loaded, outline, used, *rest) if on_cpu else OnnxOnDevice(loaded, outline, used, *rest, lanes=lanes)
+        OnnxFile(loaded, outline, others, how) if on_cpu else OnnxOnDevice(loaded, outline, others, how, lanes=lanes)
     )
     model.outline = tell_providers(model.outline, model.providers, choice.fallback, model.fallback)
     if why:

@@ -34,7 +34,7 @@ from xplain.models.onnx.session import Session
 from xplain.models.reading import write_rows
 from xplain.native import device as kernels
 
-__all__ = ["DevicePlace", "HostPlace", "Lanes", "OutputShapes", "lanes_for"]
+__all__ = ["DevicePlace", "Fed", "HostPlace", "Lanes", "OutputShapes", "lanes_for"]
 
 OutputShapes: TypeAlias = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 """Shape of one row and element type of every output, as the first run of a session showed them."""
@@ -96,20 +96,36 @@ def lanes_for(used: Sequence[Provider]) -> tuple[Lanes | None, tuple[Provider, .
     return lanes, tuple((n, {**o, **told} if n in (CUDA, TENSORRT) else o) for n, o in used), ""
 
 
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What a session is fed.
+
+    Args:
+        session: Runs the model.
+        name: The explained input.
+        dtype: Its type.
+        rows: Rows of the largest chunk.
+        fixed: Values of the other inputs.
+        repeated: Makes a value of those as long as a batch.
+    """
+
+    session: Session
+    name: str
+    dtype: str
+    rows: int
+    fixed: Mapping[str, Array]
+    repeated: Repeated
+
+
 class HostPlace:
     """CPU memory: rows are filled here while a worker thread runs the chunk before.
 
     Serves a session on a device when our kernels cannot write there, and shows on any machine that the order holds.
 
     Args:
-        session: Runs the model.
-        name: The explained input.
+        fed: The session and its inputs.
         query: Items (float32) and edits.
         layout: The items' layout.
-        rows: Rows of the largest chunk.
-        dtype: The input's type.
-        fixed: Values of the other inputs.
-        repeated: Makes a value of those as long as a batch.
         threads: Threads of a fill; 0 means all.
         least: Rows of the smallest run; shorter chunks are padded.
     """
@@ -118,21 +134,16 @@ class HostPlace:
 
     def __init__(
         self,
-        session: Session,
-        name: str,
+        fed: Fed,
         query: Score,
         layout: Layout,
-        rows: int,
-        dtype: str,
-        fixed: Mapping[str, Array],
-        repeated: Repeated,
         threads: int = 0,
         least: int = 1,
     ) -> None:
-        self._session, self._name, self._query, self._layout = session, name, query, layout
-        self._fixed, self._repeated, self._threads, self._least = fixed, repeated, threads, least
-        shape = (max(rows, least), *query.x.shape[1:])
-        self._inputs = [np.empty(shape, np.dtype(dtype)) for _ in range(self.depth)]
+        self._session, self._name, self._query, self._layout = fed.session, fed.name, query, layout
+        self._fixed, self._repeated, self._threads, self._least = fed.fixed, fed.repeated, threads, least
+        shape = (max(fed.rows, least), *query.x.shape[1:])
+        self._inputs = [np.empty(shape, np.dtype(fed.dtype)) for _ in range(self.depth)]
         self._worker = ThreadPoolExecutor(1, "xplain-run")
         self._under_way: list[Future[dict[str, Array]] | None] = [None] * self.depth
 
@@ -174,14 +185,9 @@ class DevicePlace:
     """Memory of a CUDA device: kernels write the rows, the session reads them and leaves its scores there.
 
     Args:
-        session: Runs the model, in ``lanes.run``.
-        name: The explained input.
+        fed: The session, which runs in ``lanes.run``, and its inputs, of a type that the kernels write.
         query: Items (float32) and edits; both are uploaded once.
         layout: The items' layout.
-        rows: Rows of the largest chunk.
-        dtype: The input's type, one that the kernels write.
-        fixed: Values of the other inputs.
-        repeated: Makes a value of those as long as a batch.
         lanes: The model's streams.
         learned: What is known of the session's outputs; filled by the first run.
 
@@ -194,19 +200,15 @@ class DevicePlace:
 
     def __init__(
         self,
-        session: Session,
-        name: str,
+        fed: Fed,
         query: Score,
         layout: Layout,
-        rows: int,
-        dtype: str,
-        fixed: Mapping[str, Array],
-        repeated: Repeated,
         lanes: Lanes,
         learned: OutputShapes,
     ) -> None:
-        self._session, self._name, self._rows, self._item = session, name, rows, query.x.shape[1:]
-        self._fixed, self._repeated, self._lanes, self._learned = fixed, repeated, lanes, learned
+        rows, dtype = fed.rows, fed.dtype
+        self._session, self._name, self._rows, self._item = fed.session, fed.name, rows, query.x.shape[1:]
+        self._fixed, self._repeated, self._lanes, self._learned = fed.fixed, fed.repeated, lanes, learned
         handle = lanes.fill.handle
         self._x = self._array(query.x.shape, "float32")
         self._x.copy_from(np.ascontiguousarray(query.x), handle)

@@ -92,6 +92,22 @@ def test_a_stream_has_the_values_of_explain(two):
             assert one.notes.keys() == whole.notes.keys()
 
 
+def test_a_stream_of_sweeps_looks_at_nothing_apart(two):
+    """The first sweep finds the predicted class and its score; a method that asks scores needs the plain look."""
+    model, paths, _ = two
+    model.abilities = model.inner.abilities
+    with Session(model, Request({"saliency": {}, "input-x-gradient": {}})) as session:
+        stream = Stream(session, paths)
+        plans = stream.plans(2)
+        found = list(stream)
+    assert model.rows == {"swept": 4}
+    assert [(times * plan.queries, times * plan.sweeps) for times, plan in plans] == [(0, 2), (0, 2)]
+    scores = xplain.predict(model, paths)
+    for one in found:
+        np.testing.assert_allclose(one.scores, scores[one.place], rtol=1e-5)
+        assert one.results[0].labels == (int(scores[one.place].argmax()),)
+
+
 def test_planning_before_a_stream_reads_nothing_twice(two):
     model, paths, readings = two
     with Session(model, Request(METHODS)) as session:

@@ -170,6 +170,12 @@ class Session:
         if not part.aims and not self.finds(part):
             self.aim(part)
 
+    def looks(self, part: Part) -> bool:
+        """Whether the untouched items of a part are looked at by themselves before methods ask."""
+        trial = Part(part.model, part.items, sentinel=part.sentinel, start=part.start, scores=part.scores)
+        needed = needs_scores(part.wanted(self.request.target), part.model.outline)
+        return needed and part.scores is None and not self.finds(trial)
+
     def finds(self, part: Part) -> bool:
         """Whether the methods find what is predicted, and what targets read, on their way; the part is prepared so.
 

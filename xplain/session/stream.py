@@ -11,7 +11,6 @@ from xplain.core.edits import Array
 from xplain.core.errors import CardError, NonFinite, PictureError, UsageError, XplainError
 from xplain.core.items import Items
 from xplain.core.query import Model
-from xplain.core.target_parser import needs_scores
 from xplain.engine import Plan
 from xplain.results.attribution import Attribution
 from xplain.session.part import Part
@@ -204,7 +203,7 @@ class Stream:
         before = self._session.spent.queries
         if self._look:
             self._session.look(read.part)
-        self._session.aim(read.part)
+        self._session.ready(read.part)
         spent = self._session.spent.queries - before
         read.spent = [had + spent // len(read.part) for had in read.spent]
 
@@ -254,14 +253,14 @@ class Stream:
         able = abilities_of(part.model)
         wired = able.rows_per_request is not None and able.narrowed is None
         groups = _groups(first, count) if wired else [(count, first)]
-        looks = self._look or needs_scores(session.request.target, part.model.outline)
+        looks = self._look or session.looks(first)
         found = [(times, session.plan_look(group)) for times, group in groups] if looks else []
         for name in session.methods:
-            one = session.plan(first, name, looked=True)
+            one = session.plan(first, name, looked=looks)
             if not wired or one.queries + one.sweeps > CHEAP:
                 found.append((count, one))
             else:
-                found += [(times, session.plan(group, name, looked=True)) for times, group in groups]
+                found += [(times, session.plan(group, name, looked=looks)) for times, group in groups]
         return found
 
 

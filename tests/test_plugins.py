@@ -214,3 +214,25 @@ def fade(view, values, fill, *, steps: Positive = 2):
     np.testing.assert_allclose(found.scores, total[:, None] * [1, 0.75, 0.5, 0.25, 0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.area, total / 2, rtol=1e-4)
     assert "fade" in [one.name for one in xplain.measure.metrics()]
+
+
+def test_a_renderer_of_a_plugin_shows_results(site):
+    code = '''
+from xplain.plugins import renderer
+
+@renderer("as-lines")
+def lines(attribution, *, digits: int = 2):
+    """A line per item: its name and the sum of its values.
+
+    Args:
+        digits: Decimals.
+    """
+    names = [attribution.name_of(k) for k in range(len(attribution))]
+    return [f"{name} {one.values.sum():.{digits}f}" for name, one in zip(names, attribution)]
+'''
+    site("lines-plugin", "as-lines = lines_plugin:lines", "lines_plugin", code, group="xplain.renderers")
+    x = np.ones((2, 3), np.float32)
+    found = xplain.explain(linear(np.array([1.0, 2.0, 3.0])), x, "occlusion", patch=1, stride=1)
+    assert found.render("as-lines", digits=1) == ["0 6.0", "1 6.0"]
+    with pytest.raises(UnknownName, match="as-lines"):
+        found.render("as-line")

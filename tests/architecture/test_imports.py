@@ -65,6 +65,7 @@ PACKAGES = {
     "tokenizers": {"models/rows/tokens.py"},
     "typer": {"cli"},
     "tqdm": {"cli"},
+    "rich": {"cli"},
 }
 """Third-party package to the rooms, folders or single files that may import it; one not named may not be imported."""
 

@@ -14,7 +14,7 @@ import typer
 
 import xplain
 from xplain.cli import VERBS, application
-from xplain.cli.console import words_of
+from xplain.cli.telling.console import words_of
 from xplain.core import registry
 from xplain.core.errors import UsageError
 from xplain.core.wording import Mention, named, option

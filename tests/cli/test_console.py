@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import xplain.cli as cli
-from xplain.cli.console import Outcome, Progress, table, to_json
+from xplain.cli.telling.console import Outcome, Progress, table, to_json
 from xplain.core.errors import BudgetError, ModelError, PictureError, Unsafe, UsageError
 
 VERBS = cli.VERBS
@@ -113,6 +113,7 @@ def test_to_json_takes_what_numpy_gives_and_refuses_nan():
 def test_table_aligns_and_leaves_no_blanks_at_the_end():
     assert table([("a", "bb"), ("ccc", "")], ("x", "y")) == "x    y\na    bb\nccc"
     assert table([]) == ""
+    assert table([("\u732b", "cat"), ("ab", "c")]) == "\u732b  cat\nab  c"  # a letter that takes two places
 
 
 def test_progress_in_plain_lines_says_at_most_every_tenth(capsys):

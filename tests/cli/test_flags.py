@@ -9,11 +9,11 @@ import pytest
 
 from xplain import api
 from xplain.cli import VERBS
-from xplain.cli.console import Outcome
-from xplain.cli.explain import explain
-from xplain.cli.flags import chosen_methods, command
-from xplain.cli.loading import Asking, Loading
-from xplain.cli.reading import RowOptions
+from xplain.cli.asking.flags import chosen_methods, command
+from xplain.cli.asking.loading import Asking, Loading
+from xplain.cli.asking.reading import RowOptions
+from xplain.cli.telling.console import Outcome
+from xplain.cli.verbs.explain import explain
 from xplain.core.edits import Untouched
 from xplain.core.options import Positive
 from xplain.core.query import Flow, Reading, Score, View

@@ -9,8 +9,8 @@ import time
 import pytest
 from cli.tiny import write_model
 
-from xplain.cli.output import Folder
-from xplain.cli.reading import _table, labels_of
+from xplain.cli.asking.reading import _table, labels_of
+from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError, UsageError
 from xplain.models.rows.dataframes import names_of
 from xplain.models.rows.tokens import Tokens, _speaking

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xplain.cli.output import Folder, file_stem
+from xplain.cli.keeping.output import Folder, file_stem
 from xplain.core.errors import OutputError
 
 

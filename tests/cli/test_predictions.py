@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.cli.predictions import best, in_words, probabilities
+from xplain.cli.telling.predictions import best, in_words, probabilities
 from xplain.core.outline import Outline, ScoreSpec
 
 

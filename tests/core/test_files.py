@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from xplain.cli.output import Folder
+from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError
 from xplain.core.files import hidden_part, hold, let_go, remove_stale, whole_file
 
@@ -102,7 +102,7 @@ def test_places_that_cannot_be_written(tmp_path):
 
 def test_two_runs_do_not_write_into_one_folder(tmp_path):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom xplain.cli.output import Folder\n"
+        "import sys\nfrom pathlib import Path\nfrom xplain.cli.keeping.output import Folder\n"
         "with Folder(Path(sys.argv[1])) as folder:\n    folder.write('x.png', b'1')\n    folder.record({})\n"
         "    print('in', flush=True)\n    sys.stdin.readline()\n"
     )

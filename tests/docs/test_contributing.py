@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import xplain
 from xplain import cli
 from xplain.core.registry import CATALOGUES, FEATURES, METHODS, METRICS, TABLES
+from xplain.core.wording import in_shell
 from xplain.graph import operators
 from xplain.graph.ops import elementwise
 from xplain.results import Provenance
@@ -172,8 +173,18 @@ def test_the_door_answers(tried):
 
 
 def test_the_verb_runs(tried, monkeypatch):
-    verb = tried("xplain/cli/kinds.py")["kinds"]
+    verb = tried("xplain/cli/verbs/kinds.py")["kinds"]
     monkeypatch.setattr(cli, "VERBS", (*cli.VERBS, verb))
     result = CliRunner().invoke(cli.application(["kinds"]), ["kinds", "--json"], prog_name="xplain")
     assert result.exit_code == 0
     assert f'"method": {len(xplain.methods())}' in result.stdout
+
+
+def test_the_error_is_said_in_the_words_of_each_door(tried):
+    check_threads = tried("my_check.py")["check"]
+    with pytest.raises(xplain.XplainError, match=r"^threads is 0; accepted: .* Or give engine='plain'\.$") as error:
+        check_threads(0)
+    assert error.value.said(in_shell(["threads", "engine"])).startswith("--threads is 0; accepted: a whole number")
+    assert error.value.fields(in_shell(["threads", "engine"]))["advice"] == "Or give --engine plain."
+    with pytest.raises(xplain.XplainError, match="leave threads= out"):
+        check_threads(65)

@@ -375,6 +375,6 @@ def test_the_only_extent_that_a_file_fixes_is_the_channels():
 
 
 def _inspected(model):
-    from xplain.cli.inspect import _layout
+    from xplain.cli.verbs.inspect import _layout
 
     return _layout(xplain.load(model).outline)

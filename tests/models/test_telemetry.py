@@ -60,7 +60,7 @@ def test_the_users_own_choice_is_kept(path, tmp_path):
     ],
 )
 def test_doctor_says_so(choice, said, tmp_path):
-    code = "from xplain.cli.doctor import doctor; print(doctor().text)"
+    code = "from xplain.cli.verbs.doctor import doctor; print(doctor().text)"
     out, written = alone(code, tmp_path, **choice)
     assert said in out
     assert written == [] or choice

@@ -1,45 +1,31 @@
 """The command line: one file per verb, each a function that returns an ``Outcome``.
 
-| file | holds |
+| folder | holds |
 |---|---|
-| ``explain`` ``methods`` ``inspect`` ``check`` ``compile`` ``localise`` ``doctor`` ``demo`` | the verbs |
-| ``console`` | printing, exit codes, errors, progress: what all verbs share |
-| ``flags`` | flags made from a method's signature, and from groups of options |
-| ``loading`` | the groups of options that verbs share: how a model is loaded, what asking it may cost |
-| ``reading`` ``rows`` | tables and texts: how they are read, explained and told |
-| ``run`` ``sheets`` ``book`` | pictures: explained, drawn as they come, and kept whatever happens |
-| ``backgrounds`` | baselines that are pictures |
-| ``remarks`` ``conserved`` | what is told besides the map: layers, gaps, warnings; where relevance was kept |
-| ``wording`` | messages with flags instead of Python's keyword arguments |
-| ``output`` | the output folder |
-| ``predictions`` | scores as a person reads them |
+| ``verbs`` | one file per verb, found by itself |
+| ``asking`` | what a command line may say: flags of methods and groups of options, tables, texts, boxes, labels |
+| ``keeping`` | what is written while a run goes on: the folder, maps, rows, the page, the record |
+| ``telling`` | what a person or a program is told: text, JSON, errors, exit codes, progress, cost |
 
-To add a verb, write one file with one function and name it in ``VERBS``; ``--json``, errors and exit codes come along.
+``run`` hands the items to a session and each result to what keeps it; ``likelihood`` compares cards for ``check``.
+
+To add a verb, write one file in ``verbs``; ``--json``, errors, exit codes and progress come along.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from xplain.cli.check import check
-from xplain.cli.compile import compile as compile_
-from xplain.cli.console import Outcome, Verbs
-from xplain.cli.demo import demo
-from xplain.cli.doctor import doctor
-from xplain.cli.explain import explain
-from xplain.cli.flags import command
-from xplain.cli.inspect import inspect
-from xplain.cli.localise import localise
-from xplain.cli.methods import methods
+from xplain.cli.asking.flags import command
+from xplain.cli.telling.console import Verbs
+from xplain.cli.verbs import VERBS
 
 __all__ = ["VERBS", "application", "main"]
-
-VERBS: tuple[Callable[..., Outcome], ...] = (explain, methods, inspect, check, compile_, localise, demo, doctor)
 
 
 def application(arguments: Sequence[str] = ()) -> typer.Typer:

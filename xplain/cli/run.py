@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from xplain.cli.backgrounds import read_baselines, with_names
-from xplain.cli.bill import Bill, Planned
-from xplain.cli.book import whole
-from xplain.cli.console import Progress
-from xplain.cli.loading import Asking
-from xplain.cli.predictions import best
+from xplain.cli.asking.backgrounds import read_baselines, with_names
+from xplain.cli.asking.loading import Asking
+from xplain.cli.keeping.book import whole
+from xplain.cli.telling.bill import Bill, Planned
+from xplain.cli.telling.console import Progress
+from xplain.cli.telling.predictions import best
 from xplain.core.cost import Cost
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.outline import Outline

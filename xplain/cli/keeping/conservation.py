@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xplain.cli.backgrounds import read_baselines
+from xplain.cli.asking.backgrounds import read_baselines
 from xplain.cli.run import Keeper, Order
 from xplain.core.query import Model
 from xplain.session import Explained

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xplain.cli.notes import about
-from xplain.cli.output import Folder, file_stem
+from xplain.cli.keeping.output import Folder, file_stem
+from xplain.cli.telling.notes import about
 from xplain.core.outline import Outline
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined

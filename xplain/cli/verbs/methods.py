@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from xplain import api
-from xplain.cli.console import Outcome, table
-from xplain.cli.flags import find_method, flag
+from xplain.cli.asking.flags import find_method, flag
+from xplain.cli.telling.console import Outcome, table
 from xplain.core.registry import Method
 from xplain.core.units import spelled
 

@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from xplain.cli.console import FINDING, OK, Outcome, table
+from xplain.cli.telling.console import FINDING, OK, Outcome, table
 from xplain.core.errors import XplainError
 
 __all__ = ["doctor"]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeAlias, get_type_hints
 import typer
 
 from xplain import api
-from xplain.cli.console import Outcome
+from xplain.cli.telling.console import Outcome
 from xplain.core import registry
 from xplain.core.errors import UnknownName, unknown
 from xplain.core.registry import Method

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from xplain.cli.backgrounds import read_baselines
-from xplain.cli.console import Outcome, table
-from xplain.cli.flags import find_method, options_for
-from xplain.cli.loading import Loading, ModelFile
-from xplain.cli.notes import layer_of
+from xplain.cli.asking.backgrounds import read_baselines
+from xplain.cli.asking.flags import find_method, options_for
+from xplain.cli.asking.loading import Loading, ModelFile
+from xplain.cli.telling.console import Outcome, table
+from xplain.cli.telling.notes import layer_of
 from xplain.core.errors import OutputError, UsageError
 from xplain.session.compiling import compile as build_in
 

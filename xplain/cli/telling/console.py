@@ -220,9 +220,11 @@ def _plain(value: Any) -> Any:
 
 def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
     """Left-aligned columns, two spaces apart; the same on a terminal and in a pipe, so that it can be searched."""
+    from rich.cells import cell_len, set_cell_size  # letters of some scripts take two places
+
     lines = [tuple(plain(cell, one_line=True) for cell in line) for line in ([head, *rows] if head else rows)]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))] if lines else []
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    widths = [max(cell_len(line[k]) for line in lines) for k in range(len(lines[0]))] if lines else []
+    return "\n".join("  ".join(map(set_cell_size, line, widths)).rstrip() for line in lines)
 
 
 _SILENT = 10.0

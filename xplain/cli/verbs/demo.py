@@ -8,12 +8,12 @@ from typing import Any
 import typer
 
 from xplain import api
-from xplain.cli.console import Outcome, table
-from xplain.cli.flags import Force, OutFolder, Seed
-from xplain.cli.output import Folder
-from xplain.cli.pages import PAGE, Drawing, Sheets
-from xplain.cli.predictions import in_words
+from xplain.cli.asking.flags import Force, OutFolder, Seed
+from xplain.cli.keeping.output import Folder
+from xplain.cli.keeping.pages import PAGE, Drawing, Sheets
 from xplain.cli.run import Order, Run, explain_items
+from xplain.cli.telling.console import Outcome, table
+from xplain.cli.telling.predictions import in_words
 from xplain.results.attribution import Attribution
 
 __all__ = ["demo"]

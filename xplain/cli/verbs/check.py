@@ -11,11 +11,11 @@ import numpy as np
 import typer
 
 from xplain import api
-from xplain.cli.console import FINDING, OK, PARTIAL, Outcome, Progress, table
-from xplain.cli.labelled import Labelled, read_labelled
+from xplain.cli.asking.labelled import Labelled, read_labelled
+from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.likelihood import RULE, Comparison, compared, label_log_probabilities, numbers, other_cards, statement
-from xplain.cli.loading import Asking, Loading, ModelFile
-from xplain.cli.predictions import best, in_words
+from xplain.cli.telling.console import FINDING, OK, PARTIAL, Outcome, Progress, table
+from xplain.cli.telling.predictions import best, in_words
 from xplain.core.card import PRESETS, Card
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, CardError, NonFinite, PictureError, UsageError

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xplain.cli.notes import about
-from xplain.cli.output import RECORD, Folder, file_stem
-from xplain.cli.pages import PAGE
-from xplain.cli.predictions import in_words
+from xplain.cli.keeping.output import RECORD, Folder, file_stem
+from xplain.cli.keeping.pages import PAGE
+from xplain.cli.telling.notes import about
+from xplain.cli.telling.predictions import in_words
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined
 from xplain.session import Explained

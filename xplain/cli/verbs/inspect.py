@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from xplain import api
-from xplain.cli.console import Outcome, table
-from xplain.cli.loading import Loading, ModelFile
+from xplain.cli.asking.loading import Loading, ModelFile
+from xplain.cli.telling.console import Outcome, table
 from xplain.core.abilities import abilities_of
 from xplain.core.errors import InputsOpen
 from xplain.core.layout import Doubt

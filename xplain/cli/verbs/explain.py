@@ -9,19 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from xplain.cli.bill import Planned
-from xplain.cli.book import Book
-from xplain.cli.conservation import Conserved, conservation_lines
-from xplain.cli.console import PARTIAL, USAGE, Outcome, Shell, note
-from xplain.cli.flags import DEFAULT_METHOD, Force, OutFolder, Seed, find_method, options_for
-from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
-from xplain.cli.notes import layer_of, warnings_of
-from xplain.cli.output import RECORD, Folder
-from xplain.cli.pages import PAGE, Drawing, Sheets
-from xplain.cli.predictions import in_words
-from xplain.cli.reading import Given, RowOptions, given, labels_of
-from xplain.cli.rows import Lines, text_of
+from xplain.cli.asking.flags import DEFAULT_METHOD, Force, OutFolder, Seed, find_method, options_for
+from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
+from xplain.cli.asking.reading import Given, RowOptions, given, labels_of
+from xplain.cli.keeping.book import Book
+from xplain.cli.keeping.conservation import Conserved, conservation_lines
+from xplain.cli.keeping.output import RECORD, Folder
+from xplain.cli.keeping.pages import PAGE, Drawing, Sheets
+from xplain.cli.keeping.rows import Lines, text_of
 from xplain.cli.run import Order, Run, explain_items, planned
+from xplain.cli.telling.bill import Planned
+from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, Shell, note
+from xplain.cli.telling.notes import layer_of, warnings_of
+from xplain.cli.telling.predictions import in_words
 from xplain.core.abilities import abilities_of
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Sweep

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from xplain.cli.loading import Loading
+from xplain.cli.asking.loading import Loading
 from xplain.core.errors import UsageError, unknown
 from xplain.core.files import lines_of, read_text, there
 

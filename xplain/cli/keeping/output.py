@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from xplain.cli.console import to_json
+from xplain.cli.telling.console import to_json
 from xplain.core.errors import OutputError
 from xplain.core.files import hidden_part, hold, let_go, read_text, remove_stale, whole_file
 

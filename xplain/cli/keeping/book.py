@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from xplain.cli.output import Folder
+from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError
 
 __all__ = ["Book", "whole"]

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from xplain.cli.book import Book
-from xplain.cli.boxes import read_boxes
-from xplain.cli.console import PARTIAL, USAGE, Outcome, note
-from xplain.cli.flags import Force, OutFolder, Seed, find_method, options_for
-from xplain.cli.loading import Asking, Loading, ModelFile, Sentinel
-from xplain.cli.notes import about, layer_of, notes_of, told_warnings, warnings_of
-from xplain.cli.output import Folder, file_stem
+from xplain.cli.asking.boxes import read_boxes
+from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, options_for
+from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
+from xplain.cli.keeping.book import Book
+from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.run import Order, Run, explain_items
+from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, note
+from xplain.cli.telling.notes import about, layer_of, notes_of, told_warnings, warnings_of
 from xplain.core.card import Card
 from xplain.core.errors import UsageError
 from xplain.metrics.localisation import SPREAD, Box, best_iou, evened, localisation_error, region, segment

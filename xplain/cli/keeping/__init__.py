@@ -1,0 +1,1 @@
+"""What is written while a run goes on, so that an interruption finds it whole."""

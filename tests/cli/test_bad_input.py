@@ -39,6 +39,7 @@ def test_all_is_well_without_mistakes(explain):
         (("--max-queries", 0), "--max-queries is 0 for 1 pictures; accepted: at least one each"),
         (("--seed", -1), "--seed is -1; accepted: a whole number of at least 0"),
         (("--card", "imagnet"), "neither a file nor a preset. Presets: imagenet"),
+        (("--card", "imagnet"), "Did you mean 'imagenet'"),
         (("--method", "oclusion"), "Unknown method 'oclusion'. Did you mean 'occlusion'"),
         (("--samples", 5), "Unknown option of method occlusion: '--samples'"),
         (("--input", "pictur"), "picture"),
@@ -87,6 +88,19 @@ def test_models_that_cannot_be_loaded(explain, model, tmp_path):
         assert ran.code == 2, path
         assert message in ran.err
         assert "Traceback" not in ran.err
+
+
+def test_json_has_the_fields_of_an_error_in_the_words_of_the_command_line(explain):
+    error = explain("--threads", 0, "--json").document["error"]
+    assert error == {
+        "kind": "UsageError",
+        "message": "--threads is 0; accepted: a whole number of at least 1, or None for all.",
+        "option": "threads",
+        "got": 0,
+        "accepted": "a whole number of at least 1, or None for all",
+    }
+    error = explain("--method", "oclusion", "--json").document["error"]
+    assert (error["got"], error["nearest"][0]) == ("oclusion", "occlusion")
 
 
 def test_a_pickle_is_refused_as_unsafe(explain, xplain, tmp_path):

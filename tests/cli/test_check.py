@@ -119,3 +119,13 @@ def test_answers_are_remembered_and_evaluations_limited(xplain, model, labelled,
     again = xplain(*words, "--cache", tmp_path / "answers", "--batch-size", 2, "--json")
     assert again.document == first.document
     assert any((tmp_path / "answers").iterdir())
+
+
+def test_every_file_is_decoded_once_whatever_the_number_of_cards(xplain, model, labelled, monkeypatch):
+    from xplain.render import pictures as reader
+
+    honest, read = reader.read, []
+    monkeypatch.setattr(reader, "read", lambda source, *rest: read.append(source) or honest(source, *rest))
+    document = xplain("check", model, "--labelled", labelled, "--json").document
+    assert len(document["others"]) > 2
+    assert len([source for source in read if isinstance(source, str)]) == 12

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from xplain.core.errors import CardError, unknown
+from xplain.core.errors import CardError, nearest, unknown
 from xplain.core.files import lines_of, read_text, there
 from xplain.core.wording import option
 
@@ -277,7 +277,12 @@ def load_card(source: str | Path | Mapping[str, Any] | Card) -> Card:
     path = Path(source)
     if there(path) != "file":
         presets = ", ".join(PRESETS)
-        raise CardError(f"Preprocessing card {str(source)!r:.200} is neither a file nor a preset. Presets: {presets}.")
+        raise CardError(
+            f"Preprocessing card {str(source)!r:.200} is neither a file nor a preset. Presets: {presets}.",
+            option="card",
+            got=str(source)[:200],
+            nearest=nearest(str(source), PRESETS),
+        )
     text = read_text(path, CardError, f"Preprocessing card {path}")
     if path.suffix != ".json":
         return Card.from_toml(text, path.name, path.parent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +20,14 @@ from xplain.cli.telling.predictions import best, in_words
 from xplain.core.card import PRESETS, Card
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, CardError, NonFinite, PictureError, UsageError
+from xplain.core.outline import Outline
 from xplain.core.query import Model
 from xplain.core.wording import Words
 
 __all__ = ["check"]
+
+_AT_ONCE = 8
+"""Pictures that are held decoded."""
 
 
 def check(
@@ -61,14 +66,14 @@ def check(
             f"{len(given)} pictures with this card and {len(others)} others take {planned} evaluations, above "
             f"--max-queries {asking.max_queries}. Raise it, or label fewer pictures."
         )
-    with Progress(planned) as progress:
-        scores, readable, failures = _scores(loaded, given, asking, progress, shell.obj.words)
-        if not readable:
-            raise PictureError(f"None of the {len(given)} pictures can be used: {failures[0]['error']['message']}")
-        truth = np.array([loaded.outline.label_index(one.label, scores.shape[1]) for one in readable])
-        ranks = _ranks(scores, truth)
-        own = label_log_probabilities(scores, truth, loaded.outline)
-        judged = _others(loaded, others, readable, truth, own, top, asking, progress)
+    seen, readable, failures = _scores(loaded, given, {"given": used, **others}, asking, shell.obj.words)
+    if not readable:
+        raise PictureError(f"None of the {len(given)} pictures can be used: {failures[0]['error']['message']}")
+    scores = seen.pop("given")
+    truth = np.array([loaded.outline.label_index(one.label, scores.shape[1]) for one in readable])
+    ranks = _ranks(scores, truth)
+    own = label_log_probabilities(scores, truth, loaded.outline)
+    judged = _others(seen, truth, own, top, loaded.outline)
     summary = _summary("given", ranks, top) | {"log_probability": float(own.mean())}
     findings = _findings(summary, judged, others, at_least, len(readable))
     apart = {one["card_name"]: Comparison(one["difference"], one["error"], len(readable)) for one in judged}
@@ -93,23 +98,44 @@ def check(
 
 
 def _scores(
-    model: Model, given: Sequence[Labelled], asking: Asking, progress: Progress, words: Words
-) -> tuple[Array, list[Labelled], list[dict[str, Any]]]:
-    """Scores of the pictures that can be used, these pictures, and the others with what is wrong."""
-    rows, readable, failures = [], [], []
-    for number, one in enumerate(given, 1):
-        try:
-            row = api.predict(model, one.picture, batch_size=asking.batch_size, cache=asking.cache)
-            if not np.isfinite(row).all():
-                raise NonFinite(f"The scores of {one.picture} hold NaN or infinity.")
-        except (PictureError, NonFinite) as error:
-            failures.append({"picture": one.picture, "error": error.fields(words)})
-            continue
-        finally:
-            progress.to(number)
-        rows.append(row)
-        readable.append(one)
-    return (np.concatenate(rows) if rows else np.zeros((0, 0))), readable, failures
+    model: Model, given: Sequence[Labelled], cards: Mapping[str, Card], asking: Asking, words: Words
+) -> tuple[dict[str, Array], list[Labelled], list[dict[str, Any]]]:
+    """Scores of the pictures that can be used, by card, these pictures, and the others with what is wrong.
+
+    Every file is decoded once, a few at a time, and seen through all cards. The first card is the one in use.
+    """
+    predict = partial(api.predict, model, batch_size=asking.batch_size, cache=asking.cache)
+    found: dict[str, list[Array]] = {name: [] for name in cards}
+    own, *others = cards
+    readable, failures = [], []
+    with Progress(len(given) * len(cards)) as progress:
+        for start in range(0, len(given), _AT_ONCE):
+            group = given[start : start + _AT_ONCE]
+            seen = []
+            for one in group:
+                try:
+                    picture = _decoded(one.picture, cards[own])
+                    row = predict(picture)
+                    model.outline.label_index(one.label, row.shape[1])  # an unknown label stops all, at once
+                    if not np.isfinite(row).all():
+                        raise NonFinite(f"The scores of {one.picture} hold NaN or infinity.")
+                except (PictureError, NonFinite) as error:
+                    failures.append({"picture": one.picture, "error": error.fields(words)})
+                    continue
+                seen.append(picture)
+                readable.append(one)
+                found[own].append(row)
+            for name in others if seen else ():
+                found[name].append(predict(seen, card=cards[name]))
+            progress.to((start + len(group)) * len(cards))
+    return {name: np.concatenate(rows) for name, rows in found.items() if rows}, readable, failures
+
+
+def _decoded(picture: str, card: Card) -> Any:
+    """The pixels of a file; more than three bands are read by the card alone."""
+    from xplain.render import pictures
+
+    return picture if card.mode == "BANDS" else pictures.read(picture, card.range)
 
 
 def _ranks(scores: Array, truth: Array) -> Array:
@@ -127,24 +153,14 @@ def _summary(card: str, ranks: Array, top: int) -> dict[str, Any]:
     }
 
 
-def _others(
-    model: Model,
-    cards: Mapping[str, Card],
-    readable: Sequence[Labelled],
-    truth: Array,
-    own: Array,
-    top: int,
-    asking: Asking,
-    progress: Progress,
-) -> list[dict[str, Any]]:
+def _others(scores: Mapping[str, Array], truth: Array, own: Array, top: int, outline: Outline) -> list[dict[str, Any]]:
     """How right the model is with each of the other cards, and how sure of the labels, best first."""
-    found, pictures = [], [one.picture for one in readable]
-    for number, (name, card) in enumerate(cards.items(), 2):
-        scores = api.predict(model, pictures, card=card, batch_size=asking.batch_size, cache=asking.cache)
-        logs = label_log_probabilities(scores, truth, model.outline)
+    found = []
+    for name, seen in scores.items():
+        logs = label_log_probabilities(seen, truth, outline)
         apart = compared(own, logs)
         found.append(
-            _summary(name, _ranks(scores, truth), top)
+            _summary(name, _ranks(seen, truth), top)
             | {
                 "log_probability": float(logs.mean()),
                 "difference": apart.difference,
@@ -152,7 +168,6 @@ def _others(
                 "verdict": apart.verdict,
             }
         )
-        progress.to(number * len(pictures))
     return sorted(found, key=lambda one: -one["difference"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import onnx
@@ -16,6 +17,7 @@ NAMES = {schema.name for schema in onnx.defs.get_all_schemas()} | {
     name.rpartition("::")[2] for name in (*operators(), *known())
 }
 TABLE = "graph/ops/"
+TORCH = PACKAGE / "models/torch/operators.py"
 
 
 def names_in(node: ast.AST) -> set[str]:
@@ -51,6 +53,19 @@ def test_operators_are_told_apart_by_the_table(path):
         return
     found = sets_of(path.read_text(encoding="utf-8"))
     assert not found, f"state a fact in graph/ops and ask facts_of(node): {found}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "models/torch").glob("*.py")), ids=lambda p: p.name)
+def test_functions_of_torch_are_told_apart_by_their_table(path):
+    names = set(
+        re.findall(r"\w+", " ".join(re.findall(r'^_facts\("([^"]*)"', TORCH.read_text(encoding="utf-8"), re.M)))
+    )
+    assert len(names) > 80
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    literals = [node for node in ast.walk(tree) if isinstance(node, ast.Set)]
+    held = [[e.value for e in node.elts if isinstance(e, ast.Constant) and e.value in names] for node in literals]
+    found = [one for one in held if len(one) >= 3]
+    assert path == TORCH or not found, f"state a fact in {TORCH.name} and ask facts_of(name): {found}"
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def _flat(t: Tracer, scores: Value, target: Value, find: bool) -> Value:
         depth = t.Gather(t.Shape(flat), t.ints(1), axis=0)
     if find:
         real = t.cast(flat, TensorProto.FLOAT) if flat.dtype in _HALVES else flat
-        best = t.emit("ArgMax", real, axis=1, keepdims=0)
+        best = t.emit("ArgMax", real, axis=-1, keepdims=0)  # a model may drop the batch of a single row
         target = t.where(target.equal(t.const(PREDICTED, TensorProto.INT64)), best, target)
     hot = _one_hot(t, target, depth, scores.dtype)
     return t.reshape_like(hot, scores) if dims is None or len(dims) != 2 else _as(t, hot, dims)

@@ -31,6 +31,8 @@ class OnnxBatches:
         """A layer's values with a row per item; what is folded into the batch behind it becomes an axis of its own."""
         if value.shape[:1] == (batch,):
             return value
+        if batch == 1 and layer in {f"{side}/{self.outline.scores.tensor}" for side in ("read", "below")}:
+            return value[None]  # a model may drop the batch axis of a single row of scores
         follow = self.outline.follow
         if item is not None and value.ndim and value.shape[0] % batch == 0 and follow and follow(item).folded(layer):
             return value.reshape(batch, -1, *value.shape[1:])

@@ -13,14 +13,12 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from xplain.core.layout import Axes
+from xplain.models.torch.operators import facts_of
 
 __all__ = ["AxesSeen"]
 
 _SPATIAL = {1: "T", 2: "HW", 3: "DHW"}
 _PER_CHANNEL = ("conv", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "batch_norm", "instance_norm")
-_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
-_RESIZE = frozenset({"pad", "interpolate"})
-_RESHAPE = frozenset({"reshape", "view", "unflatten", "flatten"})
 _Order = tuple[int | None, ...]
 
 
@@ -53,7 +51,7 @@ class AxesSeen(TorchFunctionMode):
             return result
         name, (_, order, path) = getattr(func, "__name__", ""), known
         chain = f"{path} -> {name}" if path else name
-        if name in _RECURRENT:
+        if facts_of(name).recurrent:
             batch_first = bool((kwargs or {}).get("batch_first", args[-1] if len(args) >= 9 else False))
             self._say(order, "NTC" if batch_first else "TNC", chain)
         elif name.startswith(_PER_CHANNEL) and source.ndim - 2 in _SPATIAL:
@@ -96,9 +94,9 @@ def _moved(
         return None
     if name == "__getitem__":
         return _indexed(order, args[0])
-    if result.shape == source.shape or (name in _RESIZE and result.ndim == rank):
+    if result.shape == source.shape or (facts_of(name).resizes and result.ndim == rank):
         return order
-    return _reshaped(order, tuple(source.shape), tuple(result.shape)) if name in _RESHAPE else None
+    return _reshaped(order, tuple(source.shape), tuple(result.shape)) if facts_of(name).reshapes else None
 
 
 def _indexed(order: _Order, index: Any) -> _Order | None:

@@ -13,6 +13,7 @@ import torch
 from xplain.core import axes as ax
 from xplain.core.axes import Axes
 from xplain.models.torch.axis_call import Call
+from xplain.models.torch.operators import facts_of
 
 __all__ = ["axes_after"]
 
@@ -30,7 +31,7 @@ def axes_after(call: Call) -> Found:
         return _window(call)
     if "conv" in call.op:
         return _convolution(call)
-    if call.pointwise or call.op in _SAME or "batch_norm" in call.op:
+    if call.pointwise or facts_of(call.op).axes or "batch_norm" in call.op:
         return _same(call)
     return []
 
@@ -285,18 +286,6 @@ def _halved(call: Call) -> Found:
     return [(*own[:place], ax.sliced(own[place], 0, call.out[place]), *own[place + 1 :])]
 
 
-_SAME = frozenset(
-    {
-        "clone", "_to_copy", "alias", "detach", "lift_fresh", "contiguous", "native_dropout", "dropout", "fill", "zero",
-        "native_layer_norm", "layer_norm", "native_group_norm", "group_norm", "_fused_rms_norm", "rms_norm",
-        "_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", "cumsum", "masked_fill", "copy", "where",
-        "_native_batch_norm_legit", "_prelu_kernel", "prelu", "rrelu_with_noise", "instance_norm", "renorm", "scatter",
-        "_transformer_encoder_layer_fwd", "_native_multi_head_attention", "triu", "tril", "local_response_norm",
-        "hardswish", "mish", "threshold", "log_sigmoid_forward", "index_fill", "channel_shuffle",
-        "native_channel_shuffle",
-    }
-)  # fmt: skip
-"""Operators besides those that torch tags pointwise whose results have the axes of their arguments."""
 _HANDLERS: dict[str, Callable[[Call], Found]] = {
     **dict.fromkeys(["view", "_unsafe_view", "reshape", "flatten", "unflatten", "_reshape_alias", "view_as"], _reshape),
     **dict.fromkeys(["transpose", "t", "swapaxes", "swapdims"], _transpose),

@@ -22,35 +22,10 @@ from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import Kind, called_scores
 from xplain.models.reading import score_rows
 from xplain.models.torch.modes import kind_of
+from xplain.models.torch.operators import facts_of
 
 __all__ = ["Behind", "LogitsSeen", "chosen", "named_outputs", "ranked", "score_rows_of"]
 
-_LINKS: Mapping[str, tuple[Literal["softmax", "sigmoid"], Literal["p", "log p"]]] = {
-    "softmax": ("softmax", "p"),
-    "log_softmax": ("softmax", "log p"),
-    "sigmoid": ("sigmoid", "p"),
-    "special_expit": ("sigmoid", "p"),
-    "expit": ("sigmoid", "p"),
-    "logsigmoid": ("sigmoid", "log p"),
-    "log_sigmoid": ("sigmoid", "log p"),
-}
-_SAME = frozenset({
-    "squeeze", "unsqueeze", "view", "reshape", "flatten", "contiguous", "clone", "detach", "float", "double", "half",
-    "bfloat16", "to", "type", "type_as", "view_as", "reshape_as", "transpose", "permute", "t", "movedim", "swapaxes",
-    "unflatten", "ravel", "cpu",
-})  # fmt: skip
-"""Functions after which every number is still there."""
-_PARTS = frozenset({
-    "getitem", "select", "narrow", "slice", "index_select", "gather", "take_along_dim", "chunk", "split", "unbind",
-    "tensor_split", "expand",
-})  # fmt: skip
-_JOINS = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "column_stack"})
-_BOUNDED = {"hardsigmoid": (0.0, 1.0), "relu6": (0.0, 6.0)}
-_OTHERS = frozenset({
-    "mul", "div", "true_divide", "rdiv", "add", "sub", "rsub", "neg", "reciprocal", "exp", "log", "sum", "mean", "amax",
-    "max", "logsumexp", "tanh", "clamp", "clip", "clamp_min", "clamp_max", "topk", "sort",
-})  # fmt: skip
-_FOLLOWED = frozenset(_LINKS) | _SAME | _PARTS | _JOINS | _OTHERS | frozenset(_BOUNDED)
 _DEEPEST = 64
 _SHIFT = 1e-3
 _ANYTHING = (-math.inf, math.inf)
@@ -92,7 +67,7 @@ class LogitsSeen(TorchFunctionMode):
         kwargs = kwargs or {}
         full = getattr(func, "__name__", "").split(".")[0]
         name = full.strip("_")
-        if name not in _FOLLOWED:
+        if not facts_of(name).followed:
             return func(*args, **kwargs)
         in_place = full.endswith("_") and not full.startswith("__") and args and isinstance(args[0], torch.Tensor)
         before = args
@@ -118,9 +93,9 @@ class LogitsSeen(TorchFunctionMode):
         if step is None or depth > _DEEPEST:
             return None
         first: Any = step.args[0] if step.args else step.kwargs.get("input", step.kwargs.get("tensors"))
-        if step.name in _LINKS and isinstance(first, torch.Tensor):
-            link, level = _LINKS[step.name]
-            return Behind(first, link, level, step.name)
+        what = facts_of(step.name)
+        if what.link and isinstance(first, torch.Tensor):
+            return Behind(first, what.link, what.level, step.name)
         if (written := self._written_out(step)) is not None:
             return written
         if step.name in ("topk", "sort", "max") and step.element in (0, None):
@@ -128,9 +103,9 @@ class LogitsSeen(TorchFunctionMode):
         if step.name in ("exp", "log"):
             found, wanted = self.behind(first, depth + 1), "log p" if step.name == "exp" else "p"
             return None if found is None or found.level != wanted else replace(found, level=_OTHER[found.level])
-        if step.name in _JOINS:
+        if what.joins:
             return self._joined(step, first, depth)
-        if step.name in _SAME or step.name in _PARTS:
+        if what.repacks or what.selects:
             found = self.behind(first, depth + 1) if isinstance(first, torch.Tensor) else None
             if found is None or found.logits.shape != first.shape:
                 return None
@@ -146,7 +121,7 @@ class LogitsSeen(TorchFunctionMode):
 
     def _made(self, tensor: Any, *names: str) -> _Step | None:
         step = self._step(tensor) if isinstance(tensor, torch.Tensor) else None
-        while step is not None and step.name not in names and step.name in _SAME:
+        while step is not None and step.name not in names and facts_of(step.name).repacks:
             step = self._step(step.args[0])
         return step if step is not None and step.name in names else None
 
@@ -262,21 +237,18 @@ class LogitsSeen(TorchFunctionMode):
         if step is None or depth > _DEEPEST:
             return _ANYTHING
         first: Any = step.args[0] if step.args else step.kwargs.get("input", step.kwargs.get("tensors"))
-        if step.name in _BOUNDED:
-            return _BOUNDED[step.name]
-        if step.name in _LINKS:
-            return (0.0, 1.0) if _LINKS[step.name][1] == "p" else (-math.inf, 0.0)
+        what = facts_of(step.name)
+        if what.link or what.bounded:
+            return what.low, what.high
         if step.name.startswith(("clamp", "clip")):
             low, high = _clamped(step)
             inside = self._bounds(first, depth + 1)
             return max(low, inside[0]), min(high, inside[1])
-        if step.name in _JOINS:
+        if what.joins:
             sides = [self._bounds(one, depth + 1) for one in first]
             return min(a for a, _ in sides), max(b for _, b in sides)
-        if step.name in _SAME | _PARTS | {"topk", "sort", "mean", "amax", "max"}:
+        if what.within:
             return self._bounds(first, depth + 1)
-        if step.name == "tanh":
-            return -1.0, 1.0
         if step.name in ("mul", "add", "sub", "div", "true_divide") and len(step.args) > 1:
             (a, b), (c, d) = (self._bounds(one, depth + 1) for one in step.args[:2])
             if any(math.isinf(v) for v in (a, b, c, d)):

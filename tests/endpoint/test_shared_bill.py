@@ -224,6 +224,31 @@ def test_answers_that_were_on_their_way_when_someone_stopped_are_kept(serve, tmp
         assert len(store) == len(handler.rows), "an answer that was paid for was thrown away"
 
 
+@pytest.mark.parametrize("kind", ["texts", "rows"])
+def test_so_are_those_about_texts_and_rows_of_a_table(serve, tmp_path, kind):
+    def scores(feeds):
+        (given,) = feeds.values()
+        size = (
+            np.array([[len(str(row))] for row in given], np.float32) if kind == "texts" else given.sum(1, keepdims=True)
+        )
+        return {"scores": np.concatenate([size, -size], 1)}
+
+    def progress(done, asked):
+        if done > 20:
+            raise KeyboardInterrupt
+
+    inputs = {"texts": {"words": ("BYTES", [-1, 1])}, "rows": {"x": ("FP32", [-1, 8])}}[kind]
+    handler = V2Server(scores, inputs, {"scores": ("FP32", [-1, 2])}, before=lambda asked: time.sleep(0.01))
+    url = f"{serve(handler).url}/v2/models/m"
+    reader = xplain.text(url, max_batch=4) if kind == "texts" else xplain.table(url, columns="abcdefgh", max_batch=4)
+    item = "one two three four five six seven eight" if kind == "texts" else {name: [1.0] for name in "abcdefgh"}
+    options = {} if kind == "texts" else {"baseline": np.zeros((1, 8), np.float32)}
+    with pytest.raises(KeyboardInterrupt):
+        xplain.explain(reader, item, "exact-shapley", cache=tmp_path, progress=progress, **options)
+    with Store(tmp_path) as store:
+        assert 20 < len(store) == len(set(handler.rows)), "an answer that was paid for was thrown away"
+
+
 def test_a_ledger_on_a_full_disk_loses_no_answer(serve, tmp_path, monkeypatch):
     handler = handler_of()
     ledger = tmp_path / "ledger.jsonl"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from xplain.core.query import Model, Score
 __all__ = ["Piece", "pieces"]
 
 
-def pieces(model: Model, query: Score, rows: int | None, chosen: int | None = None) -> Iterator[Piece]:
+def pieces(model: Model, query: Score, rows: int | None, chosen: int | None = None) -> Generator[Piece, None, None]:
     """The answer to ``query`` in pieces of at most ``rows`` rows; None leaves the size to a model that streams.
 
     ``chosen`` is what a person asked for: a model that works ahead keeps to it, and to its own size without.

@@ -32,7 +32,7 @@ def no_gradient(outline: Outline, dtype: str) -> UsageError:
 
 @contextmanager
 def explain_the_embedding(outline: Outline, dtype: str, taps: Sequence[str]) -> Iterator[None]:
-    """Around the building of a sweep: "no path" from an input of integers says what else can be explained."""
+    """A context that turns "no path" from an input of integers into an error that names the tensor to explain."""
     try:
         yield
     except ModelError as error:

@@ -330,7 +330,7 @@ class _Run:
 
 
 def _two(boxes: Array) -> Array:
-    """Two masks to ask both ways: one from the middle of the list and one from its end, not empty if any is not."""
+    """Indices of the two masks that check this engine against the plain way: of the middle and the last, of size."""
     full = np.flatnonzero(boxes[:, 2])
     full = full if len(full) else np.arange(len(boxes))
     return np.unique(full[[len(full) // 2, len(full) - 1]])

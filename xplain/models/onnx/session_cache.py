@@ -38,7 +38,7 @@ class _Place:
 
 
 class Shelf:
-    """The latest few of what was made, fewer where a model is heavy.
+    """A cache of the sessions that were used last; of a large model it holds fewer.
 
     Threads may share it: what one makes, the others wait for, and what is dropped lives on with those who hold it. A
     forked process makes its own, because the runtime's threads stay behind in its parent.

@@ -260,6 +260,7 @@ class Rows:
         inner = abilities_of(self._inner)
         return Abilities(
             stream=self.stream,
+            late=None if self._apart else inner.late,
             price=inner.price,
             billed=inner.billed,
             rows_per_request=inner.rows_per_request,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from xplain.models.rows.words import Split, rebuilt, split_with
 __all__ = ["Text", "only_text"]
 
 _AT_ONCE = 256
+_OPEN = 64  # streams that were closed early, of which answers may be asked for later
 _HALF = 0.5  # a soft mask keeps a word from here on
 
 
@@ -97,6 +99,7 @@ class _Rows:
 
     def __init__(self, inner: Model, passages: Sequence[Passage], mask: str | None, length: int) -> None:
         self._inner, self._passages, self._mask, self._length = inner, passages, mask, length
+        self._open: list[tuple[Score, Score]] = []  # questions under way, and what the inner model is asked for them
         spec = TensorSpec(inner.outline.input, (None, length), "float32")
         self.outline = replace(
             inner.outline,
@@ -114,6 +117,7 @@ class _Rows:
         inner = abilities_of(self._inner)
         return Abilities(
             stream=self.stream,
+            late=self.late,
             price=inner.price,
             billed=inner.billed,
             rows_per_request=inner.rows_per_request,
@@ -137,9 +141,26 @@ class _Rows:
 
     def stream(self, query: Score) -> Iterator[Piece]:
         """The same, piece by piece where the inner model answers in pieces."""
-        start, _ = query.rows
-        for (first, last), rows in pieces(self._inner, self._inner_query(query), _AT_ONCE):
-            yield (start + first, start + last), rows
+        start, inner = query.rows[0], self._inner_query(query)
+        self._open = [
+            *self._open[-_OPEN:],
+            (query, inner),
+        ]  # until it is answered to its end, so that ``late`` finds it
+        with closing(pieces(self._inner, inner, _AT_ONCE)) as answered:
+            for (first, last), rows in answered:
+                yield (start + first, start + last), rows
+        self._open = [pair for pair in self._open if pair[1] is not inner]
+
+    def late(self, query: Score) -> list[Piece]:
+        """What the inner model was still answering when a stream about these rows was closed."""
+        late = abilities_of(self._inner).late
+        mine = [(asked, inner) for asked, inner in self._open if asked.x is query.x and asked.edits is query.edits]
+        self._open = [pair for pair in self._open if all(pair[1] is not inner for _, inner in mine)]
+        return [
+            ((asked.rows[0] + first, asked.rows[0] + last), rows)
+            for asked, inner in mine
+            for (first, last), rows in (late(inner) if late is not None else [])
+        ]
 
     def canonical(self, query: Score) -> list[bytes]:
         """The texts that are left, as bytes: what an answer is remembered under."""

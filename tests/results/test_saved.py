@@ -262,11 +262,11 @@ def test_whatever_loads_can_be_shown(good, tmp_path, seed):
     for _ in range(12):
         meta = meta_of(good)
         for _ in range(rng.randrange(1, 3)):
-            place = rng.choice([meta, meta["notes"], meta["options"]])
+            place = rng.choice([meta, meta["notes"], meta["options"], meta["each"]])
             names = [*place, "layer", "kept", "relevance", "rule", "labels", "samples", "gap", "cells"]
             if isinstance(place, dict):
                 place[rng.choice(names if place is not meta else list(meta))] = rng.choice(ANYTHING)
-            if not all(isinstance(meta[name], dict) for name in ("notes", "options")):
+            if not all(isinstance(meta[name], dict) for name in ("notes", "options", "each")):
                 break
         try:
             a = loaded(pack({**good, "meta.npy": npy(np.array(json.dumps(meta)))}), tmp_path)

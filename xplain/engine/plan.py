@@ -17,7 +17,7 @@ from xplain.core.target import EveryScore, Stack
 from xplain.engine.drive import drive
 from xplain.engine.memo import Memo
 from xplain.engine.settings import Settings
-from xplain.engine.store import Rehearsal, Shelf
+from xplain.engine.store import AnswerStore, Rehearsal
 
 __all__ = ["Plan", "plan"]
 
@@ -107,7 +107,7 @@ class _Wired(_Zero):
 def plan(
     flows: Sequence[Flow],
     model: Model,
-    store: Shelf | None = None,
+    store: AnswerStore | None = None,
     batch_size: int | None = None,
     memo: Memo | None = None,
     lead: bool = False,

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from xplain.engine.budget import Budget
 from xplain.engine.memo import Memo
 from xplain.engine.sentinel import Sentinel
-from xplain.engine.store import Shelf
+from xplain.engine.store import AnswerStore
 
 __all__ = ["Progress", "Settings"]
 
@@ -37,7 +37,7 @@ class Settings:
     budget: Budget = field(default_factory=Budget)
     memo: Memo = field(default_factory=Memo)
     progress: Progress | None = None
-    store: Shelf | None = None
+    store: AnswerStore | None = None
     sentinel: Sentinel | None = None
     calls: dict[str, list[int]] = field(default_factory=dict)
     together: bool = False

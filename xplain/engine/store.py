@@ -17,7 +17,7 @@ from xplain.core.errors import OutputError, UsageError
 from xplain.engine.lease import Lease, alive
 from xplain.engine.seal import opened, seal, sealed
 
-__all__ = ["Rehearsal", "Shelf", "Store"]
+__all__ = ["AnswerStore", "Rehearsal", "Store"]
 
 _FORMAT = 2
 _FILE = "answers.sqlite"
@@ -29,8 +29,8 @@ _OLD_ANSWERS = "CREATE TABLE answers (key BLOB PRIMARY KEY, scores BLOB NOT NULL
 _SCHEMAS = {0: set[str](), 1: {_OLD_ANSWERS}, _FORMAT: {_ANSWERS, _CLAIMS}}
 
 
-class Shelf(Protocol):
-    """Where answers are looked up and put."""
+class AnswerStore(Protocol):
+    """Protocol of a store of answers: rows of scores under the content of what was asked."""
 
     @property
     def trouble(self) -> str:
@@ -278,18 +278,18 @@ class Store:
 
 
 class Rehearsal:
-    """A shelf that reads another and writes to memory alone: a plan sees what is paid for and changes nothing."""
+    """A store that reads another and writes to memory alone: a plan sees what is paid for and changes nothing."""
 
     trouble = ""
 
-    def __init__(self, real: Shelf) -> None:
+    def __init__(self, real: AnswerStore) -> None:
         self._real = real
         self._mine: dict[bytes, Array] = {}
         self.known: set[bytes] = set()
-        """Rows asked for that the real shelf knew."""
+        """Rows asked for that the real store knew."""
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Array]:
-        """The rows that are known, here or on the real shelf."""
+        """The rows that are known, here or in the real store."""
         real = self._real.get(keys)
         self.known.update(real)
         return real | {key: self._mine[key] for key in keys if key in self._mine}

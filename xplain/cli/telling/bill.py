@@ -9,7 +9,7 @@ from typing import Any
 
 from xplain.core.abilities import abilities_of
 from xplain.core.query import Model
-from xplain.engine import Plan
+from xplain.session import Plan
 
 __all__ = ["Bill", "Planned"]
 

@@ -19,8 +19,9 @@ from xplain.core.partial_answers import pieces
 from xplain.core.price import Account
 from xplain.core.query import Answer, Model, Peek, Query, Score, Sweep
 from xplain.core.swept import Swept, not_a_number
-from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
+from xplain.core.target import SCORES, EveryScore, Target, every_score
 from xplain.core.wording import option
+from xplain.engine.finite import check_rows
 from xplain.engine.row_keys import row_keys, runs, widest
 from xplain.engine.schedule import batch_rows, chunks, cut_of, rows_together, whole_calls
 from xplain.engine.sentinel import Sentinel
@@ -85,7 +86,7 @@ class Run:
                 rows = np.empty((last - first, piece.shape[1]))
             elif piece.shape[1] != rows.shape[1]:
                 raise self._other_shape(rows.shape[1], piece.shape[1])
-            self._check(piece, replace(query, part=part))
+            check_rows(piece, replace(query, part=part), self.model.outline)
             rows[part[0] - first : part[1] - first] = piece
         return np.zeros((0, 1)) if rows is None else rows
 
@@ -112,7 +113,7 @@ class Run:
             return rows
         items = np.arange(first, last) // query.edits.count
         rows = query.target.read({SCORES: rows}, items).reshape(len(rows), -1)
-        self._check(rows, query)
+        check_rows(rows, query, self.model.outline)
         return rows
 
     def _shared(self, asked: Score, missing: dict[bytes, int], first: int, keys: list[bytes]) -> dict[bytes, Array]:
@@ -345,14 +346,6 @@ class Run:
             row, column = (int(i) for i in np.argwhere(np.isnan(part.scores))[0])
             raise not_a_number(column, start + row)
 
-    def _check(self, rows: Array, query: Score) -> None:
-        if np.isfinite(rows).all() or isinstance(query.target, EveryScore):
-            return
-        row, column = (int(i) for i in np.argwhere(~np.isfinite(rows))[0])
-        item, edit = divmod(row + query.rows[0], query.edits.count)
-        targets = query.target.targets if isinstance(query.target, Stack) else (query.target,)
-        raise self._unknown(rows[row, column], targets[column].name, item, edit)
-
     def _check_sweep(self, part: dict[str, tuple[Array, Array]], asked: Sweep, owners: Array) -> None:
         """Cotangents must be finite; if not, the model is asked once more, to name the node."""
         for tap, (_, cotangent) in part.items():
@@ -365,18 +358,6 @@ class Run:
                 f"What arrives at {tap!r} for item {owners[row]} is not finite. {why} Look at this input, or explain "
                 "another target or layer.".replace("  ", " ")
             )
-
-    def _unknown(self, value: float, target: str, item: int, edit: int) -> NonFinite:
-        partial = self.model.outline.scores.partial
-        if partial and np.isnan(value):
-            return NonFinite(
-                f"The score of {target!r} is unknown for item {item} under edit {edit}: {partial}. A class that "
-                "is left out is not 0. Ask for more classes, name a target that stays among them, or hide less at once."
-            )
-        return NonFinite(
-            f"The score of {target!r} for item {item} under edit {edit} is {value}. Explanations need finite scores: "
-            "look at this input, or choose another baseline."
-        )
 
     @property
     def calls(self) -> int:

@@ -48,6 +48,10 @@ def test_the_shipped_plugin_keeps_the_contract_and_its_formula(xgrad_cam):
     assert "xplain_xgrad_cam" not in sys.modules
     assert "xgrad-cam" in plugins.installed()
     assert "xplain_xgrad_cam" not in sys.modules  # listing imports nothing
+    plugins.load("another")
+    assert "xplain_xgrad_cam" not in sys.modules
+    plugins.load("xgrad_cam")
+    assert "xplain_xgrad_cam" in sys.modules
     x = np.random.default_rng(0).normal(size=(3, 2, 12, 12)).astype(np.float32)
     model = small_network()
     found = check_method("xgrad-cam", model, x)

@@ -68,6 +68,7 @@ __all__ = [
     "fill_of",
     "find",
     "installed",
+    "load",
     "map_layer",
     "map_reading",
     "method",
@@ -87,3 +88,13 @@ def installed() -> dict[str, Plugin]:
         UsageError: two distributions offer one name; both are named.
     """
     return METHODS.plugins()
+
+
+def load(name: str | None = None) -> None:
+    """Import the plugin that offers the method ``name``, or all of them; a look-up by name does it by itself.
+
+    Raises:
+        ModelError: the plugin cannot be imported; the distribution and the cause are named.
+        UsageError: it declares a name that is taken, or does not declare what it offers.
+    """
+    METHODS.load(name)

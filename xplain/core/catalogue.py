@@ -113,7 +113,7 @@ class Catalogue(Generic[E]):
         """
         wanted = plain_name(name)
         self._load_own()
-        self._load_plugins(wanted)
+        self.load(wanted)
         wanted = self._aliases.get(wanted, wanted)
         if wanted not in self._entries:
             known = list(dict.fromkeys([*self._entries, *self._aliases, *self.plugins()]))
@@ -142,7 +142,7 @@ class Catalogue(Generic[E]):
     def __iter__(self) -> Iterator[E]:
         """All of them, those of plugins too."""
         self._load_own()
-        self._load_plugins()
+        self.load()
         return iter(sorted(self._entries.values(), key=self._order))
 
     def plugins(self) -> dict[str, Plugin]:
@@ -173,10 +173,15 @@ class Catalogue(Generic[E]):
                     self._loaded = False
                     raise
 
-    def _load_plugins(self, name: str | None = None) -> None:
-        """Import the plugin that offers ``name``, or all."""
+    def load(self, name: str | None = None) -> None:
+        """Import the plugin that offers ``name``, or all of them; nothing happens where none offers it.
+
+        Raises:
+            ModelError: the plugin cannot be imported; the distribution and the cause are named.
+            UsageError: it declares a name that is taken, or does not declare what it offers.
+        """
         for plugin in self.plugins().values():
-            if name is not None and plain_name(plugin.name) != name:
+            if name is not None and plain_name(plugin.name) != plain_name(name):
                 continue
             try:
                 plugin.entry.load()

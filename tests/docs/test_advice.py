@@ -16,6 +16,7 @@ from typing import Any
 import made
 import numpy as np
 import pytest
+from docs.advice_cli import COMMANDS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
 from docs.advice_table import TABLE, follow
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -369,7 +370,7 @@ def _(told, _folder):
 # ---------------------------------------------------------------------- the tests
 
 
-for one in TABLE.values():
+for one in (*TABLE.values(), *COMMANDS):
     advice(one.fragment)(partial(follow, one))
 
 

@@ -64,7 +64,7 @@ def test_doors_take_few_arguments():
 
 
 def test_flags_say_what_the_option_says():
-    from xplain.cli.loading import Loading
+    from xplain.cli.asking.loading import Loading
 
     hints = get_type_hints(Loading, include_extras=True).values()
     told = {hint.__metadata__[0].help for hint in hints}

@@ -298,10 +298,9 @@ class Run:
         flat = query.x.reshape(items * points, 1, *query.x.shape[2:])
         weights = np.broadcast_to(query.shares, (items, points)).reshape(-1)
         baseline = query.baseline
-        if baseline is not None:
-            shape = (items, points, *query.x.shape[2:])
+        if baseline is not None:  # never written out for all: it may be one for a thousand items
             lifted = baseline[:, None] if baseline.ndim == query.x.ndim - 1 else baseline
-            baseline = np.broadcast_to(lifted, shape).reshape(flat.shape)
+            baseline = np.broadcast_to(lifted, (items, points, *query.x.shape[2:]))
         self.settings.budget.require(len(flat))
         self._begin(len(flat))
         rows = max(1, batch_rows(flat, self.settings.batch_size) // (1 if self.settings.batch_size else 2))
@@ -309,14 +308,18 @@ class Run:
         totals: dict[str, Array] = {}
         read: list[tuple[Array | None, ...]] = []
         how = self._cut("sweeps", flat[:, 0], points, share=2)
-        for start, stop in chunks(0, len(flat), rows) if how is None else how.parts(0, len(flat)):
+        if how is not None and points == 1 and self.able.cuts:  # several calls in one question
+            parts = chunks(0, len(flat), max(1, rows // how.rows) * how.rows)
+        else:
+            parts = chunks(0, len(flat), rows) if how is None else how.parts(0, len(flat))
+        for start, stop in parts:
             owners = np.arange(start, stop) // points
             asked = replace(
                 query,
                 x=flat[start:stop],
                 target=query.target.take(owners),
                 weights=None,
-                baseline=None if baseline is None else baseline[start:stop],
+                baseline=None if baseline is None else baseline[owners, np.arange(start, stop) % points][:, None],
                 batch=None if how is None else how.rows,
                 items=None if query.items is None else query.items[owners],
             )

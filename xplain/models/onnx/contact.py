@@ -107,6 +107,7 @@ class Contact:
         self._fixed = _arrays(fixed or {})
         self._read: Read | None = None
         self._tables: set[str] = set()
+        self._met: set[Rules] = set()
 
     def load(self, read: Read) -> Verdict:
         """Meet a file before anything but its structure is looked at.
@@ -129,8 +130,9 @@ class Contact:
         Raises:
             Unsafe: the child died, or passed a limit.
         """
-        if self._read is not None:
+        if self._read is not None and rules not in self._met:
             self._swept(self._read, rules)
+            self._met.add(rules)
 
     def _swept(self, read: Read, rules: Rules) -> None:
         try:

@@ -114,7 +114,7 @@ class OnnxFile(OnnxBatches, OnnxCompiles):
     def abilities(self) -> Abilities:
         """It compiles, diagnoses its sweeps, and says how it answers hidden windows."""
         return Abilities(
-            batches=self, compiles=self, balance=self.balance, why_not_finite=self.why_not_finite,
+            batches=self, cuts=True, compiles=self, balance=self.balance, why_not_finite=self.why_not_finite,
             finds=partial(finds, self._loaded), windows=lambda: self.windows, forecast=self.forecast,
         )  # fmt: skip
 

@@ -173,7 +173,7 @@ class Way:
         source, scores = of
 
         def joined(name: str) -> Array:
-            return real(np.concatenate([part[name] for part in found]))
+            return real(found[0][name] if len(found) == 1 else np.concatenate([part[name] for part in found]))
 
         taps = {
             tap: (joined(self.built.taps[name][0]), joined(self.built.taps[name][1])) for tap, name in tensors.items()

@@ -8,6 +8,7 @@ held against ``xplain.explain`` of each alone. Every count is measured in a proc
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -51,7 +52,9 @@ def measure(count: int) -> None:
 
 def main() -> None:
     """Measure each count in a process of its own."""
-    counts = [int(one) for one in sys.argv[1:]] or COUNTS
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("counts", nargs="*", type=int, default=COUNTS, help="numbers of items")
+    counts = parser.parse_args().counts
     if len(counts) == 1:
         measure(counts[0])
         return

@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import xplain
@@ -55,6 +55,9 @@ def draw_coffee(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="?", type=Path, metavar="FOLDER", help="folder of real models; coffee.png too")
+    models = parser.parse_args().models
     draw_demo()
-    if len(sys.argv) > 1:
-        draw_coffee(Path(sys.argv[1]))
+    if models is not None:
+        draw_coffee(models)

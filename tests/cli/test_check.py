@@ -108,6 +108,13 @@ def test_a_model_without_a_card(xplain, labelled, tmp_path):
     assert "has no preprocessing card" in ran.err
 
 
+def test_names_for_a_card_without_labels(xplain, labelled, tmp_path):
+    bare = write_model(tmp_path / "bare.onnx", card=False)
+    ran = xplain("check", bare, "--labelled", labelled, "--card", "imagenet")
+    assert ran.code == 2
+    assert "0.png is labelled 'bright', but no labels are known for" in ran.err
+
+
 def test_answers_are_remembered_and_evaluations_limited(xplain, model, labelled, tmp_path):
     words = ("check", model, "--labelled", labelled)
     refused = xplain(*words, "--max-queries", 20)

@@ -24,6 +24,9 @@ def test_toml_with_labels_from_a_file(tmp_path):
     assert (card.crop, card.resize, card.mean) == ((224, 224), (256, 300), (0.5,))
     assert card.labels[:2] == ("cat", "dog")
     assert len(card.labels[2]) == 200
+    told = card.to_toml(labels=False)  # as inspect and a result tell it: no line rather than an empty list
+    assert "labels" not in told
+    assert Card.from_toml(told).mean == (0.5,)
 
 
 def test_the_card_beside_the_file_wins_over_metadata(tmp_path):

@@ -39,6 +39,7 @@ def prepared(folder: Path) -> None:
     for name, bright in (("a.png", True), ("b.png", False)):
         write_picture(pictures / name, bright)
     (folder / "empty").mkdir()
+    (folder / "numbers").mkdir()
     np.save(folder / "items.npy", np.zeros((2, 3, 16, 16), np.float32))
     texts = {
         "a.csv": BOX.format("a.png"),
@@ -50,6 +51,8 @@ def prepared(folder: Path) -> None:
         "twice.csv": "a,b,b,d\n1,2,3,4\n",
         "labels.txt": "bright\ndark\nother\n",
         "pictures/labels.csv": "file,label\na.png,bright\nb.png,dark\n",
+        "numbers/labels.csv": "file,label\n../pictures/a.png,0\n../pictures/b.png,1\n",
+        "plain.toml": "resize = [16, 16]\n",
         "notes.txt": "mine\n",
         "broken.npy": "no array\n",
     }
@@ -106,6 +109,12 @@ COMMANDS = [
     case(
         "has no preprocessing card; give --card a file or a preset: {}.",
         "check bare.onnx --labelled pictures",
+        "check bare.onnx --labelled pictures --card tiny.card.toml",
+    ),
+    case(
+        "but no labels are known for {}. Give class numbers in their place, or --card",
+        "check bare.onnx --labelled pictures --card plain.toml",
+        "check bare.onnx --labelled numbers --card plain.toml --at-least 0",
         "check bare.onnx --labelled pictures --card tiny.card.toml",
     ),
     case(

@@ -167,7 +167,7 @@ def test_the_box_rule_needs_to_know_the_box(x):
         xplain.explain(model, x, "lrp", rule="epsilon-gamma-box")
     with pytest.raises(UsageError, match=r"rule 'z-box' needs .* Only low was given. Give low and high"):
         xplain.explain(model, x, "lrp", rule="z-box", low=-1.0)
-    with pytest.raises(UsageError, match="low must be below high"):
+    with pytest.raises(UsageError, match="low is 1.0; accepted: a number below high, which is -1.0"):
         xplain.explain(model, x, "lrp", rule="epsilon-gamma-box", low=1.0, high=-1.0)
     with pytest.raises(UsageError, match="option 'alpha' is 0.5; accepted: a number of at least 1"):
         xplain.explain(model, x, "lrp", rule="alpha-beta", alpha=0.5)

@@ -125,11 +125,12 @@ class Card:
         short = round(min(height, width) * 256 / 224) if min(height, width) >= 64 else min(height, width)
         return replace(self, resize_short=short, crop=(height, width))
 
-    def to_toml(self) -> str:
-        """The card as TOML text that ``Card.from_toml`` reads back to an equal card."""
+    def to_toml(self, labels: bool = True) -> str:
+        """The card as TOML text that ``Card.from_toml`` reads back to an equal card, or to one without labels."""
+        left_out = ("name",) if labels else ("name", "labels")
         lines = []
         for key, value in asdict(self).items():
-            if value is None or value == "" or key == "name":
+            if value is None or value == "" or key in left_out:
                 continue
             lines.append(f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
         return "\n".join(lines) + "\n"

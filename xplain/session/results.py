@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,7 +86,7 @@ def provenance(part: Part, method: str, options: Mapping[str, Any], **run: Any) 
         options=dict(options),
         model=outline.digest,
         source=outline.called,
-        card="" if items.card is None else replace(items.card, labels=()).to_toml(),
+        card="" if items.card is None else items.card.to_toml(labels=False),
         layout=str(items.layout) if isinstance(items.layout, Layout) else "",
         versions=versions(),
         **run,

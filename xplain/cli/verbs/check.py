@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,6 +58,12 @@ def check(
     used = loaded.outline.card
     if used is None:
         raise CardError(f"{model} has no preprocessing card; give --card a file or a preset: {', '.join(PRESETS)}.")
+    named = [one for one in given if not loaded.outline.labels and not one.label.lstrip("-").isdecimal()]
+    if named:
+        raise UsageError(
+            f"{named[0].picture} is labelled {named[0].label!r}, but no labels are known for {model}. Give class "
+            "numbers in their place, or --card a file that says labels."
+        )
     others = other_cards(used)
     planned = len(given) * (1 + len(others))
     if asking.max_queries is not None and asking.max_queries < planned:
@@ -83,7 +88,7 @@ def check(
     ]
     document = {
         "model": loaded.outline.source,
-        "card": replace(used, labels=()).to_toml(),
+        "card": used.to_toml(labels=False),
         **summary,
         "at_least": at_least,
         "others": judged,

@@ -173,4 +173,4 @@ def _layout(outline: Outline) -> str:
 
 def _card(outline: Outline) -> str | None:
     """The card without its labels, which may be thousands."""
-    return None if outline.card is None else replace(outline.card, labels=()).to_toml()
+    return None if outline.card is None else outline.card.to_toml(labels=False)

@@ -145,17 +145,19 @@ def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:
         if part <= -_KEPT[0]:
             return (
                 f"The relevance {where} adds up to {got:.4g}, with the other sign than the score {of:.4g}, so the map "
-                "does not share the score out: try another rule; xplain.measure.conservation names the nodes."
+                "does not share the score out: try another rule; "
+                "xplain.measure.conservation (--conservation) names the nodes."
             )
         if part < _KEPT[0]:
             return (
                 f"Of the score {of:.4g} only {got:.4g} arrives {where} as relevance, so the map says little. Biases "
-                "and the rules took the rest: try another rule; xplain.measure.conservation names the nodes."
+                "and the rules took the rest: try another rule; "
+                "xplain.measure.conservation (--conservation) names the nodes."
             )
         if part > _KEPT[1]:
             return (
                 f"The relevance {where} adds up to {got:.4g}, {part:.3g} times the score {of:.4g}. It was made on the "
-                "way: try another rule; xplain.measure.conservation names the nodes."
+                "way: try another rule; xplain.measure.conservation (--conservation) names the nodes."
             )
         return ""
 

@@ -1,4 +1,4 @@
-"""Items streamed through a session: each is read once, each result is kept as it comes, failures are apart."""
+"""Items streamed through a session: each is read once, each result is kept as it comes, no failure stops the rest."""
 
 from __future__ import annotations
 

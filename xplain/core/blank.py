@@ -1,4 +1,4 @@
-"""The answer zero to a question about tensors, in the right shapes: what a method asks can be seen without a model."""
+"""Zeros in the shape of an answer about tensors, so that methods can be driven without a model: planned, compiled."""
 
 from __future__ import annotations
 

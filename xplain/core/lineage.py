@@ -1,4 +1,4 @@
-"""Which tensors of a model are computed of which, and where their positions lie; what a layer may be asked for."""
+"""Which tensors of a model are computed from which, and where a layer's positions lie on the item."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Lineage", "Pick"]
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """Where one element of a token axis is read on, as a class token is, or all of them are averaged.
+    """A place where a token axis ends: one token alone is read on, such as the class token, or the mean of all.
 
     Args:
         tensor: What is made so.
@@ -29,7 +29,7 @@ class Pick:
 
 @dataclass(frozen=True, eq=False)
 class Lineage:
-    """What descends from the explained input, of what it is computed, and its axes for the item at hand.
+    """The tensors that are computed from the explained input: their parents, and their axes for the item at hand.
 
     Args:
         entry: The explained input.

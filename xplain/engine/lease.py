@@ -1,4 +1,4 @@
-"""Who asks a row now: processes that share a cache share the bill, because a row that one is asking no other asks.
+"""Claims on rows: of the processes that share a cache, one asks for a row and the others wait for its answer.
 
 A claim lasts for ``seconds`` and is renewed by a thread while its owner lives. It ends when the answer is there, when
 the owner gives it up, when the owner's process is seen to be gone (on the same machine at once), or when it runs out.

@@ -1,4 +1,4 @@
-"""Which nodes keep, or invent, what values lack to add up: one more question, asked only where they miss by far."""
+"""The nodes behind values that do not add up, named in the warning: one more sweep, only where they miss by far."""
 
 from __future__ import annotations
 

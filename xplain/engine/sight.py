@@ -1,4 +1,4 @@
-"""What a flow learns about its untouched items on the way, so that nobody asks about them apart.
+"""Scores of untouched items that a flow's own sweeps find, kept so that no forward pass is spent on them.
 
 A sweep of the items as they are says what the target read (``xplain.core.swept``), and finds the class that is
 predicted. So a gradient's first sweep is the look at the items as well, and later questions of the flow about the

@@ -1,4 +1,4 @@
-"""Whole numbers in attributes, ranged before C++ sees them: by what kind of thing an attribute's name says it is.
+"""Range checks of whole numbers in attributes, before C++ computes with them: axes, counts, types and the rest.
 
 ONNX's schemas say the type of an attribute and no range, and both onnx's shape inference and ONNX Runtime compute with
 what they are given: a block size of 2^62 overflows to 0 and divides, an axis of 2^63 - 1 is read from beyond a shape.

@@ -1,4 +1,4 @@
-"""Where a file is taken apart: what a library raises when it meets damage becomes an error that a caller can expect."""
+"""Turn whatever a library raises on a damaged model file into a ``ModelError``."""
 
 from __future__ import annotations
 

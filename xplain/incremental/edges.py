@@ -1,4 +1,4 @@
-"""Where Winograd's tiles of 4 x 4 fit a window badly, its edges go the direct way.
+"""Which edges of a changed window are convolved directly, because Winograd's tiles of 4 x 4 fit it badly.
 
 The outermost rows and columns that a 3x3 kernel reaches read a single row or column of the changed window, so the
 direct way skips two thirds of their taps, which tiles cannot. A change of 7x7 reaches 9x9 pixels: nine tiles and 324

@@ -1,4 +1,4 @@
-"""A source of any length, part by part: memory holds one part, results come as they are made, failures are apart."""
+"""A source of any length, part by part: memory holds one part, results come as made, no failure stops the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a result says besides its map: the layer that was picked, how far completeness was met, warnings."""
+"""The notes and warnings of a result, as the record, the console and the page tell them."""
 
 from __future__ import annotations
 

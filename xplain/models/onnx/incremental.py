@@ -275,7 +275,7 @@ class _Run:
         corners = query.edits.boxes if query.edits.boxes.ndim == 2 else query.edits.boxes[n]
         fill = np.broadcast_to(query.edits.fill, query.x.shape)[n].astype(np.float32)
         boxes = clipped(corners, engine.plan.planes[engine.plan.entry].extent)
-        asked = _two(boxes)
+        asked = _probe_masks(boxes)
         bases, seen = engine.look(x, self._masked(query, n, asked)) if np.isfinite(fill).all() else (None, [])
         if bases is None:
             self.report.way = "plain"
@@ -329,8 +329,11 @@ class _Run:
         )
 
 
-def _two(boxes: Array) -> Array:
-    """Indices of the two masks that check this engine against the plain way: of the middle and the last, of size."""
+def _probe_masks(boxes: Array) -> Array:
+    """Indices of two masks by which this engine is checked against the plain way: the middle and the last.
+
+    Of the windows that hide something, where any does.
+    """
     full = np.flatnonzero(boxes[:, 2])
     full = full if len(full) else np.arange(len(boxes))
     return np.unique(full[[len(full) // 2, len(full) - 1]])

@@ -1,4 +1,4 @@
-"""What an opener of a fused operator is given, and what it gives."""
+"""The signature of an opener, the function that writes one fused node as standard ones, and helpers for it."""
 
 from __future__ import annotations
 

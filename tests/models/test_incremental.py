@@ -262,8 +262,8 @@ def test_a_mismatch_is_noticed_said_and_answered_plainly(monkeypatch):
     good = inc.weights.direct
 
     def wrong(conv, pairs=False):
-        packed, panels = good(conv, pairs)
-        return packed * np.float32(1.01), panels
+        packed = good(conv, pairs)
+        return packed._replace(values=packed.values * np.float32(1.01))
 
     monkeypatch.setattr("xplain.incremental.weights.direct", wrong)
     question = Score(picture(1, item), Windows(boxes_on(1, item), np.zeros((1, 1, 1, 1), np.float32)), every_score)

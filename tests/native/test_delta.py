@@ -9,7 +9,7 @@ from xplain.incremental import weights as pack
 from xplain.incremental.boxes import reached
 from xplain.incremental.steps import Conv, Plane
 from xplain.native import delta
-from xplain.native.delta import Activation, Deltas, Kernel, stored
+from xplain.native.delta import Activation, Around, Deltas, Kernel, Load, stored
 
 PROCESSORS = {"portable": 0, "avx2": 1, "avx512": 2, "best": 3}
 PLANE = (13, 11)
@@ -156,13 +156,9 @@ class Case:
 
     def run(self, **options):
         packing = {"winograd": pack.square, "depthwise": pack.per_channel}.get(self.way)
-        packed, panels = packing(self.conv) if packing else pack.direct(self.conv, pairs=self.dtype != np.float32)
-        channels = stored(self.conv.inputs), stored(self.conv.plane.channels)
-        base = self.base if self.act.kind != "none" else None
-        delta.conv(
-            self.way, self.x, self.out, packed, panels, channels, self.conv.kernel,
-            residual=self.residual, base=base, act=self.act, **options,
-        )  # fmt: skip
+        packed = packing(self.conv) if packing else pack.direct(self.conv, pairs=self.dtype != np.float32)
+        around = Around(self.base if self.act.kind != "none" else None, self.act)
+        delta.conv(self.x, self.out, packed, residual=self.residual, around=around, **options)
         return dense_of(self.out, self.conv.plane.channels, self.plane)
 
 
@@ -211,8 +207,7 @@ def test_an_activation_on_load():
     for array in (base, factor, shift):
         array[..., 20:] = 0
     out = empty(box, 24)
-    packed, panels = pack.direct(conv)
-    delta.conv("direct", deltas, out, packed, panels, (32, 32), conv.kernel, load=(factor, shift, base, RELU))
+    delta.conv(deltas, out, pack.direct(conv), load=Load(factor, shift, base, RELU))
     before = base[..., :20].transpose(2, 0, 1) * factor[:20, None, None] + shift[:20, None, None]
     change = np.maximum(before + x * factor[:20, None, None], 0) - np.maximum(before, 0)
     wanted = convolved(change, weight, conv.kernel, 1, PLANE)
@@ -248,9 +243,8 @@ def test_pools_are_their_definition(kind, kernel):
     wanted = np.stack([pooled(base + v) - pooled(base) for v in x])
     out = empty(reached(boxes(PLANE), kernel, plane), channels)
     before, after = (delta.channels_last(v) for v in (base, pooled(base)))
-    delta.pool(
-        kind, deltas, out, stored(channels), kernel, PLANE, far_pads=kernel.pads, before=before, after=after, threads=2
-    )
+    padded = kernel._replace(far_pads=kernel.pads)
+    delta.pool(kind, deltas, out, stored(channels), padded, PLANE, bases=(before, after), threads=2)
     assert np.abs(dense_of(out, channels, plane) - wanted).max() < 1e-5
     assert written_alone(out, channels)
 
@@ -281,7 +275,7 @@ def test_functions_are_zero_where_nothing_changed_and_right_where_it_did(functio
     x[:, 3] = 0
     deltas = fill(x, boxes(PLANE))
     out = empty(boxes(PLANE), 16)
-    delta.unary(function, deltas, out, 16, base, low=low, high=high)
+    delta.unary(Activation(function, low, high), deltas, out, 16, base)
     b = base.transpose(2, 0, 1).astype(np.float64)
     got = dense_of(out, 16, PLANE)
     assert np.abs(got - (exact(b + x) - exact(b))).max() < 2e-6 * max(1, np.abs(exact(b + x)).max())
@@ -331,21 +325,21 @@ def test_the_edit_is_the_fill_less_the_picture():
 
 def test_nothing_is_read_or_written_outside_a_buffer():
     case = Case("3x3")
-    packed, panels = pack.direct(case.conv)
-    arguments = (packed, panels, (16, 48), case.conv.kernel)
+    packed = pack.direct(case.conv)
+    short = packed._replace(values=packed.values[:-1])
     beyond = np.array(case.x.windows)
     beyond[0, 4] += case.x.data.size
     with pytest.raises(ValueError, match="delta_conv: a window lies outside its buffer"):
-        delta.conv("direct", case.x._replace(windows=beyond), case.out, *arguments)
+        delta.conv(case.x._replace(windows=beyond), case.out, packed)
     negative = np.array(case.x.windows)
     negative[0, 0] = -1
     with pytest.raises(ValueError, match="delta_conv: windows must lie inside the plane"):
-        delta.conv("direct", case.x._replace(windows=negative), case.out, *arguments)
+        delta.conv(case.x._replace(windows=negative), case.out, packed)
     with pytest.raises(ValueError, match="delta_conv: a panel lies outside the channels or the weights"):
-        delta.conv("direct", case.x, case.out, packed[:-1], *arguments[1:])
+        delta.conv(case.x, case.out, short)
     with pytest.raises(ValueError, match="delta_conv: an activation needs base values"):
-        delta.conv("direct", case.x, case.out, *arguments, act=RELU)
+        delta.conv(case.x, case.out, packed, around=Around(act=RELU))
     with pytest.raises(ValueError, match="delta_conv: operands must have as many masks"):
-        delta.conv("direct", case.x, case.out._replace(windows=case.out.windows[1:].copy()), *arguments)
+        delta.conv(case.x, case.out._replace(windows=case.out.windows[1:].copy()), packed)
     with pytest.raises(ValueError, match="delta_pool: a maximum needs base values"):
         delta.pool("max", case.x, case.x, 16, Kernel((2, 2)), PLANE)

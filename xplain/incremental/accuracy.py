@@ -123,8 +123,8 @@ def _convolved(batch: Batch, step: Conv, source: Deltas, box: Array, way: str) -
     ends = np.cumsum(sizes)
     windows = np.concatenate([box, (ends - sizes)[:, None], box[:, 3:4] * channels], axis=1)
     out = Deltas(windows, np.empty(max(int(ends[-1]), 1), np.float32), channels)
-    packed, panels = weights.square(step) if way == "winograd" else weights.direct(step)
-    delta.conv(way, source, out, packed, panels, (stored(step.inputs), channels), step.kernel, threads=batch.threads)
+    packed = weights.square(step) if way == "winograd" else weights.direct(step)
+    delta.conv(source, out, packed, threads=batch.threads)
     return [out.data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 

@@ -40,7 +40,7 @@ def _axis(
 
 def reached(boxes: Array, kernel: Kernel, plane: tuple[int, int]) -> Array:
     """The outputs that a sliding kernel reaches from the boxes; ``plane`` is the output's."""
-    (ky, kx), (sy, sx), (py, px), (dy, dx) = kernel
+    (ky, kx), (sy, sx), (py, px), (dy, dx), _ = kernel
     top, bottom = _axis(boxes[:, 0], boxes[:, 2], ky, sy, py, dy, plane[0])
     left, right = _axis(boxes[:, 1], boxes[:, 3], kx, sx, px, dx, plane[1])
     return _boxes(top, left, bottom, right)
@@ -79,8 +79,8 @@ def live_taps(source: Array, out: Array, kernel: Kernel) -> Array:
 
 def live_taps_by_axis(source: Array, out: Array, kernel: Kernel) -> tuple[Array, Array]:
     """The same along rows and along columns, whose product it is."""
-    rows = _live(source[:, 0], source[:, 2], out[:, 0], out[:, 2], *(pair[0] for pair in kernel))
-    columns = _live(source[:, 1], source[:, 3], out[:, 1], out[:, 3], *(pair[1] for pair in kernel))
+    rows = _live(source[:, 0], source[:, 2], out[:, 0], out[:, 2], *kernel.flat[::2])
+    columns = _live(source[:, 1], source[:, 3], out[:, 1], out[:, 3], *kernel.flat[1::2])
     return rows, columns
 
 

@@ -7,7 +7,6 @@ depends on it. Its reason is kept, so that a person can see why a model gains li
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from xplain.incremental.products import Product
 from xplain.incremental.steps import Concat, Conv, Crop, Pair, Part, Plane, Pool, Resize, Scale, Single
 from xplain.incremental.walk import Followed, Mean, Rule, Stop, Walk
 from xplain.incremental.windows import kernel_of, resize_indices
-from xplain.native.delta import Kernel
+from xplain.native.delta import Activation, Kernel
 
 __all__ = ["follow"]
 
@@ -48,7 +47,7 @@ def _conv(walk: Walk, node: Node) -> None:
     out, plane = walk.result(node)
     if weight is None or weight.ndim != 4 or weight.dtype != np.float32:
         raise Stop("its weights are not float32 [O, I, kh, kw]")
-    kernel, _ = kernel_of(node, before.extent, weight.shape[2:])
+    kernel = kernel_of(node, before.extent, weight.shape[2:])
     groups = int(attribute(node, "group", 1))
     _fits(kernel)
     walk.add(Conv(out, source, weight, groups, kernel, plane, before.channels))
@@ -64,14 +63,14 @@ def _pool(walk: Walk, node: Node) -> None:
     if len([name for name in node.output if name]) > 1:
         raise Stop("it gives indices")
     out, plane = walk.result(node)
-    kernel, far = kernel_of(node, before.extent, numbers(node, "kernel_shape") or ())
+    kernel = kernel_of(node, before.extent, numbers(node, "kernel_shape") or ())
     _fits(kernel)
     kind = "max"
     if node.op_type == "AveragePool":
         kind = "mean_all" if attribute(node, "count_include_pad", 0) else "mean_inside"
         if kind == "mean_all" and attribute(node, "ceil_mode", 0):
             raise Stop("runtimes disagree on means over padding with ceil_mode")
-    walk.add(Pool(out, source, kind, kernel, far, plane, before, node.input[0]))
+    walk.add(Pool(out, source, kind, kernel, plane, before, node.input[0]))
 
 
 def _mean(walk: Walk, node: Node) -> None:
@@ -109,35 +108,32 @@ def _vector(value: Array | None) -> Array:
 def _single(walk: Walk, node: Node) -> None:
     source, plane = walk.source(node)
     out, _ = walk.result(node)
-    op, step = node.op_type, Single(node.output[0], source, "", plane, node.input[0])
+    op, slope = node.op_type, None
     if op == "Relu":
-        step = replace(step, function="clip", low=0.0, high=float("inf"))
+        act = Activation("clip", 0.0, float("inf"))
     elif op == "Clip":
         low, high = (_bound(walk, node, k, name) for k, name in ((1, "min"), (2, "max")))
-        step = replace(
-            step, function="clip", low=-np.inf if low is None else low, high=np.inf if high is None else high
-        )
+        act = Activation("clip", -np.inf if low is None else low, np.inf if high is None else high)
     elif op == "LeakyRelu":
-        alpha = float(attribute(node, "alpha", 0.01))
-        step = replace(step, function="leaky", low=alpha, slope=np.full(plane.channels, alpha, np.float32))
+        act = Activation("leaky", float(attribute(node, "alpha", 0.01)))
+        slope = np.full(plane.channels, act.low, np.float32)
     elif op == "PRelu":
         slope = _per_channel(_needed(walk.constant(node, 1)), plane)
         if slope is None:
             raise Stop("its slopes differ over the plane")
-        step = replace(step, function="leaky", low=float("nan"), slope=slope.astype(np.float32))
+        act, slope = Activation("leaky", float("nan")), slope.astype(np.float32)
     elif op == "HardSigmoid":
-        low, high = float(attribute(node, "alpha", 0.2)), float(attribute(node, "beta", 0.5))
-        step = replace(step, function="hard_sigmoid", low=low, high=high)
+        act = Activation("hard_sigmoid", float(attribute(node, "alpha", 0.2)), float(attribute(node, "beta", 0.5)))
     elif op == "Elu":
-        step = replace(step, function="elu", low=float(attribute(node, "alpha", 1.0)))
+        act = Activation("elu", float(attribute(node, "alpha", 1.0)))
     elif op == "Selu":
-        low = float(attribute(node, "alpha", 1.67326319217681884765625))
-        step = replace(step, function="selu", low=low, high=float(attribute(node, "gamma", 1.05070102214813232421875)))
+        alpha = float(attribute(node, "alpha", 1.67326319217681884765625))
+        act = Activation("selu", alpha, float(attribute(node, "gamma", 1.05070102214813232421875)))
     elif op == "Gelu" and attribute(node, "approximate", "none") != "none":
         raise Stop("it is approximate")
     else:
-        step = replace(step, function=_PLAIN[op])
-    walk.add(replace(step, out=out))
+        act = Activation(_PLAIN[op])
+    walk.add(Single(out, source, act, plane, node.input[0], slope=slope))
 
 
 _PLAIN = {

@@ -94,9 +94,7 @@ def _scale_into_single(work: _Steps, step: Step) -> bool:
 
 def _activation(step: Single) -> Activation | None:
     """The activation in the form that kernels fuse, or None."""
-    if step.function == "clip":
-        return Activation("clip", step.low, step.high)
-    return Activation("leaky", step.low) if step.function == "leaky" and np.isfinite(step.low) else None
+    return step.act if step.act.kind == "clip" or (step.act.kind == "leaky" and np.isfinite(step.act.low)) else None
 
 
 def _activation_back(work: _Steps, step: Step) -> bool:
@@ -116,7 +114,7 @@ def _activation_back(work: _Steps, step: Step) -> bool:
 
 def _activation_on_load(work: _Steps, step: Step) -> bool:
     """A clip or a leaky unit, with or without an affine map, that one 1x1 convolution alone reads."""
-    if not isinstance(step, Conv) or step.load is not None or step.depthwise or step.kernel != Kernel((1, 1)):
+    if not isinstance(step, Conv) or step.load is not None or step.depthwise or step.kernel.flat != Kernel((1, 1)).flat:
         return False
     single = work.maker(step.source)
     act = _activation(single) if isinstance(single, Single) else None

@@ -15,7 +15,7 @@ from xplain.core.edits import Array
 from xplain.incremental import weights
 from xplain.incremental.steps import Conv
 from xplain.native import delta
-from xplain.native.delta import LANE, PANEL, Deltas, Kernel, stored
+from xplain.native.delta import LANE, PANEL, Deltas, Kernel, Packed
 
 __all__ = ["Product", "kept"]
 
@@ -46,7 +46,7 @@ class Product:
         matrix = self.conv.weight.reshape(len(self.bias), -1)
         return np.asarray(weights.product(matrix, planes.reshape(len(planes), -1).T).T + self.bias)
 
-    def changed(self, packed: tuple[Array, Array], parts: Sequence[Deltas], base: Array, threads: int = 0) -> Array:
+    def changed(self, packed: Packed, parts: Sequence[Deltas], base: Array, threads: int = 0) -> Array:
         """The values under every mask.
 
         Args:
@@ -64,9 +64,8 @@ class Product:
         windows[:, 4] += np.repeat(np.cumsum(sizes) - sizes, [len(part.windows) for part in parts])
         data = delta.aligned(sum(sizes))
         np.concatenate([part.data for part in parts], out=data)
-        values, panels = packed
-        inputs, outputs = stored(conv.inputs), stored(len(conv.weight))
-        pitch = outputs + LANE  # as in ``places.width``: a multiple of 1 KiB would crowd a few sets of the cache
+        # as in ``places.width``: a multiple of 1 KiB would crowd a few sets of the cache
+        pitch = packed.channels[1] + LANE
         sums = delta.aligned((len(windows), pitch))
         sums.fill(0)
         y, x, height, width, offset, row = windows.T
@@ -76,9 +75,9 @@ class Product:
                 continue
             pixel = offset[masks] + (py - y[masks]) * row[masks] + (px - x[masks]) * step
             out = Deltas(_pixels(masks * pitch), sums.reshape(-1), pitch)
-            here = panels + np.array([0, 0, number * conv.inputs * PANEL])  # of each panel, the pixel's own weights
-            source, kernel = Deltas(_pixels(pixel), data, step), Kernel((1, 1))
-            delta.conv("direct", source, out, values, here, (inputs, outputs), kernel, residual=out, threads=threads)
+            here = packed.panels + np.array([0, 0, number * conv.inputs * PANEL])  # each panel's weights of the pixel
+            one = packed._replace(panels=here, kernel=Kernel((1, 1)))
+            delta.conv(Deltas(_pixels(pixel), data, step), out, one, residual=out, threads=threads)
         return np.asarray(base[: len(conv.weight)] + sums[:, : len(conv.weight)])
 
 

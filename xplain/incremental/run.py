@@ -17,7 +17,7 @@ from xplain.incremental.plan import Plan
 from xplain.incremental.products import kept
 from xplain.incremental.steps import Boxes, Concat, Conv, Crop, Pair, Part, Pool, Resize, Scale, Single, Step
 from xplain.native import delta
-from xplain.native.delta import Deltas, stored
+from xplain.native.delta import Around, Deltas, Load, Packed, stored
 
 __all__ = ["Bases", "Batch", "Runner"]
 
@@ -37,7 +37,7 @@ class Runner:
     def __init__(self, plan: Plan, *, halves: bool = False, threads: int = 0) -> None:
         self.plan, self.halves, self.threads = plan, halves, threads
         self._dtype = np.dtype(np.uint16 if halves else np.float32)
-        self._packed: dict[tuple[str, str], tuple[Array, Array]] = {}
+        self._packed: dict[tuple[str, str], Packed] = {}
         self._vectors: dict[tuple[str, str], Array] = {}
         self._free: list[Array] = []
 
@@ -78,7 +78,7 @@ class Runner:
         batch.release(len(self.plan.steps))
         return out
 
-    def weights(self, conv: Conv, way: str) -> tuple[Array, Array]:
+    def weights(self, conv: Conv, way: str) -> Packed:
         """Packed once, when first used."""
         key = conv.out, way
         if key not in self._packed:
@@ -234,7 +234,6 @@ class Batch:
 
     def convolve(self, way: str, step: Conv, out: Deltas, masks: Array | None = None) -> None:
         """Fill ``out``, windows of these masks, or of all."""
-        packed, panels = self.runner.weights(step, way)
         source, residual = self.deltas(step.source), self.deltas(step.residual) if step.residual else None
         if masks is not None:
             source, residual = _of(source, masks), _of(residual, masks) if residual else None
@@ -242,21 +241,13 @@ class Batch:
         if step.load is not None:
             factor = self.runner.vector(step.out, "factor", step.load.factor)
             shift = self.runner.vector(step.out, "shift", step.load.shift)
-            load = (factor, shift, self.bases[step.load.base], step.load.act)
-        delta.conv(
-            way,
-            source,
-            out,
-            packed,
-            panels,
-            (stored(step.inputs), stored(step.plane.channels)),
-            step.kernel,
-            residual=residual,
-            base=self.bases[step.base] if step.base and step.act.kind != "none" else None,
-            act=step.act,
-            load=load,
-            threads=self.threads,
-        )
+            load = Load(factor, shift, self.bases[step.load.base], step.load.act)
+        packed, around = self.runner.weights(step, way), self.around(step)
+        delta.conv(source, out, packed, residual=residual, around=around, load=load, threads=self.threads)
+
+    def around(self, step: Conv | Pair) -> Around:
+        """The activation that follows a step, with the values it acts on."""
+        return Around(self.bases[step.base] if step.base and step.act.kind != "none" else None, step.act)
 
     @act.register
     def _(self, step: Pool, out: Deltas) -> None:
@@ -267,9 +258,7 @@ class Batch:
             stored(step.plane.channels),
             step.kernel,
             step.before.extent,
-            far_pads=step.far_pads,
-            before=self.bases[step.value] if step.kind == "max" else None,
-            after=self.bases[step.out] if step.kind == "max" else None,
+            bases=(self.bases[step.value], self.bases[step.out]) if step.kind == "max" else (None, None),
             threads=self.threads,
         )
 
@@ -282,13 +271,11 @@ class Batch:
                 for role, values in zip(("factor", "shift"), step.affine, strict=True)
             )
         delta.unary(
-            step.function,
+            step.act,
             self.deltas(step.source),
             out,
             stored(step.plane.channels),
             self.bases[step.base],
-            low=step.low,
-            high=step.high,
             affine=(affine[0], affine[1]) if affine else None,
             slope=None if step.slope is None else self.runner.vector(step.out, "slope", step.slope),
             threads=self.threads,
@@ -313,8 +300,7 @@ class Batch:
             out,
             stored(step.plane.channels),
             bases=values,
-            base=self.bases[step.base] if step.base and step.act.kind != "none" else None,
-            act=step.act,
+            around=self.around(step),
             threads=self.threads,
         )
 

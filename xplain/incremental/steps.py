@@ -137,7 +137,6 @@ class Pool(_FromOne):
     source: str
     kind: str
     kernel: Kernel
-    far_pads: tuple[int, int]
     plane: Plane
     before: Plane
     value: str
@@ -163,15 +162,13 @@ class Pool(_FromOne):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Single(_FromOne):
-    """An element-wise function, ``f(factor * v + shift)``, of the values of ``base``."""
+    """An element-wise function, ``act(factor * v + shift)``, of the values of ``base``; a leaky unit has slopes."""
 
     out: str
     source: str
-    function: str
+    act: Activation
     plane: Plane
     base: str
-    low: float = 0.0
-    high: float = 0.0
     affine: tuple[Array, Array] | None = None
     slope: Array | None = None
 

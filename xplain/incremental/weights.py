@@ -6,7 +6,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.incremental.steps import Conv
-from xplain.native.delta import PANEL, aligned, stored
+from xplain.native.delta import PANEL, Packed, aligned, stored
 
 __all__ = ["bfloat16", "direct", "per_channel", "product", "square"]
 
@@ -44,7 +44,7 @@ def product(a: Array, b: Array) -> Array:
     return out
 
 
-def direct(conv: Conv, pairs: bool = False) -> tuple[Array, Array]:
+def direct(conv: Conv, pairs: bool = False) -> Packed:
     """Weights ``[panel][tap][channel][32]`` as a vector, and panels ``[P, 3]``.
 
     A panel computes 32 output channels and reads the input channels of the groups they belong to; weights between
@@ -63,7 +63,7 @@ def direct(conv: Conv, pairs: bool = False) -> tuple[Array, Array]:
             packed[p, :, :, len(some) :] = 0
             packed[p, :, :, : len(some)] = some.transpose(2, 1, 0)
             panels[p] = 0, per_group, p * packed[p].size
-        return packed.reshape(-1), panels
+        return _packed("direct", packed.reshape(-1), panels, conv)
     blocks, at = [], 0
     for p in range(count):
         low, high = p * PANEL, min((p + 1) * PANEL, outputs)
@@ -82,18 +82,18 @@ def direct(conv: Conv, pairs: bool = False) -> tuple[Array, Array]:
         blocks.append(block.ravel())
     packed = aligned(at, blocks[0].dtype)
     np.concatenate(blocks, out=packed)
-    return packed, panels
+    return _packed("direct", packed, panels, conv)
 
 
-def per_channel(conv: Conv) -> tuple[Array, Array]:
+def per_channel(conv: Conv) -> Packed:
     """Depthwise weights ``[tap][stored channel]`` as a vector; the panel is a placeholder."""
     out = aligned((conv.weight.shape[2] * conv.weight.shape[3], stored(len(conv.weight))))
     out[:, len(conv.weight) :] = 0
     out[:, : len(conv.weight)] = conv.weight.reshape(len(conv.weight), -1).T
-    return out.ravel(), np.zeros((1, 3), np.int64)
+    return _packed("depthwise", out.ravel(), np.zeros((1, 3), np.int64), conv)
 
 
-def square(conv: Conv) -> tuple[Array, Array]:
+def square(conv: Conv) -> Packed:
     """Winograd weights ``[36][panel][stored channel][32]`` as a vector, ``G g Gᵀ`` in float64, and panels."""
     outputs, inputs = conv.weight.shape[:2]
     count, rows = -(-stored(outputs) // PANEL), stored(inputs)
@@ -104,4 +104,8 @@ def square(conv: Conv) -> tuple[Array, Array]:
         g = conv.weight[p * PANEL : (p + 1) * PANEL].astype(np.float64)
         u = product(g.reshape(-1, 9), both.T)  # [outputs * inputs, 36]
         out[:, p, :inputs, : len(g)] = u.reshape(len(g), inputs, 36).transpose(2, 1, 0)
-    return out.ravel(), np.tile(np.array([0, rows, 0], np.int64), (count, 1))
+    return _packed("winograd", out.ravel(), np.tile(np.array([0, rows, 0], np.int64), (count, 1)), conv)
+
+
+def _packed(way: str, values: Array, panels: Array, conv: Conv) -> Packed:
+    return Packed(way, values, panels, (stored(conv.inputs), stored(len(conv.weight))), conv.kernel)

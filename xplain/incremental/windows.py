@@ -13,8 +13,8 @@ from xplain.native.delta import Kernel
 __all__ = ["kernel_of", "resize_indices"]
 
 
-def kernel_of(node: Node, extent: tuple[int, int], size: tuple[int, ...]) -> tuple[Kernel, tuple[int, int]]:
-    """The sliding kernel of a Conv or a pool over a plane of ``extent``, and its pads at the bottom and the right."""
+def kernel_of(node: Node, extent: tuple[int, int], size: tuple[int, ...]) -> Kernel:
+    """The sliding kernel of a Conv or a pool over a plane of ``extent``."""
     given: dict[str, Any] = attributes_of(node)
     ky, kx = (int(v) for v in size)
     sy, sx = (int(v) for v in given.get("strides", (1, 1)))
@@ -29,7 +29,7 @@ def kernel_of(node: Node, extent: tuple[int, int], size: tuple[int, ...]) -> tup
             pads[axis], pads[axis + 2] = near, total - near
     elif auto == "VALID":
         pads = [0, 0, 0, 0]
-    return Kernel((ky, kx), (sy, sx), (pads[0], pads[1]), (dy, dx)), (pads[2], pads[3])
+    return Kernel((ky, kx), (sy, sx), (pads[0], pads[1]), (dy, dx), (pads[2], pads[3]))
 
 
 def resize_indices(

@@ -19,13 +19,17 @@ from xplain.core.edits import Array
 
 __all__ = [
     "ACTIVATIONS",
+    "BARE",
     "FUNCTIONS",
     "LANE",
     "LINEAR",
     "PANEL",
     "Activation",
+    "Around",
     "Deltas",
     "Kernel",
+    "Load",
+    "Packed",
     "aligned",
     "binary",
     "channels_last",
@@ -88,21 +92,34 @@ class Deltas(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """Extent, stride, leading pads and dilation of a sliding kernel, as (rows, columns) pairs."""
+    """Geometry of a sliding kernel, as (rows, columns) pairs.
+
+    Args:
+        size: Extent.
+        stride: From one place to the next.
+        pads: At the top and the left.
+        dilation: From one tap to the next.
+        far_pads: At the bottom and the right. Where a plane's extent is known, they say nothing new but to a mean that
+            counts them.
+    """
 
     size: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     pads: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
+    far_pads: tuple[int, int] = (0, 0)
 
     @property
     def flat(self) -> tuple[int, ...]:
-        """The eight numbers in the order the compiled kernels take them."""
+        """All but the far pads, in the order the compiled kernels take them."""
         return (*self.size, *self.stride, *self.pads, *self.dilation)
 
 
 class Activation(NamedTuple):
-    """A function that kernels fuse: ``clip`` to [low, high], ``leaky`` (slope ``low`` below zero) or ``none``."""
+    """An element-wise function, one of ``FUNCTIONS`` or ``none``, with the numbers it takes.
+
+    Other kernels fuse ``none``, ``clip`` to [low, high] and ``leaky`` (slope ``low`` below zero).
+    """
 
     kind: str = "none"
     low: float = 0.0
@@ -115,6 +132,59 @@ class Activation(NamedTuple):
 
 
 LINEAR = Activation()
+
+
+class Around(NamedTuple):
+    """What becomes of a delta ``d`` under an activation around base values: ``act(base + d) - act(base)``.
+
+    Args:
+        base: Values of the tensor that the activation acts on, ``[H, W, stored channels]``; None for none.
+        act: The activation.
+    """
+
+    base: Array | None = None
+    act: Activation = LINEAR
+
+
+BARE = Around()
+"""Deltas stay as they are."""
+
+
+class Load(NamedTuple):
+    """A 1x1 convolution of stride 1 reads ``act(factor * v + shift)`` of its input's values ``v`` instead of them.
+
+    Args:
+        factor: ``[stored channels]``.
+        shift: ``[stored channels]``.
+        base: Base values of the input.
+        act: The activation.
+    """
+
+    factor: Array | None = None
+    shift: Array | None = None
+    base: Array | None = None
+    act: Activation = LINEAR
+
+
+_AS_IT_IS = Load()
+
+
+class Packed(NamedTuple):
+    """The weights of a convolution as one of its ways reads them; ``xplain.incremental.weights`` packs them.
+
+    Args:
+        way: ``"direct"``, ``"winograd"`` (3x3, stride 1, float32) or ``"depthwise"``.
+        values: All weights, a vector of float32 or uint16 (bfloat16 bits).
+        panels: int64 ``[P, 3]`` of (first input channel, channels, where the panel's weights begin).
+        channels: Stored channels (in, out).
+        kernel: The geometry.
+    """
+
+    way: str
+    values: Array
+    panels: Array
+    channels: tuple[int, int]
+    kernel: Kernel
 
 
 def stored(channels: int) -> int:
@@ -141,18 +211,13 @@ def pairs_pay() -> bool:
 
 
 def conv(
-    way: str,
     x: Deltas,
     out: Deltas,
-    weights: Array,
-    panels: Array,
-    channels: tuple[int, int],
-    kernel: Kernel,
+    packed: Packed,
     *,
     residual: Deltas | None = None,
-    base: Array | None = None,
-    act: Activation = LINEAR,
-    load: tuple[Array, Array, Array, Activation] | None = None,
+    around: Around = BARE,
+    load: Load | None = None,
     threads: int = 0,
     processor: int = 3,
 ) -> None:
@@ -161,33 +226,27 @@ def conv(
     ``out = act(base + conv(x) + residual) - act(base)``.
 
     Args:
-        way: ``"direct"``, ``"winograd"`` (3x3, stride 1, float32) or ``"depthwise"``.
         x: Input.
         out: Output; pixels that the kernel does not reach get the residual alone.
-        weights: As ``xplain.incremental.weights`` packs them for this way.
-        panels: int64 ``[P, 3]`` of (first input channel, channels, where the panel's weights begin).
-        channels: Stored channels (in, out).
-        kernel: Its geometry.
+        packed: The weights and the geometry.
         residual: Added before the activation; zero outside its windows.
-        base: Values of the tensor that the activation acts on.
-        act: The activation.
-        load: (factor, shift, base of x, activation): the convolution reads ``activation(factor * v + shift)`` of x's
-            values instead of them. Only for 1x1 kernels of stride 1.
+        around: The activation, and the values it acts on.
+        load: What is read of the input, where that is not its values.
         threads: At most so many; 0 means all.
         processor: Use at most this variant: 0 portable, 1 AVX2, 2 AVX-512, 3 AVX-512 with bfloat16 products.
     """
-    factor, shift, load_base, load_act = load if load is not None else (None, None, None, LINEAR)
+    factor, shift, load_base, load_act = load or _AS_IT_IS
     _native.delta_conv(
-        way,
+        packed.way,
         x,
         out,
         residual,
-        weights,
-        panels,
-        *channels,
-        kernel.flat,
-        base,
-        act.flat,
+        packed.values,
+        packed.panels,
+        *packed.channels,
+        packed.kernel.flat,
+        around.base,
+        around.act.flat,
         factor,
         shift,
         load_base,
@@ -205,45 +264,50 @@ def pool(
     kernel: Kernel,
     plane: tuple[int, int],
     *,
-    far_pads: tuple[int, int] = (0, 0),
-    before: Array | None = None,
-    after: Array | None = None,
+    bases: tuple[Array | None, Array | None] = (None, None),
     threads: int = 0,
 ) -> None:
     """Pools a plane of height and width ``plane``.
 
     Args:
-        kind: ``"max"`` (needs the base values ``before`` and ``after`` it), ``"mean_inside"`` (padding does not count)
-            or ``"mean_all"``.
+        kind: ``"max"`` (needs ``bases``), ``"mean_inside"`` (padding does not count) or ``"mean_all"``.
         x: Input.
         out: Output.
         channels: Stored channels.
         kernel: Its geometry.
         plane: Height and width of the input.
-        far_pads: Pads at the bottom and the right, which ``"mean_all"`` counts.
-        before: Base values of the input.
-        after: Base values of the output.
+        bases: Base values of the input and of the output.
         threads: At most so many; 0 means all.
     """
-    _native.delta_pool(_POOLS[kind], x, out, channels, kernel.flat, far_pads, plane, before, after, threads)
+    _native.delta_pool(_POOLS[kind], x, out, channels, kernel.flat, kernel.far_pads, plane, *bases, threads)
 
 
 def unary(
-    function: str,
+    function: Activation,
     x: Deltas,
     out: Deltas,
     channels: int,
     base: Array,
     *,
-    low: float = 0.0,
-    high: float = 0.0,
     affine: tuple[Array, Array] | None = None,
     slope: Array | None = None,
     threads: int = 0,
 ) -> None:
-    """``f(base + x) - f(base)`` for one of ``FUNCTIONS``; its argument is ``factor * v + shift`` with ``affine``."""
+    """``f(base + x) - f(base)``.
+
+    Args:
+        function: Of any kind in ``FUNCTIONS``.
+        x: Input.
+        out: Output.
+        channels: Stored channels.
+        base: Base values of the input.
+        affine: (factor, shift): the function's argument is ``factor * v + shift``.
+        slope: Slopes of a leaky unit, one per channel.
+        threads: At most so many; 0 means all.
+    """
+    kind, low, high = function
     factor, shift = affine if affine is not None else (None, None)
-    _native.delta_unary(FUNCTIONS[function], x, out, channels, low, high, factor, shift, slope, base, threads)
+    _native.delta_unary(FUNCTIONS[kind], x, out, channels, low, high, factor, shift, slope, base, threads)
 
 
 def binary(
@@ -254,12 +318,11 @@ def binary(
     channels: int,
     *,
     bases: tuple[Array | None, Array | None] = (None, None),
-    base: Array | None = None,
-    act: Activation = LINEAR,
+    around: Around = BARE,
     threads: int = 0,
 ) -> None:
-    """``add`` or ``subtract`` (then ``act`` around ``base``), or ``multiply`` two tensors with the given ``bases``."""
-    _native.delta_binary(_BINARY[function], first, second, out, channels, *bases, base, act.flat, threads)
+    """``add`` or ``subtract`` (then an activation, ``around``), or ``multiply`` tensors of the given ``bases``."""
+    _native.delta_binary(_BINARY[function], first, second, out, channels, *bases, around.base, around.act.flat, threads)
 
 
 def scale(x: Deltas, out: Deltas, channels: int, factors: Array, *, threads: int = 0) -> None:

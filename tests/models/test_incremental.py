@@ -16,7 +16,7 @@ from xplain.core.errors import NonFinite, UsageError
 from xplain.core.query import Score
 from xplain.core.target import channel, every_score, label
 from xplain.incremental import cost
-from xplain.models.onnx.incremental import Incremental, IncrementalWarning
+from xplain.models.onnx.incremental import Incremental, IncrementalWarning, Net
 from xplain.models.onnx.incremental_engine import Item
 
 SEEDS = range(60)
@@ -59,7 +59,7 @@ def test_winograd_gives_the_same_wherever_it_can_be_used(seed, pairs, monkeypatc
     x, boxes = picture(seed, item)[0], boxes_on(seed, item)
     made = inc.plan(net, "x", item, ["y"])
     squares = frozenset(s.out for s in made.steps if isinstance(s, inc.steps.Conv) and s.square)
-    ours = Incremental(net, "x", "d", _session)
+    ours = Incremental(Net(net, "x", "d"), _session)
     engine = ours._engine(("y",), item)
     bases, _ = engine.look(x, [])
     fill = np.zeros_like(bases[made.entry])

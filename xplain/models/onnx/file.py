@@ -32,7 +32,7 @@ from xplain.models.integers import explain_the_embedding, finds
 from xplain.models.onnx.batch_axis import batch_axis, goes_alone, settle_batch
 from xplain.models.onnx.batches import OnnxBatches, in_one_call
 from xplain.models.onnx.compiling import NO_WAY_BACK, OnnxCompiles
-from xplain.models.onnx.incremental import Incremental, Report
+from xplain.models.onnx.incremental import Incremental, Net, Report
 from xplain.models.onnx.optimiser import LEVELS, opened, settle_level
 from xplain.models.onnx.providers import CPU, Provider
 from xplain.models.onnx.session import Session
@@ -282,18 +282,16 @@ class OnnxFile(OnnxBatches, OnnxCompiles):
         pictures = layout is not None and layout.axes in ("NCHW", "NHWC") and self._input.dtype == "float32"
         if engine == "plain" or not (cpu and pictures) or self._fixed or self.outline.rows not in (None, 1):
             return None
-        return Incremental(
+        net = Net(
             self._model,
             self._input.name,
             self._loaded.digest,
-            self._open,
             channels_last=layout is not None and layout.axes == "NHWC",
             outside=self._loaded.outside,
-            threads=self._threads or 0,
-            fast=engine == "fast",
             single=self.outline.rows == 1,
-            make_room=self._shelf.make_room,
         )
+        fast, threads = engine == "fast", self._threads or 0
+        return Incremental(net, self._open, threads=threads, fast=fast, make_room=self._shelf.make_room)
 
     @property
     def windows(self) -> Report | None:

@@ -31,7 +31,7 @@ from xplain.models.onnx.session_cache import leave
 from xplain.models.reading import write_rows
 from xplain.native import delta
 
-__all__ = ["WORTHWHILE", "Found", "Incremental", "IncrementalWarning", "Report"]
+__all__ = ["WORTHWHILE", "Found", "Incremental", "IncrementalWarning", "Net", "Report"]
 
 WORTHWHILE = 1.3
 """Least predicted gain at which the plain way is left."""
@@ -74,41 +74,58 @@ class Report:
         return f"{self.way}{gain}{error}" + (f" ({self.reason})" if self.reason else "")
 
 
+@dataclass(frozen=True, eq=False)
+class Net:
+    """The graph that windows are followed through, and how it takes pictures.
+
+    Args:
+        model: The graph, an ``onnx.ModelProto``.
+        source: Name of the input that is edited.
+        digest: sha256 of the model; plans are kept by it.
+        channels_last: True where items are ``[H, W, C]``.
+        outside: Weights that are not in the graph, by name.
+        single: True where it takes one row at a time.
+    """
+
+    model: Any
+    source: str
+    digest: str
+    channels_last: bool = False
+    outside: Mapping[str, Array] = field(default_factory=dict)
+    single: bool = False
+
+    def plan(self, item: tuple[int, ...], outputs: tuple[str, ...]) -> Plan | Refused:
+        """How windows are followed through it, to these outputs, or why they cannot be."""
+        digest = f"{self.digest} {outputs}"
+        made = plan(self.model, self.source, item, outputs, outside=self.outside, digest=digest)
+        if isinstance(made, Plan) and made.channels_last != self.channels_last:
+            return Refused("its picture is not read as [N, C, H, W]")
+        return made
+
+
 class Incremental:
     """Answers questions of hidden windows about one graph.
 
     Args:
-        model: The graph.
-        source: Name of the input that is edited.
-        digest: sha256 of the model; plans are kept by it.
+        net: The graph.
         open_session: Opens a part of the graph in the runtime; with ``lean=True`` one that is soon closed.
-        channels_last: True where items are ``[H, W, C]``.
-        outside: Weights that are not in the graph, by name.
         threads: Threads of the kernels; 0 for all.
         fast: Faster, approximate: deltas in bfloat16 on processors where that pays, Winograd wherever it applies on
             others.
-        single: True where the graph takes one row at a time.
         make_room: Called before a question is answered this way, which needs nothing of the plain one.
     """
 
     def __init__(
         self,
-        model: Any,
-        source: str,
-        digest: str,
+        net: Net,
         open_session: Callable[..., Opened],
         *,
-        channels_last: bool = False,
-        outside: Mapping[str, Array] | None = None,
         threads: int = 0,
         fast: bool = False,
-        single: bool = False,
         make_room: Callable[[], None] = lambda: None,
     ) -> None:
-        self._make_room = make_room
-        self._model, self._source, self._digest, self._open = model, source, digest, open_session
-        self._channels_last, self._outside = channels_last, outside or {}
-        self._threads, self._fast, self._single = threads, fast, single
+        self._net, self._open, self._make_room = net, open_session, make_room
+        self._threads, self._fast = threads, fast
         self._halves = fast and delta.pairs_pay()
         self._engines: OrderedDict[Any, Engine | Refused] = OrderedDict()
         self._lock, self._process = threading.Lock(), os.getpid()  # of the engines
@@ -139,7 +156,7 @@ class Incremental:
 
     def forecast(self, item: tuple[int, ...], outputs: Sequence[str], patch: int, stride: int) -> Report:
         """What would be done about a grid of square windows over one item, step by step."""
-        height, width = item[:2] if self._channels_last else item[1:]
+        height, width = item[:2] if self._net.channels_last else item[1:]
         y, x = np.meshgrid(np.arange(0, height, stride), np.arange(0, width, stride), indexing="ij")
         corners = np.stack([y, x, y + patch, x + patch], axis=-1).reshape(-1, 4).astype(np.int32)
         return self.predict((1, *item), Windows(corners, np.zeros((1,) * (len(item) + 1), np.float32)), outputs)
@@ -167,7 +184,7 @@ class Incremental:
 
     def reads(self, layout: Layout) -> bool:
         """Whether items of this layout are the planes that the network is followed over."""
-        return layout.axes == ("NHWC" if self._channels_last else "NCHW")
+        return layout.axes == ("NHWC" if self._net.channels_last else "NCHW")
 
     def _way(self, engine: Engine, shape: tuple[int, ...], edits: Windows) -> Way:
         boxes = edits.boxes.reshape(-1, 4)
@@ -179,7 +196,7 @@ class Incremental:
 
     def _engine(self, outputs: tuple[str, ...], item: tuple[int, ...]) -> Engine | Refused:
         """The plan and its sessions; a few are kept."""
-        key = self._digest, outputs, item
+        key = self._net.digest, outputs, item
         if self._process != os.getpid():
             leave(self._engines)
             self._process, self._engines, self._lock = os.getpid(), OrderedDict(), threading.Lock()
@@ -191,12 +208,10 @@ class Incremental:
             return self._engines[key]
 
     def _made(self, outputs: tuple[str, ...], item: tuple[int, ...]) -> Engine | Refused:
-        made = plan(self._model, self._source, item, outputs, outside=self._outside, digest=f"{self._digest} {outputs}")
-        if isinstance(made, Plan) and made.channels_last != self._channels_last:
-            return Refused("its picture is not read as [N, C, H, W]")
-        return (
-            made if isinstance(made, Refused) else Engine(made, self._open, self._threads, self._halves, self._single)
-        )
+        made = self._net.plan(item, outputs)
+        if isinstance(made, Refused):
+            return made
+        return Engine(made, self._open, self._threads, self._halves, self._net.single)
 
 
 class _Own(threading.local):

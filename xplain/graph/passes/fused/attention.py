@@ -19,7 +19,7 @@ from xplain.graph.build.value import Shape
 from xplain.graph.passes.chain import Chain
 from xplain.graph.passes.fused.form import Attributes, Opener, Shapes, inputs, last_extent, outputs
 
-__all__ = ["OPENERS", "Parts", "attend", "merged"]
+__all__ = ["OPENERS", "Parts", "Whole", "attend", "merged"]
 
 _FILTER = -10000.0
 
@@ -61,29 +61,36 @@ def _attention(chain: Chain, node: NodeProto, attributes: Attributes, shapes: Sh
     whole = chain("MatMul", x, weight)
     if bias:
         whole = chain("Add", whole, bias)
-    return merged(chain, node, whole, list(sizes), mask, past, extra, attributes, shapes)
+    return merged(chain, node, Whole(whole, tuple(sizes), mask, past, extra), attributes, shapes)
 
 
-def merged(
-    chain: Chain,
-    node: NodeProto,
-    whole: str,
-    sizes: list[int],
-    mask: str,
-    past: str,
-    extra: str,
-    attributes: Attributes,
-    shapes: Shapes,
-) -> bool:
-    """Attention behind the product that made q, k and v as one tensor ``[N, T, sum(sizes)]``.
+@dataclass(frozen=True)
+class Whole:
+    """Queries, keys and values as one product made them, and what goes into their attention beside them.
 
-    A past is ``[2, N, H, P, d]``, keys and then values; so is what the node gives to the next step.
+    Args:
+        product: q, k and v side by side, ``[N, T, sum(sizes)]``.
+        sizes: The width of each.
+        mask: Which keys count; empty for all.
+        past: Earlier keys and then values, ``[2, N, H, P, d]``; so is what the node gives to the next step. Empty for
+            none.
+        bias: Added to the scores; empty for none.
     """
+
+    product: str
+    sizes: tuple[int, ...]
+    mask: str
+    past: str
+    bias: str = ""
+
+
+def merged(chain: Chain, node: NodeProto, whole: Whole, attributes: Attributes, shapes: Shapes) -> bool:
+    """Attention behind the product that made q, k and v as one tensor."""
     heads, present = int(attributes["num_heads"]), outputs(node, 2)[1]
-    cut = chain.parts("q k v", "Split", whole, chain.const(sizes), axis=-1)
+    cut = chain.parts("q k v", "Split", whole.product, chain.const(list(whole.sizes)), axis=-1)
     q, k, v = (_heads(chain, part, heads) for part in cut)
-    if past:
-        before = chain.parts("past_k past_v", "Split", past, chain.const([1, 1]), axis=0)
+    if whole.past:
+        before = chain.parts("past_k past_v", "Split", whole.past, chain.const([1, 1]), axis=0)
         zero = chain.const([0])
         k, v = (
             chain("Concat", chain("Squeeze", old, zero), new, axis=2) for old, new in zip(before, (k, v), strict=True)
@@ -91,9 +98,10 @@ def merged(
     if present:
         zero = chain.const([0])
         chain("Concat", chain("Unsqueeze", k, zero), chain("Unsqueeze", v, zero), axis=0, output=present)
-    scale = float(attributes.get("scale") or 0.0) or 1.0 / math.sqrt(sizes[0] // heads)
+    scale = float(attributes.get("scale") or 0.0) or 1.0 / math.sqrt(whole.sizes[0] // heads)
     batch = (shapes.get(node.input[0]) or (None,))[0]
-    return attend(chain, Parts(q, k, v, scale, mask, extra, batch, attributes, shapes), node.output[0])
+    parts = Parts(q, k, v, scale, whole.mask, whole.bias, batch, attributes, shapes)
+    return attend(chain, parts, node.output[0])
 
 
 def _multi_head(chain: Chain, node: NodeProto, attributes: Attributes, shapes: Shapes) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from onnx import NodeProto, TensorProto
 
 from xplain.graph.passes.chain import Chain
-from xplain.graph.passes.fused.attention import merged
+from xplain.graph.passes.fused.attention import Whole, merged
 from xplain.graph.passes.fused.form import Attributes, Opener, Shapes, inputs, last_extent
 
 __all__ = ["OPENERS", "dynamic_product"]
@@ -64,7 +64,7 @@ def _attention(chain: Chain, node: NodeProto, attributes: Attributes, shapes: Sh
     if width is None or attributes.get("do_rotary") or attributes.get("past_present_share_buffer"):
         return False
     whole = _real_product(chain, [x, weight, x_scale, scale, x_zero, zero, bias], shapes)
-    return merged(chain, node, whole, [width // 3] * 3, mask, past, "", attributes, shapes)
+    return merged(chain, node, Whole(whole, (width // 3,) * 3, mask, past), attributes, shapes)
 
 
 OPENERS: dict[str, Opener] = {

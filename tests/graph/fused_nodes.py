@@ -14,7 +14,7 @@ from nets import FLOAT, model
 from onnx import TensorProto, helper
 
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 
 __all__ = ["RNG", "Form", "check", "form", "one_node", "r"]
 
@@ -107,7 +107,7 @@ def check(case: Form) -> None:
 
     wanted = compute(fed)
     tap = "mid0" if x.dtype != np.float32 else "x"  # integers have no cotangent, but their operators are opened too
-    built = build(made, [tap], [Seed("y", "inner", "cot")], keep_outputs=True)
+    built = build(made, [tap], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     assert "fused" not in {n.name for n in built.model.graph.node}
     assert {n.domain for n in built.model.graph.node} <= {"", "ai.onnx"}
     cot = RNG.normal(size=wanted.shape).astype(np.float32)

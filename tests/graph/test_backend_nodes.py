@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from xplain.graph.ops import operators
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 
 # kinks at the very inputs, random numbers, training, or an operator that onnxruntime does not run in this version
 SKIPPED = (
@@ -90,7 +90,7 @@ def test_forward_and_gradient(case: Any) -> None:
         plain = session(model).run([y], feeds)[0]
     except Exception as error:  # whatever onnxruntime raises for what it does not implement
         pytest.skip(f"onnxruntime does not run it: {str(error)[:60]}")
-    built = build(model, [names[0]], [Seed(y, "inner", "cot")], keep_outputs=True)
+    built = build(model, [names[0]], [Seed(y, "inner", "cot")], returns=Returns(own=True))
     rng = np.random.default_rng(0)
     cotangent = rng.normal(size=np.shape(outputs[0])).astype(np.float32)
     given = {**feeds, "cot": cotangent}

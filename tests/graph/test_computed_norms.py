@@ -11,7 +11,7 @@ from onnx import helper
 
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 from xplain.rules import lrp_tables as lrp
 from xplain.rules.deeplift import RESCALE
 
@@ -54,7 +54,7 @@ def test_gradients_go_through_the_statistics() -> None:
     x = torch.tensor(X, requires_grad=True)
     y = torch.layer_norm(x, (6,), torch.tensor(GAMMA), torch.tensor(BETA), 1e-3) @ torch.tensor(W)
     y[torch.arange(4), torch.tensor(CLASSES)].sum().backward()
-    built = build(keras(), ["input"], [Seed("y")], keep_outputs=True)
+    built = build(keras(), ["input"], [Seed("y")], returns=Returns(own=True))
     made, g = session(built.model).run(["y", "cotangent/input"], {"x": X, "target": CLASSES})
     np.testing.assert_allclose(made, y.detach().numpy(), atol=1e-5)
     np.testing.assert_allclose(g, x.grad.numpy(), atol=1e-5)

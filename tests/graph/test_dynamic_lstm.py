@@ -15,7 +15,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from xplain.core.errors import UnsupportedOperator
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 
 RNG = np.random.default_rng(3)
 
@@ -52,7 +52,7 @@ def test_it_computes_what_the_runtime_does(ways: int, per_channel: bool, kind: Q
     wanted = session(small).run(None, {"x": x})[0]
     cot, gradients = RNG.normal(size=wanted.shape).astype(np.float32), []
     for made in (real, small):
-        built = build(made, ["x"], [Seed("y", "inner", "cot")], keep_outputs=True)
+        built = build(made, ["x"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
         assert {node.domain for node in built.model.graph.node} <= {"", "ai.onnx"}
         y, g = session(built.model).run(["y", built.taps["x"][1]], {"x": x, "cot": cot})
         gradients.append(g)

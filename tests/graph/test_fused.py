@@ -22,7 +22,7 @@ from xplain.core.query import Peek
 from xplain.core.rules import Rules
 from xplain.graph.passes.fused import openers
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import GUIDED
 from xplain.rules.lrp_tables import epsilon_plus_flat
@@ -87,7 +87,7 @@ def test_embeddings_with_a_mask_are_opened() -> None:
         "mask": np.array([[1, 1, 1, 0], [1, 1, 1, 1]], np.int32),
     }  # fmt: skip
     made = model(nodes, {"ids": (TensorProto.INT32, [2, 4])}, {"y": (FLOAT, None)}, stored, opset=18, com_microsoft=1)
-    built = build(made, ["e"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    built = build(made, ["e"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     assert {n.domain for n in built.model.graph.node} <= {"", "ai.onnx"}
     wanted = session(made).run(None, {"ids": ids})[0]
     y = session(built.model).run(["y"], {"ids": ids, "cot": np.ones_like(wanted)})[0]
@@ -147,7 +147,7 @@ def test_a_layout_of_one_machine_is_refused_with_the_way_out(tmp_path: Path) -> 
 
 def test_initializers_are_not_doubled(tmp_path: Path) -> None:
     made = one_node(Form("FusedConv", CONV, attributes={"activation": "Relu"}))
-    built = build(made, ["x"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    built = build(made, ["x"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     large = [t.name for t in built.model.graph.initializer if numpy_helper.to_array(t).size >= 108]
     assert large == ["i1"]
 
@@ -211,7 +211,7 @@ def test_channels_last_integer_convolutions_are_opened() -> None:
         helper.make_node("DequantizeLinear", ["c", "ys", "z"], ["y"]),
     ]
     made = model(nodes, {"x": (FLOAT, ["N", 6, 5, 3])}, {"y": (FLOAT, None)}, stored, opset=18, com_microsoft=1)
-    built = build(made, ["x"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    built = build(made, ["x"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     x = rng.normal(size=(2, 6, 5, 3)).astype(np.float32)
     wanted = session(made).run(None, {"x": x})[0]
     y, found = session(built.model).run(["y", built.taps["x"][1]], {"x": x, "cot": np.ones_like(wanted)})

@@ -14,7 +14,7 @@ from nets import FLOAT, model
 from onnx import helper
 
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import Built, build
+from xplain.graph.reverse.sweep import Built, Returns, build
 
 MICROSOFT = "com.microsoft"
 
@@ -100,7 +100,7 @@ TAKEN = [(0.6, (True, False)), (-0.25, (False, False)), (-2.0, (False, True))]
 @pytest.mark.parametrize(("shift", "conditions"), TAKEN)
 def test_each_branch_is_opened_and_walked(shift: float, conditions: tuple[bool, bool]) -> None:
     made = _branching()
-    built = build(made, ["x"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    built = build(made, ["x"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     used = list(_nodes(built.model.graph))
     assert {node.domain for node in used} <= {"", "ai.onnx"}
     assert "LSTM" not in {node.op_type for node in used}
@@ -122,7 +122,7 @@ def test_standard_operators_without_a_rule_are_opened_in_branches_too(sign: floa
         ),
     ]
     made = model(nodes, {"x": (FLOAT, ["N", 4])}, {"y": (FLOAT, ["N", 4])}, {"zero": np.float32(0)}, opset=18)
-    built = build(made, ["x"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    built = build(made, ["x"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     assert not {"MeanVarianceNormalization", "Shrink"} & {node.op_type for node in _nodes(built.model.graph)}
     x = (sign * (np.abs(r(3, 4)) + 0.3)).astype(np.float32)
     _agrees(made, built, x, 1e-3)

@@ -16,7 +16,7 @@ from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Rules
 from xplain.graph.intake.bounds import measure
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 from xplain.graph.safety import Limits
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.lrp_tables import epsilon, epsilon_plus_flat
@@ -184,7 +184,7 @@ def test_rows_of_packed_embeddings_are_read_in_front_of_what_is_explained(bits: 
     ends = ({"ids": (TensorProto.INT64, ["N", 3])}, {"y": (FLOAT, None), "rows": (FLOAT, None)})
     made = model(nodes, *ends, stored, opset=18, com_microsoft=1)
     assert measure(made, Limits()).shapes["h"] == (1, 3, 48)
-    built = build(made, ["rows"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    built = build(made, ["rows"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     assert {node.domain for node in built.model.graph.node} <= {"", "ai.onnx"}
     cot = r(2, 48)
     rows, found = session(built.model).run(["rows", built.taps["rows"][1]], {"ids": ids, "cot": cot})

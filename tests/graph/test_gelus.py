@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from xplain.core.rules import Rules
 from xplain.graph.passes import prepare
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 from xplain.rules.guided import GUIDED
 
 X = np.concatenate([np.linspace(-7, 7, 61), [0.0, -0.0, 1e-30, 40, -40]]).astype(np.float32)[None]
@@ -54,7 +54,7 @@ def exact(x):
 def test_every_way_to_write_it_is_one_function(form, root, turned):
     model = net(form, root, turned)
     assert list(prepare(model, Rules()).gelus) == ["y"]
-    built = build(model, ["input"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    built = build(model, ["input"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     y, g = session(built.model).run(["y", "cotangent/input"], {"x": X, "cot": np.ones_like(X)})
     np.testing.assert_allclose(y, session(model).run(["y"], {"x": X})[0], rtol=3e-7, atol=3e-8)
     np.testing.assert_allclose(g, exact(X), rtol=1e-5, atol=3e-7)

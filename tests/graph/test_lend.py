@@ -46,7 +46,7 @@ def gradient(x, classes, arrays):
 
 def built_of(model):
     loaded = read(model)
-    built = build(loaded.model, ("input",), (Seed("scores"),), Rules(), outside=loaded.outside)
+    built = build(loaded.analysed(loaded.model), ("input",), (Seed("scores"),), Rules())
     return loaded, built
 
 

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 from xplain.rules import lrp_tables as lrp
 from xplain.rules.deeplift import RESCALE
 
@@ -50,7 +50,7 @@ def test_it_is_raised(middle: str, rules: Rules) -> None:
     x, x0 = (np.random.default_rng(k).normal(size=(2, 3, 8, 8)) for k in (1, 2))
     found = []
     for dtype in (np.float16, np.float32):
-        built = build(net(middle, dtype), ["input"], [Seed("y")], rules, keep_outputs=True)
+        built = build(net(middle, dtype), ["input"], [Seed("y")], rules, returns=Returns(own=True))
         feeds = {"x": x.astype(dtype), "target": np.array([1, 2])}
         feeds |= {"baseline": x0.astype(dtype)} if rules.reference else {}
         found.append([v.astype(float) for v in session(built.model).run(["y", "cotangent/input"], feeds)])

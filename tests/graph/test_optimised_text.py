@@ -14,7 +14,7 @@ from finite import session
 
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 from xplain.rules.excitation import EXCITATION
 from xplain.rules.lrp_tables import epsilon
 
@@ -114,7 +114,7 @@ def _swept(made: onnx.ModelProto, rules: Rules) -> tuple[np.ndarray, np.ndarray]
     tap = _embedding(made)
     integers = {v.name: v.type.tensor_type.elem_type for v in made.graph.input}
     feeds = {k: v.astype(np.int32 if integers[k] == onnx.TensorProto.INT32 else np.int64) for k, v in FEEDS.items()}
-    built = build(made, [tap], [Seed("logits")], rules, keep_outputs=True)
+    built = build(made, [tap], [Seed("logits")], rules, returns=Returns(own=True))
     assert {node.domain for node in built.model.graph.node} <= {"", "ai.onnx"}
     y, found = session(built.model).run(["logits", built.taps[tap][1]], {**feeds, "target": np.array([0, 2])})
     away = 1e-5 if found.dtype == np.float32 else 5e-3

@@ -14,7 +14,7 @@ from xplain.core.errors import ModelError
 from xplain.core.rules import Rules
 from xplain.graph.passes import prepare
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 
 RNG = np.random.default_rng(5)
 _START = RNG.bit_generator.state
@@ -73,11 +73,13 @@ def conv_bn(op: str = "Conv", group: int = 1) -> onnx.ModelProto:
 @pytest.mark.parametrize(("op", "group"), [("Conv", 1), ("Conv", 2), ("ConvTranspose", 1), ("ConvTranspose", 2)])
 def test_a_norm_is_folded_into_the_convolution_before_it(op: str, group: int) -> None:
     model, x = conv_bn(op, group), f(2, 4, 5, 5)
-    built = build(model, ["input"], [Seed("y", "inner", "cot")], Rules("folded", fold_norms=True), keep_outputs=True)
+    built = build(
+        model, ["input"], [Seed("y", "inner", "cot")], Rules("folded", fold_norms=True), returns=Returns(own=True)
+    )
     assert not any(node.op_type == "BatchNormalization" for node in built.model.graph.node)
     assert sum(node.op_type == op for node in built.model.graph.node) >= 1
     y = session(model).run(None, {"x": x})[0]
-    plain = build(model, ["input"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    plain = build(model, ["input"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     found = [session(b.model).run(["y", "cotangent/input"], {"x": x, "cot": y}) for b in (built, plain)]
     np.testing.assert_allclose(found[0][0], y, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-3, atol=1e-3)
@@ -247,7 +249,7 @@ def test_static_integers_keep_the_gradient_of_the_float_model(form: str, tmp_pat
     x, classes = f(4, 3, 16, 16), np.array([0, 1, 2, 3])
     found = []
     for m in (model, integer):
-        built = build(m, ["input"], [Seed("y")], keep_outputs=True)
+        built = build(m, ["input"], [Seed("y")], returns=Returns(own=True))
         found.append(session(built.model).run(["y", "cotangent/input"], {"x": x, "target": classes}))
     np.testing.assert_allclose(found[1][0], session(integer).run(None, {"x": x})[0], atol=0.1)
     assert np.corrcoef(found[0][1].ravel(), found[1][1].ravel())[0, 1] > 0.8  # 0.83 to 0.95 by what is drawn
@@ -322,7 +324,7 @@ def test_light_models(path: Path) -> None:
     dims = [d.dim_value for d in next(v for v in model.graph.input if v.name == name).type.tensor_type.shape.dim]
     softmax = next((n for n in model.graph.node if n.output[0] == y and n.op_type == "Softmax"), None)
     logits = softmax.input[0] if softmax is not None else y
-    built = build(model, [name], [Seed(logits)], keep_outputs=True)
+    built = build(model, [name], [Seed(logits)], returns=Returns(own=True))
     assert built.notes == ()
     x = rng.normal(size=dims).astype(np.float32)
     g = session(built.model).run([f"cotangent/{name}"], {name: x, "target": np.array([3])})[0]

@@ -11,7 +11,7 @@ from xplain.core.rules import Rules
 from xplain.graph import passes
 from xplain.graph.passes import prepare
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 from xplain.rules.lrp_tables import epsilon_plus_flat
 
 T, C, HEADS = 5, 12, 3
@@ -65,7 +65,7 @@ def block(index=0, extra=(), squeeze=True, places=True):
 
 
 def gradients(model, taps=("input",)):
-    built = build(model, taps, [Seed("y")], keep_outputs=True)
+    built = build(model, taps, [Seed("y")], returns=Returns(own=True))
     names = [built.taps[tap][1] for tap in taps]
     return session(built.model).run(["y", *names], {"x": X, "target": CLASSES})
 

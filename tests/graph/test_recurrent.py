@@ -16,7 +16,7 @@ import xplain
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 from xplain.rules import lrp_tables as lrp
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.excitation import EXCITATION
@@ -168,7 +168,7 @@ def forms() -> list[Case]:
 def test_every_form_has_the_derivative_of_what_the_runtime_computes(case: Case) -> None:
     check(case)
     made = case.model(np.float32)
-    built = build(made, ["i0"], [Seed("y", "inner", "cot")], keep_outputs=True)
+    built = build(made, ["i0"], [Seed("y", "inner", "cot")], returns=Returns(own=True))
     y = session(made).run(["y"], case.feeds(np.float32))[0]
     again = session(built.model).run(["y"], {**case.feeds(np.float32), "cot": np.zeros_like(y)})[0]
     np.testing.assert_allclose(again, y, atol=1e-5)

@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from xplain.core.errors import ModelError, UnknownName, UnsupportedOperator, UsageError
 from xplain.core.rules import Rules, Where
 from xplain.core.target import Target, channel, inner, label, neuron
-from xplain.graph.passes import Prepared
+from xplain.graph.passes import Analysed, Prepared
 from xplain.graph.reverse.balance import first_broken, losses
 from xplain.graph.reverse.seeds import Seed, feeds_of, seeds_of
-from xplain.graph.reverse.sweep import Sweeper, build
+from xplain.graph.reverse.sweep import Returns, Sweeper, build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import DECONVNET, GUIDED
 
@@ -206,7 +206,7 @@ def test_the_newest_rule_wins_and_names_are_patterns() -> None:
 
 
 def test_outputs_of_the_model_can_be_kept() -> None:
-    built = build(small(), ["input"], [Seed("logits")], keep_outputs=True)
+    built = build(small(), ["input"], [Seed("logits")], returns=Returns(own=True))
     y = session(built.model).run(["y"], {"x": X, "target": CLASSES})[0]
     np.testing.assert_allclose(y, session(small()).run(None, {"x": X})[0], rtol=1e-5)
     onnx.checker.check_model(built.model, full_check=True)
@@ -219,7 +219,7 @@ def test_weights_are_stored_once() -> None:
     model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.ones((4096, 50), np.float32), "w2"))
     del model.graph.output[0].type.tensor_type.shape.dim[:]
     model.graph.output[0].type.tensor_type.ClearField("shape")
-    built = build(model, ["input"], [Seed("logits")], keep_outputs=True)
+    built = build(model, ["input"], [Seed("logits")], returns=Returns(own=True))
     assert built.model.ByteSize() < 1.02 * model.ByteSize()
 
 
@@ -227,7 +227,7 @@ def test_external_weights_stay_outside(tmp_path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(small(), path, save_as_external_data=True, size_threshold=0, location="weights.bin")
     model = onnx.load(path, load_external_data=False)
-    built = build(model, ["conv"], [Seed("logits")], folder=str(tmp_path))
+    built = build(Analysed(model, str(tmp_path)), ["conv"], [Seed("logits")])
     assert {e.value for t in built.model.graph.initializer for e in t.external_data if e.key == "location"} == {
         "weights.bin"
     }
@@ -247,14 +247,16 @@ def test_weights_of_any_size_are_never_read(tmp_path) -> None:
     del model.graph.initializer[2].dims[:]
     model.graph.initializer[2].dims.extend([4, 200_000_000])
     model.graph.output[0].type.tensor_type.ClearField("shape")
-    built = build(model, ["input", "conv"], [Seed("logits")], folder=str(tmp_path))
+    built = build(Analysed(model, str(tmp_path)), ["input", "conv"], [Seed("logits")])
     sizes = {t.name: np.prod(t.dims) for t in built.model.graph.initializer}
     assert sizes["w2"] == 800_000_000
     assert built.model.ByteSize() < 20_000
 
 
 def test_the_report_names_what_each_node_received() -> None:
-    built = build(small(), ["input"], [Seed("logits")], Rules("epsilonless", meaning="probability"), report=True)
+    built = build(
+        small(), ["input"], [Seed("logits")], Rules("epsilonless", meaning="probability"), returns=Returns(report=True)
+    )
     assert built.report[0] == "head (MatMul)"
     assert built.report[-1] == "conv (Conv)"
     runner = session(built.model)
@@ -354,7 +356,7 @@ def test_the_node_that_made_a_nan_is_named() -> None:
     model = small()
     model.graph.node[2].input[0] = "root"
     model.graph.node.insert(2, helper.make_node("Sqrt", ["relu"], ["root"], name="root"))  # of zeros: infinitely steep
-    built = build(model, ["input"], [Seed("logits")], report=True)
+    built = build(model, ["input"], [Seed("logits")], returns=Returns(report=True))
     received, passed = session(built.model).run(["received", "passed"], {"x": X, "target": CLASSES})
     assert first_broken(built.report, received, passed) == "root (Sqrt)"
     assert first_broken(["a", "b", "c"], np.array([1.0, 2.0, np.nan]), np.array([2.0, np.nan, np.nan])) == "b"

@@ -16,7 +16,7 @@ from reference_net import CLASSES, items, model
 from xplain.core.errors import UnsupportedOperator
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import build
+from xplain.graph.reverse.sweep import Returns, build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.excitation import EXCITATION
 from xplain.rules.lrp_tables import epsilon_gamma_box, epsilon_plus_flat
@@ -49,7 +49,7 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def _swept(made: onnx.ModelProto, rules: Rules) -> tuple[np.ndarray, np.ndarray]:
     """The scores, and what arrives at the input."""
     x = items()
-    built = build(made, ["x"], [Seed("y")], rules, keep_outputs=True)
+    built = build(made, ["x"], [Seed("y")], rules, returns=Returns(own=True))
     feeds = {"x": x, "target": CLASSES, **({"baseline": np.zeros_like(x)} if rules.reference else {})}
     y, found = session(built.model).run(["y", built.taps["x"][1]], feeds)
     return y, found

@@ -13,7 +13,7 @@ from reference_net import CLASSES, items, model
 
 from xplain.core.rules import Rules, Where
 from xplain.graph.reverse.seeds import Seed
-from xplain.graph.reverse.sweep import Built, build
+from xplain.graph.reverse.sweep import Built, Returns, build
 from xplain.rules.excitation import CONTRASTIVE, EXCITATION
 from xplain.rules.lrp import AlphaBeta, Flat, WSquare, ZBox
 from xplain.rules.lrp_tables import (
@@ -69,7 +69,7 @@ def test_without_biases_relevance_sums_to_the_score(name: str) -> None:
 
 
 def test_the_report_names_where_relevance_is_lost() -> None:
-    built = build(model(), ["input"], [Seed("y")], epsilon(), report=True)
+    built = build(model(), ["input"], [Seed("y")], epsilon(), returns=Returns(report=True))
     runner = session(built.model)
     x = items(1)
     received, passed = runner.run(["received", "passed"], {"x": x, "target": CLASSES[:1]})
@@ -77,7 +77,7 @@ def test_the_report_names_where_relevance_is_lost() -> None:
     np.testing.assert_allclose(passed[:-1], received[1:], rtol=1e-5)  # a chain: what one passes the next receives
     weighted = {name for name in lost if "Conv" in name or "Gemm" in name}
     assert all(abs(lost[name]) < 1e-5 for name in set(lost) - weighted)
-    biasless = build(model(biases=False), ["input"], [Seed("y")], epsilon(), report=True)
+    biasless = build(model(biases=False), ["input"], [Seed("y")], epsilon(), returns=Returns(report=True))
     received, passed = session(biasless.model).run(["received", "passed"], {"x": x, "target": CLASSES[:1]})
     np.testing.assert_allclose(received, passed, rtol=1e-3)
 
@@ -266,7 +266,7 @@ def test_whole_nets_get_finite_relevance_near_the_score(name: str, rules: Rules)
     net = nets.export(nets.net(name), torch.tensor(x))
     y = session(net).run(None, {"x": x})[0]
     best = y.argmax(1)
-    built = build(net, ["input"], [Seed("y")], rules, report=True)
+    built = build(net, ["input"], [Seed("y")], rules, returns=Returns(report=True))
     r = session(built.model).run(["cotangent/input"], {"x": x, "target": best})[0]
     assert np.isfinite(r).all()
     share = r.sum((1, 2, 3)) / y[np.arange(2), best]

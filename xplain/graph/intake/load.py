@@ -114,7 +114,7 @@ class Loaded:
         """What all sweeps and compiled files of the model, or of an edited copy that took its place, begin with."""
         found = self._analysed
         if found is None or found.model is not model:
-            found = self._analysed = Analysed(model)
+            found = self._analysed = Analysed(model, outside=self.outside)
         return found
 
     def dtype(self, tensor: str) -> int | None:

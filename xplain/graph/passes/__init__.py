@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 from onnx import ModelProto, TensorProto
 
-from xplain.core.edits import Array
 from xplain.core.rules import Rules
 from xplain.graph.naming import tell_apart
 from xplain.graph.ops.gelu import Gelu
@@ -37,34 +36,28 @@ class Prepared:
     Args:
         model: Without its weights.
         weights: Name to tensor, as they were; put back when a file is written.
+        folder: Where external data lie.
         notes: What a person should know.
         gelus: GELUs that are differentiated as one function, by the tensor they make.
     """
 
     model: ModelProto
     weights: Mapping[str, TensorProto]
+    folder: str = ""
     notes: tuple[str, ...] = ()
     gelus: Mapping[str, Gelu] = field(default_factory=dict)
 
 
-def prepare(
-    model: ModelProto | Analysed,
-    rules: Rules,
-    wanted: Set[str] = frozenset(),
-    folder: str = "",
-    outside: Mapping[str, Array] | None = None,
-) -> Prepared:
+def prepare(model: ModelProto | Analysed, rules: Rules, wanted: Set[str] = frozenset()) -> Prepared:
     """Make a model ready to be walked with a table of rules; the given model is not changed.
 
     Args:
-        model: Any ONNX model, or what was found in it before.
+        model: Any ONNX model, or what was found in it before; that knows of weights outside the model.
         rules: The table; it may ask for batch norms to be folded and for operators to be opened.
         wanted: Tensors that must stay, because they are taps or seeds.
-        folder: Where external data lie.
-        outside: Weights that are marked external but are here, by name.
     """
     if isinstance(model, ModelProto):
-        model = Analysed(model, folder)
+        model = Analysed(model)
     light, notes = model.form(rules, wanted)
     folder, weights = model.folder, model.weights
     if rules.fold_norms:
@@ -72,9 +65,9 @@ def prepare(
     if rules.reference:
         write_ratios(light, weights, folder)
     tell_apart(light.graph.node)
-    probe_missing(light, weights, folder, notes, outside)
+    probe_missing(light, weights, folder, notes, model.outside)
     if rules.entries:
-        return Prepared(light, weights, tuple(notes))
+        return Prepared(light, weights, folder, tuple(notes))
     pick_early(light, weights, folder, wanted)
     pool_early(light, wanted)
-    return Prepared(light, weights, tuple(notes), share_gelus(light, weights, folder, wanted))
+    return Prepared(light, weights, folder, tuple(notes), share_gelus(light, weights, folder, wanted))

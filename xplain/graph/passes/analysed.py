@@ -8,11 +8,12 @@ sweeps, reports and compiled files change copies of it.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import NamedTuple
 
 from onnx import ModelProto, NodeProto
 
+from xplain.core.edits import Array
 from xplain.core.rules import Rules
 from xplain.graph.nodes import opset_of
 from xplain.graph.operators import facts_of, find_operator
@@ -38,10 +39,11 @@ class Analysed:
     Args:
         model: Any ONNX model; it is not changed.
         folder: Where external data lie.
+        outside: Weights that are marked external but are here, by name; what is built of the model has them marked too.
     """
 
-    def __init__(self, model: ModelProto, folder: str = "") -> None:
-        self.model, self.folder = model, folder
+    def __init__(self, model: ModelProto, folder: str = "", outside: Mapping[str, Array] | None = None) -> None:
+        self.model, self.folder, self.outside = model, folder, outside or {}
         light, self.weights = take_out(model)
         self._light = inline_local(light)
         self._raised: dict[frozenset[str], _Raised] = {}

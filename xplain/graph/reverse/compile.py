@@ -13,7 +13,7 @@ an initializer of its name, so it may be left out. Runtimes whose bindings do no
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from xplain.core.target import SCORES, Target
 from xplain.core.units import spelled
 from xplain.graph.build.tracer import Value
 from xplain.graph.intake.compiled import ATTRIBUTION, TARGET
-from xplain.graph.intake.store import keep_apart, store
+from xplain.graph.intake.store import store
 from xplain.graph.ops.call import Forward
 from xplain.graph.passes import Analysed, prepare
 from xplain.graph.reverse.seeds import numbers_of, plant, seeds_of
@@ -51,14 +51,13 @@ def compile_flow(
     choose: TargetInput = "optional",
     *,
     names: Mapping[str, str] | None = None,
-    outside: Mapping[str, Array] | None = None,
     out: Path | None = None,
-    own: Collection[Path] = (),
 ) -> ModelProto:
     """The model with the explanation that ``flow`` computes as one more output.
 
     Args:
-        analysed: The model; it is not changed.
+        analysed: The model; it is not changed. The result holds the weights that are outside it, or has them in a file
+            of its own.
         view: Example items, outline and target. A target of one label becomes the input ``target``, with that label as
             its default (-1: the predicted class); any other target is built in.
         flow: Starts the method's generator on a view.
@@ -66,9 +65,8 @@ def compile_flow(
         about: What is written into the metadata, name to value.
         choose: Whether the input ``target`` may be left out, must be fed, or is not there.
         names: What the outline's layers are called in the model, where that differs.
-        outside: Weights that are not in the model, by name; the result holds them, or has them in a file of its own.
-        out: The file to write; a result of more than 2 GiB needs one.
-        own: The model's own files, which are not written over.
+        out: The file to write; a result of more than 2 GiB needs one. That it is none of the model's own, the caller
+            has seen to.
 
     Raises:
         UsageError: the method asks what a graph cannot answer.
@@ -76,8 +74,6 @@ def compile_flow(
         ModelError: the result is larger than one protobuf can hold, and no file is given.
         OutputError: the file cannot be written.
     """
-    if out is not None:
-        keep_apart(out, own)
     taken = {TARGET, ATTRIBUTION} & {v.name for v in (*analysed.model.graph.input, *analysed.model.graph.output)}
     if taken:
         raise UsageError(
@@ -88,8 +84,8 @@ def compile_flow(
     asked = asked_by(flow, view)
     rules = _union([query.rules for query in asked if isinstance(query, Sweep)])
     wanted = {names.get(tap, tap) for tap in layers_of(asked, view.target)} | {scores}
-    prepared = prepare(analysed, rules, wanted, outside=outside)
-    sweeper = Sweeper(prepared, analysed.folder)
+    prepared = prepare(analysed, rules, wanted)
+    sweeper = Sweeper(prepared)
     answerer = _Answerer(sweeper, view.target.renamed(names), scores, choose, names)
     reading = _drive(flow(replace(view, x=answerer.x, traced=True)), answerer.answer)
     values = reading.values
@@ -108,7 +104,7 @@ def compile_flow(
     said = {f"xplain.{key}": v if isinstance(v, str) else json.dumps(v, default=_in_words) for key, v in about.items()}
     kept = {entry.key: entry.value for entry in compiled.metadata_props}
     helper.set_model_props(compiled, kept | said)
-    return store(compiled, outside or {}, out, f"{view.outline.source} with its explanation")
+    return store(compiled, analysed.outside, out, f"{view.outline.source} with its explanation")
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ forward pass, in front of it: the first node that makes such a number from finit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,12 +60,11 @@ def probe(
     seeds: Sequence[Seed],
     rules: Rules,
     *,
-    outside: Mapping[str, Array] | None = None,
     at: str | None = None,
 ) -> Probe:
     """The sweep that ``xplain.graph.reverse.sweep.build`` builds, returning flags; arguments as there."""
     wanted = {*taps, *(seed.tensor for seed in seeds), *([] if at is None else [at])}
-    sweeper = Sweeper(prepare(model, rules, wanted, outside=outside))
+    sweeper = Sweeper(prepare(model, rules, wanted))
     t, begun = sweeper.tracer, sweeper.begin(seeds, rules, at)
     sweeper.sweep(begun.seeds, [sweeper.resolve(tap) for tap in taps], rules, begun.forward, begun.reference)
     flags = [flag for visit in sweeper.visits for flag in _flags(t, visit)]

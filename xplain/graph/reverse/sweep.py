@@ -24,7 +24,6 @@ from typing import Any
 
 from onnx import ModelProto, TensorProto
 
-from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
 from xplain.core.rules import Rules
 from xplain.graph import ops as _ops  # noqa: F401  (importing it fills the table of operators)
@@ -41,7 +40,7 @@ from xplain.graph.reverse.balance import balance
 from xplain.graph.reverse.seeds import Seed, plant
 from xplain.graph.reverse.walk import walk, where_cut
 
-__all__ = ["BASELINE", "GIVEN", "INPUT", "KEPT", "Begun", "Built", "Sweeper", "build"]
+__all__ = ["BASELINE", "GIVEN", "INPUT", "KEPT", "Begun", "Built", "Returns", "Sweeper", "build"]
 
 INPUT = "input"
 """The name under which a tap means the model's first input."""
@@ -55,6 +54,23 @@ GIVEN = "layer values"
 
 KEPT = "kept/"
 """Before the name of a tensor: the output of ``Built.before`` that is fed to the sweep as that tensor."""
+
+
+@dataclass(frozen=True)
+class Returns:
+    """What an emitted model returns besides its taps.
+
+    Args:
+        own: The model's own outputs, first.
+        reads: Tensors whose values are returned, of both evaluations where rules compare two.
+        report: What each node received and passed on, summed over the batch; feed one item to explain it.
+        apart: What is computed from the baseline alone is a model of its own, ``Built.before``.
+    """
+
+    own: bool = False
+    reads: Sequence[str] = ()
+    report: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,18 +121,16 @@ class Sweeper:
 
     Args:
         prepared: What ``passes.prepare`` made of the model.
-        folder: Where external data lie.
     """
 
     prepared: Prepared
-    folder: str = ""
     tracer: Tracer = field(init=False)
     forward: Forward = field(init=False)
     visits: list[Visit] = field(default_factory=list)
     quantised: Mapping[str, Quantised] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tracer = Tracer(self.prepared.model, self.folder, self.prepared.weights)
+        self.tracer = Tracer(self.prepared.model, self.prepared.folder, self.prepared.weights)
         self.forward = Forward(self.tracer.forward)
         self.quantised = quantised_tensors(self.tracer.forward, self.tracer.shapes.get)
 
@@ -281,28 +295,18 @@ def build(
     seeds: Sequence[Seed],
     rules: Rules | None = None,
     *,
-    keep_outputs: bool = False,
-    reads: Sequence[str] = (),
-    apart: bool = False,
-    report: bool = False,
-    folder: str = "",
-    outside: Mapping[str, Array] | None = None,
+    returns: Returns | None = None,
     at: str | None = None,
 ) -> Built:
     """A model that returns, for each tap, its value and its cotangent.
 
     Args:
-        model: Any ONNX model; it is not changed. External data may stay outside. ``Analysed`` where there are several
-            sweeps of one.
+        model: Any ONNX model; it is not changed. ``Analysed`` where there are several sweeps of one, or where weights
+            lie outside it, which stay there.
         taps: Tensor names; ``"input"`` is the model's first input.
         seeds: What is pulled back; several are added.
         rules: How each operator passes cotangents on; None is the plain gradient.
-        keep_outputs: Also return the model's own outputs, first.
-        reads: Tensors whose values are returned, of both evaluations where rules compare two.
-        apart: Make what is computed from the baseline alone a model of its own, ``Built.before``.
-        report: Also return what each node received and passed on, summed over the batch; feed one item to explain it.
-        folder: Where external data lie.
-        outside: Weights that are marked external but are here, by name; the result has them marked too.
+        returns: What else it returns; None for nothing.
         at: Tensor whose values are given, as one more input ``GIVEN``; what does not pass it is computed of the items.
 
     Returns:
@@ -316,10 +320,10 @@ def build(
     """
     if not taps or not seeds:
         raise UsageError("A sweep needs at least one tap and one seed.")
-    rules = rules or Rules()
+    rules, returns = rules or Rules(), returns or Returns()
     wanted = {*taps, *(seed.tensor for seed in seeds), *([] if at is None else [at])}
-    prepared = prepare(model, rules, wanted, folder, outside)
-    sweeper = Sweeper(prepared, folder)
+    prepared = prepare(model, rules, wanted)
+    sweeper = Sweeper(prepared)
     t = sweeper.tracer
     names = {tap: sweeper.resolve(tap) for tap in dict.fromkeys(taps)}
     begun = sweeper.begin(seeds, rules, at)
@@ -331,23 +335,23 @@ def build(
         found[tap] = (f"value/{tap}", f"cotangent/{tap}")
         outputs |= dict(zip(found[tap], (sweeper.value(name, forward), cotangents[name]), strict=True))
     below: dict[str, Value] = {}
-    for tensor in dict.fromkeys(reads):
+    for tensor in dict.fromkeys(returns.reads):
         read[tensor] = (f"read/{tensor}", f"below/{tensor}" if reference is not None else "")
         outputs[read[tensor][0]] = sweeper.value(tensor, forward)
         if reference is not None:
             below[read[tensor][1]] = sweeper.value(tensor, reference)
     visited: tuple[str, ...] = ()
-    if report:
+    if returns.report:
         visited, outputs["received"], outputs["passed"] = balance(t, sweeper.visits, rules, reference)
     given, before = frozenset[str](), None
-    if apart and reference is not None and at is None:
+    if returns.apart and reference is not None and at is None:
         others = {v.name for v in prepared.model.graph.input} | {seed.input for seed in seeds}
         given = frozenset(from_baseline(t, outputs, BASELINE, others))
     if given:
         before = sweeper.finish(below | {KEPT + name: t.value(name) for name in sorted(given)}, [BASELINE])
     else:
         outputs |= below
-    emitted = sweeper.finish(outputs, begun.inputs, keep_outputs, given)
+    emitted = sweeper.finish(outputs, begun.inputs, returns.own, given)
     notes = (*prepared.notes, *_unchanged(rules, sweeper))
     return Built(emitted, found, read, before, visited, notes)
 

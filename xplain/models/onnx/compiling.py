@@ -16,6 +16,7 @@ from xplain.core.outline import Outline, TensorSpec
 from xplain.core.query import Flow, TargetInput, View
 from xplain.core.target import Target
 from xplain.graph.intake.load import Loaded
+from xplain.graph.intake.store import keep_apart
 from xplain.graph.reverse.compile import compile_flow
 from xplain.graph.reverse.cut import fix_size
 from xplain.graph.understood import understood
@@ -96,7 +97,7 @@ class OnnxCompiles:
         seen = view or View(self.blank(), target, self.outline)
         embedding = explain_the_embedding(self.outline, self._input.dtype, ("input",))
         with understood(self.outline.source, NO_WAY_BACK), embedding:
-            return compile_flow(
-                self._loaded.analysed(self._model), seen, flow, self._scores, about, choose, names=names,
-                outside=self._loaded.outside, out=out, own=self._loaded.files,
-            )  # fmt: skip
+            if out is not None:
+                keep_apart(out, self._loaded.files)
+            analysed = self._loaded.analysed(self._model)
+            return compile_flow(analysed, seen, flow, self._scores, about, choose, names=names, out=out)

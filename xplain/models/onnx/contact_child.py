@@ -160,7 +160,7 @@ def _run(job: Any, loaded: Loaded, scores: str, trail: int) -> None:
         return
     os.write(trail, b"s")
     rules, target, rows = job.rules, label(0), np.zeros(1, np.int64)
-    built = build(loaded.model, (tap,), seeds_of(target, scores), rules, outside=loaded.outside)
+    built = build(loaded.analysed(loaded.model), (tap,), seeds_of(target, scores), rules)
     session = open_session(built.model, loaded.model, loaded, how, lent=True)
     baseline = {BASELINE: feeds[explained]} if rules.reference else {}
     session.run(feeds | baseline | {k: v.astype(np.int64) for k, v in feeds_of(target, rows, built.model).items()})

@@ -203,7 +203,7 @@ class OnnxFile(OnnxBatches, OnnxCompiles):
         def make(level: str) -> Way:
             embedding = explain_the_embedding(self.outline, self._input.dtype, query.taps)
             with understood(self.outline.source, NO_WAY_BACK), embedding:
-                built = asked.built(kind, self._loaded.analysed(self._model), wanted, self._loaded.outside, apart)
+                built = asked.built(kind, self._loaded.analysed(self._model), wanted, apart)
             return Way.opened(built, partial(self._open, lent=True, level=level))
 
         def ask(level: str) -> tuple[Way, list[dict[str, Array]]]:

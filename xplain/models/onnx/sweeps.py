@@ -20,7 +20,7 @@ from xplain.core.target import SCORES
 from xplain.graph.reverse.cut import header
 from xplain.graph.reverse.diagnose import probe
 from xplain.graph.reverse.seeds import Seed, feeds_of, seeds_of
-from xplain.graph.reverse.sweep import BASELINE, GIVEN, KEPT, build
+from xplain.graph.reverse.sweep import BASELINE, GIVEN, KEPT, Returns, build
 from xplain.models.onnx.session import Session
 from xplain.models.reading import layer_values, padded, real, score_rows
 
@@ -65,20 +65,18 @@ class Asked:
         layer = None if self.at is None else layers.get(self.at)
         layer_values(self.query, () if layer is None else layer.shape, source)
 
-    def built(
-        self, kind: SweepKind, model: Any, taps: Sequence[str], outside: Mapping[str, Array] | None, apart: bool
-    ) -> Any:
+    def built(self, kind: SweepKind, model: Any, taps: Sequence[str], apart: bool) -> Any:
         """The graph, an ``onnx.ModelProto``, and the names of its outputs.
 
         ``apart``: what depends on the baseline alone is a graph of its own.
         """
         reads = tuple(dict.fromkeys(seed.tensor for seed in self.seeds))
         builders: dict[str, Any] = {
-            "sweep": partial(build, reads=reads, apart=apart),
-            "report": partial(build, report=True),
+            "sweep": partial(build, returns=Returns(reads=reads, apart=apart)),
+            "report": partial(build, returns=Returns(report=True)),
             "flags": probe,
         }
-        return builders[kind](model, taps, self.seeds, self.query.rules, outside=outside, at=self.at)
+        return builders[kind](model, taps, self.seeds, self.query.rules, at=self.at)
 
     def feeds(self, built: Any, rows: tuple[int, int]) -> dict[str, Array]:
         """What the graph takes besides the items, for some of the question's rows."""

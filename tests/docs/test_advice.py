@@ -312,7 +312,7 @@ def _(told, _folder):
         xplain.explain(model, PICTURES, method)
 
 
-@advice("is integers, which have no gradient. Explain the tensor that they become")
+@advice("holds integers, which have no gradient. Explain the tensor that they become")
 def _(told, _folder):
     model = xplain.load(embedding())
     ids = np.array([[1, 2, 3, 4, 5]])

@@ -23,7 +23,7 @@ def no_gradient(outline: Outline, dtype: str) -> UsageError:
     """The error for a sweep back to such an input; it names the tensor to explain in its place."""
     name = next((layer.name for layer in outline.layers if layer.op in _LOOKUPS), "NAME")
     return UsageError(
-        f"Input {outline.input!r} ({dtype}) of {outline.source} is integers, which have no gradient. Explain the "
+        f"Input {outline.input!r} ({dtype}) of {outline.source} holds integers, which have no gradient. Explain the "
         "tensor that they become with a method that takes a layer, such as integrated-gradients or saliency with ",
         option("layer", name),
         ", or hide parts of the input with a perturbation method.",

@@ -1,4 +1,4 @@
-"""Rows of a table as items: named columns of anything become one row of numbers each, and back."""
+"""The model behind ``xplain.table``: rows of named columns become rows of numbers, and back when it is asked."""
 
 from __future__ import annotations
 

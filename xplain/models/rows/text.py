@@ -1,4 +1,4 @@
-"""Texts as items: a text becomes a row of features, and an edited row becomes a text again."""
+"""The model behind ``xplain.text``: a text becomes a row of features, and an edited row becomes a text again."""
 
 from __future__ import annotations
 

@@ -36,9 +36,8 @@ from xplain.explainers.features.spec import partition
 from xplain.explainers.perturbation.partition_shap import halving
 from xplain.testing import Formula
 
-REFERENCE = 50_000
-WANTED = (0.5, 0.3, 0.2, 0.1, 0.05)
-"""Errors for which the number of questions is compared."""
+REFERENCE, WANTED = 50_000, (0.5, 0.3, 0.2, 0.1, 0.05)
+"""Masks of the run that is the truth; errors for which the number of questions is compared."""
 
 Run = Callable[[int, int], tuple[np.ndarray, int]]
 """(questions to ask, seed) -> (values, questions asked)."""
@@ -390,13 +389,10 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' own deprecations
     rows = rise_game(options.models, options.seeds)
-    for name, picture, cut in (
-        ("imagenet/squeezenet_fp16.onnx", "coral_cat_720p.jpg", "grid:3x4"),
-        ("imagenet/mobilenetv2_imagenet1001_fp32.onnx", "coral_owl.jpg", "grid:3x4"),
-        ("imagenet/squeezenet_fp16.onnx", "coral_cat_720p.jpg", "slic:16,compactness=20"),
-        ("imagenet/mobilenetv2_imagenet1001_fp32.onnx", "coral_owl.jpg", "slic:16,compactness=20"),
-    ):
-        rows += coalition_games(game_of(options.models, name, picture, cut), options.seeds)
+    for cut in ("grid:3x4", "slic:16,compactness=20"):
+        for name, picture in (("squeezenet_fp16", "cat_720p"), ("mobilenetv2_imagenet1001_fp32", "owl")):
+            file, seen = f"imagenet/{name}.onnx", f"coral_{picture}.jpg"
+            rows += coalition_games(game_of(options.models, file, seen, cut), options.seeds)
     bench.save("query_efficiency", rows, f"{options.seeds} seeds; truth: all coalitions, or {REFERENCE} samples")
 
 

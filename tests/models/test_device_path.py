@@ -332,9 +332,7 @@ def test_a_device_that_fails_midway_is_taken_over_and_that_is_told(place, monkey
     monkeypatch.setattr(kind, "run", run)
     assert np.array_equal(scores_of(model, 3), scores_of(plain, 3))
     assert runs == [3, 3, 3, 3]
-    why = (
-        "Chunks could not be kept under way on the device (occlude_windows: cudaErrorIllegalAddress: an illegal memory"
-    )
+    why = "Chunks could not be kept under way on the device (occlude_windows: cudaErrorIllegalAddress: an illegal"
     assert told(model).startswith(why)
     assert any(quirk.startswith(why) for quirk in model.outline.quirks)
     assert np.array_equal(scores_of(model, 3), scores_of(plain, 3))
@@ -396,7 +394,6 @@ def test_a_device_that_refuses_a_stream_is_told(monkeypatch):
     monkeypatch.setattr("xplain.native.status", lambda: {"cuda": True})
     monkeypatch.setattr("xplain.native.device.stream", refuse)
     lanes, same, why = lanes_for([(CUDA, {})])
-    assert lanes is None
-    assert same == ((CUDA, {}),)
+    assert (lanes, same) == (None, ((CUDA, {}),))
     assert why.startswith("Edited rows are written by the CPU")
     assert "InsufficientDriver" in why

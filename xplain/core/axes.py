@@ -394,8 +394,6 @@ def contracted(a: Axes | None, b: Axes | None, a_shape: Sequence[int], b_shape: 
     rank = max(len(one), len(two)) - 2
     batch = [axes[:-2] for axes, given in ((one, a), (two, b)) if given is not None and len(axes) > 2]
     shapes = [shape[:-2] for shape in (a_shape, b_shape) if len(shape) > 2]
-    wide = tuple(
-        max((shape[k - rank + len(shape)] for shape in shapes if k - rank + len(shape) >= 0), default=1)
-        for k in range(max(rank, 0))
-    )
+    behind = range(-rank, 0)  # as matrix products broadcast: from the last axis before the matrices
+    wide = tuple(max((shape[k] for shape in shapes if len(shape) >= -k), default=1) for k in behind)
     return (*merged(batch, wide), *rows, *columns)

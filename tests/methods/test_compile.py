@@ -239,7 +239,7 @@ def test_what_cannot_be_compiled_says_what_can(content):
         UsageError, match="Method 'occlusion' cannot be compiled into a graph. Those that can: .*saliency"
     ):
         xplain.compile(content, "occlusion")
-    with pytest.raises(UsageError, match="runs with tolerance=None; leave tolerance out"):
+    with pytest.raises(UsageError, match="runs with tolerance None; leave tolerance out"):
         xplain.compile(content, "ig", tolerance=0.1)
     with pytest.raises(UsageError, match="A class per item cannot be compiled"):
         xplain.compile(content, "saliency", target=xplain.label([0]) + xplain.label([1]))

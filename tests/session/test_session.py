@@ -312,3 +312,42 @@ def test_progress_counts_the_whole_session():
     spent = sum(one.cost.queries for one in run)
     assert told[-1] == (spent, spent)
     assert told == sorted(told)
+
+
+@pytest.mark.parametrize("name", ["smoothgrad", "expected-gradients", "saliency", "lrp"])
+@pytest.mark.parametrize("target", [None, 0, "0 - 1", "top2"])
+def test_what_a_plan_of_sweeps_says_is_enough_and_is_spent(two, name, target):
+    model, paths, _ = two
+    options = {"samples": 5} if name in ("smoothgrad", "expected-gradients") else {}
+    plan = xplain.plan(model.inner, paths, name, target=target, **options)
+    most = plan.queries + plan.sweeps
+    found = xplain.explain_many(model.inner, paths, name, target=target, max_queries=most, **options)[0]
+    assert (found.cost.queries, found.cost.sweeps) == (plan.queries, plan.sweeps)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_what_an_iterator_made_before_it_failed_is_explained(at_once):
+    def items():
+        yield np.ones(2, np.float32)
+        yield np.ones(2, np.float32)
+        raise OSError("the disk is gone")
+
+    stream = xplain.explain_stream(linear([[1.0], [2.0]]), items(), "ablation", target=0, at_once=at_once)
+    found = [next(stream).values.tolist() for _ in range(2)]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(stream)
+    assert found == [[[1.0, 2.0]], [[1.0, 2.0]]]
+
+
+def test_items_that_are_no_numbers_are_refused_before_a_method_sees_them(two):
+    model, _, _ = two
+    item = np.zeros((2, *model.outline.explained.shape[1:]), object)
+    with pytest.raises(UsageError, match="of type object"):
+        xplain.explain(model.inner, item, "expected-gradients", target=0, samples=5)
+
+
+def test_an_empty_chunk_of_a_stream_is_passed_over(two):
+    model, _, _ = two
+    batch = np.ones((2, *model.outline.explained.shape[1:]), np.float32)
+    found = list(xplain.explain_stream(model.inner, iter([batch[:1], batch[:0], [], batch[1:]]), "saliency"))
+    assert [one.names for one in found] == [("0",), ("1",)]

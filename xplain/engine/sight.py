@@ -110,6 +110,9 @@ def on_the_way(flow: Flow, sight: Sight, is_open: bool) -> Flow:
                 sight.learn((yield sight.look)[:, 0])
             if is_open and isinstance(query.target, Target):
                 query = replace(query, target=sight.settled(query.target))
+            if isinstance(query, Sweep) and not swept and sight.value(query.target) is None:  # before sweeps are paid
+                value = yield replace(sight.look, target=query.target)
+                sight.read.append((query.target, value[:, 0]))
             known = sight.known(query) if isinstance(query, Score) else None
             answer = (yield query) if known is None else known
         except BudgetError as spent:

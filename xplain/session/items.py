@@ -227,6 +227,8 @@ def _check_tensor(x: Array, model: Model, rank: int | None) -> None:
         )
     if 0 in x.shape:
         raise UsageError(f"The input is {list(x.shape)}: there is nothing to explain.")
+    if x.dtype.kind in "SUO" and spec is not None and spec.dtype not in ("", "str"):
+        raise UsageError(f"The items are of type {x.dtype.name}; {source} is explained on numbers.")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         where = [int(i) for i in np.argwhere(~np.isfinite(x))[0]]
         raise NonFinite(

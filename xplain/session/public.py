@@ -245,6 +245,7 @@ def explain_stream(
 
     Raises:
         XplainError: what concerns all items is raised at once, what concerns one when it is its turn.
+        Exception: what the iterator itself raises, once what it made before is explained.
     """
     shared = {name: asked.pop(name) for name in _SHARED if name in asked}
     if asked and not isinstance(methods, str):

@@ -63,11 +63,22 @@ def _grouped(model: Model, source: Iterable[Any], at_once: int) -> Iterator[Piec
         return Piece(single=items, together=items if reads else None)
 
     waiting: list[Any] = []
-    for one in source:
+    rest = iter(source)
+    while True:
+        try:
+            one = next(rest)
+        except StopIteration:
+            break
+        except Exception:
+            if waiting:  # what was made before is explained before the error is told
+                yield several(waiting)
+            raise
         chunk = isinstance(one, (list, tuple)) or is_frame(one) or _is_batch(model, one)
         if chunk and waiting:
             yield several(waiting)
             waiting = []
+        if chunk and not len(one):
+            continue
         if isinstance(one, (list, tuple)):
             yield several(list(one))
         elif chunk:

@@ -56,6 +56,13 @@ def test_the_highest_level_that_agrees_is_taken(wrong: dict[str, Any], level: st
     assert bool(said) == bool(told)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_class_that_is_masked_does_not_hide_that_the_others_are_wrong() -> None:
+    masked = np.array([0.0, -np.inf, 0.0])
+    assert highest(lambda level: levels(all=0.72)(level) + masked)[0] == "basic"
+    assert highest(lambda level: levels()(level) + masked) == ("all", "")
+
+
 def patched(monkeypatch: pytest.MonkeyPatch, at: str, change: Any) -> None:
     """Sessions that are opened at a level go through ``change`` first."""
 

@@ -47,11 +47,12 @@ def highest(scores: Callable[[str], Array], close: float = _CLOSE) -> tuple[str,
         plain = scores("off")
     except ModelError:  # some operators exist only as what others are rewritten into: there is nothing to compare
         return LEVELS[0], ""
-    largest = max(float(np.abs(plain).max(initial=0.0)), 1e-30)
+    finite = np.isfinite(plain)  # a class that is masked scores minus infinity, and says nothing of the others
+    largest = max(float(np.abs(plain[finite]).max(initial=0.0)), 1e-30)
     told = ""
     for level in LEVELS[:-1]:
         try:
-            off = float(np.abs(scores(level) - plain).max(initial=0.0)) / largest
+            off = float(np.abs(scores(level)[finite] - plain[finite]).max(initial=0.0)) / largest
         except ModelError:
             told = told or "fails when ONNX Runtime optimises it"
             continue

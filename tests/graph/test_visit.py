@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import nets
 import numpy as np
@@ -18,6 +19,7 @@ from xplain.graph.intake.load import read
 from xplain.graph.safety import Limits, check_structure, foreign_in, tensors_of
 from xplain.graph.visit import every
 from xplain.models.onnx.feeds import OnnxFeeds
+from xplain.models.options import FeedsOptions
 
 FLOAT = TensorProto.FLOAT
 SECRET = b"-----BEGIN PRIVATE KEY hunter2--"
@@ -230,8 +232,10 @@ def test_no_door_gives_the_bytes_of_another_file_away(leak, door, tmp_path, monk
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     source = {"path": tmp_path / "m.onnx", "proto": model}.get(door, model.SerializeToString())
     for allowed in (False, True):
+        fed, given = FeedsOptions(allow_external_data=allowed), {"allow_external_data": allowed}
+        enter = partial(OnnxFeeds, source, fed) if door == "feeds" else partial(xplain.load, source, **given)
         with pytest.raises(Unsafe, match="refers to an external file"):
-            (OnnxFeeds if door == "feeds" else xplain.load)(source, allow_external_data=allowed)
+            enter()
 
 
 @pytest.mark.parametrize("leak", LEAKS)

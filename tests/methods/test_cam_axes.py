@@ -274,7 +274,7 @@ def test_windows_that_are_sliced_one_by_one_can_be_stated():
     x = x.astype(np.float32)
     model = exported(net, torch.zeros(1, 3, 64, 96))
     name = next(one.name for one in model.outline.layers if one.op == "LayerNormalization")
-    with pytest.raises(UsageError, match=r"If you know its grid, state it with grid="):
+    with pytest.raises(UsageError, match=r"If you know its grid, state it, such as grid="):
         xplain.explain(model, x, "grad-cam", target=1, layer=name)
     found = xplain.explain(model, x, "grad-cam", target=1, layer=name, grid="4x6").values
     expected = written_out(net, x, "norm", lambda a: a, (4, 6), (64, 96))

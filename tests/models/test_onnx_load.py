@@ -48,7 +48,7 @@ def test_one_input_is_explained_and_the_others_are_fixed(two_inputs):
     ("options", "error", "message"),
     [
         ({}, UsageError, r"has 2 inputs: 'picture' \['\?', 1, 4, 4\] float32, 'extra' \['\?', 2\].*Say which"),
-        ({"input": "picture"}, UsageError, r"also needs 'extra' .*no value is assumed. Give load\(..., fixed="),
+        ({"input": "picture"}, UsageError, r"also needs 'extra' .*no value is assumed. Give fixed="),
         (
             {"input": "pictur", "fixed": {"extra": [1, 2]}},
             UnknownName,

@@ -129,8 +129,8 @@ def _cancelled(relevance: Array, score: Array, bias: bool) -> tuple[Caveat, ...]
     advice = (
         "Try a larger epsilon, or z-plus."
         if bias
-        else "Without its bias a neuron's sum may be nearly zero, and its shares are divided by that: try option bias, "
-        "a larger epsilon, or z-plus."
+        else "Without its bias a neuron's sum may be nearly zero, and its shares are divided by that: try the option "
+        "bias, a larger epsilon, or z-plus."
     )
     text = "The values are {:.1e} times the score and cancel, so the map says little. {}"
     return each((text.format(part, advice) if part > _CANCELS else "" for part in times), "incomplete")

@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
+import nets
 import numpy as np
 import pytest
 
@@ -351,3 +352,16 @@ def test_an_empty_chunk_of_a_stream_is_passed_over(two):
     batch = np.ones((2, *model.outline.explained.shape[1:]), np.float32)
     found = list(xplain.explain_stream(model.inner, iter([batch[:1], batch[:0], [], batch[1:]]), "saliency"))
     assert [one.names for one in found] == [("0",), ("1",)]
+
+
+def test_a_flow_that_goes_on_with_some_items_reads_no_target_of_the_others():
+    """Integrated gradients takes more steps for items that need them, with the targets of just these."""
+    net = nets.cnn(size=16, classes=5)
+    x = np.random.default_rng(0).normal(size=(4, 3, 16, 16)).astype(np.float32)
+    targets = [0, 1, 2, 3]
+    options = {"steps": 2, "tolerance": 1e-3}
+    whole = xplain.explain(net, x, "integrated-gradients", target=targets, **options)
+    assert len(set(whole.notes["steps"])) > 1
+    for n, target in enumerate(targets):
+        alone = xplain.explain(net, x[n : n + 1], "integrated-gradients", target=target, **options)
+        np.testing.assert_allclose(whole.values[n : n + 1], alone.values, rtol=1e-4, atol=1e-6)

@@ -84,12 +84,13 @@ def _same(one: Any, other: Array) -> bool:
     return one.strides == other.strides and one.ctypes.data == other.ctypes.data
 
 
-def on_the_way(flow: Flow, sight: Sight, is_open: bool) -> Flow:
+def on_the_way(flow: Flow, sight: Sight, target: Target, is_open: bool) -> Flow:
     """The same flow, past what is known of the untouched items.
 
     Args:
         flow: A flow, whose target may be the class that is predicted.
         sight: What is known; it learns from the answers.
+        target: The flow's target for all items; later questions may be about some of them.
         is_open: Whether the target is the class that is predicted, and so not known before the scores are.
     """
     answer: Answer = None
@@ -110,9 +111,9 @@ def on_the_way(flow: Flow, sight: Sight, is_open: bool) -> Flow:
                 sight.learn((yield sight.look)[:, 0])
             if is_open and isinstance(query.target, Target):
                 query = replace(query, target=sight.settled(query.target))
-            if isinstance(query, Sweep) and not swept and sight.value(query.target) is None:  # before sweeps are paid
-                value = yield replace(sight.look, target=query.target)
-                sight.read.append((query.target, value[:, 0]))
+            if isinstance(query, Sweep) and not swept and not is_open and sight.value(target) is None:
+                value = yield replace(sight.look, target=target)  # before sweeps are paid
+                sight.read.append((target, value[:, 0]))
             known = sight.known(query) if isinstance(query, Score) else None
             answer = (yield query) if known is None else known
         except BudgetError as spent:

@@ -231,14 +231,16 @@ class Session:
         if sight is None:
             return [start(one.target) for one in part.aims]
         if sight.scores is not None or not part.open:
-            return [on_the_way(start(one.target), sight, False) for one in part.aims]
+            return [on_the_way(start(one.target), sight, one.target, False) for one in part.aims]
 
         def later(k: int) -> Flow:  # begins when the first has been answered, and knows mostly what is predicted
             if sight.scores is None:
                 sight.learn((yield sight.look)[:, 0])
-            return (yield from on_the_way(start(self.aims(part)[k].target), sight, False))
+            target = self.aims(part)[k].target
+            return (yield from on_the_way(start(target), sight, target, False))
 
-        first = on_the_way(start(predicted(len(part))), sight, True)
+        found = predicted(len(part))
+        first = on_the_way(start(found), sight, found, True)
         return [first, *(later(k) for k in range(1, part.open))]
 
     def explain(self, part: Part, name: str, most: int | None = None) -> list[Attribution]:

@@ -53,9 +53,10 @@ def test_what_is_left_at_another_doors_default_says_nothing():
 
 def test_a_model_that_is_loaded_takes_no_more_options():
     loaded = xplain.load(lambda rows: np.asarray(rows).sum(1))
-    for door in (xplain.table, xplain.text):
+    for door in (xplain.load, xplain.table, xplain.text):
         with pytest.raises(UsageError, match="version: of no use to a model that is loaded already"):
             door(loaded, version="2")
+    assert xplain.load(loaded) is loaded
 
 
 def test_doors_take_few_arguments():

@@ -330,7 +330,8 @@ def refuse(given: Mapping[str, Any]) -> None:
         UsageError: some are given.
     """
     if given:
-        raise UsageError(*listed(given), ": of no use to a model that is loaded already; xplain.load takes them.")
+        late = ": of no use to a model that is loaded already; they are read when its file or function is loaded."
+        raise UsageError(*listed(given), late)
 
 
 def described(kind: type[Any]) -> dict[str, str]:

@@ -27,7 +27,7 @@ def load(source: Any, **options: Any) -> Model:
 
     Args:
         source: A path to an ONNX file, its bytes, a ``ModelProto``, a ``torch.nn.Module``, or a Python function
-            ``f(batch) -> scores``. A model that was loaded already is returned as it is.
+            ``f(batch) -> scores``. A model that was loaded already is returned as it is, and takes no options.
         options: ``card`` (how pictures become tensors), ``providers``, ``input`` (which input to explain), ``fixed``
             (values of the other inputs), ``threads``; see ``xplain.models.load``.
 

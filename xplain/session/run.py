@@ -39,10 +39,12 @@ __all__ = ["Session", "load"]
 
 def load(source: Any, **options: Any) -> Model:
     """The model behind ``source``; one that was loaded already is returned as it is. See ``xplain.load``."""
-    if is_model(source):
-        return source  # type: ignore[no-any-return]
     from xplain import models
+    from xplain.models.options import refuse
 
+    if is_model(source):
+        refuse(options)
+        return source  # type: ignore[no-any-return]
     return models.load(source, **options)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from xplain.core.rules import Rules
 
 __all__ = ["Answer", "Flow", "Model", "Peek", "Query", "Reading", "Score", "Sweep"]
-__all__ += ["TargetInput", "View", "laid_out"]
+__all__ += ["TargetInput", "View", "laid_out", "through"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -306,11 +306,10 @@ class View:
         return replace(self, x=self.x[items], target=self.target.take(items), keys=keys, budget=None)
 
 
-def laid_out(flow: Flow, view: View) -> Flow:
-    """The same flow, its questions about the view's items carrying the view's layout.
+def through(flow: Flow, ask: Callable[[Query], Generator[Query, Answer, Answer]]) -> Flow:
+    """The same flow, each of its questions asked by ``ask``, which may change it, ask others, or know the answer.
 
-    Raises:
-        UsageError: a question hides positions, and the layout is in doubt.
+    A budget that is spent while ``ask`` asks is told to the flow, which may stop with what it has.
     """
     answer: Answer = None
     error: BudgetError | None = None
@@ -321,14 +320,27 @@ def laid_out(flow: Flow, view: View) -> Flow:
             reading: Reading = stop.value
             return reading
         error = None
+        try:
+            answer = yield from ask(query)
+        except BudgetError as spent:
+            error = spent
+
+
+def laid_out(flow: Flow, view: View) -> Flow:
+    """The same flow, its questions about the view's items carrying the view's layout.
+
+    Raises:
+        UsageError: a question hides positions, and the layout is in doubt.
+    """
+
+    def ask(query: Query) -> Generator[Query, Answer, Answer]:
         if isinstance(query, Score) and query.layout is None and query.at == "input":
             by_element = isinstance(query.edits, Untouched) or getattr(query.edits, "whole", False)
             known = view.found if by_element else view.layout
             query = query if isinstance(known, Doubt) else replace(query, layout=known)
-        try:
-            answer = yield query
-        except BudgetError as spent:
-            error = spent
+        return (yield query)
+
+    return through(flow, ask)
 
 
 class Model(Protocol):

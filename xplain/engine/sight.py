@@ -7,16 +7,15 @@ untouched items are answered from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from xplain.core.edits import Array, Untouched
-from xplain.core.errors import BudgetError
 from xplain.core.outline import Outline
-from xplain.core.query import Answer, Flow, Peek, Reading, Score, Sweep
+from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, through
 from xplain.core.rules import Rules
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target
@@ -93,34 +92,25 @@ def on_the_way(flow: Flow, sight: Sight, target: Target, is_open: bool) -> Flow:
         target: The flow's target for all items; later questions may be about some of them.
         is_open: Whether the target is the class that is predicted, and so not known before the scores are.
     """
-    answer: Answer = None
-    error: BudgetError | None = None
-    while True:
-        try:
-            query = flow.throw(error) if error is not None else flow.send(answer)
-        except StopIteration as stop:
-            reading: Reading = stop.value
-            return reading
-        error = None
-        try:
-            if isinstance(query, Peek):
-                answer = yield query
-                continue
-            swept = isinstance(query, Sweep) and sight.is_clean(query)
-            if is_open and not swept and sight.scores is None:
-                sight.learn((yield sight.look)[:, 0])
-            if is_open and isinstance(query.target, Target):
-                query = replace(query, target=sight.settled(query.target))
-            if isinstance(query, Sweep) and not swept and not is_open and sight.value(target) is None:
-                value = yield replace(sight.look, target=target)  # before sweeps are paid
-                sight.read.append((target, value[:, 0]))
-            known = sight.known(query) if isinstance(query, Score) else None
-            answer = (yield query) if known is None else known
-        except BudgetError as spent:
-            error = spent
-            continue
+
+    def ask(query: Query) -> Generator[Query, Answer, Answer]:
+        if isinstance(query, Peek):
+            return (yield query)
+        swept = isinstance(query, Sweep) and sight.is_clean(query)
+        if is_open and not swept and sight.scores is None:
+            sight.learn((yield sight.look)[:, 0])
+        if is_open and isinstance(query.target, Target):
+            query = replace(query, target=sight.settled(query.target))
+        if isinstance(query, Sweep) and not swept and not is_open and sight.value(target) is None:
+            value = yield replace(sight.look, target=target)  # before sweeps are paid
+            sight.read.append((target, value[:, 0]))
+        known = sight.known(query) if isinstance(query, Score) else None
+        answer = (yield query) if known is None else known
         if swept and isinstance(query, Sweep) and isinstance(answer, Swept):
             if answer.scores is not None:
                 sight.learn(answer.scores)
             if answer.target is not None:
                 sight.read.append((query.target, answer.target))
+        return answer
+
+    return through(flow, ask)

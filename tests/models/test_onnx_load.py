@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import nets
 import numpy as np
 import onnx
@@ -91,6 +93,31 @@ def test_fixed_batches_are_freed_where_that_keeps_the_scores(batch, frozen, stat
     said = " ".join(model.outline.quirks)
     assert {"free": said == "", "edited": "it was set free" in said, "fixed": "is baked into the model" in said}[state]
     assert {layer.shape[0] for layer in model.outline.layers if layer.name == "relu1"} == {rows}
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_no_trial_makes_up_gigabytes(others):
+    """A small file declares an input of 512 MiB a row: what is tried on it after first contact stays small."""
+    wide = 2**27
+    free = {"also": (FLOAT, ["M", 1])} if others else {}
+    model = nets.model(
+        [
+            helper.make_node("Slice", ["x", "start", "stop", "axis"], ["some"]),
+            *([helper.make_node("Add", ["some", "also"], ["scores"])] if others else []),
+        ],
+        {"x": (FLOAT, ["N" if others else 3, wide]), **free},
+        {"scores" if others else "some": (FLOAT, ["N" if others else 3, 3])},
+        {"start": np.array([0]), "stop": np.array([3]), "axis": np.array([1])},
+    )
+    tracemalloc.start()
+    fixed = {"fixed": {"also": np.ones((1, 1), np.float32)}, "input": "x"} if others else {}
+    loaded = xplain.load(model, limits=Limits(contact_seconds=0), **fixed)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**28
+    if not others:
+        assert (loaded.outline.batch, loaded.outline.rows) == ("fixed", 3)
+        assert "too large to try" in " ".join(loaded.outline.quirks)
 
 
 def test_an_edit_that_changes_the_scores_is_not_used():

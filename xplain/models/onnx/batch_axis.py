@@ -13,6 +13,7 @@ from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline, TensorSpec
 from xplain.graph.intake.load import Loaded
 from xplain.graph.reverse.cut import free_batch, mixes_batch
+from xplain.models.onnx.trials import item_of, small
 
 __all__ = ["batch_axis", "goes_alone", "settle_batch"]
 
@@ -60,6 +61,9 @@ def settle_batch(
     if batch is None or edited is None:
         return outline, None
     fixed = replace(outline, batch="fixed", rows=batch)
+    if not small(2 * batch + 1, spec):
+        why = f"Its items are too large to try other numbers of rows, so they are asked {batch} at a time."
+        return replace(fixed, quirks=(*outline.quirks, why)), None
     if not _agree(fixed, loaded.model, edited, spec, batch, scores):
         why = f"The batch size {batch} is baked into the model, so items are asked {batch} at a time."
         return replace(fixed, quirks=(*outline.quirks, why)), None
@@ -84,11 +88,10 @@ def goes_alone(
         for spec, value in others.items()
         if (axis := batch_axis(spec, explained)) is not None and value.shape[axis] != 1 and spec.shape[axis] is None
     ]
-    if not several and outline.scores.classes is not None:
+    if (not several and outline.scores.classes is not None) or not small(3, explained):
         return False
-    item = [extent or 32 for extent in explained.shape[1:]]
     try:
-        two, three = (scores(np.zeros((n, *item), np.float32)) for n in (2, 3))
+        two, three = (scores(np.zeros((n, *item_of(explained)), np.float32)) for n in (2, 3))
     except ModelError as error:
         if not several:
             return False
@@ -104,7 +107,9 @@ def _lone(
     outline: Outline, loaded: Loaded, spec: TensorSpec, scores: Callable[[Outline, Any, Array], Array]
 ) -> Outline:
     """One row at a time where another input, such as a recurrent state, is of one row and can be of no more."""
-    x = np.zeros((2, *(extent or 32 for extent in spec.shape[1:])), np.float32)
+    if not small(2, spec):
+        return outline
+    x = np.zeros((2, *item_of(spec)), np.float32)
     one = replace(outline, batch="fixed", rows=1)
     try:
         scores(outline, loaded.model, x)
@@ -127,9 +132,8 @@ def _agree(
     scores: Callable[[Outline, Any, Array], Array],
 ) -> bool:
     """Whether the edited model gives several random items the scores that the model gives them batch by batch."""
-    item = tuple(extent or 32 for extent in spec.shape[1:])
-    x = np.random.default_rng(0).uniform(0, 255 if spec.dtype == "uint8" else 1, (2 * batch + 1, *item))
-    x = x.astype(np.float32)
+    x = np.random.default_rng(0).random((2 * batch + 1, *item_of(spec)), np.float32)
+    x *= 255 if spec.dtype == "uint8" else 1
     expected = scores(fixed, model, x)
     try:
         got = scores(replace(fixed, rows=None), edited, x)

@@ -17,6 +17,7 @@ from xplain.core.errors import ModelError
 from xplain.core.outline import TensorSpec
 from xplain.graph.intake.load import Loaded
 from xplain.models.onnx.session_cache import HEAVY
+from xplain.models.onnx.trials import item_of, small
 
 __all__ = ["LEVELS", "highest", "opened", "settle_level"]
 
@@ -77,10 +78,10 @@ def settle_level(
         on_cpu: Whether it runs there.
         scores: The scores of items at a level.
     """
-    if not on_cpu or loaded.size >= HEAVY or loaded.quantised or not spec.dtype.startswith("float") or not spec.shape:
+    light = loaded.size < HEAVY and bool(spec.shape) and small(rows, spec)
+    if not on_cpu or not light or loaded.quantised or not spec.dtype.startswith("float"):
         return LEVELS[0], ""
-    item = [extent or 32 for extent in spec.shape[1:]]
-    x = np.random.default_rng(0).normal(size=(rows, *item)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((rows, *item_of(spec)), np.float32)
     half = bool(_HALF & set(loaded.known.dtypes.values()))
     return highest(lambda level: scores(level, x).astype(np.float64), _CLOSE_HALF if half else _CLOSE)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.fold import folded
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Peek, Sweep
 from xplain.core.swept import Swept
@@ -26,7 +27,10 @@ def zero_answer(query: Peek | Sweep, outline: Outline) -> Answer:
         if isinstance(query, Sweep) and tap == query.at:
             shape = query.x.shape[2:]
         zero = np.zeros((len(fed), *shape), dtype=np.float32)
-        found[tap] = (zero, zero) if isinstance(query, Sweep) else zero
+        if isinstance(query, Sweep):
+            found[tap] = (zero, zero)
+        else:
+            found[tap] = zero if query.fold is None else folded(zero, query.fold)
     if not isinstance(query, Sweep):
         return found
     none = np.zeros(len(fed))

@@ -6,7 +6,7 @@ at once; the engine cuts the question into chunks, packs, caches, counts and ret
 | question | who answers | answer that the method receives |
 |---|---|---|
 | ``Score`` | any model | float64 ``[N, M]``: the target's value under each edit |
-| ``Peek``  | models with a graph | ``{tap: values [N, *shape]}`` |
+| ``Peek``  | models with a graph | ``{tap: values [N, *shape]}``, or what its ``fold`` keeps of them |
 | ``Sweep`` | models with a graph | ``{tap: (value, cotangent)}``, each ``[N, *shape]`` |
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.content import keys_of
 from xplain.core.edits import Array, Edits, Untouched
 from xplain.core.errors import BudgetError, UsageError
+from xplain.core.fold import Fold
 from xplain.core.grid import layer_layout
 from xplain.core.layout import Doubt, Layout
 from xplain.core.lineage import Lineage
@@ -34,7 +35,7 @@ from xplain.core.target import SCORES, EveryScore, Stack, Target
 if TYPE_CHECKING:
     from xplain.core.rules import Rules
 
-__all__ = ["Answer", "Flow", "Model", "Peek", "Query", "Reading", "Score", "Sweep"]
+__all__ = ["Answer", "Flow", "Model", "Peek", "Query", "Reading", "Returned", "Score", "Sweep"]
 __all__ += ["TargetInput", "View", "laid_out", "through"]
 
 
@@ -104,11 +105,13 @@ class Score:
 class Peek:
     """The values of named tensors, ``{tap: [N, *shape]}``, for items ``x`` ``[N, *item]``; ``"input"`` is the item.
 
-    ``batch`` is the number of rows that the model evaluates at once, filled up with copies; set by the engine alone.
+    ``fold`` says what is kept of each tensor's positions, None for all: see ``xplain.core.fold``. ``batch`` is the
+    number of rows that the model evaluates at once, filled up with copies; set by the engine alone.
     """
 
     x: Any  # an array; a graph value while the flow is compiled
     taps: tuple[str, ...]
+    fold: Fold | None = None
     batch: int | None = None
 
 
@@ -208,6 +211,21 @@ class Reading:
     broken: int | None = None
 
 
+class Returned(Protocol):
+    """What a flow returns: a frozen dataclass of a kind of its own, to whose warnings the engine adds.
+
+    Attributions come of a ``Reading``; the session knows what result each other kind becomes.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def warnings(self) -> tuple[Caveat, ...]:
+        """What must be known before it is believed."""
+
+
+R = TypeVar("R", bound=Returned)
+
 Flow: TypeAlias = Generator[Query, Answer, Reading]
 
 
@@ -306,7 +324,9 @@ class View:
         return replace(self, x=self.x[items], target=self.target.take(items), keys=keys, budget=None)
 
 
-def through(flow: Flow, ask: Callable[[Query], Generator[Query, Answer, Answer]]) -> Flow:
+def through(
+    flow: Generator[Any, Answer, R], ask: Callable[[Any], Generator[Query, Answer, Answer]]
+) -> Generator[Query, Answer, R]:
     """The same flow, each of its questions asked by ``ask``, which may change it, ask others, or know the answer.
 
     A budget that is spent while ``ask`` asks is told to the flow, which may stop with what it has.
@@ -317,8 +337,8 @@ def through(flow: Flow, ask: Callable[[Query], Generator[Query, Answer, Answer]]
         try:
             query = flow.throw(error) if error is not None else flow.send(answer)
         except StopIteration as stop:
-            reading: Reading = stop.value
-            return reading
+            returned: R = stop.value
+            return returned
         error = None
         try:
             answer = yield from ask(query)

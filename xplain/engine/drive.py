@@ -7,14 +7,14 @@ once, with the targets stacked: explaining the top three classes costs the evalu
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
 from xplain.core.errors import BudgetError
-from xplain.core.query import Answer, Flow, Model, Query, Reading, Score
+from xplain.core.query import Answer, Model, Query, R, Score
 from xplain.core.target import Stack, Target
 from xplain.engine.run import Run
 from xplain.engine.settings import Settings
@@ -23,8 +23,12 @@ __all__ = ["drive"]
 
 
 def drive(
-    flows: Sequence[Flow], model: Model, settings: Settings | None = None, *, lead: bool = False
-) -> tuple[list[Reading], Cost]:
+    flows: Sequence[Generator[Query, Answer, R]],
+    model: Model,
+    settings: Settings | None = None,
+    *,
+    lead: bool = False,
+) -> tuple[list[R], Cost]:
     """Run flows to their ends, in lock step.
 
     ``lead``: the first one's first question is answered before the others begin, which may learn from it.
@@ -33,11 +37,12 @@ def drive(
     early catches it and returns what it has.
 
     Returns:
-        One reading per flow, and what the run cost together.
+        What each flow returned (a ``Reading``, or a frozen dataclass of another kind), with what must be known of the
+        run among its warnings; and what the run cost together.
     """
     run = Run(model, settings or Settings())
     started = time.perf_counter()
-    readings: list[Reading | None] = [None] * len(flows)
+    returned: list[R | None] = [None] * len(flows)
     waiting: dict[int, Query] = {}
 
     def advance(k: int, answer: Answer = None, error: BudgetError | None = None) -> None:
@@ -45,7 +50,7 @@ def drive(
             waiting[k] = flows[k].throw(error) if error is not None else flows[k].send(answer)
         except StopIteration as stop:
             waiting.pop(k, None)
-            readings[k] = stop.value
+            returned[k] = stop.value
 
     late = range(1, len(flows)) if lead else range(0)
     for k in range(len(flows) - len(late)):
@@ -70,7 +75,7 @@ def drive(
     seconds, spent = time.perf_counter() - started, float(run.cost)
     cost = Cost(run.queries, run.sweeps, run.reused, seconds, money=spent, currency=currency, calls=run.calls)
     said = run.caveats()
-    return [replace(one, warnings=(*one.warnings, *said)) for one in readings if one is not None], cost
+    return [replace(one, warnings=(*one.warnings, *said)) for one in returned if one is not None], cost
 
 
 def _groups(waiting: dict[int, Query]) -> list[list[int]]:

@@ -15,6 +15,7 @@ from xplain.core.batches import Cut
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError, NonFinite
+from xplain.core.fold import Top, joined
 from xplain.core.partial_answers import pieces
 from xplain.core.price import Account
 from xplain.core.query import Answer, Model, Peek, Query, Score, Sweep
@@ -277,10 +278,10 @@ class Run:
             ".",
         )
 
-    def _peek(self, query: Peek) -> dict[str, Array]:
+    def _peek(self, query: Peek) -> dict[str, Array | Top]:
         self.settings.budget.require(len(query.x))
         self._begin(len(query.x))
-        found: dict[str, list[Array]] = {tap: [] for tap in query.taps}
+        found: dict[str, list[Array | Top]] = {tap: [] for tap in query.taps}
         how = self._cut("values", query.x, 1)
         rows = batch_rows(query.x, self.settings.batch_size)
         for start, stop in chunks(0, len(query.x), rows) if how is None else how.parts(0, len(query.x)):
@@ -289,7 +290,7 @@ class Run:
                 found[tap].append(part[tap])
             self.queries += stop - start
             self._pay(stop - start)
-        return {tap: np.concatenate(parts) for tap, parts in found.items()}
+        return {tap: joined(parts) for tap, parts in found.items()}
 
     def _sweep(self, query: Sweep) -> Swept:
         """Points are flattened, asked in batches, and summed point by point: chunking cannot change the order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from typing import Any, Self
@@ -15,7 +15,7 @@ from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import NoPath, NotExported, UnsupportedOperator, UsageError
 from xplain.core.items import Items
-from xplain.core.query import Flow, Model, Reading, Score, Sweep, View
+from xplain.core.query import Answer, Flow, Model, Query, R, Reading, Score, Sweep, View
 from xplain.core.registry import Method
 from xplain.core.target import SCORES, Target, predicted
 from xplain.core.target_parser import Aim, aim, needs_scores, ranks
@@ -119,12 +119,12 @@ class Session:
         )
 
     def ask(
-        self, flows: Sequence[Flow], model: Model, settings: Settings, lead: bool = False
-    ) -> tuple[list[Reading], Cost]:
+        self, flows: Sequence[Generator[Query, Answer, R]], model: Model, settings: Settings, lead: bool = False
+    ) -> tuple[list[R], Cost]:
         """Drive flows to their ends; what they cost is counted."""
-        readings, cost = drive(flows, model, settings, lead=lead)
+        returned, cost = drive(flows, model, settings, lead=lead)
         self.spent += cost
-        return readings, cost
+        return returned, cost
 
     # ------------------------------------------------------------------ aim
 

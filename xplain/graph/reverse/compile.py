@@ -141,7 +141,7 @@ class _Answerer:
     def answer(self, query: Query) -> Answer:
         if isinstance(query, Sweep):
             return self._sweep(query)
-        if isinstance(query, Peek):
+        if isinstance(query, Peek) and query.fold is None:
             own = query.x is self.x
             forward = None if own else self.sweeper.evaluate({self.sweeper.input: self._as_items(query.x)})
             values = {tap: self.sweeper.value(self._resolve(tap), forward) for tap in query.taps}

@@ -34,6 +34,7 @@ from xplain.models.onnx.batches import OnnxBatches, in_one_call
 from xplain.models.onnx.compiling import NO_WAY_BACK, OnnxCompiles
 from xplain.models.onnx.incremental import Incremental, Net, Report
 from xplain.models.onnx.optimiser import LEVELS, opened, settle_level
+from xplain.models.onnx.peeks import OnnxPeeks
 from xplain.models.onnx.providers import CPU, Provider
 from xplain.models.onnx.session import Session
 from xplain.models.onnx.session_cache import LARGE, Shelf, open_session
@@ -44,7 +45,6 @@ from xplain.models.reading import (
     items_beside,
     padded,
     read_target,
-    real,
     score_rows,
     write_rows,
 )
@@ -78,7 +78,7 @@ class Running:
     engine: str = "auto"
 
 
-class OnnxFile(OnnxBatches, OnnxCompiles):
+class OnnxFile(OnnxBatches, OnnxPeeks, OnnxCompiles):
     """A loaded ONNX model.
 
     Args:
@@ -151,16 +151,6 @@ class OnnxFile(OnnxBatches, OnnxCompiles):
                 return changes
         extra = None if query.items is None else lambda rows, _: {self._input.name: items_beside(query, rows, dtype)}
         return self._each(self._plain(outputs, start, query.items is not None), query, start, extra)
-
-    def _peek(self, query: Peek) -> dict[str, Array]:
-        whole = Score(as_float32(query.x, self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
-        tensors = {tap: self._tensor(tap) for tap in query.taps if tap != _INPUT}
-        answer = {tap: whole.x for tap in query.taps if tap == _INPUT}
-        if tensors:
-            session = self._plain(tuple(dict.fromkeys(tensors.values())))
-            found = [values for _, values in self._each(session, whole)]
-            answer |= {tap: real(np.concatenate([part[name] for part in found])) for tap, name in tensors.items()}
-        return answer
 
     def _sweep(self, query: Sweep) -> Swept:
         way, found = self._swept(query, tensors := self._taps(query), "sweep")

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from xplain.models.torch.attention import AttentionsSeen, attention_number
 from xplain.models.torch.batches import TorchBatches, fed_floats, filled_up
 from xplain.models.torch.cuts import gradients, without_items
 from xplain.models.torch.device import Batch, TorchPlace, approximate, autocast, memory_of, without_autocast
+from xplain.models.torch.folds import kept
 from xplain.models.torch.graph import AsGraph
 from xplain.models.torch.guard import Pass, alone, claim, eval_mode
 from xplain.models.torch.look import AS_FLOATS, Look, Own, first_outline, home, look_at, look_with, value_of
@@ -178,14 +180,16 @@ class TorchModule(TorchBatches):
                 yield (offset + left, offset + right), read_target(query, (offset + left, offset + right), values)
             self.tell(place.not_captured)
 
-    def _peek(self, query: Peek) -> dict[str, Array]:
+    def _peek(self, query: Peek) -> dict[str, Any]:
         self.look(query.x)
         x = as_float32(query.x, self.outline.source)
         batch = self._tensor(padded(x, max(len(x), query.batch or 0)), query.x.dtype.kind in "iu")
         with torch.no_grad():
             found = self._rows(batch, [t for t in query.taps if t != _INPUT])
         own, n = self._own.look.per_item, len(batch)
-        return {t: x if t == _INPUT else own(t, found[t], n)[: len(x)] for t in query.taps}
+        if query.fold is None:
+            return {t: x if t == _INPUT else own(t, found[t], n)[: len(x)] for t in query.taps}
+        return {t: kept(x if t == _INPUT else found[t], partial(own, t), n, query.fold, len(x)) for t in query.taps}
 
     def _sweep(self, query: Sweep) -> Swept:
         rule = backward_rule(query.rules)

@@ -1,0 +1,43 @@
+"""What a fold keeps of a layer's values, found on the device where they lie; only that is copied from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from xplain.core.edits import Array
+from xplain.core.fold import Fold, Max, Mean, Top, folded, rows_of
+from xplain.models.torch.modes import to_numpy
+
+__all__ = ["kept"]
+
+
+def kept(values: Any, own: Callable[[torch.Tensor, int], Array], batch: int, fold: Fold, count: int) -> Array | Top:
+    """What a fold keeps of the first ``count`` items of a batch.
+
+    Args:
+        values: A tensor, or the items themselves.
+        own: Values with a row per item, as numpy has them, of a layer whose items have several rows.
+        batch: Rows of the batch, copies among them.
+        fold: What is kept.
+        count: Items.
+    """
+    if not isinstance(values, torch.Tensor):
+        return rows_of(folded(values, fold), count)
+    if len(values) != batch or values.ndim < 2:
+        return rows_of(folded(own(values, batch), fold), count)
+    values = values[:count]
+    values = values if values.is_floating_point() else values.float()
+    flat = values[:, None] if fold.channel is None else values.movedim(fold.channel, 1)
+    flat = flat.reshape(*flat.shape[:2], -1)
+    if isinstance(fold, Mean):
+        return to_numpy(flat.mean(dim=2))
+    if isinstance(fold, Max):
+        return to_numpy(flat.amax(dim=2))
+    if fold.count == 1:
+        best, places = flat.max(dim=2, keepdim=True)
+    else:  # of equal values the first: topk does not promise it
+        best, places = flat.sort(dim=2, descending=True, stable=True)
+    return Top(to_numpy(best[..., : fold.count]), places[..., : fold.count].cpu().numpy())

@@ -11,7 +11,7 @@ import xplain
 
 ROOT = Path(xplain.__file__).parent.parent
 LONGEST = 400
-FOLDERS = ("xplain", "tests", "benchmarks", "csrc", "plugins")
+FOLDERS = ("xplain", "tests", "benchmarks", "csrc", "docs", "plugins")
 SUFFIXES = (".py", ".pyi", ".cpp", ".h", ".cu", ".cuh")
 SOURCES = sorted(
     path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES and path.is_file()

@@ -1,0 +1,54 @@
+"""The files that a page's reader has: a model, pictures, rows, texts, as small as they can be."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli.test_rows import people, tokens
+from cli.tiny import write_model, write_picture
+from doors.test_text import tokenizer
+
+__all__ = ["people", "place", "tokenizer", "tokens"]  # fixtures
+
+
+def _table(request: pytest.FixtureRequest, folder: Path) -> None:
+    (request.getfixturevalue("people") / "people.onnx").rename(folder / "churn.onnx")
+
+
+def _text(request: pytest.FixtureRequest, folder: Path) -> None:
+    model, _, words = request.getfixturevalue("tokens")
+    model.rename(folder / "sentiment.onnx")
+    shutil.copy(words, folder / "tokenizer.json")
+
+
+def _vision(_: pytest.FixtureRequest, folder: Path) -> None:
+    (folder / "labels.txt").write_text("tabby\ndog\nother\n")
+    model = write_model(folder / "model.onnx", card=False)
+    model.with_suffix(".card.toml").write_text('resize = [16, 16]\nlabels = ["tabby", "dog", "other"]\n')
+    for below, name in (("photos", "a.png"), ("labelled/tabby", "b.png"), (".", "cat.jpg"), (".", "dog.jpg")):
+        (folder / below).mkdir(parents=True, exist_ok=True)
+        write_picture(folder / below / name, bright=name != "dog.jpg")
+
+
+_FILES = {
+    ("churn.onnx", "rows.csv"): _table,
+    ("sentiment.onnx", "tokenizer.json"): _text,
+    ("model.onnx", "photos", "labelled", "cat.jpg", "dog.jpg", "labels.txt"): _vision,
+}
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes the reader's folder, with those of the files that a text speaks of, and goes there."""
+
+    def made(text: str) -> Path:
+        for names, make in _FILES.items():
+            if any(name in text for name in names):
+                make(request, tmp_path)
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return made

@@ -253,8 +253,7 @@ class Gates:
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
         """The rule for each active operand."""
-        all_to_signal = self.signal_takes_all
-        gates = [k == 1 if call.op == "Div" else active and all_to_signal and is_gate(call, k) for k, active in enumerate(call.active)]
+        gates = [k == 1 if call.op == "Div" else active and self._gate(call, k) for k, active in enumerate(call.active)]
         signals = [active and not gate for active, gate in zip(call.active, gates, strict=True)]
         takers = signals if any(signals) else list(call.active)
         share = 1.0 / sum(takers)
@@ -263,6 +262,9 @@ class Gates:
             call.inputs[k] * v if taker and v is not None else None
             for k, (v, taker) in enumerate(zip(pulled, takers, strict=False))
         ]
+
+    def _gate(self, call: Call, index: int) -> bool:
+        return self.signal_takes_all and is_gate(call, index)
 
 
 def gate_of(call: Call, index: int) -> Call | None:

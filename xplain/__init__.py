@@ -9,25 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xplain.api import explain, explain_many, explain_stream, load, methods, plan, predict, probe
+    from xplain.api import attack, attacks, explain, explain_many, explain_stream, load, methods, plan, predict, probe
     from xplain.core.card import Card
     from xplain.core.errors import XplainError
     from xplain.core.target import Target, channel, inner, label, neuron
     from xplain.engine import Sentinel, Store
     from xplain.models.table import table
     from xplain.models.text import text
+    from xplain.results.attack import Attack
     from xplain.results.attribution import Attribution
     from xplain.session.compiling import compile
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Attack",
     "Attribution",
     "Card",
     "Sentinel",
     "Store",
     "Target",
     "XplainError",
+    "attack",
+    "attacks",
     "channel",
     "compile",
     "explain",
@@ -46,12 +50,15 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Attack": "xplain.results.attack",
     "Attribution": "xplain.results.attribution",
     "Card": "xplain.core.card",
     "Sentinel": "xplain.engine",
     "Store": "xplain.engine",
     "Target": "xplain.core.target",
     "XplainError": "xplain.core.errors",
+    "attack": "xplain.api",
+    "attacks": "xplain.api",
     "channel": "xplain.core.target",
     "compile": "xplain.session.compiling",
     "explain": "xplain.api",

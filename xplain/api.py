@@ -7,7 +7,31 @@ a.overlay(0).save("cat.png")
 
 from xplain.core.items import Items
 from xplain.session.items import items_of
-from xplain.session.public import explain, explain_many, explain_stream, load, methods, plan, plan_look, predict, probe
+from xplain.session.public import (
+    attack,
+    attacks,
+    explain,
+    explain_many,
+    explain_stream,
+    load,
+    methods,
+    plan,
+    plan_look,
+    predict,
+    probe,
+)
 
-__all__ = ["Items", "explain", "explain_many", "explain_stream", "items_of", "load", "methods", "plan", "plan_look"]
+__all__ = [
+    "Items",
+    "attack",
+    "attacks",
+    "explain",
+    "explain_many",
+    "explain_stream",
+    "items_of",
+    "load",
+    "methods",
+    "plan",
+    "plan_look",
+]
 __all__ += ["predict", "probe"]

@@ -14,7 +14,7 @@ import xplain
 ROOT = Path(xplain.__file__).parent
 MOST = 8
 
-DECLARED = frozenset({"method", "cam", "table", "features", "metric", "renderer"})
+DECLARED = frozenset({"attack", "method", "cam", "table", "features", "metric", "renderer"})
 """What such a decorator of the registry declares has its options as arguments."""
 
 VERBS = ROOT / "cli" / "verbs"
@@ -24,6 +24,7 @@ DOORS = {
     "xplain.explain": "the main door: all that a person may set for one explanation",
     "xplain.explain_many": "what explain takes, for several methods at once",
     "xplain.plan": "what explain takes, whose cost it foretells",
+    "xplain.attack": "what explain takes, and how far an attack may go",
     "xplain.measure.curve": "what explain takes, and the explanation that is judged",
     "xplain.render.montage": "the drawing options of the renderer 'figure', for several results",
     "xplain.native.fill": "what a plugin's door writes rows with: which rows, in which layout, and where it runs",

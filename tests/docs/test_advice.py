@@ -15,6 +15,7 @@ from typing import Any
 import made
 import numpy as np
 import pytest
+from docs.advice_attacks import ATTACKS
 from docs.advice_cli import COMMANDS
 from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
@@ -308,6 +309,8 @@ def _(told, _folder):
 
 for one in (*TABLE.values(), *COMMANDS, *METHODS):
     advice(one.fragment)(partial(follow, one))
+for fragment, case in ATTACKS.items():
+    advice(fragment)(case)
 
 
 @pytest.mark.parametrize("fragment", FOLLOWED)

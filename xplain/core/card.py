@@ -25,6 +25,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from xplain.core.edits import Array
 from xplain.core.errors import CardError, nearest, unknown
 from xplain.core.files import lines_of, read_text, there
 from xplain.core.wording import option
@@ -124,6 +127,32 @@ class Card:
             return self
         short = round(min(height, width) * 256 / 224) if min(height, width) >= 64 else min(height, width)
         return replace(self, resize_short=short, crop=(height, width))
+
+    def tensor(self, samples: Array, axis: int = -1) -> Array:
+        """``(samples * scale - mean) / std``, float32: the one place that says what a model sees of a picture.
+
+        Args:
+            samples: Values of 0..255, channels in the tensor's own order.
+            axis: The axis of the channels.
+        """
+        mean, std = self._per_channel(samples.ndim, axis)
+        return np.asarray((samples.astype(np.float32) * np.float32(self.scale) - mean) / std)
+
+    def slope(self, rank: int, axis: int = -1) -> Array:
+        """By how much the tensor changes with a sample, ``scale / std``, so that it broadcasts to ``rank`` axes."""
+        return np.asarray(np.float64(self.scale) / self._per_channel(rank, axis)[1].astype(np.float64))
+
+    def samples(self, tensor: Array, axis: int = -1) -> Array:
+        """The samples that make a tensor, float64: ``(tensor * std + mean) / scale``."""
+        mean, std = (one.astype(np.float64) for one in self._per_channel(tensor.ndim, axis))
+        return np.asarray((tensor.astype(np.float64) * std + mean) / self.scale)
+
+    def _per_channel(self, rank: int, axis: int) -> tuple[Array, Array]:
+        """Mean and std, float32, so that they lie along one axis of ``rank``."""
+        shape = [1] * rank
+        shape[axis] = -1
+        mean, std = (np.asarray(numbers, np.float32).reshape(shape) for numbers in (self.mean, self.std))
+        return mean, std
 
     def to_toml(self, labels: bool = True) -> str:
         """The card as TOML text that ``Card.from_toml`` reads back to an equal card, or to one without labels."""

@@ -1,4 +1,4 @@
-"""What is registered: methods, rule tables, makers of features, metrics and renderers, as they were declared."""
+"""What is registered: methods, rule tables, makers of features, metrics, renderers, attacks, as they were declared."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from xplain.core.attack import AttackFlow, Norm, Threat
 from xplain.core.edits import Array
 from xplain.core.errors import unknown
 from xplain.core.options import Option
 from xplain.core.query import Flow, View, laid_out
 from xplain.core.rules import Rules
 
-__all__ = ["Declared", "Maker", "Method", "Metric", "Paper", "Renderer", "Suits", "Table"]
+__all__ = ["AttackKind", "Declared", "Maker", "Method", "Metric", "Paper", "Renderer", "Suits", "Table"]
 
 Suits: TypeAlias = Literal["any", "additive", "attention"]
 
@@ -188,3 +189,35 @@ class Renderer(Declared):
     word: ClassVar[str] = "renderer"
 
     draws: str = "attribution"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackKind(Declared):
+    """An attack: the generator function ``(threat, **options) -> AttackFlow``.
+
+    Args:
+        needs: Kinds of question it asks.
+        paper: Where it comes from.
+        norms: Norms in which it measures changes, the usual one first; empty for one that has no bound on changes.
+        goals: Whether it can leave a class (``untargeted``), reach one (``targeted``), or both.
+        smallest: Whether it looks for the smallest change, instead of one inside a given radius.
+        together: Whether it finds one change for all items, so that they are attacked in one batch.
+        learns: Whether it trains a substitute, which needs torch.
+        trial: Options with which it can be tried in a moment.
+    """
+
+    word: ClassVar[str] = "attack"
+
+    needs: frozenset[type]
+    paper: Paper
+    norms: tuple[Norm, ...] = ()
+    goals: Literal["both", "targeted", "untargeted"] = "both"
+    smallest: bool = False
+    together: bool = False
+    learns: bool = False
+    trial: Mapping[str, Any] = field(default_factory=dict)
+
+    def start(self, threat: Threat, options: Mapping[str, Any]) -> AttackFlow:
+        """The attack's flow for a threat."""
+        flow: AttackFlow = self.function(threat, **options)
+        return flow

@@ -11,11 +11,12 @@
 | ``@features`` | divides items into what can be switched off | ``FEATURES`` | ``xplain.features`` |
 | ``@metric`` | judges an explanation | ``METRICS`` | ``xplain.metrics`` |
 | ``@renderer`` | shows a result | ``RENDERERS`` | ``xplain.renderers`` |
+| ``@attack`` | changes items until the model errs | ``ATTACKS`` | ``xplain.attacks`` |
 
 (``@cam``, in the room of the methods, declares a method from a function of activations and gradients.)
 
 From name, signature and docstring come ``explain(...)``, the command line's flags and help, the tables of the docs, and
-the contract tests. The five catalogues are the only mutable state of the project; they change at import alone.
+the contract tests. The catalogues are the only mutable state of the project; they change at import alone.
 """
 
 from __future__ import annotations
@@ -25,20 +26,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Required, TypedDict, TypeVar, Unpack
 
+from xplain.core.attack import Norm
 from xplain.core.catalogue import Catalogue, plain_name
-from xplain.core.declared import Declared, Maker, Method, Metric, Paper, Renderer, Suits, Table
+from xplain.core.declared import AttackKind, Declared, Maker, Method, Metric, Paper, Renderer, Suits, Table
 from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.errors import nearest, unknown
 from xplain.core.options import options_of, parsed
 from xplain.core.query import Score
 
 __all__ = [
+    "ATTACKS",
     "CATALOGUES",
     "FEATURES",
     "METHODS",
     "METRICS",
     "RENDERERS",
     "TABLES",
+    "AttackKind",
     "Declared",
     "Maker",
     "Method",
@@ -47,6 +51,7 @@ __all__ = [
     "Renderer",
     "RuleOf",
     "Table",
+    "attack",
     "features",
     "find",
     "method",
@@ -68,8 +73,11 @@ TABLES: Catalogue[Table] = Catalogue("rule table", "xplain.rules", "xplain.table
 FEATURES: Catalogue[Maker] = Catalogue("features", "xplain.explainers.features", "xplain.features")
 METRICS: Catalogue[Metric] = Catalogue("metric", "xplain.metrics", "xplain.metrics")
 RENDERERS: Catalogue[Renderer] = Catalogue("renderer", "xplain.render", "xplain.renderers")
+ATTACKS: Catalogue[AttackKind] = Catalogue(
+    "attack", "xplain.explainers.attacks", "xplain.attacks", "'xplain attack --help' lists them."
+)
 
-CATALOGUES: tuple[Catalogue[Any], ...] = (METHODS, TABLES, FEATURES, METRICS, RENDERERS)
+CATALOGUES: tuple[Catalogue[Any], ...] = (METHODS, TABLES, FEATURES, METRICS, RENDERERS, ATTACKS)
 
 
 @dataclass(frozen=True)
@@ -199,6 +207,33 @@ def renderer(name: str, *, draws: str = "attribution", aliases: tuple[str, ...] 
 
     def declare(function: F) -> F:
         RENDERERS.add(Renderer(name=name, draws=draws, aliases=aliases, **facts_of(function, any_type=True)))
+        return function
+
+    return declare
+
+
+class AttackFacts(TypedDict, total=False):
+    """What ``@attack`` is told besides the name; see ``AttackKind``."""
+
+    needs: Required[type | tuple[type, ...]]
+    paper: Required[Paper]
+    aliases: tuple[str, ...]
+    norms: tuple[Norm, ...]
+    goals: Literal["both", "targeted", "untargeted"]
+    smallest: bool
+    together: bool
+    learns: bool
+    trial: Mapping[str, Any]
+
+
+def attack(name: str, **facts: Unpack[AttackFacts]) -> Callable[[F], F]:
+    """Declare an attack; see ``AttackKind``. The function itself is returned unchanged."""
+
+    def declare(function: F) -> F:
+        asked = facts["needs"]
+        needs = frozenset(asked if isinstance(asked, tuple) else (asked,))
+        said: dict[str, Any] = {**facts, "needs": needs}
+        ATTACKS.add(AttackKind(name=name, **facts_of(function), **said))
         return function
 
     return declare

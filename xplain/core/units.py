@@ -6,14 +6,16 @@ a probability, a score of which no more is known (a regression, a function), or 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
-from xplain.core.outline import Kind, Outline
+from xplain.core.outline import Kind, Outline, ScoreSpec
 from xplain.core.target import SCORES, Target
 
-__all__ = ["kind_of", "noun", "spelled", "unlinked"]
+__all__ = ["confidence", "kind_of", "noun", "probabilities", "spelled", "unlinked"]
 
 _NOUNS: dict[Kind, str] = {
     "logits": "logit",
@@ -51,6 +53,33 @@ def kind_of(outline: Outline, scores: Array | None) -> Kind:
     """What scores are: as the model was found to be, but no logits where they lie in [0, 1] and sum to 1."""
     kind = outline.scores.kind
     return "probabilities" if kind in ("logits", "scores") and _shares(scores) else kind
+
+
+def probabilities(scores: Array, spec: ScoreSpec) -> Array | None:
+    """Probabilities of scores ``[N, K]``, or None where the model does not say how its scores become such."""
+    if spec.kind == "probabilities":
+        return scores
+    if spec.kind == "log-probabilities":
+        return np.exp(scores)
+    if spec.link == "softmax":
+        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+    if spec.link == "sigmoid":
+        return np.asarray(np.exp(-np.logaddexp(0.0, -scores)))
+    return None
+
+
+def confidence(scores: Array, labels: Array, outline: Outline) -> Array:
+    """What the model gives one class of each item, float64 ``[N]``: a probability where it is known how, else a score.
+
+    Logits of a file without a softmax go through one all the same, so that before and after a change can be compared.
+    """
+    spec = replace(outline.scores, kind=kind_of(outline, scores))
+    if spec.kind == "logits" and spec.link == "none":
+        spec = replace(spec, link="softmax")
+    shares = probabilities(scores, spec)
+    found = scores if shares is None else shares
+    return np.asarray(found[np.arange(len(labels)), labels], np.float64)
 
 
 def unlinked(outline: Outline, scores: Array | None) -> tuple[Caveat, ...]:

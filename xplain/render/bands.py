@@ -38,7 +38,7 @@ def prepare_bands(card: Card, source: Any) -> tuple[Array, Array]:
     if card.resize:
         planes = [_resized(one, card.resize, card) for one in planes]
     bands = _cropped(np.stack(planes, axis=2), card)
-    tensor = (bands * np.float32(card.scale) - np.asarray(card.mean, np.float32)) / np.asarray(card.std, np.float32)
+    tensor = card.tensor(bands)
     seen = bands[:, :, :3] if bands.shape[2] >= 3 else np.repeat(bands[:, :, :1], 3, axis=2)
     low, high = seen.min(), seen.max()
     shown = np.rint((seen - low) / (high - low if high > low else 1.0) * 255.0).astype(np.uint8)

@@ -112,8 +112,7 @@ def prepare(card: Card, picture: Source) -> tuple[Array, Array]:
         pixels = np.repeat(channels, 3, axis=2)
     else:
         channels = pixels[:, :, ::-1] if card.mode == "BGR" else pixels
-    scaled = channels.astype(np.float32) * np.float32(card.scale)
-    tensor = (scaled - np.asarray(card.mean, np.float32)) / np.asarray(card.std, np.float32)
+    tensor = card.tensor(channels)
     return np.ascontiguousarray(tensor if card.layout == "NHWC" else tensor.transpose(2, 0, 1)), pixels
 
 

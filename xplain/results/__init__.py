@@ -1,6 +1,6 @@
 """One run, one result: what was found, with everything needed to draw, compare, repeat and sign it.
 
-result = xplain.results.load("cat.npz")     # of any kind: an Attribution, a Curve
+result = xplain.results.load("cat.npz")     # of any kind: an Attribution, a Curve, an Attack
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 
 from xplain.results.archive import MOST_BYTES
+from xplain.results.attack import Attack
 from xplain.results.attribution import Attribution
 from xplain.results.curve import Curve
 from xplain.results.provenance import Provenance
 from xplain.results.result import Result
 from xplain.results.saved import read
 
-__all__ = ["Attribution", "Curve", "Provenance", "Result", "load"]
+__all__ = ["Attack", "Attribution", "Curve", "Provenance", "Result", "load"]
 
-_KINDS: tuple[type[Result], ...] = (Attribution, Curve)
+_KINDS: tuple[type[Result], ...] = (Attribution, Curve, Attack)
 
 
 def load(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Result:

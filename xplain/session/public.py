@@ -6,20 +6,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from xplain.core.declared import AttackKind
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.query import Model
-from xplain.core.registry import Method
+from xplain.core.registry import ATTACKS, Method
 from xplain.core.wording import option
 from xplain.engine import Plan, Progress, Sentinel
 from xplain.engine.sentinel import Spread
+from xplain.results.attack import Attack
 from xplain.results.attribution import Attribution
 from xplain.session import fitting, run
+from xplain.session.attacked import Allowed
+from xplain.session.attacking import Attacker
 from xplain.session.request import Cache, Request
 from xplain.session.run import Session
 from xplain.session.stream import Stream
 
-__all__ = ["explain", "explain_many", "explain_stream", "load", "methods", "plan", "plan_look", "predict", "probe"]
+__all__ = [
+    "attack",
+    "attacks",
+    "explain",
+    "explain_many",
+    "explain_stream",
+    "load",
+    "methods",
+    "plan",
+    "plan_look",
+    "predict",
+    "probe",
+]
 
 
 def load(source: Any, **options: Any) -> Model:
@@ -267,3 +283,85 @@ def _streamed(session: Session, stream: Stream) -> Iterator[Attribution]:
     with session:
         for one in stream:
             yield from one.results
+
+
+def attack(
+    model: Any,
+    x: Any,
+    kind: str = "pgd",
+    *,
+    epsilon: Any = None,
+    norm: str | None = None,
+    target: Any = None,
+    low: float | None = None,
+    high: float | None = None,
+    explain: str | None = "auto",
+    seed: int = 0,
+    card: Any = None,
+    layout: str | None = None,
+    batch_size: int | None = None,
+    max_queries: int | None = None,
+    max_cost: Any = None,
+    cache: Cache | None = None,
+    sentinel: int | Sentinel | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Attack:
+    """Try how little it takes to make one's own model err, and what its explanation does then.
+
+        found = xplain.attack("model.onnx", ["cat.jpg"], "pgd", epsilon=["1/255", "2/255"], card="imagenet")
+        print(found); found.render("attack").save("attacked.png")
+
+    Pictures are attacked on whole numbers of 0..255: every candidate is rounded before it is judged, and what is
+    reported is what a plain run of the model says of the rounded picture, as it sees it (after resize and crop). Other
+    items are attacked in their own units. An interruption returns what was found until then.
+
+    Args:
+        model: What ``load`` takes, or a loaded model.
+        x: Items as ``explain`` takes them.
+        kind: Name of an attack, such as ``fgsm``, ``pgd``, ``minimal``, ``square`` (scores alone) or ``decision`` (the
+            predicted class alone).
+        epsilon: How large a change may be, one or several: of pictures on a scale from black (0) to white (1), also as
+            text, ``"2/255"``; of ``l0`` a number of positions; of other items in their own units.
+        norm: ``linf``, ``l2``, ``l1`` or ``l0``; None for the attack's usual one.
+        target: The class to reach, or a list of one per item; None: any other class than the one that is said.
+        low: Smallest value of items that are no pictures; None for no limit.
+        high: Largest.
+        explain: Method whose map is held before against after, with a layer or options by ``explain`` itself; ``auto``
+            is Grad-CAM where the model can be swept; None for none.
+        seed: Root of all randomness.
+        card: How pictures become tensors, if the model has no card of its own.
+        layout: How the axes of the items are named, as in ``explain``.
+        batch_size: Rows per model call, at most.
+        max_queries: Evaluations and sweeps that may be spent by all items together.
+        max_cost: Money that may be spent.
+        cache: A folder of answers, so that an attack on an endpoint goes on where it stopped.
+        sentinel: Ask the first item again every so many evaluations, and stop if the answer has changed.
+        progress: Called with (evaluations done, evaluations asked so far).
+        options: Options of the attack.
+
+    Raises:
+        XplainError: every error on purpose is one of its kinds.
+    """
+    methods: dict[str, Any] = {} if explain is None else {explain: {}}
+    request = Request(
+        methods,
+        seed=seed,
+        card=card,
+        layout=layout,
+        batch_size=batch_size,
+        max_queries=max_queries,
+        max_cost=max_cost,
+        cache=cache,
+        sentinel=sentinel,
+        progress=progress,
+    )
+    allowed = Allowed.of(norm, epsilon, target, low, high)
+    attacker = Attacker.named(model, request, kind, options, allowed)
+    with attacker.session as session:
+        return attacker.attack(session.read(x))
+
+
+def attacks() -> list[AttackKind]:
+    """All attacks, by name: our own, and those of installed plugins."""
+    return list(ATTACKS)

@@ -8,25 +8,12 @@ from typing import Any
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.outline import Outline, ScoreSpec
+from xplain.core.outline import Outline
+from xplain.core.units import probabilities
 
-__all__ = ["best", "in_words", "probabilities"]
+__all__ = ["best", "in_words"]
 
 _LABEL = 32  # ImageNet's labels are lists of synonyms
-
-
-def probabilities(scores: Array, spec: ScoreSpec) -> Array | None:
-    """Probabilities of scores ``[N, K]``, or None where the model does not say how its scores become such."""
-    if spec.kind == "probabilities":
-        return scores
-    if spec.kind == "log-probabilities":
-        return np.exp(scores)
-    if spec.link == "softmax":
-        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
-    if spec.link == "sigmoid":
-        return np.asarray(np.exp(-np.logaddexp(0.0, -scores)))
-    return None
 
 
 def best(scores: Array, outline: Outline, count: int = 3) -> list[list[dict[str, Any]]]:

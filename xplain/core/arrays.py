@@ -16,12 +16,34 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.layout import Layout
 
-__all__ = ["collapse", "enlarge", "enlarge_to", "enlarging", "namespace"]
+__all__ = ["collapse", "constant", "enlarge", "enlarge_to", "enlarging", "namespace", "one_hot", "sigmoid"]
 
 
 def namespace(*arrays: Any) -> Any:
     """The array API functions for these arrays: numpy's, or a graph under construction's."""
     return array_api_compat.array_namespace(*arrays)
+
+
+def constant(values: Any, like: Any) -> Any:
+    """An array of numpy as one of the kind, the dtype and the device of ``like``."""
+    xp, place = namespace(like), {}
+    if xp is not namespace(np.zeros(0)) and hasattr(like, "device"):
+        place = {"device": like.device}
+    return xp.asarray(np.ascontiguousarray(values), dtype=like.dtype, **place)
+
+
+def sigmoid(x: Any) -> Any:
+    """``1 / (1 + e^-x)``, which overflows nowhere."""
+    return namespace(x).tanh(x * 0.5) * 0.5 + 0.5
+
+
+def one_hot(index: Any, count: int, like: Any) -> Any:
+    """``[..., count]`` of the dtype of ``like``: 1 at each index, which may count from the end, 0 elsewhere."""
+    xp = namespace(like)
+    places = constant(np.arange(count), like)
+    at = xp.astype(index, like.dtype)
+    at = xp.where(at < 0, at + float(count), at)
+    return xp.astype(xp.equal(xp.expand_dims(at, axis=-1), places), like.dtype)
 
 
 def collapse(values: Any, layout: Layout, how: str = "sum") -> Any:

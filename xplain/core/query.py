@@ -8,6 +8,7 @@ at once; the engine cuts the question into chunks, packs, caches, counts and ret
 | ``Score`` | any model | float64 ``[N, M]``: the target's value under each edit |
 | ``Peek``  | models with a graph | ``{tap: values [N, *shape]}``, or what its ``fold`` keeps of them |
 | ``Sweep`` | models with a graph | ``{tap: (value, cotangent)}``, each ``[N, *shape]`` |
+| ``Slope`` | models with a graph | an objective of painted pictures, and its gradient: ``xplain.core.slope`` |
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from xplain.core.layout import Doubt, Layout
 from xplain.core.lineage import Lineage
 from xplain.core.outline import Outline
 from xplain.core.price import Account
+from xplain.core.slope import Slope
 from xplain.core.target import SCORES, EveryScore, Stack, Target
 
 if TYPE_CHECKING:
     from xplain.core.rules import Rules
 
-__all__ = ["Answer", "Flow", "Model", "Peek", "Query", "Reading", "Returned", "Score", "Sweep"]
+__all__ = ["Answer", "Flow", "Model", "OfItems", "Peek", "Query", "Reading", "Returned", "Score", "Slope", "Sweep"]
 __all__ += ["TargetInput", "View", "laid_out", "through"]
 
 
@@ -176,7 +178,10 @@ class Sweep:
         return np.atleast_2d(np.asarray(self.weights, dtype=np.float64))
 
 
-Query: TypeAlias = Score | Peek | Sweep
+OfItems: TypeAlias = Score | Peek | Sweep
+"""Questions about items; a ``Slope`` is about pictures that do not exist yet."""
+
+Query: TypeAlias = OfItems | Slope
 Answer: TypeAlias = Any  # per question, see the table at the top
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite
 from xplain.core.outline import Outline
-from xplain.core.query import Score
+from xplain.core.query import Score, Sweep
+from xplain.core.swept import Swept, not_a_number
 from xplain.core.target import EveryScore, Stack
 
-__all__ = ["check_rows"]
+__all__ = ["check_rows", "check_seen", "check_sweep"]
 
 
 def check_rows(rows: Array, query: Score, outline: Outline) -> None:
@@ -34,3 +37,33 @@ def check_rows(rows: Array, query: Score, outline: Outline) -> None:
         f"The score of {target!r} for item {item} under edit {edit} is {value}. Explanations need finite scores: "
         "look at this input, or choose another baseline."
     )
+
+
+def check_seen(part: Swept, start: int) -> None:
+    """Scores that a sweep has read must be numbers.
+
+    Raises:
+        NonFinite: one is NaN.
+    """
+    if part.scores is not None and np.isnan(part.scores).any():
+        row, column = (int(i) for i in np.argwhere(np.isnan(part.scores))[0])
+        raise not_a_number(column, start + row)
+
+
+def check_sweep(
+    part: dict[str, tuple[Array, Array]], asked: Sweep, owners: Array, why: Callable[[Sweep], str] | None
+) -> None:
+    """Cotangents must be finite; if not, the model is asked once more, to name the node.
+
+    Raises:
+        NonFinite: one is not.
+    """
+    for tap, (_, cotangent) in part.items():
+        if np.isfinite(cotangent).all():
+            continue
+        row = int(np.argwhere(~np.isfinite(cotangent))[0][0])
+        told = "" if why is None else why(asked.rows(np.array([row])))
+        raise NonFinite(
+            f"What arrives at {tap!r} for item {owners[row]} is not finite. {told} Look at this input, or explain "
+            "another target or layer.".replace("  ", " ")
+        )

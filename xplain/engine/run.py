@@ -14,19 +14,22 @@ from xplain.core.abilities import Piece, abilities_of
 from xplain.core.batches import Cut
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
-from xplain.core.errors import CapabilityError, ModelError, NonFinite
+from xplain.core.errors import CapabilityError, ModelError
 from xplain.core.fold import Top, joined
 from xplain.core.partial_answers import pieces
 from xplain.core.price import Account
-from xplain.core.query import Answer, Model, Peek, Query, Score, Sweep
-from xplain.core.swept import Swept, not_a_number
+from xplain.core.query import Answer, Model, Peek, Query, Score, Slope, Sweep
+from xplain.core.slope import Sloped
+from xplain.core.swept import Swept
 from xplain.core.target import SCORES, EveryScore, Target, every_score
 from xplain.core.wording import option
-from xplain.engine.finite import check_rows
+from xplain.engine.finite import check_rows, check_seen, check_sweep
 from xplain.engine.row_keys import row_keys, runs, widest
 from xplain.engine.schedule import batch_rows, chunks, cut_of, rows_together, whole_calls
 from xplain.engine.sentinel import Sentinel
 from xplain.engine.settings import Settings
+from xplain.engine.slopes import canvases_at_once, like_items
+from xplain.engine.slopes import joined as joined_slopes
 
 __all__ = ["Run"]
 
@@ -59,6 +62,8 @@ class Run:
             )
         if isinstance(query, Score):
             return self._score(query)
+        if isinstance(query, Slope):
+            return self._slope(query)
         return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
 
     def _score(self, query: Score) -> Array:
@@ -292,6 +297,24 @@ class Run:
             self._pay(stop - start)
         return {tap: joined(parts) for tap, parts in found.items()}
 
+    def _slope(self, query: Slope) -> Sloped:
+        """Numbers that are not finite are handed on: who moves the states keeps the last good ones."""
+        self.settings.budget.require(len(query.state) * query.rows)
+        self._begin(len(query.state) * query.rows)
+        how = self._cut("slopes", like_items(query), query.rows, share=2)
+        at_once = canvases_at_once(query, self.model, how, self.settings.batch_size)
+
+        def ask(part: Slope) -> Sloped:
+            found: Sloped = self.model.answer(part)
+            self.sweeps += len(part.state) * query.rows
+            self._pay(len(part.state) * query.rows)
+            return found
+
+        answer = joined_slopes(query, at_once, ask)
+        if self.settings.watch is not None:
+            self.settings.watch(query, answer)
+        return answer
+
     def _sweep(self, query: Sweep) -> Swept:
         """Points are flattened, asked in batches, and summed point by point: chunking cannot change the order."""
         items, points = query.x.shape[:2]
@@ -326,9 +349,9 @@ class Run:
             )
             part = self.model.answer(asked)
             if points == 1 and isinstance(part, Swept):
-                self._check_seen(part, start)
+                check_seen(part, start)
                 read.append((part.target, part.below, part.scores))
-            self._check_sweep(part, asked, owners)
+            check_sweep(part, asked, owners, self.able.why_not_finite)
             for tap, (value, cotangent) in part.items():
                 if tap not in totals:
                     totals[tap] = np.zeros((items, *cotangent.shape[1:]), dtype=np.float64)
@@ -343,25 +366,6 @@ class Run:
             self._pay(stop - start)
         told = (None if any(v is None for v in one) else np.concatenate(one) for one in zip(*read, strict=True))
         return Swept({tap: (values[tap], totals[tap]) for tap in query.taps}, *told)
-
-    def _check_seen(self, part: Swept, start: int) -> None:
-        """Scores that a sweep has read must be numbers."""
-        if part.scores is not None and np.isnan(part.scores).any():
-            row, column = (int(i) for i in np.argwhere(np.isnan(part.scores))[0])
-            raise not_a_number(column, start + row)
-
-    def _check_sweep(self, part: dict[str, tuple[Array, Array]], asked: Sweep, owners: Array) -> None:
-        """Cotangents must be finite; if not, the model is asked once more, to name the node."""
-        for tap, (_, cotangent) in part.items():
-            if np.isfinite(cotangent).all():
-                continue
-            row = int(np.argwhere(~np.isfinite(cotangent))[0][0])
-            one = asked.rows(np.array([row]))
-            why = "" if self.able.why_not_finite is None else self.able.why_not_finite(one)
-            raise NonFinite(
-                f"What arrives at {tap!r} for item {owners[row]} is not finite. {why} Look at this input, or explain "
-                "another target or layer.".replace("  ", " ")
-            )
 
     @property
     def calls(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from xplain.core.slope import Slope, Sloped
 from xplain.engine.budget import Budget
 from xplain.engine.memo import Memo
 from xplain.engine.sentinel import Sentinel
@@ -15,6 +16,9 @@ __all__ = ["Progress", "Settings"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (evaluations done, evaluations asked so far)."""
+
+Watch: TypeAlias = Callable[[Slope, Sloped], None]
+"""Called with a question about a synthesis and its answer."""
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Settings:
         calls: Rows per model call by kind of question, as they were chosen; grows while runs ask.
         together: Whether a model that is not filled up may be asked rows of all items at once: faster, and last bits
             may depend on the items beside a row.
+        watch: Called with each question about a synthesis and its answer, for a preview and to keep what there is.
     """
 
     batch_size: int | None = None
@@ -41,3 +46,4 @@ class Settings:
     sentinel: Sentinel | None = None
     calls: dict[str, list[int]] = field(default_factory=dict)
     together: bool = False
+    watch: Watch | None = None

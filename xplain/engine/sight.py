@@ -15,7 +15,7 @@ import numpy as np
 
 from xplain.core.edits import Array, Untouched
 from xplain.core.outline import Outline
-from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, through
+from xplain.core.query import Answer, Flow, Peek, Query, Score, Slope, Sweep, through
 from xplain.core.rules import Rules
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target
@@ -94,7 +94,7 @@ def on_the_way(flow: Flow, sight: Sight, target: Target, is_open: bool) -> Flow:
     """
 
     def ask(query: Query) -> Generator[Query, Answer, Answer]:
-        if isinstance(query, Peek):
+        if isinstance(query, (Peek, Slope)):
             return (yield query)
         swept = isinstance(query, Sweep) and sight.is_clean(query)
         if is_open and not swept and sight.scores is None:

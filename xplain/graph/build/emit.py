@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
+from xplain.core.errors import ModelError
 from xplain.graph.naming import rename_reads, tell_apart
 from xplain.graph.analysis.order import needed, ordered
 from xplain.graph.build.tracer import Tracer, Value
@@ -36,8 +37,15 @@ def emit(
 
     Returns:
         A new model; nothing of it is shared with the tracer's.
+
+    Raises:
+        ModelError: an output has the name of an input or a weight, which would make a circle.
     """
     source, weights = tracer.model, weights or {}
+    stored = {tensor.name for tensor in (*source.graph.initializer, *tracer.initializers)}
+    taken = {*inputs, *given, *(entry.name for entry in source.graph.input), *stored} & outputs.keys()
+    if taken:
+        raise ModelError(f"An output of the graph is called {min(taken)!r}, as one of its inputs is. Rename it there.")
     named = []
     for name, value in outputs.items():
         named.append(helper.make_node("Identity", [value.name], [name], name=tracer.fresh(f"output/{name}")))

@@ -15,6 +15,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from xplain.core.errors import ModelError
 from xplain.graph.analysis.constants import Constants
 from xplain.graph.analysis.inference import Kind, infer_node, kind_of
+from xplain.graph.dtypes import FLOATS
 from xplain.graph.nodes import opset_of
 from xplain.graph.naming import names_in, rename_reads
 from xplain.graph.build.value import Builder, Shape, Value
@@ -141,8 +142,16 @@ class Emitter:
     def emit_many(
         self, count: int, op: str, *inputs: Any, domain: str = "", shape: Shape | None = None, **attributes: Any
     ) -> tuple[Value, ...]:
-        """Add a node with ``count`` outputs."""
-        values = [v if v is None or isinstance(v, Value) else self.const(v) for v in inputs]
+        """Add a node with ``count`` outputs; numbers and float64 arrays take the type of the real values beside them.
+
+        numpy makes float64 of almost anything, and a node of mixed types has no shape that inference could find.
+        """
+        real = next((v.dtype for v in inputs if isinstance(v, Value) and v.dtype in FLOATS), None)
+
+        def constant(v: Any) -> Value:
+            return self.const(v, real if np.asarray(v).dtype == np.float64 else None)
+
+        values = [v if v is None or isinstance(v, Value) else constant(v) for v in inputs]
         outputs = [self.fresh(op) for _ in range(count)]
         node = helper.make_node(
             op, [v.name if v is not None else "" for v in values], outputs, name=outputs[0], domain=domain, **attributes

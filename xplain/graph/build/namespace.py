@@ -108,6 +108,18 @@ class Namespace:
         """Hyperbolic tangent."""
         return self._t.Tanh(x)
 
+    def cos(self, x: Value) -> Value:
+        """Cosine of radians."""
+        return self._t.Cos(x)
+
+    def sin(self, x: Value) -> Value:
+        """Sine of radians."""
+        return self._t.Sin(x)
+
+    def floor(self, x: Value) -> Value:
+        """The whole number below."""
+        return self._t.Floor(x)
+
     def sqrt(self, x: Value) -> Value:
         """Square root."""
         return self._t.Sqrt(x)
@@ -180,6 +192,10 @@ class Namespace:
     def broadcast_to(self, x: Value, shape: Sequence[int]) -> Value:
         """Repeated to a shape."""
         return self._t.Expand(x, self._t.ints(*shape))
+
+    def take_along_axis(self, x: Value, indices: Value, axis: int = -1) -> Value:
+        """Elements along an axis, at indices in the shape of the result."""
+        return self._t.GatherElements(x, indices, axis=axis)
 
     def zeros_like(self, x: Value, dtype: int | None = None) -> Value:
         """Zeros in the shape of ``x``."""

@@ -37,10 +37,12 @@ class Forward:
     Args:
         nodes: The nodes in order; in a copy, nodes that do not depend on the other input are the model's own.
         names: The model's tensor name to its name here; names that are missing are the same.
+        parts: The evaluations that it is made of, where the model is evaluated several times in it.
     """
 
     nodes: list[NodeProto]
     names: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Forward, ...] = ()
 
     def name(self, tensor: str) -> str:
         """What the model's ``tensor`` is called here."""

@@ -34,6 +34,7 @@ from xplain.graph.naming import reads as reads_of
 from xplain.graph.naming import subgraphs_of
 from xplain.graph.operators import facts_of
 from xplain.graph.ops.call import Context, Forward, NodeCall, Visit, live_of
+from xplain.graph.ops.gelu import Gelu
 from xplain.graph.passes import Analysed, Prepared, prepare
 from xplain.graph.reverse.apart import from_baseline
 from xplain.graph.reverse.balance import balance
@@ -214,6 +215,7 @@ class Sweeper:
         names = {name: value.name for name, value in inputs.items()}
         # inference may lose the name of a free extent that passes through shape arithmetic; here it cannot have changed
         alike = all(value.shape == t.shapes.get(name) for name, value in inputs.items())
+        sized = all(_same_size(value.shape, t.shapes.get(name)) for name, value in inputs.items())
         nodes = []
         for node in self.forward.nodes:
             if not any(name in names for name in reads_of(node)) or any(out in inputs for out in node.output):
@@ -224,8 +226,9 @@ class Sweeper:
             copy = t.rename(node, names, fresh)
             t.add(copy)
             for old, new in fresh.items():
-                if old in t.shapes and (alike or new not in t.shapes):
+                if old in t.shapes and (alike or (sized and new not in t.shapes)):
                     t.shapes[new] = t.shapes[old] if alike else _freed(t.shapes[old])
+                if old in t.dtypes:
                     t.dtypes[new] = t.dtypes[old]
             nodes.append(copy)
         return Forward(nodes, names)
@@ -258,9 +261,13 @@ class Sweeper:
         here = {forward.name(tap): tap for tap in taps}
         start = {forward.name(name): value for name, value in seeds.items()}
         context = Context(self.tracer, forward, rules, reference, live_of(self.tracer, forward, set(here)))
-        context.gelus = {forward.name(y): g.renamed(forward.name) for y, g in self.prepared.gelus.items()}
         ways = {name: way for name, way in self.quantised.items() if way.axis is None}
-        context.steps = {forward.name(name): forward.name(way.scale) for name, way in ways.items()}
+        gelus: dict[str, Gelu] = {}
+        steps: dict[str, str] = {}
+        for one in forward.parts or (forward,):
+            gelus.update((one.name(y), gelu.renamed(one.name)) for y, gelu in self.prepared.gelus.items())
+            steps.update((one.name(name), one.name(way.scale)) for name, way in ways.items())
+        context.gelus, context.steps = gelus, steps
         if rules.meaning == "relevance":
             start = {forward.name(name): value * self.value(name, forward) for name, value in seeds.items()}
         found = walk(context, start)
@@ -354,6 +361,15 @@ def build(
     emitted = sweeper.finish(outputs, begun.inputs, returns.own, given)
     notes = (*prepared.notes, *_unchanged(rules, sweeper))
     return Built(emitted, found, read, before, visited, notes)
+
+
+def _same_size(one: Shape | None, other: Shape | None) -> bool:
+    """Whether two shapes are alike but for the batch, as far as numbers are known."""
+    if one is None or other is None:
+        return one is other
+    return len(one) == len(other) and all(
+        a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in zip(one[1:], other[1:], strict=True)
+    )
 
 
 def _freed(shape: Shape) -> Shape:

@@ -21,7 +21,7 @@ from xplain.core.abilities import Abilities, Piece
 from xplain.core.edits import Array, Untouched, Windows
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
-from xplain.core.query import Answer, Peek, Query, Score, Sweep
+from xplain.core.query import Answer, Peek, Query, Score, Slope, Sweep
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target
 from xplain.graph.intake.load import Loaded
@@ -38,6 +38,7 @@ from xplain.models.onnx.peeks import OnnxPeeks
 from xplain.models.onnx.providers import CPU, Provider
 from xplain.models.onnx.session import Session
 from xplain.models.onnx.session_cache import LARGE, Shelf, open_session
+from xplain.models.onnx.slope_door import OnnxSlopes
 from xplain.models.outlines import warned
 from xplain.models.reading import (
     as_float32,
@@ -78,7 +79,7 @@ class Running:
     engine: str = "auto"
 
 
-class OnnxFile(OnnxBatches, OnnxPeeks, OnnxCompiles):
+class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
     """A loaded ONNX model.
 
     Args:
@@ -91,7 +92,7 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxCompiles):
         ModelError: the runtime refuses the model.
     """
 
-    answers: frozenset[type] = frozenset({Score, Peek, Sweep})
+    answers: frozenset[type] = frozenset({Score, Peek, Sweep, Slope})
 
     def __init__(self, loaded: Loaded, outline: Outline, fixed: Mapping[str, Array], how: Running) -> None:
         self.outline = outline
@@ -123,6 +124,8 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxCompiles):
         self._loaded.opened.unchanged()
         if isinstance(query, Score):
             return np.concatenate([rows for _, rows in self._scored(query)])
+        if isinstance(query, Slope):
+            return self._slope(query)
         return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
 
     def _scored(self, query: Score, rows: int | None = None) -> Iterator[Piece]:

@@ -13,7 +13,7 @@ from xplain.core.batches import shared
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.outline import Outline
-from xplain.core.query import Peek, Query, Sweep
+from xplain.core.query import OfItems, Peek, Sweep
 from xplain.core.target import SCORES
 from xplain.models.pipeline import rows_at_once
 from xplain.models.torch.attention import AttentionsSeen
@@ -93,7 +93,7 @@ def filled_up(query: Sweep) -> Sweep:
     return query.rows(rows)
 
 
-def fed_floats(query: Query) -> Query:
+def fed_floats(query: OfItems) -> OfItems:
     """The question with its items as real numbers."""
     if not isinstance(query, Peek) and query.items is not None:
         return replace(query, items=query.items.astype(np.float32))

@@ -24,8 +24,9 @@ from xplain.core.card import load_card
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
-from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
+from xplain.core.query import Answer, Flow, OfItems, Peek, Query, Score, Slope, Sweep, TargetInput, View
 from xplain.core.rules import Rules
+from xplain.core.slope import Sloped
 from xplain.core.swept import Swept, first_row
 from xplain.core.target import SCORES, Target
 from xplain.models.integers import no_gradient
@@ -51,6 +52,7 @@ from xplain.models.torch.modes import (
     visible,
 )
 from xplain.models.torch.scores import LogitsSeen, named_outputs
+from xplain.models.torch.slopes import blank_of, sloped
 
 __all__ = ["TorchModule"]
 
@@ -71,7 +73,7 @@ class TorchModule(TorchBatches):
         CardError: the card cannot be used.
     """
 
-    answers: frozenset[type] = frozenset({Score, Peek, Sweep})
+    answers: frozenset[type] = frozenset({Score, Peek, Sweep, Slope})
 
     def __init__(self, module: torch.nn.Module, options: TorchOptions | None = None) -> None:
         module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does
@@ -119,10 +121,12 @@ class TorchModule(TorchBatches):
             ModelError: the module's output is no scores, or nothing leads from a tap to the target.
             Exception: whatever the module raises, with a note on what it was called with.
         """
-        query = self._taken(query)
-        if isinstance(query, Score):
-            return self._score(query)
-        return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
+        if isinstance(query, Slope):
+            return self._slope(query)
+        asked = self._taken(query)
+        if isinstance(asked, Score):
+            return self._score(asked)
+        return self._peek(asked) if isinstance(asked, Peek) else self._sweep(asked)
 
     def finds(self, rules: Rules) -> bool:
         """Whether a sweep's forward pass is the module's own; tables that autograd does not have sweep an export."""
@@ -226,6 +230,13 @@ class TorchModule(TorchBatches):
         everything = values[SCORES].astype(np.float64) if SCORES in values else None
         return Swept(taken, query.target.read(values, np.arange(count)), None, everything)
 
+    def _slope(self, query: Slope) -> Sloped:
+        self.look(blank_of(query))
+        held = eval_mode(self._module, self._own.look.flips)
+        plain = without_autocast(home(self._module)[1])
+        with held, plain, torch.inference_mode(False), torch.enable_grad(), recurrent_backward(self._module):
+            return sloped(self._rows, query, self._kind, home(self._module)[1])
+
     # ------------------------------------------------------------------ forward passes
 
     def _rows(self, batch: torch.Tensor, wanted: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -328,7 +339,7 @@ class TorchModule(TorchBatches):
         """What a module inside is called; None where it is not inside."""
         return next((name for name, one in self._modules.items() if one is layer), None)
 
-    def _taken(self, query: Query) -> Query:
+    def _taken(self, query: OfItems) -> OfItems:
         """The question with its items as the module takes them: whole numbers as others, if it takes no whole ones."""
         fed = query.x if isinstance(query, Peek) else query.fed
         if fed is None or fed.dtype.kind not in "iu":

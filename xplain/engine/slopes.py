@@ -1,0 +1,63 @@
+"""How a run asks for slopes: some canvases at a time, in calls of one shape, whatever canvases are asked beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import gcd
+
+import numpy as np
+
+from xplain.core.batches import Cut
+from xplain.core.edits import Array
+from xplain.core.query import Model
+from xplain.core.slope import Slope, Sloped
+from xplain.engine.schedule import batch_rows
+
+__all__ = ["canvases_at_once", "joined", "like_items"]
+
+
+def like_items(query: Slope) -> Array:
+    """An array that has the shape of the pictures of a question, and takes no memory."""
+    shape = (1, query.canvas.channels, *query.canvas.size)
+    return np.broadcast_to(np.zeros((), np.float32), shape)
+
+
+def canvases_at_once(query: Slope, model: Model, how: Cut | None, chosen: int | None) -> int:
+    """How many canvases one call takes: from the model and the question's form alone, unless a person says.
+
+    A canvas' views always go together, since what an objective says of them need not be a sum.
+
+    Args:
+        query: The question.
+        model: Who is asked.
+        how: How rows of so many views are cut; None for a model that is elsewhere.
+        chosen: Rows per call that a person asked for.
+    """
+    if query.objective.joint:
+        return len(query.state)
+    views, rows = query.rows, model.outline.rows
+    if rows is not None:
+        return rows // gcd(rows, views)
+    if chosen is not None or how is None:
+        return max(1, batch_rows(like_items(query), chosen) // views)
+    return 1 if how.by_item else max(1, how.rows // views)
+
+
+def joined(query: Slope, at_once: int, ask: Callable[[Slope], Sloped]) -> Sloped:
+    """The answer to a question, put together of those to its parts."""
+    count = len(query.state)
+    found = []
+    for start in range(0, count, at_once):
+        items = np.arange(start, min(start + at_once, count))
+        part = query if len(items) == count else query.take(items)
+        found.append(ask(replace(part, batch=at_once, kept={})))
+    if len(found) == 1:
+        return found[0]
+    terms = zip(*(one.terms.values() for one in found), strict=True)  # a target is called by its own canvases
+    return Sloped(
+        np.concatenate([one.value for one in found]),
+        np.concatenate([one.gradient for one in found]),
+        {name: np.concatenate(parts) for name, parts in zip(query.objective.names, terms, strict=True)},
+        {tap: np.concatenate([one.taps[tap] for one in found]) for tap in found[0].taps},
+    )

@@ -7,9 +7,11 @@ Nothing but the package is needed.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 import xplain
@@ -37,6 +39,28 @@ def bricks() -> None:
     keep(found.overlay(0), "bricks.webp")
 
 
+def plots() -> None:
+    """A beeswarm and a waterfall, side by side."""
+    names = ["age", "income", "rent", "debt"]
+    rows = {name: list(np.random.default_rng(k).normal(size=30)) for k, name in enumerate(names)}
+    model = xplain.table(
+        lambda t: [3 * a + i - 2 * r for a, i, r in zip(t["age"], t["income"], t["rent"], strict=True)], columns=rows
+    )
+    a = xplain.explain(model, rows, "exact-shapley", background=rows)
+    drawn = [a.plot("beeswarm"), a.plot("waterfall", item=3)]
+    keep(side_by_side([Image.open(io.BytesIO(one._repr_png_())) for one in drawn]), "plots.webp")
+
+
+def side_by_side(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures in a row on white."""
+    paper = Image.new("RGB", (sum(p.width for p in pictures), max(p.height for p in pictures)), "white")
+    at = 0
+    for picture in pictures:
+        paper.paste(picture.convert("RGB"), (at, 0))
+        at += picture.width
+    return paper
+
+
 def keep(picture: Image.Image, name: str) -> None:
     """A picture as a small file."""
     picture.convert("RGB").save(PICTURES / name, quality=80, method=6)
@@ -45,3 +69,4 @@ def keep(picture: Image.Image, name: str) -> None:
 if __name__ == "__main__":
     demonstration()
     bricks()
+    plots()

@@ -58,6 +58,8 @@ PACKAGES = {
     "jinja2": {"report"},
     "markupsafe": {"report"},
     "shap": {"render/shap_bridge.py"},
+    "matplotlib": {"render/plot_sheet.py", "render/plots.py", "render/plots_of_rows.py"},
+    "pandas": {"render/frame.py"},
     "httpx": {"models/endpoint"},
     "httpcore": {"models/endpoint"},
     "grpc": {"models/endpoint/rpc.py"},

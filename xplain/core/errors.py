@@ -28,7 +28,10 @@ a built-in's subclass, so callers that know nothing of xplain still catch what t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from xplain.core.plain import plain
@@ -62,6 +65,8 @@ Piece: TypeAlias = "str | Mention | XplainError"
 
 _LONGEST = 200
 """Characters of a value that a message repeats."""
+
+_OURS = str(Path(__file__).resolve().parents[1])
 
 
 class XplainError(Exception):
@@ -115,6 +120,20 @@ class XplainError(Exception):
         if self.nearest:
             text = plain(f"{_ended(text)} Did you mean {' or '.join(map(repr, self.nearest))}?")
         return f"{_ended(text)} {_said(self._advice, words)}" if self._advice else text
+
+    @property
+    def _render_traceback_(self) -> Callable[[], list[str]]:
+        """What a notebook shows of it; with ``XPLAIN_TRACEBACK=full`` in the environment, all that Python shows."""
+        if os.environ.get("XPLAIN_TRACEBACK") == "full":
+            raise AttributeError("all frames are asked for")
+        return self._briefly
+
+    def _briefly(self) -> list[str]:
+        """Where the reader's own code asked, and the message: what happened inside is not their concern."""
+        frames = traceback.extract_tb(self.__traceback__)
+        own = [one for one in frames if not one.filename.startswith((_OURS, "<frozen"))]
+        asked = [f"{Path(one.filename).name}, line {one.lineno}: {one.line}" for one in own[-2:] if one.line]
+        return [*asked, f"{type(self).__name__}: {self}"]
 
     def fields(self, words: Words) -> dict[str, Any]:
         """What is known of the error, as plain values, for JSON; what is not known is not in it."""

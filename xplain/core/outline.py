@@ -163,6 +163,19 @@ class Outline:
         return self.source if "://" in self.source else PurePath(self.source).name or self.source
 
     @property
+    def brief(self) -> str:
+        """One line for a person: ``net.onnx (onnx): x [?, 3, 224, 224], NCHW -> 1000 logits``."""
+        spec, scores = self.explained, self.scores
+        shape = (
+            ""
+            if spec is None or not spec.shape
+            else f" [{', '.join('?' if n is None else str(n) for n in spec.shape)}]"
+        )
+        number = "" if scores.classes is None else f"{scores.classes} "
+        layout = f", {self.layout.axes}" if self.layout is not None else ""
+        return f"{self.called} ({self.kind}): {self.input}{shape}{layout} -> {number}{scores.kind}"
+
+    @property
     def named(self) -> Axes | None:
         """The names of the explained input's axes, and how they are known; None where only an item's sizes can tell."""
         return self.axes if self.layout is None else Axes(self.layout.axes, self.layout.why)

@@ -17,7 +17,8 @@ from xplain.render.bars import bars, names_of
 from xplain.render.colormap import Colormap, find
 from xplain.render.geometry import Box
 from xplain.render.overlay import CLIP, TOP, Map, Style, border, limit_of, map_of, overlay, top_region
-from xplain.render.shown import Shown
+from xplain.render.series import series
+from xplain.render.shown import Shown, kind_of
 from xplain.render.slices import sheet, slice_size, told
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def draw(
     """Draw one item: the map over its grey picture, the colour bar with its unit, and what must be known to read it.
 
     Colours saturate at ``limit``; a signed map shows zero in the neutral colour and both signs on one scale. Channels
-    are summed. A table is drawn as bars, longest first; a volume or a video as its slices or frames.
+    are summed. A table is drawn as bars, longest first; a series over time; a volume or a video as slices or frames.
 
     Args:
         attribution: What to draw.
@@ -73,6 +74,14 @@ def draw(
     _check(limit, alpha, size)
     one = attribution[item]
     colours = find(colormap, one.signed)
+    if kind_of(one) == "series" and one.values.ndim == 2:
+        signal = None if one.rows is None else one.rows[0]
+        errors = None if one.error is None else one.error[0]
+        full = (limit or float(np.abs(one.values[0]).max())) or 1.0
+        body = series(one.values[0], errors, signal, colours, full, size)
+        body = canvas.row([body, _scale_bar(colours, full, one.unit, body.height)])
+        ground = "Line: the series, on what each moment speaks for. " if signal is not None else ""
+        return _framed(body, _heading(attribution, item), [f"{ground}Bars, over time: {one.unit}."], _doubts(one))
     if one.values.ndim == 2:
         names = names_of(one)
         count = len(names)  # the values beyond a text's own words belong to longer texts

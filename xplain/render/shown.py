@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.items import Columns, Passage
 
-__all__ = ["Shown"]
+__all__ = ["Kind", "Shown", "kind_of"]
+
+Kind: TypeAlias = Literal["text", "row", "series", "picture", "volume"]
+"""What an item is, for one who looks at it."""
 
 
 class Shown(Protocol):
@@ -97,3 +100,15 @@ class Shown(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, item: int, /) -> Shown: ...
+
+
+def kind_of(shown: Shown) -> Kind:
+    """What the items are: from what was kept of them, and for maps from how their axes were read."""
+    if shown.texts:
+        return "text"
+    axes = shown.layout.partition(" ")[0]
+    if shown.columns is None and "T" in axes and not {"H", "D"} & set(axes):
+        return "series"
+    if shown.values.ndim == 2:
+        return "row"
+    return "volume" if shown.values.ndim > 3 and len(axes.replace("C", "")) > 3 else "picture"

@@ -79,6 +79,18 @@ class Attribution(Result):
         """The same numbers as a ``shap.Explanation``, for shap's own plots."""
         return self.render("shap")
 
+    def plot(self, kind: str = "auto", **drawing: Any) -> Any:
+        """A matplotlib figure: waterfall, beeswarm, heat map ...; see ``xplain.render.plots.plot``."""
+        return self.render("plot", kind=kind, **drawing)
+
+    def to_frame(self) -> Any:
+        """The values as a ``pandas.DataFrame``; see ``xplain.render.frame.to_frame``."""
+        return self.render("frame")
+
+    def slider(self, other: Self | None = None, **drawing: Any) -> Any:
+        """A map over its picture, or over another map, with an edge to drag; shows itself in a notebook."""
+        return self.render("slider", other=other, **drawing)
+
     def _repr_html_(self) -> str:
         return str(self.render("html"))
 

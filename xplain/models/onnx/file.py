@@ -119,6 +119,9 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
             finds=partial(finds, self._loaded), windows=lambda: self.windows, forecast=self.forecast,
         )  # fmt: skip
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.outline.brief}>"
+
     def answer(self, query: Query) -> Answer:
         """The answer to one question, or the part of it that is asked."""
         self._loaded.opened.unchanged()

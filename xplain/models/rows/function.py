@@ -119,6 +119,9 @@ class Function:
         """As many as fit into a processor's caches."""
         return None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.outline.brief}>"
+
     def answer(self, query: Query) -> Answer:
         """The answer to a score question.
 

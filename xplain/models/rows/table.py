@@ -213,6 +213,9 @@ class Table:
         """The columns, in the model's order; empty until the first frame."""
         return self._names or ()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.outline.brief}>"
+
     def answer(self, query: Query) -> Answer:
         """Rows are read first: ``model, items = reader.read(frame)``.
 

@@ -62,6 +62,9 @@ class Text:
         names = tuple(f"text {n}" for n in range(1, len(passages) + 1))
         return _Rows(self._inner, passages, self._mask, length), Items(x, names, texts=passages)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.outline.brief}>"
+
     def answer(self, query: Query) -> Answer:
         """Texts are read first: ``model, items = reader.read(texts)``.
 

@@ -113,6 +113,9 @@ class TorchModule(TorchBatches):
             look=self.look,
         )
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.outline.brief}>"
+
     def answer(self, query: Query) -> Answer:
         """The answer to one question, or to the part of it that ``Score.part`` names.
 

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 import xplain
+from xplain.analyses import alignment, distances, neighbours, preservation, projection
 from xplain.cli import VERBS, application
 from xplain.cli.telling.console import words_of
 from xplain.core import registry
@@ -63,7 +64,8 @@ def mentioned() -> dict[str, str]:
 def in_python() -> set[str]:
     """Parameters of everything public, and options of every method."""
     doors = [getattr(xplain, name) for name in xplain.__all__]
-    doors += [getattr(localisation, name) for name in localisation.__all__]
+    judges = (localisation, alignment, distances, neighbours, preservation, projection)
+    doors += [getattr(module, name) for module in judges for name in module.__all__]
     doors += [
         *(AskedOptions, EndpointOptions, FunctionOptions, OnnxOptions, TorchOptions),
         *[one for door in doors if isinstance(door, type) for one in vars(door).values()],

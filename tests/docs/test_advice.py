@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from docs.advice_attacks import ATTACKS
 from docs.advice_cli import COMMANDS
+from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
 from docs.advice_table import TABLE, follow
 from docs.advised import messages, not_followed
@@ -306,7 +307,7 @@ def _(told, _folder):
 # ---------------------------------------------------------------------- the tests
 
 
-for one in (*TABLE.values(), *COMMANDS):
+for one in (*TABLE.values(), *COMMANDS, *METHODS):
     advice(one.fragment)(partial(follow, one))
 for fragment, case in ATTACKS.items():
     advice(fragment)(case)

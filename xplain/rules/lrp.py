@@ -29,6 +29,7 @@ __all__ = [
     "Through",
     "WSquare",
     "ZBox",
+    "gate_of",
     "is_gate",
 ]
 
@@ -241,13 +242,18 @@ class Gates:
     A gate is what a sigmoid, softmax, erf or clip makes: squeeze-and-excitation, SiLU, GELU and attention. Arras et al.
     2017, arXiv:1706.07206 (signal-take-all); Ali et al. 2022, arXiv:2202.07304 (attention as a gate); halves as in
     Achtibat et al. 2024, arXiv:2402.05602, eq. 13. A divisor is a gate.
+
+    Args:
+        eps: Stabiliser.
+        signal_takes_all: Whether gates take nothing; else every factor takes its equal part, and only divisors nothing.
     """
 
     eps: float = _EPS
+    signal_takes_all: bool = True
 
     def __call__(self, call: Call, g: Cotangents) -> Cotangents:
         """The rule for each active operand."""
-        gates = [k == 1 if call.op == "Div" else active and is_gate(call, k) for k, active in enumerate(call.active)]
+        gates = [k == 1 if call.op == "Div" else active and self._gate(call, k) for k, active in enumerate(call.active)]
         signals = [active and not gate for active, gate in zip(call.active, gates, strict=True)]
         takers = signals if any(signals) else list(call.active)
         share = 1.0 / sum(takers)
@@ -257,14 +263,22 @@ class Gates:
             for k, (v, taker) in enumerate(zip(pulled, takers, strict=False))
         ]
 
+    def _gate(self, call: Call, index: int) -> bool:
+        return self.signal_takes_all and is_gate(call, index)
 
-def is_gate(call: Call, index: int) -> bool:
-    """Whether an operand comes from a gating function, perhaps by way of scaling, shifting or reshaping."""
+
+def gate_of(call: Call, index: int) -> Call | None:
+    """The gating function that an operand comes from, perhaps by way of scaling, shifting or reshaping, if any."""
     maker = call.producer(index)
     for _ in range(5):
         if maker is None or maker.facts.gate:
-            return maker is not None
+            return maker
         if maker.kind not in ("scale", "move", "sum") or sum(maker.active) != 1:
-            return False
+            return None
         maker = maker.producer(list(maker.active).index(True))
-    return False
+    return None
+
+
+def is_gate(call: Call, index: int) -> bool:
+    """Whether an operand comes from a gating function."""
+    return gate_of(call, index) is not None

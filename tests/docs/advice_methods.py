@@ -1,0 +1,21 @@
+"""Advice that methods give about their own options, followed in a line; see ``advice_table``."""
+
+from __future__ import annotations
+
+from docs.advice_models import ROWS, graph
+from docs.advice_table import Case
+
+import xplain
+
+__all__ = ["METHODS"]
+
+METHODS = (
+    Case(
+        "The columns of a row have no neighbours to blur.",
+        lambda _: xplain.explain(graph(), ROWS, "blur-ig", layout="NS"),
+        [
+            lambda _: xplain.explain(graph(), ROWS, "integrated-gradients", layout="NS"),
+            lambda _: xplain.explain(graph(), ROWS, "blur-ig", layout="NT"),
+        ],
+    ),
+)

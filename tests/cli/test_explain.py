@@ -6,6 +6,7 @@ import json
 import re
 
 import numpy as np
+import onnx
 import pytest
 from cli.tiny import CAUSE, write_picture
 from PIL import Image
@@ -255,3 +256,20 @@ def test_labels_of_a_picture_model_may_be_given(xplain, model, pictures, tmp_pat
         assert ran.document["pictures"][0]["explanations"][0]["target"] == "class 1"
     ran = xplain("explain", model, pictures / "a.png", *out, "--labels", "a,b,c,d,e,f,g")
     assert (ran.code, "7 labels were given, but the model has" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["explain", "localise"])
+def test_a_picture_that_the_model_fails_on_stops_no_other(xplain, model, pictures, tmp_path, verb):
+    """A model that says it takes any size, and a card that resizes nothing: the first picture is too tall."""
+    proto = onnx.load(model)
+    for axis in (2, 3):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "hw"[axis - 2]
+    onnx.save(proto, model)
+    model.with_suffix(".card.toml").write_text('labels = ["bright", "dark", "other"]\n')
+    Image.fromarray(np.full((20, 16, 3), 9, np.uint8)).save(pictures / "_tall.png")
+    words = (verb, model, pictures, "-m", "occlusion", *OPTIONS, "--target", "bright")
+    ran = xplain(*words, "--out", tmp_path / "out", "--json")
+    assert ran.code == 4, ran.err
+    assert [p["picture"].rsplit("/", 1)[1] for p in ran.document["pictures"]] == ["a.png", "b.png", "c.png"]
+    assert [f["picture"].rsplit("/", 1)[1] for f in ran.document["failures"]] == ["_tall.png"]
+    assert ran.document["failures"][0]["error"]["kind"] == "ModelError"

@@ -9,7 +9,8 @@ import time
 import pytest
 from cli.tiny import write_model
 
-from xplain.cli.asking.reading import _table, labels_of
+from xplain.cli.asking.reading import labels_of
+from xplain.cli.asking.tables import read_table
 from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError, UsageError
 from xplain.models.rows.dataframes import names_of
@@ -21,18 +22,18 @@ def test_thirty_thousand_columns_are_read_in_seconds(tmp_path):
     names = [f"c{k}" for k in range(30_000)]
     (tmp_path / "wide.csv").write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
     began = time.process_time()
-    columns, _ = _table(tmp_path / "wide.csv")
+    columns = read_table(tmp_path / "wide.csv").columns
     assert names_of(columns) == tuple(names)
     assert time.process_time() - began < 10
     (tmp_path / "wide.csv").write_text(",".join([*names, "c7"]) + "\n" + ",".join("1" for _ in range(30_001)) + "\n")
     with pytest.raises(UsageError, match="two columns called 'c7'"):
-        _table(tmp_path / "wide.csv")
+        read_table(tmp_path / "wide.csv")
 
 
 @pytest.mark.parametrize("cells", [("1_000", "2"), ("١", "2"), ("²", "3")])
 def test_cells_that_only_python_takes_for_numbers_stay_texts(tmp_path, cells):
     (tmp_path / "a.csv").write_text("a\n" + "\n".join(cells) + "\n", encoding="utf-8")
-    columns, _ = _table(tmp_path / "a.csv")
+    columns = read_table(tmp_path / "a.csv").columns
     assert columns["a"].tolist() == list(cells)
 
 

@@ -196,3 +196,20 @@ def test_what_it_may_cost_is_said_as_in_explain(xplain, model, pictures, tmp_pat
     told = [[{k: v for k, v in one.items() if k != "notes"} for one in r.document["pictures"]] for r in (again, first)]
     assert told[0] == told[1]
     assert any((tmp_path / "answers").iterdir())
+
+
+def test_each_picture_is_opened_once(xplain, model, tmp_path, monkeypatch):
+    """The size of the file, which its boxes are told in, is known from reading it."""
+    from xplain.render import pictures as reading
+
+    folder, opened, real = tmp_path / "large", [], reading._from_file
+    folder.mkdir()
+    for name in "ab":
+        pixels = np.full((3 * SIDE, 5 * SIDE, 3), 40, np.uint8)
+        pixels[3 * CAUSE[0].start : 3 * CAUSE[0].stop, 5 * CAUSE[1].start : 5 * CAUSE[1].stop] = 250
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    monkeypatch.setattr(reading, "_from_file", lambda source, *rest: opened.append(source) or real(source, *rest))
+    ran = xplain("localise", model, folder, *METHOD, "--out", tmp_path / "out", "--json")
+    assert ran.code == 0, ran.err
+    assert [one["box"] for one in ran.document["pictures"]] == [[12, 40, 24, 60]] * 2
+    assert len(opened) == 2

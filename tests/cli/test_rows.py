@@ -264,3 +264,52 @@ def test_a_picture_for_a_model_of_texts_and_a_text_for_one_of_pictures(xplain, t
     ran = xplain("explain", model, "--text", "good", "--out", tmp_path / "out")
     assert ran.code == 2
     assert "a model of texts has one, of strings" in ran.err
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_row_that_cannot_be_used_stops_no_other(xplain, people, named):
+    """A line of another length and one without its word: the others keep their names and their values."""
+    lines = ["age,income,job", "60,1,nurse", "7,8", "20,30.5,clerk", "40,10,", "1,2,nurse,4"]
+    names = ["", "Ada", "Bea", "Cid", "Dan", "Eve"]
+    lines = [f"{name},{line}" for name, line in zip(names, lines, strict=True)] if named else lines
+    (people / "rows.csv").write_text("\n".join(lines) + "\n")
+    words = ("explain", people / "people.onnx", people / "rows.csv", "--background", people / "back.csv")
+    ran = xplain(*words, "--target", 1, "--out", people / "out", "--json")
+    assert ran.code == 4
+    whom = ["Ada", "Cid"] if named else ["0", "2"]
+    assert [one["item"] for one in ran.document["items"]] == whom
+    told = {one["item"]: one["error"]["message"] for one in ran.document["failures"]}
+    assert list(told) == (["Bea", "Dan", "Eve"] if named else ["1", "3", "4"])
+    assert {one["error"]["kind"] for one in ran.document["failures"]} == {"ItemError"}
+    assert [text.partition(", line ")[2][:12] for text in told.values()] == (
+        ["3 has 3 cell", "5: column 'j", "6 has 5 cell"] if named else ["3 has 2 cell", "5: column 'j", "6 has 4 cell"]
+    )
+    saved = Attribution.load(people / "out" / "rows.kernel-shap.npz")
+    np.testing.assert_allclose(saved.values, [[10, 18, 3], [-10, -41, 0]], atol=1e-3)
+    shown = xplain(*words, "--target", 1, "--out", people / "out")
+    assert "2 items, 3 failed; " in shown.out
+
+
+def test_a_column_that_is_left_out_may_have_gaps(xplain, people):
+    """What the message advises."""
+    (people / "rows.csv").write_text("note,age,income,job\n,60,1,nurse\nx,20,30.5,clerk\n")
+    words = ("explain", people / "people.onnx", people / "rows.csv", "--background", people / "back.csv")
+    ran = xplain(*words, "--columns", "age,income,job", "--target", 1, "--out", people / "out")
+    assert ran.code == 0, ran.err
+    saved = Attribution.load(people / "out" / "rows.kernel-shap.npz")
+    np.testing.assert_allclose(saved.values, [[10, 18, 3], [-10, -41, 0]], atol=1e-3)
+
+
+def test_a_background_with_a_row_that_cannot_be_used_is_refused(xplain, people):
+    (people / "back.csv").write_text("age,income,job\n40,10,clerk\n40,10\n")
+    words = ("explain", people / "people.onnx", people / "rows.csv", "--background", people / "back.csv")
+    ran = xplain(*words, "--out", people / "out")
+    assert ran.code == 2
+    assert "back.csv, line 3 has 2 cells" in ran.err
+
+
+def test_an_empty_text_stops_no_other(xplain, tokens, people):
+    ran = xplain("explain", *tokens, "--text", "not good", "--text", " ", "--out", people / "out", "--json")
+    assert ran.code == 4
+    assert [one["item"] for one in ran.document["items"]] == ["text 1"]
+    assert [one["item"] for one in ran.document["failures"]] == ["text 2"]

@@ -48,6 +48,8 @@ def prepared(folder: Path) -> None:
         "words.csv": BOX.format("a.png").replace("4,", "four,"),
         "behind.csv": "file,y0,x0,y1,x1\na.png,8,8,4,12\n",
         "rows.csv": "a,b,c,d\n1,2,3,4\n0,1,0,1\n",
+        "gap.csv": "a,b,c,d,e\n1,2,3,4,\n2,1,0,1,\n",
+        "dropped.csv": "a,b,c,d\n0,1,0,1\n2,1,0,1\n",
         "twice.csv": "a,b,b,d\n1,2,3,4\n",
         "labels.txt": "bright\ndark\nother\n",
         "pictures/labels.csv": "file,label\na.png,bright\nb.png,dark\n",
@@ -184,6 +186,12 @@ COMMANDS = [
         f"{ROWS} --labels nowhere.txt",
         f"{ROWS} --labels labels.txt",
         f"{ROWS} --labels bright,dark,other --force",
+    ),
+    case(
+        "drop the line, or leave the column out with --columns.",
+        ROWS.replace("rows.csv", "gap.csv"),
+        ROWS.replace("rows.csv", "dropped.csv"),
+        f"{ROWS.replace('rows.csv', 'gap.csv')} --columns a,b,c,d",
     ),
     case("has {} in its first line; give each column its own name.", ROWS.replace("rows.csv", "twice.csv"), ROWS),
 ]

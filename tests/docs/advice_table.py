@@ -74,6 +74,14 @@ class Case:
 
 PYTHON = [
     Case(
+        "{}, {}, has no {}; use split='marks' or 'characters'.",
+        lambda _: xplain.explain(xplain.text(words), "!?", "ablation", target=0),
+        [
+            lambda _, way=way: xplain.explain(xplain.text(words, split=way), "!?", "ablation", target=0)
+            for way in ("marks", "characters")
+        ],
+    ),
+    Case(
         "use explain_many, which returns a list",
         lambda _: occlusion(target="top2"),
         [lambda _: xplain.explain_many(linear, ROWS, "occlusion", target="top2")],

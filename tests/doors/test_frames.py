@@ -172,7 +172,7 @@ def test_one_row_says_nothing_of_what_is_typical_and_the_advice_works():
     wanted = [[100.0, -2000.0, 0.0]]
     learnt = xplain.explain(xplain.table(total, columns=ROWS), ROWS.head(1), "exact-shapley", target=0)
     np.testing.assert_allclose(learnt.values, wanted, atol=0.01)
-    assert "3 rows, those of option columns" in learnt.warnings[0].text
+    assert "3 rows, those of columns" in learnt.warnings[0].text
     typical = pd.DataFrame({"age": [40.0], "income": [3000.0], "job": ["nurse"]})
     for options in (
         {"background": typical},

@@ -35,7 +35,7 @@ def test_the_outline_tells_what_the_server_told(serve):
     assert outline.scores.classes == 2
     assert outline.labels == ("no", "yes")
     assert len(outline.digest) == 64
-    assert "option scores says it" in outline.quirks[0]
+    assert "If they are probabilities, say so: scores='probabilities'." in outline.quirks[0]
     assert server.infers == [], "opening a model must not cost anything"
 
 

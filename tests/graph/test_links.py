@@ -125,7 +125,7 @@ def test_of_several_outputs_scores_are_read_and_every_result_says_so(outputs, he
     a = xplain.explain(loaded, X, "saliency")
     (said,) = a.warnings
     assert said.kind == "output"
-    assert f"{outputs[1]!r} is read; the others: 'za' (option output)" in said.text
+    assert f"{outputs[1]!r} is read; the others: 'za' (output=)" in said.text
     other = xplain.load(model, output="za")  # as it says
     np.testing.assert_allclose(xplain.predict(other, X), A, rtol=1e-5)
     assert not xplain.explain(other, X, "saliency").warnings

@@ -38,7 +38,7 @@ def test_values_that_cancel_are_warned_of() -> None:
     assert np.abs(a.values).sum() > 1e4 * np.abs(a.scores).max()
     told = [w.text for w in a.warnings if "cancel" in w.text]
     assert len(told) == 1
-    assert "bias, a larger epsilon, or z-plus" in told[0]
+    assert "try bias=True, a larger epsilon, or rule='z-plus'." in told[0]
 
 
 @pytest.mark.parametrize("more", [{"bias": True}, {"epsilon": 0.1, "bias": False}, {"rule": "z-plus", "bias": False}])

@@ -138,7 +138,7 @@ def test_half_precision_is_approximate_and_says_so(net, x):
         assert np.array_equal(half.answer(Score(x, Untouched(), every_score)), net(torch.from_numpy(x)).float().numpy())
     assert not np.array_equal(got, expected)
     assert np.abs(got - expected).max() < 0.02 * np.ptp(expected)
-    told = "Passes run under torch.autocast in bfloat16 (option precision), so values differ"
+    told = "Passes run under torch.autocast (precision='bfloat16'), so values differ"
     assert any(quirk.startswith(told) for quirk in half.outline.quirks)
     assert xplain.explain(half, x[:1], patch=6, stride=6).warnings[0].text.startswith(told)
     assert not xplain.explain(plain, x[:1], patch=6, stride=6).warnings

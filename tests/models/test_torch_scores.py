@@ -111,7 +111,7 @@ def test_probabilities_that_cannot_be_undone_are_called_so(head):
 def test_another_output_can_be_asked_for(wanted):
     net = Net(lambda a, b: {"aux": b.softmax(1), "probs": a.softmax(1)}).eval()
     (said,) = xplain.explain(net, X, "saliency").warnings
-    assert said.text == "Of several outputs 'probs' is read as scores; the others: 'aux' (option output)."
+    assert said.text == "Of several outputs 'probs' is read as scores; the others: 'aux' (output=)."
     model = xplain.load(net, output=wanted)
     with torch.no_grad():
         np.testing.assert_allclose(xplain.predict(model, X), net.logits(torch.from_numpy(X))[1], rtol=1e-5)

@@ -347,6 +347,15 @@ def test_items_that_are_no_numbers_are_refused_before_a_method_sees_them(two):
         xplain.explain(model.inner, item, "expected-gradients", target=0, samples=5)
 
 
+@pytest.mark.parametrize("empty", [[], (), np.zeros((0, 3, 16, 16), np.float32), {}])
+def test_a_source_without_items_is_refused_and_an_iterator_may_end(two, empty):
+    """An array of no items gave no result and no word, where a list of none was refused."""
+    model, _, _ = two
+    with pytest.raises(UsageError, match="There is nothing to explain"):
+        xplain.explain_stream(model.inner, empty, "saliency")
+    assert list(xplain.explain_stream(model.inner, iter([]), "saliency")) == []
+
+
 def test_an_empty_chunk_of_a_stream_is_passed_over(two):
     model, _, _ = two
     batch = np.ones((2, *model.outline.explained.shape[1:]), np.float32)

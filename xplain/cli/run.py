@@ -14,11 +14,13 @@ from xplain.cli.keeping.book import whole
 from xplain.cli.telling.bill import Bill, Planned
 from xplain.cli.telling.console import Progress
 from xplain.cli.telling.predictions import best
+from xplain.core.caveat import worded
 from xplain.core.cost import Cost
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.outline import Outline
 from xplain.core.query import Model
 from xplain.core.wording import Words, in_python, named
+from xplain.results.attribution import Attribution
 from xplain.session import Explained, Request, Session, Stream
 from xplain.session.stream import AT_ONCE
 
@@ -154,7 +156,8 @@ def explain_items(
             bars.append(progress)
             for one in stream:
                 run.spent = before + session.spent
-                results = [with_names(result, order.methods.get(one.method, {})) for result in one.results]
+                given = order.methods.get(one.method, {})
+                results = [_told(with_names(result, given), run.words) for result in one.results]
                 name = names[one.place]
                 with whole():
                     told = keeper.keep(name, replace(one, results=results))
@@ -170,6 +173,11 @@ def planned(model: Model, source: Any, count: int, order: Order) -> Planned:
     """What explaining all items takes, as planned on the first that can be read."""
     with _stream(model, source, count, order, None, lambda _place, _error: None) as (_, stream):
         return Planned.of(stream.plans(count))
+
+
+def _told(one: Attribution, words: Words) -> Attribution:
+    """A result whose warnings name options as the command line has them."""
+    return replace(one, warnings=worded(one.warnings, words)) if one.warnings else one
 
 
 @contextmanager

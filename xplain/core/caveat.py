@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from xplain.core.plain import plain
+from xplain.core.wording import Words, said
 
-__all__ = ["Caveat", "Kind", "caveat_of", "each", "joined", "of_items", "sentences"]
+__all__ = ["Caveat", "Kind", "caveat_of", "each", "joined", "of_items", "sentences", "worded"]
 
 Kind: TypeAlias = Literal[
     "incomplete",
@@ -42,7 +43,7 @@ class Caveat:
 
     Args:
         text: One or more sentences for a person: what is so, what it means, and what to do. The first one stands alone,
-            for a figure has room for no more.
+            for a figure has room for no more. A ``Sentence`` where it names options.
         kind: What it is about, for a program.
         item: Index of the item that it is about; None for all.
     """
@@ -59,6 +60,11 @@ class Caveat:
         """The first sentence."""
         first, stop, _ = self.text.partition(". ")
         return first + stop.rstrip()
+
+
+def worded(caveats: Iterable[Caveat], words: Words) -> tuple[Caveat, ...]:
+    """The caveats as a door says them."""
+    return tuple(replace(one, text=said(one.text, words)) for one in caveats)
 
 
 def caveat_of(raw: Mapping[str, Any]) -> Caveat:
@@ -87,8 +93,8 @@ def joined(parts: Sequence[tuple[Sequence[Caveat], int]]) -> tuple[Caveat, ...]:
 
     What all of them say of all their items is said of all; what some say is said of their items.
     """
-    said = [{(one.text, one.kind) for one in caveats if one.item is None} for caveats, _ in parts]
-    common = set.intersection(*said) if said else set()
+    told = [{(one.text, one.kind) for one in caveats if one.item is None} for caveats, _ in parts]
+    common = set.intersection(*told) if told else set()
     found = [Caveat(one.text, one.kind) for one in parts[0][0] if (one.text, one.kind) in common] if parts else []
     start = 0
     for caveats, count in parts:

@@ -2,7 +2,8 @@
 
     XplainError
     ├── UsageError          (ValueError)           an argument, option or target that cannot be used
-    │   └── UnknownName     (LookupError)          a name that is not known; names the nearest
+    │   ├── UnknownName     (LookupError)          a name that is not known; names the nearest
+    │   └── ItemError                              an item that the model does not take; others it may
     ├── PictureError        (ValueError)           a picture that cannot be read as asked
     ├── CardError           (ValueError)           a preprocessing card that cannot be used
     ├── CapabilityError     (TypeError)            a model that cannot answer the method's questions
@@ -42,6 +43,7 @@ __all__ = [
     "CapabilityError",
     "CardError",
     "InputsOpen",
+    "ItemError",
     "MissingDependency",
     "ModelError",
     "NoPath",
@@ -167,6 +169,10 @@ def _short(value: object) -> str:
 
 class UsageError(XplainError, ValueError):
     """An argument, option or target that cannot be used."""
+
+
+class ItemError(UsageError):
+    """An item that the model does not take, for its size or type; it says nothing of the other items."""
 
 
 class InputsOpen(UsageError):

@@ -74,6 +74,7 @@ class Items:
         texts: The texts, one per item, if the items are texts.
         layout: How the axes of ``x`` are named, resolved once when the items are read; or what is in doubt.
         warnings: What was done to an item on reading that a person must know.
+        sizes: Height and width of each picture as it was given, which the card may have changed; empty for others.
     """
 
     x: Array
@@ -84,6 +85,7 @@ class Items:
     texts: tuple[Passage, ...] = ()
     layout: Layout | Doubt | None = None
     warnings: tuple[Caveat, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -98,6 +100,7 @@ class Items:
             pictures=None if self.pictures is None else self.pictures[some],
             columns=columns if columns is None else replace(columns, values=columns.values[some]),
             texts=self.texts[some],
+            sizes=self.sizes[some],
             warnings=of_items(self.warnings, range(*some.indices(len(self)))),
         )
 
@@ -121,6 +124,7 @@ class Items:
             x=np.concatenate([one.x for one in parts]),
             names=tuple(name for one in parts for name in one.names),
             pictures=None if first.pictures is None else np.concatenate([one.pictures for one in parts]),
+            sizes=tuple(size for one in parts for size in one.sizes),
             columns=first.columns
             if first.columns is None
             else replace(

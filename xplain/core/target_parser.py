@@ -14,7 +14,7 @@ from xplain.core.errors import NonFinite, UsageError
 from xplain.core.outline import Outline
 from xplain.core.target import SCORES, Target, channel, neuron
 
-__all__ = ["Aim", "aim", "needs_scores", "ranking", "ranks"]
+__all__ = ["Aim", "aim", "classes_for", "needs_scores", "ranking", "ranks"]
 
 _TOP = re.compile(r"top[-:]?([0-9]{1,9})", re.IGNORECASE)
 _INNER = re.compile(r"(?P<tensor>.+)\[(?P<index>-?[0-9]{1,18}(\s*,\s*-?[0-9]{1,18})*)\]", re.DOTALL)
@@ -46,6 +46,22 @@ def ranks(wanted: Any, outline: Outline) -> int:
         return int(any(one is None for one in wanted))
     top = _TOP.fullmatch(wanted.strip()) if isinstance(wanted, str) and not outline.has_label(wanted) else None
     return int(top[1]) if top else 0
+
+
+def classes_for(wanted: Any) -> int:
+    """How many classes a model must have for a target to mean something, where nothing else is known of it."""
+    if isinstance(wanted, Target):
+        read = [leaf for _, leaf in wanted.terms if leaf.tensor == SCORES and leaf.way.flat]
+        return max((place[0] + 1 for leaf in read for place in leaf.index), default=1)
+    if isinstance(wanted, (list, tuple, np.ndarray)):
+        return max(map(classes_for, wanted), default=1)
+    if isinstance(wanted, (int, np.integer)):
+        return max(1, int(wanted) + 1, -int(wanted))
+    if not isinstance(wanted, str):
+        return 1
+    if top := _TOP.fullmatch(wanted.strip()):
+        return max(1, int(top[1]))
+    return max((int(number) + 1 for number in re.findall(r"[0-9]{1,9}", wanted)), default=1)
 
 
 def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from shlex import quote
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 __all__ = [
+    "CONSERVATION",
     "UNSET",
     "Mention",
+    "Sentence",
     "Unset",
     "Words",
     "fixed_input",
@@ -27,6 +29,7 @@ __all__ = [
     "listed",
     "named",
     "option",
+    "said",
     "way",
 ]
 
@@ -71,6 +74,35 @@ class Mention:
 
 Words: TypeAlias = Callable[[Mention], str]
 """How a door writes a mention."""
+
+
+class Sentence(str):
+    """What a result or a model is told with: text in Python's words, which each door can say in its own.
+
+        Caveat(Sentence("Allow more, with ", option("max_steps"), "."), "incomplete")
+
+    Args:
+        pieces: Texts, options, and other sentences.
+    """
+
+    __slots__ = ("pieces",)
+
+    pieces: tuple[str | Mention, ...]
+
+    def __new__(cls, *pieces: str | Mention) -> Sentence:  # noqa: D102 - what the class is made with
+        made = super().__new__(cls, "".join(one.python if isinstance(one, Mention) else one for one in pieces))
+        made.pieces = pieces
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:  # copies keep the pieces
+        return Sentence, self.pieces
+
+
+def said(text: str, words: Words) -> str:
+    """A text as a door says it."""
+    if not isinstance(text, Sentence):
+        return text
+    return "".join(words(one) if isinstance(one, Mention) else said(one, words) for one in text.pieces)
 
 
 def option(name: str, given: object = UNSET, *, of: str = "", python: str = "", shell: str = "") -> Mention:
@@ -121,6 +153,10 @@ def way(flag: str, *, python: str, shell: str) -> Mention:
         shell: What to do on a command line: ``give a table (.csv)``.
     """
     return Mention(flag, python, shell=shell)
+
+
+CONSERVATION: Final = way("conservation", python="xplain.measure.conservation", shell="--conservation")
+"""The report on which nodes keep relevance, or make some."""
 
 
 def in_python(mention: Mention) -> str:

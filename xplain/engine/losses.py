@@ -13,6 +13,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import XplainError
 from xplain.core.plain import plain
 from xplain.core.query import Flow, Model, Reading, Sweep
+from xplain.core.wording import Sentence
 
 __all__ = ["with_nodes"]
 
@@ -67,7 +68,8 @@ def _with_nodes(reading: Reading, flow: Flow, balance: Callable[[Sweep], Any], i
         return reading
     warnings = list(reading.warnings)
     of = f" in item {item}" if items > 1 and warnings[place].item is None else ""
-    warnings[place] = replace(warnings[place], text=f"{warnings[place].text} Most of the miss{of} is at: {found}.")
+    text = Sentence(warnings[place].text, f" Most of the miss{of} is at: {found}.")
+    warnings[place] = replace(warnings[place], text=text)
     return replace(reading, warnings=tuple(warnings))
 
 

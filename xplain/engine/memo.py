@@ -22,6 +22,12 @@ class Memo:
     def __init__(self) -> None:
         self._answers: dict[str, Array] = {}
 
+    def copy(self) -> Memo:
+        """What is remembered by now, to which each may add."""
+        found = Memo()
+        found._answers = dict(self._answers)
+        return found
+
     def key(self, query: Score) -> str:
         """The content of a question."""
         return fingerprint(query.x, query.edits, query.target, query.at, query.part, query.items)

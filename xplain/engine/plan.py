@@ -10,6 +10,7 @@ import numpy as np
 
 from xplain.core.abilities import Abilities, Piece, abilities_of
 from xplain.core.blank import zero_answer
+from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.price import Price
 from xplain.core.query import Answer, Flow, Model, Query, Score
@@ -68,8 +69,10 @@ class Plan:
 class _Zero:
     """Answers zero to everything, in the right shape: drives a method without a model to see what it asks."""
 
-    def __init__(self, like: Model) -> None:
-        self.outline, self.answers = like.outline, like.answers
+    def __init__(self, like: Model, classes: int) -> None:
+        scores = like.outline.scores
+        self.outline = replace(like.outline, scores=replace(scores, classes=scores.classes or classes))
+        self.answers = like.answers
         self.abilities = Abilities(
             canonical=abilities_of(like).canonical, finds=abilities_of(like).finds
         )  # the real rows, so that a store finds them
@@ -89,8 +92,8 @@ class _Zero:
 class _Wired(_Zero):
     """The same for a model that sends requests: cuts questions as the real one does, and counts the requests."""
 
-    def __init__(self, like: Model, rows: Callable[[Array], int]) -> None:
-        super().__init__(like)
+    def __init__(self, like: Model, classes: int, rows: Callable[[Array], int]) -> None:
+        super().__init__(like, classes)
         self._rows = rows
         self.abilities = replace(self.abilities, stream=self.stream, rows_per_request=rows)
 
@@ -111,19 +114,35 @@ def plan(
     batch_size: int | None = None,
     memo: Memo | None = None,
     lead: bool = False,
+    apart: Sequence[Flow] = (),
+    classes: int = 1,
 ) -> Plan:
     """What driving these flows would cost; nothing is asked, and ``store`` is only read.
 
-    ``memo`` holds what is known before; what the flows are answered here, zeros, is put there too.
-
-    ``lead`` is as in ``drive``.
+    Args:
+        flows: One per target, in lock step.
+        model: Who would be asked.
+        store: Answers on disk.
+        batch_size: Rows per call.
+        memo: What is known before; what the flows are answered here, zeros, is put there too.
+        lead: As in ``drive``.
+        apart: Flows that decide from what they see what to ask next. Their answers will differ, and so their questions:
+            they share what ``flows`` ask, and nothing else is counted on.
+        classes: How many scores to answer for a model of which it is not known.
 
     Exact for methods that ask a fixed number of questions; for a method that decides from what it sees, the cost of a
     constant model.
     """
-    trial = None if store is None else Rehearsal(store)
+    known: set[bytes] = set()
     able = abilities_of(model)
-    zero = _Zero(model) if able.rows_per_request is None else _Wired(model, able.rows_per_request)
-    _, cost = drive(flows, zero, Settings(batch_size, memo=memo or Memo(), store=trial), lead=lead)
-    known = 0 if trial is None else len(trial.known)
-    return Plan(cost.queries, cost.sweeps, known, able.price, cost.calls, model.outline.rows if cost.calls else None)
+    asked = able.rows_per_request
+    zero = _Zero(model, classes) if asked is None else _Wired(model, classes, asked)
+    memo, cost = memo or Memo(), Cost()
+    for together in (flows, *([flow] for flow in apart)):
+        trial = None if store is None else Rehearsal(store)
+        seen = memo if together is flows else memo.copy()
+        settings = Settings(batch_size, memo=seen, store=trial)
+        cost += drive(together, zero, settings, lead=lead)[1]
+        known |= set() if trial is None else trial.known
+    rows = model.outline.rows if cost.calls else None
+    return Plan(cost.queries, cost.sweeps, len(known), able.price, cost.calls, rows)

@@ -19,11 +19,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, wraps
+from inspect import unwrap
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from onnx import NodeProto, defs
 
+from xplain.core.errors import UsageError
 from xplain.core.facts import Facts
 from xplain.core.rules import Call, Cotangents, Kind
 from xplain.graph.nodes import attribute
@@ -130,6 +133,12 @@ def parameters_of(activation: str) -> tuple[str, ...] | None:
     return tuple(sorted(schema.attributes)) if len(schema.inputs) == 1 else None
 
 
+def _place(function: Callable[..., Any]) -> str:
+    """Where a function is written."""
+    code = unwrap(function).__code__
+    return f"{'/'.join(Path(code.co_filename).parts[-2:])}, line {code.co_firstlineno}"
+
+
 def facts(names: str, **stated: Any) -> None:
     """State what is known of operators, besides what has been stated already; see ``Facts``."""
     for name in names.split():
@@ -148,13 +157,22 @@ def backward(
     """Register a VJP; see ``Operator`` for the arguments.
 
     With ``every`` it gets the list of all outputs' cotangents, otherwise that of the first output alone.
+
+    Raises:
+        UsageError: an operator has a rule already.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
         def first_only(call: Call, g: Cotangents) -> Cotangents:
             return [None] * len(call.inputs) if g[0] is None else function(call, g[0])
 
         for name in names:
+            if name in _TABLE:
+                raise UsageError(
+                    f"Operator {name!r} has two backward rules: one at {_place(_TABLE[name].vjp)} and one at "
+                    f"{_place(function)}. Keep one of them."
+                )
             _TABLE[name] = Operator(function if every else first_only, kind, weight, bias, flow, axes)
             if weight is not None:
                 facts(name, weighted=True)

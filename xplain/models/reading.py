@@ -9,7 +9,7 @@ import numpy as np
 
 from xplain import native
 from xplain.core.edits import Array, Untouched
-from xplain.core.errors import ModelError, UsageError
+from xplain.core.errors import ItemError, ModelError, UsageError
 from xplain.core.layout import Layout
 from xplain.core.outline import Kind, ScoreSpec
 from xplain.core.query import Score, Sweep
@@ -76,12 +76,12 @@ def check_items(shape: tuple[int, ...], expected: tuple[int | None, ...], source
     """Items must have the rank and the fixed extents of the model's input; the batch axis is free.
 
     Raises:
-        UsageError: they do not.
+        ItemError: they do not.
     """
     fits = len(shape) == len(expected)
     if not fits or any(want not in (None, got) for want, got in zip(expected[1:], shape[1:], strict=True)):
         wanted = ["N", *("?" if n is None else n for n in expected[1:])]
-        raise UsageError(
+        raise ItemError(
             f"The input is {list(shape)}; {source} takes [{', '.join(map(str, wanted))}] as {name!r}. "
             + ("Add the batch axis." if len(shape) == len(expected) - 1 else "Check rank, channel order and size.")
         )

@@ -19,7 +19,7 @@ from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.query import Model
 from xplain.core.registry import Method
-from xplain.core.wording import way
+from xplain.core.wording import Sentence, option, way
 from xplain.models.rows.dataframes import columns_of, is_rows, numbers_of
 
 __all__ = ["as_codes", "said_or_typical", "without_rows"]
@@ -109,8 +109,13 @@ def said_or_typical(
     rows_of_numbers = items.x.ndim == 2 and items.x.dtype.kind == "f" and axes == "NS"
     if not rows_of_numbers or values.get("baseline") != 0:
         return values, ()
-    named = "option background rows, or baseline a row" if "background" in unsaid else "option baseline a row"
-    text = (
-        f"Hidden values become 0, which may be far from typical for a column. Give {named}; baseline 0 if 0 is meant."
+    one = option("baseline", python="row", shell="row.csv")
+    given = (option("background", python="rows", shell="rows.csv"), " or ", one) if "background" in unsaid else (one,)
+    text = Sentence(
+        "Hidden values become 0, which may be far from typical for a column. Give ",
+        *given,
+        ", or ",
+        option("baseline", 0),
+        " if 0 is meant.",
     )
     return values, (Caveat(text, "baseline"),)

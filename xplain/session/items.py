@@ -15,11 +15,11 @@ from xplain.core.card import PRESETS, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.content import keys_of
 from xplain.core.edits import Array
-from xplain.core.errors import CardError, NonFinite, UsageError
+from xplain.core.errors import CardError, ItemError, ModelError, NonFinite, UsageError, XplainError
 from xplain.core.items import Items
 from xplain.core.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model
-from xplain.core.wording import named, option
+from xplain.core.wording import Sentence, named, option
 from xplain.models.outlines import attach_card
 from xplain.models.rows.dataframes import is_rows
 from xplain.models.table import table
@@ -61,7 +61,8 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     Raises:
         CardError: pictures for a model without a card.
         PictureError: a picture that cannot be read.
-        UsageError: a tensor of the wrong rank or shape, or of no items.
+        UsageError: no items, or ones that do not go together.
+        ItemError: a tensor of the wrong rank, shape or type.
         NonFinite: a tensor that holds NaN or infinity.
     """
     many = isinstance(source, (list, tuple))
@@ -97,7 +98,14 @@ def _against(layout: Layout | Doubt) -> tuple[Caveat, ...]:
     if isinstance(layout, Doubt) or ", though " not in layout.why:
         return ()
     return (
-        Caveat(f"The items are read as {layout.axes}: {layout.why}. Leave layout out if the model is right.", "layout"),
+        Caveat(
+            Sentence(
+                f"The items are read as {layout.axes}: {layout.why}. Leave ",
+                option("layout"),
+                " out if the model is right.",
+            ),
+            "layout",
+        ),
     )
 
 
@@ -112,6 +120,23 @@ def _batched(x: Array, look: Callable[[Array], None]) -> Array:
             raise error from None
         return x[None]
     return x
+
+
+def _looked(look: Callable[[Array], None], x: Array, model: Model) -> None:
+    """Show a module the items; what its own code raises says which items they were.
+
+    Raises:
+        ModelError: it fails on them.
+    """
+    try:
+        look(x)
+    except XplainError:
+        raise
+    except Exception as error:
+        said = (str(error).strip().splitlines() or [""])[0].removesuffix(".") or type(error).__name__
+        raise ModelError(
+            f"{model.outline.source} fails on items of {list(x.shape[1:])}: {said}. Check rank, channels and size."
+        ) from error
 
 
 def _rank(model: Model, named: Axes | None) -> int | None:
@@ -129,7 +154,7 @@ def _resolved(model: Model, x: Array, named: Axes | None) -> Layout | Doubt:
     """The layout of a batch: the only place that asks for it on a run's way."""
     look = abilities_of(model).look
     if look is not None:
-        look(x)
+        _looked(look, x, model)
     item = tuple(x.shape[1:])
     if named is None:
         return model.outline.layout_of(item)
@@ -180,9 +205,11 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     said: list[list[str]] = [[] for _ in given]
     if used.mode == "BANDS":
         prepared = [bands.prepare_bands(used, one) for one in given]
+        sizes = [one.shape[:2] for one in given]
     else:
         read = [pictures.read(one, used.range, told) for one, told in zip(given, said, strict=True)]
         prepared = [pictures.prepare(used, one) for one in read]
+        sizes = [one.shape[:2] for one in read]
     shapes = {tensor.shape for tensor, _ in prepared}
     if len(shapes) > 1:
         raise CardError(f"The card gives pictures of different sizes {sorted(shapes)}; state resize or crop in it.")
@@ -193,7 +220,8 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     warnings = tuple(Caveat(text, "input", n) for n, told in enumerate(said) for text in told)
     seen = np.stack([one for _, one in prepared])
     layout = _resolved(model, x, named)
-    return Items(x, names, seen, used, layout=layout, warnings=(*warnings, *_against(layout)))
+    warnings = (*warnings, *_against(layout))
+    return Items(x, names, seen, used, layout=layout, warnings=warnings, sizes=tuple((h, w) for h, w in sizes))
 
 
 def _tensor(one: Any) -> Array:
@@ -204,7 +232,7 @@ def _tensor(one: Any) -> Array:
     array = np.asarray(one)
     array = array.astype(np.int64) if array.dtype.kind == "b" else array
     if array.dtype.kind not in "fiuSUO" or array.ndim == 0:
-        raise UsageError(
+        raise ItemError(
             f"An item is {type(one).__name__}; accepted: a path, a PIL picture, a uint8 array (pictures), or a numeric "
             "array in the model's own layout."
         )
@@ -216,19 +244,19 @@ def _check_tensor(x: Array, model: Model, rank: int | None) -> None:
     if rank is not None and x.ndim != rank:
         axes = model.outline.named.letters if model.outline.named is not None else f"{rank} axes"
         item = spec.shape[1:] if spec is not None else ()
-        raise UsageError(
+        raise ItemError(
             f"The input is {list(x.shape)}, of rank {x.ndim}; {source} takes {axes}"
             + (f", items of {['?' if n is None else n for n in item]}." if item else ".")
         )
     expected = spec.shape[1:] if spec is not None and len(spec.shape) == x.ndim else x.shape[1:]
     if any(want not in (None, got) for want, got in zip(expected, x.shape[1:], strict=True)):
-        raise UsageError(
+        raise ItemError(
             f"The input is {list(x.shape)}; {source} takes items of {['?' if n is None else n for n in expected]}."
         )
     if 0 in x.shape:
-        raise UsageError(f"The input is {list(x.shape)}: there is nothing to explain.")
+        raise ItemError(f"The input is {list(x.shape)}: there is nothing to explain.")
     if x.dtype.kind in "SUO" and spec is not None and spec.dtype not in ("", "str"):
-        raise UsageError(f"The items are of type {x.dtype.name}; {source} is explained on numbers.")
+        raise ItemError(f"The items are of type {x.dtype.name}; {source} is explained on numbers.")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         where = [int(i) for i in np.argwhere(~np.isfinite(x))[0]]
         raise NonFinite(

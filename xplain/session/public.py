@@ -249,8 +249,8 @@ def explain_stream(
             an array is one item). The rows of one table are read together.
         methods: A method's name, several, or each with its options: ``{"lime": {"samples": 500}, "grad-cam": {}}``.
         at_once: Items that are held at a time, where they are not given in chunks.
-        failed: Called with an item's place, the item and the error where it cannot be read or gives scores that are no
-            numbers; the others go on. None raises the error.
+        failed: Called with an item's place, the item and the error where it cannot be read, is of a size or type that
+            the model does not take, or gives scores that are no numbers; the others go on. None raises the error.
         asked: ``target``, ``seed``, ``card``, ``layout``, ``batch_size``, ``max_queries`` and ``max_cost`` (of all
             items together), ``cache``, ``sentinel`` and ``progress`` as in ``explain``, and options of the method where
             one is named.

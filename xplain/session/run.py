@@ -18,7 +18,7 @@ from xplain.core.items import Items
 from xplain.core.query import Answer, Flow, Model, Query, R, Reading, Score, Sweep, View
 from xplain.core.registry import Method
 from xplain.core.target import SCORES, Target, predicted
-from xplain.core.target_parser import Aim, aim, needs_scores, ranks
+from xplain.core.target_parser import Aim, aim, classes_for, needs_scores, ranks
 from xplain.engine import Plan, Sentinel, Settings, Store, drive, probe
 from xplain.engine import plan as plan_flows
 from xplain.engine.budget import Budget
@@ -296,14 +296,17 @@ class Session:
             flows = self.flows(trial, entry, values)
             return plan_flows(flows, part.model, self.store, size, lead=trial.open > 1)
         looks = needs_scores(wanted, outline) and scores is None
+        classes = outline.scores.classes or len(outline.labels) or classes_for(wanted)
         if looks:
-            scores = np.zeros((len(part), outline.scores.classes or 1))
+            scores = np.zeros((len(part), classes))
         trial.aims = aim(wanted, scores, outline)
         if scores is not None and (looked or not looks):
             trial.know(scores)
         first = [_asking(look(part.items))] if looks and not looked else []
-        flows = [*first, *self.flows(trial, entry, values)]
-        return plan_flows(flows, part.model, self.store, size, trial.memo)
+        flows = self.flows(trial, entry, values)
+        if entry.adaptive:
+            return plan_flows(first, part.model, self.store, size, trial.memo, apart=flows, classes=classes)
+        return plan_flows([*first, *flows], part.model, self.store, size, trial.memo, classes=classes)
 
     def probe(self, part: Part, times: int) -> Spread:
         """Ask about the untouched items several times, past any memory, and see how much the answers differ."""

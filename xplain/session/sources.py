@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,13 @@ def pieces_of(model: Model, source: Any, at_once: int) -> Iterator[Piece]:
         at_once: Items that are read together.
 
     Raises:
-        UsageError: there is nothing to explain.
+        UsageError: there is nothing to explain: a list, an array or a table without items, which is a slip as it is in
+            ``explain``. An iterator may end before its first item, for nobody can look into one before.
     """
+    shape = getattr(source, "shape", None)
+    counted = shape[:1] if shape is not None else (len(source),) if isinstance(source, (Sequence, Mapping)) else ()
+    if 0 in counted and not isinstance(source, str):
+        raise UsageError("There is nothing to explain: the list of items is empty.")
     if _is_batch(model, source):
         return (_batch(source[k : k + at_once]) for k in range(0, len(source), at_once))
     table = abilities_of(model).codes is not None  # what is typical of a table follows from all of its rows
@@ -50,8 +55,6 @@ def pieces_of(model: Model, source: Any, at_once: int) -> Iterator[Piece]:
         return iter([Piece(together=source)])
     if not isinstance(source, Iterable):
         return iter([Piece(single=[source])])
-    if isinstance(source, Sequence) and not source:
-        raise UsageError("There is nothing to explain: the list of items is empty.")
     return _grouped(model, source, at_once)
 
 

@@ -8,7 +8,18 @@ from typing import Any
 
 from xplain.core.abilities import abilities_of
 from xplain.core.edits import Array
-from xplain.core.errors import CardError, NonFinite, PictureError, UsageError, XplainError
+from xplain.core.errors import (
+    CardError,
+    ItemError,
+    ModelError,
+    NonFinite,
+    NoPath,
+    NotExported,
+    PictureError,
+    UnsupportedOperator,
+    UsageError,
+    XplainError,
+)
 from xplain.core.items import Items
 from xplain.core.query import Model
 from xplain.engine import Plan
@@ -26,8 +37,11 @@ CHEAP = 32
 """Evaluations and sweeps of an item up to which a method is asked about several at once, so that batches are full; a
 method that asks more fills them with one item, and is lost with no more than that one when it is interrupted."""
 
-_OF_ONE = (PictureError, NonFinite)
+_OF_ONE = (PictureError, NonFinite, ItemError)
 """Errors of one item, which say nothing of the others."""
+
+_OF_THE_MODEL = (UnsupportedOperator, NoPath, NotExported)
+"""Errors of a model that fails on every item alike."""
 
 Failed = Callable[[int, Any, XplainError], None]
 """Called with the place of an item that cannot be explained, what was given as that item, and why."""
@@ -42,6 +56,7 @@ class Explained:
         given: What was given as this item, such as a path; None where it was a row of an array or a table.
         method: The method's name.
         x: The item as the model takes it, ``[1, *item]``.
+        size: Height and width of the picture as it was given; None for anything else.
         results: One attribution of this item alone per target.
         scores: The scores of the untouched item, float64 ``[K]``; None where the target does not depend on them.
     """
@@ -50,6 +65,7 @@ class Explained:
     given: Any
     method: str
     x: Array
+    size: tuple[int, int] | None
     results: list[Attribution]
     scores: Array | None
 
@@ -81,8 +97,8 @@ class Stream:
         at_once: Items that are read together, of a source that gives them one by one.
         each: Evaluations that may be spent per item; None for no limit.
         look: Whether the scores of untouched items are asked for even where no target follows from them.
-        failed: Called for an item that cannot be read, or gives scores that are no numbers; the others go on. None
-            raises the error.
+        failed: Called for an item that cannot be read, is of a size or type that the model does not take, or gives
+            scores that are no numbers; the others go on. None raises the error.
     """
 
     def __init__(
@@ -130,8 +146,8 @@ class Stream:
             return True
         try:
             part = self._session.read(piece.together, start)
-        except _OF_ONE:
-            if self._failed is None or not piece.single:
+        except XplainError as error:
+            if self._failed is None or not piece.single or not _may_be_of_one(error, self._session.model):
                 raise
             self._ahead += self._read_each(piece.single, start)  # to find the one
             self._next += len(piece.single)
@@ -152,7 +168,9 @@ class Stream:
         for place, one in enumerate(single, start):
             try:
                 read = self._session.read([one], place)
-            except _OF_ONE as error:
+            except XplainError as error:
+                if not _may_be_of_one(error, self._session.model):
+                    raise
                 self._fail(place, one, error)
                 continue
             items = replace(read.items, names=_numbered(read.items, place))
@@ -189,11 +207,12 @@ class Stream:
             one = waiting.pop(0)
             try:
                 do(one)
-            except (*_OF_ONE, CardError) as error:
-                if len(one.part) > 1:
+            except XplainError as error:
+                of_one = _may_be_of_one(error, one.part.model)
+                if len(one.part) > 1 and (of_one or isinstance(error, CardError)):
                     waiting[:0] = one.each()
                     continue
-                if not isinstance(error, _OF_ONE):
+                if not of_one:
                     raise
                 self._fail(one.part.place, one.given[0], error)
                 continue
@@ -219,6 +238,7 @@ class Stream:
                 read.given[n],
                 name,
                 part.items.x[n : n + 1],
+                part.items.sizes[n] if part.items.sizes else None,
                 [one if count == 1 else one[n].with_provenance(cost=one.cost.share(n, count)) for one in results],
                 None if part.scores is None else part.scores[n],
             )
@@ -262,6 +282,20 @@ class Stream:
             else:
                 found += [(times, session.plan(group, name, looked=looks)) for times, group in groups]
         return found
+
+
+def _may_be_of_one(error: XplainError, model: Model) -> bool:
+    """Whether an error may be that of one item alone.
+
+    A model that runs here and takes items of any size may fail on the size of one: too small for its pooling, say. One
+    that is elsewhere may be gone, and would be for the next item too.
+    """
+    if isinstance(error, _OF_ONE):
+        return True
+    spec = model.outline.explained
+    free = spec is None or not spec.shape or None in spec.shape[1:]
+    here = abilities_of(model).batches is not None
+    return free and here and isinstance(error, ModelError) and not isinstance(error, _OF_THE_MODEL)
 
 
 def _groups(first: Part, count: int) -> list[tuple[int, Part]]:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from xplain.cli.asking.loading import Loading
-from xplain.core.errors import UsageError, unknown
-from xplain.core.files import lines_of, read_text, there
+from xplain.cli.asking.tables import TABLES, content_of, read_table
+from xplain.core.errors import ItemError, UsageError
+from xplain.core.files import lines_of, there
 
 __all__ = ["Given", "RowOptions", "given", "labels_of"]
 
 _PANEL = "Tables and texts"
-_TABLES, _TEXTS = (".csv", ".tsv"), (".txt",)
-_MOST_BYTES = 64 * 2**20
+_TEXTS = (".txt",)
 _LISTS = (".txt", ".csv", ".tsv", ".json", ".toml", ".yaml", ".names")
-_GAPS = ("", "na", "n/a", "nan", "null", "none")
-"""What people write for a missing number; among words only the empty cell is missing, for None may be a category."""
-
 _FOR_TABLES, _FOR_TEXTS = ("columns", "hidden"), ("text", "tokenizer", "split", "mask")
 _NOT_HERE = ("card", "engine", "input", "fixed", "layout")
 
@@ -67,6 +60,7 @@ class Given:
         items: Columns by name, or texts.
         names: What each item is called.
         stem: What files about them are called.
+        failed: Other rows of the table, which cannot be read, and why.
     """
 
     kind: str
@@ -74,6 +68,7 @@ class Given:
     names: tuple[str, ...]
     stem: str
     reading: RowOptions
+    failed: tuple[tuple[str, ItemError], ...] = ()
 
     @property
     def source(self) -> Any:
@@ -108,8 +103,8 @@ class Given:
         """A method's options, where the name of a table stands for its rows (``--baseline``, ``--background``)."""
         found = dict(options)
         for name, value in options.items():
-            if self.kind == "table" and isinstance(value, str) and Path(value).suffix.lower() in _TABLES:
-                found[name] = reader.codes(_selected(_table(Path(value))[0], ",".join(self.items), value))
+            if self.kind == "table" and isinstance(value, str) and Path(value).suffix.lower() in TABLES:
+                found[name] = reader.codes(read_table(Path(value), tuple(self.items), whole=True).columns)
         return found
 
 
@@ -136,8 +131,9 @@ def given(sources: Sequence[str], reading: RowOptions) -> Given | None:
         if len(paths) > 1:
             raise UsageError(f"{len(paths)} tables are given ({paths[0]}, {paths[1]}); explain one at a time.")
         path = Path(paths[0])
-        columns, names = _table(path)
-        return Given(kind, _selected(columns, reading.columns, str(path)), names, path.stem, reading)
+        wanted = None if reading.columns is None else [name.strip() for name in reading.columns.split(",")]
+        table = read_table(path, wanted)
+        return Given(kind, table.columns, table.names, path.stem, reading, table.failed)
     texts = [_text(Path(path)) for path in paths] + list(reading.text or ())
     called = [Path(path).name for path in paths] + [f"text {n}" for n in range(1, len(reading.text or ()) + 1)]
     stem = Path(paths[0]).stem if len(texts) == 1 and paths else "texts"
@@ -146,7 +142,7 @@ def given(sources: Sequence[str], reading: RowOptions) -> Given | None:
 
 def _kind(path: str) -> str:
     suffix = Path(path).suffix.lower()
-    return "table" if suffix in _TABLES else "texts" if suffix in _TEXTS else "pictures"
+    return "table" if suffix in TABLES else "texts" if suffix in _TEXTS else "pictures"
 
 
 def _found(source: str) -> list[str]:
@@ -170,90 +166,11 @@ def _check(kind: str, reading: RowOptions) -> None:
             raise UsageError(f"--{name} is for {place}, but the items are {kind if kind != 'table' else 'a table'}.")
 
 
-def _content(path: Path) -> str:
-    if not there(path):
-        raise UsageError(f"There is no file {str(path)!r:.300} in {str(Path.cwd())!r}.")
-    return read_text(path, UsageError, str(path), _MOST_BYTES)
-
-
 def _text(path: Path) -> str:
-    content = _content(path)
+    content = content_of(path)
     if not content.strip():
         raise UsageError(f"{path} is empty; a text needs at least one word.")
     return content
-
-
-def _table(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Columns by name, numbers where every cell is one or missing and else text, and what each row is called.
-
-    A first column without a name, as pandas writes it, names the rows.
-
-    Raises:
-        UsageError: no rows, a column twice, a line of another length, or a missing value.
-    """
-    content = _content(path)
-    head = content.partition("\n")[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
-    try:
-        lines = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise UsageError(f"{path} is no table: {error}.") from None
-    if len(lines) < 2:
-        raise UsageError(f"{path} has no rows; the first line names the columns, each further line is an item.")
-    names, body = [name.strip() for name in lines[0][1]], lines[1:]
-    times = Counter(names)
-    for k, name in enumerate(names):
-        if times[name] > 1 or (not name and k > 0):
-            what = f"two columns called {name!r}" if name else "a column without a name"
-            raise UsageError(f"{path} has {what} in its first line; give each column its own name.")
-    for number, row in body:
-        if len(row) != len(names):
-            raise UsageError(f"{path}, line {number} has {len(row)} cells; the first line names {len(names)} columns.")
-    columns = {}
-    for k, name in enumerate(names):
-        cells = [row[k].strip() for _, row in body]
-        column = _typed(cells)
-        gap = next((n for n, cell in enumerate(cells) if cell == ""), None)
-        if gap is not None and name and column.dtype == object:
-            raise UsageError(
-                f"{path}, line {body[gap][0]}: column {name!r} is missing. Fill it as the model's training did, drop "
-                "the line, or leave the column out with --columns."
-            )
-        columns[name] = column
-    rows = tuple(row[0].strip() for _, row in body) if names[0] == "" else tuple(str(n) for n in range(len(body)))
-    columns.pop("", None)
-    return columns, rows
-
-
-def _typed(cells: Sequence[str]) -> Any:
-    """A column of numbers, NaN where one is missing, or of texts."""
-    for kind in (int, float):
-        try:
-            return np.array([kind(_number(cell)) for cell in cells])
-        except (ValueError, OverflowError):
-            continue
-    filled = [cell for cell in cells if cell.lower() not in _GAPS]
-    if filled and len(filled) < len(cells) and not isinstance(_typed(filled)[0], str):
-        return np.array([np.nan if cell.lower() in _GAPS else float(cell) for cell in cells])
-    return np.array(cells, dtype=object)
-
-
-def _number(cell: str) -> str:
-    """A cell that writes a number as tables do: Python would also read ``1_000`` and the digits of every script."""
-    if "_" in cell or not cell.isascii():
-        raise ValueError(cell)
-    return cell
-
-
-def _selected(columns: dict[str, Any], wanted: str | None, source: str) -> dict[str, Any]:
-    if wanted is None:
-        return columns
-    names = [name.strip() for name in wanted.split(",")]
-    for name in names:
-        if name not in columns:
-            raise unknown(f"column in {source}:", name, columns)
-    return {name: columns[name] for name in names}
 
 
 def _pair(one: str) -> tuple[str, str]:
@@ -266,7 +183,7 @@ def _pair(one: str) -> tuple[str, str]:
 def labels_of(given: str) -> tuple[str, ...]:
     """Class names from ``a,b,c``, or from a file with one per line."""
     if there(given) == "file":
-        return tuple(name.strip() for name in lines_of(_content(Path(given))))
+        return tuple(name.strip() for name in lines_of(content_of(Path(given))))
     if "," not in given and ("/" in given or "\\" in given or Path(given).suffix.lower() in _LISTS):
         raise UsageError(
             f"--labels {given[:200]} is no file; accepted: a file with one label per line, or names joined by commas."

@@ -50,6 +50,8 @@ class Lines:
 
     def flush(self) -> None:
         """Write what came since it was last written."""
+        if not self._found:
+            return
         self._folder.announce(self._found)
         for name, parts in self._found.items():
             had = self._written.get(name)
@@ -89,12 +91,13 @@ def text_of(document: Mapping[str, Any], found: Sequence[Attribution], folder: F
     spent = f"{cost['queries']} evaluations" + (f", {cost['sweeps']} sweeps" if cost["sweeps"] else "")
     spent += f", {cost['calls']} calls" if "calls" in cost else ""
     spent += f" for {cost['money']} {cost['currency']}".rstrip() if "money" in cost else ""
+    failed = f", {len(document['failures'])} failed" if document["failures"] else ""
     return "\n".join(
         [
             *said,
             "",
             *[part for one in found for part in (str(one), "")],
-            f"{len(said)} {'item' if len(said) == 1 else 'items'}; {spent}, {cost['seconds']:.1f} s.",
+            f"{len(said)} {'item' if len(said) == 1 else 'items'}{failed}; {spent}, {cost['seconds']:.1f} s.",
             f"Open {folder.path / PAGE}; {RECORD} tells how it was made.",
         ]
     )

@@ -153,7 +153,9 @@ def _explain_pictures(
 
 
 def _explain_rows(model: Any, rows: Given, order: Order, folder: Folder, shell: Shell) -> Outcome:
-    run, count = Run("item", shell.words), len(rows.names)
+    run, count = Run("item", shell.words), len(rows.names) + len(rows.failed)
+    for name, error in rows.failed:
+        run.fail(name, error)
     title = f"{model.outline.called}: {count} {'item' if count == 1 else 'items'}"
     lines = Lines(folder, rows.stem, title, shell.line)
     book = Book(folder, lambda: _document(run, model, folder, shell.line), lines.page, flush=lines.flush)

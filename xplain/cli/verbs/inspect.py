@@ -17,6 +17,7 @@ from xplain.core.errors import InputsOpen
 from xplain.core.layout import Doubt
 from xplain.core.outline import Outline
 from xplain.core.query import Score
+from xplain.core.wording import said
 
 __all__ = ["inspect"]
 
@@ -26,6 +27,7 @@ _STATED = {"input", "fixed", "card", "engine", "layout"}
 
 
 def inspect(
+    shell: typer.Context,
     model: ModelFile,
     loading: Loading,
     layers: Annotated[bool, typer.Option("--layers", help="List every layer that can be named.")] = False,
@@ -44,6 +46,7 @@ def inspect(
             raise  # something was stated, and the message says what is missing
         loaded, doors = _by_rows(model, loading)
     outline = loaded.outline
+    outline = replace(outline, quirks=tuple(said(quirk, shell.obj.words) for quirk in outline.quirks))
     kinds = sorted(kind.__name__ for kind in loaded.answers)
     fits = [entry.name for entry in api.methods() if entry.needs <= loaded.answers]
     side = min(outline.layout.plane) if outline.layout is not None else 0

@@ -131,15 +131,14 @@ class _Boxes:
 
     def keep(self, item: str, explained: Explained) -> list[dict[str, Any]]:
         """Write the drawing and the region of one picture; what is told of its explanation."""
-        from xplain.render import read
         from xplain.render.geometry import Frame
 
         picture, found = item, explained.results
         one = found[0]
         values, seen = np.asarray(one.values[0]), None if one.pictures is None else np.asarray(one.pictures[0])
-        if len(found) != 1 or values.ndim != 2 or seen is None:
+        if len(found) != 1 or values.ndim != 2 or seen is None or explained.size is None:
             raise UsageError("Boxes need one target per picture and one map [H, W]; leave out 'top3' and channels.")
-        frame = Frame.of(Card.from_toml(one.card), *read(picture).shape[:2])
+        frame = Frame.of(Card.from_toml(one.card), *explained.size)
         true = self.truths.get(picture)
         told: dict[str, Any] = {
             "picture": picture,

@@ -22,7 +22,7 @@ from xplain.core.lineage import Lineage
 from xplain.core.outline import LayerSpec
 from xplain.core.query import Reading, View
 from xplain.core.target import SCORES
-from xplain.core.wording import option
+from xplain.core.wording import Sentence, option
 
 __all__ = ["MapLayer", "map_layer", "reading"]
 
@@ -169,9 +169,13 @@ def _emptiness(maps: Any) -> tuple[Caveat, ...]:
     """Says so where nothing is left of an item's map, item by item; a graph value is not known before it runs."""
     if not isinstance(maps, np.ndarray) or all((one > 0).any() for one in maps):
         return ()
-    said = (
+    said = Sentence(
         "The map is zero: as this method weighs the layer, nothing argues for the target. Look at hires-cam, which "
-        "weighs every position by itself, at option signed where the method has it, or at another layer."
+        "weighs every position by itself, give ",
+        option("signed", True),
+        " where the method has it, or ",
+        option("layer"),
+        " another.",
     )
     return each(("" if (one > 0).any() else said for one in maps), "empty")
 

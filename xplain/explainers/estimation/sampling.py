@@ -21,7 +21,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
 from xplain.core.layout import Layout
 from xplain.core.query import Score, View
-from xplain.core.wording import named
+from xplain.core.wording import Sentence, named
 
 __all__ = ["Design", "Estimate", "Outcome", "affordable_draws", "cells_of", "map_notes", "sample", "sampling_notes"]
 __all__ += ["shortfalls"]
@@ -146,14 +146,17 @@ class Outcome:
         """A sentence on what was asked for and not reached, or nothing."""
         reached = f"the widest 95 % interval is {self.estimate.precision:.0%} of the largest value"
         if self.stopped == "budget":
-            return (
-                f"The sample was cut short: {self.draws} of {self.wanted} samples fit into max_queries, and {reached}. "
-                "Allow more, or look at the errors first."
+            return Sentence(
+                f"The sample was cut short: {self.draws} of {self.wanted} samples fit into ",
+                named("max_queries"),
+                f", and {reached}. Allow more, or look at the errors first.",
             )
         if self.stopped == "samples" and self.goal is not None:
-            return (
-                f"The precision of {self.goal:.1%} was not reached: after all {self.draws} samples {reached}. Allow "
-                "more samples."
+            return Sentence(
+                f"The precision of {self.goal:.1%} was not reached: after all {self.draws} samples {reached}. "
+                "Allow more ",
+                named("samples"),
+                ".",
             )
         return ""
 

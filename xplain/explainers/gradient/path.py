@@ -14,6 +14,7 @@ from xplain.core.errors import UsageError
 from xplain.core.options import Baseline, NonNegative, Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
+from xplain.core.wording import Sentence, named, option
 from xplain.explainers.design.baseline import background_of, fill_of
 from xplain.explainers.estimation.sampling import Estimate, cells_of, map_notes
 from xplain.explainers.gradient.starts import Path, layer_values, passes_through
@@ -110,9 +111,13 @@ def integrated_gradients(
     own = {"steps": used.tolist(), "completeness gap": gap, "f(x) - f(baseline)": goal}
     values = product if channels else collapse(product, path.layout)
     accepted = _ACCEPTED if tolerance is None else tolerance
-    more = "more steps, or give a tolerance, which finds their number." if tolerance is None else "more with max_steps."
+    finds = ("more ", named("steps"), ", or give ", option("tolerance", 0.01), ", which finds their number.")
+    more = finds if tolerance is None else ("more with ", option("max_steps"), ".")
     short = (
-        f"After {own} steps the values miss f(x) - f(baseline) by {share:.1%}; accepted: {accepted:.1%}. Allow {more}"
+        Sentence(
+            f"After {own} steps the values miss f(x) - f(baseline) by {share:.1%}; accepted: {accepted:.1%}. Allow ",
+            *more,
+        )
         if share > accepted
         else ""
         for own, share in zip(used, missed, strict=True)

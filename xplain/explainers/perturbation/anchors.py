@@ -15,6 +15,7 @@ from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.core.target import every_score
+from xplain.core.wording import Sentence, named
 from xplain.explainers.design.game import Game, Hidden, Worth, read_off, set_up
 from xplain.explainers.estimation.bernoulli import lower_bound, upper_bound
 from xplain.explainers.features.spec import Features
@@ -124,15 +125,24 @@ def anchors(
 def _doubt(rule: Rule, precision: float, bound: float, accepted: bool, threshold: float) -> str:
     """What must be known of a rule that is no anchor, or of one that claims nothing."""
     if not accepted:
-        return (
+        return Sentence(
             f"No anchor was found: the best rule, of {len(rule)} features, keeps the decision in {precision:.0%} of "
-            f"the cases, surely in {bound:.0%}; {threshold:.0%} was asked. Allow more samples, longer rules (longest), "
-            "or a lower threshold."
+            f"the cases, surely in {bound:.0%}; {threshold:.0%} was asked. Allow more ",
+            named("samples"),
+            ", longer rules (",
+            named("longest"),
+            "), or a lower ",
+            named("threshold"),
+            ".",
         )
     if not rule:
-        return (
+        return Sentence(
             f"The anchor is empty: the decision stays in {precision:.0%} of the cases whatever is hidden. Hide more "
-            "(another baseline or features), or explain a closer call."
+            "(another ",
+            named("baseline"),
+            " or other ",
+            named("features"),
+            "), or explain a closer call.",
         )
     return ""
 

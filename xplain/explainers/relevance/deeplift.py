@@ -12,6 +12,7 @@ from xplain.core.edits import Array, Untouched
 from xplain.core.options import Baseline
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import TABLES, Paper, RuleOf, method
+from xplain.core.wording import CONSERVATION, Sentence
 from xplain.explainers.design.baseline import background_of, fill_of
 from xplain.explainers.gradient.starts import layer_values, passes_through
 from xplain.rules.deeplift import RESCALE
@@ -103,10 +104,12 @@ def _missed(gap: Array, goal: Array) -> tuple[Caveat, ...]:
     share = np.abs(gap).max() / max(np.abs(goal).max(), np.finfo(np.float32).tiny)
     if share <= _GAP:
         return ()
-    text = (
-        f"The values miss the difference of the scores by {share:.1%}. xplain.measure.conservation names the node "
-        f"where that happens; {'they are no explanation, take ' if share > 1 else ''}integrated-gradients"
-        f"{', which' if share > 1 else ''} needs no rules for operators, and tells its own gap."
+    text = Sentence(
+        f"The values miss the difference of the scores by {share:.1%}. ",
+        CONSERVATION,
+        " names the node where that happens; ",
+        "they are no explanation, take integrated-gradients, which" if share > 1 else "integrated-gradients",
+        " needs no rules for operators, and tells its own gap.",
     )
     return (Caveat(text, "incomplete"),)
 

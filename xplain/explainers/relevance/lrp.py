@@ -15,6 +15,7 @@ from xplain.core.options import AtLeastOne, Bounds, NonNegative, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import TABLES, Paper, RuleOf, method
 from xplain.core.rules import Rules
+from xplain.core.wording import CONSERVATION, Sentence, named, option
 
 __all__ = ["lrp"]
 
@@ -126,14 +127,14 @@ def _cancelled(relevance: Array, score: Array, bias: bool) -> tuple[Caveat, ...]
     """Says so, item by item, where the values are so much larger than the score that they are each other's rounding."""
     size = np.abs(relevance).reshape(len(relevance), -1).sum(axis=1)
     times = size / np.maximum(np.abs(score), np.finfo(np.float32).tiny)
-    advice = (
-        "Try a larger epsilon, or z-plus."
-        if bias
-        else "Without its bias a neuron's sum may be nearly zero, and its shares are divided by that: try the option "
-        "bias, a larger epsilon, or z-plus."
-    )
-    text = "The values are {:.1e} times the score and cancel, so the map says little. {}"
-    return each((text.format(part, advice) if part > _CANCELS else "" for part in times), "incomplete")
+    larger = ("a larger ", named("epsilon"), ", or ", option("rule", "z-plus"), ".")
+    without = "Without its bias a neuron's sum may be nearly zero, and its shares are divided by that: try "
+    advice = ("Try ", *larger) if bias else (without, option("bias", True), ", ", *larger)
+
+    def told(part: float) -> str:
+        return Sentence(f"The values are {part:.1e} times the score and cancel, so the map says little. ", *advice)
+
+    return each((told(part) if part > _CANCELS else "" for part in times), "incomplete")
 
 
 def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:
@@ -141,23 +142,26 @@ def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:
     where = "at the input" if layer == "input" else f"at layer {layer!r}"
     share = arrived / np.where(score == 0, np.finfo(np.float32).tiny, score)
 
+    named_nodes = (named("rule"), "; ", CONSERVATION, " names the nodes.")
+
     def said(part: float, got: float, of: float) -> str:
         if part <= -_KEPT[0]:
-            return (
+            return Sentence(
                 f"The relevance {where} adds up to {got:.4g}, with the other sign than the score {of:.4g}, so the map "
-                "does not share the score out: try another rule; "
-                "xplain.measure.conservation (--conservation) names the nodes."
+                "does not share the score out: try another ",
+                *named_nodes,
             )
         if part < _KEPT[0]:
-            return (
+            return Sentence(
                 f"Of the score {of:.4g} only {got:.4g} arrives {where} as relevance, so the map says little. Biases "
-                "and the rules took the rest: try another rule; "
-                "xplain.measure.conservation (--conservation) names the nodes."
+                "and the rules took the rest: try another ",
+                *named_nodes,
             )
         if part > _KEPT[1]:
-            return (
+            return Sentence(
                 f"The relevance {where} adds up to {got:.4g}, {part:.3g} times the score {of:.4g}. It was made on the "
-                "way: try another rule; xplain.measure.conservation (--conservation) names the nodes."
+                "way: try another ",
+                *named_nodes,
             )
         return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ def slope(names: str, derivative: Callable[[NodeCall], Value], **stated: Any) ->
     On integers that stand for real numbers the derivative may be one.
     """
 
+    @wraps(derivative)
     def vjp(call: NodeCall, g: Value) -> list[Value | None]:
         passed = g * call.t.cast(derivative(call), g.dtype)
         return [held(call, g, passed) if stated.get("partial") else passed]

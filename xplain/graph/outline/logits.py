@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import Kind, ScoreSpec, called_scores
-from xplain.core.wording import option
+from xplain.core.wording import Sentence, option
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.load import Loaded
@@ -152,7 +152,8 @@ def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[st
     if not rest:
         return ranked[0], labels, ()
     others = ", ".join(repr(name) for name in rest)
-    return ranked[0], labels, (f"Of several outputs {ranked[0]!r} is read; the others: {others} (option output).",)
+    told = Sentence(f"Of several outputs {ranked[0]!r} is read; the others: {others} (", option("output"), ").")
+    return ranked[0], labels, (told,)
 
 
 def _before(makers: Mapping[str, NodeProto], name: str) -> set[str]:

@@ -13,7 +13,7 @@ from xplain.core.errors import ModelError, Unsafe, UsageError
 from xplain.core.layout import Axes
 from xplain.core.outline import Outline, ScoreSpec
 from xplain.core.price import Price, money
-from xplain.core.wording import named, option
+from xplain.core.wording import Sentence, named, option
 from xplain.models.endpoint.address import Address, read_address
 from xplain.models.endpoint.answers import LabelSpace
 from xplain.models.endpoint.caller import Allowed, Caller, Patience
@@ -182,10 +182,14 @@ def _axes(facts: Facts) -> Axes | None:
 
 
 def _outline(source: str, facts: Facts, labels: Sequence[str], version: str) -> Outline:
-    quirks = []
+    quirks: list[str] = []
     if facts.kind == "logits":
         quirks.append(
-            "Whether the endpoint's scores are logits is not known; option scores says it, 'probabilities' if they are."
+            Sentence(
+                "Whether the endpoint's scores are logits is not known. If they are probabilities, say so: ",
+                option("scores", "probabilities"),
+                ".",
+            )
         )
     if facts.kind == "decisions":
         quirks.append("The endpoint only decides: a score is 1 for the class decided for and 0 for the others.")

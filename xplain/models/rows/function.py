@@ -94,7 +94,7 @@ class Function:
         outline: What is known of it.
         price: What an evaluation costs.
         takes: What it is given. One of whole columns is asked with ``ask`` alone, by the model of a table's rows.
-        limit: Raises for a text that is longer than the function takes, given its number and itself.
+        limit: Raises for a text that is longer than the function takes, given what it is called and itself.
     """
 
     answers: frozenset[type] = frozenset({Score})
@@ -106,7 +106,7 @@ class Function:
         outline: Outline,
         price: Price | None = None,
         takes: Takes = "items",
-        limit: Callable[[int, str], None] | None = None,
+        limit: Callable[[str, str], None] | None = None,
     ) -> None:
         self._function, self.outline, self.takes, self.limit = function, outline, takes, limit
         self.abilities = Abilities(batches=self if takes == "items" else None, price=price)

@@ -20,7 +20,7 @@ from xplain.core.partial_answers import pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.core.target import SCORES, every_score
-from xplain.core.wording import option
+from xplain.core.wording import Sentence, named, option
 from xplain.models.options import AskedOptions
 from xplain.models.rows.asked import of_columns
 from xplain.models.rows.columns import MISSING, Column
@@ -165,8 +165,12 @@ class Table:
             codes[0, k] = column.typical(rows[:, k]) if name in rest else column.code_of(self._hidden[name])
         told = [f"{name} {self._column(name).said(code)}" for name, code in zip(self._names, codes[0], strict=True)]
         told = [*told[:_MOST_TOLD], *(["..."] if len(told) > _MOST_TOLD else [])]
-        said = f"median or most frequent value of {len(rows)} rows, {whose}" if rest else "as option hidden says"
-        return codes, f"A hidden column becomes what is typical ({said}): {', '.join(told)}."
+        said = (
+            (f"median or most frequent value of {len(rows)} rows, ", whose)
+            if rest
+            else ("as ", named("hidden"), " says")
+        )
+        return codes, Sentence("A hidden column becomes what is typical (", *said, f"): {', '.join(told)}.")
 
     def known(self, x: Array) -> tuple[Array, str]:
         """The rows ``[B, S]`` that ``columns=`` gave, else ``x``, and a sentence about them.
@@ -175,11 +179,11 @@ class Table:
             UsageError: there is one row only.
         """
         rows, whose = self._known(x, self.names[0])
-        return rows, f"Replacements are drawn from {len(rows)} rows, {whose}."
+        return rows, Sentence(f"Replacements are drawn from {len(rows)} rows, ", whose, ".")
 
     def _known(self, x: Array, name: str) -> tuple[Array, str]:
         if self._seen is not None and len(self._seen) > 1:
-            return self._seen, "those of option columns"
+            return self._seen, Sentence("those of ", named("columns"))
         if len(x) > 1:
             return x, "those that are explained"
         raise UsageError(

@@ -12,7 +12,7 @@ import numpy as np
 from xplain import native
 from xplain.core.abilities import Abilities, Piece, abilities_of
 from xplain.core.edits import Untouched
-from xplain.core.errors import CapabilityError, UsageError
+from xplain.core.errors import CapabilityError, ItemError, UsageError
 from xplain.core.items import Items, Passage
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline, TensorSpec
@@ -45,7 +45,8 @@ class Text:
         """Texts as rows of positions, and the model that answers questions about them.
 
         Raises:
-            UsageError: no text, an empty one, one without features, or one longer than the model takes.
+            UsageError: no text.
+            ItemError: an empty one, one without features, or one longer than the model takes.
         """
         given = [source] if isinstance(source, str) else list(source) if isinstance(source, Sequence) else None
         if given is None or not all(isinstance(one, str) for one in given):
@@ -54,7 +55,8 @@ class Text:
             )
         if not given:
             raise UsageError("There is nothing to explain: the list of texts is empty.")
-        passages = tuple(self._passage(number, one) for number, one in enumerate(given))
+        called = ["The text"] if len(given) == 1 else [f"Text {n}" for n in range(1, len(given) + 1)]
+        passages = tuple(self._passage(*one) for one in zip(called, given, strict=True))
         length = max(len(passage.spans) for passage in passages)
         x = np.zeros((len(passages), length), np.float32)
         for row, passage in zip(x, passages, strict=True):
@@ -73,25 +75,25 @@ class Text:
         """
         raise CapabilityError(f"{self.outline.source} takes texts; ask the model that read(texts) returns.")
 
-    def _passage(self, number: int, text: str) -> Passage:
+    def _passage(self, called: str, text: str) -> Passage:
         if not text.strip():
-            raise UsageError(f"Text {number + 1} is empty: there is nothing to explain. Drop it.")
+            raise ItemError(f"{called} is empty: there is nothing to explain. Drop it.")
         spans = split_with(self._split, text)
         if not spans:
-            raise UsageError(
-                f"Text {number + 1}, {text[:40]!r}, has no {self._split}; use ",
+            raise ItemError(
+                f"{called}, {text[:40]!r}, has no {self._split}; use ",
                 option("split", "marks"),
                 " or 'characters'.",
             )
         if self._longest is not None and len(spans) > self._longest:
-            raise UsageError(
-                f"Text {number + 1} has {len(spans)} features; at most {self._longest} are taken. Shorten it, or split "
+            raise ItemError(
+                f"{called} has {len(spans)} features; at most {self._longest} are taken. Shorten it, or split "
                 "it more coarsely, for example ",
                 option("split", "sentences"),
                 ".",
             )
         if isinstance(self._inner, Function) and self._inner.limit is not None:
-            self._inner.limit(number, text)
+            self._inner.limit(called, text)
         return Passage(text, tuple(spans))
 
 

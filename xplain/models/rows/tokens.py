@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.errors import MissingDependency, UsageError
+from xplain.core.errors import ItemError, MissingDependency, UsageError
 from xplain.core.files import read_text
 from xplain.core.outline import Outline, TensorSpec
 from xplain.models.onnx.feeds import OnnxFeeds
@@ -72,17 +72,17 @@ class Tokens:
             columns["types"][row, :count] = one.type_ids
         return self._feeds.scores({name: columns[role] for name, role in self._roles.items()})
 
-    def check(self, number: int, text: str) -> None:
+    def check(self, called: str, text: str) -> None:
         """A text must fit into the model.
 
         Raises:
-            UsageError: it has more tokens than the model takes.
+            ItemError: it has more tokens than the model takes.
         """
-        with _speaking(f"The tokenizer fails on text {number + 1}"):
+        with _speaking(f"The tokenizer fails on {called[:1].lower()}{called[1:]}"):
             count = len(self._tokenizer.encode(text).ids)
         if self._fixed is not None and count > self._fixed:
-            raise UsageError(
-                f"Text {number + 1} has {count} tokens, {self.outline.source} takes {self._fixed}. Nothing is cut off "
+            raise ItemError(
+                f"{called} has {count} tokens, {self.outline.source} takes {self._fixed}. Nothing is cut off "
                 "silently: shorten it, or explain it in parts."
             )
 

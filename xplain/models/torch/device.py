@@ -28,6 +28,7 @@ from xplain import native
 from xplain.core.edits import Array, Coalitions
 from xplain.core.layout import Layout
 from xplain.core.query import Score
+from xplain.core.wording import Sentence, option
 from xplain.models.options import TorchOptions
 from xplain.models.reading import write_rows
 from xplain.models.torch.guard import in_export
@@ -53,9 +54,10 @@ def approximate(options: TorchOptions) -> str:
     """What to tell of a precision below the module's own; empty where there is none."""
     if options.precision == "float32":
         return ""
-    return (
-        f"Passes run under torch.autocast in {options.precision} (option precision), so values differ "
-        "from those in the module's own precision."
+    return Sentence(
+        "Passes run under torch.autocast (",
+        option("precision", options.precision),
+        "), so values differ from those in the module's own precision.",
     )
 
 

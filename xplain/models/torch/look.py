@@ -17,7 +17,7 @@ from xplain.core.errors import ModelError, UsageError
 from xplain.core.layout import Axes
 from xplain.core.outline import Kind, LayerSpec, Outline, ScoreSpec, TensorSpec
 from xplain.core.target import SCORES
-from xplain.core.wording import option
+from xplain.core.wording import Sentence, option
 from xplain.models.integers import no_gradient
 from xplain.models.torch.attention import AttentionsSeen
 from xplain.models.torch.axes import AxesSeen
@@ -311,7 +311,10 @@ def _one_by_one(outline: Outline, mixer: str) -> Outline:
 
 
 def _chose(outline: Outline, name: str, others: list[str]) -> Outline:
-    sentence = f"Of several outputs {name!r} is read as scores; the others: {', '.join(others)} (option output)."
+    listed = ", ".join(others)
+    sentence = Sentence(
+        f"Of several outputs {name!r} is read as scores; the others: {listed} (", option("output"), ")."
+    )
     caveat = Caveat(sentence, "output")
     fresh = caveat not in outline.warnings
     return replace(

@@ -1,0 +1,67 @@
+"""An item that the model does not take is that item's failure; the others have the values that they have alone."""
+
+from __future__ import annotations
+
+import nets
+import numpy as np
+import pytest
+import torch
+
+import xplain
+from xplain.core.errors import ItemError, ModelError, UsageError
+
+OPTIONS = {"patch": 4, "stride": 4}
+
+
+def explained(model, source, **more):
+    told = []
+    failed = lambda place, given, error: told.append((place, given, error))  # noqa: E731
+    return list(xplain.explain_stream(model, source, "occlusion", failed=failed, **OPTIONS, **more)), told
+
+
+@pytest.mark.parametrize("at_once", [1, 8])
+@pytest.mark.parametrize("wrong", [(3, 17, 16), (1, 16, 16), (16, 16), (1, 3, 16, 16, 2), (3, 0, 16)])
+def test_an_item_of_another_size_stops_no_other(wrong, at_once):
+    model = xplain.load(nets.cnn(size=16))
+    x = np.random.default_rng(0).normal(size=(3, 3, 16, 16)).astype(np.float32)
+    found, told = explained(model, iter([x[0], np.ones(wrong, np.float32), x[1], x[2]]), at_once=at_once)
+    assert [one.names for one in found] == [("0",), ("2",), ("3",)]
+    ((place, given, error),) = told
+    assert (place, given.shape) == (1, wrong)
+    assert isinstance(error, ItemError)
+    whole = xplain.explain(model, x, "occlusion", **OPTIONS)
+    assert np.array_equal(np.concatenate([one.values for one in found]), whole.values)
+    with pytest.raises(UsageError, match=r"The input is \["):
+        list(xplain.explain_stream(model, iter([x[0], np.ones(wrong, np.float32)]), "occlusion", **OPTIONS))
+
+
+def test_an_item_of_words_among_numbers_is_told():
+    x = np.ones((2, 3, 16, 16), np.float32)
+    found, told = explained(nets.cnn(size=16), iter([x[0], object(), np.full((3, 16, 16), "cat"), x[1]]))
+    assert [one.names for one in found] == [("0",), ("3",)]
+    assert [(place, type(error)) for place, _, error in told] == [(1, ItemError), (2, ItemError)]
+
+
+def test_a_module_of_any_size_fails_on_one_item_alone():
+    """Too small for its pooling, or of other channels: torch says so itself, and the message says for which items."""
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(4), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    ).eval()
+    x = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    small, grey = np.ones((3, 4, 4), np.float32), np.ones((1, 16, 16), np.float32)
+    found, told = explained(net, iter([x[0], small, grey, x[1]]))
+    assert [one.names for one in found] == [("0",), ("3",)]
+    assert [(place, type(error)) for place, _, error in told] == [(1, ModelError), (2, ModelError)]
+    assert "fails on items of [3, 4, 4]: " in str(told[0][2])
+    assert "Output size is too small. Check rank, channels and size." in str(told[0][2])
+
+
+def test_a_text_that_is_empty_or_too_long_stops_no_other():
+    model = xplain.text(lambda texts: [[text.count("good")] for text in texts], longest=4)
+    told = []
+    source = ["so good", "", "a b c d e", "good good"]
+    stream = xplain.explain_stream(model, source, "kernel-shap", failed=lambda *why: told.append(why), target=0)
+    found = [(one.values[0].tolist(), one.texts[0].text) for one in stream]
+    assert [text for _, text in found] == ["so good", "good good"]
+    np.testing.assert_allclose([values for values, _ in found], [[0, 1], [1, 1]], atol=1e-6)
+    assert [(place, str(error)[:13]) for place, _, error in told] == [(1, "The text is e"), (2, "The text has ")]

@@ -9,7 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xplain.api import attack, attacks, explain, explain_many, explain_stream, load, methods, plan, predict, probe
+    from xplain.api import (
+        attack,
+        attacks,
+        explain,
+        explain_many,
+        explain_stream,
+        lenses,
+        load,
+        methods,
+        plan,
+        predict,
+        probe,
+        see,
+    )
     from xplain.core.card import Card
     from xplain.core.errors import XplainError
     from xplain.core.target import Target, channel, inner, label, neuron
@@ -39,12 +52,14 @@ __all__ = [
     "explain_stream",
     "inner",
     "label",
+    "lenses",
     "load",
     "methods",
     "neuron",
     "plan",
     "predict",
     "probe",
+    "see",
     "table",
     "text",
 ]
@@ -66,12 +81,14 @@ _HOMES = {
     "explain_stream": "xplain.api",
     "inner": "xplain.core.target",
     "label": "xplain.core.target",
+    "lenses": "xplain.api",
     "load": "xplain.api",
     "methods": "xplain.api",
     "neuron": "xplain.core.target",
     "plan": "xplain.api",
     "predict": "xplain.api",
     "probe": "xplain.api",
+    "see": "xplain.api",
     "table": "xplain.models.table",
     "text": "xplain.models.text",
 }

@@ -20,6 +20,7 @@ from xplain.session.public import (
     predict,
     probe,
 )
+from xplain.session.see import lenses, see
 
 __all__ = [
     "Items",
@@ -29,9 +30,10 @@ __all__ = [
     "explain_many",
     "explain_stream",
     "items_of",
+    "lenses",
     "load",
     "methods",
     "plan",
     "plan_look",
 ]
-__all__ += ["predict", "probe"]
+__all__ += ["predict", "probe", "see"]

@@ -13,6 +13,7 @@ is a function declared with the decorator of its group::
 | ``xplain.features`` | ``@features`` |
 | ``xplain.metrics`` | ``@metric`` |
 | ``xplain.renderers`` | ``@renderer`` |
+| ``xplain.lenses`` | ``@lens`` |
 
 A plugin imports from here and from ``xplain.testing`` alone; ``plugins/xplain-xgrad-cam`` is a whole one.
 
@@ -23,11 +24,14 @@ from __future__ import annotations
 
 from xplain.core.arrays import collapse, enlarge, namespace
 from xplain.core.catalogue import Plugin
+from xplain.core.cells import Cell, Cells, cells
 from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
+from xplain.core.fold import Max, Mean, Top, TopK
 from xplain.core.options import Baseline, Fraction, Natural, NonNegative, Positive, PositiveReal, Share, Size
 from xplain.core.query import Flow, Peek, Reading, Score, Sweep, View
-from xplain.core.registry import METHODS, Paper, features, find, method, metric, renderer, table
+from xplain.core.registry import METHODS, Paper, features, find, lens, method, metric, renderer, table
 from xplain.core.rules import Rules, Where
+from xplain.core.scene import Again, More, Scene, Seeing, Some
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.cam.layers import reading as map_reading
 from xplain.explainers.cam.template import cam
@@ -36,11 +40,17 @@ from xplain.explainers.features.partition import Partition
 
 __all__ = [
     "GROUP",
+    "Again",
     "Baseline",
+    "Cell",
+    "Cells",
     "Coalitions",
     "Flow",
     "Fraction",
     "Full",
+    "Max",
+    "Mean",
+    "More",
     "Natural",
     "NonNegative",
     "Paper",
@@ -52,22 +62,29 @@ __all__ = [
     "Ranked",
     "Reading",
     "Rules",
+    "Scene",
     "Score",
+    "Seeing",
     "Share",
     "Size",
     "SoftGrid",
+    "Some",
     "Sweep",
+    "Top",
+    "TopK",
     "Untouched",
     "View",
     "Where",
     "Windows",
     "cam",
+    "cells",
     "collapse",
     "enlarge",
     "features",
     "fill_of",
     "find",
     "installed",
+    "lens",
     "load",
     "map_layer",
     "map_reading",

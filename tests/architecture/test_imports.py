@@ -51,7 +51,7 @@ PACKAGES = {
     "torch": {"models/torch"},
     "onnxruntime": {"models/onnx/session.py", "graph/runtime.py"},
     "onnx": {"graph"},
-    "PIL": {"render", "results/attribution.py", "demo", "models/endpoint"},
+    "PIL": {"render", "results/attribution.py", "results/gallery.py", "demo", "models/endpoint"},
     "skimage": {"render", "explainers/features", "explainers/design/inpaint.py", "metrics/localisation.py"},
     "scipy": {
         *("metrics/localisation.py", "explainers/design/baseline.py", "explainers/estimation/sampling.py"),

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract import test_contract, test_other_kinds
+from contract import test_contract, test_lenses, test_other_kinds
 from contract.conftest import ITEM, small_network
 from graph.finite import Case, check
 from typer.testing import CliRunner
 
 import xplain
 from xplain import cli
-from xplain.core.registry import CATALOGUES, FEATURES, METHODS, METRICS, TABLES
+from xplain.core.query import Peek
+from xplain.core.registry import CATALOGUES, FEATURES, LENSES, METHODS, METRICS, TABLES
 from xplain.core.wording import in_shell
 from xplain.graph import operators
 from xplain.graph.ops import elementwise
@@ -49,7 +50,7 @@ def tried(undeclared: None) -> Any:
 
 
 def test_there_is_a_recipe_for_everything_that_is_registered():
-    for kind in ("A method", "A class activation map", "A rule table", "Features", "A metric", "A renderer"):
+    for kind in ("A method", "A class activation map", "A rule table", "Features", "A metric", "A renderer", "A lens"):
         assert f"\n## {kind}\n" in TEXT
     for kind in (
         "A kind of result",
@@ -121,6 +122,17 @@ def test_the_features_are_an_option(tried, x):
     found = xplain.explain(small_network(), x, "occlusion", target=0, features="stripes:6").values
     assert (found == found[:, :1]).all()
     assert len(np.unique(found[0])) == 2
+
+
+def test_the_lens_sees_the_mean_of_each_channel(tried, x):
+    tried("xplain/explainers/see/means.py")
+    found = xplain.see(small_network(), "means", x, layer="r2", k=2)
+    values = xplain.load(small_network()).answer(Peek(x, ("r2",)))["r2"].mean(axis=(0, 2, 3))
+    np.testing.assert_allclose(found.values, np.sort(values)[:-3:-1], rtol=1e-5)
+    assert found.units == tuple(f"r2[{c}]" for c in np.argsort(-values)[:2])
+    for promise in vars(test_lenses).values():
+        if getattr(promise, "__name__", "").startswith("test_a_lens_and_each"):
+            promise(LENSES.find("means"))
 
 
 def test_the_metric_is_measured(tried):

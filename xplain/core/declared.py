@@ -1,4 +1,4 @@
-"""What is registered: methods, rule tables, makers of features, metrics, renderers, attacks, as they were declared."""
+"""What is registered, as declared: methods, lenses, rule tables, makers of features, metrics, renderers, attacks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,24 @@ from xplain.core.errors import unknown
 from xplain.core.options import Option
 from xplain.core.query import Flow, View, laid_out
 from xplain.core.rules import Rules
+from xplain.core.scene import Scene, Seeing
 
-__all__ = ["AttackKind", "Declared", "Maker", "Method", "Metric", "Paper", "Renderer", "Suits", "Table"]
+__all__ = [
+    "AttackKind",
+    "Declared",
+    "Lens",
+    "Maker",
+    "Method",
+    "Metric",
+    "Paper",
+    "Renderer",
+    "Suits",
+    "Table",
+    "Wants",
+]
 
 Suits: TypeAlias = Literal["any", "additive", "attention"]
+Wants: TypeAlias = Literal["none", "may", "must"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +143,37 @@ class Method(Declared):
         kinds = [(name, getattr(option.kind, "needs", None)) for name, option in self.options.items()]
         found = [needs(options[name]) for name, needs in kinds if needs is not None and name in options]
         return frozenset().union(*found) if found else self.needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lens(Declared):
+    """A way to see inside a model: the generator function ``(scene, **options) -> Seeing``.
+
+    Args:
+        needs: Kinds of question it asks; none where what is known of the model is enough.
+        items: Whether it takes items: ``none``, ``may``, or ``must``.
+        paper: Where it comes from.
+        trial: Options with which it can be tried in a moment.
+    """
+
+    word: ClassVar[str] = "lens"
+
+    needs: frozenset[type] = frozenset()
+    items: Wants = "must"
+    paper: Paper | None = None
+    trial: Mapping[str, Any] = field(default_factory=dict)
+
+    def start(self, scene: Scene, options: Mapping[str, Any]) -> Seeing[Any]:
+        """The lens at work; a short name of a layer is made whole, here for every door.
+
+        Raises:
+            UnknownName: the layer's name is short for several.
+        """
+        layer = options.get("layer")
+        if isinstance(layer, str) and layer not in ("input", "auto", "all"):
+            options = {**options, "layer": scene.outline.layer_meant(layer)}
+        found: Seeing[Any] = self.function(scene, **options)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@
 | ``@features`` | divides items into what can be switched off | ``FEATURES`` | ``xplain.features`` |
 | ``@metric`` | judges an explanation | ``METRICS`` | ``xplain.metrics`` |
 | ``@renderer`` | shows a result | ``RENDERERS`` | ``xplain.renderers`` |
+| ``@lens`` | looks into a model, and returns a kind of result | ``LENSES`` | ``xplain.lenses`` |
 | ``@attack`` | changes items until the model errs | ``ATTACKS`` | ``xplain.attacks`` |
 
 (``@cam``, in the room of the methods, declares a method from a function of activations and gradients.)
@@ -28,7 +29,7 @@ from typing import Any, Literal, Required, TypedDict, TypeVar, Unpack
 
 from xplain.core.attack import Norm
 from xplain.core.catalogue import Catalogue, plain_name
-from xplain.core.declared import AttackKind, Declared, Maker, Method, Metric, Paper, Renderer, Suits, Table
+from xplain.core.declared import AttackKind, Declared, Lens, Maker, Method, Metric, Paper, Renderer, Suits, Table, Wants
 from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.errors import nearest, unknown
 from xplain.core.options import options_of, parsed
@@ -38,12 +39,14 @@ __all__ = [
     "ATTACKS",
     "CATALOGUES",
     "FEATURES",
+    "LENSES",
     "METHODS",
     "METRICS",
     "RENDERERS",
     "TABLES",
     "AttackKind",
     "Declared",
+    "Lens",
     "Maker",
     "Method",
     "Metric",
@@ -54,6 +57,7 @@ __all__ = [
     "attack",
     "features",
     "find",
+    "lens",
     "method",
     "methods",
     "metric",
@@ -76,8 +80,9 @@ RENDERERS: Catalogue[Renderer] = Catalogue("renderer", "xplain.render", "xplain.
 ATTACKS: Catalogue[AttackKind] = Catalogue(
     "attack", "xplain.explainers.attacks", "xplain.attacks", "'xplain attack --help' lists them."
 )
+LENSES: Catalogue[Lens] = Catalogue("lens", "xplain.explainers.see", "xplain.lenses", "'xplain see --help' lists them.")
 
-CATALOGUES: tuple[Catalogue[Any], ...] = (METHODS, TABLES, FEATURES, METRICS, RENDERERS, ATTACKS)
+CATALOGUES: tuple[Catalogue[Any], ...] = (METHODS, TABLES, FEATURES, METRICS, RENDERERS, ATTACKS, LENSES)
 
 
 @dataclass(frozen=True)
@@ -197,6 +202,26 @@ def metric(
 
     def declare(function: F) -> F:
         METRICS.add(Metric(name=name, better=better, asks=asks, aliases=aliases, **facts_of(function)))
+        return function
+
+    return declare
+
+
+def lens(
+    name: str,
+    *,
+    needs: type | tuple[type, ...] = (),
+    items: Wants = "must",
+    paper: Paper | None = None,
+    aliases: tuple[str, ...] = (),
+    trial: Mapping[str, Any] | None = None,
+) -> Callable[[F], F]:
+    """Declare a lens; see ``Lens``. The function itself is returned unchanged."""
+    kinds = frozenset(needs if isinstance(needs, tuple) else (needs,))
+
+    def declare(function: F) -> F:
+        told: dict[str, Any] = {"needs": kinds, "items": items, "paper": paper, "trial": dict(trial or {})}
+        LENSES.add(Lens(name=name, aliases=aliases, **told, **facts_of(function)))
         return function
 
     return declare

@@ -48,6 +48,10 @@ class Memo:
             return None
         return query.target.read({SCORES: everything[:, 0]}, np.arange(len(query.x)))[:, None]
 
+    def forget(self) -> None:
+        """Forget all of it, where other items come next."""
+        self._answers.clear()
+
     def put(self, key: str, answer: Array) -> None:
         """Remember an answer."""
         self._answers[key] = answer

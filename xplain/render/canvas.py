@@ -22,6 +22,7 @@ __all__ = [
     "PAPER",
     "column",
     "fitted",
+    "heading",
     "image",
     "plain",
     "row",
@@ -32,7 +33,7 @@ __all__ += ["widened", "words"]
 
 INK, PALE, PAPER, ALERT = (25, 25, 25), (105, 105, 105), (255, 255, 255), (165, 30, 20)
 LINE = 17
-_SIZE = 13
+_SIZE, _TITLE = 13, 19
 _LONGEST = 300  # characters of one line before it is cut: names come from files
 _DRAWABLE = "±·…×µ°"  # what Pillow's own font has beyond ASCII, and stands in figures
 _STAND_INS = str.maketrans({"Δ": "delta ", "σ": "sigma", "−": "-", "–": "-", "—": "-", "’": "'", "×": "x"})
@@ -76,6 +77,18 @@ def words(lines: Sequence[str], width: int, colour: tuple[int, int, int] = INK) 
     pen = ImageDraw.Draw(paper)
     for k, line in enumerate(wrapped):
         pen.text((0, k * LINE), line, colour, font=_font())
+    return paper
+
+
+def heading(text: str, width: int) -> Image:
+    """A title in larger letters, on one line, cut to its width."""
+    from PIL import Image, ImageDraw
+
+    font, said = _font(_TITLE), plain(text)
+    while said and font.getlength(said) > width:
+        said = f"{said[:-2]}…"
+    paper = Image.new("RGB", (int(font.getlength(said)) + 1, _TITLE + 8), PAPER)
+    ImageDraw.Draw(paper).text((0, 0), said, INK, font=font)
     return paper
 
 
@@ -136,7 +149,7 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 
 @cache
-def _font() -> Any:
+def _font(size: int = _SIZE) -> Any:
     from PIL import ImageFont
 
-    return ImageFont.load_default(size=_SIZE)
+    return ImageFont.load_default(size=size)

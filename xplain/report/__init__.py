@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from xplain.report.html import page, write
+from xplain.report.pages import page_of
 
-__all__ = ["page", "write"]
+__all__ = ["page", "page_of", "write"]

@@ -12,10 +12,8 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,17 +24,13 @@ from xplain.render.figure import draw, montage, target_of
 from xplain.render.notebook import data_url
 from xplain.render.overlay import limit_of, map_of
 from xplain.render.text import shades_css, words_html
+from xplain.report.template import plain_fact, template, text_of
 from xplain.results.attribution import Attribution
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 __all__ = ["page", "write"]
 
 _MOST_ROWS = 20  # items side by side; all are shown one by one further down
 _THUMBNAIL = 64  # pixels of a picture's longer side in the front table
-_LONGEST = 4000  # characters of any one text from outside
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +102,8 @@ def page(
     drawing = {"beside": True, **drawing}
     sections = [_section(a, n, drawing, _repeated(a, listed)) for n, a in enumerate(listed, 1)]
     shared, card = _shared(sections)
-    style = _text("page.css") + (shades_css() if any(a.texts for a in listed) else "")
-    return _template().render(
+    style = text_of("page.css") + (shades_css() if any(a.texts for a in listed) else "")
+    return template("page.html").render(
         title=title,
         command=command,
         style=style,
@@ -171,9 +165,9 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
         heading=f"{a.method} of {a.target}" if several else a.method,
         attribution=a,
         items=[_shown(a, item, drawing) for item in range(len(a))],
-        options=[(name, _plain(value)) for name, value in a.options.items()],
+        options=[(name, plain_fact(value)) for name, value in a.options.items()],
         facts=facts,
-        notes=[(str(name), _plain(fact)) for name, fact in a.facts.items()],
+        notes=[(str(name), plain_fact(fact)) for name, fact in a.facts.items()],
         warnings=a.said,
         card=a.card or "",
         call=_call(a),
@@ -233,7 +227,7 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
         limit="" if limit is None else f"{'±' if a.signed else ''}{limit:.4g}",
         figure="" if a.texts else data_url(draw(a, item, **drawing)),
         words=words_html(a, item) if a.texts else "",
-        facts=[(str(name), _plain(entries[item])) for name, entries in a.each.items()],
+        facts=[(str(name), plain_fact(entries[item])) for name, entries in a.each.items()],
     )
 
 
@@ -261,35 +255,3 @@ def _call(a: Attribution) -> str:
 
 def _literal(value: Any) -> str:
     return repr(value) if isinstance(value, (str, int, float, bool, tuple, list, type(None))) else "..."
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, np.ndarray) and value.size > 32:
-        return f"array {value.dtype} {list(value.shape)}"
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = value.tolist()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _printable(value: Any) -> Any:
-    """Everything the template prints passes here: no control characters, no direction marks, no endless text."""
-    from markupsafe import Markup
-
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    shown = "".join(c if c.isprintable() or c == "\n" else _REPLACEMENT for c in value[:_LONGEST])
-    return shown + "…" if len(value) > _LONGEST else shown
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_printable, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_text("page.html"))
-
-
-def _text(name: str) -> str:
-    return (files("xplain.report") / "templates" / name).read_text(encoding="utf-8")

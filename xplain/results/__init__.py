@@ -1,6 +1,6 @@
 """One run, one result: what was found, with everything needed to draw, compare, repeat and sign it.
 
-result = xplain.results.load("cat.npz")     # of any kind: an Attribution, a Curve, an Attack
+result = xplain.results.load("cat.npz")     # of any kind: an Attribution, a Curve, an Attack, a Gallery
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from xplain.results.archive import MOST_BYTES
 from xplain.results.attack import Attack
 from xplain.results.attribution import Attribution
 from xplain.results.curve import Curve
+from xplain.results.gallery import Gallery
 from xplain.results.provenance import Provenance
 from xplain.results.result import Result
 from xplain.results.saved import read
 
-__all__ = ["Attack", "Attribution", "Curve", "Provenance", "Result", "load"]
+__all__ = ["Attack", "Attribution", "Curve", "Gallery", "Provenance", "Result", "kind_of", "load"]
 
-_KINDS: tuple[type[Result], ...] = (Attribution, Curve, Attack)
+_KINDS: tuple[type[Result], ...] = (Attribution, Curve, Attack, Gallery)
 
 
 def load(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Result:
@@ -32,3 +33,15 @@ def load(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Resul
     """
     found: Result = read(_KINDS, path, most_bytes)
     return found
+
+
+def kind_of(returned: object) -> type[Result]:
+    """The kind of result that what a flow returned becomes.
+
+    Raises:
+        TypeError: none is made of it: an error of who wrote the flow.
+    """
+    for kind in _KINDS:
+        if kind.made_of is type(returned):
+            return kind
+    raise TypeError(f"No kind of result is made of {type(returned).__name__}; xplain.results lists those there are.")

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 
 from xplain.results.archive import Fault
 
-__all__ = ["COMMON", "Check", "check_fields", "list_of", "null_or", "object_of", "text", "truth", "whole"]
+__all__ = ["COMMON", "Check", "check_fields", "list_of", "null_or", "object_of", "one_of", "text", "texts_by_name"]
+__all__ += ["truth", "whole"]
 
 Check: TypeAlias = tuple[str, Callable[[Any], bool]]
 
@@ -40,6 +41,11 @@ def truth(value: Any) -> bool:
 def whole(value: Any) -> bool:
     """Whether it is a whole number of at least 0 that an array may hold."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def one_of(*words: str) -> Callable[[Any], bool]:
+    """One of a few words."""
+    return lambda value: isinstance(value, str) and value in words
 
 
 def list_of(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -74,7 +80,8 @@ def _amount(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-def _texts_by_name(value: Any) -> bool:
+def texts_by_name(value: Any) -> bool:
+    """Whether it is an object of texts."""
     return isinstance(value, dict) and all(map(text, value.values()))
 
 
@@ -89,7 +96,7 @@ _COST = object_of(
 COMMON: Mapping[str, Check] = {
     **dict.fromkeys(("method", "target", "model", "source", "card", "layout"), ("a text", text)),
     **dict.fromkeys(("options", "notes", "each"), ("an object", _object)),
-    "versions": ("an object of texts", _texts_by_name),
+    "versions": ("an object of texts", texts_by_name),
     "rows_per_call": ("an object of lists of numbers", _sizes_by_name),
     "labels": ("a list of class numbers", list_of(whole)),
     "names": ("a list of texts", list_of(text)),

@@ -71,6 +71,8 @@ class Result:
 
     what: ClassVar[str] = "result"
     checks: ClassVar[Mapping[str, Check]] = {}
+    made_of: ClassVar[type | None] = None
+    """What a flow returns that becomes this kind: a frozen dataclass of core with fields of the same names."""
 
     provenance: Provenance
     names: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
@@ -266,6 +268,13 @@ class Result:
         """
         found: Self = read([cls], path, most_bytes)
         return found
+
+    @classmethod
+    def of(cls, returned: Any, **known: Any) -> Self:
+        """What a flow returned, as this kind of result; ``known`` is what the session knows of it."""
+        own = {one.name for one in fields(cls)}
+        taken = {one.name: getattr(returned, one.name) for one in fields(returned) if one.name in own}
+        return cls(**{**taken, **known})
 
     @classmethod
     def made(cls, given: dict[str, Any]) -> Self:

@@ -23,6 +23,7 @@ from xplain.engine import Plan, Sentinel, Settings, Store, drive, probe
 from xplain.engine import plan as plan_flows
 from xplain.engine.budget import Budget
 from xplain.engine.losses import with_nodes
+from xplain.engine.memo import Memo
 from xplain.engine.sentinel import Spread
 from xplain.engine.sight import Sight, on_the_way
 from xplain.results.attribution import Attribution
@@ -106,13 +107,13 @@ class Session:
 
     # ------------------------------------------------------------------ settings and drive
 
-    def settings(self, part: Part, most: int | None = None, **how: Any) -> Settings:
-        """How questions about a part are asked: within the session's limits, past what the part knows."""
+    def settings(self, part: Part | None, most: int | None = None, **how: Any) -> Settings:
+        """How questions about a part, or none, are asked: within the session's limits, past what the part knows."""
         told = self.request.progress
         return Settings(
             self.request.batch_size,
             self.budget if most is None else Budget(most, whole=self.budget),
-            memo=part.memo,
+            memo=Memo() if part is None else part.memo,
             progress=None if told is None else partial(_onwards, told, self.spent.queries + self.spent.sweeps),
             store=self.store,
             **how,

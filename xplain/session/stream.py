@@ -28,7 +28,7 @@ from xplain.session.part import Part
 from xplain.session.run import Session
 from xplain.session.sources import pieces_of
 
-__all__ = ["AT_ONCE", "Explained", "Stream"]
+__all__ = ["AT_ONCE", "Explained", "Read", "Stream"]
 
 AT_ONCE = 8
 """Items that are read together where nothing else is said."""
@@ -71,16 +71,23 @@ class Explained:
 
 
 @dataclass(slots=True)
-class _Read:
-    """Items that were read, and what was given as each."""
+class Read:
+    """Items that were read.
+
+    Args:
+        part: The items.
+        given: What was given as each; None for a row of a table.
+        spent: Evaluations that each has cost.
+    """
 
     part: Part
     given: list[Any]
     spent: list[int] = field(default_factory=list)
 
-    def each(self) -> list[_Read]:
+    def each(self) -> list[Read]:
+        """Every item by itself."""
         parts = enumerate(self.part.each())
-        return [_Read(part, self.given[n : n + 1], self.spent[n : n + 1]) for n, part in parts]
+        return [Read(part, self.given[n : n + 1], self.spent[n : n + 1]) for n, part in parts]
 
 
 class Stream:
@@ -116,17 +123,17 @@ class Stream:
         self._session, self._each, self._look, self._failed = session, each, look, failed
         self._at_once = at_once
         self._pieces = pieces_of(session.model, source, at_once)
-        self._ahead: list[_Read] = []
+        self._ahead: list[Read] = []
         self._next = 0
 
     def __iter__(self) -> Iterator[Explained]:
-        for read in self._parts():
+        for read in self.parts():
             yield from self._explained(read)
             del read  # before the next is read
 
     # ------------------------------------------------------------------ reading
 
-    def _parts(self) -> Iterator[_Read]:
+    def parts(self) -> Iterator[Read]:
         """What is read, part by part; nothing here holds a part once it was handed over."""
         while True:
             while self._ahead:
@@ -158,11 +165,11 @@ class Stream:
         rows = abilities_of(part.model).codes is not None  # a table is read whole, for what is typical of it
         for some in part.in_groups(self._at_once) if rows else [part]:
             first = some.place - start
-            self._ahead.append(_Read(some, given[first : first + len(some)], [0] * len(some)))
+            self._ahead.append(Read(some, given[first : first + len(some)], [0] * len(some)))
         self._next += len(part)
         return True
 
-    def _read_each(self, single: Sequence[Any], start: int) -> list[_Read]:
+    def _read_each(self, single: Sequence[Any], start: int) -> list[Read]:
         """Items read one by one, those that fit together as one part; what cannot be read is told."""
         groups: list[tuple[Items, Model, int, list[Any]]] = []
         for place, one in enumerate(single, start):
@@ -181,13 +188,13 @@ class Stream:
             else:
                 groups.append((items, read.model, place, [one]))
         return [
-            _Read(self._session.part(model, items, first), given, [0] * len(given))
+            Read(self._session.part(model, items, first), given, [0] * len(given))
             for items, model, first, given in groups
         ]
 
     # ------------------------------------------------------------------ explaining
 
-    def _explained(self, read: _Read) -> Iterator[Explained]:
+    def _explained(self, read: Read) -> Iterator[Explained]:
         session = self._session
         for aimed in self._tried([read], self._aim):
             for name in session.methods:
@@ -195,13 +202,13 @@ class Stream:
                 waiting = aimed.each() if alone else [aimed]
                 found: list[list[Explained]] = []
 
-                def explain(one: _Read, name: str = name, found: list[list[Explained]] = found) -> None:
+                def explain(one: Read, name: str = name, found: list[list[Explained]] = found) -> None:
                     found.append(self._explain(one, name))
 
                 for _ in self._tried(waiting, explain):
                     yield from found.pop()
 
-    def _tried(self, waiting: list[_Read], do: Callable[[_Read], None]) -> Iterator[_Read]:
+    def _tried(self, waiting: list[Read], do: Callable[[Read], None]) -> Iterator[Read]:
         """Do something to parts, to each item alone where several fail together; those that did not fail."""
         while waiting:
             one = waiting.pop(0)
@@ -218,7 +225,7 @@ class Stream:
                 continue
             yield one
 
-    def _aim(self, read: _Read) -> None:
+    def _aim(self, read: Read) -> None:
         before = self._session.spent.queries
         if self._look:
             self._session.look(read.part)
@@ -226,7 +233,7 @@ class Stream:
         spent = self._session.spent.queries - before
         read.spent = [had + spent // len(read.part) for had in read.spent]
 
-    def _explain(self, read: _Read, name: str) -> list[Explained]:
+    def _explain(self, read: Read, name: str) -> list[Explained]:
         session, part, count = self._session, read.part, len(read.part)
         most = None if self._each is None else max(1, self._each * count - sum(read.spent))
         before = session.spent.queries

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import fields, is_dataclass
 from functools import update_wrapper
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
 
 import typer
 
 from xplain import api
 from xplain.cli.telling.console import Outcome
 from xplain.core import registry
-from xplain.core.errors import UnknownName, unknown
-from xplain.core.registry import Method
+from xplain.core.catalogue import Catalogue, plain_name
+from xplain.core.errors import unknown
+from xplain.core.registry import ATTACKS, LENSES, METHODS, AttackKind, Declared, Lens, Method
 
 __all__ = ["DEFAULT_METHOD", "Force", "OutFolder", "Seed"]
 __all__ += ["chosen_methods", "command", "find_method", "flag", "options_for"]
@@ -26,6 +28,15 @@ DEFAULT_METHOD = "occlusion"
 OutFolder: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; made if it is absent.")]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Write among files that xplain did not write.")]
 Seed: TypeAlias = Annotated[int, typer.Option(help="Root of all randomness.")]
+CATALOGUE_OF: Mapping[type[Declared], Catalogue[Any]] = {
+    Method: METHODS,
+    Lens: LENSES,
+    AttackKind: ATTACKS,
+}
+"""Kind of declaration to all that are declared."""
+_NAMED: Mapping[str, Catalogue[Any]] = {"what": LENSES, "kind": ATTACKS}
+"""A verb's argument that names what its options are of; ``--method`` does otherwise."""
+_VERBS: Mapping[str, str] = {"lens": "see", "attack": "attack"}
 _Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -37,12 +48,12 @@ def command(verb: Callable[..., Outcome], arguments: Sequence[str] = ()) -> Call
     given = inspect.signature(verb, eval_str=True)
     parameters = [p for p in given.parameters.values() if p.kind is not p.VAR_KEYWORD]
     groups: dict[str, Any] = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
+    parameters = [_telling_names(p) if p.name in _NAMED else p for p in parameters]
     own = [flag for p in parameters for flag in (_fields(p.annotation) if p.name in groups else [_by_keyword(p)])]
     names = {p.name for p in own}
     extra: list[inspect.Parameter] = []
     if len(parameters) < len(given.parameters):
-        default = given.parameters["method"].default if "method" in given.parameters else None
-        extra = _method_flags(chosen_methods(arguments, default or DEFAULT_METHOD), names)
+        extra = _flags_of(*_chosen(given, arguments), names)
     extra.append(_keyword("json", _Json, False))
 
     def run(**values: Any) -> Outcome:
@@ -59,6 +70,24 @@ def command(verb: Callable[..., Outcome], arguments: Sequence[str] = ()) -> Call
     return run
 
 
+def _telling_names(parameter: inspect.Parameter) -> inspect.Parameter:
+    """An argument that names a lens ..., its help with a line for each that there is."""
+    kind, declared = get_args(parameter.annotation)
+    lines = [f"{entry.name}: {entry.summary}" for entry in _NAMED[parameter.name]]
+    told = copy(declared)
+    told.help = _plain_text("\n\n".join([str(declared.help), *lines]))
+    return parameter.replace(annotation=Annotated[kind, told])
+
+
+def _chosen(given: inspect.Signature, arguments: Sequence[str]) -> tuple[Catalogue[Any], list[str]]:
+    """What the verb's ``**options`` are of, and which of these a command line names."""
+    for parameter, catalogue in _NAMED.items():
+        if parameter in given.parameters:
+            return catalogue, list(arguments[1:])  # what is no name of one is passed over
+    default = given.parameters["method"].default if "method" in given.parameters else None
+    return registry.METHODS, chosen_methods(arguments, default or DEFAULT_METHOD)
+
+
 def chosen_methods(arguments: Sequence[str], default: str = DEFAULT_METHOD) -> list[str]:
     """Names after ``--method`` and ``-m`` on a command line, as they were written; the default if there are none."""
     found = []
@@ -69,20 +98,23 @@ def chosen_methods(arguments: Sequence[str], default: str = DEFAULT_METHOD) -> l
     return found or [default]
 
 
-def options_for(methods: Sequence[Method], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The options that each method receives: each of those given that it has.
+def options_for(methods: Sequence[Declared], given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options that each method, or lens ..., receives: each of those given that it has.
 
     Raises:
-        UnknownName: an option that none of the methods has; the message names the nearest, and who has it.
+        UnknownName: an option that none of them has; the message names the nearest, and who has it.
     """
     accepted = {option for method in methods for option in method.options}
     for name in given:
         if name not in accepted:
             asked = " or ".join(method.name for method in methods)
-            owners = [m.name for m in api.methods() if name in m.options]
+            word, others = methods[0].word, CATALOGUE_OF[type(methods[0])]
+            owners = [one.name for one in others if name in one.options]
             step = f"{flag(name)} belongs to {', '.join(owners)}." if owners else ""
             known = [flag(option) for option in accepted]
-            raise unknown(f"option of method {asked}:", flag(name), known, f"{step} See 'xplain methods'.".strip())
+            own = f"'xplain {_VERBS.get(word, 'explain')} {methods[0].name} --help' lists them."
+            see = "See 'xplain methods'." if word == "method" else own
+            raise unknown(f"option of {word} {asked}:", flag(name), known, f"{step} {see}".strip())
     return {m.name: {k: v for k, v in given.items() if k in m.options} for m in methods}
 
 
@@ -101,19 +133,15 @@ def find_method(name: str) -> Method:
     return registry.find(name)
 
 
-def _method_flags(chosen: Sequence[str], taken: set[str]) -> list[inspect.Parameter]:
-    """One parameter per option name of any method; help shows those of the chosen methods.
+def _flags_of(catalogue: Catalogue[Any], chosen: Sequence[str], taken: set[str]) -> list[inspect.Parameter]:
+    """One parameter per option name of any method, or lens ...; help shows those of the chosen ones.
 
     All are parsed, so that an option given to the wrong method gets a better answer than "no such option". An option
     with the name of one of the verb's own (``taken``), as a plugin may have it, can be given from Python alone.
     """
-    entries = api.methods()
-    shown = set()
-    for name in chosen:
-        try:
-            shown.add(registry.find(name).name)
-        except UnknownName:
-            continue  # the verb itself says so
+    entries = list(catalogue)
+    known = {name: entry.name for entry in entries for name in (entry.name, *entry.aliases)}
+    shown = {known[plain] for plain in map(plain_name, chosen) if plain in known}  # the verb says of others
     flags: dict[str, inspect.Parameter] = {}
     for entry in sorted(entries, key=lambda m: m.name not in shown):
         for option in entry.options.values():

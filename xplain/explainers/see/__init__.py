@@ -1,0 +1,1 @@
+"""Lenses: what a model has learnt to look at, layer by layer, unit by unit, picture by picture."""

@@ -1,0 +1,54 @@
+"""Layers as lenses choose and call them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from xplain.core.grid import Grid
+from xplain.core.query import View
+from xplain.explainers.cam.layers import MapLayer, map_layer
+
+__all__ = ["short_name", "with_positions"]
+
+_LONGEST = 28
+
+
+def short_name(layer: str) -> str:
+    """The end of a layer's name, for a caption: exporters put a path of modules in front."""
+    parts = [part for part in re.split(r"[/;:]", layer) if part]
+    kept = parts[-1] if parts else layer
+    for part in reversed(parts[:-1]):
+        if len(kept) + len(part) + 1 > _LONGEST:
+            break
+        kept = f"{part}/{kept}"
+    return kept if len(kept) <= _LONGEST else f"…{kept[-_LONGEST + 1 :]}"
+
+
+def with_positions(view: View) -> list[MapLayer]:
+    """Every layer with positions, in order of evaluation; one that only goes on into an activation is left out.
+
+    Raises:
+        UsageError: there is none.
+    """
+    lineage = view.lineage
+    found = []
+    if lineage is not None:
+        children: dict[str, list[str]] = {}
+        for name, parents in lineage.parents.items():
+            for parent in parents:
+                children.setdefault(parent, []).append(name)
+        ops = {lineage.tensor(one.name): one.op for one in view.outline.layers}
+        clipping = {name.casefold() for name in view.outline.activations or ()}
+        for spec in view.outline.layers:
+            next_ones = children.get(lineage.tensor(spec.name), [])
+            passed = len(next_ones) == 1 and _goes_on(ops.get(next_ones[0], ""), clipping)
+            grid = lineage.grid(spec.name, view.layout)
+            if isinstance(grid, Grid) and not passed and lineage.descends(spec.name):
+                found.append(MapLayer(spec.name, grid))
+    return found or [map_layer(view, "auto")]  # which says why there is none
+
+
+def _goes_on(op: str, clipping: Collection[str]) -> bool:
+    """Whether an operator goes on with a layer position by position: then what comes out is shown, not what goes in."""
+    return op.casefold() in clipping or "norm" in op.lower()

@@ -1,0 +1,222 @@
+"""A sheet: the cells of a gallery on a grid, or a row for each unit, with their words.
+
+Nothing is scaled before it comes here. Maps are drawn on a scale of their own, or on one for all (``contrast``), and
+the sheet says which; grey, or white, is exactly zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from xplain.core.caveat import Caveat, sentences
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.registry import renderer
+from xplain.render import canvas
+from xplain.render.tiles import Contrast, framed, limits_of, outlined, tile_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["ShownCells", "sheet"]
+
+_MARGIN, _GAP = 12, 8
+_HEAD = 170  # pixels of the column that names a row's unit
+_WIDEST = 1180
+_LOOKS = {
+    "grey": "grey is zero, white positive, black negative",
+    "colour": "grey is zero, a colour is more of it, its complement less",
+    "heat": "white is zero, dark is large",
+    "signed": "white is zero, red positive, blue negative",
+    "line": "the line is drawn from its smallest value to its largest",
+}
+_SCALES = {
+    "cell": "each tile on its own scale",
+    "unit": "the tiles of a unit on one scale",
+    "shared": "all tiles on one scale",
+}
+
+
+class ShownCells(Protocol):
+    """Cells to be shown; ``xplain.results.Gallery`` is one, and says what each field means."""
+
+    @property
+    def title(self) -> str:
+        """What stands above them."""
+
+    @property
+    def unit(self) -> str:
+        """What one unit of ``values`` means."""
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """What each cell shows."""
+
+    @property
+    def values(self) -> Array:
+        """How strongly, ``[N]``."""
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """What stands below each."""
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The heading above each."""
+
+    @property
+    def boxes(self) -> Array:
+        """``[N, 4]``, on the pictures."""
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """What the maps of a cell are called."""
+
+    @property
+    def form(self) -> str:
+        """``grid`` or ``rows``."""
+
+    @property
+    def look(self) -> str:
+        """How maps are drawn."""
+
+    @property
+    def boxed(self) -> bool:
+        """Whether boxes are drawn."""
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What stands beside a unit."""
+
+    @property
+    def warnings(self) -> Sequence[Caveat]:
+        """What must be known before they are believed."""
+
+    @property
+    def method(self) -> str:
+        """Name of the lens."""
+
+    def picture(self, cell: int, /) -> Array | None:
+        """The photograph of a cell."""
+
+    def map(self, cell: int, name: str = "", /) -> Array | None:
+        """Raw numbers of a cell."""
+
+    def __len__(self) -> int: ...
+
+
+@renderer("sheet", draws="gallery")
+def sheet(
+    gallery: ShownCells,
+    *,
+    tile: int | None = None,
+    columns: int | None = None,
+    contrast: Contrast = "cell",
+    most: int = 1024,
+) -> Image:
+    """Draw all cells of a gallery.
+
+    Args:
+        gallery: What to draw.
+        tile: Pixels of a tile's longer side; small maps are enlarged by a whole number. None chooses.
+        columns: Tiles side by side; None takes as many as fit a slide.
+        contrast: Whether the largest magnitude that is drawn is each ``cell``'s own, its ``unit``'s, or ``shared``.
+        most: Cells that are drawn; the sheet says how many are not.
+
+    Raises:
+        UsageError: an argument that cannot be used, or a gallery without cells.
+    """
+    if contrast not in _SCALES:
+        raise UsageError(f"The contrast of a sheet is {contrast!r}; accepted: {', '.join(_SCALES)}.")
+    if not len(gallery):
+        raise UsageError(f"There is nothing to draw: {gallery.title} has no cells.")
+    for name, value in (("tile", tile), ("columns", columns), ("most", most)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise UsageError(f"A sheet's {name} is {value!r}; accepted: a whole number of at least 1.")
+    size = tile or _size(gallery)
+    limits = limits_of(gallery, contrast)
+    shown = range(min(len(gallery), most))
+    parts = [canvas.heading(gallery.title, _WIDEST)]
+    for section, members in groupby(shown, lambda n: gallery.sections[n] if gallery.sections else ""):
+        some = list(members)
+        if section:
+            parts.append(canvas.words([section], _WIDEST))
+        draw = _rows if gallery.form == "rows" else _grid
+        parts.append(draw(gallery, some, size, columns, limits))
+    parts.append(canvas.words(_legend(gallery, contrast, len(shown)), _WIDEST, canvas.PALE))
+    told = sentences(gallery.warnings, [""] * len(gallery), brief=True)
+    if told:
+        parts.append(canvas.words(told, _WIDEST, canvas.ALERT))
+    return framed(canvas.column(parts, _GAP), _MARGIN)
+
+
+def _size(gallery: ShownCells) -> int:
+    """Pixels of a tile: small enough that many fit, large enough to be seen."""
+    if gallery.form == "rows":
+        return 96 if gallery.picture(0) is not None else 40
+    return 224 if len(gallery) <= 4 else 112 if gallery.picture(0) is not None or len(gallery) <= 24 else 72
+
+
+def _grid(gallery: ShownCells, some: Sequence[int], size: int, columns: int | None, limits: Array) -> Image:
+    """Cells one after another; what stands below a tile is cut to its width."""
+    tiles = [_cell(gallery, n, size, limits[n], stacked=False) for n in some]
+    width = max(one.width for one in tiles)
+    wide = columns or max(1, min(len(tiles), (_WIDEST + _GAP) // (width + _GAP)))
+    lines = []
+    for first in range(0, len(tiles), wide):
+        lines.append(canvas.row([canvas.widened(one, width) for one in tiles[first : first + wide]], _GAP))
+    return canvas.column(lines, _GAP)
+
+
+def _rows(gallery: ShownCells, some: Sequence[int], size: int, columns: int | None, limits: Array) -> Image:
+    """A row per unit: what it is at the left, its cells beside it; more than fit go below."""
+    lines = []
+    for unit, members in groupby(some, lambda n: gallery.units[n]):
+        tiles = [_cell(gallery, n, size, limits[n], stacked=True) for n in members]
+        text = [unit, *(line for line in gallery.about.get(unit, "").split("\n") if line)]
+        width = max(one.width for one in tiles)
+        wide = columns or max(1, (_WIDEST - _HEAD) // (width + _GAP))
+        below = []
+        for first in range(0, len(tiles), wide):
+            below.append(canvas.row([canvas.widened(one, width) for one in tiles[first : first + wide]], _GAP))
+        lines.append(canvas.row([canvas.words(text, _HEAD), canvas.column(below, 2)], _GAP))
+    return canvas.column(lines, _GAP)
+
+
+def _cell(gallery: ShownCells, n: int, size: int, limit: Array, stacked: bool) -> Image:
+    """One cell: its photograph, its maps below it or laid over it, and its caption."""
+    picture = gallery.picture(n)
+    if picture is not None and gallery.boxed:
+        picture = outlined(picture, gallery.boxes[n])
+    maps = [(gallery.map(n, name), limit[k]) for k, name in enumerate(gallery.map_names)]
+    drawn = [(one, top) for one, top in maps if one is not None]
+    if not drawn:
+        parts = [tile_of(picture, None, 0.0, gallery.look, size)]
+    elif picture is None or not stacked:
+        parts = [tile_of(picture, one, top, gallery.look, size) for one, top in drawn]
+    else:
+        parts = [tile_of(picture, None, 0.0, gallery.look, size)]
+        parts += [tile_of(None, one, top, gallery.look, size) for one, top in drawn]
+    caption = gallery.captions[n] if gallery.captions else ""
+    if caption:
+        width = max(*(one.width for one in parts), min(size, 64))
+        parts += [canvas.words([canvas.fitted(line, width)], width, canvas.PALE) for line in caption.split("\n")]
+    return canvas.column(parts, 2)
+
+
+def _legend(gallery: ShownCells, contrast: Contrast, shown: int) -> list[str]:
+    lines = []
+    if gallery.map_names:
+        told = " and ".join(gallery.map_names)
+        photographs = gallery.form == "rows" and gallery.picture(0) is not None
+        where = f"Below each photograph, downwards: {told}. Maps" if photographs else f"Shown: {told}"
+        lines.append(f"{where}: {_LOOKS[gallery.look]}; {_SCALES[contrast]}.")
+    if np.isfinite(gallery.values).any():
+        lines.append(f"Numbers below tiles: {gallery.unit}.")
+    if shown < len(gallery):
+        lines.append(f"{shown} of {len(gallery)} cells are drawn; most={len(gallery)} draws all.")
+    return lines

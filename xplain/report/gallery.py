@@ -1,0 +1,125 @@
+"""One self-contained HTML page for a gallery: a part per layer that opens when it is clicked, a tile per cell."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from xplain.core.edits import Array
+from xplain.render.notebook import data_url
+from xplain.render.tiles import limits_of, outlined, tile_of
+from xplain.report.template import plain_fact, template, text_of
+from xplain.results.gallery import Gallery
+
+__all__ = ["gallery_page"]
+
+_TILE, _SMALL, _STRIP = 104, 64, 12
+_MANY = 64
+"""Cells of a section from which on its tiles are small."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    images: Sequence[str]
+    caption: Sequence[str]
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    name: str
+    about: Sequence[str]
+    cells: Sequence[_Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    name: str
+    count: str
+    strip: Sequence[str]
+    units: Sequence[_Unit]
+    open: bool
+
+
+def gallery_page(gallery: Gallery, command: str = "") -> str:
+    """The page as text.
+
+    Args:
+        gallery: What to show.
+        command: The command line that made it; printed under "To repeat this".
+    """
+    limits = limits_of(gallery, "cell")
+    style = text_of("gallery.css")
+    parts = groupby(range(len(gallery)), lambda n: gallery.sections[n] if gallery.sections else "")
+    found = [(name, list(members)) for name, members in parts]
+    return template("gallery.html").render(
+        gallery=gallery,
+        rows=gallery.form == "rows",
+        lead=f"{gallery.provenance.source or 'a model'}, through the lens {gallery.method}; numbers: {gallery.unit}.",
+        sections=[_section(gallery, name, some, limits, len(found) == 1) for name, some in found],
+        command=command,
+        style=style,
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        facts=_facts(gallery),
+    )
+
+
+def _section(gallery: Gallery, name: str, some: Sequence[int], limits: Array, alone: bool) -> _Section:
+    size = _SMALL if len(some) > _MANY and gallery.form == "grid" else _TILE
+    units = []
+    for unit, members in groupby(some, lambda n: gallery.units[n]):
+        about = [line for line in gallery.about.get(unit, "").split("\n") if line]
+        units.append(_Unit(unit, about, [_cell(gallery, n, limits[n], size) for n in members]))
+    count = f"{len(some)} {'cell' if len(some) == 1 else 'cells'}"
+    strip = [] if alone else [_images(gallery, n, limits[n], 36)[0] for n in some[:_STRIP]]
+    return _Section(name or gallery.title, count, strip, units, alone)
+
+
+def _cell(gallery: Gallery, n: int, limit: Array, size: int) -> _Cell:
+    caption = gallery.captions[n].split("\n") if gallery.captions and gallery.captions[n] else []
+    y0, x0, y1, x1 = (int(edge) for edge in gallery.boxes[n])
+    place = f", y {y0} to {y1}, x {x0} to {x1}" if y1 > y0 else ""
+    title = f"{gallery.units[n]}{': ' if gallery.names[n] else ''}{gallery.names[n]}{place}"
+    return _Cell(_images(gallery, n, limit, size), caption, title)
+
+
+def _images(gallery: Gallery, n: int, limit: Array, size: int) -> list[str]:
+    picture = gallery.picture(n)
+    if picture is not None and gallery.boxed:
+        picture = outlined(picture, gallery.boxes[n])
+    maps = [(gallery.map(n, name), limit[k]) for k, name in enumerate(gallery.map_names)]
+    drawn = [(one, top) for one, top in maps if one is not None]
+    if not drawn:
+        return [_url(tile_of(picture, None, 0.0, gallery.look, size), picture is not None)]
+    if picture is None or gallery.form == "grid":
+        return [_url(tile_of(picture, one, top, gallery.look, size), picture is not None) for one, top in drawn]
+    below = [_url(tile_of(None, one, top, gallery.look, size), False) for one, top in drawn]
+    return [_url(tile_of(picture, None, 0.0, gallery.look, size), True), *below]
+
+
+def _url(tile: Any, photograph: bool) -> str:
+    """An image as a ``data:`` address: a photograph as JPEG, which takes a tenth of the bytes."""
+    if not photograph:
+        return data_url(tile)
+    buffer = io.BytesIO()
+    tile.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _facts(gallery: Gallery) -> list[tuple[str, str]]:
+    cost = gallery.cost
+    told = [
+        ("Model", gallery.provenance.source or "not known"),
+        ("Model, sha256", gallery.model or "not known"),
+        ("Options", ", ".join(f"{name}={plain_fact(value)}" for name, value in gallery.options.items()) or "none"),
+        ("Cost", f"{cost.queries:,} queries, {cost.sweeps:,} sweeps, {cost.seconds:.2f} s"),
+        ("Seed", str(gallery.seed)),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(gallery.versions.items()))),
+    ]
+    short = {name: fact for name, fact in gallery.facts.items() if isinstance(fact, (str, int, float))}
+    return [*told, *((name, plain_fact(fact)) for name, fact in short.items())]

@@ -68,6 +68,15 @@ def test_arrays_and_pil_pictures(photo):
         np.testing.assert_array_equal(pictures.read(array), np.stack([grey] * 3, axis=2))
 
 
+def test_the_bytes_of_a_file_are_its_picture(tmp_path, photo):
+    Image.fromarray(photo).save(tmp_path / "p.png")
+    content = (tmp_path / "p.png").read_bytes()
+    assert np.array_equal(pictures.read(content), photo)
+    for bad, why in ((b"", "is empty"), (content[:30], "damaged"), (b"%PDF-1.4", "a PDF")):
+        with pytest.raises(PictureError, match=why):
+            pictures.read(bad)
+
+
 def test_reading_copies_so_the_callers_array_is_safe(photo):
     before = photo.copy()
     pictures.read(photo)[:] = 0
@@ -227,7 +236,9 @@ def test_arrays_that_are_no_picture(array):
 
 
 def test_other_objects_and_empty_arrays():
-    with pytest.raises(PictureError, match="A picture is a path, a PIL picture or a uint8 array; got int"):
+    with pytest.raises(
+        PictureError, match="A picture is a path, the bytes of a file, a PIL picture or a uint8 array; got int"
+    ):
         pictures.read(3)
     with pytest.raises(PictureError, match=r"has no pixels: it is \[0, 4, 3\]"):
         pictures.read(np.zeros((0, 4, 3), np.uint8))

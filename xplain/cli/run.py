@@ -13,7 +13,6 @@ from xplain.cli.asking.loading import Asking
 from xplain.cli.keeping.book import whole
 from xplain.cli.telling.bill import Bill, Planned
 from xplain.cli.telling.console import Progress
-from xplain.cli.telling.predictions import best
 from xplain.core.caveat import worded
 from xplain.core.cost import Cost
 from xplain.core.errors import UsageError, XplainError
@@ -22,6 +21,7 @@ from xplain.core.query import Model
 from xplain.core.wording import Words, in_python, named
 from xplain.results.attribution import Attribution
 from xplain.session import Explained, Request, Session, Stream
+from xplain.session.predictions import best
 from xplain.session.stream import AT_ONCE
 
 __all__ = ["Keeper", "Order", "Run", "explain_items", "planned"]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_BYTES", "MOST_PIXELS", "SAMPLE", "Source", "collect", "prepare", "read", "samples"]
 
-Source: TypeAlias = "str | os.PathLike[str] | Array | Image"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | Array | Image"
 
 MOST_BYTES = 256 * 1024 * 1024
 """Largest picture file that is read, in bytes."""
@@ -66,8 +66,8 @@ def read(source: Source, limits: Range | None = None, told: list[str] | None = N
     files are seen through their window. Colour profiles are ignored, as training pipelines ignore them.
 
     Args:
-        source: A path, ``skimage:NAME``, a PIL picture, or a uint8 array ``[H, W]``, ``[H, W, 1]``, ``[H, W, 3]`` or
-            ``[H, W, 4]``.
+        source: A path, ``skimage:NAME``, the bytes of a file, a PIL picture, or a uint8 array ``[H, W]``,
+            ``[H, W, 1]``, ``[H, W, 3]`` or ``[H, W, 4]``.
         limits: (black, white) in the samples' own numbers, for samples of more than 8 bits; None for what they suggest.
         told: Gets a sentence for everything that was done and may be wrong.
 
@@ -79,14 +79,19 @@ def read(source: Source, limits: Range | None = None, told: list[str] | None = N
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    told = [] if told is None else told
     if isinstance(source, (str, os.PathLike)):
-        return _from_file(os.fspath(source), limits, [] if told is None else told)
+        return _from_file(os.fspath(source), limits, told)
+    if isinstance(source, bytes):
+        return _from_bytes(source, "the given picture", limits, told)
     from PIL import Image
 
     if isinstance(source, Image.Image):
         with _decoding("the given picture"):
-            return _decode(source, "the given picture", None, limits, [] if told is None else told)
-    raise PictureError(f"A picture is a path, a PIL picture or a uint8 array; got {type(source).__name__}.")
+            return _decode(source, "the given picture", None, limits, told)
+    raise PictureError(
+        f"A picture is a path, the bytes of a file, a PIL picture or a uint8 array; got {type(source).__name__}."
+    )
 
 
 def prepare(card: Card, picture: Source) -> tuple[Array, Array]:

@@ -52,8 +52,8 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     """Turn what a person gives into the model's tensors.
 
     Floating and integer arrays (also torch tensors) are tensors in the model's own layout, with or without the batch
-    axis, and are used as they are. Paths, PIL pictures and uint8 arrays are pictures ``[H, W]`` or ``[H, W, 3]`` and go
-    through the preprocessing card.
+    axis, and are used as they are. Paths, the bytes of files, PIL pictures and uint8 arrays are pictures ``[H, W]`` or
+    ``[H, W, 3]`` and go through the preprocessing card.
 
     The layout is resolved here, once: ``layout`` if it is given, else what is known of the model, else what the sizes
     of an item say, or a ``Doubt`` (``xplain.core.layout``).
@@ -170,7 +170,7 @@ def _resolved(model: Model, x: Array, named: Axes | None) -> Layout | Doubt:
 
 
 def _is_picture(one: Any) -> bool:
-    if isinstance(one, (str, Path)):
+    if isinstance(one, (str, Path, bytes)):
         return True
     if isinstance(one, np.ndarray):
         return bool(one.dtype == np.uint8)
@@ -233,8 +233,8 @@ def _tensor(one: Any) -> Array:
     array = array.astype(np.int64) if array.dtype.kind == "b" else array
     if array.dtype.kind not in "fiuSUO" or array.ndim == 0:
         raise ItemError(
-            f"An item is {type(one).__name__}; accepted: a path, a PIL picture, a uint8 array (pictures), or a numeric "
-            "array in the model's own layout."
+            f"An item is {type(one).__name__}; accepted: a path, the bytes of a picture's file, a PIL picture, a uint8 "
+            "array (pictures), or a numeric array in the model's own layout."
         )
     return array
 

@@ -101,7 +101,7 @@ def _batch(rows: Any) -> Piece:
 
 def _is_whole(source: Any) -> bool:
     """What is one item, or is read in one go."""
-    return isinstance(source, (str, Path)) or is_rows(source) or hasattr(source, "detach") or _is_array(source)
+    return isinstance(source, (str, Path, bytes)) or is_rows(source) or hasattr(source, "detach") or _is_array(source)
 
 
 def _is_array(source: Any) -> bool:

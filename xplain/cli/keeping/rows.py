@@ -9,10 +9,10 @@ from typing import Any
 from xplain.cli.keeping.output import RECORD, Folder, file_stem
 from xplain.cli.keeping.pages import PAGE
 from xplain.cli.telling.notes import about
-from xplain.cli.telling.predictions import in_words
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined
 from xplain.session import Explained
+from xplain.session.predictions import in_words
 
 __all__ = ["Lines", "text_of"]
 

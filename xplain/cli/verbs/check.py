@@ -15,13 +15,13 @@ from xplain.cli.asking.labelled import Labelled, read_labelled
 from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.likelihood import RULE, Comparison, compared, label_log_probabilities, numbers, other_cards, statement
 from xplain.cli.telling.console import FINDING, OK, PARTIAL, Outcome, Progress, table
-from xplain.cli.telling.predictions import best, in_words
 from xplain.core.card import PRESETS, Card
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, CardError, NonFinite, PictureError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Model
 from xplain.core.wording import Words
+from xplain.session.predictions import best, in_words
 
 __all__ = ["check"]
 

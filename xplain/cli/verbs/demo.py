@@ -13,8 +13,8 @@ from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.pages import PAGE, Drawing, Sheets
 from xplain.cli.run import Order, Run, explain_items
 from xplain.cli.telling.console import Outcome, table
-from xplain.cli.telling.predictions import in_words
 from xplain.results.attribution import Attribution
+from xplain.session.predictions import in_words
 
 __all__ = ["demo"]
 

@@ -21,12 +21,12 @@ from xplain.cli.run import Order, Run, explain_items, planned
 from xplain.cli.telling.bill import Planned
 from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, Shell, note
 from xplain.cli.telling.notes import layer_of, warnings_of
-from xplain.cli.telling.predictions import in_words
 from xplain.core.abilities import abilities_of
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method
 from xplain.models.outlines import labelled
+from xplain.session.predictions import in_words
 
 __all__ = ["explain"]
 

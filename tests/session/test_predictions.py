@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.cli.telling.predictions import best, in_words, probabilities
 from xplain.core.outline import Outline, ScoreSpec
+from xplain.session.predictions import best, in_words, probabilities
 
 
 def spec(kind, link):

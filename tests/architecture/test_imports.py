@@ -37,9 +37,10 @@ ROOMS = {
     "api": {"core", "session"},
     "measure": {"session"},
     "testing": {"api", "core", "native", "results"},
+    "serve": {"core", "session", "results", "render", "models"},
     "cli": {
         *("api", "measure", "session", "results", "report", "render", "core", "demo"),
-        *("graph", "metrics", "models", "native"),
+        *("graph", "metrics", "models", "native", "serve"),
     },
 }
 """Room to the rooms it may import besides itself; a room that is not named here may import all."""
@@ -49,6 +50,9 @@ PACKAGES = {
     "numpy": EVERY_ROOM | {"testing"},
     "array_api_compat": {"core", "explainers", "metrics"},
     "torch": {"models/torch"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
+    "prometheus_client": {"serve"},
     "onnxruntime": {"models/onnx/session.py", "graph/runtime.py"},
     "onnx": {"graph"},
     "PIL": {"render", "results/attribution.py", "results/gallery.py", "demo", "models/endpoint"},

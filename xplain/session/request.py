@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from xplain.core.errors import UsageError
-from xplain.engine import Progress, Sentinel, Store
+from xplain.engine import Progress, Sentinel
+from xplain.engine.store import AnswerStore
 
 __all__ = ["Cache", "Request"]
 
-Cache: TypeAlias = str | os.PathLike[str] | Store
-"""A folder of answers, or one that is open already."""
+Cache: TypeAlias = str | os.PathLike[str] | AnswerStore
+"""A folder of answers, or answers that are open already, on disk or in memory."""
 
 
 @dataclass(frozen=True, slots=True)

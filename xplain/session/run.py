@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
@@ -26,6 +27,7 @@ from xplain.engine.losses import with_nodes
 from xplain.engine.memo import Memo
 from xplain.engine.sentinel import Spread
 from xplain.engine.sight import Sight, on_the_way
+from xplain.engine.store import AnswerStore
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined_calls
 from xplain.session.fitting import advise_others, called, require
@@ -71,13 +73,13 @@ class Session:
         for entry, options in self.methods.values():
             require(entry, entry.read_options(without_rows(options)), self.model)
         self.budget = Budget(request.max_queries, request.max_cost)
-        self.store: Store | None = None
+        self.store: AnswerStore | None = None
         self.spent = Cost()
-        self._opened: AbstractContextManager[Store | None] = nullcontext()
+        self._opened: AbstractContextManager[AnswerStore | None] = nullcontext()
 
     def __enter__(self) -> Self:
         cache = self.request.cache
-        self._opened = nullcontext(cache) if cache is None or isinstance(cache, Store) else Store(cache)
+        self._opened = Store(cache) if isinstance(cache, (str, os.PathLike)) else nullcontext(cache)
         self.store = self._opened.__enter__()
         return self
 

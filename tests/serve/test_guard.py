@@ -1,0 +1,149 @@
+"""Whose request it is, where it comes from, how much and how long it may be; and that no body breaks the server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import socket
+import time
+
+import httpx
+import pytest
+from serving import running
+
+from xplain.core.errors import UsageError
+from xplain.serve import Options, application, patience
+from xplain.serve.guard import Token
+from xplain.serve.served import served_as
+from xplain.serve.tokens import token_of, tokens_in
+
+SECRET = "s3cret-" * 4
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": ""}, 421),
+        ({"Host": "localhost:9"}, 200),
+        ({"Host": "[::1]:9"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_requests_from_elsewhere_are_turned_away(client, headers, status):
+    assert client.get("/api/models", headers=headers).status_code == status
+
+
+def test_every_answer_carries_a_strict_policy_and_its_id(client):
+    for path in ("/api/models", "/nowhere", "/metrics"):
+        answer = client.get(path, headers={"X-Request-ID": "mine-7"})
+        assert answer.headers["x-request-id"] == "mine-7"
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "unsafe-inline" not in policy
+        assert "'unsafe-eval'" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in answer.headers
+    strange = client.get("/api/models", headers={"X-Request-ID": "a b\x7f" * 50})
+    assert len(strange.headers["x-request-id"]) == 32
+
+
+def test_bodies_are_bounded_in_bytes_and_time(cnn, monkeypatch):
+    monkeypatch.setattr(patience, "_SECONDS", 0.3)
+    app = application([served_as("cnn", cnn)], Options(most_bytes=1000))
+    assert app is not None
+    with running({"cnn": cnn}, most_bytes=1000) as server:
+        rules = server.app.user_middleware[0].kwargs["rules"]
+        object.__setattr__(rules, "body_seconds", 0.3)
+        url = f"{server.url}/api/explain"
+        assert httpx.post(url, content=b"x" * 1001).status_code == 413
+        assert httpx.post(url, content=iter([b"x" * 600] * 4)).status_code == 413  # of no announced length
+        with socket.create_connection(("127.0.0.1", server.port)) as one:
+            one.sendall(b"POST /api/explain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{")
+            assert b" 408 " in one.recv(100)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as one:  # says nothing, or half a head
+            one.sendall(b"GET /api/mod")
+            assert one.recv(100) == b""
+        assert httpx.get(f"{server.url}/api/models").status_code == 200
+
+
+def test_a_text_is_never_the_name_of_a_file(client, tmp_path):
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    for name in (str(tmp_path / "secret.png"), "skimage:cat", "/etc/passwd"):
+        for asked in ({"instances": [name]}, {"instances": [[name]]}, {"instances": [{"b64": name}]}):
+            answer = client.post("/api/explain", json={"model": "textures", **asked})
+            assert answer.status_code == 400
+            assert str(tmp_path) not in answer.text
+        raw = {"name": "picture", "shape": [1], "datatype": "BYTES", "data": [name]}
+        answer = client.post("/v2/models/textures.grad-cam/infer", json={"inputs": [raw]})
+        assert answer.status_code == 400
+
+
+def test_no_body_breaks_the_server_or_leaks_a_path(client, items):
+    """A thousand damaged bodies: each is answered, none by an error of the server's own, and it goes on."""
+    draw = random.Random(11)
+    good = json.dumps({"model": "cnn", "instances": items[:1].tolist(), "method": "grad-cam", "target": 1}).encode()
+    tensor = {"name": "picture", "shape": [1, 3, 16, 16], "datatype": "FP32", "data": items[:1].ravel().tolist()}
+    infer = json.dumps({"inputs": [tensor], "parameters": {"target": 1}}).encode()
+    odd = [b"", b"[]", b"null", b"{}", b"NaN", b"[" * 5000, b'{"a":1,"a":2}', b"\xff\xfe", b'{"instances": [NaN]}']
+    odd += [b'{"model":"cnn","instances":[[[1,[2]]]]}', b'{"model":"cnn","instances":[1e999]}']
+    places = ("/api/explain", "/api/predict", "/api/plan", "/v1/models/cnn:explain", "/v2/models/cnn.saliency/infer")
+    kinds = ("application/json", "image/png", "application/octet-stream")
+    for number in range(1000):
+        base = bytearray(infer if number % 5 == 4 else good)
+        for _ in range(draw.randint(1, 6)):
+            at = draw.randrange(len(base))
+            base[at : at + draw.choice((0, 1, 9))] = draw.choice((b"", b"{", b'"', b"-1", b"null", b"1e400", b"\x00"))
+        content = odd[number] if number < len(odd) else bytes(base[: draw.choice((len(base), 40))])
+        headers = {"content-type": draw.choice(kinds[:1] if number % 3 else kinds)}
+        if number % 7 == 0:
+            headers["Inference-Header-Content-Length"] = draw.choice(("7", "-1", "x", "99999999999"))
+        answer = client.post(places[number % 5], content=content, headers=headers)
+        assert answer.status_code in (200, 400, 404), (number, answer.text)
+        assert "/site-packages" not in answer.text
+        assert "Traceback" not in answer.text
+    assert client.post("/api/explain", content=good, headers={"content-type": "application/json"}).status_code == 200
+
+
+def test_logs_hold_no_payload_no_query_and_no_secret(cnn, items, caplog):
+    with running({"cnn": cnn}, tokens=(Token("ann", SECRET),)) as server, caplog.at_level(logging.INFO, "xplain.serve"):
+        asked = {"model": "cnn", "instances": items[:1].tolist(), "target": 1}
+        headers = {"Authorization": f"Bearer {SECRET}"}
+        httpx.post(f"{server.url}/api/explain?who=patient-17", json=asked, headers=headers, timeout=60)
+        until = time.monotonic() + 10
+        while not [one for one in caplog.records if one.name == "xplain.serve"] and time.monotonic() < until:
+            time.sleep(0.01)
+    (line,) = [json.loads(one.message) for one in caplog.records if "/api/explain" in one.message]
+    assert line["status"] == 200
+    assert line["token"] == "ann"
+    assert set(line) == {"id", "method", "path", "status", "bytes", "seconds", "token"}
+    assert SECRET not in caplog.text
+    assert "patient" not in caplog.text
+
+
+def test_others_are_served_with_a_token_alone():
+    with pytest.raises(UsageError, match=r"lets other machines ask.*token"):
+        Options(host="0.0.0.0")
+    Options(host="0.0.0.0", tokens=(Token("ann", SECRET),))
+
+
+def test_tokens_come_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("GOOD_TOKEN", SECRET)
+    monkeypatch.setenv("SHORT_TOKEN", "short")
+    assert token_of("${GOOD_TOKEN}").secret == SECRET
+    assert SECRET not in repr(token_of("${GOOD_TOKEN}"))
+    for text, why in ((SECRET, "never written out"), ("${NOT_SET_TOKEN}", "holds no token"), ("${SHORT_TOKEN}", "16")):
+        with pytest.raises(UsageError, match=why):
+            token_of(text)
+    file = tmp_path / "tokens.toml"
+    file.write_text('[ann]\ntoken = "${GOOD_TOKEN}"\nmax_queries = 9\n')
+    (ann,) = tokens_in(file)
+    assert (ann.name, ann.most) == ("ann", 9)
+    for text in ("", "[ann]", '[ann]\ntoken = "x"', '[ann]\ntoken = "${GOOD_TOKEN}"\nmax_queries = -1', "not toml ="):
+        file.write_text(text)
+        with pytest.raises(UsageError):
+            tokens_in(file)

@@ -1,0 +1,23 @@
+"""Explanations over HTTP: a door on ``session``, with no business of its own.
+
+    uvicorn -> guard -> routes ---> Asked -> Desk -> Session -> Attribution -> JSON, tensors
+               token    v1, v2,             a bounded queue;
+               Host     plain, jobs         requests that fit together are asked as one
+
+| file | holds |
+|---|---|
+| ``served`` | a model under its name, and how what came over the wire becomes its items |
+| ``asked`` | one request, checked before it waits |
+| ``desk`` | the queue, the worker, what is packed together, progress, deadlines |
+| ``running`` | one pack of requests through a session; what is known of an answer before it is whole |
+| ``telling`` | explanations and predictions as JSON |
+| ``guard`` | tokens, Host, Origin, sizes, time, headers, the log |
+| ``v1``, ``v2``, ``plain`` | the protocols |
+| ``figures`` | what Prometheus reads |
+| ``app`` | all of it as one application |
+"""
+
+from xplain.serve.app import Options, application, run
+from xplain.serve.served import Served
+
+__all__ = ["Options", "Served", "application", "run"]

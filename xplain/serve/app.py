@@ -1,0 +1,180 @@
+"""The whole application: models, desk, guard, routes; and how it is run until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from xplain.core.errors import BudgetError, UsageError, XplainError
+from xplain.core.wording import in_python, option
+from xplain.serve import plain, v1, v2
+from xplain.serve.desk import Full, Late, Stopped
+from xplain.serve.figures import Figures
+from xplain.serve.guard import Guard, Refused, Rules, Token
+from xplain.serve.house import House
+from xplain.serve.served import Served
+
+__all__ = ["Options", "application", "run"]
+
+_HERE = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How it is served.
+
+    Args:
+        host: Address to listen at.
+        port: Port to listen at; 0 for any that is free.
+        names: Names besides that the Host header may have, such as that of a proxy.
+        tokens: Who may ask. Needed where others than this machine can.
+        waiting: Requests that may wait.
+        together: Items that are asked about at once.
+        most_bytes: Bytes of a body.
+        most_seconds: The longest that a request may take.
+        grace: Seconds to finish what waits when it is told to stop.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    names: tuple[str, ...] = ()
+    tokens: tuple[Token, ...] = ()
+    waiting: int = 64
+    together: int = 16
+    most_bytes: int = 64 * 2**20
+    most_seconds: float = 300.0
+    grace: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.host not in _HERE and self.host != "::1" and not self.tokens:
+            raise UsageError(
+                f"{self.host} lets other machines ask, and there is no token. Give ",
+                option("token", "${XPLAIN_TOKEN}"),
+                ", or serve 127.0.0.1.",
+            )
+
+
+def application(models: Sequence[Served], options: Options | None = None) -> Starlette:
+    """An ASGI application that serves some models.
+
+    Raises:
+        UsageError: no model, or two of one name.
+    """
+    options = options or Options()
+    names = [one.name for one in models]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(
+            f"Models are served under names of their own; got {', '.join(names) or 'none'}. Use NAME=FILE."
+        )
+    figures = Figures()
+    house = House(
+        {one.name: one for one in models},
+        figures,
+        waiting=options.waiting,
+        together=options.together,
+        most_seconds=options.most_seconds,
+    )
+
+    @asynccontextmanager
+    async def life(_: Starlette) -> AsyncIterator[None]:
+        house.desk.open()
+        warming = asyncio.create_task(house.warm())
+        yield
+        warming.cancel()
+        await house.desk.close(options.grace)
+
+    async def refused(_: Request, error: Exception) -> Response:
+        return _told(error, figures)
+
+    rules = Rules(frozenset((*_HERE, options.host.lower(), *(n.lower() for n in options.names))), options.tokens)
+    rules = Rules(rules.hosts, rules.tokens, options.most_bytes)
+    handled = (XplainError, Refused, Full, Late, Stopped, HTTPException)
+    app = Starlette(
+        routes=[*v1.routes(house), *v2.routes(house), *plain.routes(house)],
+        middleware=[Middleware(Guard, rules=rules, figures=figures)],
+        exception_handlers=dict.fromkeys(handled, refused) | {500: _failed},
+        lifespan=life,
+    )
+    app.state.house = house
+    return app
+
+
+def _told(error: Exception, figures: Figures) -> Response:
+    """An error as its caller sees it."""
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code)
+    if isinstance(error, Full):
+        figures.rejected.labels(error.reason).inc()
+        status, text = (429, "The queue is full") if error.reason == "queue" else (503, "The server is being stopped")
+        return JSONResponse({"error": f"{text}; ask again."}, status, {"Retry-After": str(error.seconds)})
+    if isinstance(error, Late):
+        figures.rejected.labels("deadline").inc()
+        return JSONResponse({"error": "Nothing was known by the deadline. Allow more time, or ask for less."}, 504)
+    if isinstance(error, Refused):
+        figures.rejected.labels(error.reason).inc()
+        return JSONResponse({"error": error.text}, error.status)
+    if isinstance(error, XplainError):
+        status = 429 if isinstance(error, BudgetError) else 400
+        return JSONResponse({"error": error.said(in_python), "detail": error.fields(in_python)}, status)
+    return JSONResponse({"error": "The request was cancelled."}, 499)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    logging.getLogger("xplain.serve").error("a request failed in the server", exc_info=error)
+    return JSONResponse({"error": "The request failed in the server."}, 500)
+
+
+def run(models: Sequence[Served], options: Options) -> None:
+    """Serve until SIGTERM or Ctrl-C; what waits then is finished within the grace, the rest handed back.
+
+    Raises:
+        UsageError: the address cannot be listened at.
+    """
+    import uvicorn
+
+    from xplain.serve.patience import Patient
+
+    _log()
+    config = uvicorn.Config(
+        application(models, options),
+        host=options.host,
+        port=options.port,
+        http=Patient,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=1024,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=math.ceil(options.grace),
+    )
+    try:
+        with suppress(KeyboardInterrupt):  # which uvicorn raises once more when all is closed
+            uvicorn.Server(config).run()
+    except SystemExit:
+        raise UsageError(
+            f"{options.host}:{options.port} cannot be listened at; is another server there? Give another ",
+            option("port"),
+            ".",
+        ) from None
+
+
+def _log() -> None:
+    """One line of JSON per request on standard error."""
+    log = logging.getLogger("xplain.serve")
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)

@@ -1,0 +1,211 @@
+"""One request, for an explanation or for scores alone, checked before anything is asked of a model."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xplain.core.errors import UsageError
+from xplain.core.items import Items
+from xplain.core.query import Model
+from xplain.core.registry import Method
+from xplain.serve.served import Served
+from xplain.session import Plan, Request, Session
+
+__all__ = ["Asked", "asked", "instance", "scores_asked", "strict_json"]
+
+_KNOWN = ("method", "options", "target", "seed", "max_queries", "deadline", "preview")
+_LONGEST_SEED = 2**63
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What one caller wants to know.
+
+    Args:
+        served: Of which model.
+        model: The same for these items: one of texts answers questions about just these.
+        items: The items, read.
+        method: By which method; None for the scores alone.
+        options: Its options.
+        target: As ``xplain.explain`` takes it, but for what would name a file.
+        seed: Root of all randomness.
+        max_queries: Evaluations that may be spent, or None.
+        plan: What it will take.
+        deadline: Seconds after which what is known by then is told; None for no limit.
+        preview: Whether the map so far is found while the rest is on its way.
+    """
+
+    served: Served
+    model: Model
+    items: Items
+    method: Method | None
+    options: Mapping[str, Any]
+    target: Any
+    seed: int
+    max_queries: int | None
+    plan: Plan
+    deadline: float | None = None
+    preview: bool = False
+    fits: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        common = None if self.spreads else repr(self.target)
+        alone = (id(self), self.max_queries) if self.max_queries is not None else None
+        key = self.served.key(self.name, json.dumps(self.options, sort_keys=True), common, self.seed, alone)
+        object.__setattr__(self, "fits", key)
+
+    @property
+    def name(self) -> str:
+        """The method's name; empty for the scores alone."""
+        return "" if self.method is None else self.method.name
+
+    @property
+    def size(self) -> int:
+        """Evaluations and sweeps that it will take."""
+        return self.plan.queries + self.plan.sweeps
+
+    @property
+    def spreads(self) -> bool:
+        """Whether its target can stand in a list that has one for every item of several requests."""
+        one = self.target
+        named = isinstance(one, str) and self.model.outline.has_label(one)
+        return one is None or named or (isinstance(one, int) and not isinstance(one, bool)) or isinstance(one, list)
+
+    def targets(self) -> list[Any]:
+        """The same target for each of its items."""
+        return list(self.target) if isinstance(self.target, list) else [self.target] * len(self.items)
+
+    def request(self, **more: Any) -> Request:
+        """What is asked of a session."""
+        given = {"target": self.target, "seed": self.seed, "max_queries": self.max_queries}
+        return Request({} if self.method is None else {self.name: self.options}, **{**given, **more})
+
+
+def scores_asked(served: Served, given: Sequence[Any]) -> Asked:
+    """A request for the scores of items.
+
+    Raises:
+        XplainError: the items are not what the model takes.
+    """
+    model, items = served.read(given)
+    session = Session(model, Request())
+    return Asked(served, model, items, None, {}, None, 0, None, session.plan_look(session.part(model, items)))
+
+
+def asked(served: Served, given: Sequence[Any], told: Mapping[str, Any], most_seconds: float) -> Asked:
+    """A request for explanations, from what a caller sent.
+
+    Args:
+        served: The model that is asked.
+        given: The items; see ``Served.read``.
+        told: What else was sent: method, options, target, seed, max_queries, deadline, preview.
+        most_seconds: The longest deadline.
+
+    Raises:
+        XplainError: it cannot be answered; nothing was asked of the model.
+    """
+    for name in told:
+        if name not in _KNOWN:
+            raise UsageError(f"{name!r:.80} is not known; accepted beside the items: {', '.join(_KNOWN)}.")
+    name, options = told.get("method", "grad-cam"), told.get("options") or {}
+    if not isinstance(name, str) or not isinstance(options, Mapping):
+        raise UsageError('"method" is a name and "options" an object, such as {"samples": 500}.')
+    seed, deadline = told.get("seed", 0), told.get("deadline")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _LONGEST_SEED:
+        raise UsageError(option="seed", got=seed, accepted="a whole number of at least 0")
+    real = isinstance(deadline, (int, float)) and not isinstance(deadline, bool)
+    if deadline is not None and not (real and 0 < deadline <= most_seconds):
+        raise UsageError(
+            f'"deadline" is {deadline!r:.80}; accepted: seconds above 0, at most the {most_seconds:g} of this server.'
+        )
+    method = served.method(name)
+    target = _target(told.get("target"), len(given))
+    model, items = served.read(given)
+    request = Request({method.name: options}, target=target, seed=seed, max_queries=told.get("max_queries"))
+    session = Session(model, request)
+    plan = session.plan(session.part(model, items), method.name)
+    return Asked(
+        served,
+        model,
+        items,
+        method,
+        dict(options),
+        target,
+        seed,
+        told.get("max_queries"),
+        plan,
+        float(deadline or most_seconds),
+        told.get("preview") is True or deadline is not None,
+    )
+
+
+def instance(raw: Any) -> Any:
+    """One item as JSON has it: ``{"b64": ...}`` is a picture, nested lists a tensor, a text itself, an object a row.
+
+    Raises:
+        UsageError: none of these.
+    """
+    if isinstance(raw, dict) and set(raw) == {"b64"}:
+        try:
+            return base64.b64decode(raw["b64"], validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            raise UsageError('"b64" holds no base64. Send the bytes of a PNG or JPEG file in base64.') from None
+    if isinstance(raw, (str, dict)):
+        return raw
+    if isinstance(raw, (list, int, float)) and not isinstance(raw, bool):
+        try:
+            array = np.asarray(raw)
+        except (ValueError, OverflowError):
+            array = np.zeros(0, object)
+        if array.dtype.kind in "iuf":
+            return array
+    raise UsageError(
+        'An instance is not understood; accepted: {"b64": "..."} for a picture, nested lists of numbers of one shape, '
+        "a text, or a row {column: value}."
+    )
+
+
+def strict_json(body: bytes) -> dict[str, Any]:
+    """The object that a body holds: UTF-8, no NaN or infinity, no name twice.
+
+    Raises:
+        UsageError: it holds none.
+    """
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_twins)
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise UsageError(f"The body is no strict JSON: {why}.") from None
+    if not isinstance(value, dict):
+        raise UsageError("The body is no JSON object.")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has one name twice")
+    return found
+
+
+def _target(raw: Any, count: int) -> Any:
+    """A target of JSON: null, a class, a text, or a list with one of these per item."""
+
+    def one(value: Any) -> bool:
+        return value is None or (isinstance(value, (int, str)) and not isinstance(value, bool))
+
+    if one(raw) or (isinstance(raw, list) and len(raw) == count and all(map(one, raw))):
+        return raw
+    classes = 'null (the predicted class), a class number, a label, "a - b" or "top3"'
+    raise UsageError(option="target", got=raw, accepted=f"{classes}, or a list with one per item")

@@ -92,7 +92,7 @@ _HOMES = {
     "table": "xplain.models.table",
     "text": "xplain.models.text",
 }
-_ROOMS = ("api", "core", "demo", "measure", "models", "plugins", "render", "report", "testing")
+_ROOMS = ("api", "core", "demo", "measure", "models", "plugins", "render", "report", "targets", "testing")
 
 
 def __getattr__(name: str) -> Any:

@@ -36,6 +36,7 @@ ROOMS = {
     },
     "api": {"core", "session"},
     "measure": {"session"},
+    "targets": {"core"},
     "testing": {"api", "core", "native", "results"},
     "serve": {"core", "session", "results", "render", "models"},
     "cli": {

@@ -34,6 +34,7 @@ from xplain.core.terms import (
 from xplain.core.views import Transforms, Views
 from xplain.engine import Settings, drive, plan
 from xplain.engine.budget import Budget
+from xplain.targets import exp, log, output, similarity
 
 SIZE, ITEMS = (6, 5), 2
 RNG = np.random.default_rng(0)
@@ -87,6 +88,9 @@ TERMS: dict[str, Term] = {
     "neuron": Aimed(target=neuron("hidden", 1, 2, 0)),
     "inner": Aimed(target=inner("hidden", RNG.normal(size=(5, 4, 3)))),
     "inner per item": Aimed(target=inner("hidden", RNG.normal(size=(ITEMS, 5, 4, 3)), per_item=True)),
+    "formula": Aimed(target=log(exp(label([1, 3])) + exp(0.5 * channel("hidden", 1)))),
+    "formula, where": Aimed(target=output("hidden")[1:3].logsumexp(where=RNG.random((2, 4, 3)) > 0.4)),
+    "cosine": Aimed(target=similarity(output("hidden")[2], RNG.normal(size=(ITEMS, 4, 3)), per_item=True)),
     "direction": Direction(tensor="hidden", vector=RNG.normal(size=(ITEMS, 5))),
     "direction, cosine": Direction(tensor="hidden", vector=RNG.normal(size=(ITEMS, 5)), power=2),
     "energy": Energy(tensor="hidden"),

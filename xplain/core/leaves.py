@@ -113,6 +113,16 @@ class Leaf:
         return KINDS[self.kind]
 
     @property
+    def tensors(self) -> tuple[str, ...]:
+        """The tensor that is read."""
+        return (self.tensor,)
+
+    @property
+    def open(self) -> bool:
+        """Whether its place is still to be found; a class that is predicted is found on the way."""
+        return False
+
+    @property
     def items(self) -> int | None:
         """How many items it is for; None where it is the same for any."""
         if not self.per_item:
@@ -192,7 +202,7 @@ class Leaf:
 
     def among(self, classes: int) -> Leaf:
         """The leaf with classes counted from the front, where it reads one of ``classes``."""
-        if not self.way.flat:
+        if not self.way.flat or self.tensor != SCORES:
             return self
         return replace(self, index=tuple((place[0] % classes,) for place in self.index))
 
@@ -217,6 +227,14 @@ class Leaf:
         if self.kind == "predicted":
             return "the predicted class"
         return side_by_side(self.names or [self._numbered(place) for place in self.index])
+
+    def found(self, rows: tuple[tuple[int, ...], ...]) -> Leaf:
+        """The class of each row, where this is the class that is predicted."""
+        return replace(self, kind="label", index=rows) if self.kind == "predicted" else self
+
+    def renamed(self, names: Mapping[str, str]) -> Leaf:
+        """The same where tensors are called otherwise."""
+        return replace(self, tensor=names.get(self.tensor, self.tensor))
 
     def settled(self, labels: Array, names: tuple[str, ...] = ()) -> Leaf:
         """The class that was predicted for each item, where this is such a leaf; ``names`` are those of the items."""

@@ -19,7 +19,10 @@ import numpy as np
 from xplain.core.arrays import namespace, one_hot
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.formulas import Formula
+from xplain.core.given import given_of, named
 from xplain.core.leaves import Leaf
+from xplain.core.parts import Part
 from xplain.core.target import Target
 
 __all__ = ["Aimed", "Objective", "Seen", "Term", "over_views", "rows_of"]
@@ -223,14 +226,22 @@ class Aimed(Term):
     @property
     def structure(self) -> Hashable:
         """How the leaves read their tensors; which places they read are inputs."""
-        return ("Aimed", *((leaf.kind, leaf.tensor) for _, leaf in self.target.terms))
+        made = (one.structure if isinstance(one, Formula) else (one.kind, one.tensor) for _, one in self.target.terms)
+        return ("Aimed", *made)
 
     def given(self, items: int) -> dict[str, Array]:
         """Places and factors of the leaves, and their weights."""
         found: dict[str, Array] = {}
-        for k, (weight, leaf) in enumerate(self.target.terms):
-            numbers = leaf.numbers(np.arange(items))
-            found[f"leaf{k}"] = numbers if leaf.factors is None else np.asarray(numbers, np.float32)
+        rows = np.arange(items)
+        for k, (weight, one) in enumerate(self.target.terms):
+            if isinstance(one, Formula):
+                for part in given_of(one):
+                    numbers = part.array if part.leaf is None else part.leaf.factors
+                    own = part.numbers(rows) if part.leaf is None else part.leaf.numbers(rows)
+                    found[f"leaf{k}{part.name}"] = own if numbers is None else np.asarray(own, np.float32)
+            else:
+                numbers = one.numbers(rows)
+                found[f"leaf{k}"] = numbers if one.factors is None else np.asarray(numbers, np.float32)
             found[f"times{k}"] = np.full((items, 1), weight, np.float32)
         return found
 
@@ -245,12 +256,38 @@ class Aimed(Term):
     def read(self, seen: Seen, given: Mapping[str, Any]) -> Any:
         """The target's value."""
         total = None
-        for k, (_, leaf) in enumerate(self.target.terms):
-            value = _leaf(leaf, seen.values[leaf.tensor], rows_of(given[f"leaf{k}"], seen))
+        for k, (_, one) in enumerate(self.target.terms):
+            reader = _Reader(seen, given, f"leaf{k}")
+            value = one.compute(reader) if isinstance(one, Formula) else reader.leaf(one, ())
             value = over_views(value, seen)
             counted = value * _flat(given[f"times{k}"])
             total = counted if total is None else total + counted
         return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads what was seen, and what is given by name; see ``xplain.core.formulas.Reader``."""
+
+    seen: Seen
+    given: Mapping[str, Any]
+    prefix: str
+
+    def part(self, part: Part) -> Any:
+        """The elements of a part."""
+        values = self.seen.values[part.tensor]
+        return part.read(values, namespace(values))
+
+    def leaf(self, leaf: Leaf, path: tuple[int, ...]) -> Any:
+        """A leaf's number in each row."""
+        return _leaf(leaf, self.seen.values[leaf.tensor], self._given(path))
+
+    def number(self, array: Array, per_item: bool, path: tuple[int, ...]) -> Any:
+        """What is given, for each row."""
+        return self._given(path)
+
+    def _given(self, path: tuple[int, ...]) -> Any:
+        return rows_of(self.given[self.prefix + named(path)], self.seen)
 
 
 def _flat(column: Any) -> Any:

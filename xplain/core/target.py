@@ -4,23 +4,28 @@
     channel("conv5", 12)         what drives a feature map (its mean over positions)
     neuron("conv5", 12, 6, 6)    what drives one unit
     inner("conv5", cotangent)    the inner product of a tensor with a given one
+    output("mask")[2].mean(where=road)            the mean of class 2's map where a mask says
+    similarity(output("embedding"), other)        the cosine of two vectors
+    log(label(3)) * 2.0                           functions, products and quotients of targets
 
-A ``Target`` is a weighted sum of leaves (``xplain.core.leaves``). It reads the scores ``[R, K]`` of the model, or a
-named tensor of it, and gives one number per row. A label may differ from item to item. What a person reads is derived
-from the data, and nothing is ever parsed back out of it.
+A ``Target`` is a weighted sum of leaves (``xplain.core.leaves``) and of formulas (``xplain.core.formulas``). It reads
+the scores ``[R, K]`` of the model, or named tensors of it, and gives one number per row. A label may differ from item
+to item. What a person reads is derived from the data, and nothing is ever parsed back out of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.formulas import Formula, Term, leaves_of, parts_of, spelled_out, term_of
 from xplain.core.leaves import SCORES, Leaf, side_by_side
+from xplain.core.parts import Part
 
 __all__ = ["SCORES", "EveryScore", "Leaf", "Stack", "Target", "channel", "every_score", "inner", "label", "neuron"]
 __all__ += ["predicted", "side_by_side"]
@@ -28,29 +33,45 @@ __all__ += ["predicted", "side_by_side"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A weighted sum of leaves; add, subtract and scale to compose."""
+    """A weighted sum of leaves and formulas; add, subtract, scale, multiply and divide to compose."""
 
-    terms: tuple[tuple[float, Leaf], ...]
+    terms: tuple[tuple[float, Term], ...]
 
     @property
     def tensors(self) -> tuple[str, ...]:
         """Names of the tensors that are read, ``SCORES`` for the model's scores."""
-        return tuple(dict.fromkeys(leaf.tensor for _, leaf in self.terms))
+        return tuple(dict.fromkeys(name for _, term in self.terms for name in term.tensors))
 
     @property
     def name(self) -> str:
         """What a person reads, such as ``"cat - dog"``; of a target that differs from item to item, all of them."""
-        told = ""
-        for weight, leaf in self.terms:
-            size = abs(weight) if told else weight
-            text = leaf.text() if size == 1 else f"{size:g} * {leaf.text()}"
-            told += f" {'-' if weight < 0 else '+'} {text}" if told else text
-        return told
+        return spelled_out(self.terms)
+
+    @property
+    def open(self) -> bool:
+        """Whether something of it is still to be chosen at the items, as the place of a peak is; see ``frozen``."""
+        return any(term.open for _, term in self.terms)
+
+    @property
+    def linear(self) -> bool:
+        """Whether it is a weighted sum of elements and of means, whose derivative is the same everywhere."""
+        return all(isinstance(term, Leaf) for _, term in self.terms)
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """All leaves, those in formulas too."""
+        return tuple(leaf for _, term in self.terms for leaf in leaves_of(term))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of tensors that formulas are computed of."""
+        return tuple(part for _, term in self.terms for part in parts_of(term))
 
     @property
     def selectable(self) -> Leaf | None:
         """The class that it reads, where it reads nothing else: what a compiled file lets one choose."""
-        return self.terms[0][1] if len(self.terms) == 1 and self.terms[0][1].kind == "label" else None
+        one = self.terms[0][1] if len(self.terms) == 1 else None
+        return one if isinstance(one, Leaf) and one.kind == "label" else None
 
     def read(self, values: Mapping[str, Array], items: Array) -> Array:
         """One number per row, float64 ``[R]``.
@@ -63,8 +84,12 @@ class Target:
             UsageError: a tensor has not the place that a leaf reads.
         """
         total = np.zeros(len(items), dtype=np.float64)
-        for weight, leaf in self.terms:
-            total += weight * leaf.value(np.asarray(values[leaf.tensor], dtype=np.float64), items)
+        for weight, term in self.terms:
+            if isinstance(term, Leaf):
+                total += weight * term.value(np.asarray(values[term.tensor], dtype=np.float64), items)
+            else:
+                read = {name: np.asarray(values[name], dtype=np.float64) for name in term.tensors}
+                total += weight * term.value(read, items)
         return total
 
     def total(self, values: Mapping[str, Any], like: Callable[[Array], Any]) -> Any:
@@ -77,10 +102,21 @@ class Target:
             like: Makes an array of numpy one of that library.
         """
         total: Any = 0.0
-        for weight, leaf in self.terms:
-            rows = np.arange(len(values[leaf.tensor]))
-            total = total + weight * leaf.value(values[leaf.tensor], rows, like).sum()
+        for weight, term in self.terms:
+            rows = np.arange(len(values[term.tensors[0]]))
+            read = values[term.tensor] if isinstance(term, Leaf) else values
+            total = total + weight * term.value(read, rows, like).sum()
         return total
+
+    def frozen(self, values: Mapping[str, Array]) -> Target:
+        """The same with what is chosen at the items held fast, such as the place of a peak.
+
+        Args:
+            values: The tensors' values for the untouched items, ``[N, ...]``.
+        """
+        rows = np.arange(len(next(iter(values.values()))))
+        terms = ((w, term.frozen(values, rows) if isinstance(term, Formula) else term) for w, term in self.terms)
+        return Target(tuple(terms))
 
     def take(self, items: Array) -> Target:
         """The same target for a batch made of ``items`` [R] of this one: per-item parts are picked accordingly."""
@@ -97,16 +133,11 @@ class Target:
     def found(self, scores: Array) -> Target:
         """The same target with the class that each row of ``scores`` [R, K] predicts, for the same R items."""
         rows = tuple((int(label),) for label in scores.argmax(axis=1))
-        return Target(
-            tuple(
-                (weight, replace(one, kind="label", index=rows) if one.kind == "predicted" else one)
-                for weight, one in self.terms
-            )
-        )
+        return Target(tuple((weight, term.found(rows)) for weight, term in self.terms))
 
     def renamed(self, names: Mapping[str, str]) -> Target:
         """The same target where tensors are called otherwise; names that are not given stay."""
-        return Target(tuple((w, replace(one, tensor=names.get(one.tensor, one.tensor))) for w, one in self.terms))
+        return Target(tuple((weight, term.renamed(names)) for weight, term in self.terms))
 
     def data(self) -> list[dict[str, Any]]:
         """The target as strings, numbers and lists, one entry per term; ``Target.of`` reads it back."""
@@ -123,7 +154,7 @@ class Target:
             weights = [float(one["weight"]) for one in told]
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"This is no target: {told!r:.200}.") from error
-        return cls(tuple(zip(weights, map(Leaf.of, told), strict=True)))
+        return cls(tuple(zip(weights, map(term_of, told), strict=True)))
 
     def __add__(self, other: Target) -> Target:
         return Target(self.terms + other.terms)
@@ -131,10 +162,18 @@ class Target:
     def __sub__(self, other: Target) -> Target:
         return self + -1.0 * other
 
-    def __mul__(self, factor: float) -> Target:
-        return Target(tuple((factor * weight, leaf) for weight, leaf in self.terms))
+    def __mul__(self, factor: float | Target) -> Target:
+        if isinstance(factor, Target):
+            return _alone(Formula("product", (self.terms, factor.terms)))
+        return Target(tuple((factor * weight, term) for weight, term in self.terms))
 
-    __rmul__ = __mul__
+    def __rmul__(self, factor: float) -> Target:
+        return self * factor
+
+    def __truediv__(self, other: float | Target) -> Target:
+        if isinstance(other, Target):
+            return _alone(Formula("quotient", (self.terms, other.terms)))
+        return self * (1.0 / other)
 
     def __neg__(self) -> Target:
         return -1.0 * self
@@ -212,5 +251,5 @@ def inner(tensor: str, cotangent: Array, per_item: bool = False) -> Target:
     return _alone(Leaf("inner", tensor, factors=np.asarray(cotangent), per_item=per_item))
 
 
-def _alone(leaf: Leaf) -> Target:
-    return Target(((1.0, leaf),))
+def _alone(term: Term) -> Target:
+    return Target(((1.0, term),))

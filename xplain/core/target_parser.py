@@ -11,10 +11,12 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
+from xplain.core.leaves import Leaf
 from xplain.core.outline import Outline
+from xplain.core.parts import INPUT, Part
 from xplain.core.target import SCORES, Target, channel, neuron
 
-__all__ = ["Aim", "aim", "classes_for", "needs_scores", "ranking", "ranks"]
+__all__ = ["Aim", "aim", "check_items", "classes_for", "needs_scores", "ranking", "ranks"]
 
 _TOP = re.compile(r"top[-:]?([0-9]{1,9})", re.IGNORECASE)
 _INNER = re.compile(r"(?P<tensor>.+)\[(?P<index>-?[0-9]{1,18}(\s*,\s*-?[0-9]{1,18})*)\]", re.DOTALL)
@@ -51,7 +53,7 @@ def ranks(wanted: Any, outline: Outline) -> int:
 def classes_for(wanted: Any) -> int:
     """How many classes a model must have for a target to mean something, where nothing else is known of it."""
     if isinstance(wanted, Target):
-        read = [leaf for _, leaf in wanted.terms if leaf.tensor == SCORES and leaf.way.flat]
+        read = [leaf for leaf in wanted.leaves if leaf.tensor == SCORES and leaf.way.flat]
         return max((place[0] + 1 for leaf in read for place in leaf.index), default=1)
     if isinstance(wanted, (list, tuple, np.ndarray)):
         return max(map(classes_for, wanted), default=1)
@@ -95,7 +97,7 @@ def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:
     if isinstance(wanted, Target):  # with classes among its terms
         _check(wanted, classes, len(scores))
         _check_layers(wanted, outline)
-        terms = ((weight, leaf.among(classes) if leaf.tensor == SCORES else leaf) for weight, leaf in wanted.terms)
+        terms = ((weight, term.among(classes)) for weight, term in wanted.terms)
         return [Aim(Target(tuple(terms)))]
     if isinstance(wanted, (list, tuple, np.ndarray)):
         if len(wanted) != len(scores):
@@ -178,13 +180,26 @@ def _labels(indices: Sequence[int], outline: Outline) -> Aim:
 
 def _check(target: Target, classes: int, items: int) -> None:
     """Classes must be there, and as many as items where each has its own."""
-    for _, leaf in target.terms:
-        if leaf.items not in (None, items) and leaf.kind == "label":
-            raise UsageError(f"Target {target.name!r} names {leaf.items} classes for {items} items.")
-        if leaf.items not in (None, items):
-            raise UsageError(f"Target {target.name!r} is given for {leaf.items} items; {items} are explained.")
-        if leaf.tensor == SCORES and leaf.way.flat:
-            leaf.check((items, classes))
+    for term in target.leaves:
+        if term.items not in (None, items) and term.kind == "label":
+            raise UsageError(f"Target {target.name!r} names {term.items} classes for {items} items.")
+        if term.items not in (None, items):
+            raise UsageError(f"Target {target.name!r} is given for {term.items} items; {items} are explained.")
+        if term.tensor == SCORES and term.way.flat:
+            term.check((items, classes))
+    check_items([target], items)
+
+
+def check_items(targets: Sequence[Target], items: int) -> None:
+    """What is given for each item must be given for as many as there are.
+
+    Raises:
+        UsageError: it is given for more, or for fewer.
+    """
+    for target in targets:
+        for _, term in target.terms:
+            if term.items not in (None, items):
+                raise UsageError(f"Target {target.name!r} is given for {term.items} items; {items} are explained.")
 
 
 def _check_layers(target: Target, outline: Outline) -> None:
@@ -192,9 +207,15 @@ def _check_layers(target: Target, outline: Outline) -> None:
     if outline.kind != "onnx" and not any(layer.shape for layer in outline.layers):
         return  # a torch module that has seen no item, or a function: only the answer tells
     names = {layer.name for layer in outline.layers}
-    for _, leaf in target.terms:
-        if leaf.tensor in (SCORES, outline.scores.tensor) or leaf.tensor in set(outline.outputs) - names:
+    reads: tuple[Leaf | Part, ...] = (*target.leaves, *target.parts)
+    for read in reads:
+        outside = (SCORES, INPUT, outline.scores.tensor)
+        if read.tensor in outside or read.tensor in set(outline.outputs) - names:
             continue
-        extents = [extent for extent in outline.layer(leaf.tensor).shape[1:] if extent is not None]
-        if extents and len(extents) == len(outline.layer(leaf.tensor).shape) - 1:
-            leaf.check((1, *extents))
+        shape = outline.layer(read.tensor).shape
+        if isinstance(read, Part):
+            read.check((1, *shape[1:]) if shape else (1, *[None] * len(read.place)))
+            continue
+        extents = [extent for extent in shape[1:] if extent is not None]
+        if extents and len(extents) == len(shape) - 1:
+            read.check((1, *extents))

@@ -12,6 +12,7 @@ import numpy as np
 
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
+from xplain.core.formulas import Formula
 from xplain.core.outline import Kind, Outline, ScoreSpec
 from xplain.core.target import SCORES, Target
 
@@ -24,6 +25,15 @@ _NOUNS: dict[Kind, str] = {
     "scores": "score",
     "decisions": "decision",
 }
+_FUNCTIONS = {
+    "similarity": "similarity",
+    "distance": "squared distance",
+    "iou": "overlap",
+    "detected": "detection score",
+    "logit": "logit",
+}
+"""What a target that is one function is a number of; functions that keep the unit of what they read are not here."""
+_KEEP = frozenset({"mean", "sum", "max", "peak", "logsumexp"})
 _BLANK = "{score}"
 
 
@@ -40,6 +50,9 @@ def noun(outline: Outline, target: Target, scores: Array | None = None) -> str:
         target: What is explained.
         scores: Scores of the items, ``[N, K]``; numbers that can only be probabilities are called so.
     """
+    functions = {term.function for _, term in target.terms if isinstance(term, Formula)} - _KEEP
+    if functions:
+        return _FUNCTIONS.get(next(iter(functions)), "target value") if len(target.terms) == 1 else "target value"
     spec, tensors = outline.scores, set(target.tensors)
     vector = spec.classes is not None or spec.link != "none"  # what has no classes is a map, or a sequence
     if tensors <= ({SCORES, spec.tensor} if vector else {SCORES}):

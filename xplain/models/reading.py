@@ -27,6 +27,7 @@ __all__ = [
     "padded",
     "read_target",
     "real",
+    "rows_given",
     "score_rows",
     "write_rows",
 ]
@@ -108,6 +109,15 @@ def items_beside(query: Score, rows: tuple[int, int], dtype: str) -> Array:
     """The items that rows of a question about a layer belong to, ``[R, *item]``, as the model takes them."""
     assert query.items is not None
     return np.ascontiguousarray(query.items[np.arange(*rows) // query.edits.count], dtype)
+
+
+def rows_given(query: Score, part: tuple[int, int], layout: Layout, threads: int = 0) -> Array:
+    """The edited items of some rows, ``[R, *item]``, as the model is given them: a target may read them too."""
+    if query.at != "input":
+        return items_beside(query, part, "float32")
+    rows = np.empty((part[1] - part[0], *query.x.shape[1:]), np.float32)
+    write_rows(query, *part, rows, layout, threads)
+    return rows
 
 
 def score_rows(values: Array, source: str, tensor: str) -> Array:

@@ -11,8 +11,8 @@ import numpy as np
 from xplain.core.caveat import joined as joined_caveats
 from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
+from xplain.core.formulas import together
 from xplain.core.items import Columns
-from xplain.core.leaves import Leaf
 from xplain.core.target import Target
 from xplain.results.result import Result
 
@@ -64,27 +64,18 @@ def _target(targets: Sequence[Target | None], counts: Sequence[int]) -> Target |
     known = [one for one in targets if one is not None]
     if first is None or len(known) < len(targets):
         return None
-    if all(one == first for one in known) and not any(leaf.per_item for _, leaf in first.terms):
+    if all(one == first for one in known) and all(term.items is None for _, term in first.terms):
         return first
-    if len({tuple((weight, leaf.kind, leaf.tensor) for weight, leaf in one.terms) for one in known}) > 1:
+    if len({tuple(weight for weight, _ in one.terms) for one in known}) > 1:
         return None
     terms = []
     for number, (weight, _) in enumerate(first.terms):
         of = [(one.terms[number][1], count) for one, count in zip(known, counts, strict=True)]
-        terms.append((weight, _side_by_side([leaf.of_item(n) for leaf, count in of for n in range(count)])))
+        joined = together([term.of_item(n) for term, count in of for n in range(count)])
+        if joined is None:
+            return None
+        terms.append((weight, joined))
     return Target(tuple(terms))
-
-
-def _side_by_side(leaves: Sequence[Leaf]) -> Leaf:
-    """One leaf with a place, or factors, for each item, of leaves of one item each."""
-    factors = [leaf.factors for leaf in leaves if leaf.factors is not None]
-    return replace(
-        leaves[0],
-        index=tuple(place for leaf in leaves for place in leaf.index),
-        factors=np.stack(factors) if factors else None,
-        per_item=True,
-        names=tuple(name for leaf in leaves for name in leaf.names) if all(leaf.names for leaf in leaves) else (),
-    )
 
 
 def joined_calls(*calls: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:

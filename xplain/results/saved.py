@@ -22,6 +22,7 @@ from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.files import whole_file
+from xplain.core.leaves import Leaf
 from xplain.core.packing import EXTRA, pack, unpack
 from xplain.core.target import Target
 from xplain.results.archive import Fault, read_archive
@@ -135,8 +136,13 @@ def target_data(target: Target | None) -> list[dict[str, Any]] | None:
     """A target as ``Target.of`` reads it, with its arrays as they are."""
     if target is None:
         return None
-    told = [({"weight": weight, **replace(leaf, factors=None).data()}, leaf.factors) for weight, leaf in target.terms]
-    return [term if factors is None else {**term, "factors": factors} for term, factors in told]
+    told: list[dict[str, Any]] = []
+    for weight, term in target.terms:
+        if isinstance(term, Leaf) and term.factors is not None:
+            told.append({"weight": weight, **replace(term, factors=None).data(), "factors": term.factors})
+        else:
+            told.append({"weight": weight, **term.data()})  # a formula's numbers are arrays already
+    return told
 
 
 def _target(told: Any, count: int) -> Target | None:

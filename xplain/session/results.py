@@ -95,7 +95,7 @@ def provenance(part: Part, method: str, options: Mapping[str, Any], **run: Any) 
 
 def words_of(target: Target, count: int) -> tuple[str, ...]:
     """What is explained of each item, in words."""
-    own = any(leaf.per_item for _, leaf in target.terms)
+    own = any(term.items is not None for _, term in target.terms)
     return tuple(target.of_item(n).name for n in range(count)) if own else (target.name,) * count
 
 

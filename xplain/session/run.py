@@ -19,7 +19,7 @@ from xplain.core.items import Items
 from xplain.core.query import Answer, Flow, Model, Query, R, Reading, Score, Sweep, View
 from xplain.core.registry import Method
 from xplain.core.target import SCORES, Target, predicted
-from xplain.core.target_parser import Aim, aim, classes_for, needs_scores, ranks
+from xplain.core.target_parser import Aim, aim, check_items, classes_for, needs_scores, ranks
 from xplain.engine import Plan, Sentinel, Settings, Store, drive, probe
 from xplain.engine import plan as plan_flows
 from xplain.engine.budget import Budget
@@ -164,6 +164,7 @@ class Session:
         if not part.aims:
             seen = part.scores if part.sight is None or part.scores is not None else part.sight.scores
             part.aims = aim(part.wanted(self.request.target), seen, part.model.outline)
+            check_items([one.target for one in part.aims], len(part))
         return part.aims
 
     def ready(self, part: Part) -> None:
@@ -199,6 +200,7 @@ class Session:
         if not count:
             blank = np.zeros((len(part), classes)) if needs_scores(wanted, outline) else None
             part.aims = aim(wanted, blank, outline)
+            check_items([one.target for one in part.aims], len(part))
         return True
 
     def _values(self, part: Part, aims: Sequence[Aim]) -> list[Array]:

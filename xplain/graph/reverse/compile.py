@@ -24,6 +24,7 @@ from onnx import ModelProto, TensorProto, helper
 from xplain.core.blank import zero_answer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.leaves import Leaf
 from xplain.core.query import Answer, Flow, Peek, Query, Sweep, TargetInput, View
 from xplain.core.rules import Rules
 from xplain.core.target import SCORES, Target
@@ -168,7 +169,6 @@ class _Answerer:
         item = [_extent(query.x, k) for k in range(2, len(query.x.shape))]
         plain = query.at == INPUT and points == 1 and self._is_input(query.x)
         flat = self.x if plain else t.reshape(query.x, [-1, *item])
-        forward = None if plain else self._evaluated(query, flat, points)
         label = self.label
         if label is not None and points > 1:
             # every point of an item has the item's class: [N] to [N, S] to [N * S]
@@ -177,6 +177,8 @@ class _Answerer:
         target = query.target.renamed(self.names)
         seeds = seeds_of(target, self.scores)
         given = {seeds[0].input: label} if label is not None else self._constants(target, flat)
+        sweeper.attach(seeds, given)
+        forward = None if plain else self._evaluated(query, flat, points)
         start = plant(t, seeds, lambda name: sweeper.value(name, forward), given)
         reference = None
         if query.rules.reference and query.at != INPUT:
@@ -230,13 +232,19 @@ class _Answerer:
     def _constants(self, target: Target, flat: Value) -> dict[str, Value]:
         """A target that is built in: its numbers, repeated for every row."""
         t = self.sweeper.tracer
-        rows, found = t.extent(flat, 0), {}
-        for _, leaf in target.terms:
-            if leaf.per_item and leaf.way.given:
+        rows, found, every = t.extent(flat, 0), {}, numbers_of(target, _ONE)
+        for _, term in target.terms:
+            if term.items is not None and isinstance(term, Leaf) and term.way.given:
                 raise UsageError("A cotangent per item cannot be compiled; give one for all items.")
-            if leaf.per_item:
+            if term.items is not None:
                 raise UsageError("A class per item cannot be compiled; give one, or None for the predicted class.")
-        for seed, numbers in zip(seeds_of(target, self.scores), numbers_of(target, _ONE).values(), strict=True):
+        for seed in seeds_of(target, self.scores):
+            if seed.formula is not None:  # a single row of them goes with every item
+                for name in seed.inputs:
+                    whole = every[name].dtype.kind in "iu"
+                    found[name] = t.const(every[name], None if whole else TensorProto.FLOAT)
+                continue
+            numbers = every[seed.input]
             if seed.way.given:
                 found[seed.input] = t.const(numbers, self.sweeper.value(seed.tensor).dtype)
                 continue

@@ -6,23 +6,33 @@ Each leaf of a core ``Target`` (``xplain.core.leaves``) becomes one input of the
     one-hot of the index  x  slope of the reduction over the axes left  x  factors
 
 The first label's input is called ``target``; others are ``target_1``, ``place_2``, ``cotangent_3`` by their number.
+
+A formula (``xplain.core.formulas``) is computed by nodes of the graph, behind the tensors that it reads
+(``xplain.graph.reverse.formulas``); its seed starts at what they make, one number per row, and its inputs are the
+numbers of the leaves and arrays in it: ``target_0_1_0`` by their path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
+from xplain.core.content import fingerprint
 from xplain.core.errors import UsageError
-from xplain.core.leaves import KINDS, PREDICTED, REDUCTIONS, LeafKind
+from xplain.core.formulas import Formula
+from xplain.core.given import Given, given_of
+from xplain.core.leaves import KINDS, PREDICTED, REDUCTIONS, Leaf, LeafKind
 from xplain.core.target import SCORES, Target
 from xplain.graph.build.tracer import Shape, Tracer, Value
 
-__all__ = ["Seed", "feeds_of", "numbers_of", "plant", "seeds_of"]
+__all__ = ["Seed", "feeds_of", "leaf_value", "numbers_of", "plant", "seeds_of"]
+
+FORMULA = "formula"
+"""What the tensors that formulas make, and their inputs, are called, before their numbers."""
 
 _HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})  # of which the runtime takes no largest element
 
@@ -32,39 +42,65 @@ class Seed:
     """One term of the scalar that is pulled back.
 
     Args:
-        tensor: The tensor it reads.
-        kind: How it reads it, a name in ``xplain.core.leaves.KINDS``.
-        input: Name of the graph input that holds its numbers.
+        tensor: The tensor it reads; of a formula, the tensor that its nodes make.
+        kind: How it reads it, a name in ``xplain.core.leaves.KINDS``, or ``formula``.
+        input: Name of the graph input that holds its numbers; of a formula, what those of its inputs begin with.
         weight: Factor of the term.
+        reads: The tensors that a formula reads.
+        formula: The formula, whose numbers do not count: they are inputs.
+        structure: What of the formula does.
     """
 
     tensor: str
     kind: str = "label"
     input: str = "target"
     weight: float = 1.0
+    reads: tuple[str, ...] = ()
+    formula: Formula | None = field(default=None, compare=False)
+    structure: tuple[Any, ...] = ()
 
     @property
     def way(self) -> LeafKind:
         """How leaves of its kind read their tensor."""
         return KINDS[self.kind]
 
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The tensors of the model that it reads."""
+        return (self.tensor,) if self.formula is None else self.reads
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The inputs of the graph that hold its numbers."""
+        if self.formula is None:
+            return (self.input,)
+        return tuple(self.input + given.name for given in given_of(self.formula))
+
 
 def seeds_of(target: Target, scores: str) -> tuple[Seed, ...]:
     """The seeds of a target; ``scores`` is the tensor that its labels read."""
     found = []
-    for k, (weight, leaf) in enumerate(target.terms):
-        kind = "label" if leaf.kind == "predicted" else leaf.kind  # one graph for both: the input says which it is
-        name = leaf.way.word + (f"_{k}" if k or kind != "label" else "")
-        found.append(Seed(scores if leaf.tensor == SCORES else leaf.tensor, kind, name, float(weight)))
+    for k, (weight, term) in enumerate(target.terms):
+        if isinstance(term, Formula):
+            own = term.renamed({SCORES: scores})
+            name = f"{FORMULA}_{k}"
+            made = f"{name}/{fingerprint(own.structure)[:8]}"  # two formulas of one place are two tensors
+            found.append(Seed(made, "formula", name, float(weight), own.tensors, own, own.structure))
+            continue
+        kind = "label" if term.kind == "predicted" else term.kind  # one graph for both: the input says which it is
+        name = term.way.word + (f"_{k}" if k or kind != "label" else "")
+        found.append(Seed(scores if term.tensor == SCORES else term.tensor, kind, name, float(weight)))
     return tuple(found)
 
 
 def numbers_of(target: Target, items: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
     """What the inputs of a target's seeds hold for rows that belong to ``items`` [R]."""
-    found = {}
-    for seed, (_, leaf) in zip(seeds_of(target, SCORES), target.terms, strict=True):
-        numbers = leaf.numbers(items)
-        found[seed.input] = numbers[:, 0] if seed.way.axes == 1 else numbers
+    found: dict[str, np.ndarray[Any, Any]] = {}
+    for seed, (_, term) in zip(seeds_of(target, SCORES), target.terms, strict=True):
+        if isinstance(term, Formula):
+            found |= {seed.input + given.name: given.numbers(items) for given in given_of(term)}
+        else:
+            found[seed.input] = Given((), term).numbers(items)
     return found
 
 
@@ -101,22 +137,42 @@ def plant(
     found: dict[str, Value] = {}
     for seed in seeds:
         tensor = value(seed.tensor)
-        here = given is not None and seed.input in given
-        source = (given or {})[seed.input] if here else tracer.input(seed.input, *_signature(seed, tensor))
-        if seed.way.flat:
-            cotangent = _flat(tracer, tensor, source, find=not here)
+        if seed.formula is not None:
+            cotangent = tracer.filled(tracer.shape_of(tensor), 1.0, tensor.dtype, tensor.shape)
         else:
-            cotangent = _cotangent(tracer, seed.way, tensor, source)
+            here = given is not None and seed.input in given
+            source = (given or {})[seed.input] if here else tracer.input(seed.input, *_signature(seed.way, tensor))
+            cotangent = _of(tracer, seed.way, tensor, source, find=not here)
         cotangent = cotangent if seed.weight == 1.0 else cotangent * seed.weight
         found[seed.tensor] = found[seed.tensor] + cotangent if seed.tensor in found else cotangent
     return found
 
 
-def _signature(seed: Seed, tensor: Value) -> tuple[int, Shape | None]:
-    if seed.way.given:
+def leaf_value(t: Tracer, leaf: Leaf, tensor: Value, name: str, given: Mapping[str, Value] | None) -> Value:
+    """A leaf's number in each row, ``[N]``, as nodes: the inner product of its tensor with its cotangent.
+
+    Args:
+        t: The graph being built.
+        leaf: The leaf.
+        tensor: The tensor that it reads.
+        name: The input of the graph that holds its numbers.
+        given: Values to use in place of graph inputs.
+    """
+    here = given is not None and name in given
+    source = (given or {})[name] if here else t.input(name, *_signature(leaf.way, tensor))
+    cotangent = _of(t, leaf.way, tensor, source, find=not here)
+    return t.sum(tensor * cotangent, list(range(1, tensor.rank)), keepdims=False)
+
+
+def _of(t: Tracer, way: LeafKind, tensor: Value, source: Value, find: bool) -> Value:
+    return _flat(t, tensor, source, find) if way.flat else _cotangent(t, way, tensor, source)
+
+
+def _signature(way: LeafKind, tensor: Value) -> tuple[int, Shape | None]:
+    if way.given:
         return tensor.dtype, tensor.shape
     batch = tensor.shape[0] if tensor.shape else None
-    return TensorProto.INT64, (batch,) if seed.way.axes == 1 else (batch, seed.way.axes or tensor.rank - 1)
+    return TensorProto.INT64, (batch,) if way.axes == 1 else (batch, way.axes or tensor.rank - 1)
 
 
 def _one_hot(t: Tracer, index: Value, depth: Value, dtype: int, axis: int = -1) -> Value:

@@ -38,6 +38,7 @@ from xplain.graph.ops.gelu import Gelu
 from xplain.graph.passes import Analysed, Prepared, prepare
 from xplain.graph.reverse.apart import from_baseline
 from xplain.graph.reverse.balance import balance
+from xplain.graph.reverse.formulas import attach
 from xplain.graph.reverse.seeds import Seed, plant
 from xplain.graph.reverse.walk import walk, where_cut
 
@@ -187,9 +188,10 @@ class Sweeper:
             UnknownName: a seed, or ``at``, that is no tensor of the model.
             UsageError: a seed does not fit its tensor.
         """
-        t, forward, inputs = self.tracer, self.forward, [seed.input for seed in seeds]
-        for name in (seed.tensor for seed in seeds):
+        t, inputs = self.tracer, [name for seed in seeds for name in seed.inputs]
+        for name in (name for seed in seeds for name in seed.tensors):
             self.resolve(name)
+        self.attach(seeds)
         start = self.input if at is None else self.resolve(at)
 
         def evaluated(name: str) -> Forward:
@@ -199,11 +201,17 @@ class Sweeper:
                 return self.evaluate({start: t.input(name, own.dtype, own.shape)})
             return self.evaluate({start: self.integers(start, t.input(name, TensorProto.FLOAT, own.shape))})
 
+        forward = self.forward
         if at is not None:
             forward = evaluated(GIVEN)
         planted = plant(t, tuple(seeds), lambda name: self.value(name, forward))
         reference = evaluated(BASELINE) if rules.reference else None
         return Begun(forward, reference, planted, tuple(inputs))
+
+    def attach(self, seeds: Sequence[Seed], given: Mapping[str, Value] | None = None) -> None:
+        """Compute the formulas among seeds, in every evaluation; see ``xplain.graph.reverse.formulas.attach``."""
+        attach(self.tracer, tuple(seeds), lambda name: self.value(self.resolve(name)), given)
+        self.forward = Forward(self.tracer.forward)
 
     def evaluate(self, inputs: Mapping[str, Value]) -> Forward:
         """The model once more, on other values of some of its tensors; what does not depend on them is shared.
@@ -328,7 +336,7 @@ def build(
     if not taps or not seeds:
         raise UsageError("A sweep needs at least one tap and one seed.")
     rules, returns = rules or Rules(), returns or Returns()
-    wanted = {*taps, *(seed.tensor for seed in seeds), *([] if at is None else [at])}
+    wanted = {*taps, *(name for seed in seeds for name in seed.tensors if name != INPUT), *([] if at is None else [at])}
     prepared = prepare(model, rules, wanted)
     sweeper = Sweeper(prepared)
     t = sweeper.tracer
@@ -344,15 +352,15 @@ def build(
     below: dict[str, Value] = {}
     for tensor in dict.fromkeys(returns.reads):
         read[tensor] = (f"read/{tensor}", f"below/{tensor}" if reference is not None else "")
-        outputs[read[tensor][0]] = sweeper.value(tensor, forward)
+        outputs[read[tensor][0]] = sweeper.value(sweeper.resolve(tensor), forward)
         if reference is not None:
-            below[read[tensor][1]] = sweeper.value(tensor, reference)
+            below[read[tensor][1]] = sweeper.value(sweeper.resolve(tensor), reference)
     visited: tuple[str, ...] = ()
     if returns.report:
         visited, outputs["received"], outputs["passed"] = balance(t, sweeper.visits, rules, reference)
     given, before = frozenset[str](), None
     if returns.apart and reference is not None and at is None:
-        others = {v.name for v in prepared.model.graph.input} | {seed.input for seed in seeds}
+        others = {v.name for v in prepared.model.graph.input} | {name for seed in seeds for name in seed.inputs}
         given = frozenset(from_baseline(t, outputs, BASELINE, others))
     if given:
         before = sweeper.finish(below | {KEPT + name: t.value(name) for name in sorted(given)}, [BASELINE])

@@ -46,6 +46,7 @@ from xplain.models.reading import (
     items_beside,
     padded,
     read_target,
+    rows_given,
     score_rows,
     write_rows,
 )
@@ -134,10 +135,12 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
     def _scored(self, query: Score, rows: int | None = None) -> Iterator[Piece]:
         """The answer in pieces, in order; ``rows`` at once, None for as many as the one who runs them likes."""
         query = replace(query, x=self._buffers.float32(query))
-        tensors = {name: self._tensor(name) for name in query.target.tensors}
+        tensors = {name: self._tensor(name) for name in query.target.tensors if name != _INPUT}
         outputs = tuple(dict.fromkeys(tensors.values()))
         for part, found in self._chunks(query, outputs, rows):
             values = {name: found[tensor] for name, tensor in tensors.items()}
+            if _INPUT in query.target.tensors:
+                values[_INPUT] = rows_given(query, part, query.layout_in(self.outline), self._threads or 0)
             if SCORES in values:
                 values[SCORES] = score_rows(values[SCORES], self.outline.source, self._scores)
             yield part, read_target(query, part, values)

@@ -70,7 +70,7 @@ class Asked:
 
         ``apart``: what depends on the baseline alone is a graph of its own.
         """
-        reads = tuple(dict.fromkeys(seed.tensor for seed in self.seeds))
+        reads = tuple(dict.fromkeys(name for seed in self.seeds for name in seed.tensors))
         builders: dict[str, Any] = {
             "sweep": partial(build, returns=Returns(reads=reads, apart=apart)),
             "report": partial(build, returns=Returns(report=True)),

@@ -257,7 +257,7 @@ class TorchModule(TorchBatches):
     ) -> dict[str, torch.Tensor]:
         """What is wanted: scores (as ``SCORES``), what layers return, outputs by name; with their autograd history."""
         look = self._own.look
-        layers = [name for name in dict.fromkeys(wanted) if name != SCORES and not look.returns(name)]
+        layers = [name for name in dict.fromkeys(wanted) if name not in (SCORES, _INPUT) and not look.returns(name)]
         taps: dict[str, list[Any]] = {}
         numbers = {name: n for name in layers if (n := attention_number(name)) is not None}
         for name in numbers:
@@ -277,7 +277,8 @@ class TorchModule(TorchBatches):
                 stack.enter_context(attention.watching())
             output = self._call(batch)
         outputs = named_outputs(output)
-        found = {name: outputs[name] for name in wanted if name != SCORES and look.returns(name)}
+        found = {name: outputs[name] for name in wanted if name not in (SCORES, _INPUT) and look.returns(name)}
+        found |= {_INPUT: batch} if _INPUT in wanted else {}
         if SCORES in wanted:
             found[SCORES] = look.scores(outputs, logits, batch.shape[0])  # len() would fix an exported batch
         found |= {name: value_of(name, taps[name], self._locate(name)[1]) for name in layers}

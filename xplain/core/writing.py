@@ -1,0 +1,209 @@
+"""How a person writes a target in Python: outputs, parts of them, what they come to, and functions of that.
+
+output("mask")[2].mean(where=road)                   the mean of class 2's map where a mask says
+output("heat")[17].peak()                            the heat at its largest place, which is then held fast
+similarity(output("embedding"), vector)              the cosine of two vectors
+distance(output("reconstruction"), input())          how far a reconstruction is from the item
+label(3) - 0.5 * log(output("area").sum())           targets add, multiply and divide
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.formulas import Formula
+from xplain.core.functions import FORMATS
+from xplain.core.leaves import SCORES
+from xplain.core.parts import INPUT, Cut, Part
+from xplain.core.target import Target
+
+__all__ = ["Read", "distance", "exp", "input", "iou", "log", "logit", "output", "sigmoid", "similarity", "softmax"]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Elements of a tensor, still to be made one number of: by a reduction, or by a function.
+
+    Args:
+        part: Which elements.
+    """
+
+    part: Part
+
+    def __getitem__(self, key: Any) -> Read:
+        """Some of them: a number or ``start:stop`` for each axis behind the batch, from the first."""
+        if self.part.place:
+            raise UsageError(f"{self.part.text()} is cut already; write all its axes in one pair of brackets.")
+        return Read(Part(self.part.tensor, tuple(map(_cut, key if isinstance(key, tuple) else (key,)))))
+
+    @property
+    def rows(self) -> Read:
+        """The same with its last two axes exchanged, for rows that lie in columns."""
+        return Read(Part(self.part.tensor, self.part.place, not self.part.turned))
+
+    def mean(self, where: Any = None, per_item: bool = False) -> Target:
+        """Their mean; ``where``: weighted by a mask of their shape (``[N, ...]`` if ``per_item``)."""
+        if where is None:
+            return self._reduced("mean")
+        weights = _mask(where, per_item)
+        over = weights.sum(axis=tuple(range(int(per_item), weights.ndim)), keepdims=True)
+        if (over == 0).any():
+            raise UsageError("A mask says nowhere: all of it is 0. Give one that is not 0 somewhere.")
+        return self._reduced("mean", (weights / over,), per_item)
+
+    def sum(self, where: Any = None, per_item: bool = False) -> Target:
+        """Their sum, weighted by a mask."""
+        return self._reduced("sum", () if where is None else (_mask(where, per_item),), per_item)
+
+    def max(self, where: Any = None, per_item: bool = False) -> Target:
+        """The largest, wherever it is; among those where a mask is above 0."""
+        return self._reduced("max", () if where is None else (_mask(where, per_item),), per_item)
+
+    def logsumexp(self, where: Any = None, per_item: bool = False) -> Target:
+        """A smooth maximum, log of the sum of their exponentials; among those where a mask is above 0."""
+        return self._reduced("logsumexp", () if where is None else (_mask(where, per_item),), per_item)
+
+    def peak(self) -> Target:
+        """The one that is largest for the untouched item; its place is found once and then held fast."""
+        return self._reduced("peak")
+
+    def _reduced(self, function: str, numbers: tuple[Array, ...] = (), per_item: bool = False) -> Target:
+        return _formula(function, (self.part,), numbers, per_item=per_item and bool(numbers))
+
+
+def output(name: str) -> Read:
+    """An output of the model, or a layer, by its name; ``[...]`` picks elements of it."""
+    return Read(Part(name))
+
+
+def input() -> Read:  # noqa: A001 - what it is
+    """The item itself, as the model is given it."""
+    return Read(Part(INPUT))
+
+
+def similarity(one: Read, other: Any, per_item: bool = False) -> Target:
+    """The cosine of the angle between two vectors, -1 to 1.
+
+    Args:
+        one: A vector of the model's.
+        other: Another of the model's, or a given one of its shape.
+        per_item: Whether the given one is ``[N, ...]``, one for each item.
+
+    Raises:
+        UsageError: a given vector of length 0, or that is not finite.
+    """
+    if isinstance(other, Read):
+        if other == one:
+            raise UsageError(
+                f"{one.part.text()} is compared with itself: that is always 1. Compare it with another item's vector."
+            )
+        return _formula("similarity", (one.part, other.part))
+    given = _numbers(other, "A reference")
+    axes = tuple(range(int(per_item), given.ndim))
+    length = np.sqrt((given * given).sum(axis=axes, keepdims=True))
+    if (length == 0).any():
+        raise UsageError("A reference is all 0, which has no direction. Give one that is not 0 somewhere.")
+    return _formula("similarity", (one.part,), (given / length,), per_item=per_item)
+
+
+def distance(one: Read, other: Any, per_item: bool = False) -> Target:
+    """The squared distance of two tensors, the sum over all elements; ``other`` as in ``similarity``."""
+    if isinstance(other, Read):
+        return _formula("distance", (one.part, other.part))
+    return _formula("distance", (one.part,), (_numbers(other, "A reference"),), per_item=per_item)
+
+
+def iou(one: Read, box: Any, format: str, per_item: bool = False) -> Target:  # noqa: A002 - the field's word
+    """How much four numbers overlap with a box: the shared area by the area of both together, 0 to 1.
+
+    Args:
+        one: Four numbers of the model's, such as ``output("boxes")[7]``.
+        box: Four numbers in the same format and unit.
+        format: ``xyxy`` (two corners), ``xywh`` (a corner and the size) or ``cxcywh`` (the centre and the size).
+        per_item: Whether the box is ``[N, 4]``, one for each item.
+
+    Raises:
+        UsageError: a format that is not known, or a box that is none.
+    """
+    if format not in FORMATS:
+        raise UsageError(option="format", got=format, accepted=", ".join(FORMATS))
+    given = _numbers(box, "A box")
+    if given.shape[int(per_item) :] != (4,):
+        raise UsageError(f"A box is {list(given.shape)}; give four numbers.")
+    return _formula("iou", (one.part,), (given,), (format,), per_item)
+
+
+def log(target: Target) -> Target:
+    """The natural logarithm of a target, which must be above 0."""
+    return _formula("log", (target.terms,))
+
+
+def exp(target: Target) -> Target:
+    """The exponential of a target."""
+    return _formula("exp", (target.terms,))
+
+
+def sigmoid(target: Target) -> Target:
+    """1 / (1 + exp(-target)): the probability of a logit."""
+    return _formula("sigmoid", (target.terms,))
+
+
+def logit(target: Target) -> Target:
+    """log(p / (1 - p)): what a sigmoid made a probability of."""
+    return _formula("logit", (target.terms,))
+
+
+def softmax(read: Read, index: int) -> Target:
+    """The share of one element among those of an axis: ``exp(x_k) / sum exp(x)``.
+
+    Args:
+        read: A vector, such as ``output("logits")[4]``.
+        index: Which.
+    """
+    one = Part(read.part.tensor, (*read.part.place, int(index)))
+    return exp(_formula("sum", (one,)) - read.logsumexp())
+
+
+def scores() -> Read:
+    """The scores that the model is explained by."""
+    return Read(Part(SCORES))
+
+
+def _formula(
+    function: str, args: Any, numbers: tuple[Array, ...] = (), words: tuple[str, ...] = (), per_item: bool = False
+) -> Target:
+    return Target(((1.0, Formula(function, tuple(args), numbers, words, per_item)),))
+
+
+def _cut(key: Any) -> Cut:
+    if isinstance(key, slice):
+        if key.step not in (None, 1):
+            raise UsageError(f"Elements are picked by start:stop, without a step; got a step of {key.step}.")
+        return key.start, key.stop
+    if isinstance(key, bool) or not isinstance(key, (int, np.integer)):
+        raise UsageError(f"Elements are picked by whole numbers and start:stop; got {key!r:.80}.")
+    return int(key)
+
+
+def _mask(given: Any, per_item: bool) -> Array:
+    weights = _numbers(given, "A mask")
+    if (weights < 0).any():
+        raise UsageError("A mask holds negative numbers; give 0 where nothing counts, and 1, or a weight, elsewhere.")
+    if weights.ndim == int(per_item):
+        raise UsageError("A mask is one number; give one of the shape that it is laid over.")
+    return weights
+
+
+def _numbers(given: Any, what: str) -> Array:
+    try:
+        numbers = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} is {given!r:.80}; give an array of numbers.") from None
+    if not numbers.size or not np.isfinite(numbers).all():
+        raise UsageError(f"{what} is empty or holds numbers that are not finite. Look at where it comes from.")
+    return numbers

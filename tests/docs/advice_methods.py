@@ -18,4 +18,20 @@ METHODS = (
             lambda _: xplain.explain(graph(), ROWS, "blur-ig", layout="NT"),
         ],
     ),
+    Case(
+        "XRAI cuts pictures into regions",
+        lambda _: xplain.explain(graph(), ROWS, "xrai"),
+        [
+            lambda _: xplain.explain(graph(), ROWS, "integrated-gradients"),
+            lambda _: xplain.explain(graph(), ROWS, "partition-shap"),
+        ],
+    ),
+    Case(
+        "Extremal perturbation masks pictures",
+        lambda _: xplain.explain(graph(), ROWS, "extremal-perturbation"),
+        [
+            lambda _: xplain.explain(graph(), ROWS, "occlusion"),
+            lambda _: xplain.explain(graph(), ROWS, "partition-shap"),
+        ],
+    ),
 )

@@ -59,6 +59,8 @@ PACKAGES = {
     "PIL": {"render", "results/attribution.py", "results/gallery.py", "demo", "models/endpoint"},
     "skimage": {"render", "explainers/features", "explainers/design/inpaint.py", "metrics/localisation.py"},
     "scipy": {
+        "explainers/gradient/xrai.py",
+        "explainers/perturbation/sobol.py",
         *("metrics/localisation.py", "explainers/design/baseline.py", "explainers/estimation/sampling.py"),
         *("analyses/dimension.py", "analyses/lattice.py"),
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from docs.advice_models import ROWS, graph
+from docs.advice_models import PICTURES, ROWS, convolution, graph
 from docs.advice_table import Case
 
 import xplain
@@ -33,5 +33,10 @@ METHODS = (
             lambda _: xplain.explain(graph(), ROWS, "occlusion"),
             lambda _: xplain.explain(graph(), ROWS, "partition-shap"),
         ],
+    ),
+    Case(
+        "method 'sobol' fades positions",
+        lambda _: xplain.explain(convolution(), PICTURES, "sobol", designs=4, features="channels"),
+        [lambda _: xplain.explain(convolution(), PICTURES, "sobol", designs=4, features="grid:7")],
     ),
 )

@@ -95,10 +95,11 @@ class Attribution(Result):
         return str(self.render("html"))
 
     def __str__(self) -> str:
-        """Coloured words, or a table, where the items are texts or rows; else as ``repr``. Then the warnings."""
+        """Coloured words, or a table, where the items are texts or rows; else as ``repr``. Then what must be known."""
+        chosen = [str(self.facts["method chosen"])] if "method chosen" in self.facts else []
         if self.columns is not None or self.texts:
-            return str(self.render("text"))
-        return "\n".join([repr(self), *(f"warning: {text}" for text in self.said)])
+            return "\n".join([str(self.render("text")), *chosen])
+        return "\n".join([repr(self), *chosen, *(f"warning: {text}" for text in self.said)])
 
     def __repr__(self) -> str:
         return (

@@ -19,6 +19,7 @@ from xplain.results.attribution import Attribution
 from xplain.session import fitting, run
 from xplain.session.attacked import Allowed
 from xplain.session.attacking import Attacker
+from xplain.session.choosing import AUTO
 from xplain.session.request import Cache, Request
 from xplain.session.run import Session
 from xplain.session.stream import Stream
@@ -92,7 +93,7 @@ def probe(model: Any, x: Any, *, card: Any = None, layout: str | None = None, ti
 def plan(
     model: Any,
     x: Any,
-    method: str = "occlusion",
+    method: str = AUTO,
     *,
     target: Any = None,
     card: Any = None,
@@ -121,7 +122,7 @@ def plan_look(model: Model, x: Any, batch_size: int | None = None) -> Plan:
 def explain(
     model: Any,
     x: Any,
-    method: str = "occlusion",
+    method: str = AUTO,
     *,
     target: Any = None,
     seed: int = 0,
@@ -140,7 +141,8 @@ def explain(
     Args:
         model: What ``load`` takes, or a loaded model.
         x: Pictures (paths, PIL, uint8 arrays) or tensors; see ``items_of``.
-        method: Name of a method; ``xplain methods`` lists them.
+        method: Name of a method; ``xplain methods`` lists them. ``auto`` chooses one by what the model answers and what
+            it costs, among those that take ``options``; the result's ``facts["method chosen"]`` says which and why.
         target: None for each item's predicted class, a class number, a label's name, ``"a - b"``, a list with one per
             item, a place in a map or a layer such as ``"mask[2, 16, 16]"``, or a ``Target`` such as
             ``label(3) - label(7)``. ``"top3"`` needs ``explain_many``.
@@ -188,7 +190,7 @@ def explain(
 def explain_many(
     model: Any,
     x: Any,
-    method: str = "occlusion",
+    method: str = AUTO,
     *,
     target: Any = "top3",
     seed: int = 0,

@@ -30,6 +30,7 @@ from xplain.engine.sight import Sight, on_the_way
 from xplain.engine.store import AnswerStore
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined_calls
+from xplain.session.choosing import AUTO, Choice, choose, entry_of
 from xplain.session.fitting import advise_others, called, require
 from xplain.session.hidden import as_codes, said_or_typical, without_rows
 from xplain.session.items import entered, item_keys
@@ -68,7 +69,9 @@ class Session:
 
     def __init__(self, model: Any, request: Request) -> None:
         self.request = request
-        self.methods = {entry.name: (entry, options) for entry, options in _named(request.methods)}
+        named = {name: options for name, options in request.methods.items() if name != AUTO}
+        self.methods = {entry.name: (entry, options) for entry, options in _named(named)}
+        self.chosen: dict[str, Choice] = {}
         self.model = load(model)
         for entry, options in self.methods.values():
             require(entry, entry.read_options(without_rows(options)), self.model)
@@ -102,10 +105,20 @@ class Session:
         return self.part(model, items, start)
 
     def part(self, model: Model, items: Items, start: int | None = None) -> Part:
-        """Items that were read already, with a memo of their own."""
+        """Items that were read already, with a memo of their own; where no method was named, one is chosen for them."""
+        if AUTO in self.request.methods and not self.chosen:
+            self._choose(model, items)
         wanted = self.request.sentinel
         watch = Sentinel(wanted) if isinstance(wanted, int) else fresh(wanted) if start else wanted
         return Part(model, items, sentinel=watch, start=start)
+
+    def _choose(self, model: Model, items: Items) -> None:
+        given = self.request.methods[AUTO]
+        choice = choose(model, given, items.x, items.layout)
+        entry, options = entry_of(choice, given)
+        require(entry, entry.read_options(without_rows(options)), self.model)
+        self.chosen[entry.name] = choice
+        self.methods.setdefault(entry.name, (entry, options))
 
     # ------------------------------------------------------------------ settings and drive
 
@@ -278,6 +291,7 @@ class Session:
             raise
         after = windows()
         way: dict[str, Any] = {} if after is before or after is None else {"windows answered": str(after)}
+        way |= {"method chosen": self.chosen[name].why} if name in self.chosen else {}
         run: dict[str, Any] = {
             "cost": part.take_bill() + cost,
             "seed": self.request.seed,

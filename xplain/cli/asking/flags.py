@@ -23,7 +23,7 @@ from xplain.core.registry import ATTACKS, LENSES, METHODS, AttackKind, Declared,
 __all__ = ["DEFAULT_METHOD", "Force", "OutFolder", "Seed"]
 __all__ += ["chosen_methods", "command", "find_method", "flag", "options_for"]
 
-DEFAULT_METHOD = "occlusion"
+DEFAULT_METHOD = "auto"
 
 OutFolder: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; made if it is absent.")]
 Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Write among files that xplain did not write.")]

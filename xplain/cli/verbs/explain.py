@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xplain.cli.asking.flags import DEFAULT_METHOD, Force, OutFolder, Seed, find_method, options_for
+from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.asking.reading import Given, RowOptions, given, labels_of
 from xplain.cli.keeping.book import Book
@@ -22,16 +22,16 @@ from xplain.cli.telling.bill import Planned
 from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, Shell, note
 from xplain.cli.telling.notes import layer_of, warnings_of
 from xplain.core.abilities import abilities_of
+from xplain.core.catalogue import plain_name
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method
 from xplain.models.outlines import labelled
+from xplain.session.choosing import AUTO, choose
 from xplain.session.predictions import in_words
 
 __all__ = ["explain"]
 
-_FOR_ROWS = "kernel-shap"
-"""The method of tables and texts, which have no windows to hide."""
 _ROWS = 64
 """Rows that are asked about together."""
 
@@ -55,7 +55,7 @@ def explain(
         typer.Option(
             "--method",
             "-m",
-            help=f"Method; repeat for several. Default: {DEFAULT_METHOD}; {_FOR_ROWS} for tables and texts.",
+            help="Method; repeat for several. Default: auto, which chooses by what the model answers and says why.",
         ),
     ] = None,
     target: Annotated[
@@ -96,25 +96,27 @@ def explain(
     from xplain.render import pictures as reader
 
     rows = given(items or [], reading)
-    entries = [find_method(name) for name in method or [DEFAULT_METHOD if rows is None else _FOR_ROWS]]
-    order = Order(options_for(entries, options), target, seed, asking, sentinel)
+    names = [name for name in method or [AUTO] if plain_name(name) != AUTO]
+    entries = [find_method(name) for name in names]
+    if entries:
+        options_for(entries, options)  # what is wrong with them is said before anything is opened
+    if rows is None and not items:
+        raise UsageError(
+            "There is nothing to explain. Name pictures (files, folders, globs, skimage:chelsea), a table (rows.csv), "
+            "or texts (review.txt, --text 'so good')."
+        )
+    found = [] if rows is not None else reader.collect(items or [])
+    loaded = loading.open(model) if rows is None else rows.open(model, loading)
+    order = Order(_asked(loaded, entries, len(names) < len(method or [AUTO]), options), target, seed, asking, sentinel)
     if conserved:
-        _check_conserved(entries, rows is not None, order)
+        _check_conserved([find_method(name) for name in order.methods], rows is not None, order)
     if rows is not None:
-        loaded = rows.open(model, loading)
         methods = {name: rows.arrays(given, loaded) for name, given in order.methods.items()}
         order = replace(order, methods=methods, each=False, look=True, at_once=_ROWS)
         if dry_run:
             return _price(loaded, "items", len(rows.names), planned(loaded, rows.source, len(rows.names), order))
         with Folder(out, force) as folder:
             return _explain_rows(loaded, rows, order, folder, shell.obj)
-    if not items:
-        raise UsageError(
-            "There is nothing to explain. Name pictures (files, folders, globs, skimage:chelsea), a table (rows.csv), "
-            "or texts (review.txt, --text 'so good')."
-        )
-    found = reader.collect(items)
-    loaded = loading.open(model)
     if reading.labels is not None:
         loaded.outline = labelled(loaded.outline, labels_of(reading.labels))  # type: ignore[misc]
     if dry_run:
@@ -122,6 +124,16 @@ def explain(
     with Folder(out, force) as folder:
         sheets = Sheets(folder, Drawing(native_resolution, shared_scale))
         return _explain_pictures(loaded, found, order, sheets, shell.obj, conserved)
+
+
+def _asked(model: Model, entries: list[Method], chooses: bool, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each method with its options; one is chosen for the model where none was named, and a line says which."""
+    if not chooses:
+        return options_for(entries, options)
+    choice = choose(model, options)
+    note(f"xplain: {choice.why.replace('another method', 'another with --method')}")
+    asked = options_for([*entries, find_method(choice.method)], options)
+    return {**asked, choice.method: {**choice.options, **asked[choice.method]}}
 
 
 def _check_conserved(entries: Sequence[Method], rows: bool, order: Order) -> None:

@@ -12,7 +12,8 @@
 | ``running`` | one pack of requests through a session; what is known of an answer before it is whole |
 | ``telling`` | explanations and predictions as JSON |
 | ``guard`` | tokens, Host, Origin, sizes, time, headers, the log |
-| ``v1``, ``v2``, ``plain`` | the protocols |
+| ``v1``, ``v2``, ``plain`` | the protocols; ``openapi`` describes the last |
+| ``pages``, ``page/`` | the page: plain HTML, CSS and modules, no build step |
 | ``figures`` | what Prometheus reads |
 | ``app`` | all of it as one application |
 """

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from xplain.core.errors import BudgetError, UsageError, XplainError
 from xplain.core.wording import in_python, option
-from xplain.serve import plain, v1, v2
+from xplain.serve import pages, plain, v1, v2
 from xplain.serve.desk import Full, Late, Stopped
 from xplain.serve.figures import Figures
 from xplain.serve.guard import Guard, Refused, Rules, Token
@@ -44,6 +44,7 @@ class Options:
         most_bytes: Bytes of a body.
         most_seconds: The longest that a request may take.
         grace: Seconds to finish what waits when it is told to stop.
+        examples: A folder of pictures that the page offers.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +56,7 @@ class Options:
     most_bytes: int = 64 * 2**20
     most_seconds: float = 300.0
     grace: float = 30.0
+    examples: str | None = None
 
     def __post_init__(self) -> None:
         if self.host not in _HERE and self.host != "::1" and not self.tokens:
@@ -95,13 +97,18 @@ def application(models: Sequence[Served], options: Options | None = None) -> Sta
         await house.desk.close(options.grace)
 
     async def refused(_: Request, error: Exception) -> Response:
-        return _told(error, figures)
+        return _told(error, house)
 
     rules = Rules(frozenset((*_HERE, options.host.lower(), *(n.lower() for n in options.names))), options.tokens)
     rules = Rules(rules.hosts, rules.tokens, options.most_bytes)
     handled = (XplainError, Refused, Full, Late, Stopped, HTTPException)
     app = Starlette(
-        routes=[*v1.routes(house), *v2.routes(house), *plain.routes(house)],
+        routes=[
+            *v1.routes(house),
+            *v2.routes(house),
+            *plain.routes(house),
+            *pages.routes(house, pages.examples_in(options.examples)),
+        ],
         middleware=[Middleware(Guard, rules=rules, figures=figures)],
         exception_handlers=dict.fromkeys(handled, refused) | {500: _failed},
         lifespan=life,
@@ -110,23 +117,25 @@ def application(models: Sequence[Served], options: Options | None = None) -> Sta
     return app
 
 
-def _told(error: Exception, figures: Figures) -> Response:
+def _told(error: Exception, house: House) -> Response:
     """An error as its caller sees it."""
+    rejected = house.figures.rejected
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code)
     if isinstance(error, Full):
-        figures.rejected.labels(error.reason).inc()
+        rejected.labels(error.reason).inc()
         status, text = (429, "The queue is full") if error.reason == "queue" else (503, "The server is being stopped")
         return JSONResponse({"error": f"{text}; ask again."}, status, {"Retry-After": str(error.seconds)})
     if isinstance(error, Late):
-        figures.rejected.labels("deadline").inc()
+        rejected.labels("deadline").inc()
         return JSONResponse({"error": "Nothing was known by the deadline. Allow more time, or ask for less."}, 504)
     if isinstance(error, Refused):
-        figures.rejected.labels(error.reason).inc()
+        rejected.labels(error.reason).inc()
         return JSONResponse({"error": error.text}, error.status)
     if isinstance(error, XplainError):
         status = 429 if isinstance(error, BudgetError) else 400
-        return JSONResponse({"error": error.said(in_python), "detail": error.fields(in_python)}, status)
+        detail = house.without_paths(error.fields(in_python))
+        return JSONResponse({"error": detail["message"], "detail": detail}, status)
     return JSONResponse({"error": "The request was cancelled."}, 499)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,13 +88,14 @@ class Asked:
         return Request({} if self.method is None else {self.name: self.options}, **{**given, **more})
 
 
-def scores_asked(served: Served, given: Sequence[Any]) -> Asked:
-    """A request for the scores of items.
+def scores_asked(served: Served, given: Sequence[Any], change: Callable[[Items], Items] = lambda items: items) -> Asked:
+    """A request for the scores of items, or of what ``change`` makes of them.
 
     Raises:
         XplainError: the items are not what the model takes.
     """
     model, items = served.read(given)
+    items = change(items)
     session = Session(model, Request())
     return Asked(served, model, items, None, {}, None, 0, None, session.plan_look(session.part(model, items)))
 

@@ -100,7 +100,7 @@ class House:
             Full: there is no room.
             Refused: the token's evaluations are spent.
         """
-        return self._submit(await self.asked(served, given, told), who)
+        return self._put(await self.asked(served, given, told), who)
 
     async def asked(self, served: Served, given: Sequence[Any], told: Mapping[str, Any]) -> Asked:
         """A request for explanations, read and checked.
@@ -114,7 +114,11 @@ class House:
     async def scores(self, served: Served, given: Sequence[Any], who: Token | None) -> Job:
         """Put a request for scores into the queue; raises as ``explanations`` does."""
         self._bound(given)
-        return self._submit(await self._timed(served, lambda: scores_asked(served, given)), who)
+        return await self.submit(served, lambda: scores_asked(served, given), who)
+
+    async def submit(self, served: Served, read: Callable[[], Asked], who: Token | None) -> Job:
+        """Put what ``read`` makes, away from the event loop, into the queue; raises as ``explanations`` does."""
+        return self._put(await self._timed(served, read), who)
 
     async def answer(self, job: Job, request: Request) -> Answer:
         """Wait for a job while the caller does; a caller who leaves takes the job along.
@@ -148,7 +152,7 @@ class House:
         finally:
             self.figures.preprocess.labels(served.name).observe(time.monotonic() - began)
 
-    def _submit(self, one: Asked, who: Token | None) -> Job:
+    def _put(self, one: Asked, who: Token | None) -> Job:
         if who is not None and who.most is not None:
             left = who.most - who.spent
             if one.size > left:
@@ -158,6 +162,16 @@ class House:
         if who is not None:
             who.spent += one.size
         return job
+
+    def without_paths(self, told: dict[str, Any]) -> dict[str, Any]:
+        """What is told of an error, models by the names that callers know: where a file lies is nobody's business."""
+        found = dict(told)
+        for served in self.models.values():
+            source = served.model.outline.source
+            for name, value in found.items():
+                if isinstance(value, str) and source:
+                    found[name] = value.replace(source, served.name)
+        return found
 
     # ------------------------------------------------------------------ jobs
 

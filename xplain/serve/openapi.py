@@ -33,6 +33,7 @@ def document(models: Mapping[str, Served]) -> dict[str, Any]:
             "deadline": {"type": "number", "exclusiveMinimum": 0},
             "preview": {"type": "boolean"},
             "overlay": {"type": "boolean"},
+            "seen": {"type": "boolean"},
             "encoding": {"enum": ["json", "base64"]},
         },
         ["instances"],

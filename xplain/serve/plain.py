@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.wording import in_python
+from xplain.render.colormap import find
 from xplain.results.result import plain_values
 from xplain.serve.asked import strict_json
 from xplain.serve.desk import Job
@@ -29,11 +30,14 @@ from xplain.serve.telling import ENCODINGS, explanation, predictions
 
 __all__ = ["routes"]
 
+_COLOURS = {"signed": "blue-red", "unsigned": "heat"}
+
 _TYPED: dict[str, Callable[[str], Any]] = {
     "seed": int,
     "max_queries": int,
     "deadline": float,
     "overlay": lambda text: text in ("1", "true"),
+    "seen": lambda text: text in ("1", "true"),
 }
 
 
@@ -41,7 +45,9 @@ def routes(house: House) -> list[Route]:
     """The routes."""
 
     async def models(_: Request) -> Response:
-        return JSONResponse({"models": [_described(house, served) for served in house.models.values()]})
+        told = [_described(house, served) for served in house.models.values()]
+        colours = {name: find(one, name == "signed").table.tolist() for name, one in _COLOURS.items()}
+        return JSONResponse({"models": told, "colours": colours})
 
     async def predict(request: Request) -> Response:
         served, given, _ = await _read(house, request)
@@ -67,21 +73,21 @@ def routes(house: House) -> list[Route]:
         job.how = how
         house.keep(job)
         where = f"/api/jobs/{job.id}"
-        return JSONResponse(_state(job), 202, {"Location": where})
+        return JSONResponse(_state(house, job), 202, {"Location": where})
 
     async def look(request: Request) -> Response:
         job = house.job(request.path_params["job"], request.state.token)
-        return JSONResponse(_state(job, whole=True))
+        return JSONResponse(_state(house, job, whole=True))
 
     async def drop(request: Request) -> Response:
         job = house.job(request.path_params["job"], request.state.token)
         house.desk.cancel(job)
-        return JSONResponse(_state(job), 202)
+        return JSONResponse(_state(house, job), 202)
 
     async def events(request: Request) -> Response:
         job = house.job(request.path_params["job"], request.state.token)
         headers = {"X-Accel-Buffering": "no"}  # a proxy that waits for the end would hide the progress
-        return StreamingResponse(_events(job), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(_events(house, job), media_type="text/event-stream", headers=headers)
 
     async def openapi(_: Request) -> Response:
         return JSONResponse(document(house.models))
@@ -136,7 +142,8 @@ def _query(request: Request) -> dict[str, Any]:
 def _drawing(told: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is asked, and how its answer is written."""
     told = dict(told)
-    how = {"encoding": told.pop("encoding", "json"), "overlay": told.pop("overlay", False) is True}
+    how: dict[str, Any] = {name: told.pop(name, False) is True for name in ("overlay", "seen")}
+    how["encoding"] = told.pop("encoding", "json")
     if how["encoding"] not in ENCODINGS:
         raise UsageError(f'"encoding" is {how["encoding"]!r:.80}; accepted: {" or ".join(ENCODINGS)}.')
     return told, how
@@ -185,18 +192,18 @@ def _answer(answer: Answer, served: Served, how: dict[str, Any]) -> dict[str, An
     return {"items": found, **({"partial": answer.partial} if answer.partial else {})}
 
 
-def _state(job: Job, whole: bool = False) -> dict[str, Any]:
+def _state(house: House, job: Job, whole: bool = False) -> dict[str, Any]:
     asked = job.asked
     told: dict[str, Any] = {"id": job.id, "state": job.state, "model": asked.served.name, "method": asked.name}
     told |= {"done": job.done, "of": job.of, "plan": _bill(asked)}
     if whole and job.answer is not None:
         told["answer"] = _answer(job.answer, asked.served, job.how)
     if job.error is not None:
-        told["error"] = fault(job.error)
+        told["error"] = house.without_paths(_fault(job.error))
     return told
 
 
-def fault(error: BaseException) -> dict[str, Any]:
+def _fault(error: BaseException) -> dict[str, Any]:
     """What a caller is told of an error: all of one on purpose, nothing of any other."""
     if isinstance(error, XplainError):
         return error.fields(in_python)
@@ -204,7 +211,7 @@ def fault(error: BaseException) -> dict[str, Any]:
     return {"kind": "ServerError", "message": words.get(type(error).__name__, "The request failed in the server.")}
 
 
-async def _events(job: Job) -> AsyncIterator[bytes]:
+async def _events(house: House, job: Job) -> AsyncIterator[bytes]:
     """Progress, the map so far whenever there is a new one, and the end; then no more."""
     version, shown = -1, None
     while True:
@@ -215,7 +222,7 @@ async def _events(job: Job) -> AsyncIterator[bytes]:
             break
         yield _event("progress", job.version, {"state": job.state, "done": job.done, "of": job.of})
         version = await job.news(max(version, job.version))
-    yield _event("end", job.version, _state(job, whole=True))
+    yield _event("end", job.version, _state(house, job, whole=True))
 
 
 def _event(kind: str, number: int, value: Any) -> bytes:

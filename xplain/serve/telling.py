@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.outline import Outline
+from xplain.render.canvas import image
 from xplain.results.attribution import Attribution
 from xplain.results.result import plain_values
 from xplain.session.predictions import best
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = ["array", "explanation", "predictions"]
 
 ENCODINGS = ("json", "base64")
 
 
-def explanation(one: Attribution, encoding: str = "json", overlay: bool = False) -> dict[str, Any]:
+def explanation(one: Attribution, encoding: str = "json", overlay: bool = False, seen: bool = False) -> dict[str, Any]:
     """The explanation of one item for one target.
 
     Args:
         one: The result of that item alone.
         encoding: ``json`` writes arrays as nested lists, ``base64`` as ``{"dtype", "shape", "b64"}``.
         overlay: Add the map over the picture, as a PNG in base64.
+        seen: Add the picture as the model saw it, as a PNG in base64.
     """
     facts: dict[str, Any] = {
         "method": one.method,
@@ -55,10 +60,16 @@ def explanation(one: Attribution, encoding: str = "json", overlay: bool = False)
         facts["words"] = list(one.texts[0].words)
         facts["text"] = one.texts[0].text
     if overlay and one.pictures is not None:
-        out = io.BytesIO()
-        one.overlay(0).save(out, "PNG")
-        facts["overlay"] = base64.b64encode(out.getvalue()).decode()
+        facts["overlay"] = _png(one.overlay(0))
+    if seen and one.pictures is not None:
+        facts["seen"] = _png(image(one.pictures[0]))
     return facts
+
+
+def _png(picture: Image) -> str:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()
 
 
 def predictions(scores: Array | None, outline: Outline, count: int = 5) -> list[dict[str, Any]]:

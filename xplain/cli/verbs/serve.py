@@ -33,6 +33,9 @@ def serve(
     tokens: Annotated[
         Path | None, typer.Option(help="Tokens of several callers, and what each may spend.", metavar="FILE.toml")
     ] = None,
+    examples: Annotated[
+        str | None, typer.Option(help="Folder of pictures that the page offers.", metavar="FOLDER")
+    ] = None,
     queue: Annotated[int, typer.Option(help="Requests that may wait; more are told to ask again.", min=1)] = 64,
     most_seconds: Annotated[float, typer.Option(help="The longest that a request may take.", min=1)] = 300.0,
     most_mib: Annotated[int, typer.Option(help="Size of a request, in MiB.", min=1)] = 64,
@@ -66,6 +69,7 @@ def serve(
         most_bytes=most_mib * 2**20,
         most_seconds=most_seconds,
         grace=grace,
+        examples=examples,
     )
     served = []
     for model in models:

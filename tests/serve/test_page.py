@@ -1,0 +1,158 @@
+"""The page in a real browser: pictures, camera, classes, two methods, hiding by hand, keyboard, phone, dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from serving import running
+
+import xplain
+from xplain.demo import SCENES, demo_picture
+from xplain.session.items import items_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples")
+    for name in SCENES:
+        Image.fromarray(demo_picture(name)[0]).save(folder / f"{name}.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shown(textures, examples):
+    with running({"textures": textures}, examples=str(examples)) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with playwright.sync_playwright() as tools:
+        one = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def opened(browser, shown):
+    """A page of a size and scheme; any error of its console, such as a breach of the policy, fails the test."""
+    from playwright.sync_api import expect
+
+    contexts, wrong = [], []
+
+    def open_page(width=1600, scheme="light", where=""):
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
+        page = contexts[-1].new_page()
+        page.on("console", lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(shown.url + "/" + where)
+        expect(page.locator("#status")).to_contain_text("ready")
+        return page
+
+    yield open_page
+    for one in contexts:
+        one.close()
+    assert not wrong
+
+
+def test_files_of_the_page_and_no_others(shown, examples):
+    page = httpx.get(shown.url)
+    assert page.headers["content-type"].startswith("text/html")
+    assert not re.search(r"<script(?![^>]*src=)|style=|onclick=|https?://", page.text)
+    for name in re.findall(r'(?:src|href)="(static/[^"]+)"', page.text):
+        assert httpx.get(f"{shown.url}/{name}").status_code == 200
+    for name in ("../app.py", "..%2fapp.py", "app.py", "%2e%2e/served.py"):
+        assert httpx.get(f"{shown.url}/static/{name}").status_code == 404
+    assert sorted(httpx.get(f"{shown.url}/api/examples").json()["examples"]) == sorted(f"{one}.png" for one in SCENES)
+    assert httpx.get(f"{shown.url}/api/examples/notes.txt").status_code == 404
+    first = next(iter(SCENES))
+    assert httpx.get(f"{shown.url}/api/examples/{first}.png").content == (examples / f"{first}.png").read_bytes()
+
+
+def test_hiding_a_rectangle_says_what_the_model_says_of_it(shown, textures):
+    picture, _, _ = demo_picture(next(iter(SCENES)))
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "PNG")
+    asked = {"instances": [{"b64": base64.b64encode(out.getvalue()).decode()}], "class": 2, "box": [40, 30, 90, 100]}
+    told = httpx.post(f"{shown.url}/api/hide", json=asked, timeout=60).json()
+    x = items_of(textures, picture).x
+    hidden = x.copy()
+    hidden[:, :, 40:90, 30:100] = 0
+    before, after = xplain.predict(textures, np.concatenate([x, hidden]))
+    assert told["before"]["score"] == before[2]
+    assert told["after"]["score"] == after[2]
+    assert told["after"]["best"] == textures.outline.label_name(int(after.argmax()))
+    for box in ([40, 30, 40, 100], [0, 0, 161, 10], [0, 0, 1], "all", None):
+        assert httpx.post(f"{shown.url}/api/hide", json=asked | {"box": box}).status_code == 400
+
+
+def test_a_person_explains_compares_hides_and_sends_the_address(opened):
+    from playwright.sync_api import expect
+
+    page = opened()
+    page.get_by_role("button", name=next(iter(SCENES))).click()
+    classes = page.locator(".classes button")
+    expect(classes).to_have_count(5)
+    expect(page.get_by_text("Cancel")).to_be_hidden()
+    second = classes.nth(1).locator("span").first.inner_text()
+    classes.nth(1).click()
+    expect(page.locator(".classes button[aria-pressed=true] span").first).to_have_text(second)
+    expect(page.locator(".map")).to_have_attribute("aria-label", re.compile(f"grad-cam of {second}"))
+    page.locator(".map").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".probe")).to_contain_text("row 80, column 81")
+    page.locator(".threshold").fill("40")
+    bounds = page.locator(".map").bounding_box()
+    page.mouse.move(bounds["x"] + 50, bounds["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(bounds["x"] + 200, bounds["y"] + 200)
+    page.mouse.up()
+    expect(page.locator(".hidden-box")).to_contain_text(f"the score of {second} goes from")
+    page.locator("#compare").click()
+    expect(page.locator(".panel").nth(1).locator(".classes button")).to_have_count(5)
+    where = page.url.partition("#")[2]
+    again = opened(390, "dark", f"#{where}")
+    expect(again.locator(".panel")).to_have_count(2)
+    expect(again.locator(".panel").first.locator(".classes button[aria-pressed=true] span").first).to_have_text(second)
+    expect(again.locator(".threshold").first).to_have_value("40")
+    wide = again.evaluate_handle("document.documentElement").get_property("scrollWidth").json_value()
+    assert wide <= 390
+
+
+def test_a_long_method_shows_its_map_on_the_way(opened):
+    from playwright.sync_api import expect
+
+    page = opened()
+    page.locator(".method").select_option("rise")
+    page.locator(".options").fill("samples=1024, cells=5")
+    page.get_by_role("button", name=next(iter(SCENES))).click()
+    expect(page.locator(".progress")).to_be_visible()
+    expect(page.locator(".warnings")).to_contain_text("So far: made of", timeout=30_000)
+    expect(page.locator(".progress")).to_be_hidden(timeout=60_000)
+    expect(page.locator(".warnings")).not_to_contain_text("So far")
+    page.locator(".map").hover(position={"x": 60, "y": 60})
+    expect(page.locator(".probe")).to_contain_text("±")
+
+
+def test_a_picture_from_the_camera(opened):
+    from playwright.sync_api import expect
+
+    page = opened()
+    page.locator("#camera").click()
+    expect(page.locator("#camera")).to_have_text("Take this picture", timeout=20_000)
+    page.locator("#camera").click()
+    expect(page.locator(".classes button")).to_have_count(5, timeout=20_000)

@@ -1,0 +1,173 @@
+// The page: an item, and one or two explanations of it. Its state is in the address, so that it can be sent to somebody.
+
+import * as ask from "./ask.js";
+import { Panel } from "./panel.js";
+
+const at = (id) => document.getElementById(id);
+
+class Page {
+  constructor() {
+    this.models = [];
+    this.panels = [];
+    this.item = null;
+  }
+
+  say(text) {
+    at("status").classList.remove("bad");
+    at("status").textContent = text;
+  }
+
+  fail(error) {
+    if (error.status === 401) at("token-form").hidden = false;
+    at("status").classList.add("bad");
+    at("status").textContent = error.message;
+  }
+
+  async start() {
+    try {
+      const told = await ask.models();
+      this.models = told.models;
+      this.colours = told.colours;
+      at("token-form").hidden = true;
+      const states = this.recall();
+      this.panels = states.panels.map((one) => new Panel(this, this.models.some((m) => m.name === one.model) ? one : { ...one, model: undefined }));
+      this.lay();
+      at("words").hidden = this.models.every((one) => one.pictures);
+      await this.offer();
+      const waiting = this.models.filter((one) => !one.ready).map((one) => one.name);
+      this.say(waiting.length ? `${waiting.join(", ")}: not ready yet` : `${this.models.length === 1 ? "One model" : `${this.models.length} models`} ready.`);
+      if (states.example) await this.choose(states.example);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  lay() {
+    at("panels").replaceChildren(...this.panels.map((one) => one.root));
+    at("panels").classList.toggle("two", this.panels.length > 1);
+    at("compare").setAttribute("aria-pressed", String(this.panels.length > 1));
+  }
+
+  async offer() {
+    const { examples } = await ask.examples();
+    at("examples").replaceChildren(...await Promise.all(examples.map(async (name) => {
+      const button = document.createElement("button"), image = new Image();
+      image.alt = name;
+      image.src = URL.createObjectURL(await ask.example(name));
+      button.type = "button";
+      button.title = name;
+      button.append(image);
+      button.addEventListener("click", () => this.choose(name));
+      return button;
+    })));
+  }
+
+  async choose(name) {
+    this.example = name;
+    await this.take(await ask.example(name), true);
+  }
+
+  async take(blob, example = false) {
+    if (!example) this.example = null;
+    this.set({ b64: ask.base64(await blob.arrayBuffer()) });
+  }
+
+  set(item) {
+    this.item = item;
+    this.remember();
+    for (const one of this.panels) {
+      if (one.picture) one.target = null;
+      one.explain();
+    }
+  }
+
+  // ---------------------------------------------------------------- the address
+
+  remember() {
+    const state = { panels: this.panels.map((one) => one.told()), example: this.example ?? undefined };
+    history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(state))}`);
+  }
+
+  recall() {
+    try {
+      const state = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+      if (Array.isArray(state.panels) && state.panels.length && state.panels.length < 3) return state;
+    } catch { /* no address of ours */ }
+    return { panels: [{}] };
+  }
+
+  // ---------------------------------------------------------------- the camera
+
+  async camera() {
+    const video = at("video"), note = at("camera-note");
+    if (!navigator.mediaDevices) {
+      note.hidden = false;
+      note.textContent = "The camera needs https, or a page from localhost.";
+      return;
+    }
+    if (!this.stream) {
+      try {
+        this.stream = await navigator.mediaDevices.getUserMedia({ video: true });
+      } catch (error) {
+        note.hidden = false;
+        note.textContent = `The camera cannot be used: ${error.message}`;
+        return;
+      }
+      video.srcObject = this.stream;
+      video.classList.remove("away");
+      await video.play();
+      at("camera").textContent = "Take this picture";
+      return;
+    }
+    const still = document.createElement("canvas");
+    still.width = video.videoWidth;
+    still.height = video.videoHeight;
+    still.getContext("2d").drawImage(video, 0, 0);
+    await this.take(await new Promise((done) => still.toBlob(done, "image/png")));
+  }
+
+  wire() {
+    const drop = at("drop");
+    at("file").addEventListener("change", (event) => event.target.files[0] && this.take(event.target.files[0]));
+    at("camera").addEventListener("click", () => this.camera().catch((error) => this.fail(error)));
+    for (const kind of ["dragover", "dragleave", "drop"]) {
+      drop.addEventListener(kind, (event) => {
+        event.preventDefault();
+        drop.classList.toggle("over", kind === "dragover");
+        const file = kind === "drop" && event.dataTransfer.files[0];
+        if (file) this.take(file);
+      });
+    }
+    document.addEventListener("paste", (event) => {
+      const file = event.clipboardData.files[0];
+      if (file) this.take(file);
+    });
+    at("send").addEventListener("click", () => {
+      const text = at("text").value.trim();
+      let item = text;
+      if (/^[[{]/.test(text)) {
+        try {
+          item = JSON.parse(text);
+        } catch { /* a text that begins with a bracket */ }
+      }
+      this.example = null;
+      this.set(item);
+    });
+    at("compare").addEventListener("click", () => {
+      if (this.panels.length > 1) this.panels.pop().stop();
+      else this.panels.push(new Panel(this, { ...this.panels[0].told(), method: "saliency", options: "" }));
+      this.lay();
+      this.remember();
+      if (this.item && this.panels.length > 1) this.panels[1].explain();
+    });
+    at("token-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      ask.useToken(at("token").value.trim());
+      this.start();
+    });
+  }
+}
+
+const page = new Page();
+page.wire();
+page.start();

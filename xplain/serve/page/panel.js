@@ -1,0 +1,284 @@
+// One explanation: what is asked, the map, what can be done with it.
+
+import * as ask from "./ask.js";
+import { colour, flat, limitOf, paint, scale } from "./draw.js";
+
+const DEAR = 64; // evaluations from which on progress is worth showing
+const round = (value) => (Number.isFinite(value) ? Number(value.toPrecision(3)).toString() : "none");
+
+export class Panel {
+  constructor(page, told = {}) {
+    this.page = page;
+    this.root = document.getElementById("panel").content.firstElementChild.cloneNode(true);
+    this.at = (name) => this.root.querySelector(`.${name}`);
+    this.view = { opacity: 0.65, threshold: 0 };
+    this.target = told.target ?? null;
+    this.fill("model", page.models.map((one) => one.name), told.model);
+    this.fill("method", this.methods(), told.method ?? "grad-cam");
+    this.at("options").value = told.options ?? "";
+    for (const name of ["opacity", "threshold"]) {
+      if (told[name] !== undefined) this.at(name).value = told[name];
+      this.view[name] = this.at(name).value / 100;
+      this.at(name).addEventListener("input", () => {
+        this.view[name] = this.at(name).value / 100;
+        this.paint();
+        page.remember();
+      });
+    }
+    this.at("model").addEventListener("change", () => {
+      this.fill("method", this.methods(), this.at("method").value);
+      this.target = null;
+      this.again();
+    });
+    this.at("method").addEventListener("change", () => this.again());
+    this.at("options").addEventListener("change", () => this.again());
+    this.at("cancel").addEventListener("click", () => this.stop());
+    this.pointer(this.at("map"));
+    this.at("map").classList.add("empty");
+  }
+
+  get model() { return this.page.models.find((one) => one.name === this.at("model").value); }
+  methods() { return this.model.methods.map((one) => one.name); }
+
+  fill(name, values, chosen) {
+    const select = this.at(name);
+    select.replaceChildren(...values.map((one) => new Option(one, one, false, one === chosen)));
+  }
+
+  told() {
+    return {
+      model: this.at("model").value,
+      method: this.at("method").value,
+      options: this.at("options").value,
+      target: this.target,
+      opacity: this.at("opacity").value,
+      threshold: this.at("threshold").value,
+    };
+  }
+
+  options() {
+    const found = {};
+    for (const part of this.at("options").value.split(",")) {
+      const [name, value] = part.split("=").map((one) => one.trim());
+      if (!name) continue;
+      if (value === undefined) throw new Error(`Options are name=value; got ${part.trim()}.`);
+      found[name] = value !== "" && Number.isFinite(Number(value)) ? Number(value) : value === "true" ? true : value;
+    }
+    return found;
+  }
+
+  again() {
+    this.page.remember();
+    if (this.page.item) this.explain();
+  }
+
+  stop() {
+    this.job && ask.drop(this.job).catch(() => {});
+    this.abort?.abort();
+    this.busy(false);
+  }
+
+  busy(on) {
+    this.at("progress").hidden = this.at("cancel").hidden = !on;
+    this.root.setAttribute("aria-busy", String(on));
+  }
+
+  async explain() {
+    this.stop();
+    this.job = null;
+    const abort = (this.abort = new AbortController());
+    const { method, model } = this.told();
+    const entry = this.model.methods.find((one) => one.name === method);
+    this.at("summary").textContent = entry?.summary ?? "";
+    this.view.box = null;
+    this.at("hidden-box").textContent = "";
+    try {
+      const asked = { model, method, options: this.options(), target: this.target, instances: [this.page.item] };
+      const how = { encoding: "base64", seen: true };
+      const plan = await ask.post("api/plan", asked, abort.signal);
+      if (plan.queries + plan.sweeps <= DEAR) {
+        this.show((await ask.post("api/explain", { ...asked, ...how }, abort.signal)));
+      } else {
+        await this.watch({ ...asked, ...how, preview: true }, plan, abort.signal);
+      }
+      this.page.say(`${method}: ${plan.words}`);
+    } catch (error) {
+      if (error.name !== "AbortError") this.page.fail(error);
+    } finally {
+      if (abort === this.abort) this.busy(false);
+    }
+  }
+
+  async watch(asked, plan, signal) {
+    const job = await ask.post("api/jobs", asked, signal);
+    this.job = job.id;
+    this.busy(true);
+    const bar = this.at("progress");
+    for await (const [kind, data] of ask.events(job.id, signal)) {
+      if (kind === "progress") {
+        bar.max = data.of;
+        bar.value = data.done;
+        this.page.say(`${data.done} of ${data.of} evaluations`);
+      } else if (kind === "preview") {
+        this.show(data);
+      } else if (data.answer) {
+        this.show(data.answer);
+      } else if (data.error) {
+        throw new Error(data.error.message);
+      }
+    }
+  }
+
+  async show(answer) {
+    const { explanations, predictions } = answer.items[0], one = explanations[0];
+    this.one = one;
+    const values = ask.array(one.values), error = one.error && ask.array(one.error);
+    const table = this.page.colours[one.signed ? "signed" : "unsigned"];
+    const limit = limitOf(values.data);
+    const pictured = values.shape.length >= 2 && !one.words && !one.columns;
+    Object.assign(this.view, { map: null, error: null, limit, signed: one.signed, table, values });
+    if (one.seen) {
+      const seen = await createImageBitmap(new Blob([Uint8Array.from(atob(one.seen), (c) => c.charCodeAt(0))]));
+      this.view.picture = seen;
+    }
+    if (pictured) {
+      Object.assign(this.view, { map: flat(values), error: flat(error) });
+      this.at("map").setAttribute("aria-label", this.words(one));
+      scale(this.at("scale"), table, limit, one.signed, one.unit);
+    }
+    this.at("map").hidden = !pictured && !this.view.picture;
+    this.parts(one, values, table, limit);
+    this.classes(predictions, one);
+    const told = answer.partial ? [`So far: ${answer.partial}.`, ...one.warnings] : one.warnings;
+    this.at("warnings").replaceChildren(...told.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    const { values: _, error: __, seen: ___, ...facts } = one;
+    this.root.querySelector(".facts pre").textContent = JSON.stringify(facts, null, 1);
+    this.paint();
+  }
+
+  words(one) {
+    const why = `${one.method} of ${one.target}, in ${one.unit}`;
+    return `Map: ${why}. Arrow keys read values; drag to hide a rectangle.`;
+  }
+
+  paint() {
+    if (this.view.map || this.view.picture) paint(this.at("map"), this.view);
+  }
+
+  classes(predictions, one) {
+    const shares = predictions.every((p) => p.probability !== null);
+    this.at("classes").replaceChildren(...predictions.map((p) => {
+      const button = document.createElement("button"), row = document.createElement("li");
+      button.type = "button";
+      button.setAttribute("aria-pressed", String(p.class === one.label));
+      for (const text of [p.label, shares ? `${(100 * p.probability).toFixed(1)} %` : round(p.score)]) {
+        button.append(Object.assign(document.createElement("span"), { textContent: text }));
+      }
+      if (shares) button.append(Object.assign(document.createElement("meter"), { value: p.probability, ariaHidden: "true" }));
+      button.addEventListener("click", () => {
+        this.target = p.class;
+        this.again();
+      });
+      row.append(button);
+      return row;
+    }));
+  }
+
+  parts(one, values, table, limit) {
+    const place = this.at("parts");
+    place.replaceChildren();
+    const paintOn = (element, value) => {
+      element.style.background = `rgb(${colour(table, value, limit, one.signed).join(" ")})`;
+    };
+    if (one.words) {
+      one.words.forEach((word, k) => {
+        const span = document.createElement("span");
+        span.textContent = word;
+        span.title = `${round(values.data[k])} ${one.unit}`;
+        paintOn(span, values.data[k]);
+        place.append(span, " ");
+      });
+    } else if (one.columns) {
+      const rows = one.columns.map((name, k) => [name, one.row[k], values.data[k]]).sort((a, b) => Math.abs(b[2]) - Math.abs(a[2]));
+      const grid = document.createElement("table");
+      for (const [name, given, value] of rows) {
+        const row = grid.insertRow();
+        for (const text of [name, given, round(value)]) row.insertCell().textContent = text;
+        row.lastElementChild.className = "number";
+        paintOn(row.lastElementChild, value);
+        row.lastElementChild.style.color = "#111";
+      }
+      place.append(grid);
+    }
+  }
+
+  // ---------------------------------------------------------------- reading and hiding by hand
+
+  pointer(canvas) {
+    let from = null;
+    const cell = (event) => {
+      const bounds = canvas.getBoundingClientRect();
+      const across = Math.min(bounds.width / canvas.width, bounds.height / canvas.height); // object-fit: contain, left
+      const top = (bounds.height - across * canvas.height) / 2;
+      const clip = (value, most) => Math.min(most - 1, Math.max(0, Math.floor(value)));
+      return [clip((event.clientY - bounds.top - top) / across, canvas.height), clip((event.clientX - bounds.left) / across, canvas.width)];
+    };
+    canvas.addEventListener("pointermove", (event) => {
+      if (!this.view.map) return;
+      const at = cell(event);
+      this.read(at);
+      if (from) {
+        this.view.box = box(from, at);
+        this.paint();
+      }
+    });
+    canvas.addEventListener("pointerdown", (event) => {
+      if (!this.view.map || event.button) return;
+      from = cell(event);
+      canvas.setPointerCapture(event.pointerId);
+    });
+    canvas.addEventListener("pointerup", (event) => {
+      if (!from) return;
+      const found = box(from, cell(event));
+      from = null;
+      this.view.box = found[2] - found[0] > 1 && found[3] - found[1] > 1 ? found : null;
+      this.paint();
+      if (this.view.box) this.hide(this.view.box);
+      else this.at("hidden-box").textContent = "";
+    });
+    canvas.addEventListener("keydown", (event) => {
+      const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+      const step = steps[event.key];
+      if (!step || !this.view.map) return;
+      event.preventDefault();
+      const [rows, columns] = this.view.map.shape, far = event.shiftKey ? 10 : 1;
+      const [row, column] = this.cell ?? [rows >> 1, columns >> 1];
+      this.read([Math.min(rows - 1, Math.max(0, row + far * step[0])), Math.min(columns - 1, Math.max(0, column + far * step[1]))]);
+    });
+  }
+
+  read([row, column]) {
+    this.cell = [row, column];
+    const { map, error } = this.view, k = row * map.shape[1] + column;
+    const spread = error ? ` ± ${round(1.96 * error.data[k])}` : "";
+    this.at("probe").textContent = `row ${row}, column ${column}: ${round(map.data[k])}${spread} ${this.one.unit}`;
+  }
+
+  async hide(found) {
+    const { model } = this.told(), of = this.one.label;
+    try {
+      const asked = { model, instances: [this.page.item], box: found, ...(of === null ? {} : { class: of }) };
+      const { before, after, name } = await ask.post("api/hide", asked);
+      const change = after.score - before.score;
+      this.at("hidden-box").textContent =
+        `With rows ${found[0]} to ${found[2]} and columns ${found[1]} to ${found[3]} hidden, the score of ${name} goes from ` +
+        `${round(before.score)} to ${round(after.score)} (${change > 0 ? "+" : ""}${round(change)}); best is then ${after.best}.`;
+    } catch (error) {
+      this.page.fail(error);
+    }
+  }
+}
+
+function box([top, left], [bottom, right]) {
+  return [Math.min(top, bottom), Math.min(left, right), Math.max(top, bottom) + 1, Math.max(left, right) + 1];
+}

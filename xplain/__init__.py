@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from xplain.api import (
         attack,
         attacks,
-        explain,
-        explain_many,
         explain_stream,
         lenses,
         load,
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from xplain.results.attack import Attack
     from xplain.results.attribution import Attribution
     from xplain.session.compiling import compile
+    from xplain.typed import explain, explain_many
 
 __version__ = "0.1.0"
 

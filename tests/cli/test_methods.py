@@ -7,13 +7,18 @@ import pytest
 from xplain import api
 
 
-def test_the_list_has_every_method_with_its_columns(xplain):
+def test_the_list_has_every_method_in_lines_of_eighty_letters(xplain):
     ran = xplain("methods")
     assert ran.code == 0
-    head, *rows = ran.out.splitlines()
-    assert head.split() == ["name", "family", "needs", "unit", "cost", "paper"]
-    assert [row.split()[0] for row in rows] == [entry.name for entry in api.methods()]
-    assert "arXiv:1806.07421" in ran.out
+    lines = ran.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    named = [line.split() for line in lines if line.startswith("  ")]
+    assert {words[0] for words in named} == {entry.name for entry in api.methods()}
+    asked = {words[0]: words[1] for words in named}
+    assert asked["rise"] == "S"
+    assert asked["grad-cam"] == "G"
+    assert asked["score-cam"] == "SL"
+    assert next(line for line in lines if " rise " in line).split()[2] == "±"
 
 
 def test_the_list_as_json(xplain):

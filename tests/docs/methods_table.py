@@ -1,6 +1,6 @@
-"""The README's tables of methods and of rule tables, made from the registry.
+"""What is made from the registry: the README's tables of methods and rule tables, and the stubs of ``explain``.
 
-python tests/docs/methods_table.py     # writes them into the README
+python tests/docs/methods_table.py     # writes them
 """
 
 from __future__ import annotations
@@ -49,4 +49,9 @@ def inserted(text: str) -> str:
 
 
 if __name__ == "__main__":
+    from stubs import stubs
+
     README.write_text(inserted(README.read_text()))
+    for path, text in stubs().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)

@@ -6,10 +6,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from cli.test_rows import people, tokens
 from cli.tiny import write_model, write_picture
 from doors.test_text import tokenizer
+from onnx import helper, numpy_helper
 
 __all__ = ["people", "place", "tokenizer", "tokens"]  # fixtures
 
@@ -27,10 +30,22 @@ def _text(request: pytest.FixtureRequest, folder: Path) -> None:
 def _vision(_: pytest.FixtureRequest, folder: Path) -> None:
     (folder / "labels.txt").write_text("tabby\ndog\nother\n")
     model = write_model(folder / "model.onnx", card=False)
+    _with_a_convolution(model)
     model.with_suffix(".card.toml").write_text('resize = [16, 16]\nlabels = ["tabby", "dog", "other"]\n')
     for below, name in (("photos", "a.png"), ("labelled/tabby", "b.png"), (".", "cat.jpg"), (".", "dog.jpg")):
         (folder / below).mkdir(parents=True, exist_ok=True)
         write_picture(folder / below / name, bright=name != "dog.jpg")
+
+
+def _with_a_convolution(model: Path) -> None:
+    """The tiny model answers the same, but its picture passes a convolution and a rectifier first, as in a real one."""
+    proto = onnx.load(model)
+    identity = numpy_helper.from_array(np.eye(3, dtype=np.float32)[:, :, None, None], "kernel")
+    proto.graph.initializer.append(identity)
+    proto.graph.node[0].input[0] = "features"
+    proto.graph.node.insert(0, helper.make_node("Relu", ["filtered"], ["features"]))
+    proto.graph.node.insert(0, helper.make_node("Conv", ["picture", "kernel"], ["filtered"]))
+    onnx.save(proto, model)
 
 
 _FILES = {

@@ -25,7 +25,7 @@ HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*
 class Tags(HTMLParser):
     """All start tags with their attributes, all text, and the nesting."""
 
-    VOID = ("meta", "img", "br")
+    VOID = ("meta", "img", "br", "input")
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -106,21 +106,27 @@ def test_the_page_is_self_contained_and_well_formed():
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
         for name in ("src", "href"):
             target = attributes.get(name)
-            assert target is None or target.startswith(("data:image/png;base64,", "#")), (tag, target)
+            assert target is None or target.startswith(("data:image/png;base64,", "data:image/webp;base64,", "#")), (
+                tag,
+                target,
+            )
 
 
-def test_every_picture_inside_is_a_png():
+def opened(source: str) -> Image.Image:
+    kind, _, content = source.removeprefix("data:image/").partition(";base64,")
+    return Image.open(io.BytesIO(base64.b64decode(content)), formats=[kind.upper()])
+
+
+def test_every_picture_inside_is_one():
     parsed = Tags(page([attribution(), attribution(method="occlusion")]))
     small = [a["src"] for tag, a in parsed.tags if tag == "img" and a.get("class") == "small"]
     assert len(small) == 2, "one per item, whatever explains it"
     for source in small:
-        content = base64.b64decode(source.removeprefix("data:image/png;base64,"))
-        assert np.asarray(Image.open(io.BytesIO(content), formats=["PNG"])).tolist() == [[[90] * 3] * 16] * 16
+        assert np.asarray(opened(source)).tolist() == [[[90] * 3] * 16] * 16
     sources = [a["src"] for tag, a in parsed.tags if tag == "img" and a.get("class") != "small"]
-    assert len(sources) == 5, "two items by two methods, and all side by side"
+    assert len(sources) == 8, "two items by two methods, in a card and large"
     for source in sources:
-        content = base64.b64decode(source.removeprefix("data:image/png;base64,"))
-        assert Image.open(io.BytesIO(content), formats=["PNG"]).size[0] > 100
+        assert opened(source).size[0] > 100
 
 
 def test_the_content_policy_allows_the_pages_own_style_alone():
@@ -137,20 +143,20 @@ def test_a_large_picture_is_small_in_front_and_a_table_has_none():
     wide = page(attribution(values=np.ones((2, 30, 400), np.float32), error=None, resolution=None,
                             pictures=np.full((2, 30, 400, 3), 90, np.uint8)))  # fmt: skip
     small = next(a["src"] for tag, a in Tags(wide).tags if tag == "img" and a.get("class") == "small")
-    content = base64.b64decode(small.removeprefix("data:image/png;base64,"))
-    assert Image.open(io.BytesIO(content)).size == (64, 5)
+    assert opened(small).size == (64, 5)
     table = attribution(values=np.ones((2, 5), np.float32), error=None, pictures=None, resolution=None, base=None)
     assert 'class="small"' not in page(table)
 
 
-def test_nothing_is_said_once_per_method():
-    """Two items by three methods: two lines in front, and what is the same for all stands once."""
+def test_an_item_has_one_card_with_its_methods_side_by_side():
+    """Two items by three methods: two cards, and what is the same for all stands once."""
     source = page([attribution(), attribution(method="occlusion"), attribution(method="lime", seed=7)])
-    front = source[source.index("<table>") : source.index("</table>")]
-    assert front.count("cat.jpg") == 1
-    assert front.count("<tr>") == 3
-    for number, method in enumerate(("rise", "occlusion", "lime"), 1):
-        assert front.count(f'<a href="#method-{number}">{method}</a>') == 2
+    front = source[source.index('<div class="cards">') : source.index("<h2")]
+    assert front.count('<section class="card"') == 2
+    assert front.count("<h3>") == front.count("cat.jpg") + front.count("cup.jpg")
+    tiles = re.findall(r'<a class="tile m(\d)( warned)?" href="#(figure-\d-\d)">', front)
+    assert [tile[2] for tile in tiles] == [f"figure-{k}-{n}" for n in (1, 2) for k in (1, 2, 3)]
+    assert all(f'<figure id="{tile[2]}">' in source for tile in tiles)
     text = Tags(source).text
     assert text.count("ab" * 32) == text.count("onnxruntime 1.31.1") == text.count("crop = [16, 16]") == 1
     assert text.count("Seed") == 3, "it is not the same"
@@ -159,7 +165,30 @@ def test_nothing_is_said_once_per_method():
 def test_a_score_of_its_own_has_a_line_of_its_own():
     other = attribution(method="occlusion", scores=np.array([8.25, 11.0]))
     source = page([attribution(), other])
-    assert source[: source.index("</table>")].count("<tr>") == 4
+    assert source.count('<section class="card"') == 2
+    assert source.count('<div class="tiles">') == 3
+
+
+def test_cards_are_sorted_and_filtered_by_the_style_sheet_alone():
+    """Items: two methods agree wholly on the first, and are of opposite order on the second, whose score is higher."""
+    first = attribution(error=None)
+    other = attribution(method="occlusion", error=None, values=np.stack([first.values[0], -first.values[1]]))
+    source = page([first, other])
+    assert re.findall(r"methods agree <span class=\"number\">([+-][\d.]+)", source) == ["+1.00", "-1.00"]
+    order = dict(re.findall(r"(#by-\w+:checked ~ \.cards #item-\d) \{ order: (\d); \}", source))
+    assert order == {
+        "#by-score:checked ~ .cards #item-2": "0", "#by-score:checked ~ .cards #item-1": "1",
+        "#by-disagreement:checked ~ .cards #item-2": "0", "#by-disagreement:checked ~ .cards #item-1": "1",
+    }  # fmt: skip
+    assert "#show-2:not(:checked) ~ .cards .m2 { display: none; }" in source
+    inputs = [a.get("id") for tag, a in Tags(source).tags if tag == "input"]
+    assert inputs == ["by-name", "by-score", "by-disagreement", "show-1", "show-2"]
+    assert "<input" not in page(attribution()[:1]), "nothing to choose"
+
+
+def test_what_the_model_said_stands_beside_the_item():
+    said = Tags(page(attribution(), predicted={"cat.jpg": "tabby 53.8%, kite 27.0%"})).text
+    assert said.index("cat.jpg") < said.index("tabby 53.8%, kite 27.0%") < said.index("cup.jpg")
 
 
 def test_numbers_and_words_are_not_broken():
@@ -168,9 +197,9 @@ def test_numbers_and_words_are_not_broken():
     style = re.search(r"<style>(.*?)</style>", source, re.DOTALL).group(1)
     rules = dict(re.findall(r"^([^{\n]+) \{([^}]*)\}", style, re.MULTILINE))
     assert "anywhere" not in rules["th, td"]
-    assert "nowrap" in rules["td.number, th.number, td a"]
+    assert "nowrap" in rules[".number, td a"]
     assert "min-width" in rules["td.word"]
-    assert '<td class="number">8.25</td>' in source
+    assert '<span class="number">8.25</span>' in source
 
 
 def test_hostile_names_stay_text():
@@ -203,13 +232,6 @@ def test_hostile_names_stay_text():
 
 def test_endless_names_are_cut():
     assert len(page(attribution(model="x" * 1_000_000))) < 500_000
-
-
-def test_side_by_side_needs_the_same_items():
-    other = attribution(names=("a.jpg", "b.jpg"))
-    assert "Side by side" not in page([attribution(), other])
-    assert "Side by side" not in page(attribution())
-    assert "Side by side" in page([attribution(), attribution(unit="cosine", method="grad-cam")])
 
 
 def test_tables_and_items_without_pictures():

@@ -19,18 +19,16 @@ import numpy as np
 
 from xplain.core.errors import UsageError
 from xplain.core.files import whole_file
-from xplain.render.canvas import image
-from xplain.render.figure import draw, montage, target_of
+from xplain.render.figure import draw, target_of
 from xplain.render.notebook import data_url
 from xplain.render.overlay import limit_of, map_of
+from xplain.render.sentence import sentence
 from xplain.render.text import shades_css, words_html
+from xplain.report.front import cards, rules
 from xplain.report.template import plain_fact, template, text_of
 from xplain.results.attribution import Attribution
 
 __all__ = ["page", "write"]
-
-_MOST_ROWS = 20  # items side by side; all are shown one by one further down
-_THUMBNAIL = 64  # pixels of a picture's longer side in the front table
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +40,17 @@ class _Shown:
     score: str
     base: str
     limit: str
+    said: str
     figure: str
     words: str
     facts: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One line of the front table: an item, a target, and every method that explains the two."""
-
-    name: str
-    target: str
-    score: str
-    thumbnail: str
-    methods: list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
 class _Section:
     """One attribution, as the template sees it: facts as (name, text) pairs."""
 
+    number: int
     anchor: str
     heading: str
     attribution: Attribution
@@ -79,17 +68,19 @@ def page(
     *,
     title: str = "Explanations",
     command: str = "",
+    predicted: Mapping[str, str] | None = None,
     **drawing: Any,
 ) -> str:
     """The page as text.
 
-    Attributions of the same items are also shown side by side: on one scale where their units agree, each on its own
-    otherwise.
+    In front every item has a card with its methods side by side, which can be filtered and sorted: by score, and by how
+    far the methods disagree. Each small map leads to its figure.
 
     Args:
         attributions: What to show, in this order.
         title: Heading of the page.
         command: The command line that made it; printed under "To repeat this".
+        predicted: What the model said of an item in words, such as its best classes, by the item's name.
         drawing: Options of ``xplain.render.draw`` for the figures; ``beside`` is true unless given.
 
     Raises:
@@ -102,17 +93,20 @@ def page(
     drawing = {"beside": True, **drawing}
     sections = [_section(a, n, drawing, _repeated(a, listed)) for n, a in enumerate(listed, 1)]
     shared, card = _shared(sections)
-    style = text_of("page.css") + (shades_css() if any(a.texts for a in listed) else "")
+    front = cards(listed, predicted or {}, lambda k, item: f"figure-{k + 1}-{item + 1}")
+    methods = list(dict.fromkeys(a.method for a in listed))
+    style = text_of("page.css") + rules(front, len(methods)) + (shades_css() if any(a.texts for a in listed) else "")
     return template("page.html").render(
         title=title,
         command=command,
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        front=_front(sections),
+        cards=front,
+        methods=methods,
+        disputed=any(card.agrees is not None for card in front),
         sections=[_without(section, shared, card) for section in sections],
         shared=shared,
         shared_card=card,
-        together=_together(listed, drawing),
     )
 
 
@@ -161,6 +155,7 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
         ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(a.versions.items())) or "not recorded"),
     ]
     return _Section(
+        number=number,
         anchor=f"method-{number}",
         heading=f"{a.method} of {a.target}" if several else a.method,
         attribution=a,
@@ -172,28 +167,6 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
         card=a.card or "",
         call=_call(a),
     )
-
-
-def _front(sections: Sequence[_Section]) -> list[_Row]:
-    """A line per item, target and score, in the order of the first method that has it."""
-    rows: dict[tuple[str, str, str], _Row] = {}
-    for section in sections:
-        for number, item in enumerate(section.items):
-            key = item.name, item.target, item.score
-            if key not in rows:
-                rows[key] = _Row(*key, _thumbnail(section.attribution, number), [])
-            if (link := (section.anchor, section.attribution.method)) not in rows[key].methods:
-                rows[key].methods.append(link)
-    return list(rows.values())
-
-
-def _thumbnail(a: Attribution, item: int) -> str:
-    """The picture of one item, small; empty for what is no picture."""
-    if a.pictures is None or np.ndim(a.pictures[item]) != 3:
-        return ""
-    small = image(np.asarray(a.pictures[item]))
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    return data_url(small)
 
 
 def _shared(sections: Sequence[_Section]) -> tuple[list[tuple[str, str]], str]:
@@ -225,7 +198,8 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
         score=f"{float(one.scores[0]):.6g}",
         base="" if one.base is None else f"{float(np.asarray(one.base)[0]):.6g}",
         limit="" if limit is None else f"{'±' if a.signed else ''}{limit:.4g}",
-        figure="" if a.texts else data_url(draw(a, item, **drawing)),
+        said=sentence(a, item),
+        figure="" if a.texts else data_url(draw(a, item, **drawing), "WEBP"),
         words=words_html(a, item) if a.texts else "",
         facts=[(str(name), plain_fact(entries[item])) for name, entries in a.each.items()],
     )
@@ -234,16 +208,6 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
 def _calls(a: Attribution) -> str:
     sizes = a.provenance.rows_per_call.items()
     return ", ".join(f"{kind} {' and '.join(map(str, rows))}" for kind, rows in sizes)
-
-
-def _together(listed: Sequence[Attribution], drawing: Mapping[str, Any]) -> str:
-    """The maps of the first items side by side, where all attributions speak of the same items."""
-    pictures = all(a.values.ndim > 2 for a in listed)
-    if len(listed) < 2 or not pictures or len({a.names for a in listed}) > 1 or len({len(a) for a in listed}) > 1:
-        return ""
-    shared = len({(a.unit, a.signed) for a in listed}) == 1
-    kept = {name: value for name, value in drawing.items() if name not in ("beside", "size")}
-    return data_url(montage(listed, items=range(min(len(listed[0]), _MOST_ROWS)), share=shared, **kept))
 
 
 def _call(a: Attribution) -> str:

@@ -39,12 +39,13 @@ def _printable(value: Any) -> Any:
 @cache
 def template(name: str) -> Template:
     """A template of this room, ready to render."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=_printable, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(text_of(name))
+    environment.loader = FunctionLoader(text_of)  # so that a template may include another
+    return environment.get_template(name)
 
 
 def text_of(name: str) -> str:

@@ -79,6 +79,10 @@ class Attribution(Result):
         """The same numbers as a ``shap.Explanation``, for shap's own plots."""
         return self.render("shap")
 
+    def sentence(self, item: int = 0) -> str:
+        """What the values of one item show, and how sure they are, in words; see ``xplain.render.sentence``."""
+        return str(self.render("sentence", item=item))
+
     def plot(self, kind: str = "auto", **drawing: Any) -> Any:
         """A matplotlib figure: waterfall, beeswarm, heat map ...; see ``xplain.render.plots.plot``."""
         return self.render("plot", kind=kind, **drawing)

@@ -21,7 +21,7 @@ from xplain.core.errors import unknown
 from xplain.core.registry import ATTACKS, LENSES, METHODS, AttackKind, Declared, Lens, Method
 
 __all__ = ["DEFAULT_METHOD", "Force", "OutFolder", "Seed"]
-__all__ += ["chosen_methods", "command", "find_method", "flag", "options_for"]
+__all__ += ["chosen_methods", "command", "find_method", "flag", "named_methods", "options_for"]
 
 DEFAULT_METHOD = "auto"
 
@@ -95,7 +95,12 @@ def chosen_methods(arguments: Sequence[str], default: str = DEFAULT_METHOD) -> l
         name, equals, value = word.partition("=")
         if name in ("--method", "-m"):
             found.append(value if equals else following)
-    return found or [default]
+    return named_methods(found) or [default]
+
+
+def named_methods(given: Sequence[str]) -> list[str]:
+    """The names in ``-m lime,rise -m grad-cam``, each once, in order."""
+    return list(dict.fromkeys(name.strip() for one in given for name in one.split(",") if name.strip()))
 
 
 def options_for(methods: Sequence[Declared], given: dict[str, Any]) -> dict[str, dict[str, Any]]:

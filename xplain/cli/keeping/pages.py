@@ -8,10 +8,12 @@ from typing import Any
 
 from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.telling.notes import about
+from xplain.core.edits import Array
 from xplain.core.outline import Outline
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined
 from xplain.session import Explained
+from xplain.session.predictions import best, in_words
 
 __all__ = ["PAGE", "Drawing", "Sheets", "ranks_of"]
 
@@ -43,10 +45,13 @@ class Sheets:
         self._limits: dict[str, float] = {}
         self._waiting: list[tuple[str, str]] = []  # names without a suffix, and methods, of maps not yet drawn
         self._shown: dict[Any, list[Attribution]] = {}
+        self._scores: dict[str, Array] = {}  # of the untouched item, by its name on the page
 
     def keep(self, item: str, explained: Explained) -> list[dict[str, Any]]:
         """Write the explanations of one picture by one method; what is told of each."""
         found = explained.results
+        if explained.scores is not None:
+            self._scores.update((one.name_of(0), explained.scores) for one in found[:1])
         if item not in self._known:
             self._known[item] = file_stem(item, self._stems), len(self._known)
         stem, number = self._known[item]
@@ -91,9 +96,10 @@ class Sheets:
         # the page has one scale for all it shows, so it can be shared only where there is one method
         limit = next(iter(self._limits.values())) if len(self._limits) == 1 else None
         drawing = {"native_resolution": self._drawing.native_resolution, "limit": limit or None}
+        predicted = {name: in_words(best(scores[None], outline)[0]) for name, scores in self._scores.items()}
         self.folder.announce([PAGE])
         groups = [joined(group) for group in self._shown.values()]
-        report.write(groups, self.folder.path / PAGE, title=title, command=command, **drawing)
+        report.write(groups, self.folder.path / PAGE, title=title, command=command, predicted=predicted, **drawing)
 
     def _limit(self, one: Attribution) -> float:
         from xplain.render.overlay import limit_of, map_of

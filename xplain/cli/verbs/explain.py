@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, options_for
+from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, named_methods, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.asking.reading import Given, RowOptions, given, labels_of
 from xplain.cli.keeping.book import Book
@@ -55,7 +55,7 @@ def explain(
         typer.Option(
             "--method",
             "-m",
-            help="Method; repeat for several. Default: auto, which chooses by what the model answers and says why.",
+            help="Method, or several: lime,rise. Default: auto, which chooses by what the model answers and says why.",
         ),
     ] = None,
     target: Annotated[
@@ -96,7 +96,8 @@ def explain(
     from xplain.render import pictures as reader
 
     rows = given(items or [], reading)
-    names = [name for name in method or [AUTO] if plain_name(name) != AUTO]
+    said = named_methods(method or []) or [AUTO]
+    names = [name for name in said if plain_name(name) != AUTO]
     entries = [find_method(name) for name in names]
     if entries:
         options_for(entries, options)  # what is wrong with them is said before anything is opened
@@ -107,7 +108,7 @@ def explain(
         )
     found = [] if rows is not None else reader.collect(items or [])
     loaded = loading.open(model) if rows is None else rows.open(model, loading)
-    order = Order(_asked(loaded, entries, len(names) < len(method or [AUTO]), options), target, seed, asking, sentinel)
+    order = Order(_asked(loaded, entries, len(names) < len(said), options), target, seed, asking, sentinel)
     if conserved:
         _check_conserved([find_method(name) for name in order.methods], rows is not None, order)
     if rows is not None:

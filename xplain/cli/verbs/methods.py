@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from textwrap import shorten
 from typing import Annotated, Any
 
@@ -11,13 +12,16 @@ import typer
 from xplain import api
 from xplain.cli.asking.flags import find_method, flag
 from xplain.cli.telling.console import Outcome, table
+from xplain.core.query import Peek, Score, Sweep
 from xplain.core.registry import Method
 from xplain.core.units import spelled
 
 __all__ = ["methods"]
 
-_COST = 48
-"""Characters of the cost in the list; 'xplain methods NAME' shows all of it."""
+_WIDTH = 80
+"""Characters of a line of the list; 'xplain methods NAME' shows all of it."""
+
+_ASKS = {Score: "S", Peek: "L", Sweep: "G"}
 
 
 def methods(
@@ -30,13 +34,29 @@ def methods(
     """
     if name is None:
         entries = api.methods()
-        rows = [(m.name, m.family, _needs(m), spelled(m.unit), shorten(m.cost, _COST), str(m.paper)) for m in entries]
-        return Outcome(
-            {"methods": [_facts(entry) for entry in entries]},
-            table(rows, ("name", "family", "needs", "unit", "cost", "paper")),
-        )
+        return Outcome({"methods": [_facts(entry) for entry in entries]}, _list(entries))
     entry = find_method(name)
     return Outcome(_facts(entry) | {"documentation": _documentation(entry)}, _page(entry))
+
+
+def _list(entries: Sequence[Method]) -> str:
+    """The methods by family, a line each: what it asks the model for, whether it has error bars, what it says."""
+    name = max(len(entry.name) for entry in entries)
+    lines: list[str] = []
+    for family in dict.fromkeys(entry.family for entry in entries):
+        lines += ["", f"{family}:"] if lines else [f"{family}:"]
+        for one in entries:
+            if one.family == family:
+                head = f"  {one.name:{name}}  {_asks(one):3} {'±' if one.sampled else ' '} "
+                said = one.summary.split("\n")[0].replace("``", "")
+                lines.append(head + shorten(said, _WIDTH - len(head), placeholder="..."))
+    lines += ["", "S: asks for scores; L: for values of layers; G: for gradients. ±: error bars."]
+    lines += ["'xplain methods NAME' shows one in full: formula, options, cost, paper."]
+    return "\n".join(lines)
+
+
+def _asks(entry: Method) -> str:
+    return "".join(word for kind, word in _ASKS.items() if kind in entry.needs)
 
 
 def _needs(entry: Method) -> str:

@@ -1,0 +1,136 @@
+"""What an explanation shows and how sure it is, in one or two sentences that are generated from its numbers alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.plain import plain
+from xplain.core.registry import renderer
+from xplain.render.bars import names_of
+from xplain.render.overlay import map_of
+from xplain.render.shown import Shown, kind_of
+
+__all__ = ["sentence"]
+
+_HALF = 0.5
+_SPREAD = 0.25  # share of the area from which half of the evidence is said to be spread out
+_FEW = 3  # columns or words that are named
+_TWO_SIDED = 1.96  # 95 % of a normal distribution
+_ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
+
+
+@renderer("sentence")
+def sentence(attribution: Shown, item: int = 0, *, named: bool = True) -> str:
+    """What one item's values show, and how sure they are; for people who do not read maps, and for screen readers.
+
+    Of pictures: on how little of the picture half of the positive values lie, and where; how much speaks against; and
+    what share of the sizes cannot be told from zero. Of rows and texts: the largest values by name. Of series: the
+    moments that hold half.
+
+    Args:
+        attribution: What to say.
+        item: Which item.
+        named: Name the target; else it is "it", for a place where it stands already.
+    """
+    one = attribution[item]
+    kind, target = kind_of(one), repr(attribution.target_of(item)) if named else "it"
+    if not np.any(one.values):
+        return plain(f"Nothing is said of {target}: all values are zero.")
+    if kind in ("row", "text"):
+        said = _named(one, target)
+    elif kind == "series" and one.values.ndim == 2:
+        said = _moments(np.asarray(one.values[0], np.float64), target)
+    else:
+        said = _placed(map_of(one, 0).values, target, one.signed)
+    return plain(" ".join([said, *_doubt(one)]))
+
+
+def _named(one: Shown, target: str) -> str:
+    names = ["".join(name) for name in names_of(one)]
+    values = np.asarray(one.values[0][: len(names)], np.float64)
+    order = np.argsort(-np.abs(values), kind="stable")[:_FEW]
+    share = np.abs(values[order]).sum() / np.abs(values).sum()
+    listed = [f"{names[k]} ({values[k]:+.3g})" for k in order if values[k]]
+    what = "words" if one.texts else "columns"
+    most = f"{' and '.join([', '.join(listed[:-1]), listed[-1]]) if len(listed) > 1 else listed[0]}"
+    rest = f"{share:.0%} of all that the {what} do" if len(values) > len(order) else "all that is found"
+    what_for = "It is" if target == "it" else f"For {target} it is"
+    return f"{what_for} mostly {most}: {rest}."
+
+
+def _moments(values: Array, target: str) -> str:
+    positive = np.maximum(values, 0)
+    if not positive.any():
+        return f"Nothing speaks for {target}; all that is found speaks against it."
+    held = np.flatnonzero(_holding(positive))
+    runs = np.split(held, np.flatnonzero(np.diff(held) > 1) + 1)
+    told = ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs[:_FEW])
+    more = f" and {len(runs) - _FEW} more stretches" if len(runs) > _FEW else ""
+    return (
+        f"Half of what speaks for {target} lies at moments {told}{more}, {len(held) / len(values):.0%} of the "
+        f"time.{_against(values)}"
+    )
+
+
+def _placed(values: Array, target: str, signed: bool) -> str:
+    positive = np.maximum(values, 0)
+    if not positive.any():
+        return f"Nothing speaks for {target}; all that is found speaks against it."
+    what = f"what speaks for {target}" if signed else f"what matters to {target}"
+    held = _holding(positive)
+    area = float(held.mean())
+    if area > _SPREAD:
+        return f"Half of {what} takes {area:.0%} of the picture: it is spread out.{_against(values)}"
+    return f"Half of {what} lies on {_percent(area)} of the picture, {_where(held, positive)}.{_against(values)}"
+
+
+def _holding(positive: Array) -> Array:
+    """The fewest positions that hold half of the positive values."""
+    flat = np.sort(positive.ravel())[::-1]
+    reached = np.cumsum(flat)
+    bar = flat[int(np.searchsorted(reached, _HALF * reached[-1]))]
+    held: Array = positive >= max(bar, np.finfo(np.float64).tiny)
+    return held
+
+
+def _where(held: Array, positive: Array) -> str:
+    """A place in words, and in positions: the middle of what is held, and a box that holds 90 % of it."""
+    weight = np.where(held, positive, 0)
+    spans, middle = [], []
+    for axis in range(held.ndim):
+        along = weight.sum(axis=tuple(k for k in range(held.ndim) if k != axis))
+        reached = np.cumsum(along) / along.sum()
+        spans.append((int(np.searchsorted(reached, 0.05)), int(np.searchsorted(reached, 0.95))))
+        middle.append(float((along * (np.arange(len(along)) + 0.5)).sum() / along.sum() / len(along)))
+    named = dict(zip("zyx"[-held.ndim :], spans, strict=True))
+    box = ", ".join(f"{axis} {low} to {high}" for axis, (low, high) in named.items())
+    row, column = (min(2, int(3 * place)) for place in middle[-2:])
+    place = "in the middle" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"
+    return f"{place} ({box})"
+
+
+def _against(values: Array) -> str:
+    against = float(-np.minimum(values, 0).sum() / np.maximum(values, 0).sum())
+    if against <= 0:
+        return ""
+    return (
+        f" Against it there is {_percent(against)} as much." if against < 1 else " More speaks against it than for it."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "less than 1%"
+
+
+def _doubt(one: Shown) -> list[str]:
+    """How sure it is: the share of all sizes whose 95 % interval holds zero; and that there are warnings."""
+    said = []
+    if one.error is not None:
+        sizes, error = np.abs(np.asarray(one.values[0], np.float64)), np.asarray(one.error[0], np.float64)
+        unsure = float(sizes[(sizes <= _TWO_SIDED * error) & (error > 0)].sum() / sizes.sum())
+        sure = "All of it is surely not zero (95 %)."
+        said.append(f"{_percent(unsure)} of it cannot be told from zero (95 %)." if unsure else sure)
+    if one.warnings:
+        said.append("Read its warnings first.")
+    return said

@@ -56,7 +56,7 @@ PACKAGES = {
     "prometheus_client": {"serve"},
     "onnxruntime": {"models/onnx/session.py", "graph/runtime.py"},
     "onnx": {"graph"},
-    "PIL": {"render", "results/attribution.py", "results/gallery.py", "demo", "models/endpoint"},
+    "PIL": {"render", "serve/telling.py", "results/attribution.py", "results/gallery.py", "demo", "models/endpoint"},
     "skimage": {"render", "explainers/features", "explainers/design/inpaint.py", "metrics/localisation.py"},
     "scipy": {
         "explainers/gradient/xrai.py",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from xplain.report.attack import attack_page
 from xplain.report.gallery import gallery_page
 from xplain.report.html import page
 from xplain.results.result import Result
 
 __all__ = ["page_of"]
 
-_PAGES: Mapping[str, Callable[..., str]] = {"gallery": gallery_page, "attribution": page}
+_PAGES: Mapping[str, Callable[..., str]] = {"gallery": gallery_page, "attribution": page, "attack": attack_page}
 """Kind of result to what writes its page: a function of the result and ``command``."""
 
 

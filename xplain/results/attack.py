@@ -10,6 +10,7 @@ import numpy as np
 
 from xplain.core.attack import NORMS
 from xplain.core.edits import Array
+from xplain.core.plain import plain
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text, truth, whole
 from xplain.results.result import ARRAY, ARRAY_PER_ITEM, PER_ITEM, Result
@@ -102,30 +103,33 @@ class Attack(Result):
         names = self.each.get(f"class {when}")
         return str(names[item]) if names is not None else str(label)
 
+    def words_of(self, item: int) -> tuple[str, str]:
+        """What the model said before, and after, each with its confidence."""
+        names = self.called(self.labels[item], item, "before"), self.called(int(self.became[item]), item, "after")
+        was, now = (f"{name} {sure:.2f}" for name, sure in zip(names, self.confidence[item], strict=True))
+        return was, now
+
+    def size_of(self, item: int) -> str:
+        """How large an item's change is, in words."""
+        linf, l2, _, l0 = self.sizes[item]
+        return f"linf {self._told_size(linf)}, l2 {l2:.3g}, l0 {l0:.0f}"
+
     def __repr__(self) -> str:
         asked = self.cost.queries + self.cost.sweeps
         return f"<Attack {self.method}: {int(self.fooled.sum())} of {len(self)} fooled, {asked} queries>"
 
     def __str__(self) -> str:
-        from xplain.core.plain import plain
-
         lines = [f"{self.method}: {int(self.fooled.sum())} of {len(self)} items fooled"]
         lines += [f"  epsilon {told} ({self.norm}): {rate:.0%}" for told, rate in self.rates.items()]
         moved = self.each.get("rank correlation")
         for n in range(len(self)):
-            was, now = self.called(self.labels[n], n, "before"), self.called(int(self.became[n]), n, "after")
+            was, now = self.words_of(n)
             if not self.fooled[n]:
-                lines.append(
-                    f"  {self.name_of(n)}: {was} {self.confidence[n, 0]:.2f} holds ({self.queries[n]} queries)"
-                )
+                lines.append(f"  {self.name_of(n)}: {was} holds ({self.queries[n]} queries)")
                 continue
-            size = dict(zip(NORMS, self.sizes[n], strict=True))
-            map_moved = "" if moved is None or np.isnan(moved[n][0]) else f", map {moved[n][0]:.2f}"
-            lines.append(
-                f"  {self.name_of(n)}: {was} {self.confidence[n, 0]:.2f} -> {now} {self.confidence[n, 1]:.2f} "
-                f"(linf {self._told_size(size['linf'])}, l2 {size['l2']:.3g}, l0 {size['l0']:.0f}, {self.steps[n]} "
-                f"steps, {self.queries[n]} queries{map_moved})"
-            )
+            told = "" if moved is None or np.isnan(moved[n][0]) else f", map {moved[n][0]:.2f}"
+            asked = f"{self.steps[n]} steps, {self.queries[n]} queries"
+            lines.append(f"  {self.name_of(n)}: {was} -> {now} ({self.size_of(n)}, {asked}{told})")
         return plain("\n".join([*lines, *(f"  ! {said}" for said in self.said)]))
 
     def _told_size(self, linf: float) -> str:

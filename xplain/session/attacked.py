@@ -109,6 +109,7 @@ class Case:
         epsilons: Sizes that are tried, the smallest first.
         boards: What was found, batch after batch.
         spent: What it cost so far.
+        interrupted: Whether a person ended it.
     """
 
     part: Part
@@ -119,6 +120,7 @@ class Case:
     epsilons: tuple[float, ...]
     boards: list[Board]
     spent: Cost
+    interrupted: bool = False
 
     def known(self) -> int:
         """Items whose boards are there."""
@@ -142,9 +144,10 @@ def attacked(session: Session, origin: Origin, case: Case, board: Board) -> Atta
     success = [(margin > 0) & (own <= epsilon * (1 + 1e-6) + 1e-9) for epsilon in case.epsilons]
     each: dict[str, Any] = {"class before": _names(outline, was), "class after": _names(outline, became), **board.each}
     facts: dict[str, Any] = {"attacked": _ATTACKED} if space.whole else {}
+    facts |= {"interrupted": True} if case.interrupted else {}
     maps, warnings = None, [*outline.warnings, *case.part.items.warnings, *board.caveats]
     spent = case.part.take_bill() + case.spent + cost
-    if session.methods:
+    if session.methods and not case.interrupted:
         found = moved(session, case.part, space, (started, board.values), (was, became))
         maps, spent = found.maps, spent + found.cost
         warnings += found.warnings

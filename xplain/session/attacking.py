@@ -108,6 +108,7 @@ class Attacker:
                 self._batch(case, some, board)
             except KeyboardInterrupt:
                 board.say("The attack was interrupted; what was found until then is kept.", kind="budget")
+                case.interrupted = True
                 break
         left = np.arange(case.known(), len(part))
         if len(left):

@@ -5,7 +5,7 @@
 | ``linf`` | ``max |d_i|`` | ``sign(g)`` |
 | ``l2`` | ``sqrt(sum d_i^2)`` | ``g / ||g||_2`` |
 | ``l1`` | ``sum |d_i|`` | ``sign(g)`` on the elements with the largest ``|g|``, divided by their number |
-| ``l0`` | positions with any ``d_i != 0`` | at each position the way to the border of the box that gains most |
+| ``l0`` | positions with any ``d_i != 0`` | the way to the border of the box at the positions that gain most |
 
 The box is ``[low - x, high - x]``, so zero is always in it, and clipping a change to it never makes it larger.
 """
@@ -107,9 +107,10 @@ class Ball:
         return _largest(lambda c: np.rint(np.clip(c * inside, self.low, self.high)), self._fits, inside, most)
 
     def steepest(self, gradient: Array) -> Array:
-        """The step of size 1 (``l0``: a step of one position's width) along which the gradient rises most.
+        """The step of size 1 along which the gradient rises most; zero where the gradient is.
 
-        Zero where the gradient is.
+        ``l0``: the whole way to the border at as many positions as may change, and a part of it at the others, in
+        proportion to what they gain.
         """
         flat = gradient.reshape(len(gradient), -1)
         shape = (-1, *(1,) * (gradient.ndim - 1))
@@ -126,7 +127,14 @@ class Ball:
             chosen = np.sign(gradient) * (size >= kth) * (size > 0)
             return np.asarray(chosen / np.maximum(np.abs(chosen).reshape(len(size), -1).sum(axis=1).reshape(shape), 1))
         ends = np.where(gradient > 0, self.high, self.low)
-        return np.where(gradient != 0, ends, 0.0)
+        size = np.abs(gradient * ends)
+        axis = self.layout.channel_axis
+        summed = size if axis is None else size.sum(axis=axis, keepdims=True)
+        flat = summed.reshape(len(summed), -1)
+        count = int(min(max(self.radius, 1), flat.shape[1]))
+        kth = np.partition(flat, -count, axis=1)[:, -count].reshape(shape)
+        part = np.minimum(summed / np.maximum(kth, np.finfo(np.float64).tiny), 1.0)
+        return np.asarray(ends * part * (gradient != 0))
 
     def anywhere(self, noise: Array) -> Array:
         """Random changes of about the radius, of standard normal numbers ``[N, *item]``."""

@@ -10,10 +10,13 @@ from xplain.core.query import Sweep
 from xplain.core.registry import Paper, attack
 from xplain.explainers.attacks.climbing import Nudge, ball_of
 
-__all__ = ["fgsm", "pgd"]
+__all__ = ["climbed", "fgsm", "pgd"]
 
 _PACE = 2.5
 """How many radii all steps together could go, if they went one way."""
+
+_SPARSE_STEP = 0.3
+"""Share of the way to the border that a position of ``l0`` goes in a step."""
 
 
 @attack(
@@ -41,7 +44,7 @@ def fgsm(threat: Threat) -> AttackFlow:
     Source:
         Goodfellow, Shlens and Szegedy, Explaining and Harnessing Adversarial Examples, ICLR 2015.
     """
-    return (yield from _climbed(threat, steps=1, step=None, momentum=0.0, start=False))
+    return (yield from climbed(threat, steps=1, step=None, momentum=0.0, start=False))
 
 
 @attack(
@@ -68,7 +71,8 @@ def pgd(
 
     Args:
         steps: Steps at most.
-        step: Length of one, as a share of the radius; none: ``2.5 / steps``, and in ``linf`` at least one whole number.
+        step: Length of one, as a share of the radius; none: ``2.5 / steps``, in ``linf`` at least one whole
+            number, in ``l0`` 0.3 of the way to the border.
         momentum: Share of the directions before that is kept: directions are scaled to a mean size of 1 and added up.
         start: Whether to start at a random change instead of the item itself (false is BIM, the basic iterative
             method).
@@ -90,14 +94,23 @@ def pgd(
         (the sparse step of l1); Croce and Hein, arXiv:1909.05040 (l0).
     """
     for k in range(1 + restarts):
-        yield from _climbed(threat, steps, step, momentum, start or k > 0, f"start {k}")
+        yield from climbed(threat, steps, step, momentum, start or k > 0, f"start {k}")
     return Ended()
 
 
-def _climbed(
+def climbed(
     threat: Threat, steps: int, step: float | None, momentum: float, start: bool, stream: str = "start"
 ) -> AttackFlow:
-    """One try of all items that are still open."""
+    """One try of all items that are still open: ``pgd`` from one start; see there for the options.
+
+    Args:
+        threat: What is allowed.
+        steps: Steps at most.
+        step: Length of one as a share of the radius, or None.
+        momentum: Share of the directions before that is kept.
+        start: Whether to start at a random change.
+        stream: What the start is drawn under.
+    """
     items = threat.open
     if not len(items):
         return Ended()
@@ -108,9 +121,8 @@ def _climbed(
         draws = threat.view.rngs(stream)
         change = ball.anywhere(np.stack([draws[int(n)].standard_normal(shape) for n in items]))
     rivals = goal.of(items).rival(threat.scores[items])
-    length = _PACE / steps if step is None else step
-    if steps == 1 and step is None:
-        length = 1.0
+    length = 1.0 if steps == 1 else _SPARSE_STEP if threat.norm == "l0" else _PACE / steps
+    length = length if step is None else step
     if threat.norm == "linf":
         length = max(length * threat.radius, 1.0 if threat.space.whole else 0.0)
     elif threat.norm != "l0":

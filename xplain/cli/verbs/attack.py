@@ -1,0 +1,150 @@
+"""``xplain attack``: how little it takes to make one's own model err, and what its explanation does then."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xplain import api
+from xplain.cli.asking.flags import Force, OutFolder, Seed, options_for
+from xplain.cli.asking.loading import Asking, Loading, ModelFile
+from xplain.cli.keeping.output import Folder
+from xplain.cli.keeping.shown import keep_result
+from xplain.cli.telling.console import FINDING, INTERRUPTED, OK, Outcome, Progress
+from xplain.core.registry import ATTACKS
+from xplain.results.attack import Attack
+
+__all__ = ["attack"]
+
+
+def attack(
+    shell: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="The attack, one of:", show_default=False)],
+    model: ModelFile,
+    loading: Loading,
+    asking: Asking,
+    items: Annotated[
+        list[str],
+        typer.Argument(metavar="PICTURE", help="Files, folders, globs, skimage:NAME.", show_default=False),
+    ],
+    epsilon: Annotated[
+        str | None,
+        typer.Option(help="How large a change may be: 2/255, 0.5, or several, 1/255,2/255,4/255. l0 counts positions."),
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="linf, l2, l1 or l0. Default: the attack's usual one.", show_default=False)
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Class number or label to reach. Default: any other than the one that is said."),
+    ] = None,
+    explain: Annotated[
+        str, typer.Option(help="Method whose map is held before against after; auto, or none.")
+    ] = "auto",
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Print the robustness curve per class: the share fooled at each size.")
+    ] = False,
+    dpi: Annotated[int, typer.Option(help="Of a patch's sheet to print.")] = 300,
+    millimetres: Annotated[float, typer.Option(help="Width of a patch on paper.")] = 60.0,
+    out: OutFolder = Path("xplain-attacked"),
+    seed: Seed = 0,
+    force: Force = False,
+    **options: Any,
+) -> Outcome:
+    """Test MODEL with the attack KIND: which small changes of each PICTURE turn the class that it says?
+
+    For testing one's own models. Pictures are attacked as the model sees them, after resize and crop, on whole numbers
+    of 0..255; what is told is what a plain run of the model says of the finished picture. Writes the result (.npz), a
+    sheet (.png) and a page (.html). Ctrl-C keeps what was found until then. Exit code 1 where something was found.
+
+    Raises:
+        XplainError: what concerns the attack, the model or all pictures.
+    """
+    from xplain.render import pictures as reading
+
+    entry = ATTACKS.find(kind)
+    given = options_for([entry], options)[entry.name]
+    loaded = loading.open(model)
+    found = reading.collect(items)
+    with Folder(out, force) as folder, Progress(len(found)) as progress:
+        result = api.attack(
+            loaded,
+            found,
+            entry.name,
+            epsilon=epsilon,
+            norm=norm,
+            target=target,
+            explain=None if explain == "none" else explain,
+            seed=seed,
+            batch_size=asking.batch_size,
+            max_queries=asking.max_queries,
+            cache=asking.cache,
+            progress=lambda done, _asked: progress.to(done),
+            **given,
+        )
+        files = keep_result(folder, entry.name, result, shell.obj.line)
+        files |= _for_print(folder, entry.name, result, dpi, millimetres)
+        document = {**_document(result), "command": shell.obj.line, "out": str(folder.path), "files": files}
+        folder.record({"state": "finished", "run": document})
+    lines = [str(result), *(_curve(result) if curve else [])]
+    lines += [f"{name}: {folder.path / file}" for name, file in files.items()]
+    code = INTERRUPTED if result.facts.get("interrupted") else FINDING if result.fooled.any() else OK
+    return Outcome(document, "\n".join(lines), code)
+
+
+def _document(result: Attack) -> dict[str, Any]:
+    """The result as plain values: one entry per item, and success by size."""
+    items = []
+    for n in range(len(result)):
+        was, now = result.each["class before"][n], result.each["class after"][n]
+        one = {
+            "picture": result.name_of(n),
+            "fooled": bool(result.fooled[n]),
+            "before": {"class": result.labels[n], "label": was, "confidence": float(result.confidence[n, 0])},
+            "after": {"class": int(result.became[n]), "label": now, "confidence": float(result.confidence[n, 1])},
+            "size": dict(zip(("linf", "l2", "l1", "l0"), map(float, result.sizes[n]), strict=True)),
+            "steps": int(result.steps[n]),
+            "queries": int(result.queries[n]),
+        }
+        items.append(one)
+    cost = {"queries": result.cost.queries, "sweeps": result.cost.sweeps, "seconds": round(result.cost.seconds, 3)}
+    meta = result.meta()
+    return {
+        "model": {"source": result.provenance.source, "sha256": result.model},
+        "attack": result.method,
+        "options": meta["options"],
+        "norm": result.norm,
+        "success": result.rates,
+        "curve": result.curve if result.epsilons else {},
+        "pictures": items,
+        "facts": {name: fact for name, fact in result.facts.items() if isinstance(fact, (str, int, float))},
+        "warnings": result.said,
+        "cost": cost,
+    }
+
+
+def _for_print(folder: Folder, stem: str, result: Attack, dpi: int, millimetres: float) -> dict[str, str]:
+    """A patch as a sheet to print."""
+    from xplain.render.attacked import printed
+
+    patch = result.shared
+    if patch is None or patch.dtype.name != "uint8" or patch.ndim != 3:
+        return {}
+    name = f"{stem}.print.png"
+    folder.announce([name])
+    buffer = io.BytesIO()
+    printed(patch, millimetres=millimetres, dpi=dpi).save(buffer, "PNG", dpi=(dpi, dpi))
+    folder.write(name, buffer.getvalue())
+    return {"print": name}
+
+
+def _curve(result: Attack) -> list[str]:
+    """The robustness curve per class, as lines."""
+    sizes = "  ".join(f"{one:>8}" for one in result.rates)
+    lines = [f"{'fooled at':<24}{sizes}"]
+    for name, rates in result.curve.items():
+        lines.append(f"{name[:22]:<24}" + "  ".join(f"{rate:>8.0%}" for rate in rates))
+    return lines

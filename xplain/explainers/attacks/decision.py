@@ -1,0 +1,181 @@
+"""HopSkipJump: along the boundary by decisions alone, for models that answer with a class and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+
+from xplain.core.attack import AttackFlow, Ended, Threat
+from xplain.core.edits import Array
+from xplain.core.options import Positive
+from xplain.core.query import Query, Score
+from xplain.core.registry import Paper, attack
+
+__all__ = ["decision"]
+
+_PROBES = 100
+"""Directions that are asked in the first step; later ones ask ``sqrt(t)`` times as many."""
+
+_GRAIN = 0.5
+"""Standard deviation of a probe on whole numbers: less would be rounded away, and every probe would be the same."""
+
+_CLOSE = 1e-3
+"""Share of the way between two candidates from which they count as one."""
+
+_AT_ONCE = 50
+
+
+@attack(
+    "decision",
+    needs=Score,
+    paper=Paper("Chen 2020", "arXiv:1904.02144"),
+    aliases=("hopskipjump", "boundary"),
+    norms=("l2", "linf"),
+    smallest=True,
+    trial={"queries": 60},
+)
+def decision(threat: Threat, *, queries: Positive = 1000) -> AttackFlow:
+    """From a picture of another class to the boundary, and along it towards the item; only classes are asked.
+
+    Around a candidate on the boundary random probes ``x + delta u`` say on which side they are; the mean of ``u``, each
+    with the sign of its answer, points away from the item's class. A step that way, halved until it is beyond the
+    boundary, then a search back towards the item.
+
+    Args:
+        queries: Evaluations of each item.
+
+    Returns:
+        The smallest success of each item. On whole numbers it lies beyond the boundary, not on it: what only floating
+        point could tell apart was never asked.
+
+    Differs from the paper:
+        On whole numbers a probe has a standard deviation of at least half of one, and counts as the direction that it
+        really took after rounding. Every candidate of the search is rounded, so its result needs no last step.
+
+    Cost:
+        ``queries`` evaluations per item; items that no start is found for stop at 100.
+
+    Source:
+        Chen, Jordan and Wainwright, HopSkipJumpAttack: A Query-Efficient Decision-Based Attack, 2020.
+    """
+    for n in range(len(threat.values)):
+        yield from _one(threat, n, queries)
+    return Ended()
+
+
+def _one(threat: Threat, n: int, queries: int) -> Generator[Query, Any, None]:
+    """One item."""
+    board, x = threat.board, threat.values[n]
+    rng = threat.rng("directions", n)
+    start = yield from _start(threat, n, rng)
+    if start is None:
+        return
+    at = yield from _back(threat, n, start, queries)
+    for t in range(1, 10_000):
+        left = queries - int(board.queries[n])
+        probes = min(int(_PROBES * t**0.5), left - 20)
+        if probes < 10:
+            return
+        far = _size(at - x, threat)
+        way = yield from _direction(threat, n, at, _width(threat, far, t), probes, rng)
+        length = far / t**0.5
+        while board.queries[n] < queries:
+            beyond = np.clip(at + length * way, threat.space.low, threat.space.high)
+            margin = yield from threat.judge(np.array([n]), beyond[None], t, smallest=True)
+            if margin[0] > 0:
+                at = yield from _back(threat, n, beyond, queries)
+                break
+            length /= 2
+            if length < _CLOSE * far:
+                break
+        board.steps[n] = t
+
+
+def _start(threat: Threat, n: int, rng: np.random.Generator) -> Generator[Query, Any, Array | None]:
+    """Something of the class that is wanted: another item, else noise laid over this one."""
+    goal, others = threat.goal, np.flatnonzero(np.arange(len(threat.values)) != n)
+    said = np.where(np.isfinite(threat.scores), threat.scores, -np.inf).argmax(axis=1)
+    if goal.targeted:
+        fit = others[said[others] == goal.labels[n]]
+        if not len(fit):
+            threat.board.say(
+                "No other item is of the target class, and a start of that class is where this attack sets out from: "
+                "give a picture of it among the items.",
+                n,
+            )
+            return None
+        far = [_size(threat.values[k] - threat.values[n], threat) for k in fit]
+        start = np.asarray(threat.values[int(fit[int(np.argmin(far))])])
+        yield from threat.judge(np.array([n]), start[None], smallest=True)
+        return start
+    x = threat.values[n]
+    finite = np.isfinite([threat.space.low, threat.space.high]).all()
+    low, high = (threat.space.low, threat.space.high) if finite else (x.min() - np.ptp(x) - 1, x.max() + np.ptp(x) + 1)
+    noise = rng.uniform(low, high, (10, *x.shape))
+    for share in np.linspace(0.1, 1.0, 10):
+        tried = (1 - share) * x + share * noise
+        margin = yield from threat.judge(np.full(len(tried), n), tried, smallest=True)
+        if (margin > 0).any():
+            return np.asarray(tried[int(margin.argmax())])
+    threat.board.say("No noise over this item was taken for another class, so there is no start to set out from.", n)
+    return None
+
+
+def _back(threat: Threat, n: int, beyond: Array, queries: int) -> Generator[Query, Any, Array]:
+    """The candidate nearest to the item between it and one that is a success: by halving, each rounded and asked.
+
+    In ``linf`` the way is a clip to a smaller and smaller distance, in ``l2`` a straight line.
+    """
+    x, low, high = threat.values[n], 0.0, 1.0
+    reach = float(np.abs(beyond - x).max())
+
+    def at(share: float) -> Array:
+        if threat.norm == "linf":
+            return np.asarray(np.clip(beyond, x - share * reach, x + share * reach))
+        return np.asarray((1 - share) * x + share * beyond)
+
+    while high - low > _CLOSE and threat.board.queries[n] < queries:
+        middle = (low + high) / 2
+        margin = yield from threat.judge(np.array([n]), at(middle)[None], int(threat.board.steps[n]), smallest=True)
+        low, high = (low, middle) if margin[0] > 0 else (middle, high)
+    return np.asarray(at(high))
+
+
+def _direction(
+    threat: Threat, n: int, at: Array, width: float, count: int, rng: np.random.Generator
+) -> Generator[Query, Any, Array]:
+    """The way that raises the margin, of length 1 in the norm, from the classes of ``count`` probes of this width."""
+    total, plain, votes, asked = np.zeros_like(at), np.zeros_like(at), 0.0, 0
+    for start in range(0, count, _AT_ONCE):
+        some = min(_AT_ONCE, count - start)
+        noise = rng.standard_normal((some, *at.shape)) if threat.norm == "l2" else rng.uniform(-1, 1, (some, *at.shape))
+        size = np.sqrt((noise * noise).reshape(some, -1).sum(axis=1)).reshape(-1, *(1,) * at.ndim)
+        values = threat.space.rounded(at + width * noise / size)
+        margin = yield from threat.judge(np.full(some, n), values, int(threat.board.steps[n]), smallest=True)
+        signs = np.where(margin > 0, 1.0, -1.0)
+        took = (values - at) / width
+        total += (signs.reshape(-1, *(1,) * at.ndim) * took).sum(axis=0)
+        plain += took.sum(axis=0)
+        votes, asked = votes + float(signs.sum()), asked + some
+    mean = votes / asked
+    way = total - mean * plain if abs(mean) < 1 else total
+    if threat.norm == "linf":
+        return np.asarray(np.sign(way))
+    return np.asarray(way / max(float(np.sqrt((way * way).sum())), np.finfo(np.float64).tiny))
+
+
+def _width(threat: Threat, far: float, step: int) -> float:
+    """The length of a probe: as in the paper, and so long that rounding leaves something of it."""
+    count = threat.values[0].size
+    low, high = threat.space.low, threat.space.high
+    if step == 1 and np.isfinite([low, high]).all():
+        wide = 0.1 * (high - low)
+    else:
+        wide = far / count if threat.norm == "l2" else far / count**0.5
+    return max(float(wide), _GRAIN * count**0.5) if threat.space.whole else float(wide)
+
+
+def _size(change: Array, threat: Threat) -> float:
+    return float(threat.measure(change[None])[0])

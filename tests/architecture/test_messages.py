@@ -77,6 +77,7 @@ def in_python() -> set[str]:
             known |= set(inspect.signature(door).parameters)
         except (TypeError, ValueError):
             continue
+    known |= {name for one in registry.RENDERERS for name in inspect.signature(one.function).parameters}
     xplain.methods()
     return known | {name for method in registry.methods() for name in method.options}
 

@@ -19,6 +19,7 @@ from docs.advice_attacks import ATTACKS
 from docs.advice_cli import COMMANDS
 from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
+from docs.advice_spaces import SPACES
 from docs.advice_table import TABLE, follow
 from docs.advised import messages, not_followed
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -309,7 +310,7 @@ def _(told, _folder):
 
 for one in (*TABLE.values(), *COMMANDS, *METHODS):
     advice(one.fragment)(partial(follow, one))
-for fragment, case in ATTACKS.items():
+for fragment, case in {**ATTACKS, **SPACES}.items():
     advice(fragment)(case)
 
 

@@ -14,7 +14,7 @@ from xplain.core.errors import UsageError
 
 __all__ = ["LEAST", "MOST", "Alignment", "alignment", "linear_cka"]
 
-LEAST = 20
+LEAST = 8
 """Items below which nothing is compared."""
 
 MOST = 2000

@@ -21,8 +21,11 @@ __all__ = ["ESTIMATORS", "Dimension", "Estimate", "dimension", "distinct"]
 
 ESTIMATORS = ("two-nn", "maximum-likelihood", "graph")
 
-LEAST = 30
+LEAST = 8
 """Distinct points below which nothing is estimated."""
+
+_FEW = 100
+"""Distinct points below which a warning says that they are few."""
 
 _MOST_PATHS = 2000
 """Points between which shortest paths are followed; of more, so many are drawn."""
@@ -112,6 +115,8 @@ def dimension(vectors: Array, *, k: int = 20, near: float = 0.02, draws: int = 2
     }
     some = points if len(points) <= _MOST_PATHS else points[np.sort(rng.permutation(len(points))[:_MOST_PATHS])]
     estimates["graph"], facts, warnings = _graph(some, draws, rng)
+    if len(points) < _FEW:
+        warnings += (f"{len(points)} distinct items are few: look at the intervals, and take {_FEW} or more.",)
     if estimates["graph"].value > 2 * estimates["two-nn"].value:
         warnings += ("The estimators are far apart: the points are too few for this dimension; it lies between.",)
     return Dimension(estimates, len(points), len(rows) - len(points), rows.shape[1], facts, warnings)

@@ -92,6 +92,7 @@ class LayerSpec:
         shape: Shape with the batch axis, None for free dimensions; empty where it is not known.
         affine: Whether it is known to be an affine function of the model's inputs.
         channels_last: Whether an operator on ``[N, H, W, C]`` lies before it and its channels are still last.
+        weighted: Whether it is made by a matrix of weights: a dense layer, or a convolution.
     """
 
     name: str
@@ -99,6 +100,7 @@ class LayerSpec:
     shape: tuple[int | None, ...] = ()
     affine: bool = False
     channels_last: bool = False
+    weighted: bool = False
 
     @property
     def does(self) -> str:

@@ -8,13 +8,13 @@
         chosen = yield Again(best.given)                       # some of them once more, to be drawn
         return cells(...)
 
-``More`` and ``Again`` are answered by the session, which reads items once, tells what cannot be read, and lets go of a
-part before it reads the next; all other questions go to the model as those of every method.
+``More``, ``Again`` and ``Beside`` are answered by the session, which reads items once, tells what cannot be read, and
+lets go of a part before it reads the next; all other questions go to the model as those of every method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,18 +22,27 @@ import numpy as np
 
 from xplain.core.card import Card
 from xplain.core.edits import Array
+from xplain.core.errors import XplainError
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Query, Returned, View
 from xplain.core.target import Target
 
-__all__ = ["Again", "More", "Scene", "Seeing", "Some", "handle"]
+__all__ = ["Again", "Beside", "More", "Scene", "Seeing", "Some", "handle"]
 
 R = TypeVar("R", bound=Returned)
 
 
 @dataclass(frozen=True, slots=True)
 class More:
-    """The next part of the items; the answer is a ``Some``, and None behind the last one."""
+    """The next part of the items; the answer is a ``Some``, and None behind the last one.
+
+    Args:
+        skip: Whether an item, as it was given, need not be read from now on; None reads all. Of files alone.
+        lost: Called from now on with an item as it was given and why it cannot be read, those before too.
+    """
+
+    skip: Callable[[Any], bool] | None = None
+    lost: Callable[[Any, XplainError], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +56,20 @@ class Again:
     given: tuple[Any, ...]
 
 
-Seeing: TypeAlias = Generator[Query | More | Again, Answer, R]
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """A question to another model: items as it takes them (``Again``), or what it answers to a question about them.
+
+    Args:
+        model: What ``xplain.load`` takes; its own card is used if it has one, else that of the items at hand.
+        question: The question.
+    """
+
+    model: Any
+    question: Query | Again
+
+
+Seeing: TypeAlias = Generator[Query | More | Again | Beside, Answer, R]
 """A lens at work: what it returns becomes a result."""
 
 

@@ -8,17 +8,26 @@ from __future__ import annotations
 import os
 
 from xplain.results.archive import MOST_BYTES
+from xplain.results.atlas import Atlas
 from xplain.results.attack import Attack
 from xplain.results.attribution import Attribution
+from xplain.results.comparison import Comparison
 from xplain.results.curve import Curve
+from xplain.results.dimensions import Dimensions
+from xplain.results.embedding import Embedding
 from xplain.results.gallery import Gallery
+from xplain.results.neighbours import Neighbours
 from xplain.results.provenance import Provenance
 from xplain.results.result import Result
 from xplain.results.saved import read
 
-__all__ = ["Attack", "Attribution", "Curve", "Gallery", "Provenance", "Result", "kind_of", "load"]
+__all__ = ["Atlas", "Attack", "Attribution", "Comparison", "Curve", "Dimensions", "Embedding", "Gallery"]
+__all__ += ["Neighbours", "Provenance", "Result", "kind_of", "load"]
 
-_KINDS: tuple[type[Result], ...] = (Attribution, Curve, Attack, Gallery)
+_KINDS: tuple[type[Result], ...] = (
+    *(Attribution, Curve, Attack, Gallery),
+    *(Embedding, Neighbours, Atlas, Dimensions, Comparison),
+)
 
 
 def load(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Result:

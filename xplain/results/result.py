@@ -98,6 +98,11 @@ class Result:
                     "one entry per item in each, or a fact of the whole run in notes."
                 )
 
+    @property
+    def kept(self) -> bool:
+        """Whether its arrays lie in files of their own already, so that nobody need write them once more."""
+        return False
+
     @classmethod
     @cache
     def arrays(cls) -> tuple[str, ...]:

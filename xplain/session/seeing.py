@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 from xplain.core.abilities import abilities_of
 from xplain.core.card import Card, load_card
 from xplain.core.caveat import Caveat
+from xplain.core.cost import Cost
 from xplain.core.errors import CapabilityError, UsageError, XplainError
-from xplain.core.query import Answer, Model, Query, View, through
+from xplain.core.query import Answer, Flow, Model, Query, Reading, View, through
 from xplain.core.registry import LENSES, Lens
-from xplain.core.scene import Again, More, Scene, Some
+from xplain.core.scene import Again, Beside, More, Scene, Some
 from xplain.core.target import Target
 from xplain.core.versions import versions
 from xplain.engine.memo import Memo
@@ -81,7 +83,7 @@ def seen(
         card="" if source.card is None else source.card.to_toml(labels=False),
         layout=source.layout,
         versions=versions(),
-        cost=cost,
+        cost=cost + source.beside,
         seed=session.request.seed,
         rows_per_call=settings.calls,
     )
@@ -124,6 +126,11 @@ def _found(model: Model, items: Any) -> Any:
     return items
 
 
+def _asking(question: Query) -> Flow:
+    """A flow of one question."""
+    return Reading((yield question))
+
+
 class _Source:
     """The items of a lens, part by part.
 
@@ -136,8 +143,15 @@ class _Source:
     def __init__(self, session: Session, items: Any, failed: Failed | None) -> None:
         self._session, self._failed, self._told = session, failed, dict[str, list[str]]()
         self.errors: list[tuple[str, XplainError]] = []
+        self.beside = Cost()
         self.count, self.card, self.layout = 0, None, ""
+        self._skip: Callable[[Any], bool] | None = None
+        self._lost: Callable[[Any, XplainError], None] | None = None
+        self._unread: list[tuple[Any, XplainError]] = []
+        self._others: list[tuple[Any, Session]] = []
         given = None if items is None else _found(session.model, items)
+        if isinstance(given, list) and all(isinstance(one, (str, os.PathLike)) for one in given):
+            given = filter(self._wanted, given)
         self._parts = iter(()) if given is None else Stream(session, given, at_once=AT_ONCE, failed=self._fail).parts()
         self._next = next(self._parts, None)
         self.first = None if self._next is None else self._next.part
@@ -146,16 +160,40 @@ class _Source:
         elif items is not None:
             raise self.errors[0][1] if self.errors else UsageError("There is nothing to look at: no item is given.")
 
+    def _wanted(self, given: Any) -> bool:
+        return self._skip is None or not self._skip(given)
+
     def ask(self, memo: Memo, question: Any) -> Generator[Query, Answer, Answer]:
         """The answer to a lens's question: items from here, the rest from the model."""
         if isinstance(question, More):
             memo.forget()
-            return self._more()
+            return self._more(question)
         if isinstance(question, Again):
             return self._again(question)
+        if isinstance(question, Beside):
+            return self._beside(question)
         return (yield question)
 
-    def _more(self) -> Some | None:
+    def _beside(self, question: Beside) -> Any:
+        """What another model says; its evaluations are this session's."""
+        own = self._session
+        found = next((one for model, one in self._others if model is question.model), None)
+        if found is None:
+            found = Session(question.model, replace(own.request, methods={}))
+            found.request = found.request if found.model.outline.card is None else replace(found.request, card=None)
+            found.budget = own.budget
+            self._others.append((question.model, found))
+        if isinstance(question.question, Again):
+            return self._again(question.question, found)
+        (reading,), cost = found.ask([_asking(question.question)], found.model, found.settings(None))
+        self.beside += cost
+        return reading.values
+
+    def _more(self, question: More) -> Some | None:
+        self._skip, self._lost = question.skip, question.lost
+        if self._lost is not None:
+            while self._unread:
+                self._lost(*self._unread.pop(0))
         self.first = None  # who asks for more is done with it
         read = self._next if self._next is not None else next(self._parts, None)
         self._next = None
@@ -167,10 +205,10 @@ class _Source:
             self._told.setdefault(one.text, []).append(name)
         return self._some(read.part, tuple(read.given))
 
-    def _again(self, question: Again) -> Some:
+    def _again(self, question: Again, session: Session | None = None) -> Some:
         if not question.given or any(one is None for one in question.given):
             raise UsageError("Rows of a table, and texts, are read together and cannot be read once more one by one.")
-        return self._some(self._session.read(list(question.given)), question.given)
+        return self._some((self._session if session is None else session).read(list(question.given)), question.given)
 
     def _some(self, part: Part, given: tuple[Any, ...]) -> Some:
         items = part.items
@@ -182,6 +220,10 @@ class _Source:
     def _fail(self, place: int, given: Any, error: XplainError) -> None:
         name = os.fspath(given) if isinstance(given, (str, os.PathLike)) else str(place)
         self.errors.append((name, error))
+        if self._lost is not None:
+            self._lost(given, error)
+        else:
+            self._unread.append((given, error))
         if self._failed is not None:
             self._failed(place, given, error)
 

@@ -25,13 +25,14 @@ def keep_result(folder: Folder, stem: str, result: Result, command: str) -> dict
     for entry in RENDERERS:
         if entry.draws == result.what and len(result):
             drawn[entry.name] = result.render(entry.name)
-    files = {"numbers": f"{stem}.npz"}
+    files = {} if result.kept else {"numbers": f"{stem}.npz"}
     files |= {name: f"{stem}.{name}.png" for name, one in drawn.items() if hasattr(one, "save")}
     files |= {name: f"{stem}.{name}.html" for name, one in drawn.items() if isinstance(one, str)}
     page = page_of(result, command)
     files |= {} if page is None else {"page": "index.html"}
     folder.announce(files.values())
-    result.save(folder.path / files["numbers"])
+    if "numbers" in files:
+        result.save(folder.path / files["numbers"])
     for name, one in drawn.items():
         if isinstance(one, str):
             folder.write(files[name], one.encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import TensorProto
+from onnx import NodeProto, TensorProto
 
 from xplain.core.axes import positional
 from xplain.core.outline import LayerSpec
@@ -33,8 +33,17 @@ def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
                 continue
             shape = loaded.shape(name)
             if shape is None or len(shape) >= 2:
-                found.append(LayerSpec(name, node.op_type, shape or (), name in affine, name in last))
+                weighted = _weighted(node, loaded)
+                found.append(LayerSpec(name, node.op_type, shape or (), name in affine, name in last, weighted))
     return tuple(found)
+
+
+def _weighted(node: NodeProto, loaded: Loaded) -> bool:
+    """Whether a node multiplies by a matrix of weights: linear, not element by element, and of a constant matrix."""
+    facts = facts_of(node)
+    if facts.elementwise or not (facts.linear or facts.integer):
+        return False
+    return any(one in loaded.known.constants and len(loaded.shape(one) or ()) > 1 for one in node.input)
 
 
 def _channels_last(loaded: Loaded) -> frozenset[str]:

@@ -19,6 +19,12 @@ __all__ = ["LayersSeen"]
 _NOT_OF_THE_ITEM = "-"
 
 
+def _weighted(module: torch.nn.Module) -> bool:
+    """Whether a module is one matrix of weights: a dense layer, or a convolution."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, torch.Tensor) and weight.ndim > 1 and not any(True for _ in module.children())
+
+
 class LayersSeen:
     """Watches a forward pass for the tensors that modules return.
 
@@ -48,7 +54,7 @@ class LayersSeen:
             number = self._count.get(name, 0)
             self._count[name] = number + 1
             shape = (None, *(int(n) for n in output.shape[1:]))
-            self.calls.append(LayerSpec(f"{name}:{number}", type(module).__name__, shape))
+            self.calls.append(LayerSpec(f"{name}:{number}", type(module).__name__, shape, weighted=_weighted(module)))
             self.tensors[f"{name}:{number}"] = self._follow.tensor(output) or _NOT_OF_THE_ITEM
 
     def attention(self, spec: LayerSpec, result: torch.Tensor) -> None:

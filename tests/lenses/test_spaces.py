@@ -1,0 +1,287 @@
+"""Neighbours, maps, dimensions and comparisons through ``xplain.see``: right values, drawn, kept, and refused."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+import xplain
+from xplain.analyses.dimension import dimension
+from xplain.core.errors import UnknownName, UsageError
+from xplain.results import Atlas, Comparison, Dimensions, Neighbours, load
+
+from .embedded import CARD, exported, folder, module
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return folder(tmp_path_factory.mktemp("pictures"), each=12)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return exported(module())
+
+
+@pytest.fixture(scope="module")
+def vectors(files, net):
+    return xplain.see(net, "embed", files, card=CARD).vectors
+
+
+def seen(net, what, files, **more):
+    return xplain.see(net, what, files, card=CARD, labelled=True, **more)
+
+
+def same(one, path):
+    again = load(one.save(path))
+    assert type(again) is type(one)
+    for name in one.arrays():
+        np.testing.assert_array_equal(getattr(one, name), getattr(again, name), err_msg=name)
+    assert repr(again) == repr(one)
+
+
+# ---------------------------------------------------------------------- neighbours
+
+
+def test_neighbours_are_those_of_brute_force_beside_those_of_pixels(files, net, vectors, tmp_path):
+    found = seen(net, "neighbours", files, k=4, pixels=8)
+    assert isinstance(found, Neighbours)
+    far = cdist(vectors.astype(float), vectors.astype(float), "cosine")
+    np.fill_diagonal(far, np.inf)
+    np.testing.assert_array_equal(found.near, np.argsort(far, axis=1, kind="stable")[:, :4])
+    from xplain.render import pictures
+
+    raw = np.stack([pictures.prepare(xplain.core.card.Card.from_dict(CARD), one)[1] for one in files])
+    flat = np.rint(raw.reshape(36, 8, 2, 8, 2, 3).mean(axis=(2, 4)).reshape(36, -1))
+    apart = cdist(flat, flat)
+    np.fill_diagonal(apart, np.inf)
+    np.testing.assert_array_equal(found.near_pixels, np.argsort(apart, axis=1, kind="stable")[:, :4])
+    kinds = np.repeat([0, 1, 2], 12)
+    assert found.facts["of one true class"]["features"] == np.mean(kinds[found.near] == kinds[:, None])
+    same(found, tmp_path / "near.npz")
+    assert found.strips(most=3).width > 400
+    with pytest.raises(UsageError, match="items is .99.; accepted"):
+        found.strips(items=[99])
+    with pytest.raises(UsageError, match="draw the whole result"):
+        found[2].strips()
+
+
+def test_fewer_items_than_neighbours_are_all_of_them_and_it_is_said(files, net):
+    found = seen(net, "neighbours", files[:4], k=10)
+    assert found.near.shape == (4, 3)
+    assert "10 neighbours were asked for, and there are 3 other items" in " ".join(found.said)
+    with pytest.raises(UsageError, match="at least 2 items"):
+        seen(net, "neighbours", files[:1])
+
+
+def test_copies_are_said_and_constant_features_refused(files, net, tmp_path):
+    copied = Path(tmp_path / "red") / "again.png"
+    copied.parent.mkdir()
+    copied.write_bytes(Path(files[0]).read_bytes())
+    found = seen(net, "neighbours", [*files, str(copied)])
+    assert found.near[0, 0] == 36
+    assert "2 items have a neighbour with exactly the same vector" in " ".join(found.said)
+    third = tmp_path / "third.png"
+    third.write_bytes(copied.read_bytes())
+    with pytest.raises(UsageError, match="All 3 vectors are equal"):
+        seen(net, "neighbours", [files[0], str(copied), str(third)])
+
+
+# ---------------------------------------------------------------------- maps
+
+
+def test_a_map_says_what_it_keeps_and_is_drawn(files, net, tmp_path):
+    found = seen(net, "map", files, by="pca", metric="euclidean", groups=3, neighbours=5)
+    assert isinstance(found, Atlas)
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import trustworthiness
+
+    rows = xplain.see(net, "embed", files, card=CARD).vectors.astype(float)
+    np.testing.assert_allclose(found.places, PCA(2).fit_transform(rows), atol=1e-6)
+    assert found.facts["trustworthiness"] == pytest.approx(trustworthiness(rows, found.places, n_neighbors=5), abs=1e-9)
+    assert f"{found.facts['neighbours kept']:.0%}" in found.says
+    assert sorted(found.cluster_names) == ["blue", "green", "red"]
+    assert len(np.unique(found.cells, axis=0)) == 36
+    same(found, tmp_path / "map.npz")
+    for colour in ("none", "class", "true", "error", "score", "group"):
+        assert found.picture(size=300, colour=colour).width >= 300
+        assert found.grid(thumbnail=8, colour=colour).width >= 48
+    with pytest.raises(UnknownName, match="error|true|class"):
+        found.picture(colour="taste")
+    with pytest.raises(UsageError, match="size is 0; accepted"):
+        found.picture(size=0)
+
+
+def test_pictures_lie_where_their_places_say(files, net):
+    found = seen(net, "map", files, by="pca")
+    drawn = np.asarray(found.grid(thumbnail=10)).astype(int)
+    top = next(
+        y for y in range(20, 120) if (drawn[y, 12:60] != 255).any() and (drawn[y : y + 50, 12:30] != 255).mean() > 0.95
+    )
+    for n in range(36):
+        y, x = found.cells[n] * 10 + [top, 12]
+        tile = drawn[y : y + 10, x : x + 10].reshape(-1, 3).mean(axis=0)
+        np.testing.assert_allclose(tile, found.thumbnails[n].reshape(-1, 3).mean(axis=0), atol=6)
+
+
+def test_one_class_alone_and_a_map_of_chance_are_said(files, net):
+    found = seen(net, "map", files[:12], by="pca")
+    assert "All items are of one class, 'red'" in " ".join(found.said)
+    with pytest.raises(UsageError, match="at least 3 items"):
+        seen(net, "map", files[:2])
+    plain = xplain.see(net, "map", files[:12], by="pca", card=CARD)
+    with pytest.raises(UsageError, match="True classes are not known.*labelled=True"):
+        plain.picture(colour="error")
+
+
+# ---------------------------------------------------------------------- the page
+
+
+def data_of(page: str) -> dict:
+    """What the page's script reads."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+
+
+def test_the_page_is_one_file_that_loads_and_evaluates_nothing(files, net):
+    import base64
+    import hashlib
+
+    found = seen(net, "map", files, by="pca")
+    page = found.render("zoom")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    for kind in ("style", "script"):
+        text = re.search(rf"<{kind}>(.*?)</{kind}>", page, re.S)[1]
+        assert f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}" in policy
+        assert not re.search(r"\beval\b|new Function|innerHTML|https?:|fetch\(|XMLHttp|import\(", text)
+    assert html.escape(found.says) in page
+    assert not re.search(r'\son\w+=|style="|src=|href=', page.partition('id="data"')[0])
+
+
+def test_the_page_holds_every_item_at_its_place_in_its_colours(files, net):
+    import base64
+    import io
+
+    from PIL import Image
+
+    found = seen(net, "map", files, by="pca")
+    data = data_of(found.render("zoom"))
+    assert sorted(data["names"]) == sorted(found.names)
+    places = np.frombuffer(base64.b64decode(data["map"]), "<f4").reshape(-1, 2)
+    low, high = found.places.min(axis=0), found.places.max(axis=0)
+    spot = (found.places - (low + high) / 2) / (high - low).max() + 0.5
+    levels = data["sheets"]
+    assert [one["side"] for one in levels] == [8, 16, 32, 64]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(levels[-1]["files"][0]))))
+    order = {(name, k): n for n, (name, k) in enumerate(zip(found.names, found.truth, strict=True))}
+    for k, name in enumerate(data["names"]):
+        n = order[name, data["classes"][data["truth"][k]]]
+        np.testing.assert_allclose(places[k], [spot[n, 0], 1 - spot[n, 1]], atol=1e-5)
+        y, x = (k // 16) * 64, (k % 16) * 64
+        np.testing.assert_allclose(
+            sheet[y : y + 64, x : x + 64].mean(axis=(0, 1)), found.thumbnails[n].mean(axis=(0, 1)), atol=8
+        )
+    assert [one["name"] for one in data["colours"]] == ["none", "class", "true", "error", "score", "group"]
+
+
+def test_names_from_outside_cannot_leave_their_place(files, net):
+    from dataclasses import replace
+
+    found = seen(net, "map", files, by="pca")
+    evil = "</script><script>alert(1)</script>\u202e&\u2028"
+    page = replace(found, names=(evil,) * 36, truth=(evil,) * 36, cluster_names=(evil,) * 9, says=evil).render("zoom")
+    assert page.count("<script") == 2
+    assert "alert(1)</script>" not in page
+    assert data_of(page)["names"][0].startswith("</script>")
+
+
+def test_more_items_than_a_page_holds_are_shown_in_part_and_it_is_said(files, net):
+    found = seen(net, "map", files, by="pca")
+    page = found.render("zoom", most=10)
+    assert len(data_of(page)["names"]) == 10
+    assert "10 of 36 items are shown" in page
+    with pytest.raises(UsageError, match="most is 10000000; accepted: 1 to 40,000 pictures"):
+        found.render("zoom", most=10_000_000)
+
+
+# ---------------------------------------------------------------------- dimension
+
+
+def test_dimensions_of_layers_are_those_of_their_vectors(files, net, vectors, tmp_path):
+    layers = [one.name for one in xplain.load(net).outline.layers if one.op in ("Relu", "Flatten")]
+    found = seen(net, "dimension", files, layer=",".join(layers), positions="mean", draws=20)
+    assert isinstance(found, Dimensions)
+    assert found.names == tuple(layers)
+    expected = dimension(vectors, draws=20)
+    told = [expected.estimates[name].value for name in found.estimators]
+    np.testing.assert_allclose(found.values[-1, :, 0], told)
+    assert list(found.widths) == [12, 12]
+    assert "36 distinct items are few" in " ".join(found.said)
+    same(found, tmp_path / "dimension.npz")
+    assert found.curve().width > 400
+
+
+def test_a_learned_map_is_reported_by_verification(files, net):
+    found = seen(net, "dimension", files, mds=2, draws=5)
+    told = found.facts["map"]
+    assert told["numbers"] == 2
+    assert set(told["accepted at 1 % false"]) == {"all 12 numbers", "learned map", "principal components"}
+    assert told["verification by"] == "true labels"
+    assert told["distance correlation"]["learned map"] >= told["distance correlation"]["principal components"] - 0.01
+    assert "at 2 numbers" in repr(found)
+    with pytest.raises(UsageError, match="mds is 12; accepted: 1 to 11"):
+        seen(net, "dimension", files, mds=12, draws=5)
+
+
+# ---------------------------------------------------------------------- comparison
+
+
+def test_a_net_is_most_like_itself_layer_by_layer(files, net, tmp_path):
+    found = xplain.see(net, "compare", files, other=net, layer="all", positions="mean", card=CARD, draws=10)
+    assert isinstance(found, Comparison)
+    assert found.names == found.others
+    np.testing.assert_allclose(np.diagonal(found.alignment[..., 0]), 1)
+    np.testing.assert_allclose(np.diagonal(found.shared[..., 0]), 1)
+    assert found.cost.queries == 72  # each net sees each item once
+    alone = xplain.see(net, "compare", files, layer="all", positions="mean", card=CARD, draws=10)
+    np.testing.assert_array_equal(alone.alignment, found.alignment)
+    assert alone.cost.queries == 36
+    same(found, tmp_path / "compared.npz")
+    assert found.matrix().width > 400
+
+
+def test_another_net_is_less_alike_and_an_item_that_it_sees_otherwise_is_named(files, net):
+    other = xplain.see(net, "compare", files, other=exported(module(5)), card=CARD, draws=20)
+    assert other.alignment[0, 0, 0] < 1
+    assert other.alignment[0, 0, 1] <= other.alignment[0, 0, 0] <= other.alignment[0, 0, 2]
+    assert len(other.different) == 12
+    assert (np.diff(other.agreement) >= 0).all()
+    with pytest.raises(UsageError, match="give at least 8"):
+        xplain.see(net, "compare", files[:5], other=net, card=CARD)
+
+
+@pytest.mark.parametrize("kind", ["neighbours", "map", "dimension", "compare"])
+def test_a_file_whose_arrays_do_not_fit_is_refused(files, net, kind, tmp_path):
+    more = {"by": "pca"} if kind == "map" else {"draws": 5} if kind in ("dimension", "compare") else {}
+    found = xplain.see(net, kind, files, card=CARD, **more)
+    found.save(tmp_path / "found.npz")
+    with np.load(tmp_path / "found.npz") as archive:
+        arrays = dict(archive)
+    for name in found.arrays():
+        if name not in arrays:
+            continue
+        for wrong in (arrays[name][..., None], arrays[name].astype("U5"), None):
+            kept = {key: value for key, value in arrays.items() if key != name}
+            np.savez(tmp_path / "bad.npz", **kept, **({} if wrong is None else {name: wrong}))
+            if wrong is None and name == "thumbnails":
+                assert load(tmp_path / "bad.npz").thumbnails is None
+                continue
+            with pytest.raises(UsageError, match=name):
+                load(tmp_path / "bad.npz")

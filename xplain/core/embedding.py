@@ -1,0 +1,91 @@
+"""What lenses on vectors return: vectors, neighbours, places on a map, dimensions, two nets compared.
+
+The session makes a result of each (``xplain.results``), whose fields have the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from xplain.core.caveat import Caveat
+from xplain.core.edits import Array
+
+__all__ = ["Compared", "Dimensions", "Near", "Plane", "Vectors"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors:
+    """Vectors of N items; see ``xplain.results.Embedding`` for the fields."""
+
+    names: tuple[str, ...]
+    vectors: Array
+    predicted: tuple[str, ...]
+    truth: tuple[str, ...]
+    confidence: Array
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Caveat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Near:
+    """Neighbours of N items; see ``xplain.results.Neighbours`` for the fields."""
+
+    names: tuple[str, ...]
+    near: Array
+    distance: Array
+    near_pixels: Array
+    pixel_distance: Array
+    predicted: tuple[str, ...]
+    truth: tuple[str, ...]
+    thumbnails: Array | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Caveat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """A map of N items; see ``xplain.results.Atlas`` for the fields."""
+
+    names: tuple[str, ...]
+    places: Array
+    cells: Array
+    cluster: Array
+    cluster_names: tuple[str, ...]
+    predicted: tuple[str, ...]
+    truth: tuple[str, ...]
+    confidence: Array
+    thumbnails: Array | None
+    says: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Caveat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dimensions:
+    """Intrinsic dimensions of L layers; see ``xplain.results.Dimensions`` for the fields."""
+
+    names: tuple[str, ...]
+    values: Array
+    estimators: tuple[str, ...]
+    points: Array
+    duplicates: Array
+    widths: Array
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Caveat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """P layers of a net beside Q of another; see ``xplain.results.Comparison`` for the fields."""
+
+    names: tuple[str, ...]
+    others: tuple[str, ...]
+    alignment: Array
+    shared: Array
+    different: tuple[str, ...]
+    agreement: Array
+    thumbnails: Array | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Caveat, ...] = ()

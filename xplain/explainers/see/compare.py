@@ -1,0 +1,175 @@
+"""Compare: two models layer by layer, on the same items."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+
+from xplain.analyses.alignment import LEAST, alignment
+from xplain.core.caveat import Caveat
+from xplain.core.edits import Array
+from xplain.core.embedding import Compared
+from xplain.core.errors import UsageError
+from xplain.core.options import Positive
+from xplain.core.outline import Outline
+from xplain.core.query import Answer, Peek, View
+from xplain.core.registry import Paper, lens
+from xplain.core.scene import Again, Beside, More, Scene, Seeing, Some
+from xplain.explainers.see.vectors import Positions, Read, asked, finite, small, vector_reader
+
+__all__ = ["compare"]
+
+_MOST_LAYERS = 12
+_FEW = 50
+
+
+@dataclass(frozen=True)
+class _ModelKind:
+    """Another model: a file's path, or one that is loaded."""
+
+    accepts: str = "a model file, or in Python whatever xplain.load takes"
+    invalid: tuple[Any, ...] = (3, "")
+
+    def read(self, value: Any) -> Any:
+        if value is None or value == "" or isinstance(value, (bool, int, float)):
+            raise ValueError
+        return value
+
+
+Other: TypeAlias = Annotated[Any, _ModelKind()]
+
+
+@lens("compare", needs=Peek, paper=Paper("Kornblith 2019", "arXiv:1905.00414"))
+def compare(
+    scene: Scene,
+    *,
+    other: Other = "self",
+    layer: str = "auto",
+    other_layer: str | None = None,
+    positions: Positions = None,
+    k: Positive = 10,
+    draws: Positive = 100,
+    different: Positive = 12,
+    thumbnail: Positive = 96,
+) -> Seeing[Compared]:
+    """How alike two models see the same items, layer by layer, and the items that they see most differently.
+
+    Two numbers for each pair of layers, each with its interval: debiased linear centred kernel alignment (1: alike up
+    to rotation and scale; 0: nothing in common), and the share of nearest neighbours that both agree on.
+
+    Args:
+        other: The other model; its own card is used if it has one, else this model's. ``self`` compares the layers of
+            this model with one another.
+        layer: Layers of this model, with commas between; ``auto`` is the penultimate one, ``all`` takes up to 12 evenly
+            spread ones.
+        other_layer: Layers of the other one; None: those of the same names, or what ``auto`` or ``all`` means there.
+        positions: What becomes of layers with positions, as in ``embed``.
+        k: Neighbours.
+        draws: Draws of an interval.
+        different: Items that are named as seen most differently at the last pair of layers.
+        thumbnail: Side of the pictures that are drawn.
+
+    Returns:
+        A ``Comparison``: ``[P, Q, 3]`` alignments and shares of neighbours with the ends of their intervals.
+
+    Cost:
+        1 evaluation per item of each model; then N^2 products per layer, of up to 2,000 items.
+
+    Raises:
+        UsageError: fewer than 8 items.
+
+    Source:
+        Kornblith et al. 2019, arXiv:1905.00414; without bias: Nguyen et al. 2021, arXiv:2010.15327.
+    """
+    reads: tuple[list[Read], list[Read]] = ([], [])
+    parts: tuple[dict[str, list[Array]], dict[str, list[Array]]] = ({}, {})
+    names: list[str] = []
+    thumbnails: list[Array] = []
+    while (some := (yield More())) is not None:
+        alone = isinstance(other, str) and other == "self"
+        twin: Some = some if alone else (yield Beside(other, Again(some.given)))
+        if not names and not reads[0]:
+            reads[0][:] = _reads(some.view, layer, positions)
+            reads[1][:] = _reads(twin.view, other_layer or layer, positions)
+            parts[0].update({read.layer: [] for read in reads[0]})
+            parts[1].update({read.layer: [] for read in reads[1]})
+        own = yield from asked(some, [*reads[0], *reads[1]] if alone else reads[0])
+        theirs = own if alone else (yield from _beside(other, asked(twin, reads[1])))
+        rows = [read.vectors(own[read.layer]) for read in reads[0]]
+        twins = [read.vectors(theirs[read.layer]) for read in reads[1]]
+        kept = finite([*rows, *twins])
+        for read, one in zip(reads[0], rows, strict=True):
+            parts[0][read.layer].append(one[kept])
+        for read, one in zip(reads[1], twins, strict=True):
+            parts[1][read.layer].append(one[kept])
+        names += [name for name, fine in zip(some.names, kept, strict=True) if fine]
+        if some.pictures is not None:
+            thumbnails.append(small(some.pictures[kept], thumbnail))
+    if len(names) < LEAST:
+        raise UsageError(f"{len(names)} items say too little of two spaces; give at least {LEAST}.")
+    first, second = ({name: np.concatenate(rows) for name, rows in part.items()} for part in parts)
+    found = alignment(first, second, k=min(k, len(names) - 1), draws=draws, seed=scene.seed)
+    chosen = found.most_different(count=min(different, len(names)))
+    at = {int(row): n for n, row in enumerate(found.items)}
+    small_ones = np.concatenate(thumbnails) if thumbnails and sum(map(len, thumbnails)) == len(names) else None
+    facts: dict[str, Any] = {
+        "neighbours": found.k,
+        "neighbours shared by chance": found.chance,
+        "items compared": len(found.items),
+        "positions": {read.layer: read.how for some_reads in reads for read in some_reads if read.how},
+        "differ at": [found.first[-1], found.second[-1]],
+    }
+    warnings: tuple[Caveat, ...] = ()
+    if len(names) < _FEW:
+        warnings = (Caveat(f"{len(names)} items say little of two spaces: look at the intervals, or give more."),)
+    if len(found.items) < len(names):
+        warnings += (Caveat(f"{len(found.items)} of {len(names)} items were drawn to be compared."),)
+    return Compared(
+        found.first,
+        found.second,
+        found.cka,
+        found.shared,
+        tuple(names[int(row)] for row in chosen),
+        np.array([found.agreement[-1][at[int(row)]] for row in chosen]),
+        None if small_ones is None else small_ones[chosen],
+        facts,
+        warnings,
+    )
+
+
+_Asking: TypeAlias = Generator[Any, Answer, Mapping[str, Array]]
+
+
+def _beside(model: Any, flow: _Asking) -> _Asking:
+    """The same flow, its questions asked of another model."""
+    answer = None
+    while True:
+        try:
+            question = flow.send(answer)
+        except StopIteration as stop:
+            found: Mapping[str, Array] = stop.value
+            return found
+        answer = yield Beside(model, question)
+
+
+def _reads(view: View, layer: str, positions: str | None) -> list[Read]:
+    """How each of the layers becomes vectors; what ``all`` means is told by the model."""
+    if layer == "all":
+        names = _spread(view.outline, view)
+    else:
+        names = [one.strip() for one in layer.split(",") if one.strip()]
+        names = [one if one == "auto" else view.outline.layer_meant(one) for one in names]
+    return [vector_reader(view, name, positions) for name in names]
+
+
+def _spread(outline: Outline, view: View) -> list[str]:
+    """Up to 12 layers, evenly spread among those between the input and the scores."""
+    lineage = view.lineage
+    names = [one.name for one in outline.layers if lineage is None or lineage.descends(one.name)]
+    if len(names) <= _MOST_LAYERS:
+        return names
+    places = np.unique(np.linspace(0, len(names) - 1, _MOST_LAYERS).round().astype(int))
+    return [names[k] for k in places]

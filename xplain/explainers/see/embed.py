@@ -1,0 +1,175 @@
+"""Embed: every item as the numbers that a layer makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xplain.core.embedding import Vectors
+from xplain.core.errors import XplainError
+from xplain.core.query import Peek
+from xplain.core.registry import lens
+from xplain.core.scene import More, Scene, Seeing, Some
+from xplain.core.target import SCORES
+from xplain.core.vector_folder import VectorFolder, content_key
+from xplain.explainers.see.vectors import (
+    Positions,
+    Read,
+    asked,
+    best,
+    finite,
+    folder_of,
+    gathered,
+    vector_reader,
+)
+
+__all__ = ["embed"]
+
+
+@lens("embed", needs=Peek)
+def embed(
+    scene: Scene,
+    *,
+    layer: str = "auto",
+    positions: Positions = None,
+    labelled: bool = False,
+    vectors: str | None = None,
+) -> Seeing[Vectors]:
+    """Every item as the numbers that a layer makes of it: what the model has left of the item there.
+
+    ``v[n] = layer(x[n])``, flattened, or what ``positions`` makes of it.
+
+    With ``vectors`` they are written to that folder as they come, and memory does not grow with them: ``vectors.npy``
+    (float32 ``[N, D]``, mapped by ``numpy.load``), a line per item in ``rows.jsonl`` and ``manifest.json``. A run that
+    was killed goes on there: items are known by their content. Vectors of another model, card, layer or positions are
+    refused, and the message says what differs.
+
+    Args:
+        layer: The layer to read; ``auto`` is the penultimate one, which the scores are a linear function of.
+        positions: What becomes of a layer with positions: their ``mean`` or ``max`` per channel, ``token:K`` alone, or
+            ``all`` numbers as they are. A layer that has positions is refused without it.
+        labelled: The folder that a file lies in is its true class.
+        vectors: Folder where vectors are kept as they come; None keeps them in memory.
+
+    Returns:
+        An ``Embedding``: vectors ``[N, D]`` in the layer's own unit.
+
+    Cost:
+        1 evaluation per item, which gives vector and scores.
+
+    Raises:
+        UsageError: it is not said what becomes of the layer's positions, or the folder holds other vectors.
+
+    Source:
+        Features of the layer before the last as a description of pictures: Donahue et al. 2014, arXiv:1310.1531.
+    """
+    if vectors is not None:
+        return (yield from _kept(scene, layer, positions, labelled, vectors))
+    found = yield from gathered(scene, [layer], positions, labelled=labelled)
+    (rows,) = found.vectors.values()
+    confidence = np.array(found.confidence or [np.nan] * len(rows))
+    return Vectors(
+        tuple(found.names), rows, tuple(found.predicted), tuple(found.truth), confidence, found.facts, found.warnings
+    )
+
+
+def _kept(scene: Scene, layer: str, positions: str | None, labelled: bool, path: str) -> Seeing[Vectors]:
+    """The same, written to a folder as they come."""
+    folder: VectorFolder | None = None
+    read: Read | None = None
+    try:
+        while (some := (yield _more(folder))) is not None:
+            if read is None:
+                read = vector_reader(some.view, layer, positions)
+            answer = yield from asked(some, [read])
+            rows = read.vectors(answer[read.layer])
+            if folder is None:
+                folder = VectorFolder(path, _about(scene, some, read), rows.shape[1])
+            _append(folder, some, rows, *best(answer.get(SCORES), some.view.outline), labelled)
+        assert folder is not None
+        assert read is not None
+        return _vectors(folder, read)
+    finally:
+        if folder is not None:
+            folder.close()
+
+
+def _append(
+    folder: VectorFolder, some: Some, rows: Any, predicted: list[str], confidence: list[float], labelled: bool
+) -> None:
+    names, keys = _names(some), _keys(some)
+    fine = finite([rows])
+    for n in np.flatnonzero(~fine):
+        folder.fail(names[n], keys[n], "The layer holds NaN or infinity for this item.")
+    known = []
+    for n in np.flatnonzero(fine):
+        told: dict[str, Any] = {"truth": folder_of(some.given[n])} if labelled else {}
+        told |= {"predicted": predicted[n], "confidence": confidence[n]} if predicted else {}
+        known.append(told)
+    kept = [int(n) for n in np.flatnonzero(fine)]
+    folder.append([names[n] for n in kept], [keys[n] for n in kept], rows[fine], known)
+
+
+def _names(some: Some) -> list[str]:
+    """A file by its path, anything else by its name."""
+    return [str(one) if _is_path(one) else name for one, name in zip(some.given, some.names, strict=True)]
+
+
+def _keys(some: Some) -> list[str]:
+    """A file by its content, anything else by the item's."""
+    own = some.view.own_keys
+    return [content_key(one) if _is_path(one) else own[n] for n, one in enumerate(some.given)]
+
+
+def _is_path(given: Any) -> bool:
+    return isinstance(given, str) or hasattr(given, "__fspath__")
+
+
+def _more(folder: VectorFolder | None) -> More:
+    """The next items: files whose content has a vector need not be read; one that cannot be read gets a line."""
+    if folder is None:
+        return More()
+
+    def skip(given: Any) -> bool:
+        return folder.knows(str(given), content_key(given))
+
+    def lost(given: Any, error: XplainError) -> None:
+        if _is_path(given):
+            folder.fail(str(given), content_key(given), str(error))
+
+    return More(skip, lost)
+
+
+def _about(scene: Scene, some: Some, read: Read) -> dict[str, Any]:
+    """What vectors must have in common to stand in one folder."""
+    card = some.card or scene.card
+    return {
+        "model": some.view.outline.digest,
+        "source": some.view.outline.called,
+        "card": "" if card is None else card.to_toml(labels=False),
+        "layout": some.view.layout.axes,
+        "item": list(some.view.x.shape[1:]),
+        "layer": read.layer,
+        "positions": read.positions,
+    }
+
+
+def _vectors(folder: VectorFolder, read: Read) -> Vectors:
+    lines = list(folder.lines())
+    done = [line for line in lines if line["row"] is not None]
+    rows = folder.vectors()
+    order = [line["row"] for line in done]
+    own = rows if order == list(range(len(rows))) else rows[order]
+    failed = [{"item": line["name"], "error": line["error"]} for line in lines if line["row"] is None]
+    facts: dict[str, Any] = {"layer": read.layer, "width": folder.width, "kept in": str(folder.path)}
+    facts |= {"positions": read.how} if read.how else {}
+    facts |= {"without a vector": failed} if failed else {}
+    return Vectors(
+        tuple(line["name"] for line in done),
+        own,
+        tuple(line.get("predicted", "") for line in done),
+        tuple(line.get("truth", "") for line in done) if any("truth" in line for line in done) else (),
+        np.array([line.get("confidence", np.nan) for line in done], np.float64),
+        facts,
+    )

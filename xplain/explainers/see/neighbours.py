@@ -1,0 +1,108 @@
+"""Neighbours: which items a model sees as alike, beside those that are alike pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from xplain.analyses.neighbours import nearest, recall
+from xplain.core.caveat import Caveat
+from xplain.core.edits import Array
+from xplain.core.embedding import Near
+from xplain.core.errors import UsageError
+from xplain.core.options import Positive
+from xplain.core.query import Peek
+from xplain.core.registry import lens
+from xplain.core.scene import Scene, Seeing
+from xplain.explainers.see.vectors import Positions, gathered
+
+__all__ = ["neighbours"]
+
+
+@lens("neighbours", needs=Peek, trial={"k": 2})
+def neighbours(
+    scene: Scene,
+    *,
+    layer: str = "auto",
+    positions: Positions = None,
+    k: Positive = 5,
+    metric: Literal["cosine", "euclidean"] = "cosine",
+    labelled: bool = False,
+    pixels: Positive = 32,
+    thumbnail: Positive = 64,
+) -> Seeing[Near]:
+    """The items nearest to each in a layer's space, beside those nearest pixel by pixel.
+
+    Where the two differ the model has learnt what pixels do not say; where they agree it has not.
+
+    Args:
+        layer: The layer to read; ``auto`` is the penultimate one.
+        positions: What becomes of a layer with positions, as in ``embed``.
+        k: Neighbours of each; of fewer items all others.
+        metric: ``cosine`` compares directions, ``euclidean`` lengths too. Pixels are always compared by Euclid.
+        labelled: The folder that a file lies in is its true class.
+        pixels: Side of the pictures that are compared pixel by pixel.
+        thumbnail: Side of the pictures that are drawn.
+
+    Returns:
+        ``Neighbours``: their places among the items ``[N, k]``, and distances.
+
+    Cost:
+        1 evaluation per item; then N^2 D products, up to 100,000 items; above, an index of usearch's, whose recall is
+        stated.
+
+    Raises:
+        UsageError: one item alone, or a layer that is the same for all.
+
+    Source:
+        Krizhevsky, Sutskever and Hinton 2012, figure 4: pictures nearest in the last hidden layer.
+    """
+    found = yield from gathered(scene, [layer], positions, labelled=labelled, thumbnail=thumbnail, pixels=pixels)
+    (vectors,) = found.vectors.values()
+    if len(vectors) < 2:
+        raise UsageError(f"Neighbours need at least 2 items; {len(vectors)} can be read.")
+    warnings = list(found.warnings)
+    if k > len(vectors) - 1:
+        warnings.append(
+            Caveat(
+                f"{k} neighbours were asked for, and there are {len(vectors) - 1} other items: these are all.", "input"
+            )
+        )
+    near = nearest(vectors, k, metric=metric)
+    assert found.pixels is not None
+    if (found.pixels[1:] == found.pixels[0]).all():
+        raise UsageError("All items are equal, so none is nearer than another. Give items that differ.")
+    flat = nearest(found.pixels, k)
+    facts: dict[str, Any] = {**found.facts, "metric": metric, "exact": near.exact, "pixels compared at": pixels}
+    if not near.exact:
+        facts["share of the nearest that were found"] = recall(vectors, near)
+    both = (near.index[:, :, None] == flat.index[:, None, :]).any(axis=2).mean()
+    facts["neighbours in common with pixels"] = float(both)
+    for name, labels in (("predicted", found.predicted), ("true", found.truth)):
+        if labels:
+            facts[f"of one {name} class"] = {
+                "features": _agreeing(labels, near.index),
+                "pixels": _agreeing(labels, flat.index),
+            }
+    copies = int((near.distance[:, 0] <= 1e-12).sum())
+    if copies:
+        warnings.append(Caveat(f"{copies} items have a neighbour with exactly the same vector: copies are among them."))
+    return Near(
+        tuple(found.names),
+        near.index,
+        near.distance,
+        flat.index,
+        flat.distance,
+        tuple(found.predicted),
+        tuple(found.truth),
+        found.thumbnails,
+        facts,
+        tuple(warnings),
+    )
+
+
+def _agreeing(labels: list[str], near: Array) -> float:
+    """The share of neighbours that have their item's label."""
+    names = np.asarray(labels)
+    return float((names[near] == names[:, None]).mean())

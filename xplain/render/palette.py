@@ -1,0 +1,113 @@
+"""Colours that tell classes apart, also for who sees fewer colours, and what each item of a map is coloured by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError, unknown
+from xplain.core.wording import option
+from xplain.render.colormap import find
+
+__all__ = ["COLOURINGS", "Coloured", "Colouring", "Colours", "colours_of"]
+
+Colouring: TypeAlias = Literal["none", "class", "true", "error", "score", "group"]
+
+COLOURINGS = ("none", "class", "true", "error", "score", "group")
+
+_OTHERS = (150, 150, 150)
+_RIGHT, _WRONG = (0, 114, 178), (213, 94, 0)
+_CLASSES = (
+    *((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0)),
+    *((120, 94, 240), (190, 170, 20), (51, 34, 136), (136, 34, 85), (17, 119, 51), (221, 204, 119)),
+)
+"""Okabe and Ito's colours, then Tol's; the commonest classes get them in this order, all others grey."""
+
+
+class Coloured(Protocol):
+    """What can be coloured; ``xplain.results.Atlas`` is one."""
+
+    predicted: tuple[str, ...]
+    truth: tuple[str, ...]
+    confidence: Array
+    cluster: Array
+    cluster_names: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """A colour per item, and what each stands for.
+
+    Args:
+        rgb: uint8 ``[N, 3]``.
+        legend: (colour, what it stands for), the commonest first.
+    """
+
+    rgb: Array
+    legend: tuple[tuple[tuple[int, int, int], str], ...]
+
+
+def colours_of(shown: Coloured, by: Colouring) -> Colours | None:
+    """A colour for every item; None for ``none``.
+
+    Args:
+        shown: The items.
+        by: ``class`` (predicted), ``true`` (class), ``error`` (whether the two agree), ``score`` (of the predicted
+            class), ``group`` (in the layer's space), or ``none``.
+
+    Raises:
+        UnknownName: no such colouring.
+        UsageError: what it goes by is not known of these items.
+    """
+    if by not in COLOURINGS:
+        raise unknown("colouring", by, COLOURINGS, option="colour")
+    if by == "none":
+        return None
+    if by in ("true", "error") and not shown.truth:
+        advice = (
+            "True classes are not known of these items: put each class in a folder, and give ",
+            option("labelled", True),
+        )
+        raise UsageError(*advice, ".", option="colour", got=by)
+    if by in ("class", "error", "score") and not shown.predicted:
+        raise UsageError("The model predicts no classes, so nothing can be coloured by them.", option="colour", got=by)
+    if by == "score":
+        return _by_score(shown.confidence)
+    if by == "error":
+        right = np.array([one == other for one, other in zip(shown.predicted, shown.truth, strict=True)])
+        rgb = np.where(right[:, None], _RIGHT, _WRONG).astype(np.uint8)
+        return Colours(rgb, ((_RIGHT, f"right ({right.sum()})"), (_WRONG, f"wrong ({(~right).sum()})")))
+    if by == "group":
+        return _by_name([_named(shown, int(k)) for k in shown.cluster])
+    return _by_name(shown.predicted if by == "class" else shown.truth)
+
+
+def _named(shown: Coloured, number: int) -> str:
+    name = shown.cluster_names[number] if number < len(shown.cluster_names) else ""
+    return f"{number + 1}: {name}" if name else f"group {number + 1}"
+
+
+def _by_name(names: Sequence[str]) -> Colours:
+    counted = Counter(names).most_common()
+    of = {name: _CLASSES[k] if k < len(_CLASSES) else _OTHERS for k, (name, _) in enumerate(counted)}
+    legend = [(of[name], f"{name} ({count})") for name, count in counted[: len(_CLASSES)]]
+    rest = counted[len(_CLASSES) :]
+    if rest:
+        legend.append((_OTHERS, f"{len(rest)} others ({sum(count for _, count in rest)})"))
+    return Colours(np.array([of[name] for name in names], np.uint8), tuple(legend))
+
+
+def _by_score(scores: Array) -> Colours:
+    low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
+    share = np.nan_to_num((scores - low) / (high - low) if high > low else np.zeros(len(scores)))
+    rgb = find("heat", False).paint(share[None], 1.0)[0]
+    ends = find("heat", False).paint(np.array([[0.0, 1.0]]), 1.0)[0]
+    first, last = (tuple(int(c) for c in one) for one in ends)
+    return Colours(rgb, ((first, f"score {low:.3g}"), (last, f"score {high:.3g}")))  # type: ignore[arg-type]

@@ -1,5 +1,8 @@
 """What can be explained of a model: any number that follows from its outputs, its layers and its input, as data."""
 
+from xplain.core.class_wishes import Above, Finer, Margin
+from xplain.core.detections import Box
+from xplain.core.output_wishes import Anomaly, Horizon, Point, Region, Similar, Words
 from xplain.core.target import Target, channel, inner, label, neuron
 from xplain.core.writing import (
     Read,
@@ -16,4 +19,5 @@ from xplain.core.writing import (
 )
 
 __all__ = ["Read", "Target", "channel", "distance", "exp", "inner", "input", "iou", "label", "log", "logit", "neuron"]
+__all__ += ["Above", "Anomaly", "Box", "Finer", "Horizon", "Margin", "Point", "Region", "Similar", "Words"]
 __all__ += ["output", "sigmoid", "similarity", "softmax"]

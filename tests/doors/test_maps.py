@@ -129,6 +129,6 @@ def test_the_advice_of_the_message_works(door):
     with pytest.raises(ModelError, match="no predicted class") as error:
         xplain.explain(model, X, "occlusion", patch=8, stride=8)
     advised = re.findall(r"target='([^']+)'", str(error.value))
-    assert len(advised) == 2
+    assert len(advised) >= 2
     for target in advised:
         assert np.abs(xplain.explain(model, X, "occlusion", target=target, patch=8, stride=8).values).max() > 0

@@ -81,7 +81,7 @@ def _mean(xp: Any, args: Sequence[Any], numbers: Sequence[Any], words: tuple[str
     return xp.mean(x, axis=axes) if axes else x
 
 
-def _kept(xp: Any, x: Any, numbers: Sequence[Any]) -> Any:
+def _counted(xp: Any, x: Any, numbers: Sequence[Any]) -> Any:
     """The elements of a part, ``[R, P]``, those that weigh nothing out of the way of a maximum."""
     if not numbers:
         return _flat(xp, x)
@@ -89,11 +89,11 @@ def _kept(xp: Any, x: Any, numbers: Sequence[Any]) -> Any:
 
 
 def _max(xp: Any, args: Sequence[Any], numbers: Sequence[Any], words: tuple[str, ...]) -> Any:
-    return xp.max(_kept(xp, args[0], numbers), axis=1)
+    return xp.max(_counted(xp, args[0], numbers), axis=1)
 
 
 def _logsumexp(xp: Any, args: Sequence[Any], numbers: Sequence[Any], words: tuple[str, ...]) -> Any:
-    x = _kept(xp, args[0], numbers)
+    x = _counted(xp, args[0], numbers)
     top = xp.max(x, axis=1, keepdims=True)
     return xp.squeeze(xp.log(xp.sum(xp.exp(x - top), axis=1, keepdims=True)) + top, axis=1)
 
@@ -159,8 +159,19 @@ def _detected(xp: Any, args: Sequence[Any], numbers: Sequence[Any], words: tuple
     p, q = _shares(xp, scores, words[1]), xp.expand_dims(wanted, axis=1)
     found = found * (xp.sum(p * q, axis=-1) / (_length(xp, p) * _length(xp, q)))
     if len(args) > 2:
-        found = found * args[2]
-    return xp.max(found, axis=1)
+        return xp.max(found * args[2], axis=1)
+    before, behind = int(words[2]), int(words[3])
+    sure = xp.max(p[:, :, before : p.shape[-1] - behind] if before or behind else p, axis=-1)
+    return xp.max(found * sure, axis=1)
+
+
+def _kept(xp: Any, args: Sequence[Any], numbers: Sequence[Any], words: tuple[str, ...]) -> Any:
+    """The same for rows of one confidence and one class each: max_j IoU(b, b_j) [k = k_j] o_j."""
+    boxes, sure, kinds = args
+    box, kind = numbers
+    found = xp.squeeze(_overlap(xp, boxes, xp.expand_dims(box, axis=1), words[0]), axis=-1)
+    same = xp.where(xp.abs(kinds - xp.expand_dims(kind, axis=1)) < 0.5, xp.squeeze(sure, axis=-1), 0.0)
+    return xp.max(found * same, axis=1)
 
 
 def _logit(xp: Any, args: Sequence[Any], numbers: Sequence[Any], words: tuple[str, ...]) -> Any:
@@ -178,6 +189,8 @@ FUNCTIONS: dict[str, Function] = {
     "distance": Function(_distance, "squared distance of {all}"),
     "iou": Function(_iou, "overlap of {0}"),
     "detected": Function(_detected, "detection in {0}"),
+    "kept": Function(_kept, "detection in {0}"),
+    "total": Function(lambda xp, args, *_: args[0], "{0}"),
     "log": Function(lambda xp, args, *_: xp.log(args[0]), "log({0})"),
     "exp": Function(lambda xp, args, *_: xp.exp(args[0]), "exp({0})"),
     "sigmoid": Function(lambda xp, args, *_: 1.0 / (xp.exp(-args[0]) + 1.0), "sigmoid({0})"),

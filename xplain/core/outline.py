@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from xplain.core.axes import shape_of
+from xplain.core.boxes import Boxes
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import UnknownName, UsageError, unknown
@@ -136,6 +137,7 @@ class Outline:
         attended: The layer that was made last before the last attention, with the number of its call (``norm:0``),
             where attention is no layer, as for functions in a torch module; else empty.
         axes: Names of that input's axes where they are known and its sizes are free.
+        detects: How a detector's rows are read before some of them are picked, where its graph shows that; else None.
     """
 
     source: str
@@ -157,6 +159,7 @@ class Outline:
     activations: frozenset[str] | None = None
     attended: str = ""
     axes: Axes | None = None
+    detects: Boxes | None = None
     follow: Callable[[tuple[int, ...]], Lineage] | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -14,6 +14,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.formulas import Formula
 from xplain.core.outline import Kind, Outline, ScoreSpec
+from xplain.core.parts import Part
 from xplain.core.target import SCORES, Target
 
 __all__ = ["confidence", "kind_of", "noun", "probabilities", "spelled", "unlinked"]
@@ -30,6 +31,7 @@ _FUNCTIONS = {
     "distance": "squared distance",
     "iou": "overlap",
     "detected": "detection score",
+    "kept": "detection score",
     "logit": "logit",
 }
 """What a target that is one function is a number of; functions that keep the unit of what they read are not here."""
@@ -50,6 +52,8 @@ def noun(outline: Outline, target: Target, scores: Array | None = None) -> str:
         target: What is explained.
         scores: Scores of the items, ``[N, K]``; numbers that can only be probabilities are called so.
     """
+    if len(target.terms) == 1 and isinstance(one := target.terms[0][1], Formula) and one.function == "total":
+        return _inside(outline, one, scores)
     functions = {term.function for _, term in target.terms if isinstance(term, Formula)} - _KEEP
     if functions:
         return _FUNCTIONS.get(next(iter(functions)), "target value") if len(target.terms) == 1 else "target value"
@@ -113,3 +117,12 @@ def _shares(scores: Array | None) -> bool:
     if scores is None or scores.ndim != 2 or scores.shape[1] < 2 or not len(scores) or not np.isfinite(scores).all():
         return False
     return bool((scores >= 0.0).all() and (np.abs(scores.sum(axis=1) - 1.0) < 1e-3).all())
+
+
+def _inside(outline: Outline, named: Formula, scores: Array | None) -> str:
+    """The word for a sum that has a name of its own."""
+    terms = next(arg for arg in named.args if not isinstance(arg, Part))
+    functions = {term.function for _, term in terms if isinstance(term, Formula)}
+    if functions == {"logsumexp"}:
+        return "log-probability"
+    return "log-probability" if functions == {"log"} else noun(outline, Target(terms), scores)

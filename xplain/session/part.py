@@ -41,6 +41,8 @@ class Part:
         basis: The items that these were read with, which say what is typical of them; None for these alone.
         sight: What sweeps find of the untouched items on their way; None where they are looked at before.
         open: How many predicted classes are to be found so.
+        values: Tensors of the untouched items that targets were chosen by, ``[N, ...]``.
+        swept: Whether the targets were chosen for methods that sweep.
     """
 
     model: Model
@@ -56,6 +58,8 @@ class Part:
     basis: Items | None = None
     sight: Sight | None = None
     open: int = 0
+    values: dict[str, Array] = field(default_factory=dict)
+    swept: bool = False
 
     def __len__(self) -> int:
         return len(self.items.x)

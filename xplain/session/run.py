@@ -14,12 +14,14 @@ from xplain.core.abilities import abilities_of, is_model
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
-from xplain.core.errors import NoPath, NotExported, UnsupportedOperator, UsageError
+from xplain.core.errors import ModelError, NoPath, NotExported, UnsupportedOperator, UsageError
 from xplain.core.items import Items
 from xplain.core.query import Answer, Flow, Model, Query, R, Reading, Score, Sweep, View
 from xplain.core.registry import Method
 from xplain.core.target import SCORES, Target, predicted
 from xplain.core.target_parser import Aim, aim, check_items, classes_for, needs_scores, ranks
+from xplain.core.wish import Wish
+from xplain.core.words import wish_of
 from xplain.engine import Plan, Sentinel, Settings, Store, drive, probe
 from xplain.engine import plan as plan_flows
 from xplain.engine.budget import Budget
@@ -37,6 +39,7 @@ from xplain.session.items import entered, item_keys
 from xplain.session.part import Part, fresh, look
 from xplain.session.request import Request
 from xplain.session.results import attribution
+from xplain.session.wishes import met, refuse_without_classes, stand_in, values_of
 
 __all__ = ["Session", "load"]
 
@@ -78,6 +81,7 @@ class Session:
         self.budget = Budget(request.max_queries, request.max_cost)
         self.store: AnswerStore | None = None
         self.spent = Cost()
+        self.others: dict[str, Array] = {}  # what items that targets name gave
         self._opened: AbstractContextManager[AnswerStore | None] = nullcontext()
 
     def __enter__(self) -> Self:
@@ -150,6 +154,7 @@ class Session:
         ``together``: a Python function may be asked about all items in one call, at the price of last bits.
         """
         if part.scores is None:
+            refuse_without_classes(part.model.outline)
             settings = self.settings(part, calls=part.calls, together=together)
             (reading,), cost = self.ask([_asking(look(part.items))], part.model, settings)
             part.unbilled += cost
@@ -165,7 +170,7 @@ class Session:
         """
         if part.scores is None and part.sight is not None:
             part.scores = part.sight.scores
-        if not part.aims and part.scores is None and needs_scores(part.wanted(self.request.target), part.model.outline):
+        if not part.aims and part.scores is None and self.needs(part):
             self.look(part)
         self.aims(part)
         if not part.base:
@@ -174,11 +179,40 @@ class Session:
 
     def aims(self, part: Part) -> list[Aim]:
         """The targets of a part, from what is known of its scores."""
+        wish = None if part.aims else self.wish(part)
+        if wish is not None:
+            part.aims = wish.aims(met(self, part, wish))
         if not part.aims:
             seen = part.scores if part.sight is None or part.scores is not None else part.sight.scores
             part.aims = aim(part.wanted(self.request.target), seen, part.model.outline)
             check_items([one.target for one in part.aims], len(part))
         return part.aims
+
+    def wish(self, part: Part) -> Wish | None:
+        """What is asked for in words, to be met at the items; None for a target that says what it reads."""
+        return wish_of(part.wanted(self.request.target), part.model.outline)
+
+    def shows_classes(self, part: Part) -> bool:
+        """Whether there are scores to look at, as far as that is known."""
+        try:
+            refuse_without_classes(part.model.outline)
+        except ModelError:
+            return False
+        return True
+
+    def needs(self, part: Part) -> bool:
+        """Whether targets depend on the items' scores."""
+        wish, outline = self.wish(part), part.model.outline
+        if wish is not None:
+            return SCORES in wish.reads(outline)
+        return needs_scores(part.wanted(self.request.target), outline)
+
+    def _turn(self, part: Part, entry: Method, given: Mapping[str, Any]) -> None:
+        """Targets that gradients and edited items read otherwise are chosen for this method."""
+        swept = Sweep in entry.needs_with(without_rows(given))
+        if swept != part.swept and self.wish(part) is not None:
+            part.aims, part.base = [], []
+        part.swept = swept
 
     def ready(self, part: Part) -> None:
         """The targets of a part, or how they are found on the way.
@@ -192,8 +226,7 @@ class Session:
     def looks(self, part: Part) -> bool:
         """Whether the untouched items of a part are looked at by themselves before methods ask."""
         trial = Part(part.model, part.items, sentinel=part.sentinel, start=part.start, scores=part.scores)
-        needed = needs_scores(part.wanted(self.request.target), part.model.outline)
-        return needed and part.scores is None and not self.finds(trial)
+        return self.needs(part) and part.scores is None and not self.finds(trial)
 
     def finds(self, part: Part) -> bool:
         """Whether the methods find what is predicted, and what targets read, on their way; the part is prepared so.
@@ -206,7 +239,7 @@ class Session:
         count = ranks(wanted, outline)
         each = count > 0 and isinstance(wanted, (list, tuple, np.ndarray))
         watched = part.sentinel is not None or part.scores is not None
-        if finds is None or classes is None or not sweeps or each or watched:
+        if finds is None or classes is None or not sweeps or each or watched or self.wish(part) is not None:
             return False
 
         part.open, part.sight = count, Sight(look(part.items), finds, outline)
@@ -272,6 +305,7 @@ class Session:
             XplainError: every error on purpose is one of its kinds.
         """
         entry, values, told = self.options(part, name)
+        self._turn(part, entry, self.methods[name][1])
         self.ready(part)
         model, leads = part.model, part.open > 1 and not part.aims
         settings = self.settings(part, sentinel=part.sentinel, most=most)
@@ -314,14 +348,15 @@ class Session:
         if not looked and scores is None and self.finds(trial):
             flows = self.flows(trial, entry, values)
             return plan_flows(flows, part.model, self.store, size, lead=trial.open > 1)
-        looks = needs_scores(wanted, outline) and scores is None
+        looks, wish = self.needs(part) and scores is None, self.wish(part)
         classes = outline.scores.classes or len(outline.labels) or classes_for(wanted)
         if looks:
             scores = np.zeros((len(part), classes))
-        trial.aims = aim(wanted, scores, outline)
+        trial.aims = aim(wanted, scores, outline) if wish is None else stand_in(wish, outline)
         if scores is not None and (looked or not looks):
             trial.know(scores)
         first = [_asking(look(part.items))] if looks and not looked else []
+        first += [] if wish is None else values_of(part, wish)
         flows = self.flows(trial, entry, values)
         if entry.adaptive:
             return plan_flows(first, part.model, self.store, size, trial.memo, apart=flows, classes=classes)

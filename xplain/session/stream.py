@@ -227,7 +227,7 @@ class Stream:
 
     def _aim(self, read: Read) -> None:
         before = self._session.spent.queries
-        if self._look:
+        if self._look and self._session.shows_classes(read.part):
             self._session.look(read.part)
         self._session.ready(read.part)
         spent = self._session.spent.queries - before
@@ -280,7 +280,7 @@ class Stream:
         able = abilities_of(part.model)
         wired = able.rows_per_request is not None and able.narrowed is None
         groups = _groups(first, count) if wired else [(count, first)]
-        looks = self._look or session.looks(first)
+        looks = (self._look and session.shows_classes(first)) or session.looks(first)
         found = [(times, session.plan_look(group)) for times, group in groups] if looks else []
         for name in session.methods:
             one = session.plan(first, name, looked=looks)

@@ -226,7 +226,7 @@ def _lines(run: Run, folder: Folder) -> list[str]:
     """What a person is told of pictures."""
     lines = []
     for picture in run.items:
-        lines.append(f"{picture['picture']}: {in_words(picture['predictions'])}")
+        lines.append(f"{picture['picture']}: {in_words(picture['predictions'])}".removesuffix(": "))
         for one in picture["explanations"]:
             what = f"{one['method']} of {one['target']!r}{layer_of(one)}, {one['unit']}"
             lines.append(f"  {what}: {folder.path / one['files']['png']}")

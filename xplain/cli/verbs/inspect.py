@@ -14,6 +14,7 @@ from xplain.cli.asking.loading import Loading, ModelFile
 from xplain.cli.telling.console import Outcome, table
 from xplain.core.abilities import abilities_of
 from xplain.core.errors import InputsOpen
+from xplain.core.heads import head_of
 from xplain.core.layout import Doubt
 from xplain.core.outline import Outline
 from xplain.core.query import Score
@@ -105,6 +106,7 @@ def _document(outline: Outline, kinds: list[str], fits: list[str]) -> dict[str, 
         "layout found": None if outline.named is None else outline.named.why,
         "inputs": [asdict(one) for one in outline.inputs],
         "scores": asdict(outline.scores),
+        "head": _head(outline),
         "batch": outline.batch,
         "rows": outline.rows,
         "labels": len(outline.labels),
@@ -117,12 +119,19 @@ def _document(outline: Outline, kinds: list[str], fits: list[str]) -> dict[str, 
     }
 
 
+def _head(outline: Outline) -> dict[str, Any]:
+    """What the model ends in, and what to write as a target."""
+    head = head_of(outline)
+    found = {"kind": head.kind, "tensor": head.tensor, "shape": list(head.shape), "found": head.why}
+    return {**found, "targets": list(head.proposals)}
+
+
 def _shape(shape: tuple[int | None, ...]) -> str:
     return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
 
 
 def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool, doors: Sequence[str] = ()) -> str:
-    scores = outline.scores
+    scores, head = outline.scores, head_of(outline)
     labels = f"{len(outline.labels)}: {'; '.join(outline.labels[:3])}; ..." if outline.labels else "none known"
     card = _card(outline)
     rows = [
@@ -141,6 +150,12 @@ def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool
         *([] if doors else [("layout", _layout(outline))]),
         ("batch", outline.batch if outline.rows is None else f"{outline.batch}, {outline.rows} at a time"),
         ("scores", f"{scores.tensor}, {scores.classes or '?'} classes, {scores.kind}. {scores.found}"),
+        ("head", f"{head.kind}: {head.why}"),
+        *(
+            [("targets", "  ".join(f"--target {quote(one)}" for one in head.proposals))]
+            if head.kind != "classes"
+            else []
+        ),
         ("labels", labels),
         *([] if doors else [("card", _card_line(outline))]),
         *[(name, str(value)) for name, value in outline.facts.items()],

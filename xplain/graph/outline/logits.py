@@ -25,6 +25,7 @@ from xplain.graph.naming import reads, rename_reads
 from xplain.graph.nodes import attributes_of, opset_of
 from xplain.graph.operators import facts_of
 from xplain.graph.outline.links import Back, Logits
+from xplain.graph.outline.picks import picked_from
 from xplain.graph.passes.lowering import opened
 
 __all__ = ["Found", "both_sides", "find_scores"]
@@ -114,6 +115,11 @@ def find_scores(loaded: Loaded, output: int | str | None = None, as_is: bool = F
             return Found(ScoreSpec(output, _classes(loaded, output), kind, "none", f"{output!r}, as asked for"))
         found = _look_through(loaded, makers, output)
         return replace(found, scores=replace(found.scores, found=f"{found.scores.found}, as asked for"))
+    picked = picked_from(loaded, makers)
+    if picked:
+        found = _look_through(loaded, makers, picked)
+        told = f"{found.scores.found}; the outputs are picked from {picked!r}"
+        return replace(found, scores=replace(found.scores, found=told))
     start, labels, quirks = _output(loaded, makers)
     return replace(_look_through(loaded, makers, start), labels=labels, quirks=quirks)
 

@@ -15,6 +15,7 @@ from xplain.graph.outline.follow import follow
 from xplain.graph.outline.layers import activations_of, layers_of, quirks_of
 from xplain.graph.outline.layout import axes_of
 from xplain.graph.outline.logits import both_sides, find_scores
+from xplain.graph.outline.picks import detects_of
 from xplain.graph.safety import Limits
 from xplain.models.onnx.contact import Contact
 from xplain.models.onnx.device import OnnxOnDevice
@@ -67,6 +68,7 @@ def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted
         },
         activations=activations_of(loaded),
         outputs=tuple(entry.name for entry in loaded.model.graph.output),
+        detects=detects_of(loaded, found.scores),
         follow=lru_cache(maxsize=8)(partial(follow, loaded, fixed={name: one.shape for name, one in others.items()})),
     )
     away = [f"Left out: {check.found}." for check in loaded.left.checks if output is None]

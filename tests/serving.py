@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from xplain.serve import Options, application
+from xplain.serve.app import Options, application
 from xplain.serve.patience import Patient
 from xplain.serve.served import served_as
 

@@ -52,6 +52,7 @@ PACKAGES = {
     "array_api_compat": {"core", "explainers", "metrics"},
     "torch": {"models/torch"},
     "starlette": {"serve"},
+    "xplain_web": {"serve/site.py"},
     "uvicorn": {"serve"},
     "prometheus_client": {"serve"},
     "onnxruntime": {"models/onnx/session.py", "graph/runtime.py"},

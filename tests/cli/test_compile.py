@@ -166,3 +166,23 @@ def test_a_size_is_stated_where_the_model_has_none(xplain, model, tmp_path, x):
     ran = xplain(*asked, "--size", f"{SIDE}x{SIDE}")
     assert ran.code == 0, ran.err
     np.testing.assert_allclose(run(out, picture=x), api.explain(str(model), x, "saliency").values, rtol=1e-5)
+
+
+def test_a_triton_repository_is_made_whole_or_not(xplain, model, tmp_path):
+    """Its configuration says what the file's own inputs and outputs are; ONNX Runtime runs the file as Triton would."""
+    made = xplain("compile", model, "--triton", tmp_path / "models", "--method", "saliency")
+    assert made.code == 0, made.err
+    (folder,) = (tmp_path / "models").iterdir()
+    told = (folder / "config.pbtxt").read_text()
+    session = ort.InferenceSession(folder / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    assert f'name: "{folder.name}"' in told
+    assert 'backend: "onnxruntime"' in told
+    entries = dict(re.findall(r'name: "([^"]+)", data_type: (TYPE_\w+)', told))
+    types = {"tensor(float)": "TYPE_FP32", "tensor(int64)": "TYPE_INT64"}
+    given = [*session.get_inputs(), *session.get_overridable_initializers(), *session.get_outputs()]
+    assert entries == {one.name: types[one.type] for one in given}
+    assert 'name: "target", data_type: TYPE_INT64, dims: [-1], optional: true' in told
+    for wrong in (["--method", "rise"], ["-m", "saliency", "--layer", "none-such"], ["--out", tmp_path / "a.onnx"]):
+        assert xplain("compile", model, "--triton", tmp_path / "other", *wrong).code == 2
+        assert not (tmp_path / "other").exists()
+    assert xplain("compile", model).code == 2

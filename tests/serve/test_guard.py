@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import socket
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 from serving import running
 
 from xplain.core.errors import UsageError
-from xplain.serve import Options, application, patience
+from xplain.serve import patience
+from xplain.serve.app import Options, application
 from xplain.serve.guard import Token
 from xplain.serve.served import served_as
 from xplain.serve.tokens import token_of, tokens_in
@@ -147,3 +150,16 @@ def test_tokens_come_from_the_environment(monkeypatch, tmp_path):
         file.write_text(text)
         with pytest.raises(UsageError):
             tokens_in(file)
+
+
+def test_the_probes_of_the_deployments_are_answered(cnn):
+    """Paths and Host headers that the files under docs/deploy give to Kubernetes."""
+    folder = Path(__file__).parents[2] / "docs" / "deploy"
+    for name in ("kubernetes.yaml", "kserve.yaml"):
+        text = (folder / name).read_text()
+        names = tuple(re.findall(r'"--name", "([^"]+)"', text))
+        probes = re.findall(r"path: (\S+?),.*?name: Host, value: (\S+?)\}", text)
+        assert probes
+        with running({"classifier": cnn}, names=names) as server:
+            for path, host in probes:
+                assert httpx.get(server.url + path, headers={"Host": host}).status_code == 200

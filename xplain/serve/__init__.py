@@ -15,10 +15,6 @@
 | ``v1``, ``v2``, ``plain`` | the protocols; ``openapi`` describes the last |
 | ``pages``, ``page/`` | the page: plain HTML, CSS and modules, no build step |
 | ``figures`` | what Prometheus reads |
-| ``app`` | all of it as one application |
+| ``app`` | all of it as one application: begin here |
+| ``site``, ``live/`` | a page that needs none of this: the model runs in the browser |
 """
-
-from xplain.serve.app import Options, application, run
-from xplain.serve.served import Served
-
-__all__ = ["Options", "Served", "application", "run"]

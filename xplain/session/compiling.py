@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from math import prod
@@ -24,11 +24,12 @@ from xplain.core.target import label
 from xplain.core.target_parser import Aim, aim, needs_scores
 from xplain.core.units import noun, spelled
 from xplain.core.wording import listed, named, option
+from xplain.graph.build.outputs import also_outputs
 from xplain.session.fitting import advise_others, called
 from xplain.session.request import Request
 from xplain.session.run import Session
 
-__all__ = ["compile"]
+__all__ = ["compile", "give_out"]
 
 _EXAMPLE = 224
 """An extent for an example of how a size is stated: that of most picture models."""
@@ -117,6 +118,22 @@ def compile(  # noqa: A001
     except (UnsupportedOperator, NotExported) as error:
         advise_others(error, loaded)
         raise
+
+
+def give_out(made: Any, tensors: Mapping[str, str]) -> dict[str, str]:
+    """Let a compiled file, changed in place, give out tensors of its inside besides.
+
+    Args:
+        made: What ``compile`` returned.
+        tensors: What each is for, and its name in the model.
+
+    Returns:
+        What each is for, and the name of its output.
+
+    Raises:
+        UsageError: compiling has left no tensor of that name.
+    """
+    return also_outputs(made, tensors)
 
 
 def _of_size(model: Compiles, size: int | Sequence[int] | None) -> Compiles:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +18,8 @@ from xplain.cli.asking.loading import Loading, ModelFile
 from xplain.cli.telling.console import Outcome, table
 from xplain.cli.telling.notes import layer_of
 from xplain.core.errors import OutputError, UsageError
+from xplain.core.files import whole_file
+from xplain.graph.build.triton import configuration, repository_name
 from xplain.session.compiling import compile as build_in
 
 __all__ = ["compile"]
@@ -30,7 +34,15 @@ _DEFAULTED = (
 def compile(  # noqa: A001  (the verb's name)
     model: ModelFile,
     loading: Loading,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, NAME.onnx.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write, NAME.onnx.", show_default=False)
+    ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            "--triton", help="Instead of --out: a Triton model repository, made if it is absent.", metavar="FOLDER"
+        ),
+    ] = None,
     method: Annotated[str, typer.Option("--method", "-m", help="Method that is built in.")] = "grad-cam",
     target: Annotated[
         str | None,
@@ -66,11 +78,13 @@ def compile(  # noqa: A001  (the verb's name)
     """
     entry = find_method(method)
     given = options_for([entry], options)[entry.name]
-    place = _free(out, model, force)
+    place = _free(_place(out, triton, model), model, force, made=triton is not None)
     loaded = loading.open(model)
     given = read_baselines({entry.name: given}, loaded)[entry.name]
     build = partial(build_in, size=_size(size), target=target, target_input=target_input, out=place)  # type: ignore[arg-type]
-    made = build(loaded, entry.name, **given)
+    with _repository(place, triton) as configure:
+        made = build(loaded, entry.name, **given)
+        configure(made)
     content = place.read_bytes()
     apart = {e.value for t in made.graph.initializer for e in t.external_data if e.key == "location"}
     weights = {name: (place.parent / name).stat().st_size for name in sorted(apart)}
@@ -108,6 +122,43 @@ def compile(  # noqa: A001  (the verb's name)
     return Outcome(document | {"notes": notes}, "\n".join([table(rows), *([""] if notes else []), *notes]))
 
 
+def _place(out: Path | None, triton: Path | None, model: str) -> Path:
+    """The file to write: ``--out``, or version 1 of a model in a repository of Triton, whose folders are made."""
+    if (out is None) == (triton is None):
+        raise UsageError("Give one of --out FILE.onnx and --triton FOLDER.")
+    if out is not None:
+        return out
+    assert triton is not None
+    return triton / f"{repository_name(Path(model).stem)}-explained" / "1" / "model.onnx"
+
+
+@contextmanager
+def _repository(place: Path, triton: Path | None) -> Iterator[Callable[[Any], None]]:
+    """The folders that a model in Triton's repository stands in, and what writes its configuration beside it."""
+    if triton is None:
+        yield lambda _: None
+        return
+    folders = [place.parent, place.parent.parent, triton]
+    there = [one for one in folders if one.exists()]
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--triton {triton} cannot be made: {error.strerror}. Choose another folder.") from None
+
+    def configure(made: Any) -> None:
+        with whole_file(folders[1] / "config.pbtxt") as file:
+            file.write(configuration(folders[1].name, made).encode())
+
+    try:
+        yield configure
+    except BaseException:
+        with suppress(OSError):  # of folders that hold something by now
+            for one in folders:
+                if one not in there:
+                    one.rmdir()
+        raise
+
+
 def _size(words: str | None) -> tuple[int, ...] | None:
     """The numbers of ``224x224``."""
     if words is None:
@@ -118,12 +169,12 @@ def _size(words: str | None) -> tuple[int, ...] | None:
     return tuple(map(int, parts))
 
 
-def _free(out: Path, model: str, force: bool) -> Path:
+def _free(out: Path, model: str, force: bool, made: bool) -> Path:
     """The place to write to: not the model itself, and not over another file unless asked."""
     if out.suffix != ".onnx":
         name = f"{Path(model).stem}-explained.onnx"
         raise UsageError(f"--out {out} does not end in .onnx; give a file's name, such as {name}.")
-    if not out.parent.is_dir():
+    if not made and not out.parent.is_dir():
         raise OutputError(f"--out {out}: there is no folder {out.parent}. Make it first.")
     if out.exists() and Path(model).exists() and out.samefile(model):
         raise OutputError(f"--out {out} is the model itself, which stays as it is. Choose another name.")

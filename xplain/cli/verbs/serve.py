@@ -53,7 +53,7 @@ def serve(
         XplainError: a model cannot be loaded.
     """
     try:
-        from xplain.serve import Options, run
+        from xplain.serve.app import Options, run
         from xplain.serve.served import served_as
         from xplain.serve.tokens import token_of, tokens_in
     except ImportError as error:

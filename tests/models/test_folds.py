@@ -70,10 +70,11 @@ def test_the_largest_of_a_layer_are_those_of_a_full_sort(door, count):
         np.testing.assert_allclose(found, kept(whole, axis=axes), rtol=1e-3 if half else 2e-5, atol=1e-6)
 
 
-def test_integers_that_stand_for_real_numbers_are_folded_as_real_numbers():
-    model = xplain.load(integer_nets.trunk("operator"))
-    layer = next(one.name for one in model.outline.layers if len(one.shape) == 4)
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_integers_that_stand_for_real_numbers_are_folded_as_real_numbers(form, tmp_path):
     x = integer_nets.items()
+    model = xplain.load(integer_nets.integers(integer_nets.trunk("residual"), form, tmp_path, x))
+    layer = next(one.name for one in model.outline.layers if one.does in ("Conv", "DequantizeLinear"))
     whole = model.answer(Peek(x, (layer,)))[layer]
     top = model.answer(Peek(x, (layer,), TopK(3)))[layer]
     values, places = slowly(whole, 3)

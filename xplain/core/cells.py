@@ -14,9 +14,10 @@ import numpy as np
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 
-__all__ = ["Cell", "Cells", "Form", "Look", "cells"]
+__all__ = ["Cell", "Cells", "Contrast", "Form", "Look", "cells"]
 
 Form: TypeAlias = Literal["grid", "rows"]
+Contrast: TypeAlias = Literal["cell", "unit", "shared"]
 Look: TypeAlias = Literal["grey", "heat", "colour", "signed", "line"]
 
 
@@ -66,6 +67,8 @@ class Cells:
     form: Form = "grid"
     look: Look = "grey"
     boxed: bool = False
+    overlaid: bool = False
+    contrast: Contrast = "cell"
     about: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Caveat, ...] = ()

@@ -15,6 +15,8 @@ from xplain.core.boxes import Boxes
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import UnknownName, UsageError, unknown
+from xplain.core.fields import Field
+from xplain.core.kernels import Kernel
 from xplain.core.layout import Axes, Doubt, Layout, by_sizes
 from xplain.core.lineage import Lineage
 from xplain.core.target import Target, label
@@ -138,6 +140,10 @@ class Outline:
             where attention is no layer, as for functions in a torch module; else empty.
         axes: Names of that input's axes where they are known and its sizes are free.
         detects: How a detector's rows are read before some of them are picked, where its graph shows that; else None.
+        kernels: All kernels of convolutions, in order of evaluation, found when called; None for a model that shows
+            nothing of its inside.
+        fields: A layer's name and an item's layout to what the layer's units see of the item; its answer is None where
+            that is not known. None for a model that shows nothing of its inside.
     """
 
     source: str
@@ -161,6 +167,8 @@ class Outline:
     axes: Axes | None = None
     detects: Boxes | None = None
     follow: Callable[[tuple[int, ...]], Lineage] | None = field(default=None, compare=False, repr=False)
+    kernels: Callable[[], tuple[Kernel, ...]] | None = field(default=None, compare=False, repr=False)
+    fields: Callable[[str, Layout], Field | None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def called(self) -> str:

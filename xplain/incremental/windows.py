@@ -8,6 +8,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.graph.nodes import Node, attributes_of
+from xplain.graph.windows import windows_of
 from xplain.native.delta import Kernel
 
 __all__ = ["kernel_of", "resize_indices"]
@@ -15,21 +16,10 @@ __all__ = ["kernel_of", "resize_indices"]
 
 def kernel_of(node: Node, extent: tuple[int, int], size: tuple[int, ...]) -> Kernel:
     """The sliding kernel of a Conv or a pool over a plane of ``extent``."""
-    given: dict[str, Any] = attributes_of(node)
-    ky, kx = (int(v) for v in size)
-    sy, sx = (int(v) for v in given.get("strides", (1, 1)))
-    dy, dx = (int(v) for v in given.get("dilations", (1, 1)))
-    pads = [int(v) for v in given.get("pads", (0, 0, 0, 0))]
-    auto = given.get("auto_pad", "NOTSET")
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        for axis, (k, s, d) in enumerate(((ky, sy, dy), (kx, sx, dx))):
-            outputs = -(-extent[axis] // s)
-            total = max(0, (outputs - 1) * s + (k - 1) * d + 1 - extent[axis])
-            near = total // 2 if auto == "SAME_UPPER" else total - total // 2
-            pads[axis], pads[axis + 2] = near, total - near
-    elif auto == "VALID":
-        pads = [0, 0, 0, 0]
-    return Kernel((ky, kx), (sy, sx), (pads[0], pads[1]), (dy, dx), (pads[2], pads[3]))
+    found = windows_of(attributes_of(node), size, extent)
+    assert found is not None  # extents are known here
+    (ky, kx), (sy, sx), (dy, dx) = found.kernel, found.strides, found.dilations
+    return Kernel((ky, kx), (sy, sx), (found.before[0], found.before[1]), (dy, dx), (found.after[0], found.after[1]))
 
 
 def resize_indices(

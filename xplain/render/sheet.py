@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from xplain.core.caveat import Caveat, sentences
+from xplain.core.cells import Contrast
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.registry import renderer
 from xplain.render import canvas
-from xplain.render.tiles import Contrast, framed, limits_of, outlined, tile_of
+from xplain.render.tiles import framed, limits_of, outlined, tile_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,6 +86,14 @@ class ShownCells(Protocol):
         """How maps are drawn."""
 
     @property
+    def overlaid(self) -> bool:
+        """Whether maps are laid over the pictures."""
+
+    @property
+    def contrast(self) -> Contrast:
+        """The scale that it is meant to be drawn on."""
+
+    @property
     def boxed(self) -> bool:
         """Whether boxes are drawn."""
 
@@ -115,7 +124,7 @@ def sheet(
     *,
     tile: int | None = None,
     columns: int | None = None,
-    contrast: Contrast = "cell",
+    contrast: Contrast | None = None,
     most: int = 1024,
 ) -> Image:
     """Draw all cells of a gallery.
@@ -124,12 +133,14 @@ def sheet(
         gallery: What to draw.
         tile: Pixels of a tile's longer side; small maps are enlarged by a whole number. None chooses.
         columns: Tiles side by side; None takes as many as fit a slide.
-        contrast: Whether the largest magnitude that is drawn is each ``cell``'s own, its ``unit``'s, or ``shared``.
+        contrast: Whether the largest magnitude that is drawn is each ``cell``'s own, its ``unit``'s, or ``shared``;
+            None for what the gallery is meant to be drawn with.
         most: Cells that are drawn; the sheet says how many are not.
 
     Raises:
         UsageError: an argument that cannot be used, or a gallery without cells.
     """
+    contrast = contrast or gallery.contrast
     if contrast not in _SCALES:
         raise UsageError(f"The contrast of a sheet is {contrast!r}; accepted: {', '.join(_SCALES)}.")
     if not len(gallery):
@@ -176,7 +187,7 @@ def _rows(gallery: ShownCells, some: Sequence[int], size: int, columns: int | No
     """A row per unit: what it is at the left, its cells beside it; more than fit go below."""
     lines = []
     for unit, members in groupby(some, lambda n: gallery.units[n]):
-        tiles = [_cell(gallery, n, size, limits[n], stacked=True) for n in members]
+        tiles = [_cell(gallery, n, size, limits[n], stacked=not gallery.overlaid) for n in members]
         text = [unit, *(line for line in gallery.about.get(unit, "").split("\n") if line)]
         width = max(one.width for one in tiles)
         wide = columns or max(1, (_WIDEST - _HEAD) // (width + _GAP))
@@ -212,9 +223,10 @@ def _legend(gallery: ShownCells, contrast: Contrast, shown: int) -> list[str]:
     lines = []
     if gallery.map_names:
         told = " and ".join(gallery.map_names)
-        photographs = gallery.form == "rows" and gallery.picture(0) is not None
+        photographs = gallery.form == "rows" and gallery.picture(0) is not None and not gallery.overlaid
         where = f"Below each photograph, downwards: {told}. Maps" if photographs else f"Shown: {told}"
-        lines.append(f"{where}: {_LOOKS[gallery.look]}; {_SCALES[contrast]}.")
+        scale = _SCALES["cell" if contrast == "unit" and gallery.form == "grid" else contrast]
+        lines.append(f"{where}: {_LOOKS[gallery.look]}; {scale}.")
     if np.isfinite(gallery.values).any():
         lines.append(f"Numbers below tiles: {gallery.unit}.")
     if shown < len(gallery):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from xplain.core.arrays import enlarge
+from xplain.core.cells import Contrast
 from xplain.core.edits import Array
 from xplain.render import canvas
 from xplain.render.colormap import find
@@ -14,11 +15,10 @@ from xplain.render.colormap import find
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Contrast", "Mapped", "coloured", "framed", "limits_of", "outlined", "tile_of"]
-
-Contrast: TypeAlias = Literal["cell", "unit", "shared"]
+__all__ = ["Mapped", "coloured", "framed", "limits_of", "outlined", "tile_of"]
 
 _BOX = (255, 60, 30)
+_MANY = 512  # numbers of a map from which on a few may be drawn in the last colour
 _OPACITY = 0.75  # of the strongest colour over a photograph
 
 
@@ -40,12 +40,12 @@ class Mapped(Protocol):
 
 
 def limits_of(gallery: Mapped, contrast: Contrast) -> Array:
-    """The magnitude that is drawn in the last colour, of each cell and map, float64 ``[N, M]``."""
+    """The magnitude that is drawn in the last colour, of each cell and map, float64 ``[N, M]``; see ``_limit``."""
     largest = np.zeros((len(gallery), len(gallery.map_names)))
     for n in range(len(gallery)):
         for k, name in enumerate(gallery.map_names):
             values = gallery.map(n, name)
-            largest[n, k] = 0.0 if values is None or not values.size else np.abs(values).max()
+            largest[n, k] = 0.0 if values is None or not values.size else _limit(np.abs(values))
     if contrast == "shared" and len(largest):
         largest[:] = largest.max(axis=0)
     if contrast == "unit":
@@ -53,6 +53,14 @@ def limits_of(gallery: Mapped, contrast: Contrast) -> Array:
             members = [n for n, one in enumerate(gallery.units) if one == unit]
             largest[members] = largest[members].max(axis=0)
     return largest
+
+
+def _limit(sizes: Array) -> float:
+    """The largest of some magnitudes; of many the 99.5th percentile, or one pixel would leave the others grey."""
+    if sizes.size < _MANY:
+        return float(sizes.max())
+    some = sizes[sizes > 0]
+    return float(np.quantile(some, 0.995)) if some.size else 0.0
 
 
 def coloured(values: Array, limit: float, look: str) -> Array:

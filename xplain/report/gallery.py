@@ -53,7 +53,7 @@ def gallery_page(gallery: Gallery, command: str = "") -> str:
         gallery: What to show.
         command: The command line that made it; printed under "To repeat this".
     """
-    limits = limits_of(gallery, "cell")
+    limits = limits_of(gallery, gallery.contrast)
     style = text_of("gallery.css")
     parts = groupby(range(len(gallery)), lambda n: gallery.sections[n] if gallery.sections else "")
     found = [(name, list(members)) for name, members in parts]
@@ -96,7 +96,7 @@ def _images(gallery: Gallery, n: int, limit: Array, size: int) -> list[str]:
     drawn = [(one, top) for one, top in maps if one is not None]
     if not drawn:
         return [_url(tile_of(picture, None, 0.0, gallery.look, size), picture is not None)]
-    if picture is None or gallery.form == "grid":
+    if picture is None or gallery.form == "grid" or gallery.overlaid:
         return [_url(tile_of(picture, one, top, gallery.look, size), picture is not None) for one, top in drawn]
     below = [_url(tile_of(None, one, top, gallery.look, size), False) for one, top in drawn]
     return [_url(tile_of(picture, None, 0.0, gallery.look, size), True), *below]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xplain.core.cells import Cells, Form, Look
+from xplain.core.cells import Cells, Contrast, Form, Look
 from xplain.core.edits import Array
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, one_of, text, texts_by_name, truth
@@ -41,6 +41,8 @@ class Gallery(Result):
         form: Cells on a ``grid``, or in ``rows``, one per unit.
         look: How maps are meant to be drawn.
         boxed: Whether boxes are drawn on the pictures, which are whole then.
+        overlaid: Whether maps are laid over the pictures, in rows too, rather than set below them.
+        contrast: Whether maps are meant to be drawn each on a scale of its own, of its unit's, or on one for all.
         about: What stands beside a unit, by its name.
     """
 
@@ -51,7 +53,8 @@ class Gallery(Result):
         **dict.fromkeys(("units", "captions", "sections", "map_names"), ("a list of texts", list_of(text))),
         "form": ("grid or rows", one_of("grid", "rows")),
         "look": ("grey, heat, colour, signed or line", one_of("grey", "heat", "colour", "signed", "line")),
-        "boxed": ("true or false", truth),
+        "contrast": ("cell, unit or shared", one_of("cell", "unit", "shared")),
+        **dict.fromkeys(("boxed", "overlaid"), ("true or false", truth)),
         "about": ("an object of texts", texts_by_name),
     }
 
@@ -70,6 +73,8 @@ class Gallery(Result):
     form: Form = "grid"
     look: Look = "grey"
     boxed: bool = False
+    overlaid: bool = False
+    contrast: Contrast = "cell"
     about: Mapping[str, str] = field(default_factory=dict)
 
     def picture(self, cell: int) -> Array | None:

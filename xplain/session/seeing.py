@@ -203,7 +203,10 @@ class _Source:
         for one in read.part.items.warnings:
             name = "" if one.item is None else read.part.items.names[one.item]
             self._told.setdefault(one.text, []).append(name)
-        return self._some(read.part, tuple(read.given))
+        given = tuple(read.given)
+        if any(one is None for one in given) and abilities_of(read.part.model).read is None:
+            given = tuple(read.part.items.x)  # an array that was read as a whole
+        return self._some(read.part, given)
 
     def _again(self, question: Again, session: Session | None = None) -> Some:
         if not question.given or any(one is None for one in question.given):

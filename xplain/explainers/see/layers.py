@@ -52,3 +52,22 @@ def with_positions(view: View) -> list[MapLayer]:
 def _goes_on(op: str, clipping: Collection[str]) -> bool:
     """Whether an operator goes on with a layer position by position: then what comes out is shown, not what goes in."""
     return op.casefold() in clipping or "norm" in op.lower()
+
+
+def before_clipping(view: View, layer: str) -> str:
+    """The layer that an activation is made of, where ``layer`` is an activation; else the layer itself.
+
+    What is projected back from a unit begins there: where an activation is at its upper bound, nothing would pass it.
+    """
+    lineage = view.lineage
+    spec = view.outline.layer(layer)
+    clipping = {name.casefold() for name in view.outline.activations or ()}
+    if lineage is None or spec.op.casefold() not in clipping:
+        return layer
+    parents = lineage.parents.get(lineage.tensor(layer), ())
+    tensors = {lineage.tensor(one.name): one.name for one in view.outline.layers}
+    made = tensors.get(parents[0]) if len(parents) == 1 else None
+    same = made is not None and view.outline.extents(made, view.layout.item) == view.outline.extents(
+        layer, view.layout.item
+    )
+    return made if made is not None and same else layer

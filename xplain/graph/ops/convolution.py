@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from onnx import TensorProto
@@ -12,37 +11,12 @@ from xplain.core.rules import Kind
 from xplain.graph.build.tracer import Shape, Tracer, Value, known
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
+from xplain.graph.windows import Geometry, windows_of
 
 __all__ = ["Geometry", "blocked", "conv_data_vjp", "geometry", "nearest", "spatial", "transposed"]
 
 _LARGEST_BLOCK = 16
 """Channels that ONNX Runtime keeps side by side, at most."""
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How windows lie on the spatial axes of ``[N, C, *spatial]``; ``before`` and ``after`` are the padding."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-
-    @property
-    def axes(self) -> range:
-        """Spatial axes, counted from 0."""
-        return range(len(self.kernel))
-
-    @property
-    def extent(self) -> tuple[int, ...]:
-        """How far one window reaches: d (k - 1) + 1."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
-
-    @property
-    def padded(self) -> bool:
-        """Whether there is any padding."""
-        return any((*self.before, *self.after))
 
 
 def _kind(call: NodeCall) -> Kind:
@@ -57,28 +31,10 @@ def spatial(v: Value) -> tuple[int, ...] | None:
 
 def geometry(call: NodeCall, kernel: Sequence[int]) -> Geometry:
     """Read the geometry of a convolution or pooling node; ``auto_pad`` becomes numbers."""
-    n = len(kernel)
-    strides = tuple(call.attribute("strides") or [1] * n)
-    dilations = tuple(call.attribute("dilations") or [1] * n)
-    auto = call.attribute("auto_pad", "NOTSET") or "NOTSET"
-    if auto == "NOTSET":
-        pads = list(call.attribute("pads") or [0] * 2 * n)
-        return Geometry(tuple(kernel), strides, dilations, tuple(pads[:n]), tuple(pads[n:]))
-    if auto == "VALID":
-        return Geometry(tuple(kernel), strides, dilations, (0,) * n, (0,) * n)
-    x, before, after = spatial(call.need(0)), [], []
-    for i in range(n):
-        reach = dilations[i] * (kernel[i] - 1) + 1
-        if strides[i] == 1:
-            whole = reach - 1
-        elif x is None:
-            raise call.refuse(f"auto_pad {auto} with a stride needs a known height and width")
-        else:
-            whole = max(0, (-(-x[i] // strides[i]) - 1) * strides[i] + reach - x[i])
-        low = whole // 2 if auto == "SAME_UPPER" else whole - whole // 2
-        before.append(low)
-        after.append(whole - low)
-    return Geometry(tuple(kernel), strides, dilations, tuple(before), tuple(after))
+    found = windows_of(call.attributes, kernel, spatial(call.need(0)))
+    if found is None:
+        raise call.refuse(f"auto_pad {call.attribute('auto_pad')} with a stride needs a known height and width")
+    return found
 
 
 def blocked(x: Value) -> Value:

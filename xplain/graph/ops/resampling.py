@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
 
 from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
+from xplain.graph.resampled import resampling
 
 __all__ = ["along"]
 
@@ -80,29 +80,11 @@ def _free_nearest(call: NodeCall, g: Value) -> Value:
 
 def _matrix(call: NodeCall, axis: int, source: int, target: int) -> np.ndarray[Any, Any]:
     """The matrix ``[target, source]`` of a resampling along one axis: the operator's answer to the identity."""
-    skipped = ("axes", "keep_aspect_ratio_policy", "scales")
-    attributes = {k: v for k, v in call.attributes.items() if k not in skipped}
     scales = call.static(1 if call.op == "Upsample" else 2, "scales")
+    scale = None
     if scales is not None and len(scales):
         axes = call.attribute("axes")
         scale = float(scales[axis if axes is None else [a % call.need(0).rank for a in axes].index(axis)])
-        inputs, extra = ["x", "", "scales"], np.array([1, 1, scale, 1], dtype=np.float32)
-        inputs = ["x", "scales"] if call.op == "Upsample" else inputs
-        name = "scales"
     elif not call.has(3):
         raise call.refuse("the scales are known only at run time")
-    else:
-        inputs, extra, name = ["x", "", "", "sizes"], np.array([source, 1, target, 1], dtype=np.int64), "sizes"
-    node = helper.make_node(call.op, inputs, ["y"], **attributes)
-    graph = helper.make_graph(
-        [node],
-        "probe",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [source, 1, source, 1])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(extra, name)],
-    )
-    model = helper.make_model(graph, opset_imports=list(call.t.model.opset_import), ir_version=call.t.model.ir_version)
-    from xplain.graph.runtime import evaluate  # the runtime itself: the reference evaluator differs in corners
-
-    identity = np.eye(source, dtype=np.float32).reshape(source, 1, source, 1)
-    return np.asarray(evaluate(model, {"x": identity})[0]).reshape(source, target).T
+    return resampling(call.op, call.attributes, scale, (source, target), call.t.model)

@@ -21,7 +21,7 @@ from xplain.graph.outline.axis_rules import axes_after
 from xplain.graph.passes.lowering import opened
 from xplain.graph.safety import Limits
 
-__all__ = ["follow"]
+__all__ = ["follow", "known_for"]
 
 _ANY_SIZE = Limits(tensor_bytes=2**62, constant_bytes=2**62)  # the item is there already: nothing is made here
 
@@ -34,13 +34,18 @@ def follow(loaded: Loaded, item: Sequence[int], fixed: Mapping[str, Sequence[int
         item: Shape of the item, without the batch axis.
         fixed: Shapes of the other inputs.
     """
+    known = known_for(loaded, item, fixed)
+    return _Walk(loaded.model, known, loaded.free).run(loaded.model.graph.input[0].name, item)
+
+
+def known_for(loaded: Loaded, item: Sequence[int], fixed: Mapping[str, Sequence[int]] | None = None) -> Known:
+    """Shapes of all tensors for one item of this shape, with inputs of ``fixed`` shapes beside it."""
     model = loaded.model
     entry = model.graph.input[0].name
     shapes = {entry: (1, *item), **{name: tuple(shape) for name, shape in (fixed or {}).items()}}
-    known = loaded.known
-    if any(known.shapes.get(name) != shape for name, shape in shapes.items()):
-        known = measure(_sized(model, shapes), _ANY_SIZE)
-    return _Walk(model, known, loaded.free).run(entry, item)
+    if any(loaded.known.shapes.get(name) != shape for name, shape in shapes.items()):
+        return measure(_sized(model, shapes), _ANY_SIZE)
+    return loaded.known
 
 
 def _sized(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:

@@ -11,7 +11,9 @@ from xplain.core.caveat import Caveat
 from xplain.core.content import fingerprint
 from xplain.core.outline import Outline
 from xplain.graph.intake.load import Loaded, OnnxSource, read
+from xplain.graph.outline.fields import fields
 from xplain.graph.outline.follow import follow
+from xplain.graph.outline.kernels import kernels
 from xplain.graph.outline.layers import activations_of, layers_of, quirks_of
 from xplain.graph.outline.layout import axes_of
 from xplain.graph.outline.logits import both_sides, find_scores
@@ -51,6 +53,8 @@ def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted
         found = both_sides(loaded, found)
     facts = loaded.facts
     found.write_into(loaded.model)
+    beside = {name: one.shape for name, one in others.items()}
+    walked = lru_cache(maxsize=4)(partial(fields, loaded, fixed=beside))
     outline = Outline(
         source=loaded.source,
         kind="onnx",
@@ -69,7 +73,9 @@ def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted
         activations=activations_of(loaded),
         outputs=tuple(entry.name for entry in loaded.model.graph.output),
         detects=detects_of(loaded, found.scores),
-        follow=lru_cache(maxsize=8)(partial(follow, loaded, fixed={name: one.shape for name, one in others.items()})),
+        follow=lru_cache(maxsize=8)(partial(follow, loaded, fixed=beside)),
+        kernels=kernels(loaded),
+        fields=lambda layer, layout: walked(layout)(layer),
     )
     away = [f"Left out: {check.found}." for check in loaded.left.checks if output is None]
     said = tuple(Caveat(sentence, "output") for sentence in (*found.quirks, *away))

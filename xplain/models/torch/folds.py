@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from xplain.core.edits import Array
@@ -14,8 +15,10 @@ from xplain.models.torch.modes import to_numpy
 __all__ = ["kept"]
 
 
-def kept(values: Any, own: Callable[[torch.Tensor, int], Array], batch: int, fold: Fold, count: int) -> Array | Top:
-    """What a fold keeps of the first ``count`` items of a batch.
+def kept(
+    values: Any, own: Callable[[torch.Tensor, int], Array], batch: int, fold: Fold | None, count: int
+) -> Array | Top:
+    """What a fold keeps of the first ``count`` items of a batch; without one, all of their values.
 
     Args:
         values: A tensor, or the items themselves.
@@ -24,6 +27,8 @@ def kept(values: Any, own: Callable[[torch.Tensor, int], Array], batch: int, fol
         fold: What is kept.
         count: Items.
     """
+    if fold is None:
+        return values[:count] if isinstance(values, np.ndarray) else own(values, batch)[:count]
     if not isinstance(values, torch.Tensor):
         return rows_of(folded(values, fold), count)
     if len(values) != batch or values.ndim < 2:

@@ -15,6 +15,8 @@ import torch
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.fields import Field
+from xplain.core.layout import Layout
 from xplain.core.query import Flow, Sweep, TargetInput, View
 from xplain.core.target import SCORES, Target
 from xplain.models.torch.export import export, exportable, renamed
@@ -60,6 +62,12 @@ class AsGraph:
         layers = tuple(sorted({query.at, *query.taps, *query.target.tensors} - {_INPUT, SCORES}))
         model, names = self.export(layers)
         return model, renamed(query, names)
+
+    def field(self, layer: str, layout: Layout) -> Field | None:
+        """What a layer's units see of an item, read from the exported graph."""
+        model, names = self.export((layer,))
+        known = model.outline.fields
+        return None if known is None else known(names[layer], layout)
 
     def sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
         """Sweep the module as a graph."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from xplain.models.torch.attention import AttentionsSeen
 from xplain.models.torch.axes import AxesSeen
 from xplain.models.torch.follow import AxesFollowed
 from xplain.models.torch.guard import Pass, eval_mode, in_training
+from xplain.models.torch.kernels import kernels_of
 from xplain.models.torch.layers import LayersSeen
 from xplain.models.torch.modes import ActivationsSeen, digest_of, kind_of, to_numpy, visible
 from xplain.models.torch.scores import LogitsSeen, chosen, named_outputs, ranked, score_rows_of
@@ -155,6 +157,7 @@ def first_outline(module: torch.nn.Module, modules: Mapping[str, torch.nn.Module
         layout=None,
         scores=ScoreSpec("output", None, "logits", "none", "the module's output; looked at with the first item"),
         layers=tuple(LayerSpec(name, type(one).__name__) for name, one in modules.items()),
+        kernels=partial(kernels_of, modules),
         quirks=tuple(quirk for quirk, there in ((_TRAINING, training), (_SCRIPTED, not visible(module))) if there),
     )
 

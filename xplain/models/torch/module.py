@@ -89,6 +89,7 @@ class TorchModule(TorchBatches):
         card = None if options.card is None else load_card(options.card)
         self._own = Own([Look(settled(outline, card, options.layout))])
         self._graph = AsGraph(module, self._own, self)
+        self.outline = replace(self.outline, fields=self._graph.field)
 
     @property
     def outline(self) -> Outline:
@@ -194,8 +195,6 @@ class TorchModule(TorchBatches):
         with torch.no_grad():
             found = self._rows(batch, [t for t in query.taps if t != _INPUT])
         own, n = self._own.look.per_item, len(batch)
-        if query.fold is None:
-            return {t: x if t == _INPUT else own(t, found[t], n)[: len(x)] for t in query.taps}
         return {t: kept(x if t == _INPUT else found[t], partial(own, t), n, query.fold, len(x)) for t in query.taps}
 
     def _sweep(self, query: Sweep) -> Swept:

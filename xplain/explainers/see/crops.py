@@ -1,0 +1,135 @@
+"""What a unit sees of an item: the part of its picture, and what is projected back into it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from xplain.core.card import Card
+from xplain.core.edits import Array
+from xplain.core.fields import Field
+from xplain.core.layout import Layout
+from xplain.core.leaves import Leaf
+from xplain.core.query import Answer, Query, Sweep, View
+from xplain.core.rules import Rules
+from xplain.core.scene import Some
+from xplain.core.target import Target
+
+__all__ = ["Sight", "cut", "field_of", "in_picture", "projected", "seen_as_picture"]
+
+Box = tuple[int, int, int, int]
+
+
+class Sight:
+    """Where the units of one layer look.
+
+    Args:
+        layer: The layer.
+        layout: Of the item.
+        field: What its units see; None where that is not known, and then they see all.
+    """
+
+    def __init__(self, layer: str, layout: Layout, field: Field | None) -> None:
+        self.layer, self.layout, self.field = layer, layout, field
+        self.plane = tuple(layout.item[axis - 1] for axis in layout.plane_axes)
+
+    def box(self, channel: int, place: int) -> Box:
+        """(y0, x0, y1, x1) of what the unit sees; a series has one row, of a volume all slices are seen."""
+        if self.field is None:
+            found: tuple[int, ...] = (*(0,) * len(self.plane), *self.plane)
+        else:
+            found = self.field.box(channel, self.field.at(place))
+            if not any(found):  # it sees padding alone
+                found = (*(0,) * len(self.plane), *self.plane)
+        n = len(self.plane)
+        low, high = (0, *found[:n])[-2:], (1, *found[n:])[-2:]
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+    def size(self, channel: int) -> tuple[int, int]:
+        """Rows and columns that a unit of a channel sees where no border cuts it."""
+        if self.field is None:
+            return (1, *self.plane)[-2], self.plane[-1]
+        found = (1, *self.field.size(self.field.group(channel)))
+        return found[-2], found[-1]
+
+    def unit(self, channel: int, place: int, shape: Sequence[int], axis: int) -> tuple[int, ...]:
+        """The unit's index in the layer ``[*shape]`` without the batch, whose channels lie along ``axis``."""
+        rest = [extent for k, extent in enumerate(shape) if k != axis]
+        found = [int(n) for n in np.unravel_index(place, rest)] if rest else []
+        found.insert(axis, channel)
+        return tuple(found)
+
+
+def field_of(view: View, layer: str, shape: Sequence[int]) -> Field | None:
+    """What the units of a layer see; None where the model does not tell, or tells of another tensor."""
+    known = view.outline.fields
+    field = None if known is None else known(layer, view.layout)
+    return field if field is not None and tuple(field.shape) == tuple(shape) else None
+
+
+def seen_as_picture(some: Some, n: int) -> Array:
+    """An item as a picture uint8 ``[h, w, 3]``: the one that the model sees, or its numbers from black to white."""
+    if some.pictures is not None:
+        return np.asarray(some.pictures[n])
+    layout = some.view.layout
+    values = np.asarray(some.view.x[n], np.float64)
+    channel = layout.channel_axis
+    values = values[..., None] if channel is None else np.moveaxis(values, channel - 1, -1)
+    if values.shape[-1] not in (1, 3):
+        values = values.mean(axis=-1, keepdims=True)
+    low, high = values.min(), values.max()
+    shades = np.rint(255 * (values - low) / (high - low)) if high > low else np.full(values.shape, 127.0)
+    return in_picture(shades).astype(np.uint8)
+
+
+def in_picture(values: Array) -> Array:
+    """Values ``[*plane, d]`` as ``[h, w, 3]``: a series is one row, of a volume the mean over its slices is taken."""
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim == 4:
+        values = values.mean(axis=0)
+    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+
+
+def cut(picture: Array, box: Box, size: tuple[int, int] | None = None, blank: float = 255) -> Array:
+    """The part of a picture in a box.
+
+    Args:
+        picture: ``[h, w, d]``.
+        box: (y0, x0, y1, x1), inside the picture.
+        size: Rows and columns that the unit would see away from the border; what lies outside is ``blank``.
+        blank: What stands for what is no part of the picture.
+    """
+    y0, x0, y1, x1 = box
+    part = picture[y0:y1, x0:x1]
+    missing = [max(0, want - have) for want, have in zip(size or part.shape[:2], part.shape[:2], strict=True)]
+    front = [gap if low == 0 else 0 for gap, low in zip(missing, (y0, x0), strict=True)]
+    pads = [(before, gap - before) for before, gap in zip(front, missing, strict=True)]
+    return np.ascontiguousarray(np.pad(part, (*pads, (0, 0)), constant_values=blank))
+
+
+def projected(
+    view: View, layer: str, units: Sequence[tuple[int, ...]], rules: Rules, card: Card | None
+) -> Generator[Query, Answer, Array]:
+    """What comes back at the items from one unit each, float32 ``[N, h, w, 3]``, in red, green and blue.
+
+    Args:
+        view: The items.
+        layer: The layer.
+        units: A unit of it for each item.
+        rules: What rectifiers pass back.
+        card: Undone, so that channels are the picture's.
+    """
+    target = Target(((1.0, Leaf("neuron", layer, tuple(units), per_item=True)),))
+    answer: Any = yield Sweep(view.x[:, None], target, rules, ("input",))
+    found = np.asarray(answer["input"][1], np.float64)
+    channel = view.layout.channel_axis
+    found = found[..., None] if channel is None else np.moveaxis(found, channel, -1)
+    if found.shape[-1] == 3 and card is not None:
+        found = found * (card.scale / np.broadcast_to(np.asarray(card.std, np.float64), 3))
+        found = found[..., ::-1] if card.mode == "BGR" else found
+    if found.shape[-1] not in (1, 3):
+        found = found.sum(axis=-1, keepdims=True)
+    return np.stack([in_picture(one) for one in found]).astype(np.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+from notebooks import write
 from reference import pages
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -61,3 +62,17 @@ def _nested(kind: str, names: list[str], texts: dict[str, str]) -> list[Any]:
         rest = [name for name in found if name != index]
         inner.append({title_of(texts.get(index, folder.split("/")[-1])): [index, *rest] if index in found else rest})
     return [*flat, *inner]
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """A tutorial leads to its notebook."""
+    name = page.file.src_uri
+    if not name.startswith("tutorials/"):
+        return markdown
+    notebook = Path(name).with_suffix(".ipynb").name
+    return f'{markdown}\n\n<p><a href="../notebooks/{notebook}" download>This page as a notebook</a></p>\n'
+
+
+def on_post_build(config: Any) -> None:
+    """Notebooks of the tutorials, not executed; ``.ci/docs`` executes them."""
+    write(Path(config["site_dir"]) / "notebooks")

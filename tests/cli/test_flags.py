@@ -61,7 +61,7 @@ def test_a_registered_method_receives_its_flags(xplain, echo, model, pictures, t
 
 
 def test_a_registered_method_is_listed(xplain, echo):
-    assert any(line.startswith("echo ") for line in xplain("methods").out.splitlines())
+    assert any(line.startswith("  echo ") for line in xplain("methods").out.splitlines())
     assert "--echo-depth" in xplain("methods", echo).out
 
 
@@ -74,7 +74,7 @@ def test_each_method_receives_the_options_that_it_has(xplain, model, pictures, t
 
 
 def test_an_option_of_another_method_says_whose_it_is(xplain, model, pictures, tmp_path):
-    ran = xplain("explain", model, pictures, "--cells", 4, "--out", tmp_path / "out")
+    ran = xplain("explain", model, pictures, "-m", "occlusion", "--cells", 4, "--out", tmp_path / "out")
     assert ran.code == 2
     assert "Unknown option of method occlusion: '--cells'; accepted: " in ran.err
     assert "--cells belongs to" in ran.err
@@ -90,7 +90,7 @@ def test_an_unknown_method_is_named_before_its_options(xplain, model, pictures):
 
 def test_the_methods_on_a_command_line():
     assert chosen_methods(["explain", "m", "-m", "a", "--method=b", "--method", "c"]) == ["a", "b", "c"]
-    assert chosen_methods(["explain", "m"]) == ["occlusion"]
+    assert chosen_methods(["explain", "m"]) == ["auto"]
     assert chosen_methods(["--method"]) == [""]
 
 

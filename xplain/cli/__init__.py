@@ -40,7 +40,7 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
         help="Explains why a classifier said what it said.",
         epilog="Exit codes: 0 ok, 1 finding, 2 usage, 3 refused as unsafe, 4 partial, 130 interrupted.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 

@@ -100,7 +100,7 @@ def chosen_methods(arguments: Sequence[str], default: str = DEFAULT_METHOD) -> l
 
 def named_methods(given: Sequence[str]) -> list[str]:
     """The names in ``-m lime,rise -m grad-cam``, each once, in order."""
-    return list(dict.fromkeys(name.strip() for one in given for name in one.split(",") if name.strip()))
+    return list(dict.fromkeys(name.strip() for one in given for name in one.split(",")))
 
 
 def options_for(methods: Sequence[Declared], given: dict[str, Any]) -> dict[str, dict[str, Any]]:

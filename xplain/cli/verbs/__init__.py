@@ -14,7 +14,10 @@ from xplain.cli.telling.console import Outcome
 
 __all__ = ["VERBS"]
 
-_FIRST = ("explain", "see", "attack", "methods", "inspect", "check", "compile", "localise", "serve", "demo", "doctor")
+_FIRST = (
+    *("explain", "see", "attack", "methods", "inspect", "check"),
+    *("compile", "localise", "compare", "serve", "demo", "doctor"),
+)
 """The order in which help lists them; others follow by name."""
 
 

@@ -14,6 +14,7 @@ is a function declared with the decorator of its group::
 | ``xplain.metrics`` | ``@metric`` |
 | ``xplain.renderers`` | ``@renderer`` |
 | ``xplain.lenses`` | ``@lens`` |
+| ``xplain.attacks`` | ``@attack`` |
 
 A plugin imports from here and from ``xplain.testing`` alone; ``plugins/xplain-xgrad-cam`` is a whole one.
 
@@ -23,13 +24,14 @@ Listing imports nothing. The first use of a name imports its plugin; a failure n
 from __future__ import annotations
 
 from xplain.core.arrays import collapse, enlarge, namespace
+from xplain.core.attack import AttackFlow, Ended, Threat
 from xplain.core.catalogue import Plugin
 from xplain.core.cells import Cell, Cells, cells
 from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
 from xplain.core.fold import Max, Mean, Top, TopK
 from xplain.core.options import Baseline, Fraction, Natural, NonNegative, Positive, PositiveReal, Share, Size
 from xplain.core.query import Flow, Peek, Reading, Score, Sweep, View
-from xplain.core.registry import METHODS, Paper, features, find, lens, method, metric, renderer, table
+from xplain.core.registry import METHODS, Paper, attack, features, find, lens, method, metric, renderer, table
 from xplain.core.rules import Rules, Where
 from xplain.core.scene import Again, More, Scene, Seeing, Some
 from xplain.explainers.cam.layers import map_layer
@@ -41,10 +43,12 @@ from xplain.explainers.features.partition import Partition
 __all__ = [
     "GROUP",
     "Again",
+    "AttackFlow",
     "Baseline",
     "Cell",
     "Cells",
     "Coalitions",
+    "Ended",
     "Flow",
     "Fraction",
     "Full",
@@ -70,12 +74,14 @@ __all__ = [
     "SoftGrid",
     "Some",
     "Sweep",
+    "Threat",
     "Top",
     "TopK",
     "Untouched",
     "View",
     "Where",
     "Windows",
+    "attack",
     "cam",
     "cells",
     "collapse",

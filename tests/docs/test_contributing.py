@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract import test_contract, test_lenses, test_other_kinds
+from contract import test_attacks, test_contract, test_lenses, test_other_kinds
 from contract.conftest import ITEM, small_network
 from graph.finite import Case, check
 from typer.testing import CliRunner
@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import xplain
 from xplain import cli
 from xplain.core.query import Peek
-from xplain.core.registry import CATALOGUES, FEATURES, LENSES, METHODS, METRICS, TABLES
+from xplain.core.registry import ATTACKS, CATALOGUES, FEATURES, LENSES, METHODS, METRICS, TABLES
 from xplain.core.wording import in_shell
 from xplain.graph import operators
 from xplain.graph.ops import elementwise
@@ -50,7 +50,16 @@ def tried(undeclared: None) -> Any:
 
 
 def test_there_is_a_recipe_for_everything_that_is_registered():
-    for kind in ("A method", "A class activation map", "A rule table", "Features", "A metric", "A renderer", "A lens"):
+    for kind in (
+        "A method",
+        "A class activation map",
+        "A rule table",
+        "Features",
+        "A metric",
+        "A renderer",
+        "A lens",
+        "An attack",
+    ):
         assert f"\n## {kind}\n" in TEXT
     for kind in (
         "A kind of result",
@@ -200,3 +209,14 @@ def test_the_error_is_said_in_the_words_of_each_door(tried):
     assert error.value.fields(in_shell(["threads", "engine"]))["advice"] == "Or give --engine plain."
     with pytest.raises(xplain.XplainError, match="leave threads= out"):
         check_threads(65)
+
+
+def test_the_attack_finds_how_dark_is_too_dark(tried):
+    tried("xplain/explainers/attacks/darker.py")
+    picture = np.full((4, 4, 3), 200, np.uint8)
+    model = xplain.load(lambda x: np.stack([x.mean(axis=(1, 2, 3)), 0 * x[:, 0, 0, 0] + 0.3], 1), card={"mode": "RGB"})
+    found = xplain.attack(model, [picture, picture // 4], "darker", epsilon="128/255")
+    assert found.labels == (0, 1)
+    assert found.fooled.tolist() == [True, False]  # the second is dark already, and no darkness takes it back
+    assert found.after[0].max() < 0.3 * 255
+    test_attacks.test_an_attack_says_what_a_person_must_know(ATTACKS.find("darker"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -22,12 +22,23 @@ from xplain.core.rules import Rules
 from xplain.core.space import Space
 from xplain.core.target import Target, every_score, label
 
-__all__ = ["NORMS", "AttackFlow", "Board", "Ended", "Goal", "Norm", "Threat", "margins"]
+__all__ = ["NORMS", "AttackFlow", "Board", "Ended", "Goal", "Learnt", "Norm", "Threat", "margins"]
 
 Norm: TypeAlias = Literal["linf", "l2", "l1", "l0"]
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1", "l0")
 
 _PER_ITEM = ("values", "margin", "size", "label", "steps", "queries")
+
+
+class Learnt(Protocol):
+    """A substitute that was trained on a model's answers."""
+
+    def scores(self, x: Array) -> Array:
+        """Its scores ``[N, K]`` of tensors ``[N, *item]``."""
+
+    def slope(self, x: Array, own: Array, rivals: Array) -> tuple[Array, Array]:
+        """The gradient ``[N, *item]`` of ``score[rival] - score[own]``, and the scores."""
+
 
 Asking: TypeAlias = Generator[Query, Any, Array]
 """A part of a flow that ends with an array."""
@@ -175,7 +186,8 @@ class Threat:
         scores: The model's scores of the items, ``[N, K]``.
         board: Where what is found is kept.
         measure: The size of a change in ``norm``.
-        learn: Trains a substitute on answers, for attacks that transfer from one; None where there is no trainer.
+        learn: Trains a substitute: of tensors, their classes, the number of classes, passes over them, and a seed; None
+            where there is no trainer.
     """
 
     view: View
@@ -187,7 +199,7 @@ class Threat:
     scores: Array
     board: Board
     measure: Callable[[Array], Array]
-    learn: Callable[..., Any] | None = None
+    learn: Callable[[Array, Array, int, int, int], Learnt] | None = None
 
     @property
     def layout(self) -> Layout:

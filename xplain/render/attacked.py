@@ -77,8 +77,8 @@ def panels(attack: ShownAttack, item: int, size: int = _TILE) -> list[tuple[str,
     was, now = attack.words_of(item)
     change = after.astype(np.float64) - before.astype(np.float64)
     largest = float(np.abs(change).max())
-    gain = f" x{127 / largest:.0f}" if largest and before.dtype == np.uint8 else ""
     is_picture = before.dtype == np.uint8
+    gain = f" x{127 / largest:.0f}" if is_picture and 0 < largest < 64 else ""
     look = "colour" if is_picture else "line" if before.ndim == 1 or min(before.shape) == 1 else "grey"
     shown = [(f"before\n{was}", before), (f"after\n{now}", after)]
     found = [
@@ -90,7 +90,7 @@ def panels(attack: ShownAttack, item: int, size: int = _TILE) -> list[tuple[str,
         return found
     first, _, last = attack.maps[item]
     correlation = attack.each.get("rank correlation")
-    same = "" if correlation is None else f", correlation {correlation[item][1]:.2f}"
+    same = "" if correlation is None else f", rank r {correlation[item][1]:.2f}"
     for words, one, picture in ((f"map before\n{was}", first, before), (f"map after{same}\n{now}", last, after)):
         top = float(np.abs(one).max())
         grid = one[..., None] if one.ndim == 2 else np.atleast_2d(one.reshape(1, -1))[..., None]

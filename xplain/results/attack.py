@@ -111,8 +111,8 @@ class Attack(Result):
 
     def size_of(self, item: int) -> str:
         """How large an item's change is, in words."""
-        linf, l2, _, l0 = self.sizes[item]
-        return f"linf {self._told_size(linf)}, l2 {l2:.3g}, l0 {l0:.0f}"
+        linf, l2, _, _ = self.sizes[item]
+        return f"linf {self._told_size(linf)}, l2 {l2:.3g}"
 
     def __repr__(self) -> str:
         asked = self.cost.queries + self.cost.sweeps
@@ -128,7 +128,7 @@ class Attack(Result):
                 lines.append(f"  {self.name_of(n)}: {was} holds ({self.queries[n]} queries)")
                 continue
             told = "" if moved is None or np.isnan(moved[n][0]) else f", map {moved[n][0]:.2f}"
-            asked = f"{self.steps[n]} steps, {self.queries[n]} queries"
+            asked = f"l0 {self.sizes[n, 3]:.0f}, {self.steps[n]} steps, {self.queries[n]} queries"
             lines.append(f"  {self.name_of(n)}: {was} -> {now} ({self.size_of(n)}, {asked}{told})")
         return plain("\n".join([*lines, *(f"  ! {said}" for said in self.said)]))
 

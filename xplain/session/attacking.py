@@ -227,6 +227,7 @@ class Attacker:
             case.scores[some],
             board,
             lambda change: size_of(change, norm, case.space.layout),
+            _trainer() if self.kind.learns else None,
         )
         before = int(board.queries.sum())
         try:
@@ -235,6 +236,15 @@ class Attacker:
             case.spent += Cost(queries=int(board.queries.sum()) - before)
             raise
         case.spent += cost
+
+
+def _trainer() -> Any:
+    """What trains a substitute; None where torch is not installed."""
+    try:
+        from xplain.models.torch.substitute import trained
+    except ImportError:
+        return None
+    return trained
 
 
 def _within(flow: AttackFlow, board: Board) -> AttackFlow:

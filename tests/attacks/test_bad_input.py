@@ -1,0 +1,112 @@
+"""What ends an attack early keeps what there is, and what cannot be attacked is told so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import xplain
+from xplain.core.errors import UsageError
+
+from .conftest import linear
+from .test_pgd import CARD
+
+
+def test_an_interruption_returns_what_was_found(weights, pictures):
+    w = weights.astype(np.float32)
+    asked = []
+
+    def scores(x):
+        asked.append(len(x))
+        if len(asked) == 40:
+            raise KeyboardInterrupt
+        return x.reshape(len(x), -1) @ w + np.array([30.0, -30.0], np.float32)
+
+    found = xplain.attack(xplain.load(scores, card=CARD), pictures, "square", epsilon="2/255", queries=500)
+    assert found.facts["interrupted"]
+    assert any("interrupted" in said for said in found.said)
+    assert (found.queries > 0).all()
+    first = xplain.predict(lambda x: x.reshape(len(x), -1) @ w, list(found.before), card=CARD)
+    now = xplain.predict(lambda x: x.reshape(len(x), -1) @ w, list(found.after), card=CARD)
+    assert (np.abs(now[:, 0] - now[:, 1]) < np.abs(first[:, 0] - first[:, 1])).any() or found.fooled.any()
+
+
+def test_a_score_that_is_no_number_ends_one_item_alone_with_its_last_good_picture(weights, pictures):
+    w = weights.astype(np.float32)
+    sick = pictures[1].copy()
+    sick[0, 0] = 7  # the item whose scores break once it is changed enough
+
+    def scores(x):
+        found = x.reshape(len(x), -1) @ w + np.array([40.0, -40.0], np.float32)
+        broken = np.abs(x[:, 0, 0, 0] * 255 - 7) < 5
+        moved = np.abs(x[:, 0, 0, 0] * 255 - 7) > 0.5
+        found[broken & moved] = np.nan
+        return found
+
+    model = xplain.load(scores, card=CARD)
+    found = xplain.attack(model, [pictures[0], sick], "square", epsilon="3/255", queries=30)
+    assert any("no number" in said for said in found.said)
+    assert np.isfinite(found.margin).all()
+    assert found.queries[0] >= 30
+    assert np.isfinite(xplain.predict(model, list(found.after))).all()
+
+
+def test_whole_numbers_that_stand_for_something_are_refused():
+    model = xplain.load(lambda x: np.asarray(x, float)[:, :2])
+    with pytest.raises(UsageError, match="stands for something else"):
+        xplain.attack(model, np.array([[1, 2, 3]]), "square", epsilon=1)
+
+
+def test_a_model_of_one_score_has_no_class_to_be_taken_for(pictures):
+    model = xplain.load(lambda x: x.reshape(len(x), -1)[:, :1], card=CARD)
+    with pytest.raises(UsageError, match="one score per item"):
+        xplain.attack(model, pictures, "square")
+
+
+def test_a_model_that_rounds_its_input_is_attacked_by_scores_though_not_by_gradients(pictures):
+    """uint8 inside: rounding has no gradient, and the result says so; square needs none."""
+
+    class Rounding(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = torch.nn.Linear(192, 2)
+            self.head.weight.data = torch.tensor(np.random.default_rng(0).normal(size=(2, 192)), dtype=torch.float32)
+            self.head.weight.data -= self.head.weight.data.mean(1, keepdim=True)
+
+        def forward(self, x):
+            return self.head(torch.round(255 * x).flatten(1) / 255)
+
+    model = xplain.load(Rounding().eval(), card=CARD)
+    flat = xplain.attack(model, pictures[:1], "pgd", epsilon="16/255", steps=6, explain=None)
+    assert flat.fooled[0] or any("No gradient reaches" in said for said in flat.said)
+    found = xplain.attack(model, pictures[:1], "square", epsilon="16/255", queries=200, explain=None)
+    assert found.fooled[0]
+
+
+def test_an_item_of_the_target_class_is_done_at_once(weights, pictures):
+    model = xplain.load(linear(weights, np.array([90.0, 0.0])), card=CARD)
+    found = xplain.attack(model, pictures[:1], "pgd", target=0, explain=None, start=False)
+    assert found.fooled[0]
+    assert np.array_equal(found.before, found.after)
+
+
+def test_a_decision_attack_towards_a_class_needs_a_start_of_it(weights, pictures):
+    model = xplain.load(linear(weights, np.array([90.0, 0.0])), card=CARD)
+    found = xplain.attack(model, pictures, "decision", target=1, queries=50, explain=None)
+    assert not found.fooled.any()
+    assert any("give a picture of it among the items" in said for said in found.said)
+
+
+@pytest.mark.parametrize("given", ["2/0", "much", -1, True, float("nan"), "1/255,none"])
+def test_sizes_that_are_none_are_refused(given, weights, pictures):
+    model = xplain.load(linear(weights, np.zeros(2)), card=CARD)
+    with pytest.raises(UsageError, match="a size above 0"):
+        xplain.attack(model, pictures, "pgd", epsilon=given)
+
+
+def test_maps_that_cannot_be_made_are_said_and_the_attack_stands(weights, pictures):
+    model = xplain.load(linear(weights, np.zeros(2)), card=CARD)
+    found = xplain.attack(model, pictures, "pgd", epsilon="8/255", explain="grad-cam")
+    assert found.maps is None
+    assert any("no map of 'grad-cam'" in said for said in found.said)

@@ -1,0 +1,59 @@
+"""``xplain attack``: files, exit codes, the curve per class, a sheet to print, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from xplain.results import load
+
+
+def test_what_is_found_is_written_told_and_gives_exit_code_1(xplain, model, pictures, tmp_path):
+    out = tmp_path / "out"
+    ran = xplain("attack", "fgsm", model, pictures, "--epsilon", "2/255,120/255", "--out", out, "--json", "--curve")
+    assert ran.code == 1, ran.err
+    document = ran.document
+    assert document["success"] == {"2/255": 0.0, "120/255": 1.0}
+    assert set(document["curve"]) == {"bright", "dark"}
+    names = document["files"]
+    assert {(out / name).is_file() for name in names.values()} == {True}
+    found = load(out / names["numbers"])
+    assert found.before.shape == (3, 16, 16, 3)
+    for n, one in enumerate(document["pictures"]):
+        assert one["fooled"]
+        assert one["after"]["class"] == found.became[n]
+        assert one["size"]["linf"] <= 120 / 255 + 1e-9
+    page = (out / names["page"]).read_text()
+    assert page.count("data:image/png") == 3 * (3 if found.maps is None else 5)
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_nothing_found_is_exit_code_0(xplain, model, pictures, tmp_path):
+    ran = xplain(
+        "attack", "fgsm", model, pictures, "--epsilon", "1/255", "--explain", "none", "--out", tmp_path / "out"
+    )
+    assert ran.code == 0, ran.err
+    assert "holds" in ran.out
+
+
+def test_a_patch_comes_with_a_sheet_to_print(xplain, model, pictures, tmp_path):
+    words = ("--target", "other", "--side", 6, "--steps", 3, "--places", 2, "--dpi", 120, "--millimetres", 30)
+    ran = xplain("attack", "patch", model, pictures, *words, "--explain", "none", "--out", tmp_path / "out", "--json")
+    assert ran.code in (0, 1), ran.err
+    with Image.open(tmp_path / "out" / ran.document["files"]["print"]) as sheet:
+        assert np.allclose(sheet.info["dpi"], 120, atol=0.5)
+
+
+def test_what_is_refused_names_the_flag(xplain, model, pictures, tmp_path):
+    for words, said in (
+        (("pgd", "--epsilon", "0.5/255"), "--epsilon"),
+        (("pgd", "--norm", "l3"), "--norm"),
+        (("fooling",), "--target"),
+        (("soup",), "Unknown attack"),
+        (("pgd", "--queries", "9"), "belongs to"),
+    ):
+        kind, *rest = words
+        ran = xplain("attack", kind, model, pictures, *rest, "--out", tmp_path / "out")
+        assert ran.code == 2
+        assert said in ran.err
+    assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ from xplain.core.rules import Rules, Where
 from xplain.core.target import Target, channel, inner, label, neuron
 from xplain.graph.passes import Analysed, Prepared
 from xplain.graph.reverse.balance import first_broken, losses
-from xplain.graph.reverse.seeds import Seed, feeds_of, seeds_of
+from xplain.graph.reverse.seeds import Seed, feeds_of, kinds_of, seeds_of
 from xplain.graph.reverse.sweep import Returns, Sweeper, build
 from xplain.rules.deeplift import RESCALE
 from xplain.rules.guided import DECONVNET, GUIDED
@@ -101,7 +101,7 @@ def test_a_sweep_stops_at_its_taps() -> None:
 def test_every_target_is_pulled_back(target: Target) -> None:
     built = build(small(), ["conv", "input"], seeds_of(target, "logits"))
     items = np.arange(3)
-    got = run(built, X, **feeds_of(target, items, built.model))["input"][1]
+    got = run(built, X, **feeds_of(target, items, kinds_of(built.model)))["input"][1]
     for _ in range(4):
         u, step = RNG.normal(size=X.shape), 1e-5
         reads = [

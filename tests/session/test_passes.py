@@ -38,13 +38,13 @@ TARGETS = {
 def runs(monkeypatch):
     """Rows of every run of the runtime, in order."""
     rows: list[int] = []
-    plain = Session._bound
+    plain = Session.run
 
     def counted(self, feeds):
-        rows.append(feeds["picture"].shape()[0])
+        rows.append(len(feeds["picture"]))
         return plain(self, feeds)
 
-    monkeypatch.setattr(Session, "_bound", counted)
+    monkeypatch.setattr(Session, "run", counted)
     return rows
 
 

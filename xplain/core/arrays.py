@@ -16,7 +16,8 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.layout import Layout
 
-__all__ = ["collapse", "constant", "enlarge", "enlarge_to", "enlarging", "namespace", "one_hot", "sigmoid"]
+__all__ = ["collapse", "constant", "doubled", "enlarge", "enlarge_to", "enlarging", "namespace", "one_hot", "sigmoid"]
+__all__ += ["summed"]
 
 
 def namespace(*arrays: Any) -> Any:
@@ -30,6 +31,18 @@ def constant(values: Any, like: Any) -> Any:
     if xp is not namespace(np.zeros(0)) and hasattr(like, "device"):
         place = {"device": like.device}
     return xp.asarray(np.ascontiguousarray(values), dtype=like.dtype, **place)
+
+
+def doubled(values: Any) -> Any:
+    """Numpy's values in float64, to be added up or to go on with; a graph keeps the type that it computes in."""
+    return values.astype(np.float64) if isinstance(values, np.ndarray) else values
+
+
+def summed(values: Any, axis: int | tuple[int, ...]) -> Any:
+    """The sum over axes; numpy adds in float64, for thousands of terms may nearly cancel, and makes no copy for it."""
+    if isinstance(values, np.ndarray):
+        return np.sum(values, axis=axis, dtype=np.float64)
+    return namespace(values).sum(values, axis=axis)
 
 
 def sigmoid(x: Any) -> Any:
@@ -56,7 +69,7 @@ def collapse(values: Any, layout: Layout, how: str = "sum") -> Any:
         values = xp.abs(values)
     if layout.channel_axis is None:
         return values
-    return (xp.sum if how == "sum" else xp.max)(values, axis=layout.channel_axis)
+    return summed(values, layout.channel_axis) if how == "sum" else xp.max(values, axis=layout.channel_axis)
 
 
 def enlarging(small: int, large: int) -> Array:

@@ -9,13 +9,13 @@ plugins the one that offers the name; listing a catalogue imports all of them.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from pkgutil import walk_packages
 from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar
@@ -84,6 +84,7 @@ class Catalogue(Generic[E]):
         self.word, self.home, self.group, self._step, self._order = word, home, group, step, order
         self._entries: dict[str, E] = {}
         self._aliases: dict[str, str] = {}
+        self._offered: tuple[tuple[Any, ...], dict[str, Plugin]] | None = None  # where it was looked, what was there
         self._loaded = False
         self._loading = RLock()  # while one thread imports, another must not see half of the names
 
@@ -151,8 +152,11 @@ class Catalogue(Generic[E]):
         Raises:
             UsageError: two distributions offer one name; both are named.
         """
+        places = _places()
+        if self._offered is not None and self._offered[0] == places:
+            return dict(self._offered[1])
         found: dict[str, Plugin] = {}
-        for entry in _entry_points(_places()).select(group=self.group):
+        for entry in _entry_points(places).select(group=self.group):
             owner = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "an unknown distribution"
             other = found.get(entry.name)
             if other is not None and other.entry.value != entry.value:
@@ -161,7 +165,8 @@ class Catalogue(Generic[E]):
                     "Uninstall one of them."
                 )
             found[entry.name] = Plugin(entry.name, owner, entry)
-        return found
+        self._offered = places, found
+        return dict(found)
 
     def _load_own(self) -> None:
         with self._loading:
@@ -209,13 +214,31 @@ def _import_all(package: str) -> None:
         import_module(module.name)
 
 
-def _places() -> tuple[tuple[str, int], ...]:
-    """Where distributions may lie, and when something was last put there or taken away."""
-    places = [Path(entry).absolute() for entry in sys.path]
-    return tuple((str(place), place.stat().st_mtime_ns) for place in places if place.exists())
+def _places() -> tuple[Any, ...]:
+    """Where distributions may lie, and which of them lie there."""
+    places = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100 - Path takes ten times as long
+    return tuple((place, *_distributions(place, _changed(place))) for place in places)
+
+
+def _changed(place: str) -> int:
+    """When something was last put into a place or taken away, in nanoseconds; 0 where there is none."""
+    try:
+        return os.stat(place).st_mtime_ns  # noqa: PTH116 - as above
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=256)
+def _distributions(place: str, changed: int) -> tuple[Any, ...]:
+    """The distributions of a place, each with when it changed: results that are written there are none."""
+    if not os.path.isdir(place):  # noqa: PTH112 - as above
+        return (changed,)
+    with os.scandir(place) as entries:
+        found = [one.path for one in entries if one.name.endswith((".dist-info", ".egg-info", ".egg"))]
+    return tuple((path, _changed(path)) for path in sorted(found))
 
 
 @lru_cache(maxsize=1)
-def _entry_points(places: tuple[tuple[str, int], ...]) -> Any:
+def _entry_points(places: tuple[Any, ...]) -> Any:
     """Every distribution's; to read them takes longer than to explain a small model."""
     return entry_points()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from xplain.core.axes import Axes, unfolded
 from xplain.core.grid import Grid, grid_of
 from xplain.core.layout import Layout
 
 __all__ = ["Lineage", "Pick"]
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,14 @@ class Lineage:
     names: Mapping[str, str] = field(default_factory=dict)
     mixing: frozenset[str] = frozenset()
     _grids: dict[tuple[str, Layout], Grid | str] = field(default_factory=dict, init=False, repr=False)
+    _found: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, key: Any, find: Callable[[], Found]) -> Found:
+        """What follows from this lineage and ``key`` alone, found out once."""
+        if key not in self._found:
+            self._found[key] = find()
+        found: Found = self._found[key]
+        return found
 
     def tensor(self, layer: str) -> str:
         """The tensor that a layer's name stands for."""

@@ -102,18 +102,18 @@ def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:
     if isinstance(wanted, (list, tuple, np.ndarray)):
         if len(wanted) != len(scores):
             raise UsageError(f"The target is a list of {len(wanted)} for {len(scores)} items; give one per item.")
-        best = ranking(scores, outline)[:, 0].tolist() if any(w is None for w in wanted) else []
+        best = ranking(scores, outline, 1)[:, 0].tolist() if any(w is None for w in wanted) else []
         return [_labels([best[n] if w is None else _index(w, classes, outline) for n, w in enumerate(wanted)], outline)]
     if wanted is None:
-        return [_labels(ranking(scores, outline)[:, 0].tolist(), outline)]
+        return [_labels(ranking(scores, outline, 1)[:, 0].tolist(), outline)]
     if not named and " - " in text:
         left, right = _sides(text, classes, outline)
         return [Aim(outline.label_target([left]) - outline.label_target([right]))]
     return [_labels([_index(wanted, classes, outline)] * len(scores), outline)]
 
 
-def ranking(scores: Array, outline: Outline) -> Array:
-    """The classes of each item, the best first, ``[N, K]``; of equal ones the first.
+def ranking(scores: Array, outline: Outline, most: int | None = None) -> Array:
+    """The classes of each item, the best first, ``[N, K]``, or the ``most`` best; of equal ones the first.
 
     Raises:
         NonFinite: a score is not finite, so no class is predicted.
@@ -129,7 +129,9 @@ def ranking(scores: Array, outline: Outline) -> Array:
             f"The model's score of class {k} for item {n} is {scores[n, k]}, so no class is predicted. Look at the "
             "input and the preprocessing card, or name a target."
         )
-    return np.argsort(-scores, axis=1, kind="stable")
+    if most == 1:
+        return np.asarray(np.argmax(scores, axis=1))[:, None]
+    return np.argsort(-scores, axis=1, kind="stable")[:, :most]
 
 
 def _index(wanted: Any, classes: int, outline: Outline) -> int:

@@ -328,6 +328,7 @@ class Run:
         self.settings.budget.require(len(flat))
         self._begin(len(flat))
         rows = max(1, batch_rows(flat, self.settings.batch_size) // (1 if self.settings.batch_size else 2))
+        one = points == 1 and query.weights is None  # nothing is added up, so it stays as it came
         values: dict[str, Array] = {}
         totals: dict[str, Array] = {}
         read: list[tuple[Array | None, ...]] = []
@@ -354,10 +355,13 @@ class Run:
             check_sweep(part, asked, owners, self.able.why_not_finite)
             for tap, (value, cotangent) in part.items():
                 if tap not in totals:
-                    totals[tap] = np.zeros((items, *cotangent.shape[1:]), dtype=np.float64)
-                    values[tap] = np.zeros((items, *value.shape[1:]), dtype=value.dtype)
-                if points == 1 and query.weights is None:
-                    totals[tap][start:stop], values[tap][start:stop] = cotangent, value
+                    totals[tap] = np.zeros((items, *cotangent.shape[1:]), cotangent.dtype if one else np.float64)
+                    own = one and np.may_share_memory(value, flat) and value.dtype == flat.dtype
+                    values[tap] = flat[:, 0] if own else np.zeros((items, *value.shape[1:]), dtype=value.dtype)
+                if one:
+                    totals[tap][start:stop] = cotangent
+                    if not np.may_share_memory(value, flat):  # else it is the item itself, which is not copied
+                        values[tap][start:stop] = value
                     continue
                 for k, owner in enumerate(owners):
                     totals[tap][owner] += weights[start + k] * cotangent[k]

@@ -50,7 +50,7 @@ class Sight:
         """The target with the class that is predicted for each item, where that is known."""
         if self.scores is None:
             return target
-        labels = ranking(self.scores, self.outline)[:, 0]
+        labels = ranking(self.scores, self.outline, 1)[:, 0]
         return target.settled(labels, tuple(map(self.outline.label_name, labels.tolist())))
 
     def value(self, target: Target) -> Array | None:

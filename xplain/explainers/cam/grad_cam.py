@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.arrays import namespace
+from xplain.core.arrays import doubled, namespace
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.options import Cells, Natural
@@ -142,7 +142,7 @@ def class_activation_map(view: View, *, layer: str = "auto", grid: Cells | None 
     chosen = map_layer(view, layer, grid, tokens)
     answer = yield Sweep(view.x[:, None], view.target, Rules(), (chosen.name,))
     raw = np.ascontiguousarray(answer[chosen.name][0], dtype=np.float32)
-    values, gradient = (chosen.maps(one) for one in answer[chosen.name])
+    values, gradient = chosen.maps(raw), chosen.maps(doubled(answer[chosen.name][1]))
     mean = gradient.mean(axis=chosen.places, keepdims=True)
     if np.abs(gradient - mean).max() > 1e-4 * max(np.abs(gradient).max(), 1e-30):
         raise _other_head(chosen.name, "the gradient differs from position to position")

@@ -102,6 +102,15 @@ def map_layer(
     lineage = view.lineage
     if lineage is None:
         raise _none(view)
+    asked = (layer, grid, tokens, neck)
+    key = ("map layer", *asked, view.layout, view.aims(lineage), view.outline.attended)
+    return lineage.once(key, lambda: _chosen(view, lineage, *asked))
+
+
+def _chosen(
+    view: View, lineage: Lineage, layer: str, grid: tuple[int, ...] | None, tokens: int, neck: bool
+) -> MapLayer:
+    """What ``map_layer`` returns."""
     between = view.between
     fit = [
         (place, spec, found)
@@ -147,6 +156,7 @@ def reading(view: View, layer: MapLayer, maps: Any, *, rectify: bool, **more: An
         more["warnings"] = (*more.get("warnings", ()), *_emptiness(maps))
     cells = layer.grid.cells
     resolution = cells if len(cells) > 1 else (1, *cells)
+    maps = maps.astype(np.float32) if isinstance(maps, np.ndarray) else maps  # as the values end: half the memory
     notes = {"layer": layer.name, **more.pop("notes", {})}
     return Reading(
         enlarge_to(maps, view.layout.map_shape), resolution=resolution, notes=notes, signed=not rectify, **more

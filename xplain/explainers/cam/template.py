@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Required, TypedDict, Unpack
 
-from xplain.core.arrays import namespace
+from xplain.core.arrays import summed
 from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.options import Cells, Natural
 from xplain.core.query import Flow, Sweep, View
@@ -58,7 +58,7 @@ def cam(name: str, **facts: Unpack[CamFacts]) -> Callable[[Callable[..., Any]], 
             answer = yield Sweep(view.x[:, None], view.target, Rules(), (chosen.name,))
             activations, gradients = (chosen.maps(one) for one in answer[chosen.name])
             weighted = weights(activations, gradients, chosen.places, **options) * activations
-            return reading(view, chosen, namespace(activations).sum(weighted, axis=1), rectify=not shared["signed"])
+            return reading(view, chosen, summed(weighted, 1), rectify=not shared["signed"])
 
         own, shared = (facts_of(one)["options"] for one in (weights, _shared))
         parameters = [*inspect.signature(_shared).parameters.values()]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.arrays import collapse, namespace
+from xplain.core.arrays import collapse, doubled, namespace
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.options import Positive, PositiveReal
@@ -76,7 +76,7 @@ def blur_integrated_gradients(
         after = _blurred(view.x, layout.plane_axes, float(width))
         point = _blurred(view.x, layout.plane_axes, float(middle))
         answer = yield Sweep(point[:, None], view.target, Rules())
-        values = values + answer["input"][1] * (after - before)
+        values = values + doubled(answer["input"][1]) * (after - before)
         before = after
     shown = values if channels else collapse(values, layout)
     if view.traced:

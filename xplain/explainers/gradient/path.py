@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.arrays import collapse
+from xplain.core.arrays import collapse, doubled
 from xplain.core.caveat import each
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
@@ -133,7 +133,7 @@ def _mean_gradient(path: Path, shares: Array) -> Generator[Sweep, Any, Any]:
         part = shares[left : left + _ROWS].astype(np.float32)
         points = start + part.reshape(1, -1, *[1] * (len(path.end.shape) - 1)) * away
         answer = yield path.sweep(points)
-        total = total + answer[path.at][1] * (len(part) / len(shares))
+        total = total + doubled(answer[path.at][1]) * (len(part) / len(shares))
     return total
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from xplain.core.arrays import collapse
+from xplain.core.arrays import collapse, doubled, summed
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.options import Baseline
@@ -94,7 +94,7 @@ def deeplift(
     if below is None:  # a model whose sweeps do not say what they read
         below = (yield Score(np.ascontiguousarray(given, dtype=view.x.dtype), Untouched(), view.target))[:, 0]
     goal = top[:, 0] - below
-    gap = product.sum(axis=tuple(range(1, product.ndim))) - goal
+    gap = summed(product, tuple(range(1, product.ndim))) - goal
     own = {"completeness gap": gap, "f(x) - f(baseline)": goal}
     return Reading(values, base=below, each=own, warnings=_missed(gap, goal), broken=_broken(gap, goal))
 
@@ -172,7 +172,7 @@ def deep_shap(view: View, *, baseline: Baseline = 0.0, layer: str = "input", cha
         before = yield from layer_values(view, layer, flat)
         answer = yield Sweep(x[:, None], target, RESCALE, (layer,), baseline=flat)
         value, multiplier = answer[layer]
-        found = multiplier * (value - before)
+        found = doubled(multiplier) * (value - before)
         found = found.reshape(each, items, *found.shape[1:])
         below = answer.below
         if below is None:

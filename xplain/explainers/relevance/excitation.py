@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xplain.core.arrays import collapse, namespace
+from xplain.core.arrays import collapse, doubled, namespace
 from xplain.core.options import Cells, Natural
 from xplain.core.query import Flow, Reading, Sweep, View
 from xplain.core.registry import Paper, method
@@ -51,7 +51,7 @@ def excitation_backprop(
     chosen = None if layer == "input" else map_layer(view, layer, grid, tokens)
     tap = "input" if chosen is None else chosen.name
     answer = yield Sweep(view.x[:, None], view.target, EXCITATION, (tap,))
-    found = answer[tap][1]
+    found = doubled(answer[tap][1])
     if contrastive:
         against = yield Sweep(view.x[:, None], view.target, CONTRASTIVE, (tap,))
         found = found - against[tap][1]

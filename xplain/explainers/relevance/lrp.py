@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from xplain.core.arrays import collapse, namespace
+from xplain.core.arrays import collapse, summed
 from xplain.core.caveat import Caveat, each
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
@@ -100,8 +100,7 @@ def lrp(
     table = _table(view, rule, given)
     answer = yield Sweep(view.x[:, None], view.target, table, (layer,))
     relevance = answer[layer][1]
-    xp = namespace(relevance)
-    reached = xp.sum(relevance, axis=tuple(range(1, len(relevance.shape))))
+    reached = summed(relevance, tuple(range(1, len(relevance.shape))))
     values = relevance if channels else collapse(relevance, view.layout_of(layer, relevance))
     if view.traced:
         return Reading(values, notes={"rule": rule}, each={"relevance": reached})

@@ -29,7 +29,7 @@ from xplain.core.leaves import KINDS, PREDICTED, REDUCTIONS, Leaf, LeafKind
 from xplain.core.target import SCORES, Target
 from xplain.graph.build.tracer import Shape, Tracer, Value
 
-__all__ = ["Seed", "feeds_of", "leaf_value", "numbers_of", "plant", "seeds_of"]
+__all__ = ["Seed", "feeds_of", "kinds_of", "leaf_value", "numbers_of", "plant", "seeds_of"]
 
 FORMULA = "formula"
 """What the tensors that formulas make, and their inputs, are called, before their numbers."""
@@ -104,15 +104,19 @@ def numbers_of(target: Target, items: np.ndarray[Any, Any]) -> dict[str, np.ndar
     return found
 
 
-def feeds_of(target: Target, items: np.ndarray[Any, Any], model: ModelProto) -> dict[str, np.ndarray[Any, Any]]:
+def kinds_of(model: ModelProto) -> dict[str, Any]:
+    """The numpy types of a model's inputs, by name."""
+    return {v.name: helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in model.graph.input}
+
+
+def feeds_of(target: Target, items: np.ndarray[Any, Any], kinds: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
     """What to feed to an emitted model for a target.
 
     Args:
         target: The target, of the same terms as the one whose seeds the model was built for.
         items: int ``[R]``: which item each row of the batch belongs to; a label may differ from item to item.
-        model: The emitted model.
+        kinds: The types of the emitted model's inputs; see ``kinds_of``.
     """
-    kinds = {v.name: helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in model.graph.input}
     found = numbers_of(target, items)
     return {name: numbers.astype(kinds.get(name, numbers.dtype), copy=False) for name, numbers in found.items()}
 

@@ -67,12 +67,14 @@ class Returns:
         reads: Tensors whose values are returned, of both evaluations where rules compare two.
         report: What each node received and passed on, summed over the batch; feed one item to explain it.
         apart: What is computed from the baseline alone is a model of its own, ``Built.before``.
+        known: Taps whose values are not returned, because whoever asks has them.
     """
 
     own: bool = False
     reads: Sequence[str] = ()
     report: bool = False
     apart: bool = False
+    known: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Built:
 
     Args:
         model: The model. Its inputs: those of the original, one per seed, and ``baseline`` where the rules need it.
-        taps: Tap to the names of two outputs: its value and its cotangent.
+        taps: Tap to the names of two outputs: its value, empty where that is known, and its cotangent.
         reads: Tensors that were to be read, each with the names of two outputs: its values, and those on the baseline,
             which is empty where there is none.
         before: What is computed from the baseline alone, as a model of its own, where that was asked for. Its outputs
@@ -347,8 +349,10 @@ def build(
     outputs: dict[str, Value] = {}
     found, read = {}, {}
     for tap, name in names.items():
-        found[tap] = (f"value/{tap}", f"cotangent/{tap}")
-        outputs |= dict(zip(found[tap], (sweeper.value(name, forward), cotangents[name]), strict=True))
+        found[tap] = ("" if tap in returns.known else f"value/{tap}", f"cotangent/{tap}")
+        if found[tap][0]:
+            outputs[found[tap][0]] = sweeper.value(name, forward)
+        outputs[found[tap][1]] = cotangents[name]
     below: dict[str, Value] = {}
     for tensor in dict.fromkeys(returns.reads):
         read[tensor] = (f"read/{tensor}", f"below/{tensor}" if reference is not None else "")

@@ -28,7 +28,7 @@ from xplain.graph.intake.inputs import inputs_of, put_first
 from xplain.graph.intake.load import Loaded, read
 from xplain.graph.outline.logits import find_scores
 from xplain.graph.reverse.cut import cut
-from xplain.graph.reverse.seeds import feeds_of, seeds_of
+from xplain.graph.reverse.seeds import feeds_of, kinds_of, seeds_of
 from xplain.graph.reverse.sweep import BASELINE, build
 from xplain.models.onnx.inputs import arranged
 from xplain.models.onnx.providers import CPU
@@ -163,7 +163,8 @@ def _run(job: Any, loaded: Loaded, scores: str, trail: int) -> None:
     built = build(loaded.analysed(loaded.model), (tap,), seeds_of(target, scores), rules)
     session = open_session(built.model, loaded.model, loaded, how, lent=True)
     baseline = {BASELINE: feeds[explained]} if rules.reference else {}
-    session.run(feeds | baseline | {k: v.astype(np.int64) for k, v in feeds_of(target, rows, built.model).items()})
+    seeds = feeds_of(target, rows, kinds_of(built.model))
+    session.run(feeds | baseline | {name: numbers.astype(np.int64) for name, numbers in seeds.items()})
 
 
 def _fed(job: Any, loaded: Loaded) -> tuple[str, dict[str, Any]]:

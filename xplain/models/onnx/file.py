@@ -158,7 +158,11 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
                 changes = self.incremental.each(query, outputs, lambda part: self._each(self._plain(outputs), part))
             if changes is not None:
                 return changes
-        extra = None if query.items is None else lambda rows, _: {self._input.name: items_beside(query, rows, dtype)}
+
+        def beside(rows: tuple[int, int], batch: int) -> dict[str, Array]:
+            return {self._input.name: padded(items_beside(query, rows, dtype), batch)}
+
+        extra = None if query.items is None else beside
         return self._each(self._plain(outputs, start, query.items is not None), query, start, extra)
 
     def _sweep(self, query: Sweep) -> Swept:
@@ -191,7 +195,8 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
         """How a sweep is answered, and its outputs for each run of rows."""
         from xplain.models.onnx.sweeps import Asked, Feeding, Way  # reverse mode is loaded when first asked for
 
-        asked = Asked(query, self._input.dtype, self._scores, None if query.at == _INPUT else self._tensor(query.at))
+        at = None if query.at == _INPUT else self._tensor(query.at)
+        asked = Asked(query, self._input.name, self._input.dtype, self._scores, at)
         asked.check(self._layers, self.outline.source)
         self._loaded.before_sweep(query.rules)
         whole = Score(as_float32(query.fed, self.outline.source), Untouched(), Target(()), cut=in_one_call(query))
@@ -231,7 +236,7 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
         """Run the rows that a question asks, as many at once as the model takes; yields rows and output values.
 
         Outputs have a row each, unless ``by_row`` says that they are of the batch as a whole; ``of`` says which layer's
-        they are, where they are called otherwise.
+        they are, where they are called otherwise. What ``extra`` feeds is as long as the batch.
         """
         name = start or self._input.name
         self._check(query, start)
@@ -248,10 +253,10 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
             buffer = self._buffers.rows((batch, *query.x.shape[1:]), dtype)
             write_rows(query, left, right, buffer[:count], query.layout_in(self.outline), self._threads or 0)
             buffer[count:] = buffer[:1]
-            feeds: dict[str, Any] = {name: session.wrap(buffer)}
-            feeds |= {other: session.wrap(value) for other, value in self._others(batch).items()}
+            feeds: dict[str, Any] = {name: session.fed(buffer)}
+            feeds |= {other: session.fed(value) for other, value in self._others(batch).items()}
             for other, value in (extra((left, right), batch) if extra is not None else {}).items():
-                feeds[other] = session.wrap(padded(value, batch)) if isinstance(value, np.ndarray) else value
+                feeds[other] = session.fed(value) if isinstance(value, np.ndarray) else value
             values = session.run(feeds)
             if not by_row:
                 yield (left, right), values

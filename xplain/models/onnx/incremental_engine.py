@@ -44,7 +44,7 @@ class Opened(Protocol):
     def outputs(self) -> Sequence[str]:
         """Names of what it computes."""
 
-    def wrap(self, array: Array) -> Any:
+    def fed(self, array: Array) -> Any:
         """An array as the runtime takes it."""
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -101,7 +101,7 @@ class Engine:
 
     def _asked(self, head: Opened, picture: Array) -> dict[str, Array]:
         """What the head computes of one picture, with the picture itself where it is read."""
-        found = head.run({self.plan.source: head.wrap(picture)})
+        found = head.run({self.plan.source: head.fed(picture)})
         if self.plan.entry in self._read:
             found[self.plan.entry] = picture.transpose(0, 3, 1, 2) if self.plan.channels_last else picture
         return found
@@ -121,6 +121,6 @@ class Engine:
         count = 1 if self.single else masks
         parts = []
         for first in range(0, masks, count):
-            feeds = {name: self._tail.wrap(value[first : first + count]) for name, value in frontier.items()}
+            feeds = {name: self._tail.fed(value[first : first + count]) for name, value in frontier.items()}
             parts.append(self._tail.run(feeds))
         return out | {name: np.concatenate([part[name] for part in parts]) for name in self._tail.outputs}

@@ -19,7 +19,7 @@ from xplain.core.swept import Swept
 from xplain.core.target import SCORES
 from xplain.graph.reverse.cut import header
 from xplain.graph.reverse.diagnose import probe
-from xplain.graph.reverse.seeds import Seed, feeds_of, seeds_of
+from xplain.graph.reverse.seeds import Seed, feeds_of, kinds_of, seeds_of
 from xplain.graph.reverse.sweep import BASELINE, GIVEN, KEPT, Returns, build
 from xplain.models.onnx.session import Session
 from xplain.models.reading import layer_values, padded, real, score_rows
@@ -36,12 +36,14 @@ class Asked:
 
     Args:
         query: The question.
-        dtype: Type of the model's input.
+        name: The model's input.
+        dtype: Its type.
         scores: The tensor that labels read.
         at: The tensor that it starts from; None for the input.
     """
 
     query: Sweep
+    name: str
     dtype: str
     scores: str
     at: str | None
@@ -71,16 +73,18 @@ class Asked:
         ``apart``: what depends on the baseline alone is a graph of its own.
         """
         reads = tuple(dict.fromkeys(name for seed in self.seeds for name in seed.tensors))
+        # an item of the model's own type is given as it is, so its value is known; the baseline's pass has none of it
+        known = {self.name} if self.dtype == "float32" and self.at is None else frozenset()
         builders: dict[str, Any] = {
-            "sweep": partial(build, returns=Returns(reads=reads, apart=apart)),
+            "sweep": partial(build, returns=Returns(reads=reads, apart=apart, known=known)),
             "report": partial(build, returns=Returns(report=True)),
             "flags": probe,
         }
         return builders[kind](model, taps, self.seeds, self.query.rules, at=self.at)
 
-    def feeds(self, built: Any, rows: tuple[int, int]) -> dict[str, Array]:
-        """What the graph takes besides the items, for some of the question's rows."""
-        feeds = feeds_of(self.query.target, np.arange(*rows), built)
+    def feeds(self, kinds: Mapping[str, Any], rows: tuple[int, int]) -> dict[str, Array]:
+        """What the graph takes besides the items, for some of the question's rows; ``kinds`` are its inputs' types."""
+        feeds = feeds_of(self.query.target, np.arange(*rows), kinds)
         if self.at is not None:
             feeds[GIVEN] = np.ascontiguousarray(self.query.x[slice(*rows), 0], np.float32)
         if self.query.baseline is not None:
@@ -136,7 +140,12 @@ class Way:
     @property
     def layers(self) -> dict[str, str]:
         """Which tap each output is of."""
-        return {name: tap for tap, pair in getattr(self.built, "taps", {}).items() for name in pair}
+        return {name: tap for tap, pair in getattr(self.built, "taps", {}).items() for name in pair if name}
+
+    @cached_property
+    def kinds(self) -> dict[str, Any]:
+        """The types of the graph's inputs."""
+        return kinds_of(self.built.model)
 
     def on_baseline(self, rows: Array, feeds: Mapping[str, Any]) -> OnBaseline:
         """What follows from a baseline alone; asked once as long as the same one comes.
@@ -150,9 +159,7 @@ class Way:
         kept = self._kept
         if kept is None or kept.rows.shape != rows.shape or not np.array_equal(kept.rows, rows):
             found = self.before.run(feeds)
-            taken = {
-                name: self.session.wrap(found[KEPT + name]) for name in self.session.inputs if KEPT + name in found
-            }
+            taken = {name: self.session.fed(found[KEPT + name]) for name in self.session.inputs if KEPT + name in found}
             below = {name: found[name] for _, name in self.built.reads.values()}
             self._kept = kept = OnBaseline(rows.copy(), taken, below)
         return kept
@@ -173,9 +180,10 @@ class Way:
         def joined(name: str) -> Array:
             return real(found[0][name] if len(found) == 1 else np.concatenate([part[name] for part in found]))
 
-        taps = {
-            tap: (joined(self.built.taps[name][0]), joined(self.built.taps[name][1])) for tap, name in tensors.items()
-        }
+        taps = {}
+        for tap, name in tensors.items():
+            value, cotangent = self.built.taps[name]
+            taps[tap] = (joined(value) if value else np.asarray(query.x[:, 0], np.float32), joined(cotangent))
 
         def read(side: int) -> dict[str, Array]:
             values = {}
@@ -210,12 +218,13 @@ class Feeding:
 
     def __call__(self, rows: tuple[int, int], batch: int) -> Mapping[str, Any]:
         """The inputs of the run of ``rows``, which are filled up to ``batch``."""
-        feeds: dict[str, Any] = {**self.asked.feeds(self.way.built.model, rows)}
+        own = self.asked.feeds(self.way.kinds, rows)
+        feeds: dict[str, Any] = {name: padded(value, batch) for name, value in own.items()}
         if self.way.before is None:
             return feeds
-        start = padded(feeds[BASELINE], batch)
+        start = feeds[BASELINE]
         fed = {BASELINE: start, self.name: start, **self.others(batch)}
-        known = self.way.on_baseline(start, {name: self.way.session.wrap(value) for name, value in fed.items()})
+        known = self.way.on_baseline(start, {name: self.way.session.fed(value) for name, value in fed.items()})
         self._below[rows] = known.below
         return feeds | dict(known.taken)
 

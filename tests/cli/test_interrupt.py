@@ -154,3 +154,32 @@ def test_one_picture_that_one_method_cannot_explain(xplain, model, many, tmp_pat
     assert methods.pop("03") == ["occlusion"]
     assert len(methods) == PICTURES - 1
     assert all(names == ["rise", "occlusion"] for names in methods.values())
+
+
+@pytest.mark.parametrize("verb", ["explain", "localise"])
+@pytest.mark.parametrize("where", ["made", "entered", "drawn", "left"])
+def test_an_interruption_at_any_time_says_what_stays(xplain, model, pictures, tmp_path, monkeypatch, verb, where):
+    """Once the folder is there, also before the work and after it: the message was empty in between."""
+    from xplain.cli.keeping.book import Book
+    from xplain.cli.keeping.output import Folder
+
+    out = tmp_path / "out"
+    place, name = {
+        "made": (Folder, "__init__"),
+        "entered": (Folder, "__enter__"),
+        "drawn": (Book, "kept"),
+        "left": (Folder, "__exit__"),
+    }[where]
+    real = getattr(place, name)
+
+    def interrupted(self, *given):
+        real(self, *given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, name, interrupted)
+    words = (verb, model, pictures, "-m", "occlusion", "--patch", 4, "--stride", 4, "--target", "bright")
+    ran = xplain(*words, "--out", out)
+    assert ran.code == 130
+    written = {"made": 0, "entered": 0, "drawn": 1, "left": 3}[where]
+    assert f"xplain: interrupted. {written} of 3 pictures are written to {out}; no file is half-written." in ran.err
+    assert len(list(out.glob("*.png"))) == written * (2 if verb == "localise" else 1)

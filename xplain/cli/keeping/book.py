@@ -12,7 +12,7 @@ from typing import Any
 from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError
 
-__all__ = ["Book", "whole"]
+__all__ = ["Book", "told_when_interrupted", "whole"]
 
 _PAUSE = 2.0
 """Seconds between two writings of record and page, at least; and ten times what the last one took."""
@@ -38,6 +38,21 @@ def whole() -> Iterator[None]:
                 handler(number, frame)
             elif handler == signal.SIG_DFL:
                 signal.raise_signal(number)
+
+
+@contextmanager
+def told_when_interrupted(told: Callable[[], str]) -> Iterator[None]:
+    """Around everything from before the folder is made until all is written: an interruption says what stays.
+
+    Args:
+        told: What stays by now, as a sentence. One that was told already is kept.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if str(interrupt):
+            raise
+        raise type(interrupt)(told()) from None
 
 
 class Book:

@@ -106,7 +106,8 @@ class Verbs(TyperGroup):
             return super().main(
                 given, *rest, **{**extra, "standalone_mode": False, "obj": Shell(shlex.join(["xplain", *given]))}
             )
-        except typer.Abort:
+        except (typer.Abort, KeyboardInterrupt):  # before a verb began
+            note("xplain: interrupted.")
             return INTERRUPTED
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

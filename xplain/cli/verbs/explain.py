@@ -12,12 +12,12 @@ import typer
 from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, named_methods, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.asking.reading import Given, RowOptions, given, labels_of
-from xplain.cli.keeping.book import Book
+from xplain.cli.keeping.book import Book, told_when_interrupted
 from xplain.cli.keeping.conservation import Conserved, conservation_lines
 from xplain.cli.keeping.output import RECORD, Folder
 from xplain.cli.keeping.pages import PAGE, Drawing, Sheets
 from xplain.cli.keeping.rows import Lines, text_of
-from xplain.cli.run import Order, Run, explain_items, planned
+from xplain.cli.run import Keeper, Order, Run, explain_items, planned
 from xplain.cli.telling.bill import Planned
 from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, Shell, note
 from xplain.cli.telling.notes import layer_of, warnings_of
@@ -116,15 +116,24 @@ def explain(
         order = replace(order, methods=methods, each=False, look=True, at_once=_ROWS)
         if dry_run:
             return _price(loaded, "items", len(rows.names), planned(loaded, rows.source, len(rows.names), order))
-        with Folder(out, force) as folder:
-            return _explain_rows(loaded, rows, order, folder, shell.obj)
+        run, count = Run("item", shell.obj.words), len(rows.names) + len(rows.failed)
+        with (
+            told_when_interrupted(lambda: _told_done(run, count, len(order.methods), out)),
+            Folder(out, force) as folder,
+        ):
+            return _explain_rows(loaded, rows, order, folder, run, shell.obj)
     if reading.labels is not None:
         loaded.outline = labelled(loaded.outline, labels_of(reading.labels))  # type: ignore[misc]
     if dry_run:
         return _price(loaded, "pictures", len(found), planned(loaded, found, len(found), order))
-    with Folder(out, force) as folder:
+    run = Run(words=shell.obj.words)
+    with (
+        told_when_interrupted(lambda: _told_done(run, len(found), len(order.methods), out)),
+        Folder(out, force) as folder,
+    ):
         sheets = Sheets(folder, Drawing(native_resolution, shared_scale))
-        return _explain_pictures(loaded, found, order, sheets, shell.obj, conserved)
+        keeper = Conserved(loaded, order, sheets) if conserved else sheets
+        return _explain_pictures(loaded, found, order, sheets, keeper, run, shell.obj)
 
 
 def _asked(model: Model, entries: list[Method], chooses: bool, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -149,30 +158,29 @@ def _check_conserved(entries: Sequence[Method], rows: bool, order: Order) -> Non
 
 
 def _explain_pictures(
-    model: Model, found: list[str], order: Order, sheets: Sheets, shell: Shell, conserved: bool
+    model: Model, found: list[str], order: Order, sheets: Sheets, keeper: Keeper, run: Run, shell: Shell
 ) -> Outcome:
-    folder, run = sheets.folder, Run(words=shell.words)
-    keeper = Conserved(model, order, sheets) if conserved else sheets
+    folder = sheets.folder
     book = Book(
         folder,
         lambda: _document(run, model, folder, shell.line),
         lambda: sheets.page(model.outline, shell.line),
         lambda: sheets.finish(model.outline, shell.line),
     )
-    with book.kept_whatever_happens(lambda: _told_done(run, len(found), len(order.methods), folder)):
+    with book.kept_whatever_happens(lambda: _told_done(run, len(found), len(order.methods), folder.path)):
         explain_items(model, found, found, order, run, keeper, book.kept)
         sheets.finish(model.outline, shell.line)
     return _finish(run, folder, _document(run, model, folder, shell.line), _lines)
 
 
-def _explain_rows(model: Any, rows: Given, order: Order, folder: Folder, shell: Shell) -> Outcome:
-    run, count = Run("item", shell.words), len(rows.names) + len(rows.failed)
+def _explain_rows(model: Any, rows: Given, order: Order, folder: Folder, run: Run, shell: Shell) -> Outcome:
+    count = len(rows.names) + len(rows.failed)
     for name, error in rows.failed:
         run.fail(name, error)
     title = f"{model.outline.called}: {count} {'item' if count == 1 else 'items'}"
     lines = Lines(folder, rows.stem, title, shell.line)
     book = Book(folder, lambda: _document(run, model, folder, shell.line), lines.page, flush=lines.flush)
-    with book.kept_whatever_happens(lambda: _told_done(run, count, len(order.methods), folder)):
+    with book.kept_whatever_happens(lambda: _told_done(run, count, len(order.methods), folder.path)):
         explain_items(model, rows.source, rows.names, order, run, lines, book.kept)
         lines.flush()
         lines.page()
@@ -180,13 +188,13 @@ def _explain_rows(model: Any, rows: Given, order: Order, folder: Folder, shell: 
     return _finish(run, folder, document, lambda _run, _folder: [text_of(document, lines.found, folder)])
 
 
-def _told_done(run: Run, count: int, methods: int, folder: Folder) -> str:
+def _told_done(run: Run, count: int, methods: int, folder: Path) -> str:
     """What stays of a run that ends early."""
     whole = sum(len({one["method"] for one in item["explanations"]}) == methods for item in run.items)
     rest = len(run.items) - whole
     part = f", {rest} more in part" if rest else ""
-    page = f" Open {folder.path / PAGE}." if run.items else ""
-    return f"{whole} of {count} {run.what}s are written to {folder.path}{part}; no file is half-written.{page}"
+    page = f" Open {folder / PAGE}." if run.items else ""
+    return f"{whole} of {count} {run.what}s are written to {folder}{part}; no file is half-written.{page}"
 
 
 def _document(run: Run, model: Model, folder: Folder, line: str) -> dict[str, Any]:

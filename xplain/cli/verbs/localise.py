@@ -13,7 +13,7 @@ import typer
 from xplain.cli.asking.boxes import read_boxes
 from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
-from xplain.cli.keeping.book import Book
+from xplain.cli.keeping.book import Book, told_when_interrupted
 from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.run import Order, Run, explain_items
 from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, note
@@ -86,9 +86,15 @@ def localise(
     found = reading.collect(pictures)
     truths = {} if truth is None else read_boxes(truth, found)
     loaded = loading.open(model)
-    run = Run(words=shell.obj.words)
-    with Folder(out, force) as folder:
+    run, keepers = Run(words=shell.obj.words), []  # type: tuple[Run, list[_Boxes]]
+
+    def done() -> str:
+        written = sum(len(one.told) for one in keepers)
+        return f"{written} of {len(found)} pictures are written to {out}; no file is half-written."
+
+    with told_when_interrupted(done), Folder(out, force) as folder:
         boxes = _Boxes(folder, truths, share, smooth, segmented)
+        keepers.append(boxes)
 
         def told() -> dict[str, Any]:
             return {
@@ -105,8 +111,7 @@ def localise(
             }
 
         book = Book(folder, told, lambda: None)
-        done = f"of {len(found)} pictures are written to {folder.path}; no file is half-written."
-        with book.kept_whatever_happens(lambda: f"{len(boxes.told)} {done}"):
+        with book.kept_whatever_happens(done):
             explain_items(loaded, found, found, order, run, boxes, book.kept)
     document = told()
     if run.items:

@@ -58,7 +58,7 @@ def test_a_black_box_is_enough_for_a_method_that_asks_for_scores(x):
     [
         ("soup", "Unknown method 'soup'"),
         ("vargrad", "accepted: a method that does not average over noise itself"),
-        ("lrp:rule=soup", "option 'rule' is 'soup'; accepted: one of alpha-beta, epsilon, "),
+        ("lrp:rule=soup", "option 'rule' is 'soup'; accepted: one of alpha-beta, "),
         ("lrp:layers=3", "Unknown option of method 'lrp': 'layers'. Did you mean 'layer'"),
         ("lrp:soup", "option 'rule' is 'soup'; accepted: "),
     ],
@@ -71,3 +71,24 @@ def test_an_inner_method_that_cannot_be_used_is_refused_beforehand(model, x, of,
 def test_a_warning_of_the_inner_method_is_kept(x):
     found = xplain.explain(nets.planted(size=16, cell=(1, 1)), x, "vargrad", of="guided-backprop", samples=2)
     assert "change nothing" in found.warnings[0].text
+
+
+@pytest.mark.parametrize("method", ["smoothgrad", "vargrad"])
+@pytest.mark.parametrize(("of", "more"), [("grad-cam", ""), ("saliency", ""), ("lrp:rule=gamma", ",")])
+def test_a_layer_is_an_option_of_its_own(model, x, method, of, more):
+    layer = next(one.name for one in model.outline.layers if len(one.shape) == 4 and 1 not in one.shape)
+    shared = {"samples": 3, "target": 1, "seed": 4}
+    behind = xplain.explain(model, x, method, of=f"{of}{more or ':'}layer={layer}", **shared)
+    beside = xplain.explain(model, x, method, of=of, layer=layer, **shared)
+    assert np.array_equal(behind.values, beside.values)
+    assert np.array_equal(behind.error, beside.error)
+    assert xplain.explain(model, x, method, of=f"{of}{more or ':'}layer={layer}", layer=layer, **shared).values.any()
+
+
+def test_a_layer_that_the_method_does_not_take_is_refused(model, x):
+    with pytest.raises(UsageError, match="Method 'occlusion' reads no layer, so it takes no layer=; methods that do: "):
+        xplain.explain(model, x, "smoothgrad", of="occlusion", layer="conv2", **FEW)
+    with pytest.raises(
+        UsageError, match="of='grad-cam:layer=conv2' names the layer 'conv2', and layer='relu1' another"
+    ):
+        xplain.explain(model, x, "smoothgrad", of="grad-cam:layer=conv2", layer="relu1", **FEW)

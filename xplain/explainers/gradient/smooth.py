@@ -13,7 +13,8 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.options import Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Sweep, View
-from xplain.core.registry import METHODS, Paper, method
+from xplain.core.registry import METHODS, Method, Paper, method
+from xplain.core.wording import option
 from xplain.explainers.estimation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["smoothgrad", "vargrad"]
@@ -56,7 +57,13 @@ Inner: TypeAlias = Annotated[str, _Inner()]
     traceable=False,
 )
 def smoothgrad(
-    view: View, *, of: Inner = "saliency", samples: Positive = 32, sigma: PositiveReal = 0.15, squared: bool = False
+    view: View,
+    *,
+    of: Inner = "saliency",
+    samples: Positive = 32,
+    sigma: PositiveReal = 0.15,
+    squared: bool = False,
+    layer: str | None = None,
 ) -> Flow:
     """What the method says on average around the item, so that what flickers with tiny changes cancels.
 
@@ -67,6 +74,7 @@ def smoothgrad(
         samples: M, at least 2.
         sigma: Standard deviation of the noise as a share of each item's range max x - min x.
         squared: Average squares (SmoothGrad-Squared).
+        layer: Tensor that the method attributes to, or reads, as its own option says; None for what ``of`` says.
 
     Returns:
         Shape and sign of the method. ``error`` is the standard error of the mean over the copies;
@@ -76,17 +84,19 @@ def smoothgrad(
         ``samples`` times the method; a method that asks for scores alone needs no gradient.
 
     Raises:
-        UsageError: fewer than 2 samples.
+        UsageError: fewer than 2 samples, or a layer for a method that takes none, or another one.
 
     Source:
         Smilkov et al., SmoothGrad: Removing Noise by Adding Noise, 2017; Hooker et al., arXiv:1806.10758 (squared).
     """
-    mean, variance, cells, reading = yield from _moments(view, of, samples, sigma, 2 if squared else 1)
+    mean, variance, cells, reading = yield from _moments(view, _at(of, layer), samples, sigma, 2 if squared else 1)
     trust = map_notes([Estimate.mean(own) for own in cells], lambda: view.rng("smoothgrad stability"))
     inner = METHODS.read(of)[0]
     signed = False if squared else (inner.signed if reading.signed is None else reading.signed)
     unit = f"squared {reading.unit}" if squared else reading.unit
-    return replace(reading, values=mean, error=np.sqrt(variance / samples), signed=signed, unit=unit, each=trust)
+    notes = {"of": of, **reading.notes}
+    error = np.sqrt(variance / samples)
+    return replace(reading, values=mean, error=error, signed=signed, unit=unit, each=trust, notes=notes)
 
 
 @method(
@@ -98,7 +108,14 @@ def smoothgrad(
     sampled=True,
     traceable=False,
 )
-def vargrad(view: View, *, of: Inner = "saliency", samples: Positive = 32, sigma: PositiveReal = 0.15) -> Flow:
+def vargrad(
+    view: View,
+    *,
+    of: Inner = "saliency",
+    samples: Positive = 32,
+    sigma: PositiveReal = 0.15,
+    layer: str | None = None,
+) -> Flow:
     """How much the method's answer varies around the item.
 
     ``a = 1/(M-1) * sum over k of (method(x + noise_k) - mean)**2``, noise as in SmoothGrad.
@@ -107,6 +124,7 @@ def vargrad(view: View, *, of: Inner = "saliency", samples: Positive = 32, sigma
         of: The method whose variance is taken; options of its own follow its name: ``lrp:rule=gamma``.
         samples: M, at least 2.
         sigma: Standard deviation of the noise as a share of each item's range.
+        layer: Tensor that the method attributes to, or reads, as its own option says; None for what ``of`` says.
 
     Returns:
         Shape of the method, at least 0. ``error`` is the standard error of a normal sample's variance,
@@ -117,17 +135,38 @@ def vargrad(view: View, *, of: Inner = "saliency", samples: Positive = 32, sigma
         ``samples`` times the method; a method that asks for scores alone needs no gradient.
 
     Raises:
-        UsageError: fewer than 2 samples.
+        UsageError: fewer than 2 samples, or a layer for a method that takes none, or another one.
 
     Source:
         Adebayo et al., Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values, 2018.
     """
-    _, variance, _, reading = yield from _moments(view, of, samples, sigma, 1)
+    _, variance, _, reading = yield from _moments(view, _at(of, layer), samples, sigma, 1)
     share = float(np.sqrt(2 / (samples - 1)))
     estimates = [_normal(cells, share, samples) for cells in cells_of(view, variance)]
     trust = map_notes(estimates, lambda: view.rng("vargrad stability"))
     unit = f"variance of {reading.unit}"
-    return replace(reading, values=variance, error=variance * share, signed=False, unit=unit, each=trust)
+    notes = {"of": of, **reading.notes}
+    return replace(reading, values=variance, error=variance * share, signed=False, unit=unit, each=trust, notes=notes)
+
+
+def _at(of: str, layer: str | None) -> tuple[Method, dict[str, Any]]:
+    """The method and its options, with the layer that is given beside it."""
+    inner, options = METHODS.read(of)
+    if layer is None:
+        return inner, options
+    if "layer" not in inner.options:
+        able = [one.name for one in METHODS if "layer" in one.options and one.function not in (smoothgrad, vargrad)]
+        raise UsageError(
+            f"Method {inner.name!r} reads no layer, so it takes no ",
+            option("layer"),
+            f"; methods that do: {', '.join(able)}.",
+        )
+    if options["layer"] not in (inner.options["layer"].default, layer):
+        raise UsageError(
+            option("of", of), " names the layer ", f"{options['layer']!r}, and ", option("layer", layer),
+            " another. Give one of them.",
+        )  # fmt: skip
+    return inner, {**options, "layer": layer}
 
 
 def _of_rows(view: View) -> tuple[Caveat, ...]:
@@ -152,13 +191,13 @@ def _normal(values: Array, share: float, samples: int) -> Estimate:
 
 
 def _moments(
-    view: View, of: str, samples: int, sigma: float, power: int
+    view: View, of: tuple[Method, dict[str, Any]], samples: int, sigma: float, power: int
 ) -> Generator[Any, Any, tuple[Array, Array, Array, Reading]]:
     """Mean and variance over noisy copies, and each copy's cells ``[N, M, cells]``.
 
     Copies travel as further items of one view, so batches stay full.
     """
-    inner, options = METHODS.read(of)
+    inner, options = of
     if samples < 2:
         raise UsageError(
             option="samples", got=samples, accepted="at least 2: so many noisy copies are needed to see a spread"
@@ -185,7 +224,7 @@ def _moments(
     mean = first / samples
     variance = np.maximum(second - samples * mean**2, 0) / (samples - 1)
     kept = {k: v for k, v in reading.notes.items() if k == "layer"}
-    notes = {**kept, "of": of, "samples": samples, "sigma": sigma}
+    notes = {**kept, "samples": samples, "sigma": sigma}
     unit = reading.unit or inner.unit
     return (
         mean,

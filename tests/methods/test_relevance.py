@@ -195,7 +195,7 @@ def test_the_box_with_z_plus_behind_it_is_deep_taylor_decomposition(x):
 @pytest.mark.parametrize(
     ("rule", "option", "fits"),
     [
-        ("epsilon-plus-flat", {"gamma": 0.5}, "epsilon-gamma-box, gamma"),
+        ("epsilon-plus-flat", {"gamma": 0.5}, "attn-lrp, epsilon-gamma-box, gamma"),
         ("z-plus", {"alpha": 3.0}, "alpha-beta"),
         ("epsilon", {"low": 0.0}, "epsilon-gamma-box, z-box"),
     ],

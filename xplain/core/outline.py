@@ -73,6 +73,7 @@ class ScoreSpec:
         link: What turns these scores into probabilities: ``softmax``, ``sigmoid`` or ``none``.
         found: One sentence on how the tensor was found, for a person to check.
         partial: Why a class's score may be unknown (NaN), such as "only the 5 best classes are answered"; else empty.
+        unit: The word for one number where somebody stated what they are, and with it ``kind``; else empty.
     """
 
     tensor: str
@@ -81,6 +82,7 @@ class ScoreSpec:
     link: Literal["softmax", "sigmoid", "none"]
     found: str
     partial: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

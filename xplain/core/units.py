@@ -12,12 +12,14 @@ import numpy as np
 
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
+from xplain.core.errors import UsageError
 from xplain.core.formulas import Formula
 from xplain.core.outline import Kind, Outline, ScoreSpec
 from xplain.core.parts import Part
 from xplain.core.target import SCORES, Target
+from xplain.core.wording import option
 
-__all__ = ["confidence", "kind_of", "noun", "probabilities", "spelled", "unlinked"]
+__all__ = ["confidence", "kind_of", "noun", "probabilities", "spelled", "stated_scores", "unlinked"]
 
 _NOUNS: dict[Kind, str] = {
     "logits": "logit",
@@ -37,6 +39,7 @@ _FUNCTIONS = {
 """What a target that is one function is a number of; functions that keep the unit of what they read are not here."""
 _KEEP = frozenset({"mean", "sum", "max", "peak", "logsumexp"})
 _BLANK = "{score}"
+_LONGEST_UNIT = 40
 
 
 def spelled(unit: str, what: str = "score") -> str:
@@ -60,15 +63,49 @@ def noun(outline: Outline, target: Target, scores: Array | None = None) -> str:
     spec, tensors = outline.scores, set(target.tensors)
     vector = spec.classes is not None or spec.link != "none"  # what has no classes is a map, or a sequence
     if tensors <= ({SCORES, spec.tensor} if vector else {SCORES}):
-        return _NOUNS[kind_of(outline, scores)]
+        return spec.unit or _NOUNS[kind_of(outline, scores)]
     if tensors & {SCORES, spec.tensor} - set(outline.outputs):
         return "target value"
     return "output" if tensors <= set(outline.outputs) else "activation"
 
 
+def stated_scores(spec: ScoreSpec, said: str | None) -> ScoreSpec:
+    """What is known of the scores, with what a person says they are.
+
+    Args:
+        spec: What was found.
+        said: ``logits``, ``probabilities``, ``log-probabilities`` or ``scores``, or ``scores in UNIT``; None: nothing.
+
+    Raises:
+        UsageError: it is none of these, or the model shows that they are something else.
+    """
+    if said is None:
+        return spec
+    text = said.strip() if isinstance(said, str) else ""
+    _, _, unit = text.partition(" in ")
+    kind = next((one for one, word in _NOUNS.items() if text in (one, word) and one != "decisions"), None)
+    if text.startswith("scores in ") and unit.strip() and len(unit) <= _LONGEST_UNIT and unit.isprintable():
+        kind, word = "scores", unit.strip()
+    elif kind is not None:
+        word = _NOUNS[kind]
+    else:
+        raise UsageError(
+            option="scores", got=said, accepted="logits, probabilities, log-probabilities, scores, or 'scores in UNIT'"
+        )
+    if spec.link != "none" and kind != spec.kind:
+        advice = "Leave ", option("scores"), " out, or read another tensor with ", option("output"), "."
+        raise UsageError(
+            f"Scores {spec.tensor!r} are {spec.kind}, for a {spec.link} stands behind them; they were called {said!r}.",
+            advice=advice,
+        )
+    return replace(spec, kind=kind, unit=word, found=f"{spec.found}; stated as {text}")
+
+
 def kind_of(outline: Outline, scores: Array | None) -> Kind:
-    """What scores are: as the model was found to be, but no logits where they lie in [0, 1] and sum to 1."""
+    """What scores are: as stated, or as found in the model, but no logits where they lie in [0, 1] and sum to 1."""
     kind = outline.scores.kind
+    if outline.scores.unit:
+        return kind
     return "probabilities" if kind in ("logits", "scores") and _shares(scores) else kind
 
 

@@ -99,6 +99,8 @@ class OnnxOptions(FeedsOptions):
             window changes, where that is predicted to pay; same answers to float32 rounding. ``"fast"``: the same,
             approximate: differences in bfloat16 where the processor gains by it, else Winograd convolutions without
             regard to their rounding; the result says by how much. ``"plain"``: every window in full.
+        scores: What the scores are, where it cannot be seen: logits, probabilities, log-probabilities, scores, or
+            'scores in UNIT' such as 'scores in EUR'. Units and warnings follow. None: as it was found.
 
     Raises:
         UsageError: a value that cannot be used.
@@ -109,6 +111,7 @@ class OnnxOptions(FeedsOptions):
     fixed: Mapping[str, Any] | None = None
     layout: str | None = None
     engine: str = "auto"
+    scores: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,6 +133,8 @@ class TorchOptions:
         precision: ``"float32"`` (the module's own types), or ``"bfloat16"`` or ``"float16"``: passes run under
             ``torch.autocast``. Results are then approximate, and every one says so.
         graphs: Whether full chunks on a CUDA device are captured as CUDA graphs.
+        scores: What the scores are, where it cannot be seen: logits, probabilities, log-probabilities, scores, or
+            'scores in UNIT' such as 'scores in EUR'. Units and warnings follow. None: as it was found.
 
     Raises:
         UsageError: a value that cannot be used.
@@ -141,6 +146,7 @@ class TorchOptions:
     memory_format: str = "contiguous"
     precision: str = "float32"
     graphs: bool = False
+    scores: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("memory_format", self.memory_format, _FORMATS)
@@ -173,10 +179,13 @@ class FunctionOptions(AskedOptions):
         price: What an evaluation costs: a number, or the parts of an ``xplain.core.price.Price``.
         card: How pictures become its items; None where items are arrays.
         layout: How the axes of its items are named, such as ``"NHWC"``; None leaves it to the items' sizes.
+        scores: What the scores are, where it cannot be seen: logits, probabilities, log-probabilities, scores, or
+            'scores in UNIT' such as 'scores in EUR'. Units and warnings follow. None: as it was found.
     """
 
     card: CardLike | None = None
     layout: str | None = None
+    scores: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class Loading:
     layout: Annotated[str | None, _of_door("layout")] = None
     input: Annotated[str | None, _of_door("input")] = None
     output: Annotated[str | None, _of_door("output")] = None
+    scores: Annotated[str | None, _of_door("scores")] = None
     fixed: Annotated[
         list[str] | None, _flag("--fixed", "Another input's value: a number or an .npy file.", metavar="NAME=VALUE")
     ] = None

@@ -21,7 +21,7 @@ _PANEL = "Tables and texts"
 _TEXTS = (".txt",)
 _LISTS = (".txt", ".csv", ".tsv", ".json", ".toml", ".yaml", ".names")
 _FOR_TABLES, _FOR_TEXTS = ("columns", "hidden"), ("text", "tokenizer", "split", "mask")
-_NOT_HERE = ("card", "engine", "input", "fixed", "layout")
+_NOT_HERE = ("card", "engine", "input", "fixed", "layout", "scores")
 
 
 def _flag(name: str, text: str, metavar: str | None = None) -> Any:

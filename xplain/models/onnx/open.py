@@ -10,6 +10,7 @@ from xplain.core.card import Card, find_card, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.content import fingerprint
 from xplain.core.outline import Outline
+from xplain.core.units import stated_scores
 from xplain.graph.intake.load import Loaded, OnnxSource, read
 from xplain.graph.outline.fields import fields
 from xplain.graph.outline.follow import follow
@@ -48,6 +49,7 @@ def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted
         loaded.before_sweep = contact.sweep
     inputs, explained, others = arranged(loaded, options.input, fixed)
     found = find_scores(loaded, output, as_is=trusted)
+    found = replace(found, scores=stated_scores(found.scores, options.scores))
     own = _card(loaded, options.card)
     if own is not None and len(own.labels) == 2 and found.scores.classes == 1:
         found = both_sides(loaded, found)

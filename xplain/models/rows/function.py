@@ -17,6 +17,7 @@ from xplain.core.outline import Kind, Outline, ScoreSpec, TensorSpec
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
+from xplain.core.units import stated_scores
 from xplain.core.wording import option
 from xplain.models.options import FunctionOptions
 from xplain.models.outlines import attach_card, settled
@@ -82,6 +83,8 @@ def of_batches(function: Callable[[Array], Any], options: FunctionOptions) -> Fu
         CardError: the card cannot be used.
     """
     outline = outline_of(function, TensorSpec("batch", (), "float32"), options.version)
+    if options.scores is not None:
+        outline = replace(outline, scores=stated_scores(outline.scores, options.scores), quirks=())
     card = None if options.card is None else load_card(options.card)
     return Function(function, settled(outline, card, options.layout), Price.read(options.price))
 

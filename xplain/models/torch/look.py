@@ -18,6 +18,7 @@ from xplain.core.errors import ModelError, UsageError
 from xplain.core.layout import Axes
 from xplain.core.outline import Kind, LayerSpec, Outline, ScoreSpec, TensorSpec
 from xplain.core.target import SCORES
+from xplain.core.units import stated_scores
 from xplain.core.wording import Sentence, option
 from xplain.models.integers import no_gradient
 from xplain.models.torch.attention import AttentionsSeen
@@ -96,6 +97,10 @@ class Look:
             return found
         other = 1.0 - found if self.outline.scores.kind == "probabilities" else -found
         return torch.cat([other, found], 1)
+
+    def stated(self, said: str | None) -> Look:
+        """The look with what somebody says that the scores are; see ``xplain.core.units.stated_scores``."""
+        return replace(self, outline=replace(self.outline, scores=stated_scores(self.outline.scores, said)))
 
     def two_sided(self) -> Look:
         """One number that tells two labels apart, as the scores of both."""

@@ -333,7 +333,7 @@ class TorchModule(TorchBatches):
         if kind.is_floating_point:
             self._kind, self._floats = kind, self._floats or integer
             found = replace(found, outline=warned(found.outline, AS_FLOATS)) if integer else found
-        found = found.two_sided()
+        found = found.stated(self._options.scores).two_sided()
         self._own.keep(
             replace(found, outline=settled(found.outline, self.outline.card, self._options.layout, found.axes))
         )

@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from xplain.core.errors import ModelError
 
-__all__ = ["Builder", "Shape", "Value", "known"]
+__all__ = ["Builder", "Shape", "Value", "freed", "known", "same_size"]
 
 Shape: TypeAlias = "tuple[int | str | None, ...]"
 
@@ -149,3 +149,17 @@ class Value:
 
     def __repr__(self) -> str:
         return f"<Value {self.name} {TensorProto.DataType.Name(self.dtype)} {self.shape}>"
+
+
+def same_size(one: Shape | None, other: Shape | None) -> bool:
+    """Whether two shapes are alike but for the batch, as far as numbers are known."""
+    if one is None or other is None:
+        return one is other
+    return len(one) == len(other) and all(
+        a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in zip(one[1:], other[1:], strict=True)
+    )
+
+
+def freed(shape: Shape) -> Shape:
+    """What is left of a shape when the batch is another one: a name or a first axis may stand for it."""
+    return tuple(dim if k and isinstance(dim, int) else None for k, dim in enumerate(shape))

@@ -29,7 +29,8 @@ from xplain.core.rules import Rules
 from xplain.graph import ops as _ops  # noqa: F401  (importing it fills the table of operators)
 from xplain.graph.analysis.quantised import Quantised, quantised_tensors
 from xplain.graph.build.emit import emit
-from xplain.graph.build.tracer import Shape, Tracer, Value
+from xplain.graph.build.tracer import Tracer, Value
+from xplain.graph.build.value import freed, same_size
 from xplain.graph.naming import reads as reads_of
 from xplain.graph.naming import subgraphs_of
 from xplain.graph.operators import facts_of
@@ -225,7 +226,7 @@ class Sweeper:
         names = {name: value.name for name, value in inputs.items()}
         # inference may lose the name of a free extent that passes through shape arithmetic; here it cannot have changed
         alike = all(value.shape == t.shapes.get(name) for name, value in inputs.items())
-        sized = all(_same_size(value.shape, t.shapes.get(name)) for name, value in inputs.items())
+        sized = all(same_size(value.shape, t.shapes.get(name)) for name, value in inputs.items())
         nodes = []
         for node in self.forward.nodes:
             if not any(name in names for name in reads_of(node)) or any(out in inputs for out in node.output):
@@ -237,7 +238,7 @@ class Sweeper:
             t.add(copy)
             for old, new in fresh.items():
                 if old in t.shapes and (alike or (sized and new not in t.shapes)):
-                    t.shapes[new] = t.shapes[old] if alike else _freed(t.shapes[old])
+                    t.shapes[new] = t.shapes[old] if alike else freed(t.shapes[old])
                 if old in t.dtypes:
                     t.dtypes[new] = t.dtypes[old]
             nodes.append(copy)
@@ -373,20 +374,6 @@ def build(
     emitted = sweeper.finish(outputs, begun.inputs, returns.own, given)
     notes = (*prepared.notes, *_unchanged(rules, sweeper))
     return Built(emitted, found, read, before, visited, notes)
-
-
-def _same_size(one: Shape | None, other: Shape | None) -> bool:
-    """Whether two shapes are alike but for the batch, as far as numbers are known."""
-    if one is None or other is None:
-        return one is other
-    return len(one) == len(other) and all(
-        a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in zip(one[1:], other[1:], strict=True)
-    )
-
-
-def _freed(shape: Shape) -> Shape:
-    """What is left of a shape when the batch is another one: a name or a first axis may stand for it."""
-    return tuple(dim if k and isinstance(dim, int) else None for k, dim in enumerate(shape))
 
 
 def _concerned(rules: Rules, call: NodeCall) -> bool:

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
         explain_stream,
         lenses,
         load,
+        make,
         methods,
         plan,
         predict,
         probe,
+        recipes,
         see,
     )
     from xplain.core.card import Card
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from xplain.models.text import text
     from xplain.results.attack import Attack
     from xplain.results.attribution import Attribution
+    from xplain.results.picture import Picture
     from xplain.session.compiling import compile
     from xplain.typed import explain, explain_many
 
@@ -38,6 +41,7 @@ __all__ = [
     "Attack",
     "Attribution",
     "Card",
+    "Picture",
     "Sentinel",
     "Store",
     "Target",
@@ -53,11 +57,13 @@ __all__ = [
     "label",
     "lenses",
     "load",
+    "make",
     "methods",
     "neuron",
     "plan",
     "predict",
     "probe",
+    "recipes",
     "see",
     "table",
     "text",
@@ -65,6 +71,7 @@ __all__ = [
 
 _HOMES = {
     "Attack": "xplain.results.attack",
+    "Picture": "xplain.results.picture",
     "Attribution": "xplain.results.attribution",
     "Card": "xplain.core.card",
     "Sentinel": "xplain.engine",
@@ -72,6 +79,8 @@ _HOMES = {
     "Target": "xplain.core.target",
     "XplainError": "xplain.core.errors",
     "attack": "xplain.api",
+    "make": "xplain.api",
+    "recipes": "xplain.api",
     "attacks": "xplain.api",
     "channel": "xplain.core.target",
     "compile": "xplain.session.compiling",

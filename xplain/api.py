@@ -7,6 +7,7 @@ a.overlay(0).save("cat.png")
 
 from xplain.core.items import Items
 from xplain.session.items import items_of
+from xplain.session.made import make, recipes
 from xplain.session.public import (
     attack,
     attacks,
@@ -32,8 +33,9 @@ __all__ = [
     "items_of",
     "lenses",
     "load",
+    "make",
     "methods",
     "plan",
     "plan_look",
 ]
-__all__ += ["predict", "probe", "see"]
+__all__ += ["predict", "probe", "recipes", "see"]

@@ -14,7 +14,7 @@ import xplain
 ROOT = Path(xplain.__file__).parent
 MOST = 8
 
-DECLARED = frozenset({"attack", "method", "cam", "table", "features", "lens", "metric", "renderer"})
+DECLARED = frozenset({"attack", "method", "cam", "table", "features", "lens", "metric", "recipe", "renderer"})
 """What such a decorator of the registry declares has its options as arguments."""
 
 VERBS = ROOT / "cli" / "verbs"
@@ -24,6 +24,7 @@ DOORS = {
     "xplain.explain": "the main door: all that a person may set for one explanation",
     "xplain.explain_many": "what explain takes, for several methods at once",
     "xplain.see": "the door to lenses: what explain takes, but for a target and an endpoint's bill",
+    "xplain.make": "the door to recipes: all that a person may set for a picture",
     "xplain.plan": "what explain takes, whose cost it foretells",
     "xplain.attack": "what explain takes, and how far an attack may go",
     "xplain.measure.curve": "what explain takes, and the explanation that is judged",

@@ -121,12 +121,15 @@ class Canvas:
 
     def drawn(self, state: Array, views: Views | None = None) -> Array:
         """The pictures as float32 arrays of numpy."""
-        state = np.asarray(state, np.float64)
         given = {name: np.asarray(value, np.float64) for name, value in self.given.items()}
-        where, noise = (None, None) if views is None else (views.where, views.noise)
-        where = None if where is None else np.asarray(where, np.float64)
-        found: Array = np.asarray(self.paint(state, where, noise, given), dtype=np.float32)
-        return found
+        drawn = []
+        for n in range(len(state)):  # by themselves: a product's last bits depend on how many there are
+            one = slice(n, n + 1)
+            where = None if views is None else np.asarray(views.where[one], np.float64)
+            noise = None if views is None or views.noise is None else views.noise[one]
+            own = {name: value[one] for name, value in given.items()}
+            drawn.append(np.asarray(self.paint(np.asarray(state[one], np.float64), where, noise, own), np.float32))
+        return np.concatenate(drawn)
 
     def resized(self, size: tuple[int, int]) -> Canvas:
         """The same canvas painted in another size."""

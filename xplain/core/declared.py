@@ -1,4 +1,4 @@
-"""What is registered, as declared: methods, lenses, rule tables, makers of features, metrics, renderers, attacks."""
+"""What is registered, as it was declared: methods, rule tables, makers of features, metrics, renderers ..."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from xplain.core.attack import AttackFlow, Norm, Threat
+from xplain.core.commission import Commission, Painting
 from xplain.core.edits import Array
 from xplain.core.errors import unknown
+from xplain.core.option_names import Files
 from xplain.core.options import Option
 from xplain.core.query import Flow, View, laid_out
 from xplain.core.rules import Rules
@@ -22,7 +24,9 @@ __all__ = [
     "Method",
     "Metric",
     "Paper",
+    "Recipe",
     "Renderer",
+    "Source",
     "Suits",
     "Table",
     "Wants",
@@ -67,6 +71,11 @@ class Declared:
     def summary(self) -> str:
         """The docstring's first sentence."""
         return self.sections.get("summary", "")
+
+    @property
+    def flags(self) -> Mapping[str, Option]:
+        """What a command line may say of it, by name: its options, and whatever else it is given."""
+        return self.options
 
     @property
     def cost(self) -> str:
@@ -265,4 +274,57 @@ class AttackKind(Declared):
     def start(self, threat: Threat, options: Mapping[str, Any]) -> AttackFlow:
         """The attack's flow for a threat."""
         flow: AttackFlow = self.function(threat, **options)
+        return flow
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Pictures that a recipe is given.
+
+    Args:
+        name: The keyword that gives them, and the flag; ``"x"`` are the pictures that stand without one.
+        doc: What they are, as the end of a sentence.
+        needed: Whether there must be some.
+        fitted: Whether they are resized and cropped as the model's card says; else they keep their own size.
+        single: Whether there is one at most.
+    """
+
+    name: str
+    doc: str
+    needed: bool = False
+    fitted: bool = False
+    single: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Declared):
+    """A way to make pictures: the generator function ``(commission, **options) -> Painting``.
+
+    Args:
+        paper: Where it comes from.
+        target: Whether it excites a target that is named: ``needed``, ``optional`` or ``none``.
+        sources: Pictures that it is given.
+        generator: Whether it needs a generator that stands before the model.
+        trial: Options that make it quick, for contract tests.
+    """
+
+    word: ClassVar[str] = "recipe"
+
+    paper: Paper | None = None
+    target: Literal["needed", "optional", "none"] = "needed"
+    sources: tuple[Source, ...] = ()
+    generator: bool = False
+    trial: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def flags(self) -> Mapping[str, Option]:
+        """Its options, and the pictures that it takes by name."""
+        given = {
+            one.name: Option(one.name, Files(), None, f"{one.doc[:1].upper()}{one.doc[1:]}.") for one in self.sources
+        }
+        return {**self.options, **{name: one for name, one in given.items() if name != "x"}}
+
+    def start(self, commission: Commission, options: Mapping[str, Any]) -> Painting:
+        """The flow."""
+        flow: Painting = self.function(commission, **options)
         return flow

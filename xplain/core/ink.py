@@ -38,10 +38,9 @@ class Ink:
     @classmethod
     def of(cls, card: Card, last: bool = False) -> Ink:
         """What a card does to colours; ``last``: the model's channels are its last axis."""
-        channels = card.channels
-        mean, std = (np.broadcast_to(np.asarray(v, np.float64), (channels,)) for v in (card.mean, card.std))
-        gain, shift = 255.0 * card.scale / std, -mean / std
-        return cls(tuple(gain.tolist()), tuple(shift.tolist()), card.mode == "BGR", last)
+        black = np.zeros(card.channels)
+        gain = np.broadcast_to(255.0 * card.slope(1), black.shape)
+        return cls(tuple(gain.tolist()), tuple(card.tensor(black).tolist()), card.mode == "BGR", last)
 
     @property
     def channels(self) -> int:

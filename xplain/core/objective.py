@@ -20,7 +20,7 @@ from xplain.core.arrays import namespace, one_hot
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.formulas import Formula
-from xplain.core.given import given_of, named
+from xplain.core.given import Given, given_of, named
 from xplain.core.leaves import Leaf
 from xplain.core.parts import Part
 from xplain.core.target import Target
@@ -225,24 +225,20 @@ class Aimed(Term):
 
     @property
     def structure(self) -> Hashable:
-        """How the leaves read their tensors; which places they read are inputs."""
-        made = (one.structure if isinstance(one, Formula) else (one.kind, one.tensor) for _, one in self.target.terms)
-        return ("Aimed", *made)
+        """How the terms read their tensors; which places they read, and what they are given, are inputs."""
+        return ("Aimed", *(_form(term) for _, term in self.target.terms))
 
     def given(self, items: int) -> dict[str, Array]:
-        """Places and factors of the leaves, and their weights."""
+        """Places, factors and numbers of the terms, and their weights."""
         found: dict[str, Array] = {}
         rows = np.arange(items)
-        for k, (weight, one) in enumerate(self.target.terms):
-            if isinstance(one, Formula):
-                for part in given_of(one):
-                    numbers = part.array if part.leaf is None else part.leaf.factors
-                    own = part.numbers(rows) if part.leaf is None else part.leaf.numbers(rows)
-                    found[f"leaf{k}{part.name}"] = own if numbers is None else np.asarray(own, np.float32)
-            else:
-                numbers = one.numbers(rows)
-                found[f"leaf{k}"] = numbers if one.factors is None else np.asarray(numbers, np.float32)
+        for k, (weight, term) in enumerate(self.target.terms):
             found[f"times{k}"] = np.full((items, 1), weight, np.float32)
+            all_given = [Given((), term)] if isinstance(term, Leaf) else given_of(term)
+            for one in all_given:
+                numbers = one.leaf.numbers(rows) if one.leaf is not None else one.numbers(rows)
+                whole = numbers.dtype.kind in "iu"
+                found[f"{k}{one.name}"] = np.asarray(numbers, np.int64 if whole else np.float32)
         return found
 
     def take(self, items: Array) -> Aimed:
@@ -255,39 +251,44 @@ class Aimed(Term):
 
     def read(self, seen: Seen, given: Mapping[str, Any]) -> Any:
         """The target's value."""
-        total = None
-        for k, (_, one) in enumerate(self.target.terms):
-            reader = _Reader(seen, given, f"leaf{k}")
-            value = one.compute(reader) if isinstance(one, Formula) else reader.leaf(one, ())
-            value = over_views(value, seen)
-            counted = value * _flat(given[f"times{k}"])
-            total = counted if total is None else total + counted
-        return total
+        found = None
+        for k, (_, term) in enumerate(self.target.terms):
+            reader = _Reading(seen, given, str(k))
+            value = reader.leaf(term, ()) if isinstance(term, Leaf) else term.compute(reader)
+            counted = over_views(value, seen) * _flat(given[f"times{k}"])
+            found = counted if found is None else found + counted
+        return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads what was seen, and what is given by name; see ``xplain.core.formulas.Reader``."""
+class _Reading:
+    """Reads what a formula asks for, of any kind of array; see ``xplain.core.formulas.Reader``."""
 
     seen: Seen
     given: Mapping[str, Any]
     prefix: str
 
     def part(self, part: Part) -> Any:
-        """The elements of a part."""
+        """The elements of a part, for each row."""
         values = self.seen.values[part.tensor]
         return part.read(values, namespace(values))
 
     def leaf(self, leaf: Leaf, path: tuple[int, ...]) -> Any:
         """A leaf's number in each row."""
-        return _leaf(leaf, self.seen.values[leaf.tensor], self._given(path))
+        return _leaf(leaf, self.seen.values[leaf.tensor], rows_of(self.given[self.prefix + named(path)], self.seen))
 
     def number(self, array: Array, per_item: bool, path: tuple[int, ...]) -> Any:
         """What is given, for each row."""
-        return self._given(path)
-
-    def _given(self, path: tuple[int, ...]) -> Any:
         return rows_of(self.given[self.prefix + named(path)], self.seen)
+
+
+def _form(term: Leaf | Formula) -> Hashable:
+    """What a graph that computes a term depends on."""
+    if isinstance(term, Leaf):
+        return (term.kind, term.tensor, None if term.factors is None else term.factors.shape[int(term.per_item) :])
+    args = (repr(one) if isinstance(one, Part) else tuple((w, _form(t)) for w, t in one) for one in term.args)
+    shapes = tuple(one.shape[int(term.per_item) :] for one in term.numbers)
+    return (term.function, *args, shapes, term.words)
 
 
 def _flat(column: Any) -> Any:

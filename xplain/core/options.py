@@ -24,6 +24,7 @@ __all__ = [
     "Baseline",
     "Bounds",
     "Cells",
+    "Extent",
     "Fraction",
     "Kind",
     "Natural",
@@ -159,6 +160,7 @@ class Extent:
     invalid: tuple[Any, ...] = (0, -3, (4, 0), (1, 2, 3, 4), "wide", 2.5)
 
     def read(self, value: Any) -> int | tuple[int, ...]:
+        """One number, or one for each axis. Raises ValueError when refused."""
         whole = Whole(1)
         if isinstance(value, str) and "x" in value:
             value = tuple(value.split("x"))

@@ -13,6 +13,7 @@
 | ``@renderer`` | shows a result | ``RENDERERS`` | ``xplain.renderers`` |
 | ``@lens`` | looks into a model, and returns a kind of result | ``LENSES`` | ``xplain.lenses`` |
 | ``@attack`` | changes items until the model errs | ``ATTACKS`` | ``xplain.attacks`` |
+| ``@recipe`` | makes pictures that excite a target, or show what a layer keeps | ``RECIPES`` | ``xplain.recipes`` |
 
 (``@cam``, in the room of the methods, declares a method from a function of activations and gradients.)
 
@@ -29,7 +30,21 @@ from typing import Any, Literal, Required, TypedDict, TypeVar, Unpack
 
 from xplain.core.attack import Norm
 from xplain.core.catalogue import Catalogue, plain_name
-from xplain.core.declared import AttackKind, Declared, Lens, Maker, Method, Metric, Paper, Renderer, Suits, Table, Wants
+from xplain.core.declared import (
+    AttackKind,
+    Declared,
+    Lens,
+    Maker,
+    Method,
+    Metric,
+    Paper,
+    Recipe,
+    Renderer,
+    Source,
+    Suits,
+    Table,
+    Wants,
+)
 from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.errors import nearest, unknown
 from xplain.core.options import options_of, parsed
@@ -42,6 +57,7 @@ __all__ = [
     "LENSES",
     "METHODS",
     "METRICS",
+    "RECIPES",
     "RENDERERS",
     "TABLES",
     "AttackKind",
@@ -51,8 +67,10 @@ __all__ = [
     "Method",
     "Metric",
     "Paper",
+    "Recipe",
     "Renderer",
     "RuleOf",
+    "Source",
     "Table",
     "attack",
     "features",
@@ -61,6 +79,7 @@ __all__ = [
     "method",
     "methods",
     "metric",
+    "recipe",
     "renderer",
     "table",
 ]
@@ -82,7 +101,11 @@ ATTACKS: Catalogue[AttackKind] = Catalogue(
 )
 LENSES: Catalogue[Lens] = Catalogue("lens", "xplain.explainers.see", "xplain.lenses", "'xplain see --help' lists them.")
 
-CATALOGUES: tuple[Catalogue[Any], ...] = (METHODS, TABLES, FEATURES, METRICS, RENDERERS, ATTACKS, LENSES)
+RECIPES: Catalogue[Recipe] = Catalogue(
+    "recipe", "xplain.explainers.synthesis", "xplain.recipes", "'xplain make --help' lists them."
+)
+
+CATALOGUES: tuple[Catalogue[Any], ...] = (METHODS, TABLES, FEATURES, METRICS, RENDERERS, ATTACKS, LENSES, RECIPES)
 
 
 @dataclass(frozen=True)
@@ -259,6 +282,27 @@ def attack(name: str, **facts: Unpack[AttackFacts]) -> Callable[[F], F]:
         needs = frozenset(asked if isinstance(asked, tuple) else (asked,))
         said: dict[str, Any] = {**facts, "needs": needs}
         ATTACKS.add(AttackKind(name=name, **facts_of(function), **said))
+        return function
+
+    return declare
+
+
+class RecipeFacts(TypedDict, total=False):
+    """What ``@recipe`` is told besides the name; see ``Recipe``."""
+
+    paper: Paper | None
+    target: Literal["needed", "optional", "none"]
+    sources: tuple[Source, ...]
+    generator: bool
+    trial: Mapping[str, Any]
+    aliases: tuple[str, ...]
+
+
+def recipe(name: str, **facts: Unpack[RecipeFacts]) -> Callable[[F], F]:
+    """Declare a way to make pictures; see ``Recipe``. The function itself is returned unchanged."""
+
+    def declare(function: F) -> F:
+        RECIPES.add(Recipe(name=name, **facts_of(function), **facts))
         return function
 
     return declare

@@ -28,7 +28,7 @@ from xplain.engine.row_keys import row_keys, runs, widest
 from xplain.engine.schedule import batch_rows, chunks, cut_of, rows_together, whole_calls
 from xplain.engine.sentinel import Sentinel
 from xplain.engine.settings import Settings
-from xplain.engine.slopes import canvases_at_once, like_items
+from xplain.engine.slopes import canvases_at_once
 from xplain.engine.slopes import joined as joined_slopes
 
 __all__ = ["Run"]
@@ -301,8 +301,8 @@ class Run:
         """Numbers that are not finite are handed on: who moves the states keeps the last good ones."""
         self.settings.budget.require(len(query.state) * query.rows)
         self._begin(len(query.state) * query.rows)
-        how = self._cut("slopes", like_items(query), query.rows, share=2)
-        at_once = canvases_at_once(query, self.model, how, self.settings.batch_size)
+        at_once = canvases_at_once(query, self.model, self.settings.batch_size)
+        self.settings.calls["slopes"] = sorted({*self.settings.calls.get("slopes", []), at_once * query.rows})
 
         def ask(part: Slope) -> Sloped:
             found: Sloped = self.model.answer(part)

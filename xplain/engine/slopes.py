@@ -8,7 +8,6 @@ from math import gcd
 
 import numpy as np
 
-from xplain.core.batches import Cut
 from xplain.core.edits import Array
 from xplain.core.query import Model
 from xplain.core.slope import Slope, Sloped
@@ -23,15 +22,16 @@ def like_items(query: Slope) -> Array:
     return np.broadcast_to(np.zeros((), np.float32), shape)
 
 
-def canvases_at_once(query: Slope, model: Model, how: Cut | None, chosen: int | None) -> int:
-    """How many canvases one call takes: from the model and the question's form alone, unless a person says.
+def canvases_at_once(query: Slope, model: Model, chosen: int | None) -> int:
+    """How many canvases one call takes: one, unless a person or the model's fixed batch says otherwise.
 
-    A canvas' views always go together, since what an objective says of them need not be a sum.
+    Sines and hyperbolic tangents are vectorised with a scalar tail, so an element's last bit may depend on its place in
+    a batch, and steps uphill make much of a last bit. A canvas' views always go together, since what an objective says
+    of them need not be a sum.
 
     Args:
         query: The question.
         model: Who is asked.
-        how: How rows of so many views are cut; None for a model that is elsewhere.
         chosen: Rows per call that a person asked for.
     """
     if query.objective.joint:
@@ -39,9 +39,7 @@ def canvases_at_once(query: Slope, model: Model, how: Cut | None, chosen: int | 
     views, rows = query.rows, model.outline.rows
     if rows is not None:
         return rows // gcd(rows, views)
-    if chosen is not None or how is None:
-        return max(1, batch_rows(like_items(query), chosen) // views)
-    return 1 if how.by_item else max(1, how.rows // views)
+    return 1 if chosen is None else max(1, batch_rows(like_items(query), chosen) // views)
 
 
 def joined(query: Slope, at_once: int, ask: Callable[[Slope], Sloped]) -> Sloped:

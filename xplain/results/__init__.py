@@ -17,15 +17,16 @@ from xplain.results.dimensions import Dimensions
 from xplain.results.embedding import Embedding
 from xplain.results.gallery import Gallery
 from xplain.results.neighbours import Neighbours
+from xplain.results.picture import Picture
 from xplain.results.provenance import Provenance
 from xplain.results.result import Result
 from xplain.results.saved import read
 
 __all__ = ["Atlas", "Attack", "Attribution", "Comparison", "Curve", "Dimensions", "Embedding", "Gallery"]
-__all__ += ["Neighbours", "Provenance", "Result", "kind_of", "load"]
+__all__ += ["Neighbours", "Picture", "Provenance", "Result", "kind_of", "load"]
 
 _KINDS: tuple[type[Result], ...] = (
-    *(Attribution, Curve, Attack, Gallery),
+    *(Attribution, Curve, Attack, Gallery, Picture),
     *(Embedding, Neighbours, Atlas, Dimensions, Comparison),
 )
 

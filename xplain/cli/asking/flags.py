@@ -18,7 +18,7 @@ from xplain.cli.telling.console import Outcome
 from xplain.core import registry
 from xplain.core.catalogue import Catalogue, plain_name
 from xplain.core.errors import unknown
-from xplain.core.registry import ATTACKS, LENSES, METHODS, AttackKind, Declared, Lens, Method
+from xplain.core.registry import ATTACKS, LENSES, METHODS, RECIPES, AttackKind, Declared, Lens, Method, Recipe
 
 __all__ = ["DEFAULT_METHOD", "Force", "OutFolder", "Seed"]
 __all__ += ["chosen_methods", "command", "find_method", "flag", "named_methods", "options_for"]
@@ -32,11 +32,12 @@ CATALOGUE_OF: Mapping[type[Declared], Catalogue[Any]] = {
     Method: METHODS,
     Lens: LENSES,
     AttackKind: ATTACKS,
+    Recipe: RECIPES,
 }
 """Kind of declaration to all that are declared."""
-_NAMED: Mapping[str, Catalogue[Any]] = {"what": LENSES, "kind": ATTACKS}
+_NAMED: Mapping[str, Catalogue[Any]] = {"what": LENSES, "kind": ATTACKS, "recipe": RECIPES}
 """A verb's argument that names what its options are of; ``--method`` does otherwise."""
-_VERBS: Mapping[str, str] = {"lens": "see", "attack": "attack"}
+_VERBS: Mapping[str, str] = {"lens": "see", "attack": "attack", "recipe": "make"}
 _Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -109,18 +110,18 @@ def options_for(methods: Sequence[Declared], given: dict[str, Any]) -> dict[str,
     Raises:
         UnknownName: an option that none of them has; the message names the nearest, and who has it.
     """
-    accepted = {option for method in methods for option in method.options}
+    accepted = {option for method in methods for option in method.flags}
     for name in given:
         if name not in accepted:
             asked = " or ".join(method.name for method in methods)
             word, others = methods[0].word, CATALOGUE_OF[type(methods[0])]
-            owners = [one.name for one in others if name in one.options]
+            owners = [one.name for one in others if name in one.flags]
             step = f"{flag(name)} belongs to {', '.join(owners)}." if owners else ""
             known = [flag(option) for option in accepted]
             own = f"'xplain {_VERBS.get(word, 'explain')} {methods[0].name} --help' lists them."
             see = "See 'xplain methods'." if word == "method" else own
             raise unknown(f"option of {word} {asked}:", flag(name), known, f"{step} {see}".strip())
-    return {m.name: {k: v for k, v in given.items() if k in m.options} for m in methods}
+    return {m.name: {k: v for k, v in given.items() if k in m.flags} for m in methods}
 
 
 def flag(option: str) -> str:
@@ -149,7 +150,7 @@ def _flags_of(catalogue: Catalogue[Any], chosen: Sequence[str], taken: set[str])
     shown = {known[plain] for plain in map(plain_name, chosen) if plain in known}  # the verb says of others
     flags: dict[str, inspect.Parameter] = {}
     for entry in sorted(entries, key=lambda m: m.name not in shown):
-        for option in entry.options.values():
+        for option in entry.flags.values():
             if option.name in taken:
                 continue
             accepts = f"Accepted: {option.kind.accepts}. Default: {option.default}."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from xplain.cli.keeping.output import Folder
+from xplain.core.errors import UsageError
 from xplain.core.registry import RENDERERS
 from xplain.report.pages import page_of
 from xplain.results.result import Result
@@ -24,10 +26,12 @@ def keep_result(folder: Folder, stem: str, result: Result, command: str) -> dict
     drawn: dict[str, Any] = {}
     for entry in RENDERERS:
         if entry.draws == result.what and len(result):
-            drawn[entry.name] = result.render(entry.name)
+            with suppress(UsageError):  # a renderer that this result has nothing for, such as a film without frames
+                drawn[entry.name] = result.render(entry.name)
     files = {} if result.kept else {"numbers": f"{stem}.npz"}
     files |= {name: f"{stem}.{name}.png" for name, one in drawn.items() if hasattr(one, "save")}
     files |= {name: f"{stem}.{name}.html" for name, one in drawn.items() if isinstance(one, str)}
+    files |= {name: f"{stem}.{name}" for name, one in drawn.items() if isinstance(one, bytes)}
     page = page_of(result, command)
     files |= {} if page is None else {"page": "index.html"}
     folder.announce(files.values())
@@ -36,6 +40,8 @@ def keep_result(folder: Folder, stem: str, result: Result, command: str) -> dict
     for name, one in drawn.items():
         if isinstance(one, str):
             folder.write(files[name], one.encode())
+        elif isinstance(one, bytes):
+            folder.write(files[name], one)
         elif name in files:
             folder.write_picture(files[name], one)
     if page is not None:

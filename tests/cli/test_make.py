@@ -1,0 +1,39 @@
+"""``xplain make``: a recipe from the shell to files that can be opened."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from xplain.results import load
+
+
+def test_a_recipe_writes_pictures_a_film_numbers_and_a_record(xplain, model, tmp_path):
+    out = tmp_path / "made"
+    ran = xplain(
+        "make", "class", model, "--target", "0", "--target", "1", "--steps", "4", "--frames", "4", "--preview",
+        "--out", out, "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    document = ran.document
+    assert [one["target"] for one in document["pictures"]] == [one["name"] for one in document["pictures"]]
+    for one in document["pictures"]:
+        with Image.open(out / one["file"]) as written:
+            assert written.mode == "RGB"
+        assert one["judges"][0]["rank"] == 0
+    with Image.open(out / document["files"]["gif"]) as film:
+        assert film.n_frames == 4
+    assert len(load(out / document["files"]["numbers"])) == 2
+    assert (out / "preview.png").exists()
+    assert document["cost"]["sweeps"] == 8
+
+
+def test_the_shell_says_what_is_wrong_in_its_own_words(xplain, model, tmp_path):
+    ran = xplain("make", "class", model, "--out", tmp_path / "made")
+    assert ran.code == 2
+    assert "--target LABEL" in ran.err
+    assert not (tmp_path / "made").exists()
+    ran = xplain("make", "maco", model, "--target", "0", "--out", tmp_path / "made")
+    assert "--photographs" in ran.err
+    assert "--photographs" in xplain("make", "maco", "--help").out
+    ran = xplain("make", "class", model, "--target", "0", "--views", "3", "--out", tmp_path / "made")
+    assert "belongs to fourier, maco" in ran.err

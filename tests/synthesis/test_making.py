@@ -1,0 +1,173 @@
+"""Making pictures: planted truths, judges, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import xplain
+from tests.nets import FLOAT, model, planted
+from xplain.core.errors import CardError, OutputError, UsageError
+
+SIZE = (8, 6)
+CARD = {"mode": "RGB", "crop": list(SIZE), "labels": ["cat", "dog"]}
+
+
+def net(middle: list[Any], weights: dict[str, Any] | None = None, last: str = "scores") -> Any:
+    """Two scores: the sums of the upper and of the lower half of the picture, after what stands in the middle."""
+    halves = np.zeros((3, *SIZE, 2), np.float32)
+    halves[:, :4, :, 0] = halves[:, 4:, :, 1] = 1 / 72
+    nodes = [
+        *middle,
+        helper.make_node("Flatten", ["made"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], [last]),
+    ]
+    given = {"w": halves.reshape(-1, 2), **(weights or {})}
+    made = model(nodes, {"x": (FLOAT, ["N", 3, *SIZE])}, {last: (FLOAT, ["N", 2])}, given)
+    return xplain.load(made, card=CARD)
+
+
+def plain() -> Any:
+    return net([helper.make_node("Identity", ["x"], ["made"])])
+
+
+def shut(at: float) -> Any:
+    """A rectifier that opens only above a colour."""
+    nodes = [helper.make_node("Sub", ["x", "at"], ["less"]), helper.make_node("Relu", ["less"], ["made"])]
+    return net(nodes, {"at": np.array(at, np.float32)})
+
+
+def test_a_class_image_becomes_white_where_the_score_reads_and_stays_grey_elsewhere():
+    found = xplain.make(plain(), "class", target=["cat", "dog"], steps=60, rate=0.05, l2=0.0)
+    for n, part in enumerate((slice(0, 4), slice(4, 8))):
+        other = slice(4 - part.start, 8 - part.start)
+        assert found.picture[n, :, part].min() > 0.95
+        np.testing.assert_allclose(found.picture[n, :, other], 0.5, atol=0.05)
+    assert found.names == ("cat", "dog")
+    assert found.labels == (0, 1)
+
+
+def test_what_is_said_is_said_of_the_picture_as_it_is_saved():
+    file = plain()
+    found = xplain.make(file, "fourier", target="dog", steps=3)
+    small = found.pixels[0].astype(np.float32) / 255  # larger than the model's input by room
+    assert small.shape[:2] != SIZE
+    same = xplain.make(file, "class", target="dog", steps=3)
+    scores = xplain.predict(file, (same.pixels.astype(np.float32) / 255).transpose(0, 3, 1, 2))
+    np.testing.assert_allclose(same.value, scores[:, 1], rtol=1e-6)
+    shares = np.exp(scores[0]) / np.exp(scores[0]).sum()
+    np.testing.assert_allclose(same.shares[0, 0], shares[1], rtol=1e-5)
+
+
+def test_a_judge_finds_the_class_by_its_name_and_one_that_lacks_it_says_so():
+    other = xplain.load(planted(size=8, cell=(0, 0)), card={"mode": "RGB", "labels": ["dog", "cat"]})
+    lacking = xplain.load(planted(size=8, cell=(0, 0)), card={"mode": "RGB", "labels": ["owl", "fox"]})
+    found = xplain.make(plain(), "class", target="cat", steps=2, judge=[other, lacking])
+    assert found.ranks[0].tolist()[:2] == [0, 1]  # its class 1, the negative sum of a light cell, is the second
+    assert np.isnan(found.ranks[0, 2])
+    assert any("no judge of 'cat'" in said for said in found.said)
+    with pytest.raises(CardError, match="card"):
+        xplain.make(plain(), "class", target="cat", steps=2, judge=planted(size=8, cell=(0, 0)))
+
+
+def test_a_state_without_a_gradient_is_shaken_until_it_has_one_or_said_to_be_dead():
+    found = xplain.make(shut(0.6), "class", target="cat", steps=40, rate=0.05, l2=0.0)
+    assert found.value[0] > 0.05
+    assert not any("shaken" in said for said in found.said)
+    dead = xplain.make(shut(3.0), "class", target="cat", steps=40, l2=0.0)
+    assert any("however it is shaken" in said for said in dead.said)
+
+
+def test_numbers_that_are_none_on_the_way_leave_the_last_good_picture():
+    """log(0.8 - x) is no number where x is above 0.8, where ascent of -log leads."""
+    nodes = [helper.make_node("Sub", ["at", "x"], ["left"]), helper.make_node("Log", ["left"], ["log"])]
+    nodes += [helper.make_node("Neg", ["log"], ["made"])]
+    found = xplain.make(
+        net(nodes, {"at": np.array(0.8, np.float32)}), "class", target="cat", steps=60, rate=0.05, l2=0.0
+    )
+    assert any("no number any more" in said for said in found.said)
+    assert found.picture.max() < 0.8
+    assert np.isfinite(found.value).all()
+
+
+class Stop:
+    """Interrupts at a step, as Ctrl-C would."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def __call__(self, step: int, pictures: Any) -> None:
+        if step == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("recipe", ["fourier", "class"])
+def test_an_interruption_keeps_what_there_is_and_a_resumed_way_ends_with_the_same_bits(recipe, tmp_path):
+    file, kept = plain(), tmp_path / "way.npz"
+    asked: dict[str, Any] = {"target": ["cat", "dog"], "steps": 12, "frames": 0}
+    whole = xplain.make(file, recipe, **asked)
+    first = xplain.make(file, recipe, **asked, preview=Stop(7), resume=kept)
+    assert any("interrupted after 6 steps" in said for said in first.said)
+    assert first.cost.sweeps == 7 * 2 * (4 if recipe == "fourier" else 1)
+    assert kept.exists()
+    with pytest.raises(UsageError, match="another seed"):
+        xplain.make(file, recipe, **asked, seed=1, resume=kept)
+    second = xplain.make(file, recipe, **asked, resume=kept)
+    assert not kept.exists()
+    for name in ("picture", "state", "trace"):
+        assert np.array_equal(getattr(second, name), getattr(whole, name))
+    assert second.cost.sweeps < whole.cost.sweeps
+
+
+def test_a_damaged_file_of_an_interrupted_way_is_refused(tmp_path):
+    kept = tmp_path / "way.npz"
+    kept.write_bytes(b"no archive")
+    with pytest.raises(UsageError, match="cannot be gone on from"):
+        xplain.make(plain(), "class", target="cat", steps=3, resume=kept)
+
+
+def test_a_full_disk_leaves_no_part_of_a_film(tmp_path, monkeypatch):
+    found = xplain.make(plain(), "class", target=["cat", "dog"], steps=6, frames=6)
+    film = found.gif(tmp_path / "way.gif")
+    assert film.read_bytes()[:4] == b"GIF8"
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="space"):
+        found.gif(tmp_path / "other.gif")
+    assert [one.name for one in tmp_path.iterdir()] == ["way.gif"]
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="frames=24"):
+        xplain.make(plain(), "class", target="cat", steps=2, frames=0).gif(tmp_path / "none.gif")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [("top3", "no item yet"), ("owl", "Unknown label"), ([], "empty"), (["cat", "made[1]"], "one kind")],
+)
+def test_a_target_that_cannot_be_meant_is_refused(target, said):
+    with pytest.raises(UsageError, match=said):
+        xplain.make(plain(), "class", target=target, steps=2)
+
+
+def test_channels_and_units_are_made_side_by_side_and_judged_by_their_value():
+    found = xplain.make(plain(), "class", target=["made[0]", "made[2]"], steps=40, rate=0.05, l2=0.0)
+    assert found.picture[0, 0].min() > 0.9
+    np.testing.assert_allclose(found.picture[0, 2], 0.5, atol=0.05)
+    np.testing.assert_allclose(
+        found.value, [found.pixels[0, :, :, 0].mean() / 255, found.pixels[1, :, :, 2].mean() / 255], rtol=1e-5
+    )
+
+
+def test_without_a_card_or_a_size_it_is_said_what_to_give():
+    bare = xplain.load(planted(size=8, cell=(0, 0)))
+    with pytest.raises(CardError, match="card="):
+        xplain.make(bare, "class", target=0)
+    assert len(xplain.make(bare, "class", target=0, steps=2, card={"mode": "RGB"})) == 1

@@ -1,0 +1,90 @@
+"""Pictures that were made: side by side with what was found of each, and the way to them as an animation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.registry import renderer
+from xplain.render.canvas import column, fitted, image, row, words
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["gif", "strip"]
+
+
+class Made(Protocol):
+    """What these renderers know of a result; ``xplain.results.Picture`` is one."""
+
+    pixels: Array
+    frames: Array | None
+    judges: Sequence[str]
+    shares: Array
+    ranks: Array
+    each: Mapping[str, Any]
+
+    def name_of(self, item: int) -> str:
+        """What a picture is called."""
+
+    def __len__(self) -> int: ...
+
+
+@renderer("strip", draws="picture")
+def strip(made: Made, *, columns: int = 4, height: int = 240) -> Image:
+    """The pictures in rows, each with its name and what the model and its judges say of it.
+
+    Args:
+        made: The result.
+        columns: Pictures in a row, at most.
+        height: Height of each, in pixels.
+    """
+    cells = []
+    for n in range(len(made)):
+        picture = image(made.pixels[n])
+        width = max(1, round(picture.width * height / picture.height))
+        picture = picture.resize((width, height))
+        lines = [made.name_of(n), *_told(made, n)]
+        cells.append(column([words([fitted(line, width) for line in lines], width), picture]))
+    rows = [row(cells[k : k + columns]) for k in range(0, len(cells), columns)]
+    return column(rows)
+
+
+def _told(made: Made, n: int) -> list[str]:
+    told = []
+    for judge, share, rank in zip(made.judges, made.shares[n], made.ranks[n], strict=True):
+        if not np.isnan(rank):
+            told.append(f"{share:.2f} rank {int(rank)} {judge}")
+    facts = [f"{name} {e[n]:.3g}" for name, e in made.each.items() if isinstance(e[n], (float, np.floating))]
+    return told or facts[:1]
+
+
+@renderer("gif", draws="picture")
+def gif(made: Made, *, item: int | None = None, milliseconds: int = 80, hold: int = 1500) -> bytes:
+    """The way to the pictures, side by side, as the bytes of a GIF.
+
+    Args:
+        made: The result.
+        item: One picture alone; None for all.
+        milliseconds: Each frame is shown for so long ...
+        hold: ... and the last one.
+
+    Raises:
+        UsageError: no frames were kept.
+    """
+    if made.frames is None or not made.frames.shape[1]:
+        raise UsageError("No frames of the way were kept. Make the picture again with frames=24 or more.")
+    from PIL import Image
+
+    some = made.frames if item is None else made.frames[item : item + 1]
+    films = [Image.fromarray(np.concatenate(list(frame), axis=1)) for frame in some.transpose(1, 0, 2, 3, 4)]
+    small = [film.convert("P", palette=Image.Palette.ADAPTIVE) for film in films]
+    out = io.BytesIO()
+    times = [milliseconds] * (len(small) - 1) + [hold]
+    small[0].save(out, format="GIF", save_all=True, append_images=small[1:], duration=times, loop=0)
+    return out.getvalue()

@@ -1,0 +1,372 @@
+"""Making pictures in a session: the model and its card, targets, given pictures, the recipe, and the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xplain.core.card import MOST_PIXELS, Card, load_card
+from xplain.core.commission import Commission, Painted
+from xplain.core.content import fingerprint
+from xplain.core.cost import Cost
+from xplain.core.declared import Recipe, Source
+from xplain.core.edits import Array
+from xplain.core.errors import CapabilityError, CardError, UsageError, unknown
+from xplain.core.ink import Ink
+from xplain.core.leaves import Leaf
+from xplain.core.options import Extent
+from xplain.core.query import Slope
+from xplain.core.registry import RECIPES
+from xplain.core.target import Target
+from xplain.core.target_parser import aim, needs_scores, ranks
+from xplain.core.versions import versions
+from xplain.core.wording import option
+from xplain.engine import Settings
+from xplain.models.outlines import attach_card
+from xplain.render import pictures
+from xplain.results.picture import Picture
+from xplain.results.provenance import Provenance
+from xplain.session.judging import Judge, judge_of, plane_of
+from xplain.session.request import Request
+from xplain.session.results import words_of
+from xplain.session.run import Session, load
+from xplain.session.watching import Kept, Preview, Watcher
+
+__all__ = ["Maker", "Wanted", "read_size"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """What is asked of a recipe, besides what every request says.
+
+    Args:
+        given: Pictures by the name of their source, as a person gives them.
+        size: Height and width of what the model is shown; None for what it states.
+        side: Longer side that given pictures keep, at most.
+        judges: Other models that look at the pictures.
+        frames: Frames of the way to keep.
+        preview: Called after each step.
+        resume: A file that holds what is needed to go on.
+    """
+
+    given: Mapping[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    side: int = 384
+    judges: Sequence[Any] = ()
+    frames: int = 24
+    preview: Preview | None = None
+    resume: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maker:
+    """One recipe with its options, in a session; made by ``Maker.named``.
+
+    Args:
+        session: The model, and what may be spent.
+        recipe: The recipe.
+        options: Its options, all of them.
+        wanted: What else is asked.
+        card: How pictures become the model's input.
+    """
+
+    session: Session
+    recipe: Recipe
+    options: Mapping[str, Any]
+    wanted: Wanted
+    card: Card
+
+    @classmethod
+    def named(cls, model: Any, request: Request, recipe: str, options: Mapping[str, Any], wanted: Wanted) -> Maker:
+        """A recipe by name; what does not depend on pictures is looked at.
+
+        Raises:
+            UnknownName: no such recipe, source or option.
+            UsageError: an option, a target or a picture that the recipe does not take.
+            CapabilityError: the model gives no gradients.
+            CardError: it is not known how a picture becomes the model's input.
+        """
+        entry = RECIPES.find(recipe)
+        values = entry.read_options(options)
+        session = Session(model, request)
+        outline = session.model.outline
+        if Slope not in session.model.answers:
+            kinds = ", ".join(sorted(kind.__name__ for kind in session.model.answers))
+            raise CapabilityError(
+                f"Recipe {entry.name!r} follows gradients to the picture, which {outline.source} does not give: it "
+                f"answers only {kinds}. Load the ONNX file or the torch module behind it, or train a substitute and "
+                "judge the pictures with this model: ",
+                option("judge"),
+                ".",
+            )
+        given = load_card(request.card) if request.card is not None else None
+        card = attach_card(outline, given).card if given is not None else outline.card
+        if card is None:
+            raise CardError(
+                f"{outline.source} has no preprocessing card, so it is not known how a picture becomes its input. "
+                "Write <model>.card.toml beside it, or give ",
+                option("card"),
+                " a file or a preset.",
+            )
+        if card.mode == "BANDS":
+            raise CardError(f"{outline.source} takes {card.channels} bands, which are no picture of colours.")
+        return cls(session, entry, values, wanted, card)
+
+    def make(self) -> Picture:
+        """The result. What there is before an interruption, or the end of the budget, is kept."""
+        kept = self._kept()
+        commission = self._commission({} if kept is None else kept.read())
+        watcher = Watcher(commission, self.wanted.frames, int(self.options.get("steps", 1)), self.wanted.preview, kept)
+        request = self.session.request
+        settings = Settings(request.batch_size, self.session.budget, progress=request.progress, watch=watcher)
+        try:
+            flow = self.recipe.start(commission, self.options)
+            (painted,), _ = self.session.ask([flow], self.session.model, settings)
+            if kept is not None:
+                kept.path.unlink(missing_ok=True)
+        except KeyboardInterrupt:
+            watcher.put_aside()
+            painted = watcher.interrupted()
+            self.session.spent += Cost(sweeps=watcher.sweeps)
+        except BaseException:
+            watcher.put_aside()
+            raise
+        return self._result(commission, painted, watcher, settings)
+
+    def _kept(self) -> Kept | None:
+        if self.wanted.resume is None:
+            return None
+        request, outline = self.session.request, self.session.model.outline
+        wanted = {
+            "model": outline.digest or outline.source,
+            "recipe": self.recipe.name,
+            "options": json.dumps({name: str(value) for name, value in self.options.items()}, sort_keys=True),
+            "target": str(request.target.data() if isinstance(request.target, Target) else request.target),
+            "seed": str(request.seed),
+            "pictures": json.dumps({name: str(value)[:2000] for name, value in self.wanted.given.items()}),
+        }
+        return Kept(Path(self.wanted.resume), wanted)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what the model is shown."""
+        return self.wanted.size or plane_of(self.session.model.outline, self.card)
+
+    # ------------------------------------------------------------------ what a recipe is told
+
+    def _commission(self, kept: Mapping[str, Any]) -> Commission:
+        outline = self.session.model.outline
+        last = outline.named is not None and outline.named.letters == "NHWC"
+        size = self.size
+        found, names = self._pictures(size)
+        target, count = self._target()
+        main = found.get("x", ())
+        if target is not None and main and count not in (1, len(main)):
+            raise UsageError(f"{count} targets are given for {len(main)} pictures; give one, or one for each.")
+        words = words_of(target, count) if target is not None else ("",) * max(1, len(main))
+        if main:
+            words = tuple(f"{words[n % len(words)]} {fingerprint(one)}" for n, one in enumerate(main))
+            if target is not None and count == 1 and len(main) > 1:
+                target = target if not _own(target) else target.take(np.zeros(len(main), np.int64))
+        keys = tuple(f"{word}#{words[:n].count(word)}" for n, word in enumerate(words))
+        return Commission(
+            outline, Ink.of(self.card, last), size, keys, target, found, names, None, self.session.request.seed, kept
+        )
+
+    def _target(self) -> tuple[Target | None, int]:
+        """The targets, as one for N pictures."""
+        wanted, outline = self.session.request.target, self.session.model.outline
+        if wanted is None:
+            if self.recipe.target == "needed":
+                raise UsageError(
+                    f"Recipe {self.recipe.name!r} excites a class, a channel or a unit: say which with ",
+                    option("target", "LABEL"),
+                    ", such as a label's name, a class number, or 'LAYER[12]'.",
+                )
+            return None, 1
+        if self.recipe.target == "none":
+            accepted = f"none: recipe {self.recipe.name!r} aims at no class"
+            raise UsageError(option="target", got=wanted, accepted=accepted)
+        many = list(wanted) if isinstance(wanted, (list, tuple, np.ndarray)) else [wanted]
+        if not many:
+            raise UsageError("There is nothing to excite: the list of targets is empty.")
+        if any(ranks(one, outline) for one in many):
+            accepted = "classes or units by name: there is no item yet whose best classes could be meant"
+            raise UsageError(option="target", got=wanted, accepted=accepted)
+        classes = outline.scores.classes
+        aims = []
+        for one in many:
+            blank = None if not needs_scores(one, outline) else np.zeros((1, classes or 10**6))
+            (found,) = aim(one, blank, outline)
+            aims.append(found.target)
+        return _side_by_side(aims), len(aims) if len(aims) > 1 else _items(aims[0])
+
+    def _pictures(self, size: tuple[int, int]) -> tuple[dict[str, tuple[Array, ...]], dict[str, tuple[str, ...]]]:
+        """The given pictures, in 0..1."""
+        sources = {one.name: one for one in self.recipe.sources}
+        found: dict[str, tuple[Array, ...]] = {}
+        names: dict[str, tuple[str, ...]] = {}
+        for name, given in self.wanted.given.items():
+            if given is None:
+                continue
+            if name not in sources:
+                raise _no_source(self.recipe, name, given)
+            many = list(given) if isinstance(given, (list, tuple)) else [given]
+            files = [one for one in many if isinstance(one, (str, Path))]
+            many = pictures.collect(files) if len(files) == len(many) else many
+            if sources[name].single and len(many) != 1:
+                raise UsageError(f"Recipe {self.recipe.name!r} takes one {name}; {len(many)} were given.")
+            found[name] = tuple(self._read(sources[name], one, size) for one in many)
+            names[name] = tuple(
+                Path(one).stem if isinstance(one, (str, Path)) else str(n) for n, one in enumerate(many)
+            )
+        for one in self.recipe.sources:
+            if one.needed and not found.get(one.name):
+                what = "pictures behind the model" if one.name == "x" else None
+                raise UsageError(
+                    f"Recipe {self.recipe.name!r} needs {one.doc}. Give ",
+                    option(one.name, python="[...]", shell="FILE") if what is None else what,
+                    ".",
+                )
+        return found, names
+
+    def _read(self, source: Source, one: Any, size: tuple[int, int]) -> Array:
+        pixels = pictures.read(one)
+        if source.fitted:
+            _, pixels = pictures.prepare(replace(self.card, layout="NHWC").sized(*size), pixels)
+        elif max(pixels.shape[:2]) > self.wanted.side:
+            short = max(1, round(min(pixels.shape[:2]) * self.wanted.side / max(pixels.shape[:2])))
+            _, pixels = pictures.prepare(Card(mode="RGB", resize_short=short), pixels)
+        planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / 255
+        return planes if self.card.channels == 3 else planes.mean(axis=0, keepdims=True)
+
+    # ------------------------------------------------------------------ the result
+
+    def _result(self, commission: Commission, painted: Painted, watcher: Watcher, settings: Settings) -> Picture:
+        target = painted.target or commission.target
+        count, outline = len(painted.picture), self.session.model.outline
+        target = target if target is None or _items(target) in (1, count) else None
+        words = words_of(target, count) if target is not None else ("",) * count
+        labels = _labels(target, count)
+        names = painted.names or tuple(words)
+        whole = np.rint(np.clip(painted.picture, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+        pixels = list(np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:3], 3))))
+        called = [outline.label_name(label) for label in labels]
+        own = Judge(self.session.model, self.card, self.size)
+        bench = [own, *(judge_of(load(judge)) for judge in self.wanted.judges)]
+        verdicts = [judge.verdict(pixels, labels, called) for judge in bench]
+        value = np.full(count, np.nan)
+        if target is not None:
+            value, cost = own.value(pixels, target)
+            self.session.spent += cost
+        for verdict in verdicts:
+            self.session.spent += verdict.cost
+        frames = painted.frames
+        if frames is None:
+            frames = watcher.film()
+        return Picture(
+            picture=np.asarray(painted.picture, np.float32),
+            state=np.asarray(painted.state, np.float32),
+            trace=np.ascontiguousarray(painted.trace.T, np.float64),
+            judges=tuple(one.judge for one in verdicts),
+            judged=np.stack([one.found for one in verdicts], axis=1),
+            value=np.asarray(value, np.float64),
+            frames=frames if frames is not None and len(frames) == count else None,
+            names=names,
+            labels=tuple(labels),
+            targets=tuple(words) if target is not None else (),
+            explained=target,
+            facts=dict(painted.notes),
+            each={**painted.each, "first choice": verdicts[0].best},
+            warnings=(
+                *outline.warnings,
+                *painted.warnings,
+                *watcher.caveats,
+                *(caveat for one in verdicts for caveat in one.caveats),
+            ),
+            provenance=Provenance(
+                method=self.recipe.name,
+                options=dict(self.options),
+                model=outline.digest,
+                source=outline.called,
+                card=self.card.to_toml(labels=False),
+                layout="" if outline.named is None else str(outline.named.letters),
+                seed=self.session.request.seed,
+                cost=self.session.spent,
+                rows_per_call=settings.calls,
+                versions=versions(),
+            ),
+        )
+
+
+def read_size(given: Any) -> tuple[int, int] | None:
+    """Height and width as a person gives them: ``(224, 224)``, ``224`` or ``"224x224"``.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if given is None:
+        return None
+    try:
+        found = Extent().read(given)
+    except (ValueError, TypeError):
+        found = (0, 0, 0)
+    pair = (found, found) if isinstance(found, int) else found
+    if len(pair) != 2 or pair[0] * pair[1] > MOST_PIXELS:
+        raise UsageError(option="size", got=given, accepted="height and width, such as (224, 224) or '224x224'")
+    return (pair[0], pair[1])
+
+
+def _own(target: Target) -> bool:
+    return any(term.items is not None for _, term in target.terms)
+
+
+def _items(target: Target) -> int:
+    """For how many pictures a target is."""
+    return next((int(leaf.items) for _, leaf in target.terms if leaf.items is not None), 1)
+
+
+def _labels(target: Target | None, count: int) -> list[int]:
+    """The class of each picture; empty for a target that is no class."""
+    leaf = None if target is None else target.selectable
+    if leaf is None:
+        return []
+    return [place[0] for place in (leaf.index if leaf.per_item else leaf.index * count)]
+
+
+def _side_by_side(targets: Sequence[Target]) -> Target:
+    """Targets of one form as one that has a place for each picture.
+
+    Raises:
+        UsageError: they read different tensors, or are made otherwise.
+    """
+    if len(targets) == 1:
+        return targets[0]
+    wrong = UsageError(
+        "Targets that are made at once must be of one kind: all classes, or all places of one layer. Make the others "
+        "by themselves."
+    )
+    terms = []
+    for column in zip(*(one.terms for one in targets), strict=False):
+        leaves = [term for _, term in column if isinstance(term, Leaf) and term.factors is None and not term.per_item]
+        forms = {(weight, term.kind, *term.tensors) for weight, term in column}
+        if len(leaves) < len(targets) or len(forms) > 1:
+            raise wrong
+        index = tuple(leaf.index[0] for leaf in leaves)
+        given = tuple(leaf.names[0] if leaf.names else leaf.text() for leaf in leaves)
+        terms.append((column[0][0], replace(leaves[0], index=index, per_item=True, names=given)))
+    if len({len(one.terms) for one in targets}) > 1:
+        raise wrong
+    return Target(tuple(terms))
+
+
+def _no_source(recipe: Recipe, name: str, given: Any) -> UsageError:
+    if name == "x":
+        return UsageError(f"Recipe {recipe.name!r} begins with no picture; leave {str(given)[:100]!r} out.")
+    known = [*recipe.options, *(one.name for one in recipe.sources if one.name != "x")]
+    return unknown(f"option of recipe {recipe.name!r}:", name, known)

@@ -1,0 +1,168 @@
+"""Watching a picture come about: a preview, frames for a film, and what is needed to go on after an interruption."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from xplain.core.caveat import Caveat
+from xplain.core.commission import Commission, Painted
+from xplain.core.edits import Array
+from xplain.core.errors import CapabilityError, OutputError, UsageError
+from xplain.core.files import whole_file
+from xplain.core.slope import PICTURE, Slope, Sloped
+from xplain.results.archive import MOST_BYTES, Fault, read_archive
+
+__all__ = ["Kept", "Preview", "Watcher"]
+
+Preview: TypeAlias = Callable[[int, Array], None]
+"""Called with the number of steps made and the pictures as they are, ``[N, C, H, W]`` in 0..1."""
+
+_FRAME = 192  # pixels of a frame's longer side, at most
+_PAUSE = 10.0  # seconds between two writings of what is needed to go on
+
+
+@dataclass(eq=False)
+class Kept:
+    """A file that holds what is needed to go on.
+
+    Args:
+        path: The file.
+        wanted: What must be the same for it to be gone on from.
+    """
+
+    path: Path
+    wanted: Mapping[str, str]
+
+    def read(self) -> dict[str, Any]:
+        """What was put aside; empty where there is no file yet.
+
+        Raises:
+            UsageError: the file is none of ours, or is of another model, recipe, target or options.
+        """
+        if not self.path.exists():
+            return {}
+        try:
+            meta, arrays = read_archive(self.path, lambda _: True, MOST_BYTES, "a smaller picture ({} bytes)")
+        except Fault as fault:
+            raise UsageError(f"{str(self.path)!r} cannot be gone on from: {fault}. Remove it to begin anew.") from None
+        told = meta if isinstance(meta, dict) else {}
+        differs = [name for name, value in self.wanted.items() if told.get("of", {}).get(name) != value]
+        if differs:
+            raise UsageError(
+                f"{str(self.path)!r} was kept of a run with another {', '.join(differs)}. Ask for the same again, or "
+                "name another file."
+            )
+        return {**told.get("plain", {}), **arrays}
+
+    def write(self, kept: Mapping[str, Any]) -> None:
+        """Put aside what a flow needs to go on; whole or not at all."""
+        arrays = {name: np.asarray(value) for name, value in kept.items() if not isinstance(value, (int, str))}
+        plain = {name: value for name, value in kept.items() if isinstance(value, (int, str))}
+        content = io.BytesIO()
+        arrays["meta"] = np.asarray(json.dumps({"of": dict(self.wanted), "plain": plain}))
+        np.savez(content, **arrays)  # type: ignore[arg-type]  # its own options are keywords too
+        with whole_file(self.path) as file:
+            file.write(content.getvalue())
+
+
+@dataclass(eq=False)
+class Watcher:
+    """Sees every question about a picture, and its answer.
+
+    Args:
+        commission: What is painted.
+        frames: Frames of the way to keep.
+        steps: Steps that there will be, as far as known; frames are spread over them.
+        preview: Called after each step.
+        kept: Where what is needed to go on is put aside; None for nowhere.
+    """
+
+    commission: Commission
+    frames: int = 0
+    steps: int = 1
+    preview: Preview | None = None
+    kept: Kept | None = None
+    last: Slope | None = None
+    answered: Sloped | None = None
+    caveats: list[Caveat] = field(default_factory=list)
+    sweeps: int = 0
+    _seen: int = 0
+    _film: list[Array] = field(default_factory=list)
+    _written: float = field(default_factory=time.monotonic)
+
+    def __call__(self, query: Slope, answer: Sloped) -> None:
+        """One question and its answer."""
+        finite = np.isfinite(answer.value).all() and np.isfinite(answer.gradient).all()
+        if query.kept and (finite or self.last is None):
+            self.last, self.answered = query, answer
+        self._seen += 1
+        self.sweeps += len(query.state) * query.rows
+        every = max(1, self.steps // max(1, self.frames))
+        frame = self.frames > 0 and self._seen % every == 0
+        if frame or self.preview is not None:
+            picture = self._drawn(query, answer)
+            if frame and picture is not None and len(self._film) < 4 * self.frames:
+                self._film.append(_small(picture))
+            if self.preview is not None and picture is not None:
+                self.preview(self._seen, picture)
+        if self.kept is not None and time.monotonic() - self._written > _PAUSE:
+            self.put_aside()
+
+    def put_aside(self) -> None:
+        """Write what is needed to go on from the last step; a full disk stops no picture."""
+        if self.kept is None or self.last is None:
+            return
+        self._written = time.monotonic()
+        try:
+            self.kept.write(self.last.kept)
+        except OutputError as error:
+            caveat = Caveat(f"What is needed to go on could not be put aside: {error}")
+            if caveat not in self.caveats:
+                self.caveats.append(caveat)
+
+    def film(self) -> Array | None:
+        """The frames, uint8 ``[N, F, h, w, 3]``; None where there are none, or where sizes changed on the way."""
+        some = [one for one in self._film if one.shape == self._film[-1].shape]
+        return np.stack(some, axis=1) if some else None
+
+    def interrupted(self) -> Painted:
+        """What there was when the way was interrupted.
+
+        Raises:
+            KeyboardInterrupt: nothing yet.
+        """
+        if self.last is None or self.answered is None:
+            raise KeyboardInterrupt
+        query, trace = self.last, np.asarray(self.last.kept.get("trace", np.zeros((0, len(self.last.state)))))
+        picture = self._drawn(query, self.answered)
+        if picture is None:
+            raise KeyboardInterrupt
+        said = f"The recipe was interrupted after {len(trace)} steps; the picture is as it was then."
+        return Painted(picture, query.state, trace.reshape(len(trace), len(query.state)), warnings=(Caveat(said),))
+
+    def _drawn(self, query: Slope, answer: Sloped) -> Array | None:
+        """The whole canvases; of a generator what it made, where that was asked for."""
+        canvas = query.canvas
+        try:
+            return np.clip(canvas.resized(canvas.extent).drawn(query.state), 0, 1)
+        except CapabilityError:
+            taps = answer.taps.get(PICTURE)
+            return None if taps is None else np.clip(taps[:: query.rows], 0, 1)
+
+
+def _small(picture: Array) -> Array:
+    """Pictures ``[N, C, H, W]`` as frames uint8 ``[N, h, w, 3]``, every so many pixels averaged."""
+    step = -(-max(picture.shape[2:]) // _FRAME)
+    count, channels, high, wide = picture.shape
+    high, wide = high // step * step, wide // step * step
+    planes = picture[:, :, :high, :wide].reshape(count, channels, high // step, step, wide // step, step).mean((3, 5))
+    whole = np.rint(planes * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:3], 3)))

@@ -21,6 +21,7 @@ from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
 from docs.advice_spaces import SPACES
 from docs.advice_table import TABLE, follow
+from docs.advice_targets import TARGETS
 from docs.advised import messages, not_followed
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -310,7 +311,7 @@ def _(told, _folder):
 
 for one in (*TABLE.values(), *COMMANDS, *METHODS):
     advice(one.fragment)(partial(follow, one))
-for fragment, case in {**ATTACKS, **SPACES}.items():
+for fragment, case in {**ATTACKS, **SPACES, **TARGETS}.items():
     advice(fragment)(case)
 
 

@@ -105,6 +105,10 @@ def by_hand():
             lambda o: o["vec"][:, 1] * o["vec"][:, 2] / o["vec"][:, 0].exp(),
         ),
         "softmax": (softmax(output("vec"), 3), lambda o: o["vec"].softmax(1)[:, 3]),
+        "softmax of some": (
+            softmax(output("rows")[2:5, 1], 1),
+            lambda o: o["rows"][:, 2:5, 1].softmax(1)[:, 1],
+        ),
         "sigmoid": (sigmoid(label(0) - channel("mask", 3)), lambda o: (o["vec"][:, 0] - o["vec"][:, 3]).sigmoid()),
         "logit": (logit(neuron("rows", 2, 3)), lambda o: o["mask"].flatten(1)[:, 15]),
         "mixed": (

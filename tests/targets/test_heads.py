@@ -306,3 +306,52 @@ def test_results_of_words_are_saved_planned_streamed_and_joined(tmp_path):
     ]
     np.testing.assert_array_equal(cached[0].values, cached[1].values)
     assert cached[1].cost.queries < cached[0].cost.queries
+
+
+def test_a_torch_module_is_explained_in_the_same_words():
+    torch = pytest.importorskip("torch")
+
+    class Detector(torch.nn.Module):
+        def forward(self, x):
+            means = torch.nn.functional.avg_pool2d(x, 4).flatten(2)
+            boxes = torch.from_numpy(heads.CENTRES.T.copy())
+            boxes = torch.cat([boxes, torch.full((2, 16), 4.0)])
+            return {"output0": torch.cat([boxes.expand(len(x), -1, -1), means.sigmoid()], dim=1)}
+
+    model = xplain.load(Detector().eval(), layout="NCHW")
+    x = picture(a5=(1, 2.0), a10=(2, 1.5))
+    for method in ("saliency", "occlusion"):
+        for target in ("box:best", "box:2"):
+            found = xplain.explain(model, x, method, target=target, **METHODS[method])
+            expected = xplain.explain(net("yolo_v8"), x, method, target=target, **METHODS[method])
+            np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
+            assert found.targets == expected.targets
+    with pytest.raises(ModelError, match="box:best"):
+        xplain.explain(model, x, "saliency")
+
+
+def test_rise_says_how_many_masks_lose_the_box():
+    crowd = picture(**{f"a{k}": (1, 1.0 + 0.1 * k) for k in range(0, 16, 2)})  # eight things, and five rows
+    found = xplain.explain(net("end_to_end"), crowd, "rise", target="box:best", samples=64, cells=4)
+    (share,) = found.each["share of masks that lose the box"]
+    assert 0.0 < share < 1.0
+    assert any("found no more" in text for text in found.said) == (share > 0.5)
+
+
+def test_what_is_chosen_at_the_items_is_not_compiled():
+    import onnxruntime
+
+    with pytest.raises(UsageError, match="chosen at each item"):
+        xplain.compile(net("yolo_v8"), "saliency", target="box:best")
+    with pytest.raises(ModelError, match="box:best"):
+        xplain.compile(net("yolo_v8"), "saliency")
+    made = xplain.compile(net("autoencoder"), "saliency", target="anomaly")
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = item("autoencoder")
+    expected = xplain.explain(net("autoencoder"), x, "saliency", target="anomaly").values
+    np.testing.assert_allclose(session.run(["attribution"], {"x": x})[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_one_forward_pass_and_one_value_are_all_that_a_word_costs():
+    found = xplain.explain(net("yolo_v8"), picture(a5=(1, 2.0)), "saliency", target="box:best")
+    assert (found.cost.queries, found.cost.sweeps) == (2, 1)

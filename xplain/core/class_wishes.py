@@ -54,6 +54,11 @@ class Margin(Wish):
     of: int | str | None = None
     smooth: bool = False
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is chosen at the item."""
+        return self.smooth and self.of is not None
+
     def reads(self, outline: Outline) -> tuple[str, ...]:
         """The scores."""
         return (SCORES,)

@@ -12,12 +12,15 @@ from typing import Any, TypeAlias
 
 from xplain.core.errors import UsageError
 
-__all__ = ["FORMATS", "FUNCTIONS", "Function"]
+__all__ = ["DETECTIONS", "FORMATS", "FUNCTIONS", "Function"]
 
 Compute: TypeAlias = "Callable[[Any, Sequence[Any], Sequence[Any], tuple[str, ...]], Any]"
 
 FORMATS = ("xyxy", "xywh", "cxcywh")
 """What the four numbers of a box are: two corners; a corner and the size; the centre and the size."""
+
+DETECTIONS = frozenset({"detected", "kept"})
+"""Functions that are 0 where a box is found no more."""
 
 _TINY = 1e-12
 _NEVER = -1e30

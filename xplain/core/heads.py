@@ -84,12 +84,11 @@ def head_of(outline: Outline) -> Head:
         return _flat(outline, tensor, shape, names)
     item = () if outline.explained is None else outline.explained.shape
     what = f"{tensor!r} is {_told(shape)}"
-    pictured = outline.layout is not None and outline.layout.is_picture
     if names & _PICTURE or (
         len(shape) == len(item) > 2 and shape[1:] == item[1:] and not names & _POINTS and _same(outline)
     ):
         return Head("picture", tensor, shape, f"{what}, as the item is", ("anomaly", f"{tensor}[0]"))
-    if len(shape) == 4 and (pictured or len(item) == 4):
+    if len(shape) == 4 and _of_pictures(outline):
         if names & _POINTS:
             return Head("points", tensor, shape, f"{what}, a heat map for each point", ("point:0", f"{tensor}[0]"))
         middle = ", ".join(str((n or 2) // 2) for n in shape[2:])
@@ -119,13 +118,21 @@ def _flat(outline: Outline, tensor: str, shape: tuple[int | None, ...], names: f
     return Head("classes", tensor, shape, spec.found, ("0", "top3", "margin"))
 
 
+def _of_pictures(outline: Outline) -> bool:
+    """Whether items are pictures, or may be."""
+    if outline.named is not None:
+        return outline.named.letters in ("NCHW", "NHWC")
+    return outline.explained is not None and len(outline.explained.shape) == 4
+
+
 def _same(outline: Outline) -> bool:
     """Whether an output as large as the item is more likely it than a map of as many classes as it has channels."""
     return any(words_in(name) & _PICTURE for name in outline.outputs)
 
 
 def _shape(outline: Outline, tensor: str) -> tuple[int | None, ...]:
-    return next((layer.shape for layer in outline.layers if layer.name == tensor), ())
+    own = next((layer.shape for layer in outline.layers if layer.name == tensor), ())
+    return own or outline.shapes.get(tensor, ())
 
 
 def _wide(shape: Sequence[int | None]) -> list[int | None]:
@@ -178,7 +185,7 @@ def _apart(outline: Outline, shapes: Mapping[str, tuple[int | None, ...]]) -> Bo
 
 def _joined(outline: Outline, shapes: Mapping[str, tuple[int | None, ...]]) -> Boxes | None:
     """Rows of a box, an objectness and scores in one tensor, as YOLO's: rows or columns, by which are more."""
-    pictured = outline.explained is not None and len(outline.explained.shape) == 4
+    pictured = _of_pictures(outline)
     for name, (_, a, b) in shapes.items():
         if not pictured or a is None or b is None or not words_in(name) & _ROWS or words_in(name) & _WORDS:
             continue

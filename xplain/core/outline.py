@@ -141,6 +141,7 @@ class Outline:
         attended: The layer that was made last before the last attention, with the number of its call (``norm:0``),
             where attention is no layer, as for functions in a torch module; else empty.
         axes: Names of that input's axes where they are known and its sizes are free.
+        shapes: Of outputs that are no layers, where an item has been seen.
         detects: How a detector's rows are read before some of them are picked, where its graph shows that; else None.
         kernels: All kernels of convolutions, in order of evaluation, found when called; None for a model that shows
             nothing of its inside.
@@ -168,6 +169,7 @@ class Outline:
     attended: str = ""
     axes: Axes | None = None
     detects: Boxes | None = None
+    shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     follow: Callable[[tuple[int, ...]], Lineage] | None = field(default=None, compare=False, repr=False)
     kernels: Callable[[], tuple[Kernel, ...]] | None = field(default=None, compare=False, repr=False)
     fields: Callable[[str, Layout], Field | None] | None = field(default=None, compare=False, repr=False)

@@ -49,6 +49,11 @@ class Region(Wish):
         """The picture that is named."""
         return (self.mask,) if isinstance(self.mask, str) else ()
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is chosen at the item."""
+        return self.mask is not None and self.of != "best"
+
     def reads(self, outline: Outline) -> tuple[str, ...]:
         """The maps."""
         return (need(outline, ("map", "points", "picture"), self.word).tensor,)
@@ -122,6 +127,11 @@ class Similar(Wish):
         """The picture that is named."""
         return (self.to,) if isinstance(self.to, str) else ()
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is chosen at the item."""
+        return True
+
     def reads(self, outline: Outline) -> tuple[str, ...]:
         """The embedding."""
         head = need(outline, ("embedding", "classes", "regression"), "similar")
@@ -168,6 +178,11 @@ class Words(Wish):
     ids: tuple[int | str, ...] = ()
     last: bool = False
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is chosen at the item."""
+        return bool(self.ids)
+
     def reads(self, outline: Outline) -> tuple[str, ...]:
         """The words' scores."""
         return (need(outline, ("sequence", "unknown"), "next" if self.last else "words").tensor,)
@@ -204,6 +219,11 @@ class Horizon(Wish):
     ahead: int | None = None
     quantile: int | None = None
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is chosen at the item."""
+        return True
+
     def reads(self, outline: Outline) -> tuple[str, ...]:
         """The forecast."""
         return (head_of(outline).tensor,)
@@ -231,6 +251,11 @@ class Horizon(Wish):
 @dataclass(frozen=True)
 class Anomaly(Wish):
     """How far a reconstruction is from the item: the squared distance, over all elements."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is chosen at the item."""
+        return True
 
     def reads(self, outline: Outline) -> tuple[str, ...]:
         """The reconstruction."""

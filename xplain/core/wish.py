@@ -73,6 +73,11 @@ class Wish:
         """Masks that it is about, as a person names them."""
         return ()
 
+    @property
+    def settled(self) -> bool:
+        """Whether it means the same for every item, so that it can be built into a file."""
+        return False
+
     def reads(self, outline: Outline) -> tuple[str, ...]:
         """The tensors whose values at the items it must see; ``SCORES`` for the scores."""
         raise NotImplementedError

@@ -165,7 +165,17 @@ def softmax(read: Read, index: int) -> Target:
         read: A vector, such as ``output("logits")[4]``.
         index: Which.
     """
-    one = Part(read.part.tensor, (*read.part.place, int(index)))
+    place, wide = list(read.part.place), [k for k, cut in enumerate(read.part.place) if not isinstance(cut, int)]
+    if len(wide) > 1:
+        raise UsageError(
+            f"A softmax is over one axis, and {read.part.text()} has several. Pick one place of the others."
+        )
+    first = 0
+    for k in wide:
+        first = place[k][0] or 0  # type: ignore[index]
+        place.pop(k)
+    place.insert(wide[0] if wide else len(place), first + int(index))
+    one = Part(read.part.tensor, tuple(place))
     return exp(_formula("sum", (one,)) - read.logsumexp())
 
 

@@ -24,10 +24,12 @@ from xplain.core.target import label
 from xplain.core.target_parser import Aim, aim, needs_scores
 from xplain.core.units import noun, spelled
 from xplain.core.wording import listed, named, option
+from xplain.core.words import wish_of
 from xplain.graph.build.outputs import also_outputs
 from xplain.session.fitting import advise_others, called
 from xplain.session.request import Request
 from xplain.session.run import Session
+from xplain.session.wishes import refuse_without_classes
 
 __all__ = ["compile", "give_out"]
 
@@ -99,6 +101,8 @@ def compile(  # noqa: A001
             f"{loaded.outline.source} has no graph to compile into. Use an ONNX file or torch module."
         )
     loaded = inside = _of_size(inside, size)
+    if target is None:
+        refuse_without_classes(loaded.outline)
     one = Aim(label(-1, "predicted class")) if target is None else _built_in(session, inside)
     outline = loaded.outline
     card = {} if outline.card is None else {"card": outline.card.to_toml()}
@@ -221,6 +225,16 @@ def _built_in(session: Session, model: Compiles) -> Aim:
         UsageError: the target depends on the item's scores, or is several.
     """
     target = session.request.target
+    wish = wish_of(target, model.outline)
+    if wish is not None:
+        if not wish.settled:
+            raise UsageError(
+                f"Target {target!r} is chosen at each item, so it cannot be built into a file. Say what it reads, such "
+                "as a class, 'a - b', or a place in an output."
+            )
+        part = session.part(model, Items(model.blank(), ("blank",)))
+        part.swept = True
+        return Aim(session.aims(part)[0].target.of_item(0))
     if not needs_scores(target, model.outline):
         return aim(target, None, model.outline)[0]
     blank = model.blank()

@@ -53,7 +53,7 @@ def refuse_without_classes(outline: Outline) -> None:
     Raises:
         ModelError: it is one; the message proposes targets.
     """
-    if outline.kind != "onnx" or outline.scores.classes is not None:
+    if outline.kind not in ("onnx", "torch") or outline.scores.classes is not None:
         return
     head = head_of(outline)
     wide = [extent for extent in head.shape[1:] if extent != 1]

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from xplain import native
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, SoftGrid
 from xplain.core.errors import UsageError
+from xplain.core.formulas import Formula
+from xplain.core.functions import DETECTIONS
 from xplain.core.options import Baseline, Fraction, Positive, Size
 from xplain.core.query import Flow, Reading, Score, View
 from xplain.core.registry import Paper, method
@@ -91,6 +94,12 @@ def rise(
 
     shape = (len(view.x), *view.layout.map_shape)
     trust = sampling_notes(outcomes, lambda: view.rng("rise stability"))
+    lost = trust.pop("lost")
+    boxed = any(isinstance(one, Formula) and one.function in DETECTIONS for _, one in view.target.terms)
+    told = shortfalls(outcomes)
+    if boxed:
+        trust["share of masks that lose the box"] = lost
+        told += tuple(_much_lost(n, share) for n, share in enumerate(lost) if share > _MOST_LOST)
     return Reading(
         np.stack([one.estimate.values for one in outcomes]).reshape(shape),
         error=np.stack([one.estimate.error for one in outcomes]).reshape(shape),
@@ -98,7 +107,20 @@ def rise(
         resolution=grid,
         notes={"cells": grid, "keep": keep},
         each=trust,
-        warnings=shortfalls(outcomes),
+        warnings=told,
+    )
+
+
+_MOST_LOST = 0.5
+"""Share of masks that lose a box from which its map is said to rest on few."""
+
+
+def _much_lost(item: int, share: float) -> Caveat:
+    return Caveat(
+        f"Under {share:.0%} of the masks the box is found no more, and the map rests on the others. A larger share of "
+        "the item may be shown.",
+        "output",
+        item,
     )
 
 
@@ -173,6 +195,6 @@ class _Masks:
             count,
             resample,
             entries,
-            {"mean": float(scores.mean())},
+            {"mean": float(scores.mean()), "lost": float((scores == 0).mean())},
             resamples=48,
         )

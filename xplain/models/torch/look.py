@@ -261,7 +261,8 @@ def look_at(
             outputs, logits, rows = pair, two, 2
     order = ranked(outputs, logits, rows)
     told = replace(outline, activations=frozenset(watch.names), attended=watch.attended)
-    told = _one_by_one(replace(told, outputs=tuple(outputs)), watch.mixer)
+    shapes = {name: (None, *one.shape[1:]) for name, one in outputs.items()}
+    told = _one_by_one(replace(told, outputs=tuple(outputs), shapes=shapes), watch.mixer)
     look = Look(told, item, integer, paired=rows == 2, flips=frozenset(flips), axes=axes.found)
     if not order:
         look = _with_layers(look, seen, follow, None, named_outputs(returned))

@@ -1,0 +1,146 @@
+"""Several inputs as one: a graph that takes them side by side in a row, and cuts the row up itself.
+
+    joint [N, P] -> Slice -> Reshape -> left [N, 3, H, W]
+                 -> Slice -> Reshape -> right [N, 3, H, W]
+
+So one set of players, one path and one sweep go over all of them, and nothing else has to know of several inputs. Whole
+numbers that are looked up in a table, as token ids are, have no gradient and no half-way; in their place the row holds
+what they become.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from xplain.core.edits import Array
+from xplain.core.errors import ModelError, UsageError, unknown
+from xplain.graph.dtypes import FLOATS
+from xplain.graph.naming import reads
+from xplain.graph.nodes import opset_of
+
+__all__ = ["JOINT", "Segment", "joined"]
+
+JOINT = "joint"
+"""The one input of the graph that is made."""
+
+_OLDEST = 13
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """What the row holds of one input.
+
+    Args:
+        name: The input.
+        shape: Of an item of it, or of what its numbers become.
+        start: Where it begins in the row.
+        table: What its whole numbers are looked up in, ``[V, *rest]``; None where the row holds the input itself.
+        extents: Of an item as a person gives it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    table: Array | None = None
+    extents: tuple[int, ...] = ()
+
+    @property
+    def stop(self) -> int:
+        """Where it ends."""
+        return self.start + prod(self.shape)
+
+
+def joined(model: ModelProto, source: str, names: Sequence[str]) -> tuple[ModelProto, tuple[Segment, ...]]:
+    """A model that takes these inputs side by side.
+
+    Args:
+        model: The model; it is not changed.
+        source: What it is called in messages.
+        names: The inputs that are explained together; others stay as they are.
+
+    Raises:
+        UnknownName: no such input.
+        UsageError: an input of text, of free size, or of whole numbers that are more than looked up.
+        ModelError: an opset that is too old, or an input that is called as the row is.
+    """
+    made = ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    inputs = {entry.name: entry for entry in graph.input}
+    if opset_of(made) < _OLDEST:
+        raise ModelError(f"{source} uses opset {opset_of(made)}; inputs are joined from {_OLDEST} on. Export it anew.")
+    if JOINT in inputs:
+        raise ModelError(f"{source} has an input {JOINT!r} itself. Rename it.")
+    segments: list[Segment] = []
+    nodes: list[NodeProto] = []
+    start = 0
+    for name in names:
+        if name not in inputs:
+            raise unknown(f"input of {source}", name, sorted(inputs))
+        kind = inputs[name].type.tensor_type
+        extents = tuple(int(d.dim_value) for d in kind.shape.dim[1:])
+        if not extents or 0 in extents:
+            raise UsageError(
+                f"Input {name!r} of {source} has no fixed size behind the batch, which joining needs. Export it so."
+            )
+        target, shape, table = name, extents, None
+        if kind.elem_type not in FLOATS:
+            lookup = _lookup(made, source, name)
+            table = _table(made, lookup, source)
+            target, shape = lookup.output[0], (*extents, *table.shape[1:])
+            graph.node.remove(lookup)
+        segment = Segment(name, shape, start, table, extents)
+        elem = TensorProto.FLOAT if table is not None else kind.elem_type
+        nodes += _cut(graph, segment, target, elem)
+        segments.append(segment)
+        start = segment.stop
+        graph.input.remove(inputs[name])
+    batch = helper.make_tensor_value_info(JOINT, TensorProto.FLOAT, ["N", start])
+    rest = list(graph.input)
+    del graph.input[:]
+    graph.input.extend([batch, *rest])
+    kept = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes, *kept])
+    return made, tuple(segments)
+
+
+def _cut(graph: Any, segment: Segment, target: str, elem: int) -> list[NodeProto]:
+    """The nodes that take an input out of the row."""
+    own = f"{JOINT}/{segment.name}"
+    constants = {
+        "start": np.array([segment.start]), "stop": np.array([segment.stop]), "axis": np.array([1]),
+        "shape": np.array([-1, *segment.shape]),
+    }  # fmt: skip
+    graph.initializer.extend(numpy_helper.from_array(value, f"{own}/{name}") for name, value in constants.items())
+    row = helper.make_node("Slice", [JOINT, f"{own}/start", f"{own}/stop", f"{own}/axis"], [f"{own}/row"])
+    whole = target if elem == TensorProto.FLOAT else f"{own}/whole"
+    shaped = helper.make_node("Reshape", [f"{own}/row", f"{own}/shape"], [whole])
+    if elem == TensorProto.FLOAT:
+        return [row, shaped]
+    return [row, shaped, helper.make_node("Cast", [whole], [target], to=elem)]
+
+
+def _lookup(model: ModelProto, source: str, name: str) -> NodeProto:
+    """The one node that whole numbers go into, which looks them up."""
+    readers: list[NodeProto] = [node for node in model.graph.node if name in reads(node)]
+    if len(readers) == 1 and readers[0].op_type == "Gather" and list(readers[0].input)[1] == name:
+        return readers[0]
+    found = ", ".join(sorted({node.op_type for node in readers})) or "nothing"
+    raise UsageError(
+        f"Input {name!r} of {source} holds whole numbers that go into {found}, not only into one table. Leave it out "
+        "and fix its value instead."
+    )
+
+
+def _table(model: ModelProto, node: NodeProto, source: str) -> Array:
+    for tensor in model.graph.initializer:
+        if tensor.name == node.input[0] and not any(a.name == "axis" and a.i for a in node.attribute):
+            return np.asarray(numpy_helper.to_array(tensor), dtype=np.float32)
+    raise UsageError(f"{source} looks {node.input[1]!r} up in a table that it computes; fix its value instead.")

@@ -58,7 +58,13 @@ PACKAGES = {
     "onnxruntime": {"models/onnx/session.py", "graph/runtime.py"},
     "onnx": {"graph"},
     "PIL": {"render", "serve/telling.py", "results", "demo", "models/endpoint"},
-    "skimage": {"render", "explainers/features", "explainers/design/inpaint.py", "metrics/localisation.py"},
+    "skimage": {
+        "render",
+        "explainers/features",
+        "explainers/design/inpaint.py",
+        "explainers/see/regions.py",
+        "metrics/localisation.py",
+    },
     "scipy": {
         "explainers/gradient/xrai.py",
         "explainers/perturbation/sobol.py",

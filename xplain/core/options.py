@@ -33,6 +33,7 @@ __all__ = [
     "Positive",
     "PositiveReal",
     "Size",
+    "Whole",
 ]
 __all__ += ["Share", "options_of", "parsed"]
 
@@ -83,13 +84,16 @@ class Whole:
 
     @property
     def accepts(self) -> str:
+        """Words for a message."""
         return f"a whole number of at least {self.least}"
 
     @property
     def invalid(self) -> tuple[Any, ...]:
+        """Values that must be refused."""
         return (self.least - 1, -7, 1.5, "many", True)
 
     def read(self, value: Any) -> int:
+        """The number. Raises ValueError when refused."""
         if isinstance(value, (bool, np.bool_)):
             raise ValueError
         number = int(value) if isinstance(value, str) else value

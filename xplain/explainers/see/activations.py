@@ -14,6 +14,7 @@ from xplain.core.query import Peek
 from xplain.core.registry import Paper, lens
 from xplain.core.scene import More, Scene, Seeing
 from xplain.explainers.cam.layers import MapLayer, map_layer
+from xplain.explainers.see.heads import Heads, heads_of
 from xplain.explainers.see.layers import short_name, with_positions
 
 __all__ = ["activations"]
@@ -36,6 +37,7 @@ def activations(
     sort: Literal["channel", "largest"] = "channel",
     overlay: bool = False,
     pictures: Positive = 1,
+    token: Natural = 0,
     grid: CellsOption | None = None,
     tokens: Natural = 0,
 ) -> Seeing[Cells]:
@@ -48,6 +50,8 @@ def activations(
         k: Channels of each layer, those with the largest value; none for up to 256, of ``all`` layers up to 64.
         sort: Whether maps stand in the order of their channels, or the one with the largest value first.
         overlay: Lay each map over the picture instead of beside nothing.
+        token: In a layer that is attention, the token whose attention to the others is shown, a map per head: 0 is the
+            first one, such as a class token.
         pictures: How many of the first items are looked at.
         grid: Rows and columns of a layer whose axes could not be followed, as for class activation maps.
         tokens: Tokens in front of that grid that are no positions.
@@ -71,7 +75,11 @@ def activations(
     read: tuple[str, ...] = ()
     while left > 0 and (part := (yield More())) is not None:
         view = part.view if len(part) <= left else part.view.of(np.arange(left))
-        chosen = with_positions(view) if layer == "all" else [map_layer(view, layer, grid, tokens)]
+        heads = heads_of(view, layer, token)
+        if heads is not None:
+            chosen: list[MapLayer | Heads] = [heads]
+        else:
+            chosen = [*with_positions(view)] if layer == "all" else [map_layer(view, layer, grid, tokens)]
         values = yield Peek(view.x, tuple(one.name for one in chosen))
         most = k or (_MOST_OF_ALL if layer == "all" else _MOST)
         read = tuple(one.name for one in chosen)
@@ -93,13 +101,14 @@ def activations(
     )
 
 
-def _cells(layer: MapLayer, maps: Array, name: str, picture: Array | None, most: int, sort: str) -> list[Cell]:
+def _cells(layer: MapLayer | Heads, maps: Array, name: str, picture: Array | None, most: int, sort: str) -> list[Cell]:
     """A cell per channel of ``maps`` ``[C, *cells]``."""
     largest = maps.reshape(len(maps), -1).max(axis=1)
     order = np.argsort(-largest, kind="stable")[:most]
     order = order if sort == "largest" else np.sort(order)
-    some = f" ({len(order)} of {len(maps)} channels)" if len(order) < len(maps) else f" ({len(maps)} channels)"
-    section = f"{name}: {layer.name}{some}"
+    words = "channels" if isinstance(layer, MapLayer) else f"heads, attention of token {layer.token}"
+    some = f"{len(order)} of {len(maps)}" if len(order) < len(maps) else f"{len(maps)}"
+    section = f"{name}: {layer.name} ({some} {words})"
     short = short_name(layer.name)
     return [
         Cell(

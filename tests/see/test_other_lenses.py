@@ -1,0 +1,186 @@
+"""Activations, fields, stimuli and dissection: planted truth to the index, and what each says of bad input."""
+
+from __future__ import annotations
+
+import nets
+import numpy as np
+import pytest
+from PIL import Image
+
+import xplain
+from xplain.core.errors import UsageError
+from xplain.core.query import Peek, Sweep
+from xplain.core.rules import Rules
+from xplain.core.target import inner
+from xplain.explainers.see.regions import apart, overlap_of, proposed
+
+from .test_filters import card, net, weights
+
+X = np.random.default_rng(0).random((3, 3, 16, 16)).astype(np.float32)
+
+
+@pytest.mark.parametrize("door", ["file", "torch"])
+def test_activations_are_the_layer_s_own_values_in_their_order(door):
+    torch = pytest.importorskip("torch")
+    first, last = torch.nn.Conv2d(3, 5, 3), torch.nn.Conv2d(5, 4, 3)
+    module = torch.nn.Sequential(first, torch.nn.ReLU(), last, torch.nn.Flatten())
+    seen = {}
+    module[1].register_forward_hook(lambda _m, _i, out: seen.update(values=out.detach().numpy()))
+    if door == "torch":
+        found = xplain.see(module.eval(), "activations", X[:1], layer="1")
+        with torch.no_grad():
+            module(torch.from_numpy(X[:1]))
+        wanted = seen["values"][0]
+    else:
+        model = xplain.load(nets.cnn())
+        found = xplain.see(model, "activations", X[:1], layer="relu1")
+        wanted = model.answer(Peek(X[:1], ("relu1",)))["relu1"][0]
+    np.testing.assert_allclose(found.maps[:, 0, ..., 0], wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.values, wanted.max(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+
+
+def test_the_largest_come_first_every_layer_has_a_part_and_a_series_is_a_line():
+    model = xplain.load(nets.cnn())
+    few = xplain.see(model, "activations", X, layer="relu1", k=3, sort="largest", pictures=2)
+    largest = model.answer(Peek(X, ("relu1",)))["relu1"].max(axis=(2, 3))
+    assert few.units[:3] == tuple(f"relu1[{c}]" for c in np.argsort(-largest[0], kind="stable")[:3])
+    assert len(few) == 6
+    every = xplain.see(model, "activations", X, layer="all")
+    assert len(set(every.sections)) == len(every.facts["layers"]) > 1
+    assert "relu1" in every.facts["layers"]
+    assert "conv1" not in every.facts["layers"]  # which only goes on into relu1
+    torch = pytest.importorskip("torch")
+    series = torch.nn.Sequential(torch.nn.Conv1d(2, 3, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    series(torch.zeros(1, 2, 20))
+    lines = xplain.see(series.eval(), "activations", np.zeros((1, 2, 20), np.float32), layer="0", layout="NCT")
+    assert lines.look == "line"
+    assert lines.map(0).shape == (1, 18, 1)
+
+
+def test_a_layer_without_positions_says_which_have_them():
+    with pytest.raises(UsageError, match="no positions to draw.*Layers that have"):
+        xplain.see(nets.cnn(), "activations", X, layer="logits")
+
+
+def test_attention_of_a_token_is_a_map_over_its_grid():
+    torch = pytest.importorskip("torch")
+
+    class Attends(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cut = torch.nn.Conv2d(3, 8, 4, stride=4)
+            self.mix = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+            self.head = torch.nn.Linear(8, 3)
+            self.token = torch.nn.Parameter(torch.randn(1, 1, 8))
+
+        def forward(self, x):
+            tokens = self.cut(x).flatten(2).transpose(1, 2)
+            tokens = torch.cat([self.token.expand(len(x), -1, -1), tokens], dim=1)
+            return self.head(self.mix(tokens, tokens, tokens)[0][:, 0])
+
+    torch.manual_seed(0)
+    model = xplain.load(Attends().eval())
+    found = xplain.see(model, "activations", X[:1], layer="attention#0", token=0)
+    matrix = model.answer(Peek(X[:1], ("attention#0",)))["attention#0"][0]
+    np.testing.assert_allclose(found.maps[:, 0, ..., 0], matrix[:, 0, 1:].reshape(2, 4, 4), rtol=1e-6)
+    with pytest.raises(UsageError, match="token is 17; accepted: a token of layer 'attention#0', 0 to 16"):
+        xplain.see(model, "activations", X[:1], layer="attention#0", token=17)
+
+
+def test_fields_are_drawn_without_items_and_their_gradient_with_them():
+    model = xplain.load(nets.cnn())
+    shape = xplain.see(model, "fields")
+    sizes = {told["layer"]: told["size"] for told in shape.facts["fields"].values()}
+    assert (sizes["conv1"], sizes["pool1"], sizes["conv2"]) == ([3, 3], [4, 4], [8, 8])
+    middle = shape.map(list(shape.units).index("conv2[0:12]"))[..., 0]
+    assert middle.sum() == 64
+    assert middle[5:13, 5:13].all()
+    found = xplain.see(model, "fields", X, layer="conv2", at="1x2", pictures=3)
+    y0, x0, y1, x1 = found.boxes[0]
+    assert (y0, y1, x0, x1) == (0, 7, 1, 9)  # the upper row is padding
+    effective = found.map(0)[..., 0]
+    assert effective[y0:y1, x0:x1].any()
+    effective = effective.copy()
+    effective[y0:y1, x0:x1] = 0
+    assert not effective.any()
+    with pytest.raises(UsageError, match="at is '9x0'; accepted: a place in layer 'conv2', below 8x8"):
+        xplain.see(model, "fields", layer="conv2", at="9x0")
+
+
+def test_the_effective_field_is_the_root_mean_square_of_the_gradient():
+    model = xplain.load(nets.cnn())
+    found = xplain.see(model, "fields", X, layer="conv1", pictures=3, seed=5)
+    rng = xplain.core.query.View(X, inner("", np.zeros(1)), model.outline, 5).rng("fields", "conv1")
+    seed = np.zeros((8, 16, 16), np.float32)
+    seed[:, 8, 8] = rng.choice([-1.0, 1.0], 8)
+    gradient = model.answer(Sweep(X[:, None], inner("conv1", seed), Rules()))["input"][1]
+    wanted = np.sqrt((gradient.astype(np.float64) ** 2).sum(axis=1).mean(axis=0))
+    np.testing.assert_allclose(found.map(0)[..., 0], wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_regions_that_overlap_a_better_one_are_dropped():
+    boxes = [(0, 0, 4, 4), (0, 1, 4, 5), (8, 8, 12, 12)]
+    assert overlap_of(boxes[0], boxes[1]) == pytest.approx(12 / 20)
+    assert apart(np.array([1.0, 2.0, 0.5]), boxes, 0.3) == [1, 2]
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)
+    for how in ("grid", "superpixels"):
+        found = proposed(picture, how, 12)
+        assert 0 < len(found) <= 12
+        assert all(0 <= y0 < y1 <= 40 and 0 <= x0 < x1 <= 60 for y0, x0, y1, x1 in found)
+
+
+def test_the_region_that_holds_the_edge_excites_the_edge_detector_most(tmp_path):
+    picture = np.full((12, 12, 3), 60, np.uint8)
+    picture[6:, 9:, 0] = 250
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    Image.fromarray(np.full((12, 12, 3), 60, np.uint8)).save(tmp_path / "b.png")
+    model, path = net(weights()), card(tmp_path, "RGB", [1.0, 1.0, 1.0])
+    files = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    found = xplain.see(model, "stimuli", files, layer="fired", units="2,", k=1, card=path)
+    _, x0, y1, x1 = found.boxes[0]
+    assert found.names == ("a.png",)
+    assert y1 > 6  # where the red corner begins
+    assert x1 > 9
+    assert x0 >= 5
+    with pytest.raises(UsageError, match="units is 6"):
+        xplain.see(model, "stimuli", files, layer="fired", units="6,", card=path)
+
+
+def test_a_planted_unit_is_found_with_its_concept():
+    rng = np.random.default_rng(4)
+    items, red = np.zeros((12, 3, 12, 12), np.float32), np.zeros((12, 12, 12), bool)
+    for n in range(12):
+        y, x = rng.integers(0, 8, 2)
+        items[n, 1:] = rng.random((2, 12, 12)) * 0.1
+        items[n, 0, y : y + 4, x : x + 4] = 1.0
+        red[n, y : y + 4, x : x + 4] = True
+    kernels = rng.normal(size=(5, 3, 3, 3)).astype(np.float32) / 9
+    kernels[3] = 0
+    kernels[3, 0, 1, 1] = 1  # unit 3 is red
+    masks = {"red": red, "left": np.arange(12)[None, None, :].repeat(12, 0).repeat(12, 1) < 6}
+    found = xplain.see(net(kernels), "dissect", items, layer="fired", masks=masks, units=1, share=16 / 144)
+    assert found.facts["units"]["fired[3]"] == {"concept": "red", "iou": 1.0}
+    assert set(found.units) == {"fired[3]"}
+    table = found.facts["iou"]
+    values = xplain.load(net(kernels)).answer(Peek(items, ("fired",)))["fired"]
+    level = np.sort(values[:, 0].ravel())[::-1][12 * 16 - 1]
+    fires = values[:, 0] >= level
+    for j, name in enumerate(found.facts["concepts"]):
+        assert table[0, j] == pytest.approx((fires & masks[name]).sum() / (fires | masks[name]).sum())
+    with pytest.raises(UsageError, match=r"masks is .*accepted: one for each of the 5 items"):
+        xplain.see(net(kernels), "dissect", items[:5], layer="fired", masks=masks)
+    with pytest.raises(UsageError, match="one folder of pictures, or none"):
+        xplain.see(net(kernels), "dissect", items, layer="fired")
+
+
+def test_folders_are_concepts_where_no_masks_are_given(tmp_path):
+    for name, shade in (("dark", 20), ("red", 250)):
+        (tmp_path / name).mkdir()
+        for n in range(3):
+            picture = np.full((12, 12, 3), 20, np.uint8)
+            picture[2 + n : 6 + n, 3:7, 0] = shade
+            Image.fromarray(picture).save(tmp_path / name / f"{n}.png")
+    path = card(tmp_path, "RGB", [1.0, 1.0, 1.0])
+    found = xplain.see(net(weights()), "dissect", str(tmp_path), layer="fired", card=path)
+    assert found.facts["concepts"] == ["dark", "red"]
+    assert found.facts["units"]["fired[2]"] == {"concept": "red", "iou": 1.0}

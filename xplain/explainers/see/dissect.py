@@ -1,0 +1,242 @@
+"""Dissection: which concept each unit of a layer fits best, held against masks or labelled folders."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+
+from xplain.core.arrays import enlarge
+from xplain.core.caveat import Caveat
+from xplain.core.cells import Cell, Cells, cells
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.fold import TopK
+from xplain.core.options import Fraction, Positive
+from xplain.core.query import Peek
+from xplain.core.registry import Paper, lens
+from xplain.core.scene import Again, More, Scene, Seeing, Some, handle
+from xplain.core.wording import option
+from xplain.explainers.cam.layers import MapLayer, map_layer
+from xplain.explainers.see.crops import seen_as_picture
+from xplain.explainers.see.layers import short_name
+
+__all__ = ["MasksOf", "dissect"]
+
+_AT_ONCE, _UNITS = 16, 64
+_MOST_BYTES = 2**31
+
+
+@dataclass(frozen=True)
+class MasksOf:
+    """Masks by concept: a mapping from its name to bool or 0/1 ``[N, H, W]``, or an .npz file of such arrays."""
+
+    accepts: str = "a mapping from concepts to masks [N, H, W], one per item, or an .npz file of such arrays"
+    invalid: tuple[Any, ...] = (3, "no-such-file.npz")
+
+    def read(self, value: Any) -> dict[str, Array]:
+        """The masks, bool. Raises ValueError when refused."""
+        if isinstance(value, (str, Path)):
+            value = _from_file(Path(value))
+        if not isinstance(value, Mapping) or not value:
+            raise ValueError
+        found = {str(name): np.asarray(masks) for name, masks in value.items()}
+        if any(one.ndim != 3 or one.dtype.kind not in "biuf" for one in found.values()):
+            raise ValueError
+        return {name: one != 0 for name, one in found.items()}
+
+
+def _from_file(path: Path) -> dict[str, Array]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(one.file_size for one in archive.infolist()) > _MOST_BYTES:
+                raise ValueError
+        with np.load(path, allow_pickle=False) as held:
+            return {name: held[name] for name in held.files}
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError from error
+
+
+Masks: TypeAlias = Annotated[Any, MasksOf()]
+
+
+@lens(
+    "dissect",
+    needs=Peek,
+    paper=Paper("Bau 2017", "arXiv:1704.05796"),
+    trial={"layer": "auto", "units": 2, "k": 2, "masks": {"left": np.eye(12)[None].repeat(9, axis=0) > 0}},
+)
+def dissect(
+    scene: Scene,
+    *,
+    layer: str = "auto",
+    masks: Masks | None = None,
+    units: Positive = 8,
+    k: Positive = 5,
+    share: Fraction = 0.005,
+) -> Seeing[Cells]:
+    """For each unit of a layer the concept that it fits best, and how well: the overlap of where it fires with masks.
+
+    A unit fires where its map, enlarged to the item, is above the level that it passes at ``share`` of all positions.
+    ``IoU = |fires and mask| / |fires or mask|`` over all items. Without masks the concepts are the folders that
+    pictures lie in, each as a whole: a unit's n best pictures, n those of the folder, are held against the folder.
+
+    Args:
+        layer: The layer's name, or ``auto`` for the last one with positions.
+        masks: Masks by concept, in the order of the items and as the model sees them (after resize and crop); none for
+            the folders.
+        units: How many units are shown, those with the largest IoU.
+        k: Items shown of each unit, those where it fires most.
+        share: Share of positions at which a unit fires.
+
+    Returns:
+        A gallery with a row per unit, its concept and IoU beside it; values are the unit's largest value in the item, a
+        map over each picture shows where it fires. ``facts["units"]`` tells concept and IoU of every unit,
+        ``facts["iou"]`` is the whole table ``[units, concepts]``.
+
+    Cost:
+        2 evaluations per item with masks, 1 without; and 1 per item that is shown.
+
+    Raises:
+        UsageError: masks of another number or size than the items, or neither masks nor several folders.
+
+    Source:
+        Bau, Zhou, Khosla, Oliva and Torralba, Network Dissection, CVPR 2017, section 2.
+    """
+    given: list[Any] = []
+    names: list[str] = []
+    folders: list[str] = []
+    tops: list[Array] = []
+    best: list[Array] = []
+    chosen: MapLayer | None = None
+    kept = 1
+    while (part := (yield More())) is not None:
+        chosen = chosen or map_layer(part.view, layer)
+        positions = int(np.prod(chosen.grid.cells))
+        kept = max(1, int(np.ceil(4 * share * positions)))  # an item may hold more than its share
+        answer = yield Peek(part.view.x, (chosen.name,), TopK(kept, chosen.grid.channel + 1))
+        values = np.asarray(answer[chosen.name].values, np.float32)
+        tops.append(values)
+        best.append(values[:, :, 0])
+        given += [handle(part, n) for n in range(len(part))]
+        names += part.names
+        folders += [Path(one).parent.name if isinstance(one, (str, Path)) else "" for one in part.given]
+    assert chosen is not None
+    largest = np.concatenate(best)  # [N, C]
+    if masks is None:
+        concepts, table = _by_folder(largest, folders)
+    else:
+        levels = _levels(tops, share, int(np.prod(chosen.grid.cells)))
+        concepts, table = yield from _by_masks(chosen, given, masks, levels)
+    order = np.argsort(-table.max(axis=1), kind="stable")
+    alive = [int(c) for c in order if largest[:, c].max() > 0][:units]
+    found = yield from _shown(chosen, alive, largest, (given, names), k)
+    short = short_name(chosen.name)
+    fits = table.argmax(axis=1)
+    told = {f"{short}[{c}]": {"concept": concepts[fits[c]], "iou": float(table[c, fits[c]])} for c in range(len(table))}
+    about = {f"{short}[{c}]": f"{concepts[fits[c]]}\nIoU {table[c, fits[c]]:.2f}" for c in alive}
+    weak = Caveat("No unit fits any concept: the largest IoU is below 0.04, where units are called detectors.", "empty")
+    return cells(
+        found,
+        f"Concepts that units of {short} fit, of {len(concepts)}, over {len(names)} items",
+        "largest activation of the unit in the item",
+        map_names=("activation",),
+        form="rows",
+        look="heat",
+        overlaid=True,
+        about=about,
+        facts={"layer": chosen.name, "concepts": concepts, "units": told, "iou": table},
+        warnings=() if table.max() >= 0.04 else (weak,),
+    )
+
+
+def _levels(tops: Sequence[Array], share: float, positions: int) -> Array:
+    """The level ``[C]`` that each unit passes at a share of all positions; from the largest values of every item."""
+    values = np.concatenate([one.transpose(0, 2, 1).reshape(-1, one.shape[1]) for one in tops])  # [N m, C]
+    count = sum(len(one) for one in tops) * positions
+    place = min(max(1, round(share * count)), len(values))
+    level: Array = -np.partition(-values, place - 1, axis=0)[place - 1]
+    return np.maximum(level, np.finfo(np.float32).tiny)  # a unit that is silent fires nowhere
+
+
+def _by_masks(
+    layer: MapLayer, given: Sequence[Any], masks: Mapping[str, Array], levels: Array
+) -> Generator[Any, Any, tuple[list[str], Array]]:
+    """IoU of every unit with every concept, the items read once more."""
+    concepts = sorted(masks)
+    for name in concepts:
+        if len(masks[name]) != len(given):
+            accepted = f"one for each of the {len(given)} items"
+            raise UsageError(option="masks", got=f"{len(masks[name])} of {name!r}", accepted=accepted)
+    both = np.zeros((len(levels), len(concepts)))
+    either = np.zeros_like(both)
+    for first in range(0, len(given), _AT_ONCE):
+        some: Some = yield Again(tuple(given[first : first + _AT_ONCE]))
+        answer = yield Peek(some.view.x, (layer.name,))
+        maps = np.asarray(layer.maps(answer[layer.name]), np.float32)  # [n, C, h, w]
+        plane = some.view.layout.map_shape
+        if len(plane) != 2 or any(masks[name].shape[1:] != plane for name in concepts):
+            size = "x".join(map(str, plane))
+            raise UsageError(
+                option="masks", got=[list(masks[name].shape) for name in concepts], accepted=f"[N, H, W] of {size}"
+            )
+        for n in range(len(maps)):
+            true = np.stack([masks[name][first + n].ravel() for name in concepts]).astype(np.float32)  # [K, HW]
+            area = true.sum(axis=1)
+            for c in range(0, maps.shape[1], _UNITS):
+                fires = enlarge(maps[n, c : c + _UNITS], (plane[0], plane[1])) >= levels[c : c + _UNITS, None, None]
+                flat = fires.reshape(len(fires), -1).astype(np.float32)
+                shared = flat @ true.T
+                both[c : c + _UNITS] += shared
+                either[c : c + _UNITS] += flat.sum(axis=1)[:, None] + area - shared
+    return concepts, both / np.maximum(either, 1)
+
+
+def _by_folder(largest: Array, folders: Sequence[str]) -> tuple[list[str], Array]:
+    """IoU of each unit's n best items with the n items of each folder."""
+    concepts = sorted(set(folders))
+    if len(concepts) < 2:
+        raise UsageError(
+            "There is one folder of pictures, or none, so no concept to tell apart. Give pictures in a folder per "
+            "concept, or ",
+            option("masks"),
+            ".",
+        )
+    labels = np.array(folders)
+    order = np.argsort(-largest, axis=0, kind="stable")  # [N, C]
+    table = np.zeros((largest.shape[1], len(concepts)))
+    for j, name in enumerate(concepts):
+        count = int((labels == name).sum())
+        hits = (labels[order[:count]] == name).sum(axis=0)
+        table[:, j] = hits / (2 * count - hits)
+    return concepts, table
+
+
+def _shown(
+    layer: MapLayer, units: Sequence[int], largest: Array, source: tuple[Sequence[Any], Sequence[str]], k: int
+) -> Generator[Any, Any, list[Cell]]:
+    """For each unit the items where it fires most, with its map."""
+    given, names = source
+    order = {c: np.argsort(-largest[:, c], kind="stable")[:k].tolist() for c in units}
+    wanted = sorted({item for items in order.values() for item in items})
+    made: dict[tuple[int, int], Cell] = {}
+    short = short_name(layer.name)
+    for first in range(0, len(wanted), _AT_ONCE):
+        items = wanted[first : first + _AT_ONCE]
+        some: Some = yield Again(tuple(given[item] for item in items))
+        answer = yield Peek(some.view.x, (layer.name,))
+        maps = np.asarray(layer.maps(answer[layer.name]), np.float32)
+        for n, item in enumerate(items):
+            picture = seen_as_picture(some, n)
+            for c in units:
+                if item in order[c]:
+                    value = float(largest[item, c])
+                    caption = f"{value:.3g}\n{Path(names[item].removeprefix('skimage:')).stem}"
+                    one = maps[n, c].reshape(-1, maps.shape[-1])[..., None]
+                    box = (0, 0, *picture.shape[:2])
+                    made[c, item] = Cell(f"{short}[{c}]", value, picture, (one,), names[item], caption, box, layer.name)
+    return [made[c, item] for c in units for item in order[c]]

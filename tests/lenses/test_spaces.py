@@ -267,6 +267,12 @@ def test_another_net_is_less_alike_and_an_item_that_it_sees_otherwise_is_named(f
         xplain.see(net, "compare", files[:5], other=net, card=CARD)
 
 
+def test_rows_of_one_array_are_compared_too():
+    items = np.random.default_rng(2).normal(size=(40, 3, 16, 16)).astype(np.float32)
+    found = xplain.see(exported(module()), "compare", items, other=module(), draws=5)
+    np.testing.assert_allclose(found.alignment[0, 0, 0], 1, atol=1e-5)  # the same weights behind two doors
+
+
 @pytest.mark.parametrize("kind", ["neighbours", "map", "dimension", "compare"])
 def test_a_file_whose_arrays_do_not_fit_is_refused(files, net, kind, tmp_path):
     more = {"by": "pca"} if kind == "map" else {"draws": 5} if kind in ("dimension", "compare") else {}

@@ -186,7 +186,8 @@ def _graph(points: Array, draws: int, rng: np.random.Generator) -> tuple[Estimat
     warnings: tuple[str, ...] = ()
     if connected < 0.95:
         why = f"Only {connected:.0%} of the pairs are joined by a path: the items fall into groups"
-        warnings = (f"{why}, and the graph's estimate is of the groups' insides.",)
+        low = "maximum likelihood reads low where its neighbours are more than a group has"
+        warnings = (f"{why}. The graph's estimate is of their insides, and {low}.",)
     return Estimate(value, *map(float, np.nanquantile(again, [0.025, 0.975]))), facts, warnings
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["plain"]
+__all__ = ["brief_layer", "plain"]
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed
@@ -30,3 +30,9 @@ def plain(text: str, one_line: bool = False) -> str:
     """
     kept = _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
     return _BREAKS.sub("\N{REPLACEMENT CHARACTER}", kept) if one_line else kept
+
+
+def brief_layer(name: str, most: int = 56) -> str:
+    """A layer's name as a figure has room for it; exporters join the names of what they fused with ``;``."""
+    first = name.partition(";")[0]
+    return first if len(first) <= most else f"…{first[1 - most :]}"

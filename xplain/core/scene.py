@@ -51,9 +51,11 @@ class Again:
 
     Args:
         given: What was given as each: ``handle(some, n)``.
+        x: The items as they were read, for what was not given one by one; None where that cannot be read again.
     """
 
     given: tuple[Any, ...]
+    x: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

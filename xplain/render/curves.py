@@ -9,6 +9,7 @@ import numpy as np
 
 from xplain.core.caveat import Caveat, sentences
 from xplain.core.edits import Array
+from xplain.core.plain import brief_layer
 from xplain.core.registry import renderer
 from xplain.render import canvas
 from xplain.render.colormap import find
@@ -94,7 +95,7 @@ def dimensions(shown: ShownDimensions) -> Image:
     lines = []
     for n, name in enumerate(shown.names):
         left_out = f", {shown.duplicates[n]} near-duplicates left out" if shown.duplicates[n] else ""
-        lines.append(f"{n + 1}: {name} ({shown.widths[n]} numbers, {shown.points[n]} items{left_out})")
+        lines.append(f"{n + 1}: {brief_layer(name)} ({shown.widths[n]} numbers, {shown.points[n]} items{left_out})")
     parts = [canvas.heading("Intrinsic dimension", _WIDE), canvas.row(keys, 24), paper]
     parts += [canvas.words(lines, _WIDE, canvas.PALE), *_told(shown.warnings, list(shown.names))]
     return _framed(canvas.column(parts, 6))
@@ -112,9 +113,14 @@ def matrix(shown: ShownComparison) -> Image:
     )
     parts.append(canvas.words([said], _WIDE))
     parts.append(_table(shown.shared))
-    rows = [f"row {n + 1}: {name}" for n, name in enumerate(shown.names)]
-    columns = [f"column {n + 1}: {name}" for n, name in enumerate(shown.others)]
-    parts.append(canvas.words([*rows, *columns, "Below each number: its 95 % interval."], _WIDE, canvas.PALE))
+    if shown.names == shown.others:
+        layers = [f"{n + 1}: {brief_layer(name)}" for n, name in enumerate(shown.names)]
+    else:
+        layers = [f"row {n + 1}: {brief_layer(name)}" for n, name in enumerate(shown.names)]
+        layers += [f"column {n + 1}: {brief_layer(name)}" for n, name in enumerate(shown.others)]
+    half = (len(layers) + 1) // 2
+    columns = [canvas.words(some, _WIDE // 2 - 8, canvas.PALE) for some in (layers[:half], layers[half:]) if some]
+    parts += [canvas.row(columns, 16), canvas.words(["Below each number: its 95 % interval."], _WIDE, canvas.PALE)]
     if shown.different:
         parts.append(canvas.words(["Seen most differently, at the last layers of both:"], _WIDE))
         parts.append(_different(shown))

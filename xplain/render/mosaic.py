@@ -10,6 +10,7 @@ import numpy as np
 from xplain.core.caveat import Caveat, sentences
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.plain import brief_layer
 from xplain.core.registry import renderer
 from xplain.render import canvas
 from xplain.render.palette import Colouring, Colours, colours_of
@@ -167,7 +168,7 @@ def _framed(drawn: Image, atlas: ShownMap, colours: Colours | None, title: str, 
     from PIL import Image
 
     width = drawn.width
-    layer = atlas.facts.get("layer", "")
+    layer = brief_layer(str(atlas.facts.get("layer", "")))
     parts = [
         canvas.heading(title, width),
         canvas.words([f"Layer {layer}"] if layer else [""], width, canvas.PALE),

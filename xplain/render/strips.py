@@ -10,6 +10,7 @@ import numpy as np
 from xplain.core.caveat import Caveat, sentences
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.plain import brief_layer
 from xplain.core.registry import renderer
 from xplain.render import canvas
 
@@ -63,7 +64,7 @@ def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: 
         raise UsageError("These are some of the items only, and their neighbours lie among all: draw the whole result.")
     lines = [_lines(shown, int(n), tile) for n in chosen]
     width = max(one.width for one in lines)
-    layer = shown.facts.get("layer", "")
+    layer = brief_layer(str(shown.facts.get("layer", "")))
     parts = [canvas.heading(f"Nearest of {count} items", width)]
     said = [f"At the left: nearest at layer {layer}; at the right: nearest pixel by pixel."]
     if shown.truth or shown.predicted:
@@ -72,7 +73,7 @@ def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: 
         both = shown.facts.get(f"of one {word} class")
         if both:
             said.append(
-                f"Of one class over all items: {both['features']:.0%} at the layer, {both['pixels']:.0%} by pixels."
+                f"Of one class over all items: {both['features']:.1%} at the layer, {both['pixels']:.1%} by pixels."
             )
     parts += [canvas.words(said, width, canvas.PALE), *lines]
     told = sentences(shown.warnings, list(shown.names), brief=True)

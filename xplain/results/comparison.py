@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from xplain.core.edits import Array
 from xplain.core.embedding import Compared
+from xplain.core.plain import brief_layer
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit
@@ -55,10 +56,8 @@ class Comparison(Result):
         for n, name in enumerate(self.names):
             q = int(self.alignment[n, :, 0].argmax())
             (cka, low, high), shared = self.alignment[n, q], self.shared[n, q, 0]
-            told.append(
-                f"{name} is most like {self.others[q]}: alignment {cka:.3f} ({low:.3f} to {high:.3f}), "
-                f"{shared:.0%} of neighbours shared"
-            )
+            like = f"{brief_layer(name)} is most like {brief_layer(self.others[q])}"
+            told.append(f"{like}: alignment {cka:.3f} ({low:.3f} to {high:.3f}), {shared:.0%} of neighbours shared")
         return "\n".join([*told, f"seen most differently: {', '.join(self.different[:5])}"])
 
     @classmethod

@@ -10,6 +10,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.embedding import Dimensions as Found
+from xplain.core.plain import brief_layer
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit
@@ -56,7 +57,7 @@ class Dimensions(Result):
                 f"{one} {value:.1f} ({low:.1f} to {high:.1f})" if np.isfinite(value) else f"{one} none"
                 for one, (value, low, high) in zip(self.estimators, self.values[n], strict=True)
             ]
-            told.append(f"{name} [{self.widths[n]}]: {', '.join(each)}")
+            told.append(f"{brief_layer(name)} [{self.widths[n]}]: {', '.join(each)}")
         mapped = self.facts.get("map")
         return "\n".join([*told, *([_of_map(mapped)] if mapped else [])])
 

@@ -180,7 +180,8 @@ class _Source:
         found = next((one for model, one in self._others if model is question.model), None)
         if found is None:
             found = Session(question.model, replace(own.request, methods={}))
-            found.request = found.request if found.model.outline.card is None else replace(found.request, card=None)
+            ours = own.request.card if own.request.card is not None else own.model.outline.card
+            found.request = replace(found.request, card=ours if found.model.outline.card is None else None)
             found.budget = own.budget
             self._others.append((question.model, found))
         if isinstance(question.question, Again):
@@ -209,9 +210,12 @@ class _Source:
         return self._some(read.part, given)
 
     def _again(self, question: Again, session: Session | None = None) -> Some:
+        reader = self._session if session is None else session
+        if question.x is not None and all(one is None for one in question.given):  # rows of one array
+            return self._some(reader.read(question.x), question.given)
         if not question.given or any(one is None for one in question.given):
             raise UsageError("Rows of a table, and texts, are read together and cannot be read once more one by one.")
-        return self._some((self._session if session is None else session).read(list(question.given)), question.given)
+        return self._some(reader.read(list(question.given)), question.given)
 
     def _some(self, part: Part, given: tuple[Any, ...]) -> Some:
         items = part.items

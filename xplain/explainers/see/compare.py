@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
@@ -18,7 +18,7 @@ from xplain.core.outline import Outline
 from xplain.core.query import Answer, Peek, View
 from xplain.core.registry import Paper, lens
 from xplain.core.scene import Again, Beside, More, Scene, Seeing, Some
-from xplain.explainers.see.vectors import Positions, Read, asked, finite, small, vector_reader
+from xplain.explainers.see.vectors import Positions, Read, asked, called, finite, small, vector_reader
 
 __all__ = ["compare"]
 
@@ -65,7 +65,7 @@ def compare(
             this model with one another.
         layer: Layers of this model, with commas between; ``auto`` is the penultimate one, ``all`` takes up to 12 evenly
             spread ones.
-        other_layer: Layers of the other one; None: those of the same names, or what ``auto`` or ``all`` means there.
+        other_layer: Layers of the other one; None: those of the same names, or what ``auto`` means there.
         positions: What becomes of layers with positions, as in ``embed``.
         k: Neighbours.
         draws: Draws of an interval.
@@ -90,10 +90,10 @@ def compare(
     thumbnails: list[Array] = []
     while (some := (yield More())) is not None:
         alone = isinstance(other, str) and other == "self"
-        twin: Some = some if alone else (yield Beside(other, Again(some.given)))
+        twin: Some = some if alone else (yield Beside(other, Again(some.given, some.view.x)))
         if not names and not reads[0]:
             reads[0][:] = _reads(some.view, layer, positions)
-            reads[1][:] = _reads(twin.view, other_layer or layer, positions)
+            reads[1][:] = _reads(twin.view, other_layer or layer, positions, [] if other_layer else reads[0])
             parts[0].update({read.layer: [] for read in reads[0]})
             parts[1].update({read.layer: [] for read in reads[1]})
         own = yield from asked(some, [*reads[0], *reads[1]] if alone else reads[0])
@@ -105,7 +105,7 @@ def compare(
             parts[0][read.layer].append(one[kept])
         for read, one in zip(reads[1], twins, strict=True):
             parts[1][read.layer].append(one[kept])
-        names += [name for name, fine in zip(some.names, kept, strict=True) if fine]
+        names += [name for name, fine in zip(called(some), kept, strict=True) if fine]
         if some.pictures is not None:
             thumbnails.append(small(some.pictures[kept], thumbnail))
     if len(names) < LEAST:
@@ -155,10 +155,11 @@ def _beside(model: Any, flow: _Asking) -> _Asking:
         answer = yield Beside(model, question)
 
 
-def _reads(view: View, layer: str, positions: str | None) -> list[Read]:
-    """How each of the layers becomes vectors; what ``all`` means is told by the model."""
+def _reads(view: View, layer: str, positions: str | None, first: Sequence[Read] = ()) -> list[Read]:
+    """How each of the layers becomes vectors; ``all`` are those of the ``first`` model where this one has them too."""
     if layer == "all":
-        names = _spread(view.outline, view)
+        known = {one.name for one in view.outline.layers}
+        names = [read.layer for read in first if read.layer in known] or _spread(view.outline, view)
     else:
         names = [one.strip() for one in layer.split(",") if one.strip()]
         names = [one if one == "auto" else view.outline.layer_meant(one) for one in names]

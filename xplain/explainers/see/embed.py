@@ -118,6 +118,8 @@ def _names(some: Some) -> list[str]:
 
 def _keys(some: Some) -> list[str]:
     """A file by its content, anything else by the item's."""
+    if all(map(_is_path, some.given)):
+        return [content_key(one) for one in some.given]
     own = some.view.own_keys
     return [content_key(one) if _is_path(one) else own[n] for n, one in enumerate(some.given)]
 

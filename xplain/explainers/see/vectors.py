@@ -310,7 +310,7 @@ def gathered(
         predicted, confidence = best(answer.get(SCORES), some.view.outline)
         found.predicted += [one for one, fine in zip(predicted, kept, strict=False) if fine]
         found.confidence += [one for one, fine in zip(confidence, kept, strict=False) if fine]
-        found.names += [one for one, fine in zip(some.names, kept, strict=True) if fine]
+        found.names += [one for one, fine in zip(called(some), kept, strict=True) if fine]
         found.truth += [folder_of(one) for one, fine in zip(some.given, kept, strict=True) if fine and labelled]
         if thumbnail and some.pictures is not None:
             small_ones.append(small(some.pictures[kept], thumbnail))
@@ -359,6 +359,14 @@ def finite(rows: Iterable[Array]) -> Array:
     """Which items have finite vectors at all layers, bool ``[N]``."""
     fine: Array = np.logical_and.reduce([np.isfinite(one).all(axis=1) for one in rows])
     return fine
+
+
+def called(some: Some) -> list[str]:
+    """What items are called: a file by its folder and name, for a folder per class has the same names in each."""
+    return [
+        "/".join(PurePath(one).parts[-2:]) if folder_of(one) else name
+        for one, name in zip(some.given, some.names, strict=True)
+    ]
 
 
 def folder_of(given: Any) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.plain import plain
+from xplain.core.plain import brief_layer, plain
 from xplain.core.registry import renderer
 from xplain.render.mosaic import ShownMap
 from xplain.render.palette import COLOURINGS, colours_of
@@ -61,7 +61,7 @@ def zoom(atlas: ShownMap, *, title: str = "", most: int = MOST) -> str:
     count = len(atlas)
     some = np.arange(count) if count <= most else np.unique(np.linspace(0, count - 1, most).astype(int))
     some = some[_by_nearness(atlas.places[some])]
-    layer = str(atlas.facts.get("layer", ""))
+    layer = brief_layer(str(atlas.facts.get("layer", "")))
     heading = title or f"{count:,} items at layer {layer}, by {atlas.facts.get('by', 'place')}"
     style, script = _text("zoom.css"), _text("zoom.js")
     parts = {

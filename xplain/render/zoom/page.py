@@ -125,7 +125,7 @@ def _groups(atlas: ShownMap, spot: Array) -> list[dict[str, Any]]:
         x, y = (float(k) for k in np.median(own, axis=0))
         label = _short(name, 40) or f"group {number + 1}"
         share = shares[number].get("share", 0.0) if number < len(shares) else 0.0
-        told = f"{label}: {len(own)} items" + (f", {share:.0%} of them so called" if name else "")
+        told = f"{label}: {share:.0%} of {len(own)} items" if name else f"{label}: {len(own)} items"
         found.append({"name": label, "told": told, "x": x, "y": y})
     return found
 

@@ -114,18 +114,21 @@
   }
 
   function names() {
-    pen.font = "600 13px system-ui, sans-serif";
+    const small = width < 600, line = small ? 16 : 22;
+    pen.font = (small ? "600 11px" : "600 13px") + " system-ui, sans-serif";
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     const taken = [];
     for (const group of data.groups) {
-      const x = group.x * scale + left, y = group.y * scale + top, half = pen.measureText(group.name).width / 2 + 6;
+      const half = pen.measureText(group.name).width / 2 + 5, below = Math.min(extent.map * scale, 96) / 2 + line / 2;
+      const x = Math.min(Math.max(group.x * scale + left, half), width - half), y = group.y * scale + top + below;
+      if (Math.abs(x - group.x * scale - left) > half) continue;
       if (x < -half || y < -12 || x > width + half || y > height + 12) continue;
-      if (taken.some((b) => Math.abs(b[0] - x) < b[2] + half && Math.abs(b[1] - y) < 22)) continue;
+      if (taken.some((b) => Math.abs(b[0] - x) < b[2] + half && Math.abs(b[1] - y) < line)) continue;
       taken.push([x, y, half]);
       pen.globalAlpha = 0.86;
       pen.fillStyle = ink("--paper");
-      pen.fillRect(x - half, y - 11, 2 * half, 22);
+      pen.fillRect(x - half, y - line / 2, 2 * half, line);
       pen.globalAlpha = 1;
       pen.fillStyle = ink("--ink");
       pen.fillText(group.name, x, y + 1);
@@ -293,7 +296,7 @@
     part.replaceChildren();
     if (!colours[colour] || !colours[colour].of) {
       if (!data.clusters.length) return;
-      add(part, "h2", "Groups in the layer's space");
+      add(part, "h2", "Groups in the layer's space, by their commonest label");
       const list = add(part, "ul");
       for (const group of data.groups) {
         const button = add(add(list, "li"), "button", group.told);

@@ -18,9 +18,10 @@ from xplain.cli import VERBS, application
 from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.query import Peek, Score, Sweep
 from xplain.core.registry import CATALOGUES
+from xplain.core.trees import Ensemble
 from xplain.core.units import spelled
 
-_NEEDS = {Score: "scores", Peek: "inner values", Sweep: "gradients"}
+_NEEDS = {Score: "scores", Ensemble: "trees", Peek: "inner values", Sweep: "gradients"}
 _PLURALS = {"features": "features"}
 _WHAT = {
     "method": "Every method of attribution: what it says, what it needs, what it costs.",

@@ -10,6 +10,7 @@ import pytest
 import xplain
 from xplain.core.query import Score
 from xplain.core.registry import Method
+from xplain.core.trees import Ensemble, Forest
 from xplain.testing import Formula
 
 ITEM = (2, 12, 12)
@@ -147,8 +148,31 @@ def additive_formula() -> Formula:
     return Formula(function, "NCHW", ITEM, classes=3)
 
 
+class Grown(Formula):
+    """A formula that is a sum of twelve trees over all elements, three classes."""
+
+    answers = frozenset({Score, Ensemble})
+
+    def __init__(self) -> None:
+        rng, forest = np.random.default_rng(6), Forest(3)
+        for _ in range(12):
+            start = forest.plant()
+            for k in range(3):
+                ways = (start + 2 * k + 1, start + 2 * k + 2)
+                forest.split(int(rng.integers(np.prod(ITEM))), float(rng.normal() / 2), ways, False, 4.0 - 2 * (k > 0))
+            for _ in range(4):
+                forest.leaf(rng.normal(size=3), 1.0)
+        self.trees = forest.grown(np.zeros(3), covered=True)
+        super().__init__(lambda rows: self.trees.outputs(rows.reshape(len(rows), -1)), "NCHW", ITEM, classes=3)
+
+    def answer(self, query: Any) -> Any:
+        return self.trees if isinstance(query, Ensemble) else super().answer(query)
+
+
 def subject(entry: Method) -> Recorder:
     """A model that can answer the method."""
+    if entry.suits == "trees":
+        return Recorder(Grown())
     if entry.suits == "attention":
         return Recorder(small_transformer())
     formula = additive_formula() if entry.suits == "additive" else smooth_formula()

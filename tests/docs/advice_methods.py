@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from docs.advice_models import PICTURES, ROWS, convolution, graph
 from docs.advice_table import Case
 
@@ -39,4 +41,20 @@ METHODS = (
         lambda _: xplain.explain(convolution(), PICTURES, "sobol", designs=4, features="channels"),
         [lambda _: xplain.explain(convolution(), PICTURES, "sobol", designs=4, features="grid:7")],
     ),
+    Case(
+        "The trees are averaged over rows that stand for what is hidden",
+        lambda _: xplain.explain(grown(), FIRST, "tree-shap", kind="interventional"),
+        [lambda _: xplain.explain(grown(), FIRST, "tree-shap", kind="interventional", background=ROWS)],
+        needs=("sklearn",),
+    ),
 )
+
+
+def grown() -> Any:
+    """A decision tree of four columns, and nothing known of their usual values."""
+    from sklearn.tree import DecisionTreeRegressor
+
+    return xplain.table(DecisionTreeRegressor(max_depth=2).fit(ROWS, ROWS[:, 0]), columns=list("abcd"))
+
+
+FIRST = {name: ROWS[:1, k] for k, name in enumerate("abcd")}

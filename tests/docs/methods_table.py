@@ -10,9 +10,10 @@ from pathlib import Path
 import xplain
 from xplain.core.query import Peek, Score, Sweep
 from xplain.core.registry import TABLES
+from xplain.core.trees import Ensemble
 
 README = Path(__file__).parents[2] / "README.md"
-_NEEDS = {Score: "scores", Peek: "inner values", Sweep: "gradients"}
+_NEEDS = {Score: "scores", Ensemble: "trees", Peek: "inner values", Sweep: "gradients"}
 
 
 def methods() -> str:

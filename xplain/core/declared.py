@@ -32,7 +32,7 @@ __all__ = [
     "Wants",
 ]
 
-Suits: TypeAlias = Literal["any", "additive", "attention"]
+Suits: TypeAlias = Literal["any", "additive", "attention", "trees"]
 Wants: TypeAlias = Literal["none", "may", "must"]
 
 
@@ -114,7 +114,8 @@ class Method(Declared):
         traced_with: Options that compiling fixes, where the method would otherwise decide from data how long to run.
         channels: Values have the item's own shape rather than the map's.
         adaptive: Decides from the answers what to ask next, so that its plan is only that of a constant model.
-        suits: Models that it is for: ``additive`` ones, whose score is a sum over features, or those with attention.
+        suits: Models that it is for: ``additive`` ones, whose score is a sum over features, those with attention, or
+            sums of trees.
         trial: Options with which it can be tried in a moment, where defaults for a real answer take long.
     """
 

@@ -7,6 +7,7 @@ at once; the engine cuts the question into chunks, packs, caches, counts and ret
 |---|---|---|
 | ``Score`` | any model | float64 ``[N, M]``: the target's value under each edit |
 | ``Peek``  | models with a graph | ``{tap: values [N, *shape]}``, or what its ``fold`` keeps of them |
+| ``Ensemble`` | sums of decision trees | ``Trees``: their splits and leaves |
 | ``Sweep`` | models with a graph | ``{tap: (value, cotangent)}``, each ``[N, *shape]`` |
 | ``Slope`` | models with a graph | an objective of painted pictures, and its gradient: ``xplain.core.slope`` |
 """
@@ -33,12 +34,13 @@ from xplain.core.outline import Outline
 from xplain.core.price import Account
 from xplain.core.slope import Slope
 from xplain.core.target import SCORES, EveryScore, Stack, Target
+from xplain.core.trees import Ensemble
 
 if TYPE_CHECKING:
     from xplain.core.rules import Rules
 
 __all__ = ["Answer", "Flow", "Model", "OfItems", "Peek", "Query", "Reading", "Returned", "Score", "Slope", "Sweep"]
-__all__ += ["TargetInput", "View", "laid_out", "through"]
+__all__ += ["Ensemble", "TargetInput", "View", "laid_out", "through"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +183,7 @@ class Sweep:
 OfItems: TypeAlias = Score | Peek | Sweep
 """Questions about items; a ``Slope`` is about pictures that do not exist yet."""
 
-Query: TypeAlias = OfItems | Slope
+Query: TypeAlias = OfItems | Slope | Ensemble
 Answer: TypeAlias = Any  # per question, see the table at the top
 
 

@@ -15,6 +15,7 @@ from xplain.core.edits import Array
 from xplain.core.price import Price
 from xplain.core.query import Answer, Flow, Model, Query, Score
 from xplain.core.target import EveryScore, Stack
+from xplain.core.trees import Ensemble, Forest
 from xplain.engine.drive import drive
 from xplain.engine.memo import Memo
 from xplain.engine.settings import Settings
@@ -86,6 +87,8 @@ class _Zero:
             elif isinstance(query.target, EveryScore):
                 columns = self.outline.scores.classes or 1
             return np.zeros((stop - start, columns))
+        if isinstance(query, Ensemble):
+            return Forest(self.outline.scores.classes or 1).bare()
         return zero_answer(query, self.outline)
 
 

@@ -18,7 +18,7 @@ from xplain.core.errors import CapabilityError, ModelError
 from xplain.core.fold import Top, joined
 from xplain.core.partial_answers import pieces
 from xplain.core.price import Account
-from xplain.core.query import Answer, Model, Peek, Query, Score, Slope, Sweep
+from xplain.core.query import Answer, Ensemble, Model, Peek, Query, Score, Slope, Sweep
 from xplain.core.slope import Sloped
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, EveryScore, Target, every_score
@@ -62,8 +62,8 @@ class Run:
             )
         if isinstance(query, Score):
             return self._score(query)
-        if isinstance(query, Slope):
-            return self._slope(query)
+        if isinstance(query, (Slope, Ensemble)):
+            return self._slope(query) if isinstance(query, Slope) else self.model.answer(query)
         return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
 
     def _score(self, query: Score) -> Array:

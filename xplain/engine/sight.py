@@ -20,6 +20,7 @@ from xplain.core.rules import Rules
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target
 from xplain.core.target_parser import ranking
+from xplain.core.trees import Ensemble
 
 __all__ = ["Sight", "on_the_way"]
 
@@ -94,7 +95,7 @@ def on_the_way(flow: Flow, sight: Sight, target: Target, is_open: bool) -> Flow:
     """
 
     def ask(query: Query) -> Generator[Query, Answer, Answer]:
-        if isinstance(query, (Peek, Slope)):
+        if isinstance(query, (Peek, Slope, Ensemble)):
             return (yield query)
         swept = isinstance(query, Sweep) and sight.is_clean(query)
         if is_open and not swept and sight.scores is None:

@@ -15,6 +15,7 @@ from xplain.core.layout import Layout
 from xplain.core.query import Model, Sweep, View
 from xplain.core.registry import Method
 from xplain.core.target import label
+from xplain.core.trees import Ensemble
 from xplain.explainers.cam.layers import map_layer
 from xplain.session.fitting import called
 
@@ -68,6 +69,8 @@ def _fitting(model: Model, x: Array | None, layout: Any) -> Iterator[Choice]:
     abilities, outline = abilities_of(model), model.outline
     rows = layout.axes == "NS" if isinstance(layout, Layout) else abilities.read is not None
     codes = x is not None and x.dtype.kind in "iu"
+    if Ensemble in model.answers and rows:
+        yield Choice("tree-shap", "the model is a sum of trees, whose Shapley values are exact and cost nothing")
     swept = Sweep in model.answers and not rows and not codes
     if swept:
         item = tuple(x.shape[1:]) if x is not None else None if outline.layout is None else outline.layout.item

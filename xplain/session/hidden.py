@@ -96,12 +96,17 @@ def said_or_typical(
     """
     said = {name.replace("-", "_") for name, value in options.items() if value is not None}
     unsaid = [name for name in _ROWS if name in entry.options]
-    if not unsaid or said & set(unsaid):
+    if not unsaid or said & set(unsaid) or values.get("kind") == "path-dependent":  # that hides nothing behind rows
         return values, ()
     able = abilities_of(model).codes
     if able is not None:
         if unsaid == ["background"]:  # replacements are drawn from it: of the typical row alone all would be one
-            rows, sentence = able.known(items.x)
+            try:
+                rows, sentence = able.known(items.x)
+            except UsageError:
+                if entry.suits != "trees":  # those may know how many rows of the training went where
+                    raise
+                return values, ()
             return {**values, "background": rows}, (Caveat(sentence, "baseline"),)
         row, sentence = able.typical(items.x)
         return {**values, "baseline": row}, (Caveat(sentence, "baseline"),)

@@ -21,10 +21,11 @@ from xplain.core.abilities import Abilities, Piece
 from xplain.core.edits import Array, Untouched, Windows
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
-from xplain.core.query import Answer, Peek, Query, Score, Slope, Sweep
+from xplain.core.query import Answer, Ensemble, Peek, Query, Score, Slope, Sweep
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target
 from xplain.graph.intake.load import Loaded
+from xplain.graph.outline.trees import trees_in
 from xplain.graph.reverse.cut import cut
 from xplain.graph.understood import understood
 from xplain.models.buffers import Buffers
@@ -104,6 +105,8 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
         self._shelf, self._buffers = Shelf(loaded.size), Buffers(outline.source)
         self._input = next(spec for spec in outline.inputs if spec.name == outline.input)
         self._layers = {layer.name: layer for layer in outline.layers}
+        self._trees = trees_in(loaded.model, self._scores, outline.input)
+        self.answers |= {Ensemble} if self._trees is not None else set()
         self._level = LEVELS[0]
         self.outline = self._settle_batch()
         self._settle_level()
@@ -128,8 +131,8 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
         self._loaded.opened.unchanged()
         if isinstance(query, Score):
             return np.concatenate([rows for _, rows in self._scored(query)])
-        if isinstance(query, Slope):
-            return self._slope(query)
+        if isinstance(query, (Slope, Ensemble)):
+            return self._slope(query) if isinstance(query, Slope) else self._trees and self._trees()
         return self._peek(query) if isinstance(query, Peek) else self._sweep(query)
 
     def _scored(self, query: Score, rows: int | None = None) -> Iterator[Piece]:

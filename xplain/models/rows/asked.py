@@ -34,7 +34,8 @@ def of_columns(
     labels = labels or asked.labels
     scores = ScoreSpec("scores", len(labels) or None, asked.kind, "none", asked.found)
     outline = outline_of(asked.function, row, version, labels, scores)
-    return Function(_framed(asked.function) if asked.frames else _stacked(asked.function), outline, price, "rows")
+    function = _framed(asked.function) if asked.frames else _stacked(asked.function)
+    return Function(function, outline, price, "rows", trees=asked.trees)
 
 
 def of_feeds(scores: Callable[[Any], Any], outline: Outline) -> Function:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from xplain.core.errors import UsageError
+from xplain.core.trees import Trees
+from xplain.models.rows.trees import reader_of
 
 __all__ = ["Asked", "asked_of", "is_estimator"]
 
@@ -32,6 +35,7 @@ class Asked:
         columns: Names of the columns it was fitted on, where it knows them.
         frames: Whether it was fitted on a frame, and so wants one.
         found: One sentence on what is asked, for a person to check.
+        trees: How to read the trees that it adds up; None for one that is no sum of trees.
     """
 
     function: Callable[[Any], Any]
@@ -40,6 +44,7 @@ class Asked:
     columns: tuple[str, ...]
     frames: bool
     found: str
+    trees: Callable[[], Trees] | None = None
 
 
 def is_estimator(source: Any) -> bool:
@@ -88,7 +93,8 @@ def _sklearn(estimator: Any, name: str, scores: str | None) -> Asked:
     function, kind = getattr(estimator, way), _kind(way, labels)
     if kind == "decisions":
         function = _decided(estimator, np.asarray(classes))
-    return Asked(function, kind, labels, columns, bool(columns), f"what {name}.{way} returns")
+    trees = reader_of(estimator, way)
+    return Asked(function, kind, labels, columns, bool(columns), f"what {name}.{way} returns", trees)
 
 
 def _kind(way: str, labels: tuple[str, ...]) -> Kind:
@@ -105,9 +111,8 @@ def _lightgbm(booster: Any) -> Asked:
     columns = tuple(booster.feature_name())
     named = not all(one == f"Column_{k}" for k, one in enumerate(columns))
     found = "what Booster.predict(raw_score=True) returns"
-    return Asked(
-        lambda rows: booster.predict(rows, raw_score=True), "logits", (), columns if named else (), named, found
-    )
+    function, trees = partial(booster.predict, raw_score=True), reader_of(booster, "margins")
+    return Asked(function, "logits", (), columns if named else (), named, found, trees)
 
 
 def _xgboost(booster: Any) -> Asked:
@@ -118,4 +123,5 @@ def _xgboost(booster: Any) -> Asked:
         return booster.predict(data, output_margin=True)
 
     columns = tuple(booster.feature_names or ())
-    return Asked(margins, "logits", (), columns, bool(columns), "what Booster.predict(output_margin=True) returns")
+    found = "what Booster.predict(output_margin=True) returns"
+    return Asked(margins, "logits", (), columns, bool(columns), found, reader_of(booster, "margins"))

@@ -17,6 +17,7 @@ from xplain.core.outline import Kind, Outline, ScoreSpec, TensorSpec
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
+from xplain.core.trees import Ensemble, Trees
 from xplain.core.units import stated_scores
 from xplain.core.wording import option
 from xplain.models.options import FunctionOptions
@@ -98,6 +99,7 @@ class Function:
         price: What an evaluation costs.
         takes: What it is given. One of whole columns is asked with ``ask`` alone, by the model of a table's rows.
         limit: Raises for a text that is longer than the function takes, given what it is called and itself.
+        trees: How to read the trees whose sum it is, if it is one.
     """
 
     answers: frozenset[type] = frozenset({Score})
@@ -110,7 +112,10 @@ class Function:
         price: Price | None = None,
         takes: Takes = "items",
         limit: Callable[[str, str], None] | None = None,
+        trees: Callable[[], Trees] | None = None,
     ) -> None:
+        self.trees = trees
+        self.answers |= {Ensemble} if trees is not None else set()
         self._function, self.outline, self.takes, self.limit = function, outline, takes, limit
         self.abilities = Abilities(batches=self if takes == "items" else None, price=price)
 

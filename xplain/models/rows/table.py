@@ -20,6 +20,7 @@ from xplain.core.partial_answers import pieces
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.core.target import SCORES, every_score
+from xplain.core.trees import Ensemble, Trees
 from xplain.core.wording import Sentence, named, option
 from xplain.models.options import AskedOptions
 from xplain.models.rows.asked import of_columns
@@ -278,6 +279,8 @@ class Rows:
 
     def answer(self, query: Query) -> Answer:
         """The answer to one question; questions about the inside of a graph are passed on as they are."""
+        if isinstance(query, Ensemble):
+            return self._trees()
         if not self._apart:
             return self._inner.answer(query)
         if not isinstance(query, Score) or query.at != "input":
@@ -293,6 +296,16 @@ class Rows:
             self.outline = replace(self.outline, scores=self._inner.outline.scores)
         values = {SCORES: scores, self.outline.scores.tensor: scores}
         return query.target.read(values, np.arange(start, stop) // query.edits.count).reshape(stop - start, -1)
+
+    def _trees(self) -> Trees:
+        """The trees of the inner model, which ask for a column's own numbers."""
+        if self._whole and self._reader.categorical:
+            raise CapabilityError(
+                f"{self.outline.source} sees categories ({self._reader.categorical[0]}) by numbers of its own, so its "
+                "trees cannot be read for these rows. Methods that ask it, such as exact-shapley and kernel-shap, work."
+            )
+        trees: Trees = self._inner.trees() if self._whole else self._inner.answer(Ensemble())
+        return trees.where_gap_is(MISSING)
 
     def stream(self, query: Score) -> Iterator[Piece]:
         """The same, piece by piece where the inner model answers in pieces."""

@@ -127,7 +127,7 @@ class TorchModule(TorchBatches):
         """
         if isinstance(query, Slope):
             return self._slope(query)
-        asked = self._taken(query)
+        asked = self._taken(query)  # type: ignore[arg-type]  # an Ensemble is never asked: see ``answers``
         if isinstance(asked, Score):
             return self._score(asked)
         return self._peek(asked) if isinstance(asked, Peek) else self._sweep(asked)

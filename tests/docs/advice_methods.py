@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from docs.advice_models import PICTURES, ROWS, convolution, graph
+import numpy as np
+from docs.advice_models import PICTURES, ROWS, convolution, graph, linear
 from docs.advice_table import Case
 
 import xplain
@@ -47,6 +48,11 @@ METHODS = (
         [lambda _: xplain.explain(grown(), FIRST, "tree-shap", kind="interventional", background=ROWS)],
         needs=("sklearn",),
     ),
+    Case(
+        "method 'interactions': index {} needs all",
+        lambda _: xplain.explain(linear, WIDE, "interactions", target=0, index="k-sii", features="columns"),
+        [lambda _: xplain.explain(linear, WIDE, "interactions", target=0, index="fsii", features="columns")],
+    ),
 )
 
 
@@ -57,4 +63,5 @@ def grown() -> Any:
     return xplain.table(DecisionTreeRegressor(max_depth=2).fit(ROWS, ROWS[:, 0]), columns=list("abcd"))
 
 
+WIDE = np.concatenate([ROWS, ROWS, ROWS, ROWS], axis=1)
 FIRST = {name: ROWS[:1, k] for k, name in enumerate("abcd")}

@@ -22,6 +22,7 @@ __all__ = [
     "PAPER",
     "column",
     "fitted",
+    "font",
     "heading",
     "image",
     "plain",
@@ -55,7 +56,7 @@ def plain(text: str) -> str:
 
 def text_width(text: str) -> int:
     """Width of a line of plain text in pixels."""
-    return int(np.ceil(_font().getlength(text)))
+    return int(np.ceil(font().getlength(text)))
 
 
 def fitted(text: str, width: int) -> str:
@@ -76,7 +77,7 @@ def words(lines: Sequence[str], width: int, colour: tuple[int, int, int] = INK) 
     paper = Image.new("RGB", (width, max(1, LINE * len(wrapped))), PAPER)
     pen = ImageDraw.Draw(paper)
     for k, line in enumerate(wrapped):
-        pen.text((0, k * LINE), line, colour, font=_font())
+        pen.text((0, k * LINE), line, colour, font=font())
     return paper
 
 
@@ -84,11 +85,11 @@ def heading(text: str, width: int) -> Image:
     """A title in larger letters, on one line, cut to its width."""
     from PIL import Image, ImageDraw
 
-    font, said = _font(_TITLE), plain(text)
-    while said and font.getlength(said) > width:
+    large, said = font(_TITLE), plain(text)
+    while said and large.getlength(said) > width:
         said = f"{said[:-2]}…"
-    paper = Image.new("RGB", (int(font.getlength(said)) + 1, _TITLE + 8), PAPER)
-    ImageDraw.Draw(paper).text((0, 0), said, INK, font=font)
+    paper = Image.new("RGB", (int(large.getlength(said)) + 1, _TITLE + 8), PAPER)
+    ImageDraw.Draw(paper).text((0, 0), said, INK, font=large)
     return paper
 
 
@@ -149,7 +150,8 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 
 @cache
-def _font(size: int = _SIZE) -> Any:
+def font(size: int = _SIZE) -> Any:
+    """Pillow's own font."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size=size)

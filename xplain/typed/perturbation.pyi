@@ -39,6 +39,14 @@ class Hsic(Asked, total=False):
     background: Any
     precision: float | None
 
+class Interactions(Asked, total=False):
+    index: Literal["fsii", "k-sii", "stii"]
+    features: Any
+    samples: int
+    baseline: Any
+    background: Any
+    precision: float | None
+
 class KernelShap(Asked, total=False):
     features: Any
     samples: int
@@ -104,3 +112,7 @@ class Sobol(Asked, total=False):
     designs: int
     baseline: Any
     precision: float | None
+
+class TreeShap(Asked, total=False):
+    kind: Literal["auto", "interventional", "path-dependent"]
+    background: Any

@@ -8,7 +8,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 
-__all__ = ["Fit", "contrast_fit", "ridge_fit"]
+__all__ = ["Fit", "contrast_fit", "quadratic_fit", "ridge_fit"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,3 +84,39 @@ def _deviations(
     leverage = np.clip((weighted @ inverse * rows).sum(axis=1) + share, 0.0, 0.99)
     moved = ((weighted * (residuals / (1 - leverage))[:, None]) @ inverse)[random]
     return np.asarray((moved - moved.mean(axis=0)) * correction[random][:, None])
+
+
+def quadratic_fit(coalitions: Array, worths: Array, weights: Array, correction: Array, total: float) -> Fit:
+    """Least squares of the worths of coalitions, and of their complements, by members and pairs of members.
+
+    minimise  sum over k of weights[k] ( worths[k] - rows(T_k) . values )^2 over T_k and its complement, the values'
+    sum fixed to ``total``; ``rows(T)`` is 1 for each member, then for each pair of members.
+
+    Args:
+        coalitions: 0 and 1, ``[n, S]``.
+        worths: Of the coalition and of its complement, less that of nobody, ``[n, 2]``.
+        weights: Weight of each pair of them.
+        correction: Finite population correction of each; 0 for those that were sure to be asked.
+        total: What the values sum to.
+
+    Returns:
+        Values ``[S + S (S - 1) / 2]``, and how far each random pair moved them.
+    """
+    left, right = np.triu_indices(coalitions.shape[1], 1)
+    rows = np.stack([np.hstack([one, one[:, left] * one[:, right]]) for one in (coalitions, 1 - coalitions)], axis=1)
+    flat, twice = rows.reshape(-1, rows.shape[2]), np.repeat(weights, 2)
+    weighted = flat * twice[:, None]
+    inverse = np.linalg.pinv(flat.T @ weighted, hermitian=True)
+    values = inverse @ (weighted.T @ worths.reshape(-1))
+    ones = inverse.sum(axis=1)
+    share = ones / ones.sum() if ones.sum() else np.full(len(ones), 1 / max(1, len(ones)))
+    values = values + share * (total - values.sum())
+    inverse = inverse - np.outer(share, ones)
+    random = correction > 0
+    if not random.any():
+        return Fit(values, np.zeros((0, len(values))))
+    residuals = worths.reshape(-1) - flat @ values
+    leverage = np.clip((weighted @ inverse * flat).sum(axis=1), 0.0, 0.99)
+    moved = (weighted * (residuals / (1 - leverage))[:, None]) @ inverse
+    moved = moved.reshape(len(rows), 2, -1).sum(axis=1)[random]  # a coalition and its complement were drawn together
+    return Fit(values, np.asarray((moved - moved.mean(axis=0)) * correction[random][:, None]))

@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 import xplain
 from xplain.analyses.dimension import dimension
 from xplain.core.errors import UnknownName, UsageError
+from xplain.render.palette import colours_of
 from xplain.results import Atlas, Comparison, Dimensions, Neighbours, load
 
 from .embedded import CARD, exported, folder, module
@@ -138,6 +139,24 @@ def test_one_class_alone_and_a_map_of_chance_are_said(files, net):
     plain = xplain.see(net, "map", files[:12], by="pca", card=CARD)
     with pytest.raises(UsageError, match="True classes are not known.*labelled=True"):
         plain.picture(colour="error")
+
+
+def test_true_classes_are_the_models_own_and_others_are_never_called_wrong(files, net, tmp_path):
+    known = seen(net, "map", files, by="pca")
+    right = np.array([one == other for one, other in zip(known.predicted, known.truth, strict=True)])
+    rgb = colours_of(known, "error").rgb
+    assert {tuple(one) for one in rgb[right]} <= {(0, 114, 178)}
+    assert {tuple(one) for one in rgb[~right]} <= {(213, 94, 0)}
+    for name, folder_name in (("RED", "RED"), ("2", "2"), ("lilac", "lilac")):  # case, a number, none of the model's
+        (tmp_path / folder_name).mkdir()
+        for n, one in enumerate(files[:4]):
+            (tmp_path / folder_name / f"{n}.png").write_bytes(Path(one).read_bytes())
+        found = seen(net, "map", str(tmp_path / folder_name), by="pca")
+        assert set(found.truth) == {{"RED": "red", "2": "green"}.get(name, name)}
+    assert found.facts["classes that the model does not have"] == ["lilac"]
+    with pytest.raises(UsageError, match="no class 'lilac', so nothing is right or wrong of it"):
+        found.picture(colour="error")
+    assert "error" not in [one["name"] for one in data_of(found.render("zoom"))["colours"]]
 
 
 # ---------------------------------------------------------------------- the page

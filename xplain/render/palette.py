@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class Coloured(Protocol):
     confidence: Array
     cluster: Array
     cluster_names: tuple[str, ...]
+    facts: Mapping[str, Any]
 
     def __len__(self) -> int: ...
 
@@ -76,6 +77,11 @@ def colours_of(shown: Coloured, by: Colouring) -> Colours | None:
             option("labelled", True),
         )
         raise UsageError(*advice, ".", option="colour", got=by)
+    strange = shown.facts.get("classes that the model does not have", [])
+    if by == "error" and strange:
+        some = ", ".join(map(repr, strange[:3])) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
+        why = f"The model has no class {some}, so nothing is right or wrong of it. Name folders by its labels."
+        raise UsageError(why, option="colour", got=by)
     if by in ("class", "error", "score") and not shown.predicted:
         raise UsageError("The model predicts no classes, so nothing can be coloured by them.", option="colour", got=by)
     if by == "score":

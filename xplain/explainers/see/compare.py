@@ -18,7 +18,8 @@ from xplain.core.outline import Outline
 from xplain.core.query import Answer, Peek, View
 from xplain.core.registry import Paper, lens
 from xplain.core.scene import Again, Beside, More, Scene, Seeing, Some
-from xplain.explainers.see.vectors import Positions, Read, asked, called, finite, small, vector_reader
+from xplain.explainers.see.positions import Positions, Read, vector_reader
+from xplain.explainers.see.vectors import asked, called, finite, small
 
 __all__ = ["compare"]
 

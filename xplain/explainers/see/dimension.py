@@ -17,7 +17,8 @@ from xplain.core.options import Natural, Positive, Share
 from xplain.core.query import Peek
 from xplain.core.registry import Paper, lens
 from xplain.core.scene import Scene, Seeing
-from xplain.explainers.see.vectors import Gathered, Positions, gathered
+from xplain.explainers.see.positions import Positions
+from xplain.explainers.see.vectors import Gathered, gathered
 
 __all__ = ["dimension_"]
 

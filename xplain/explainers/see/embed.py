@@ -13,16 +13,8 @@ from xplain.core.registry import lens
 from xplain.core.scene import More, Scene, Seeing, Some
 from xplain.core.target import SCORES
 from xplain.core.vector_folder import VectorFolder, content_key
-from xplain.explainers.see.vectors import (
-    Positions,
-    Read,
-    asked,
-    best,
-    finite,
-    folder_of,
-    gathered,
-    vector_reader,
-)
+from xplain.explainers.see.positions import Positions, Read, vector_reader
+from xplain.explainers.see.vectors import asked, best, finite, gathered, named_outline, true_class
 
 __all__ = ["embed"]
 
@@ -86,7 +78,7 @@ def _kept(scene: Scene, layer: str, positions: str | None, labelled: bool, path:
             rows = read.vectors(answer[read.layer])
             if folder is None:
                 folder = VectorFolder(path, _about(scene, some, read), rows.shape[1])
-            _append(folder, some, rows, *best(answer.get(SCORES), some.view.outline), labelled)
+            _append(folder, some, rows, *best(answer.get(SCORES), named_outline(some)), labelled)
         assert folder is not None
         assert read is not None
         return _vectors(folder, read)
@@ -104,7 +96,7 @@ def _append(
         folder.fail(names[n], keys[n], "The layer holds NaN or infinity for this item.")
     known = []
     for n in np.flatnonzero(fine):
-        told: dict[str, Any] = {"truth": folder_of(some.given[n])} if labelled else {}
+        told: dict[str, Any] = {"truth": true_class(some.given[n], named_outline(some))[0]} if labelled else {}
         told |= {"predicted": predicted[n], "confidence": confidence[n]} if predicted else {}
         known.append(told)
     kept = [int(n) for n in np.flatnonzero(fine)]

@@ -17,7 +17,8 @@ from xplain.core.options import Natural, Positive, PositiveReal
 from xplain.core.query import Peek
 from xplain.core.registry import lens
 from xplain.core.scene import Scene, Seeing
-from xplain.explainers.see.vectors import Positions, gathered
+from xplain.explainers.see.positions import Positions
+from xplain.explainers.see.vectors import gathered
 
 __all__ = ["map_"]
 

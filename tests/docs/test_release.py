@@ -27,6 +27,15 @@ def test_there_is_one_version_number():
     assert cited["version"] == xplain.__version__
 
 
+def test_no_package_is_left_out_of_a_wheel():
+    """What an sdist leaves out, a wheel does too; a pattern that is no path from the root would match inside xplain."""
+    made = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["scikit-build"]
+    assert [pattern for pattern in made["sdist"]["exclude"] if not pattern.startswith("/")] == []
+    ignored = [line for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines() if line.endswith("/")]
+    folders = {path.name for path in (ROOT / "xplain").rglob("*") if path.is_dir()} - {"__pycache__"}
+    assert [line for line in ignored if line.strip("/") in folders and not line.startswith("/")] == []
+
+
 def test_the_changelog_says_what_is_new():
     headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "changelog.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert headings[0] == "Unreleased"

@@ -32,7 +32,7 @@ from xplain.core.errors import CardError, nearest, unknown
 from xplain.core.files import lines_of, read_text, there
 from xplain.core.wording import option
 
-__all__ = ["MOST_PIXELS", "PRESETS", "Card", "find_card", "load_card"]
+__all__ = ["MOST_PIXELS", "PRESETS", "Card", "card_of_module", "find_card", "load_card"]
 
 _MODES = ("", "RGB", "BGR", "L", "BANDS")
 _LAYOUTS = ("", "NCHW", "NHWC")
@@ -232,6 +232,27 @@ class Card:
         if raw.get("do_normalize", "image_mean" in raw or "image_std" in raw or not flipped):
             card["mean"], card["std"] = raw.get("image_mean", [0.5] * 3), raw.get("image_std", [0.5] * 3)
         return cls.from_dict(card, name)
+
+
+def card_of_module(module: Any) -> Card | None:
+    """A timm model's card, from its ``pretrained_cfg``: timm's transform for evaluation; None for other modules.
+
+    Raises:
+        CardError: the configuration says something that a card cannot.
+    """
+    raw = getattr(module, "pretrained_cfg", None)
+    if not isinstance(raw, Mapping) or not {"input_size", "mean", "std"} <= raw.keys():
+        return None
+    channels, height, width = raw["input_size"]
+    card: dict[str, Any] = {"mode": "L" if channels == 1 else "RGB", "mean": list(raw["mean"]), "std": list(raw["std"])}
+    kept = raw.get("crop_pct") or 0.875
+    if raw.get("crop_mode", "center") == "center" and height == width:
+        card |= {"resize_short": int(height / kept), "crop": [height, width]}
+    else:  # squeezed, whatever its shape
+        card |= {"resize": [int(height / kept), int(width / kept)], "crop": [height, width]}
+    filters = {"bilinear", "bicubic", "nearest", "lanczos"}
+    card["resample"] = raw.get("interpolation") if raw.get("interpolation") in filters else "bilinear"
+    return Card.from_dict(card, f"timm's {raw.get('architecture', 'pretrained_cfg')}")
 
 
 def _hf_size(size: Any, crop: Any, crop_pct: Any, where: str) -> dict[str, Any]:

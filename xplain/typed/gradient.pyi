@@ -77,11 +77,13 @@ class Smoothgrad(Asked, total=False):
     samples: int
     sigma: float
     squared: bool
+    layer: str | None
 
 class Vargrad(Asked, total=False):
     of: str
     samples: int
     sigma: float
+    layer: str | None
 
 class Xrai(Asked, total=False):
     steps: int

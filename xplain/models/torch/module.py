@@ -20,7 +20,7 @@ import torch
 
 from xplain.core.abilities import Abilities, Piece
 from xplain.core.batches import Cut
-from xplain.core.card import load_card
+from xplain.core.card import card_of_module, load_card
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
@@ -86,7 +86,7 @@ class TorchModule(TorchBatches):
         outline = first_outline(module, self._modules)
         if less := approximate(options):
             outline = warned(outline, less)
-        card = None if options.card is None else load_card(options.card)
+        card = card_of_module(module) if options.card is None else load_card(options.card)
         self._own = Own([Look(settled(outline, card, options.layout))])
         self._graph = AsGraph(module, self._own, self)
         self.outline = replace(self.outline, fields=self._graph.field)

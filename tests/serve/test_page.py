@@ -122,6 +122,8 @@ def test_a_person_explains_compares_hides_and_sends_the_address(opened):
     page.mouse.move(bounds["x"] + 200, bounds["y"] + 200)
     page.mouse.up()
     expect(page.locator(".hidden-box")).to_contain_text(f"the score of {second} goes from")
+    page.get_by_text("Inside: the most active").click()
+    expect(page.locator(".channels")).to_be_visible()
     page.locator("#compare").click()
     expect(page.locator(".panel").nth(1).locator(".classes button")).to_have_count(5)
     where = page.url.partition("#")[2]

@@ -40,6 +40,7 @@ class Asked:
         plan: What it will take.
         deadline: Seconds after which what is known by then is told; None for no limit.
         preview: Whether the map so far is found while the rest is on its way.
+        task: What is done instead, alone, such as drawing a layer; what it returns is the answer's ``drawn``.
     """
 
     served: Served
@@ -53,11 +54,12 @@ class Asked:
     plan: Plan
     deadline: float | None = None
     preview: bool = False
+    task: Callable[[], bytes] | None = None
     fits: str = field(init=False)
 
     def __post_init__(self) -> None:
         common = None if self.spreads else repr(self.target)
-        alone = (id(self), self.max_queries) if self.max_queries is not None else None
+        alone = (id(self), self.max_queries) if self.max_queries is not None or self.task is not None else None
         key = self.served.key(self.name, json.dumps(self.options, sort_keys=True), common, self.seed, alone)
         object.__setattr__(self, "fits", key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,15 +20,18 @@ from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.layout import Layout
 from xplain.render.pictures import collect
-from xplain.serve.asked import instance, scores_asked, strict_json
+from xplain.serve.asked import Asked, instance, scores_asked, strict_json
 from xplain.serve.guard import Refused
 from xplain.serve.house import House
+from xplain.serve.served import Served
 from xplain.session.predictions import best
+from xplain.session.see import see
 
 __all__ = ["examples_in", "routes"]
 
 _FILES = ("page.css", "page.js", "panel.js", "ask.js", "draw.js")
 _MOST_EXAMPLES = 200
+_CHANNELS = 64
 
 
 def examples_in(folder: str | None) -> dict[str, Path]:
@@ -83,13 +87,38 @@ def routes(house: House, examples: Mapping[str, Path]) -> list[Route]:
         states = [{"score": float(one[which]), "best": first[0]["label"]} for one, first in pairs]
         return JSONResponse({"name": served.model.outline.label_name(which), "before": states[0], "after": states[1]})
 
+    async def activations(request: Request) -> Response:
+        body = strict_json(await request.body())
+        served = house.model(body.get("model"))
+        given = body.get("instances")
+        if not isinstance(given, list) or len(given) != 1:
+            raise UsageError('"instances" is a list of the one item that a layer is shown of.')
+        layer, item = body.get("layer", "auto"), instance(given[0])
+        if not isinstance(layer, str) or isinstance(item, str):
+            raise UsageError('"layer" is the name of a layer, and the item a picture or a tensor.')
+
+        def read() -> Asked:
+            return replace(scores_asked(served, [item]), task=lambda: _grid(served, item, layer))
+
+        answer = await house.answer(await house.submit(served, read, request.state.token), request)
+        return Response(answer.drawn, media_type="image/png")
+
     return [
         Route("/", page),
+        Route("/api/activations", activations, methods=["POST"]),
         Route("/static/{name}", static),
         Route("/api/examples", listed),
         Route("/api/examples/{name}", example),
         Route("/api/hide", hide, methods=["POST"]),
     ]
+
+
+def _grid(served: Served, item: Any, layer: str) -> bytes:
+    """The most active channels of a layer, as a PNG."""
+    gallery = see(served.model, "activations", [item], layer=layer, k=_CHANNELS, sort="largest")
+    out = io.BytesIO()
+    gallery.render("sheet").save(out, "PNG")
+    return out.getvalue()
 
 
 def _file(path: Any) -> Response:

@@ -30,11 +30,13 @@ class Answer:
         results: Per item, one attribution of that item alone per target.
         scores: Per item the scores, float64 ``[K]``; None where the model has no classes.
         partial: Why there is less than was asked for; empty where there is not.
+        drawn: What a request's own task made.
     """
 
     results: list[list[Attribution]]
     scores: list[Array | None]
     partial: str = ""
+    drawn: bytes = b""
 
 
 class Known:
@@ -79,6 +81,8 @@ def answered(pack: Sequence[Asked], watch: Watch, **how: Any) -> list[Answer]:
         XplainError: one of them cannot be answered.
     """
     first = pack[0]
+    if first.task is not None:
+        return [Answer([], [], drawn=first.task())]
     items = Items.joined([one.items for one in pack])
     target = [one for asked in pack for one in asked.targets()] if len(pack) > 1 else first.target
     plain = isinstance(target, list) and all(one is None for one in target)

@@ -47,6 +47,11 @@ export async function post(path, body, signal) {
   return answer.json();
 }
 
+export async function drawing(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return (await request(path, { method: "POST", headers, body: JSON.stringify(body) })).blob();
+}
+
 export const drop = (job) => request(`api/jobs/${job}`, { method: "DELETE" });
 
 // The events of a job as they come: [kind, data].

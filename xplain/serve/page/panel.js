@@ -27,12 +27,16 @@ export class Panel {
     }
     this.at("model").addEventListener("change", () => {
       this.fill("method", this.methods(), this.at("method").value);
+      this.layers();
       this.target = null;
       this.again();
     });
     this.at("method").addEventListener("change", () => this.again());
     this.at("options").addEventListener("change", () => this.again());
     this.at("cancel").addEventListener("click", () => this.stop());
+    this.at("inside").addEventListener("toggle", () => this.inside());
+    this.at("layer").addEventListener("change", () => this.inside());
+    this.layers();
     this.pointer(this.at("map"));
     this.at("map").classList.add("empty");
   }
@@ -43,6 +47,27 @@ export class Panel {
   fill(name, values, chosen) {
     const select = this.at(name);
     select.replaceChildren(...values.map((one) => new Option(one, one, false, one === chosen)));
+  }
+
+  layers() {
+    const names = this.model.layers;
+    this.at("layer").replaceChildren(...names.map((one) => new Option(one, one)));
+    this.at("layer").value = names.at(-1) ?? "";
+    this.at("inside").hidden = !names.length;
+  }
+
+  async inside() {
+    if (!this.at("inside").open || !this.page.item || !this.at("layer").value) return;
+    const layer = this.at("layer").value, image = this.at("channels");
+    try {
+      const blob = await ask.drawing("api/activations", { model: this.model.name, instances: [this.page.item], layer });
+      URL.revokeObjectURL(image.src);
+      image.src = URL.createObjectURL(blob);
+      image.alt = `The most active channels of ${layer}`;
+      image.hidden = false;
+    } catch (error) {
+      this.page.fail(error);
+    }
   }
 
   told() {
@@ -154,6 +179,7 @@ export class Panel {
     const { values: _, error: __, seen: ___, ...facts } = one;
     this.root.querySelector(".facts pre").textContent = JSON.stringify(facts, null, 1);
     this.paint();
+    this.inside();
   }
 
   words(one) {

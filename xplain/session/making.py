@@ -268,7 +268,7 @@ class Maker:
             self.session.spent += verdict.cost
         frames = painted.frames
         if frames is None:
-            frames = watcher.film()
+            frames = watcher.film(count)
         return Picture(
             picture=np.asarray(painted.picture, np.float32),
             state=np.asarray(painted.state, np.float32),

@@ -95,7 +95,7 @@ class Watcher:
     caveats: list[Caveat] = field(default_factory=list)
     sweeps: int = 0
     _seen: int = 0
-    _film: list[Array] = field(default_factory=list)
+    _film: dict[str, list[Array]] = field(default_factory=dict)
     _written: float = field(default_factory=time.monotonic)
 
     def __call__(self, query: Slope, answer: Sloped) -> None:
@@ -106,11 +106,12 @@ class Watcher:
         self._seen += 1
         self.sweeps += len(query.state) * query.rows
         every = max(1, self.steps // max(1, self.frames))
-        frame = self.frames > 0 and self._seen % every == 0
+        frame = bool(query.kept) and self.frames > 0 and self._seen % every == 0
         if frame or self.preview is not None:
             picture = self._drawn(query, answer)
-            if frame and picture is not None and len(self._film) < 4 * self.frames:
-                self._film.append(_small(picture))
+            film = self._film.setdefault(str(query.kept.get("stage", "")), [])
+            if frame and picture is not None and len(film) < 4 * self.frames:
+                film.append(_small(picture))
             if self.preview is not None and picture is not None:
                 self.preview(self._seen, picture)
         if self.kept is not None and time.monotonic() - self._written > _PAUSE:
@@ -128,10 +129,19 @@ class Watcher:
             if caveat not in self.caveats:
                 self.caveats.append(caveat)
 
-    def film(self) -> Array | None:
-        """The frames, uint8 ``[N, F, h, w, 3]``; None where there are none, or where sizes changed on the way."""
-        some = [one for one in self._film if one.shape == self._film[-1].shape]
-        return np.stack(some, axis=1) if some else None
+    def film(self, count: int) -> Array | None:
+        """The frames of so many pictures, uint8 ``[N, F, h, w, 3]``: of all stages that painted pictures of their own.
+
+        None where there are none, or where sizes changed on the way.
+        """
+        stages = [[one for one in film if one.shape == film[-1].shape] for film in self._film.values() if film]
+        if not stages:
+            return None
+        least = min(map(len, stages))
+        films = [np.stack(film[:least], axis=1) for film in stages]
+        if len({one.shape[1:] for one in films}) > 1 or sum(map(len, films)) != count:
+            return films[-1] if len(films[-1]) == count else None
+        return np.concatenate(films)
 
     def interrupted(self) -> Painted:
         """What there was when the way was interrupted.

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from xplain.core.canvas import Canvas, Cosines, Phases
 from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.errors import UsageError
+from xplain.core.leaves import Leaf
 from xplain.core.objective import Aimed, Objective
+from xplain.core.option_names import Layers
 from xplain.core.options import AtLeastOne, Fraction, NonNegative, Positive, PositiveReal
 from xplain.core.registry import Paper, Source, recipe
+from xplain.core.target import Target
 from xplain.core.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, climbed, painted
+from xplain.explainers.synthesis.features import layers_named
 from xplain.explainers.synthesis.optimisers import Adam
 from xplain.explainers.synthesis.spectra import magnitude_of
 
-__all__ = ["aimed_at", "board_of", "fourier", "maco", "whole"]
+__all__ = ["aimed_at", "board_of", "fourier", "grid", "maco", "whole"]
 
 _QUIET = 0.02  # standard deviation of the first coefficients: nearly grey, and no layer is shut
 
@@ -145,6 +151,64 @@ def maco(
     )
     start = np.stack([rng.normal(0, 1, canvas.state) for rng in commission.rngs("start")])
     return whole(canvas, (yield from climbed(commission, way, start)))
+
+
+@recipe(
+    "grid",
+    paper=Paper("Olah 2017", "doi:10.23915/distill.00007"),
+    target="none",
+    trial={"layer": "second", "units": "0,2", "steps": 2},
+)
+def grid(
+    commission: Commission,
+    *,
+    layer: str = "",
+    units: Layers = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"),
+    steps: Positive = 64,
+    rate: PositiveReal = 0.05,
+    jitter: NonNegative = 8.0,
+    decay: NonNegative = 1.3,
+) -> Painting:
+    """A page of a layer's channels: for each the picture of cosines that excites its mean most.
+
+    Args:
+        layer: The layer.
+        units: Numbers of its channels; on a command line parted by commas.
+        steps: Steps uphill for each.
+        rate: Most that a coefficient moves in a step.
+        jitter: Shift of the view in each step, at most, in pixels.
+        decay: How fast the canvas' weights fall with frequency.
+
+    Returns:
+        One picture per channel, in the size that the model takes; ``xplain see patches`` shows what excites the same
+        channels in a folder of photographs.
+
+    Cost:
+        ``steps`` sweeps per channel.
+
+    Raises:
+        UsageError: a unit that is no number.
+
+    Source:
+        Olah, Mordvintsev and Schubert, Feature Visualization, Distill 2017.
+    """
+    (name,) = layers_named(commission, (layer,))
+    if not all(one.isdecimal() for one in units):
+        raise UsageError(option="units", got=",".join(units), accepted="numbers of channels, such as 0,5,17")
+    index = tuple((int(one),) for one in units)
+    called = tuple(f"{name}[{one}]" for one in units)
+    target = Target(((1.0, Leaf("channel", name, index, per_item=True, names=called)),))
+    own = replace(commission, keys=called)
+    canvas = Cosines(commission.size, commission.channels, decay=decay)
+    way = Climb(
+        canvas,
+        Objective((Aimed(target=target),)),
+        lambda factor: Adam(rate * factor),
+        steps,
+        transforms=lambda _: Transforms(side=(0.9, 1.0), jitter=jitter),
+    )
+    start = np.stack([rng.normal(0, _QUIET, canvas.state) for rng in own.rngs("start")])
+    return whole(canvas, (yield from climbed(own, way, start)), target=target, names=called)
 
 
 def whole(canvas: Canvas, found: Any, **more: Any) -> Painted:

@@ -1,0 +1,45 @@
+"""What layers hold of given pictures, read through the same door as the slopes that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from xplain.core.canvas import Pixels
+from xplain.core.commission import Commission
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.objective import Objective
+from xplain.core.query import Answer, Query
+from xplain.core.slope import Slope, Sloped
+from xplain.core.terms import Energy
+from xplain.core.wording import option
+
+__all__ = ["features_of", "layers_named"]
+
+
+def layers_named(commission: Commission, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The layers that a person named, by their whole names.
+
+    Raises:
+        UsageError: none was named.
+        UnknownName: one that is short for several layers.
+    """
+    if not names or names == ("",):
+        some = [layer.name for layer in commission.outline.layers if layer.op in ("Conv", "Concat", "Add", "Conv2d")]
+        middle = some[len(some) // 3 : len(some) // 3 + 3]
+        raise UsageError(
+            "It has to be said which layer is looked at: give ",
+            option("layer", "NAME"),
+            f", such as {middle[0]!r}." if middle else ".",
+        )
+    return tuple(commission.outline.layer_meant(name) for name in names)
+
+
+def features_of(
+    commission: Commission, pictures: Array, layers: tuple[str, ...]
+) -> Generator[Query, Answer, dict[str, Array]]:
+    """Layer to what it holds of pictures ``[N, C, H, W]`` of any one size."""
+    canvas = Pixels((pictures.shape[2], pictures.shape[3]), commission.channels)
+    term = Objective(tuple(Energy(tensor=layer) for layer in layers))
+    found: Sloped = yield Slope(pictures, canvas, term, ink=commission.ink, taps=layers, gradient=False)
+    return dict(found.taps)

@@ -250,7 +250,9 @@ def test_margins_and_finer_targets_are_sums_of_classes():
     margin = xplain.explain(model, x, "saliency", target="margin")
     np.testing.assert_allclose(margin.scores, [0.5, 0.5], rtol=1e-5)
     assert margin.targets == ("1 - 0", "2 - 1")
+    best = xplain.explain(model, x, "saliency", target="margin,smooth")
     smooth = xplain.explain(model, x, "saliency", target="margin:1,smooth")
+    np.testing.assert_allclose(best.scores[0], smooth.scores[0])
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
     np.testing.assert_allclose(smooth.scores, np.log(p[:, 1] / (1 - p[:, 1])), rtol=1e-5)
     finer = xplain.explain(model, x, "saliency", target="finer:1,closest=2,share=0.5")
@@ -280,6 +282,7 @@ def test_every_label_above_a_half_is_a_target():
         ("captioner", "next:11", "0 to 4"),
         ("forecaster", "horizon:9,quantile:0", "places 0 to 3"),
         ("segmenter", "similar:other.jpg", "ends in map"),
+        ("segmenter", "regoin:1", "'region'"),
     ],
 )
 def test_a_word_that_does_not_fit_says_what_would(name, target, says):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,7 @@ class Similar(Wish):
                 "Compare it with another, or use a method that hides parts: rise, occlusion, kernel-shap."
             )
         shape = at.values[tensor].shape
-        to = f"{self.to}" if isinstance(self.to, str) else "what is given"
+        to = PurePath(self.to).name if isinstance(self.to, str) else "what is given"  # folders are the reader's alone
         numbers = (given / length).reshape(shape)
         names = (f"similarity to {to}",) * len(own)
         return [Aim(formula("similarity", [Part(tensor)], [numbers], names=names))]

@@ -22,7 +22,7 @@ from typing import Any
 
 from xplain.core.class_wishes import Above, Finer, Margin, Open
 from xplain.core.detections import Box
-from xplain.core.errors import UsageError
+from xplain.core.errors import UsageError, unknown
 from xplain.core.outline import Outline
 from xplain.core.output_wishes import Anomaly, Horizon, Point, Region, Similar, Words
 from xplain.core.target import Target
@@ -30,7 +30,7 @@ from xplain.core.wish import Wish
 
 __all__ = ["WORDS", "wish_of"]
 
-_SAID = re.compile(r"(?P<word>[a-z]+)(?::(?P<about>.*))?", re.DOTALL | re.IGNORECASE)
+_SAID = re.compile(r"(?P<word>[a-z]+)(?:(?P<how>,.*)|:(?P<about>.*))?", re.DOTALL | re.IGNORECASE)
 
 
 def _options(text: str, *names: str) -> tuple[str, dict[str, str]]:
@@ -135,12 +135,23 @@ def wish_of(wanted: Any, outline: Outline) -> Wish | None:
 
     Raises:
         UsageError: a word with something behind it that it does not understand.
+        UnknownName: no such word; the nearest are named.
     """
     if isinstance(wanted, Target):
         return Open(wanted) if wanted.open else None
     if not isinstance(wanted, str):
         return wanted if isinstance(wanted, Wish) else None
     said = None if outline.has_label(wanted) else _SAID.fullmatch(wanted.strip())
-    if said is None or said["word"].lower() not in WORDS:
+    if said is None:
         return None
-    return WORDS[said["word"].lower()](said["about"] or "")
+    word, about = said["word"].lower(), said["about"]
+    if word in WORDS:
+        return WORDS[word](about or said["how"] or "")
+    if about is not None and not any(_called(wanted, label) for label in outline.labels):
+        raise unknown("word for a target", word, list(WORDS), "A class is named without a colon.")
+    return None
+
+
+def _called(wanted: str, label: str) -> bool:
+    """Whether what is wanted may be one of the ways in which a class is called."""
+    return wanted.strip().casefold() in label.casefold() or wanted.partition(":")[0].strip() in label

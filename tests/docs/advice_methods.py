@@ -53,6 +53,16 @@ METHODS = (
         lambda _: xplain.explain(linear, WIDE, "interactions", target=0, index="k-sii", features="columns"),
         [lambda _: xplain.explain(linear, WIDE, "interactions", target=0, index="fsii", features="columns")],
     ),
+    Case(
+        "has no order of different values to go along",
+        lambda _: xplain.measure.effect(linear, np.ones_like(ROWS), 0, target=0),
+        [lambda _: xplain.measure.effect(linear, np.ones_like(ROWS), 0, "pdp", target=0)],
+    ),
+    Case(
+        "classes; say whose score",
+        lambda _: xplain.measure.effect(linear, ROWS, 0),
+        [lambda _: xplain.measure.effect(linear, ROWS, 0, target=1)],
+    ),
 )
 
 

@@ -14,8 +14,10 @@ from xplain.results.attribution import Attribution
 from xplain.results.comparison import Comparison
 from xplain.results.curve import Curve
 from xplain.results.dimensions import Dimensions
+from xplain.results.effect import Effect
 from xplain.results.embedding import Embedding
 from xplain.results.gallery import Gallery
+from xplain.results.importance import Importance
 from xplain.results.neighbours import Neighbours
 from xplain.results.picture import Picture
 from xplain.results.provenance import Provenance
@@ -23,11 +25,12 @@ from xplain.results.result import Result
 from xplain.results.saved import read
 
 __all__ = ["Atlas", "Attack", "Attribution", "Comparison", "Curve", "Dimensions", "Embedding", "Gallery"]
-__all__ += ["Neighbours", "Picture", "Provenance", "Result", "kind_of", "load"]
+__all__ += ["Effect", "Importance", "Neighbours", "Picture", "Provenance", "Result", "kind_of", "load"]
 
 _KINDS: tuple[type[Result], ...] = (
     *(Attribution, Curve, Attack, Gallery, Picture),
     *(Embedding, Neighbours, Atlas, Dimensions, Comparison),
+    *(Effect, Importance),
 )
 
 

@@ -27,6 +27,14 @@ class Banzhaf(Asked, total=False):
     background: Any
     precision: float | None
 
+class Counterfactual(Asked, total=False):
+    background: Any
+    fixed: Any
+    rising: Any
+    falling: Any
+    many: int
+    most: int
+
 class ExactShapley(Asked, total=False):
     features: Any
     baseline: Any

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import onnx
 from cli.tiny import write_model, write_picture
-from docs.advice_models import graph
+from docs.advice_models import FLOAT, N, graph
 from docs.advice_table import Case
+from onnx import helper
 from typer.testing import CliRunner
 
 from xplain.cli import application
@@ -26,6 +27,7 @@ BOX = "file,y0,x0,y1,x1\n{},4,8,8,12\n"
 EXPLAIN = "explain tiny.onnx pictures/a.png -m occlusion --patch 4 --out out"
 LOCALISE = "localise tiny.onnx pictures/a.png -m occlusion --patch 4 --out out --truth"
 CHECK = "check tiny.onnx --labelled"
+TWO = "inspect two.onnx --input x --fixed"
 ROWS = "explain rows.onnx rows.csv -m occlusion --out out"
 
 
@@ -34,6 +36,10 @@ def prepared(folder: Path) -> None:
     write_model(folder / "tiny.onnx")
     write_model(folder / "bare.onnx", card=False)
     onnx.save(graph(), folder / "rows.onnx")
+    shifted = graph(N("MatMul", ["x", "w"], ["z"]), N("Add", ["z", "s"], ["y"]))
+    shifted.graph.input.append(helper.make_tensor_value_info("s", FLOAT, [1]))
+    onnx.save(shifted, folder / "two.onnx")
+    np.save(folder / "s.npy", np.ones(1, np.float32))
     pictures = folder / "pictures"
     pictures.mkdir()
     for name, bright in (("a.png", True), ("b.png", False)):
@@ -54,6 +60,7 @@ def prepared(folder: Path) -> None:
         "labels.txt": "bright\ndark\nother\n",
         "pictures/labels.csv": "file,label\na.png,bright\nb.png,dark\n",
         "numbers/labels.csv": "file,label\n../pictures/a.png,0\n../pictures/b.png,1\n",
+        "how.toml": 'card = "imagenet"\n',
         "plain.toml": "resize = [16, 16]\n",
         "notes.txt": "mine\n",
         "broken.npy": "no array\n",
@@ -92,6 +99,29 @@ def case(fragment: str, wrong: str, *right: str, first: str = "") -> Case:
 
 
 COMMANDS = [
+    case(
+        "--endpoint {} cannot be read: {}.",
+        "inspect tiny.onnx --endpoint twice.csv",
+        "inspect tiny.onnx --endpoint how.toml",
+    ),
+    case(
+        "--fixed {} is not understood; accepted: NAME=",
+        f"{TWO} s",
+        f"{TWO} s=1.5",
+        f"{TWO} s=s.npy",
+    ),
+    case(
+        "--fixed {}: {} is neither a number nor an .np",
+        f"{TWO} s=one",
+        f"{TWO} s=1",
+        f"{TWO} s=s.npy",
+    ),
+    case("--fixed {}: the file cannot be read: {}.", f"{TWO} s=broken.npy", f"{TWO} s=s.npy"),
+    case(
+        "were given, but the model has {} classes. Give one per class.",
+        f"{EXPLAIN} --labels a,b",
+        f"{EXPLAIN} --labels a,b,c",
+    ),
     case(
         "--baseline {}: the file cannot be read: {}.",
         "explain tiny.onnx pictures/a.png -m expected-gradients --out out --baseline broken.npy",

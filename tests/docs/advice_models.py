@@ -22,6 +22,7 @@ W = RNG.normal(size=(4, 3)).astype(np.float32)
 ROWS = RNG.normal(size=(5, 4)).astype(np.float32)
 SERIES = RNG.normal(size=(1, 1, 8)).astype(np.float32)
 PICTURES = RNG.random((2, 3, 8, 8)).astype(np.float32)
+SIZES = [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)]
 LABELS = {"labels": ["a", "b", "a"]}
 FLAT = Layout("NCHW", (4, 1, 1))
 FLOAT, INT64, N = TensorProto.FLOAT, TensorProto.INT64, helper.make_node
@@ -57,6 +58,11 @@ def graph(*nodes: Any, out: tuple[int, Sequence[Any]] = (FLOAT, ["n", 3]), **wei
         [numpy_helper.from_array(array, name) for name, array in {"w": W, **weights}.items()],
     )
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def deep() -> ModelProto:
+    """A net with two layers to name, ``h`` and ``z``."""
+    return graph(N("Mul", ["x", "x"], ["h"]), N("MatMul", ["h", "w"], ["z"]), N("Tanh", ["z"], ["y"]))
 
 
 def deciding() -> ModelProto:
@@ -152,6 +158,15 @@ def hidden(layout: Layout | None) -> Any:
 
 def table(rows: Any) -> Any:
     return np.stack([np.asarray(rows[name], np.float64) for name in "abcd"], 1) @ W
+
+
+def columns() -> dict[str, list[float]]:
+    return {name: [1.0, 2.0] for name in "abcd"}
+
+
+def seen_table() -> Any:
+    """A table whose columns are known to hold numbers."""
+    return xplain.table(table, columns=columns())
 
 
 def words(texts: Any) -> Any:

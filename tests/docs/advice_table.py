@@ -19,15 +19,18 @@ from docs.advice_models import (
     PICTURES,
     ROWS,
     SERIES,
+    SIZES,
     TEXT,
     W,
     brightness,
     broken,
     cached,
+    columns,
     convolution,
     curved,
     database,
     deciding,
+    deep,
     from_there_on,
     graph,
     hidden,
@@ -37,6 +40,7 @@ from docs.advice_models import (
     picture,
     ranked,
     saved,
+    seen_table,
     squares,
     table,
     unfolding,
@@ -49,6 +53,7 @@ from xplain import native, render, report
 from xplain.core.layout import Layout
 from xplain.core.query import Score
 from xplain.graph.safety import Limits
+from xplain.metrics.localisation import localisation_error
 
 __all__ = ["TABLE", "Case"]
 
@@ -73,6 +78,52 @@ class Case:
 
 
 PYTHON = [
+    Case(
+        "reads no layer, so it takes no layer=; methods that do: {}.",
+        lambda _: xplain.explain(deep(), ROWS, "smoothgrad", of="occlusion:patch=1", layer="z", target=0, samples=2),
+        [lambda _: xplain.explain(deep(), ROWS, "smoothgrad", of="saliency", layer="z", target=0, samples=2)],
+    ),
+    Case(
+        "another. Give one of them.",
+        lambda _: xplain.explain(deep(), ROWS, "smoothgrad", of="ixg:layer=h", layer="z", target=0, samples=2),
+        [
+            lambda _: xplain.explain(deep(), ROWS, "smoothgrad", of="ixg:layer=h", target=0, samples=2),
+            lambda _: xplain.explain(deep(), ROWS, "smoothgrad", of="ixg", layer="z", target=0, samples=2),
+        ],
+    ),
+    Case(
+        "which it takes, in its order, with columns=.",
+        lambda _: xplain.explain(graph(), dict(zip("abcde", np.ones((5, 3)), strict=True)), "ablation", target=0),
+        [lambda _: xplain.explain(xplain.table(graph(), columns=list("abcd")), columns(), "ablation", target=0)],
+    ),
+    Case(
+        "or split it more coarsely, for example split='sentences'.",
+        lambda _: xplain.explain(xplain.text(words, longest=3), TEXT, "ablation", target=0),
+        [lambda _: xplain.explain(xplain.text(words, longest=3, split="sentences"), TEXT, "ablation", target=0)],
+    ),
+    Case(
+        "There are {} boxes and truths for {} items; give one list of each per item.",
+        lambda _: localisation_error([(0, 0, 2, 2)], [[(0, 0, 2, 2)], [(0, 0, 1, 1)]]),
+        [lambda _: localisation_error([(0, 0, 2, 2), (0, 0, 1, 1)], [[(0, 0, 2, 2)], [(0, 0, 1, 1)]])],
+    ),
+    Case(
+        "shows no attention: no softmax over tokens. Use grad-cam",
+        lambda _: xplain.explain(convolution(), PICTURES, "attention-rollout"),
+        [lambda _, way=way: xplain.explain(convolution(), PICTURES, way) for way in ("grad-cam", "saliency", "rise")],
+    ),
+    Case(
+        "The card gives pictures of different sizes {}; state resize or crop in it.",
+        lambda _: occlusion(brightness, SIZES, card={"mode": "RGB"}, target=0),
+        [
+            lambda _: occlusion(brightness, SIZES, card={"mode": "RGB", "resize": [8, 8]}, target=0),
+            lambda _: occlusion(brightness, SIZES, card={"mode": "RGB", "crop": [8, 8]}, target=0),
+        ],
+    ),
+    Case(
+        "Column {} held {} before, and {} now. Give it one type.",
+        lambda _: xplain.explain(seen_table(), {**columns(), "d": ["u", "v"]}, "ablation", target=0),
+        [lambda _: xplain.explain(seen_table(), columns(), "ablation", target=0)],
+    ),
     Case(
         "{}, {}, has no {}; use split='marks' or 'characters'.",
         lambda _: xplain.explain(xplain.text(words), "!?", "ablation", target=0),

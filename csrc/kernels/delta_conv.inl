@@ -15,7 +15,7 @@ struct Chunk {
 // The input under load_act(scale * v + shift), as a delta again.
 template <class T>
 XP_HD void transform(const ConvArgs& a, const T* in, const float* base, T* out) {
-  const Bender act(a.load_act);
+  const Activator act(a.load_act);
   for (int64_t c = 0; c < a.channels_in; c += kWidth) {
     const vec factor = load(a.scale + c), shift = load(a.shift + c), b = load(base + c);
     const vec before = b * factor + shift, after = (b + load(in + c)) * factor + shift;
@@ -70,8 +70,8 @@ void gather_chunk(const ConvArgs& a, const PixelList& list, int64_t begin, int64
 
 template <int R, class T>
 XP_HD void tile(const ConvArgs& a, const Chunk<T>& k, int64_t at, int64_t pixels, const T* const* rows,
-                const int32_t* taps, int64_t live, int64_t length, const T* weights, Ahead ahead, int64_t column) {
-  const Bender act(a.act);
+                const int32_t* taps, int64_t live, int64_t length, const T* weights, Prefetch ahead, int64_t column) {
+  const Activator act(a.act);
   // what is read and written behind the sums comes from far away: ask for it before them
   for (int i = 0; i < R && i < pixels; ++i) {
     __builtin_prefetch(k.out[at + i] + column, 1);
@@ -133,7 +133,7 @@ void conv_chunk(const ConvArgs& a, Chunk<T>& k, int64_t pixels, const T* weights
       for (int64_t column = p * kPanel; column < end; column += kSpan) {
         // bf16 weights hold channels in pairs, two elements per column
         const T* w = panel + (column - p * kPanel) * static_cast<int64_t>(4 / sizeof(T));
-        const Ahead ahead(weights + a.panels[3 * next + 2], bytes, n, tiles, live * products);
+        const Prefetch ahead(weights + a.panels[3 * next + 2], bytes, n, tiles, live * products);
         if (left > kRows / 2 + 1)
           tile<kRows>(a, k, at, left, rows, list, live, length, w, ahead, column);
         else if (left > (kRows + 2) / 4)

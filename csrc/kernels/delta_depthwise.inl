@@ -1,7 +1,7 @@
 // One processor's depthwise convolution; see delta_depthwise.cpp.
 
 template <class T>
-XP_HD void finish(const Bender& act, vec v, const T* residual, const float* base, T* to) {
+XP_HD void finish(const Activator& act, vec v, const T* residual, const float* base, T* to) {
   if (residual) v += load(residual);
   if (base) v = act.around(load(base), v);
   store(to, v);
@@ -15,7 +15,7 @@ XP_HD void inner(const ConvArgs& a, int64_t m, int64_t y, int64_t first, int64_t
   const int64_t channels = a.channels_out, pitch = in.windows[m].pitch, step = in.step;
   const T* from = in.at(m, y * S - g.pad_y, first * S - g.pad_x);
   T* const to = out.at(m, y, first);
-  const Bender act(a.act);
+  const Activator act(a.act);
   const float* const base = act.none() ? nullptr : a.base.at(y, first);
   for (int64_t c = 0; c < channels; c += kWidth) {
     vec w[K * K];
@@ -39,7 +39,7 @@ template <class T>
 void outer(const ConvArgs& a, int64_t m, int64_t y, int64_t x, const Deltas<const T>& in, const Deltas<T>& out,
            const Deltas<const T>& residual, const float* weights) {
   const Geometry& g = a.geometry;
-  const Bender act(a.act);
+  const Activator act(a.act);
   const T* also = residual.find(m, y, x);
   const float* base = act.none() ? nullptr : a.base.at(y, x);
   T* to = out.at(m, y, x);

@@ -30,7 +30,7 @@ XP_HD float value(Unary f, float v, float low, float high) {
 template <class T>
 void unary_mask(const UnaryArgs& a, int64_t m, const Deltas<const T>& in, const Deltas<T>& out) {
   const Window& o = out.windows[m];
-  const Bender clip(Activation{Bend::clip, a.low, a.high});
+  const Activator clip(Activation{Bend::clip, a.low, a.high});
   for (int64_t y = o.y; y < o.y + o.h; ++y)
     for (int64_t x = o.x; x < o.x + o.w; ++x) {
       const T* from = in.find(m, y, x);
@@ -66,7 +66,7 @@ template <class T>
 void binary_mask(const BinaryArgs& a, int64_t m, const Deltas<const T>& first, const Deltas<const T>& second,
                  const Deltas<T>& out) {
   const Window& o = out.windows[m];
-  const Bender act(a.act);
+  const Activator act(a.act);
   for (int64_t y = o.y; y < o.y + o.h; ++y)
     for (int64_t x = o.x; x < o.x + o.w; ++x) {
       const T *p = first.find(m, y, x), *q = second.find(m, y, x);

@@ -24,11 +24,11 @@ XP_HD void store(bf16* p, vec v) {  // rounds to even; a NaN stays one because d
 
 // An activation with its bounds in registers. Stores through float pointers could change an Activation in memory, so
 // the compiler would read it again after each.
-struct Bender {
+struct Activator {
   Bend kind;
   vec low, high;
 
-  XP_HD explicit Bender(const Activation& a) : kind(a.bend), low(vec{} + a.low), high(vec{} + a.high) {}
+  XP_HD explicit Activator(const Activation& a) : kind(a.bend), low(vec{} + a.low), high(vec{} + a.high) {}
   XP_HD bool none() const { return kind == Bend::none; }
   XP_HD vec operator()(vec v) const {
     if (kind == Bend::leaky) return v < 0.f ? v * low : v;
@@ -41,12 +41,12 @@ struct Bender {
 
 // Weights that will be read soon, asked for a little with every product: what lies ahead is further away than the
 // processor looks by itself, and asking for it at once would hold up the products.
-struct Ahead {
+struct Prefetch {
   const char* at;
   int64_t step;  // bytes per channel of a tile
 
   // of `bytes` from `from`, the share of tile `number` of `tiles` that each go over `channels` channels
-  XP_HD Ahead(const void* from, int64_t bytes, int64_t number, int64_t tiles, int64_t channels)
+  XP_HD Prefetch(const void* from, int64_t bytes, int64_t number, int64_t tiles, int64_t channels)
       : at(static_cast<const char*>(from)), step(bytes / max64(tiles * channels, 1)) {
     at += number * channels * step;
   }
@@ -59,7 +59,7 @@ struct Ahead {
 // sums[i][k] = sum over live taps t and channels c of rows[t][i][c] * weights[t][c][column k]
 template <int R>
 XP_HD void multiply(const float* const* rows, const int32_t* taps, int64_t live, int64_t length, const float* weights,
-                    Ahead ahead, vec (&sums)[R][kColumns]) {
+                    Prefetch ahead, vec (&sums)[R][kColumns]) {
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
     for (int k = 0; k < kColumns; ++k) sums[i][k] = vec{};
@@ -98,7 +98,7 @@ XP_HD vec dot_pairs(vec sum, uint32_t pair, const bf16* w) {
 }
 template <int R>
 XP_HD void multiply(const bf16* const* rows, const int32_t* taps, int64_t live, int64_t length, const bf16* weights,
-                    Ahead ahead, vec (&sums)[R][kColumns]) {
+                    Prefetch ahead, vec (&sums)[R][kColumns]) {
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
     for (int k = 0; k < kColumns; ++k) sums[i][k] = vec{};

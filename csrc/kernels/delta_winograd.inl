@@ -50,7 +50,7 @@ inline void tiles_in(const ConvArgs& a, const Deltas<const float>& in, const Til
 
 inline void tiles_out(const ConvArgs& a, const Deltas<float>& out, const Deltas<const float>& residual,
                       const Tile* tiles, int64_t count, const float* from, int64_t plane, int64_t width) {
-  const Bender act(a.act);
+  const Activator act(a.act);
   for (int64_t n = 0; n < count; ++n) {
     const Tile& t = tiles[n];
     const Window& w = out.windows[t.mask];
@@ -74,7 +74,7 @@ inline void tiles_out(const ConvArgs& a, const Deltas<float>& out, const Deltas<
 
 // R tiles, of which `left` are true, by one panel of one frequency
 template <int R>
-XP_HD void product(const float* const* rows, int64_t channels, const float* weights, Ahead ahead, int64_t left,
+XP_HD void product(const float* const* rows, int64_t channels, const float* weights, Prefetch ahead, int64_t left,
                    float* out, int64_t width) {
   const int32_t first = 0;
   vec sums[R][kColumns];
@@ -100,8 +100,8 @@ inline void frequency(const ConvArgs& a, int64_t count, const float* in, const f
       const int64_t at = n * kRows, left = min64(kRows, count - at);
       for (int64_t i = 0; i < kRows; ++i) rows[i] = in + (at + (i < left ? i : 0)) * pitch;
       const float* panel = weights + p * size;
-      const Ahead ahead = n < most ? Ahead(panel + size, 4 * size, n, most, a.channels_in)
-                                   : Ahead(next + p * part / 4, part, n - most, tiles - most, a.channels_in);
+      const Prefetch ahead = n < most ? Prefetch(panel + size, 4 * size, n, most, a.channels_in)
+                                   : Prefetch(next + p * part / 4, part, n - most, tiles - most, a.channels_in);
       for (int64_t column = 0; column < kPanel; column += kSpan) {
         float* to = out + at * width + p * kPanel + column;
         if (left > kRows / 2 + 1)

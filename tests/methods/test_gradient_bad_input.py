@@ -47,7 +47,7 @@ def test_a_layer_without_positions_for_a_cam(model, x):
     [
         (7, "Target 7 is out of range: the model has 5 classes, 0 to 4"),
         (xplain.label(7), "'label 7' asks for class 7; the model has 5 classes"),
-        ("relu2[99]", r"'relu2' is \[1, 12, 8, 8\]: it has no channel 99"),
+        ("relu2[99]", r"'relu2' is \[N, 12, 8, 8\]: it has no channel 99"),
         (xplain.channel("relu2", 99), "it has no channel 99"),
         (xplain.neuron("relu2", 0, 99, 0), r"it has no element \[0, 99, 0\]"),
         (xplain.inner("relu2", np.ones(3, np.float32)), r"the cotangent is \[3\]"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import nets
 import numpy as np
 import pytest
+from onnx import helper
 
 import xplain
 from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
@@ -152,3 +153,20 @@ def test_a_tensor_that_does_not_carry_everything_is_refused_as_a_start():
         loaded.answer(Score(x, Untouched(), every_score, at="inside"))
     with pytest.raises(ModelError, match="Nothing that 'scores' needs is computed from tensor 'aside'"):
         loaded.answer(Score(x, Untouched(), every_score, at="aside"))
+
+
+@pytest.mark.parametrize("method", ["saliency", "integrated-gradients", "occlusion"])
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("y[9]", r"Tensor 'y' is \[N, 3\]: it has no channel 9, 0 to 2 are there"),
+        ("y[9, 1]", r"Tensor 'y' is \[N, 3\]: it has no element \[9, 1\]. Accepted: one number .* up to \[2\]"),
+    ],
+)
+def test_a_place_that_the_scores_do_not_have_is_refused_by_every_method(method, target, told):
+    """A sweep fed it to the runtime, which spoke of place_0; others named the rows of a batch that was filled up."""
+    weights = {"w": np.ones((4, 3), np.float32)}
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    net = nets.model(nodes, {"x": (nets.FLOAT, ["N", 4])}, {"y": (nets.FLOAT, ["N", 3])}, weights)
+    with pytest.raises(UsageError, match=told):
+        xplain.explain(net, np.ones((1, 4), np.float32), method, target=target)

@@ -28,7 +28,17 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 
-__all__ = ["KINDS", "PREDICTED", "REDUCTIONS", "SCORES", "Leaf", "LeafKind", "Reduction", "side_by_side"]
+__all__ = [
+    "KINDS",
+    "PREDICTED",
+    "REDUCTIONS",
+    "SCORES",
+    "Leaf",
+    "LeafKind",
+    "Reduction",
+    "per_row",
+    "side_by_side",
+]
 
 SCORES = ""
 """Name under which a target finds the model's score vector among the values it reads."""
@@ -178,7 +188,7 @@ class Leaf:
         if self.factors is not None:
             if self.factors.shape[int(self.per_item) :] != inside:
                 raise UsageError(
-                    f"Tensor {self.tensor!r} is {list(shape)}; the cotangent is {list(self.factors.shape)}."
+                    f"Tensor {self.tensor!r} is {per_row(shape)}; the cotangent is {list(self.factors.shape)}."
                 )
             return
         named = len(inside) if self.way.axes is None else self.way.axes
@@ -193,11 +203,11 @@ class Leaf:
             return UsageError(f"Target {self.text()!r} asks for class {place[0]}; the model has {shape[1]} classes.")
         if self.kind == "channel":
             top = f", 0 to {shape[1] - 1} are there" if len(shape) > 1 else ""
-            return UsageError(f"Tensor {self.tensor!r} is {list(shape)}: it has no channel {place[0]}{top}.")
+            return UsageError(f"Tensor {self.tensor!r} is {per_row(shape)}: it has no channel {place[0]}{top}.")
         last = [n - 1 for n in shape[1:]]
         return UsageError(
-            f"Tensor {self.tensor!r} is {list(shape)}: it has no element {list(place)}. Accepted: one number for each "
-            f"axis behind the batch, up to {last}."
+            f"Tensor {self.tensor!r} is {per_row(shape)}: it has no element {list(place)}. Accepted: one number for "
+            f"each axis behind the batch, up to {last}."
         )
 
     def among(self, classes: int) -> Leaf:
@@ -295,6 +305,11 @@ class Leaf:
 
     def __hash__(self) -> int:
         return hash((self.kind, self.tensor, self.index, self.per_item))
+
+
+def per_row(shape: tuple[int, ...]) -> str:
+    """A shape as a message says it: how many rows were asked at once, and filled up, says nothing to a person."""
+    return f"[{', '.join(['N', *map(str, shape[1:])])}]"
 
 
 def side_by_side(names: tuple[str, ...] | list[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from xplain.core.errors import UsageError
-from xplain.core.leaves import SCORES
+from xplain.core.leaves import SCORES, per_row
 
 __all__ = ["INPUT", "Cut", "Part"]
 
@@ -64,7 +64,7 @@ class Part:
         inside = tuple(shape[1:])
         if len(self.place) > len(inside):
             raise UsageError(
-                f"Tensor {self.tensor!r} is {list(shape)}: {self.text()} names {len(self.place)} axes behind the "
+                f"Tensor {self.tensor!r} is {per_row(shape)}: {self.text()} names {len(self.place)} axes behind the "
                 f"batch, and it has {len(inside)}."
             )
         for axis, (cut, extent) in enumerate(zip(self.place, inside, strict=False), 1):
@@ -73,8 +73,8 @@ class Part:
             start, stop, _ = slice(*((cut, cut + 1 or None) if isinstance(cut, int) else cut)).indices(extent)
             if start >= stop or (isinstance(cut, int) and not -extent <= cut < extent):
                 raise UsageError(
-                    f"Tensor {self.tensor!r} is {list(shape)}: {self.text()} reads nothing of axis {axis}, which has "
-                    f"places 0 to {extent - 1}."
+                    f"Tensor {self.tensor!r} is {per_row(shape)}: {self.text()} reads nothing of axis {axis}, which "
+                    f"has places 0 to {extent - 1}."
                 )
 
     def text(self) -> str:

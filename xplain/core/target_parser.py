@@ -211,8 +211,7 @@ def _check_layers(target: Target, outline: Outline) -> None:
     names = {layer.name for layer in outline.layers}
     reads: tuple[Leaf | Part, ...] = (*target.leaves, *target.parts)
     for read in reads:
-        outside = (SCORES, INPUT, outline.scores.tensor)
-        if read.tensor in outside or read.tensor in set(outline.outputs) - names:
+        if read.tensor in (SCORES, INPUT) or read.tensor in {*outline.outputs, outline.scores.tensor} - names:
             continue
         shape = outline.layer(read.tensor).shape
         if isinstance(read, Part):

@@ -132,6 +132,11 @@ def test_vectors_are_kept_as_they_come_and_read_back(tmp_path):
     assert found.truth == ("red",) * 8 + ("green",) * 8 + ("blue",) * 8
     assert found.kept
     assert not plain.kept
+    again = Embedding.of_folder(tmp_path / "kept")
+    np.testing.assert_array_equal(again.vectors, plain.vectors)
+    np.testing.assert_array_equal(again.confidence, plain.confidence)
+    assert (again.predicted, again.truth, again.names) == (found.predicted, found.truth, found.names)
+    assert (again.model, again.card, again.kept) == (found.model, found.card, True)
     about, lines, vectors = read_vectors(tmp_path / "kept")
     assert about["layer"] == found.facts["layer"]
     assert [one["name"] for one in lines] == files == list(found.names)

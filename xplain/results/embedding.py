@@ -14,9 +14,11 @@ from xplain.core.edits import Array
 from xplain.core.embedding import Vectors
 from xplain.core.errors import MissingDependency
 from xplain.core.files import whole_file
+from xplain.core.vector_folder import read_vectors
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit
+from xplain.results.provenance import Provenance
 from xplain.results.result import ARRAY_PER_ITEM, PER_ITEM, Result
 
 __all__ = ["Embedding"]
@@ -90,6 +92,30 @@ class Embedding(Result):
                 ]
                 writer.write_table(pa.Table.from_arrays(values, schema=schema))
         return target
+
+    @classmethod
+    def of_folder(cls, path: str | os.PathLike[str]) -> Self:
+        """What ``vectors=`` keeps in a folder, the vectors mapped and not read.
+
+        Raises:
+            UsageError: it is no folder of vectors.
+        """
+        about, lines, rows = read_vectors(path)
+        done = [line for line in lines if line.get("row") is not None]
+        order = [line["row"] for line in done]
+        facts: dict[str, Any] = {name: about[name] for name in ("layer", "positions", "width") if name in about}
+        origin: dict[str, Any] = {name: str(about.get(name, "")) for name in ("model", "source", "card", "layout")}
+        scores = [line.get("confidence") for line in done]
+        truth = tuple(str(line.get("truth", "")) for line in done)
+        return cls(
+            provenance=Provenance(method="embed", options={"vectors": os.fspath(path)}, **origin),
+            names=tuple(line["name"] for line in done),
+            vectors=rows if order == list(range(len(rows))) else rows[order],
+            predicted=tuple(str(line.get("predicted", "")) for line in done),
+            truth=truth if any(truth) else (),
+            confidence=np.array([one if isinstance(one, (int, float)) else np.nan for one in scores], np.float64),
+            facts={**facts, "kept in": os.fspath(path)},
+        )
 
     @classmethod
     def holds(cls, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> int:

@@ -51,6 +51,28 @@ def plots() -> None:
     keep(side_by_side([Image.open(io.BytesIO(one._repr_png_())) for one in drawn]), "plots.webp")
 
 
+def boxes() -> None:
+    """Two things that one detector finds, each with its own map; needs torch."""
+    import torch
+
+    class Detector(torch.nn.Module):
+        """Each cell of 16 x 16 pixels is a box, its colour is its class."""
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            colours = torch.nn.functional.avg_pool2d(x, 16).flatten(2)
+            down, right = torch.meshgrid(torch.arange(8.0) * 16 + 8, torch.arange(8.0) * 16 + 8, indexing="ij")
+            rows = torch.stack([right, down, torch.full_like(down, 16), torch.full_like(down, 16)]).flatten(1)
+            return {"output0": torch.cat([rows.expand(len(x), -1, -1), (4 * colours - 2).sigmoid()], dim=1)}
+
+    picture = np.full((128, 128, 3), 40, np.uint8)
+    picture[32:48, 32:48, 1] = 250
+    picture[80:96, 64:80, 2] = 230
+    card = xplain.Card(labels=("cat", "dog", "owl"), scale=1 / 255)
+    model = xplain.load(Detector().eval(), card=card, layout="NCHW")
+    found = xplain.explain_many(model, picture, "rise", target="boxes:2", samples=2000, cells=8, baseline=0.15)
+    keep(side_by_side([one.overlay(0) for one in found]), "boxes.webp")
+
+
 def side_by_side(pictures: list[Image.Image]) -> Image.Image:
     """Pictures in a row on white."""
     paper = Image.new("RGB", (sum(p.width for p in pictures), max(p.height for p in pictures)), "white")
@@ -70,3 +92,4 @@ if __name__ == "__main__":
     demonstration()
     bricks()
     plots()
+    boxes()

@@ -11,7 +11,7 @@ from tests.targets.heads import HEADS, patch_of, picture
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.heads import head_of
 from xplain.results import load
-from xplain.targets import Box, Region, Similar
+from xplain.targets import Box, Region, Similar, distance, input  # noqa: A004
 
 KINDS = {
     "segmenter": "map",
@@ -358,3 +358,26 @@ def test_what_is_chosen_at_the_items_is_not_compiled():
 def test_one_forward_pass_and_one_value_are_all_that_a_word_costs():
     found = xplain.explain(net("yolo_v8"), picture(a5=(1, 2.0)), "saliency", target="box:best")
     assert (found.cost.queries, found.cost.sweeps) == (2, 1)
+
+
+def test_a_plan_without_a_target_is_refused_as_the_run_is():
+    with pytest.raises(ModelError, match="box:best"):
+        xplain.plan(net("yolo_v8"), item("yolo_v8"), "occlusion")
+
+
+@pytest.mark.parametrize("options", [{"number": -1}, {"count": 0}, {"number": 0.5}])
+def test_a_box_that_is_none_is_refused(options):
+    with pytest.raises(UsageError, match="counted from 0"):
+        Box(**options)
+    with pytest.raises(UsageError, match="class number"):
+        xplain.explain(net("yolo_v8"), item("yolo_v8"), "saliency", target=Box(1.5))
+
+
+def test_a_function_s_target_may_read_its_items():
+    x = item("yolo_v8")
+    found = xplain.explain(
+        lambda rows: np.asarray(rows).mean((2, 3)), x, "occlusion", target=distance(input(), x[0]), patch=4, stride=4
+    )
+    expected = [(x[0][(slice(None), *patch_of(a))] ** 2).sum() for a in range(16)]
+    values = np.array([found.values[0][patch_of(a)][0, 0] for a in range(16)])
+    np.testing.assert_allclose(values, -np.array(expected), rtol=1e-4)

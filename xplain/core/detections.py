@@ -71,6 +71,13 @@ class Box(Wish):
     format: str = ""
     count: int = 1
 
+    def __post_init__(self) -> None:
+        whole = all(isinstance(one, int) and not isinstance(one, bool) for one in (self.number, self.count))
+        if not whole or self.number < 0 or self.count < 1:
+            raise UsageError(
+                f"A box is number {self.number!r}, and {self.count!r} of them; counted from 0, at least 1."
+            )
+
     def reads(self, outline: Outline) -> tuple[str, ...]:
         """Boxes and scores.
 

@@ -280,6 +280,8 @@ class Outline:
             UsageError: the number is out of range.
             UnknownName: no label has this name; the message names the nearest.
         """
+        if isinstance(wanted, bool) or not isinstance(wanted, (str, int, np.integer)):
+            raise UsageError(f"Class {wanted!r:.80} is not understood; accepted: a class number, or a label's name.")
         if isinstance(wanted, str):
             folded = _folded(wanted)
             hits = [k for k, name in enumerate(self.labels) if _folded(name) == folded]

@@ -351,6 +351,7 @@ class Session:
         looks, wish = self.needs(part) and scores is None, self.wish(part)
         classes = outline.scores.classes or len(outline.labels) or classes_for(wanted)
         if looks:
+            refuse_without_classes(outline)
             scores = np.zeros((len(part), classes))
         trial.aims = aim(wanted, scores, outline) if wish is None else stand_in(wish, outline)
         if scores is not None and (looked or not looks):

@@ -14,6 +14,7 @@ from xplain.core.card import load_card
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError, UsageError
 from xplain.core.outline import Kind, Outline, ScoreSpec, TensorSpec
+from xplain.core.parts import INPUT
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
@@ -22,7 +23,7 @@ from xplain.core.units import stated_scores
 from xplain.core.wording import option
 from xplain.models.options import FunctionOptions
 from xplain.models.outlines import attach_card, settled
-from xplain.models.reading import as_float32, both_sides, read_target, score_rows, write_rows
+from xplain.models.reading import as_float32, both_sides, read_target, rows_given, score_rows, write_rows
 
 __all__ = ["Function", "Takes", "of_batches", "outline_of"]
 
@@ -143,7 +144,7 @@ class Function:
                 f"{self.outline.source} answers scores of its {self.takes} only; it has no inner tensors."
             )
         own = self.outline.scores.tensor
-        inner = [name for name in query.target.tensors if name not in (SCORES, own)]
+        inner = [name for name in query.target.tensors if name not in (SCORES, own, INPUT)]
         if inner:
             raise UsageError(
                 f"{self.outline.source} has no tensor {inner[0]!r}; a target is a class, or a place in what it gives: ",
@@ -153,9 +154,17 @@ class Function:
         start, stop = query.rows
         returned = self._call(self._texts(query) if self.takes == "texts" else self._items(query), stop - start)
         values = {own: returned}
+        if INPUT in query.target.tensors:
+            values[INPUT] = self._given(query)
         if SCORES in query.target.tensors:
             values[SCORES] = self._scores(returned)
         return read_target(query, (start, stop), values)
+
+    def _given(self, query: Score) -> Array:
+        """The items themselves, which a target may read, where they are numbers."""
+        if self.takes == "texts":
+            raise UsageError(f"{self.outline.source} takes texts, which are no numbers that a target could read.")
+        return rows_given(query, query.rows, query.layout_in(self.outline))
 
     def ask(self, given: Any, count: int) -> Array:
         """Scores ``[count, K]`` of what a function of columns is given.

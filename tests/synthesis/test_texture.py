@@ -1,0 +1,94 @@
+"""Textures and styles: statistics come near the sample's, colours stay, and no pattern of a stride's period is left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import xplain
+from xplain.core.errors import UsageError
+from xplain.explainers.synthesis.texture import colours_of
+
+CARD = {"mode": "RGB", "resize": [32, 32]}
+
+
+@pytest.fixture(scope="module")
+def net():
+    """A random net with a first layer of stride 2, whose statistics textures can have."""
+    torch.manual_seed(1)
+    layers = [torch.nn.Conv2d(3, 12, 5, 2, 2), torch.nn.ReLU(), torch.nn.Conv2d(12, 16, 3, padding=1), torch.nn.ReLU()]
+    layers += [torch.nn.Conv2d(16, 16, 3, padding=1), torch.nn.ReLU()]
+    head = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 3)]
+    return xplain.load(torch.nn.Sequential(*layers, *head).eval(), card=CARD)
+
+
+@pytest.fixture(scope="module")
+def stripes() -> np.ndarray:
+    """Red and blue stripes of 8 pixels."""
+    rows = np.arange(64) // 4 % 2
+    sample = np.zeros((64, 64, 3), np.uint8)
+    sample[..., 0], sample[..., 2] = (200 * rows + 30)[:, None], (200 * (1 - rows) + 30)[:, None]
+    sample[..., 1] = 40
+    return sample
+
+
+def test_a_texture_comes_near_the_samples_statistics_in_its_colours(net, stripes):
+    found = xplain.make(net, "texture", [stripes], steps=60, rate=0.15)
+    trace = -found.trace[0]
+    assert trace[-1] < 0.3 * trace[0]
+    picture = found.picture[0]
+    assert abs(picture[0].mean() - stripes[..., 0].mean() / 255) < 0.1
+    assert picture[1].std() < 0.05  # green never varied
+    assert np.corrcoef(picture[0].ravel(), picture[2].ravel())[0, 1] < -0.8  # red and blue took turns
+
+
+def test_no_pattern_of_two_pixels_is_left_by_a_stride_of_two(net, stripes):
+    """The power at half the sampling rate, where blocks of a stride of 2 would stand, beside that of its neighbours."""
+    picture = xplain.make(net, "texture", [stripes], steps=60, rate=0.15).picture[0].mean(axis=0)
+    power = np.abs(np.fft.fft2(picture - picture.mean())) ** 2
+    at = power[16].sum() + power[:, 16].sum()
+    beside = power[13:15].sum(axis=1).mean() + power[:, 13:15].sum(axis=0).mean()
+    assert at < 3 * beside
+
+
+def test_a_grey_sample_gives_a_grey_texture(net):
+    grey = np.repeat(np.random.default_rng(0).integers(0, 255, (40, 40, 1)), 3, axis=2).astype(np.uint8)
+    picture = xplain.make(net, "texture", [grey], steps=8).picture[0]
+    assert np.ptp(picture, axis=0).max() < 0.01
+
+
+def test_a_style_keeps_content_by_its_weight_and_colours_where_asked(net, stripes):
+    content = np.full((32, 32, 3), 90, np.uint8)
+    content[8:24, 8:24] = (60, 200, 60)
+    near, far = (
+        xplain.make(net, "style", [content], style=[stripes], content=w, steps=30).picture[0] for w in (5.0, 0.0)
+    )
+    inside = np.zeros((32, 32), bool)
+    inside[8:24, 8:24] = True
+    gap = [abs(one.mean(axis=0)[inside].mean() - one.mean(axis=0)[~inside].mean()) for one in (near, far)]
+    assert gap[0] > gap[1]
+    kept = xplain.make(net, "style", [content], style=[stripes], steps=5, keep_colour=True).picture[0]
+    chroma = kept - np.tensordot([0.299, 0.587, 0.114], kept, axes=1)
+    wanted = content.transpose(2, 0, 1) / 255
+    wanted = wanted - np.tensordot([0.299, 0.587, 0.114], wanted, axes=1)
+    fine = (kept > 0).all(axis=0) & (kept < 1).all(axis=0)
+    assert np.abs(chroma - wanted)[:, fine].max() < 0.02
+
+
+def test_axes_of_colours_give_back_what_varies():
+    rng = np.random.default_rng(0)
+    varied = 0.5 + 0.2 * rng.normal(size=(1, 20, 20)) * np.array([1.0, 0.5, -0.5])[:, None, None]
+    axes = np.array(colours_of(np.clip(varied, 0.01, 0.99)))
+    first = axes[:, 0] / np.linalg.norm(axes[:, 0])
+    assert abs(first @ np.array([1.0, 0.5, -0.5]) / np.sqrt(1.5)) > 0.95
+    assert np.sqrt((axes**2).sum(axis=1)).max() == pytest.approx(1)
+    assert np.linalg.matrix_rank(axes) == 3
+
+
+def test_what_has_no_statistics_is_refused(net, stripes):
+    with pytest.raises(UsageError, match="8 or more"):
+        xplain.make(net, "texture", [stripes[:6, :6]])
+    flat = xplain.load(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2)).eval(), card=CARD)
+    with pytest.raises(UsageError, match="no layer"):
+        xplain.make(flat, "texture", [stripes], size=32)

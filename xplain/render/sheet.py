@@ -18,7 +18,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.registry import renderer
 from xplain.render import canvas
-from xplain.render.tiles import framed, limits_of, outlined, tile_of
+from xplain.render.tiles import framed, limits_of, tile_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -201,16 +201,15 @@ def _rows(gallery: ShownCells, some: Sequence[int], size: int, columns: int | No
 def _cell(gallery: ShownCells, n: int, size: int, limit: Array, stacked: bool) -> Image:
     """One cell: its photograph, its maps below it or laid over it, and its caption."""
     picture = gallery.picture(n)
-    if picture is not None and gallery.boxed:
-        picture = outlined(picture, gallery.boxes[n])
+    box = gallery.boxes[n] if gallery.boxed else None
     maps = [(gallery.map(n, name), limit[k]) for k, name in enumerate(gallery.map_names)]
     drawn = [(one, top) for one, top in maps if one is not None]
     if not drawn:
-        parts = [tile_of(picture, None, 0.0, gallery.look, size)]
+        parts = [tile_of(picture, None, 0.0, gallery.look, size, box)]
     elif picture is None or not stacked:
-        parts = [tile_of(picture, one, top, gallery.look, size) for one, top in drawn]
+        parts = [tile_of(picture, one, top, gallery.look, size, box) for one, top in drawn]
     else:
-        parts = [tile_of(picture, None, 0.0, gallery.look, size)]
+        parts = [tile_of(picture, None, 0.0, gallery.look, size, box)]
         parts += [tile_of(None, one, top, gallery.look, size) for one, top in drawn]
     caption = gallery.captions[n] if gallery.captions else ""
     if caption:

@@ -74,7 +74,9 @@ def coloured(values: Array, limit: float, look: str) -> Array:
     return find(None, signed).paint(flat, 1.0)
 
 
-def tile_of(picture: Array | None, values: Array | None, limit: float, look: str, size: int) -> Image:
+def tile_of(
+    picture: Array | None, values: Array | None, limit: float, look: str, size: int, box: Array | None = None
+) -> Image:
     """A tile whose longer side is about ``size`` pixels.
 
     Args:
@@ -83,6 +85,7 @@ def tile_of(picture: Array | None, values: Array | None, limit: float, look: str
         limit: Magnitude of the last colour.
         look: As ``Gallery.look``.
         size: Pixels.
+        box: Drawn on the photograph; None for none.
     """
     if values is not None and look == "line":
         return _line(values[0, :, 0] if values.shape[0] == 1 else values[..., 0].mean(axis=0), size)
@@ -90,12 +93,13 @@ def tile_of(picture: Array | None, values: Array | None, limit: float, look: str
         blank = np.full((1, 1, 3), 255, np.uint8)
         return _sized(blank if values is None else coloured(values, limit, look), size, True)
     if values is None:
-        return _sized(picture, size, max(picture.shape[:2]) <= 64)
+        return _sized(picture if box is None else outlined(picture, box), size, max(picture.shape[:2]) <= 64)
     maps = enlarge(values[..., 0].astype(np.float32), picture.shape[:2])
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
     share = np.clip(np.abs(maps) / limit, 0, 1)[..., None] * _OPACITY if limit > 0 else 0.0
     laid = grey * (1 - share) + coloured(maps[..., None], limit, look) * share
-    return _sized(np.rint(laid).astype(np.uint8), size, False)
+    done = np.rint(laid).astype(np.uint8)
+    return _sized(done if box is None else outlined(done, box), size, False)
 
 
 def _sized(colours: Array, size: int, crisp: bool) -> Image:

@@ -12,7 +12,7 @@ from typing import Any
 
 from xplain.core.edits import Array
 from xplain.render.notebook import data_url
-from xplain.render.tiles import limits_of, outlined, tile_of
+from xplain.render.tiles import limits_of, tile_of
 from xplain.report.template import plain_fact, template, text_of
 from xplain.results.gallery import Gallery
 
@@ -90,16 +90,15 @@ def _cell(gallery: Gallery, n: int, limit: Array, size: int) -> _Cell:
 
 def _images(gallery: Gallery, n: int, limit: Array, size: int) -> list[str]:
     picture = gallery.picture(n)
-    if picture is not None and gallery.boxed:
-        picture = outlined(picture, gallery.boxes[n])
+    box = gallery.boxes[n] if gallery.boxed else None
     maps = [(gallery.map(n, name), limit[k]) for k, name in enumerate(gallery.map_names)]
     drawn = [(one, top) for one, top in maps if one is not None]
     if not drawn:
-        return [_url(tile_of(picture, None, 0.0, gallery.look, size), picture is not None)]
+        return [_url(tile_of(picture, None, 0.0, gallery.look, size, box), picture is not None)]
     if picture is None or gallery.form == "grid" or gallery.overlaid:
-        return [_url(tile_of(picture, one, top, gallery.look, size), picture is not None) for one, top in drawn]
+        return [_url(tile_of(picture, one, top, gallery.look, size, box), picture is not None) for one, top in drawn]
     below = [_url(tile_of(None, one, top, gallery.look, size), False) for one, top in drawn]
-    return [_url(tile_of(picture, None, 0.0, gallery.look, size), True), *below]
+    return [_url(tile_of(picture, None, 0.0, gallery.look, size, box), True), *below]
 
 
 def _url(tile: Any, photograph: bool) -> str:

@@ -171,7 +171,7 @@ class Stream:
 
     def _read_each(self, single: Sequence[Any], start: int) -> list[Read]:
         """Items read one by one, those that fit together as one part; what cannot be read is told."""
-        groups: list[tuple[Items, Model, int, list[Any]]] = []
+        groups: list[tuple[list[Items], Model, int, list[Any]]] = []
         for place, one in enumerate(single, start):
             try:
                 read = self._session.read([one], place)
@@ -183,13 +183,14 @@ class Stream:
             items = replace(read.items, names=_numbered(read.items, place))
             last = groups[-1] if groups else None
             follows = last is not None and last[1] is read.model and last[2] + len(last[3]) == place
-            if last is not None and follows and last[0].alike(items):
-                groups[-1] = (Items.joined([last[0], items]), read.model, last[2], [*last[3], one])
+            if last is not None and follows and last[0][0].alike(items):
+                last[0].append(items)
+                last[3].append(one)
             else:
-                groups.append((items, read.model, place, [one]))
+                groups.append(([items], read.model, place, [one]))
         return [
-            Read(self._session.part(model, items, first), given, [0] * len(given))
-            for items, model, first, given in groups
+            Read(self._session.part(model, Items.joined(some), first), given, [0] * len(given))
+            for some, model, first, given in groups
         ]
 
     # ------------------------------------------------------------------ explaining

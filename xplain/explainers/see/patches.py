@@ -255,9 +255,9 @@ def _describe(
             items = tops.items[c][tops.values[c] > 0]
             shares = Counter(groups.of[item] for item in items).most_common(2)
             lines += [f"{count} of {len(items)} {label or 'in no folder'}" for label, count in shares]
-        y0, x0, y1, x1 = layer.sight.box(c, int(tops.places[c, 0]))
-        whole = layer.sight.field is None or (y1 - y0, x1 - x0) == layer.sight.plane[-2:]
-        lines.append("sees the whole picture" if whole else f"sees {y1 - y0} x {x1 - x0} px")
+        rows, columns = layer.sight.size(c)
+        whole = layer.sight.field is None or (rows, columns) == layer.sight.plane[-2:]
+        lines.append("sees the whole picture" if whole else f"sees {rows} x {columns} px")
         about[unit] = "\n".join(lines)
 
 

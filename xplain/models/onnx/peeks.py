@@ -9,7 +9,7 @@ import numpy as np
 
 from xplain.core.edits import Array, Untouched
 from xplain.core.fold import Fold, Top, folded
-from xplain.core.outline import Outline
+from xplain.core.outline import LayerSpec, Outline
 from xplain.core.query import Peek, Score
 from xplain.core.target import SCORES, Target
 from xplain.graph.build.folds import fold_outputs, foldable
@@ -33,6 +33,7 @@ class OnnxPeeks:
     _model: Any
     _shelf: Shelf
     _scores: str
+    _layers: dict[str, LayerSpec]
     _level: str
     _tensor: Callable[[str], str]
     _plain: Callable[[tuple[str, ...]], Session]
@@ -61,11 +62,10 @@ class OnnxPeeks:
         """The tensors that the graph folds, with their shapes; not scores, nor what is folded into the batch."""
         follow = self.outline.follow
         lineage = None if follow is None else follow(tuple(query.x.shape[1:]))
-        shapes: Mapping[str, Any] = {layer.name: layer.shape for layer in self.outline.layers}
         found: dict[str, tuple[int | None, ...]] = {}
         for name in wanted:
             several = lineage is not None and lineage.folded(name)
-            shape = shapes.get(name)
+            shape = self._layers[name].shape if name in self._layers else ()
             if query.fold is None or name == self._scores or several or not shape:
                 continue
             if foldable(self._model, query.fold, shape):

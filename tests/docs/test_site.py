@@ -15,6 +15,8 @@ import xplain
 from xplain.cli import VERBS
 from xplain.core.registry import CATALOGUES
 
+from .blocks import blocks_of
+
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.docs
@@ -81,3 +83,16 @@ def test_a_reader_is_sent_nowhere(site):
         assert fetched == [], f"{page}: {fetched}"
     for style in site.rglob("*.css"):
         assert not re.findall(r"url\(['\"]?https?:|@import", style.read_text(encoding="utf-8"))
+
+
+def test_every_tutorial_is_a_notebook_with_the_pages_code(site):
+    nbformat = pytest.importorskip("nbformat", reason="the extra docs is not installed")
+    for page in (ROOT / "docs" / "tutorials").glob("*.md"):
+        found = nbformat.read(site / "notebooks" / f"{page.stem}.ipynb", as_version=4)
+        nbformat.validate(found)
+        code = [cell.source.removeprefix("%%bash\n") for cell in found.cells if cell.cell_type == "code"]
+        run = [
+            block.text.rstrip() for block in blocks_of(page) if block.language in ("python", "bash") and not block.note
+        ]
+        assert code == run
+        assert f'href="../notebooks/{page.stem}.ipynb"' in (site / "tutorials" / f"{page.stem}.html").read_text()

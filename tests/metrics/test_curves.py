@@ -9,6 +9,7 @@ import pytest
 from made import attribution
 
 import xplain
+from xplain.core.errors import UsageError
 from xplain.measure import curve
 from xplain.testing import Formula
 
@@ -56,3 +57,15 @@ def test_messages() -> None:
         curve(MODEL, X, explained(np.ones((1, 3))))
     with pytest.raises(xplain.XplainError, match="option 'steps' is 0; accepted: a whole number of at least 1"):
         curve(MODEL, X, explained(WEIGHTS), steps=0)
+
+
+def test_a_target_is_read_as_explain_reads_it():
+    """A class by number, and a difference in words, are the targets that they stand for."""
+    model = xplain.load(lambda x: np.stack([x.sum(1), 2 * x[:, 0], -x[:, 1]], axis=1))
+    x = np.array([[3.0, 1.0, 2.0]], np.float32)
+    found = xplain.explain(model, x, "occlusion", target=1, patch=1, stride=1)
+    for given, same in ((1, xplain.label(1)), ("1 - 0", xplain.label(1) - xplain.label(0))):
+        said, meant = (curve(model, x, found, target=one, steps=3).scores for one in (given, same))
+        np.testing.assert_array_equal(said, meant)
+    with pytest.raises(UsageError, match="'top2' stands for 2 targets"):
+        curve(model, x, found, target="top2")

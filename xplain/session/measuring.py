@@ -49,7 +49,7 @@ def curve(
     attribution: Attribution,
     kind: str = "deletion",
     *,
-    target: Target | None = None,
+    target: Any = None,
     baseline: Any = None,
     card: Any = None,
     batch_size: int | None = None,
@@ -65,7 +65,7 @@ def curve(
         x: The items that were explained.
         attribution: Their explanation; values with channels are summed over them.
         kind: ``deletion``, ``insertion`` or a plugin's metric that asks the model.
-        target: What is scored; None takes what the attribution explains.
+        target: What is scored, as ``explain`` takes it; None takes what the attribution explains.
         baseline: What a hidden position becomes; the same as in the explanation makes the fairest curve. None: 0, or in
             a table the typical row, as in ``explain``.
         card: How pictures become tensors, if the model has no card of its own.
@@ -83,9 +83,17 @@ def curve(
         raise UsageError(f"A curve is {kind!r}; accepted: {', '.join(curves)}.")
     metric = METRICS.find(kind)
     options = metric.read_options(options)
-    asked = Request(card=card, layout=layout, batch_size=batch_size, max_queries=max_queries, cache=cache)
+    asked = Request(
+        target=target, card=card, layout=layout, batch_size=batch_size, max_queries=max_queries, cache=cache
+    )
     session = Session(model, asked)
     part = session.read(x)
+    if target is not None and not isinstance(target, Target):
+        with session:
+            aims = session.aim(part)
+        if len(aims) != 1:
+            raise UsageError(f"Target {target!r} stands for {len(aims)} targets; a curve is of one.")
+        target = aims[0].target
     loaded, items = part.model, part.items
     if len(items.x) != len(attribution):
         raise UsageError(f"There are {len(items.x)} items, but the explanation is of {len(attribution)}.")

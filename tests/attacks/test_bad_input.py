@@ -58,6 +58,20 @@ def test_whole_numbers_that_stand_for_something_are_refused():
         xplain.attack(model, np.array([[1, 2, 3]]), "square", epsilon=1)
 
 
+def test_words_are_refused_as_what_they_are():
+    with pytest.raises(UsageError, match="The items are texts"):
+        xplain.attack(xplain.text(lambda texts: [[len(t), 3] for t in texts]), "a good film", "square", epsilon=1)
+
+
+def test_an_attack_that_was_paid_for_costs_nothing_again(tmp_path, weights, pictures):
+    model = xplain.load(linear(weights, np.array([4.0, -4.0])), card=CARD)
+    asked = {"epsilon": "6/255", "queries": 40, "cache": tmp_path / "answers", "explain": None}
+    first, second = (xplain.attack(model, pictures, "square", **asked) for _ in range(2))
+    assert first.cost.queries > 40
+    assert second.cost.queries == 0
+    assert np.array_equal(first.after, second.after)
+
+
 def test_a_model_of_one_score_has_no_class_to_be_taken_for(pictures):
     model = xplain.load(lambda x: x.reshape(len(x), -1)[:, :1], card=CARD)
     with pytest.raises(UsageError, match="one score per item"):

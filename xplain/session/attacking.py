@@ -128,9 +128,10 @@ class Attacker:
             )
         layout = part.items.layout if isinstance(part.items.layout, Layout) else Layout.flat(part.items.x.shape[1:])
         if part.items.x.dtype.kind != "f" or part.items.texts:
+            what = "texts" if part.items.texts else part.items.x.dtype.name
             raise UsageError(
-                f"The items are {part.items.x.dtype.name}: what stands for something else, as tokens do, has no small "
-                "changes. Attack pictures (paths or uint8 arrays, with a card), or real numbers."
+                f"The items are {what}: what stands for something else, as words and tokens do, has no small changes. "
+                "Attack pictures (paths or uint8 arrays, with a card), or real numbers."
             )
         space = Space.of(part.items, layout, self.allowed.low, self.allowed.high)
         return Case(

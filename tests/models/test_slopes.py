@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -261,6 +263,17 @@ def test_an_objective_that_no_colour_changes_is_refused(net: Any) -> None:
 def test_a_reference_of_another_size_is_told_both(net: Any) -> None:
     with pytest.raises(UsageError, match=r"\[5, 4, 3\].*\[5, 2, 3\]"):
         net.answer(asked(Pixels(SIZE), Distance(tensor="hidden", reference=np.ones((ITEMS, 5, 2, 3)))))
+
+
+def test_weights_that_lie_beside_the_file_are_read_there(tmp_path: Path) -> None:
+    weights = {"w": np.random.default_rng(0).normal(size=(90, 40)).astype(np.float32)}
+    flat = helper.make_node("Flatten", ["x"], ["flat"])
+    head = helper.make_node("MatMul", ["flat", "w"], ["scores"])
+    proto = model([flat, head], {"x": (FLOAT, ["N", 3, *SIZE])}, {"scores": (FLOAT, ["N", 40])}, weights)
+    onnx.save(proto, tmp_path / "net.onnx", save_as_external_data=True, location="net.onnx.data", size_threshold=0)
+    query = Slope(np.full((1, 3, *SIZE), 0.4, np.float32), Pixels(SIZE), Objective((Aimed(target=label(5)),)))
+    found = xplain.load(tmp_path / "net.onnx").answer(query)
+    np.testing.assert_allclose(found.gradient.ravel(), weights["w"][:, 5], rtol=1e-6)
 
 
 def test_no_canvas_depends_on_those_beside_it_and_all_are_counted() -> None:

@@ -222,8 +222,11 @@ class Session:
         return {name: np.asarray(value) for name, value in zip(self.outputs, values, strict=True)}
 
     def binding(self) -> Any:
-        """A new binding of inputs and outputs to memory, for ``launch``."""
-        return self._session.io_binding()
+        """A new binding of inputs and outputs to memory, for ``launch``; weights that are lent are bound already."""
+        binding = self._session.io_binding()
+        for name, array in self._lent.items():
+            binding.bind_ortvalue_input(name, self.wrap(array))
+        return binding
 
     def launch(self, binding: Any, wait: bool = True) -> None:
         """Run on bound memory.

@@ -1,0 +1,171 @@
+"""One step of a class picture against a torch loop on the same weights.
+
+    python benchmarks/methods/synthesis.py [NET ...] [--rounds 21]
+
+The peer is the loop that lucent and its like run: Fourier coefficients by ``irfft2``, decorrelated colours, a sigmoid,
+a shift by whole pixels, the net, ``backward`` and ``torch.optim.Adam``. Ours is the recipe's own way: a question
+through the engine, a canvas of cosines seen through a shifted view, and Adam. Before anything is timed the gradients by
+the pixels of one picture are compared. Both run on one thread, in turn in one process; medians of processor time.
+"outside the model": what a step of ours takes beyond the bare sweep of the same net. Peak memory is that of a fresh
+process per side, loading included; ours does not import torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import bench
+
+NETS = ("mobilenetv2", "resnet18")
+SIDE, LABEL = 224, 7
+
+
+def torch_loop(net: Any) -> Callable[[], None]:
+    """A step of the peer."""
+    import torch
+
+    from xplain.core.canvas import COLOURS
+
+    half = SIDE // 2 + 1
+    scale = 1 / torch.clamp(
+        torch.sqrt(torch.fft.fftfreq(SIDE)[:, None] ** 2 + torch.fft.rfftfreq(SIDE)[None] ** 2), 1 / SIDE
+    )
+    state = (torch.randn(1, 3, SIDE, half, 2) * 0.01).requires_grad_()
+    colours, optimiser = torch.tensor(COLOURS), torch.optim.Adam([state], 0.05)
+    draws = np.random.default_rng(0)
+
+    def step() -> None:
+        planes = torch.fft.irfft2(torch.view_as_complex(state) * scale, s=(SIDE, SIDE), norm="ortho")
+        picture = torch.sigmoid(torch.einsum("ab,nbhw->nahw", colours, planes))
+        picture = torch.roll(picture, tuple(draws.integers(-8, 9, 2).tolist()), (2, 3))
+        optimiser.zero_grad()
+        (-net(picture)[:, LABEL].mean()).backward()
+        optimiser.step()
+
+    return step
+
+
+def our_loop(path: str) -> tuple[Callable[[], None], Any]:
+    """A step of ours, asked through the engine, and the model."""
+    import xplain
+    from xplain.core.canvas import Cosines
+    from xplain.core.ink import PLAIN
+    from xplain.core.objective import Aimed, Objective
+    from xplain.core.slope import Slope
+    from xplain.core.views import Transforms
+    from xplain.engine import Settings
+    from xplain.engine.run import Run
+    from xplain.explainers.synthesis.optimisers import Adam
+
+    model = xplain.load(path, threads=1)
+    run, canvas, adam = Run(model, Settings()), Cosines((SIDE, SIDE)), Adam(0.05)
+    objective, draws = Objective((Aimed(target=xplain.label(LABEL)),)), np.random.default_rng(0)
+    held: dict[str, Any] = {"state": draws.normal(0, 0.01, (1, *canvas.state)).astype(np.float32), "k": 0}
+    held["memory"] = adam.start(held["state"])
+
+    def step() -> None:
+        views = Transforms(jitter=8).draw([draws], canvas.extent, canvas.size)
+        found = run.ask(Slope(held["state"], canvas, objective, views, PLAIN))
+        held["state"], held["memory"] = adam.step(held["state"], found.gradient, held["memory"], held["k"])
+        held["k"] += 1
+
+    return step, model
+
+
+def pixel_gradients(net: Any, model: Any) -> float:
+    """Correlation of the two gradients by the pixels of one picture."""
+    import torch
+
+    import xplain
+    from xplain.core.canvas import Pixels
+    from xplain.core.objective import Aimed, Objective
+    from xplain.core.slope import Slope
+
+    x = np.random.default_rng(1).uniform(0.2, 0.8, (1, 3, SIDE, SIDE)).astype(np.float32)
+    found = model.answer(Slope(x, Pixels((SIDE, SIDE)), Objective((Aimed(target=xplain.label(LABEL)),))))
+    leaf = torch.tensor(x, requires_grad=True)
+    net(leaf)[:, LABEL].sum().backward()
+    return float(np.corrcoef(found.gradient.ravel(), leaf.grad.numpy().ravel())[0, 1])
+
+
+def memory_of(side: str, name: str, path: str) -> None:
+    """Child process: a few steps of one side, then its peak memory."""
+    if side == "torch":
+        import nets
+        import torch
+
+        torch.set_num_threads(1)
+        step = torch_loop(frozen(nets.make(name)))
+    else:
+        step, _ = our_loop(path)
+    for _ in range(3):
+        step()
+    print(bench.peak_mib())
+
+
+def frozen(net: Any) -> Any:
+    """The net in eval mode, without gradients of its weights, which nobody asks for."""
+    return net.eval().requires_grad_(False)
+
+
+def row_of(name: str, rounds: int, folder: Path) -> dict[str, Any]:
+    """One net."""
+    import nets
+    import torch
+
+    import xplain
+    from xplain.core.query import Sweep
+    from xplain.core.rules import Rules
+
+    torch.set_num_threads(1)
+    path = folder / f"{name}.onnx"
+    nets.to_onnx(nets.make(name), path)
+    net = frozen(nets.make(name))
+    step, model = our_loop(str(path))
+    alike = pixel_gradients(net, model)
+    if not alike > 0.999:
+        raise SystemExit(f"{name}: the gradients differ (correlation {alike}); nothing is timed")
+    sweep = Sweep(np.zeros((1, 1, 3, SIDE, SIDE), np.float32), xplain.label(LABEL), Rules())
+    runs = {"ours": step, "torch": torch_loop(net), "sweep": lambda: model.answer(sweep)}
+    times = bench.pair(runs, rounds, warmup=3, clock=time.process_time)
+    ours, bare = times["ours"].median, times["sweep"].median
+    memory = {one: bench.fresh_peak(__file__, "--memory", one, name, str(path)) for one in ("torch", "ours")}
+    return {
+        "net": name,
+        "1 - correlation": 1 - alike,
+        "torch loop": str(times["torch"]),
+        "xplain": str(times["ours"]),
+        "ratio": bench.ratio(times["ours"], times["torch"]),
+        "outside the model": (ours - bare) / ours,
+        "torch MiB": memory["torch"],
+        "xplain MiB": memory["ours"],
+    }
+
+
+def main() -> None:
+    """Print the table, and keep it."""
+    if sys.argv[1:2] == ["--memory"]:
+        memory_of(*sys.argv[2:5])
+        return
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("nets", nargs="*", default=list(NETS))
+    words.add_argument("--rounds", type=int, default=21)
+    given = words.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row_of(name, given.rounds, Path(folder)) for name in given.nets]
+    note = f"Command: `python benchmarks/methods/synthesis.py {' '.join(given.nets)} --rounds {given.rounds}`."
+    bench.save("synthesis", rows, note)
+
+
+if __name__ == "__main__":
+    bench.passive()
+    main()

@@ -85,12 +85,13 @@ def test_blur_steps_are_gradients_times_differences_of_blurred_items(model: xpla
 
     steps, wanted = 10, np.zeros(x.shape)
     for k in range(steps):
-        wide, narrow = (3.0 * np.sqrt(1 - (k + j) / steps) for j in (0, 1))
+        wide, narrow = (3.0 * (1 - (k + j) / steps) ** 2 for j in (0, 1))
         middle = blurred(np.sqrt((wide**2 + narrow**2) / 2))
         wanted += smooth_net.slope(middle) * (blurred(narrow) - blurred(wide))
     a = xplain.explain(model, x, "blur-ig", target=0, sigma=3.0, steps=steps, channels=True)
     np.testing.assert_allclose(a.values, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
     fine = xplain.explain(model, x, "blur-ig", target=0, sigma=3.0, steps=200, channels=True)
+    assert not fine.said
     assert np.abs(fine.each["completeness gap"]).max() < 0.02 * np.abs(fine.each["f(x) - f(blurred)"]).max()
 
 
@@ -133,3 +134,9 @@ def test_conductance_at_the_input_is_integrated_gradients(model: xplain.Model, x
     np.testing.assert_allclose(own, usual, rtol=1e-4, atol=1e-5)
     deep = xplain.explain(model, x, "conductance", target=0, steps=32)  # no layer has positions: the last one before y
     assert deep.facts["layer"] == "units"
+
+
+def test_a_path_of_few_steps_says_what_it_misses(model: xplain.Model, x: np.ndarray) -> None:
+    for method, more in (("guided-ig", {}), ("blur-ig", {}), ("conductance", {"layer": "input"})):
+        few = xplain.explain(model, 3 * x, method, target=0, steps=1, **more)
+        assert any("miss the difference of the scores by" in text for text in few.said)

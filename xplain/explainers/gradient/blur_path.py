@@ -14,6 +14,7 @@ from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.core.wording import option
+from xplain.explainers.gradient.points import missed
 
 __all__ = ["blur_integrated_gradients", "blurring"]
 
@@ -36,8 +37,8 @@ def blur_integrated_gradients(
     """Let the item come into focus; each position's share of the change of the score on the way.
 
     ``a[p] = sum over k of  d f / d x[p] (x_{s_k}) * ( x_{s_k - d}[p] - x_{s_k + d}[p] )``, ``x_s`` the item under a
-    Gaussian of s positions; the widths fall from ``sigma`` to 0 by equal steps of their square, the gradient is taken
-    in the middle of each. What is fine shows last, and no colour is ever out of the picture's own range.
+    Gaussian of s positions; the widths fall from ``sigma`` to 0, in short steps where little is blurred, and the
+    gradient is taken in the middle of each. What is fine shows last, and no colour is out of the picture's own range.
 
     Args:
         sigma: The widest Gaussian, in positions.
@@ -52,7 +53,8 @@ def blur_integrated_gradients(
 
     Differs from the paper:
         Differences of blurred items stand for the derivative by the width, so that the steps add up to the whole way;
-        borders are reflected, where the paper's code lets black in.
+        roots of widths fall by equal steps, not widths, since scores change most at small ones; borders are reflected,
+        where the paper's code lets black in.
 
     Raises:
         UsageError: the items have no positions to blur.
@@ -68,7 +70,7 @@ def blur_integrated_gradients(
             option("layout", "NT"),
             ".",
         )
-    widths = sigma * np.sqrt(np.arange(steps, -1, -1) / steps)
+    widths = sigma * (np.arange(steps, -1, -1) / steps) ** 2
     middles = np.sqrt((widths[1:] ** 2 + widths[:-1] ** 2) / 2)
     values: Any = 0.0
     before = first = _blurred(view.x, layout.plane_axes, float(widths[0]))
@@ -86,7 +88,8 @@ def blur_integrated_gradients(
     goal = np.asarray(top)[:, 0] - np.asarray(bottom)[:, 0]
     gap = values.sum(axis=tuple(range(1, values.ndim))) - goal
     own = {"completeness gap": gap, "f(x) - f(blurred)": goal}
-    return Reading(shown, base=np.asarray(bottom)[:, 0], notes={"steps": steps}, each=own)
+    caveats = missed(gap, goal)
+    return Reading(shown, base=np.asarray(bottom)[:, 0], notes={"steps": steps}, each=own, warnings=caveats)
 
 
 def blurring(extent: int, sigma: float) -> Array:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import collapse
-from xplain.core.caveat import each
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.options import Baseline, Positive
@@ -17,13 +16,10 @@ from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.design.baseline import fill_of
-from xplain.explainers.gradient.points import blocks, inside
+from xplain.explainers.gradient.points import blocks, inside, missed
 from xplain.explainers.gradient.starts import INPUT
 
 __all__ = ["conductance", "internal_influence"]
-
-_ACCEPTED = 0.05
-"""Share of the difference of the scores that values may miss without a word."""
 
 
 @method(
@@ -88,12 +84,7 @@ def conductance(
     goal = np.asarray(top)[:, 0] - np.asarray(bottom)[:, 0]
     gap = values.sum(axis=tuple(range(1, values.ndim))) - goal
     own = {"completeness gap": gap, "f(x) - f(baseline)": goal}
-    missed = np.abs(gap) / np.maximum(np.abs(goal), np.finfo(np.float32).tiny)
-    text = (
-        "The values miss f(x) - f(baseline) by {:.1%}. Take more steps; if that does not help, part of the score "
-        "does not pass this layer."
-    )
-    caveats = each((text.format(part) if part > _ACCEPTED else "" for part in missed), "incomplete")
+    caveats = missed(gap, goal, "; if that does not help, part of the score does not pass this layer")
     shown = values if channels else collapse(values, view.layout_of(name, values))
     return Reading(shown, base=np.asarray(bottom)[:, 0], notes={"layer": name}, each=own, warnings=caveats)
 

@@ -11,6 +11,7 @@ from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.explainers.design.baseline import fill_of
+from xplain.explainers.gradient.points import missed
 
 __all__ = ["guided_integrated_gradients"]
 
@@ -78,7 +79,8 @@ def guided_integrated_gradients(
     gap = values.sum(axis=tuple(range(1, values.ndim))) - goal
     own = {"completeness gap": gap, "f(x) - f(baseline)": goal}
     shown = values if channels else collapse(values, view.layout)
-    return Reading(shown, base=np.asarray(bottom)[:, 0], notes={"steps": steps}, each=own)
+    caveats = missed(gap, goal)
+    return Reading(shown, base=np.asarray(bottom)[:, 0], notes={"steps": steps}, each=own, warnings=caveats)
 
 
 def _step(

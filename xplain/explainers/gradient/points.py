@@ -7,14 +7,32 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.caveat import Caveat, each
 from xplain.core.edits import Array, Untouched
 from xplain.core.query import Peek, Score, Sweep, View
 from xplain.explainers.gradient.starts import INPUT, Path
 
-__all__ = ["blocks", "heights", "inside", "slopes"]
+__all__ = ["blocks", "heights", "inside", "missed", "slopes"]
 
 _ROWS = 64
 """Points that are held at once: 40 MB at 3 x 224 x 224."""
+
+
+_ACCEPTED = 0.05
+"""Share of the difference of the scores that values may miss without a word."""
+
+
+def missed(gap: Array, goal: Array, besides: str = "") -> tuple[Caveat, ...]:
+    """Says so, item by item, where values do not add up to the difference of the scores that they share out.
+
+    Args:
+        gap: What they are off by, ``[N]``.
+        goal: The difference of the scores.
+        besides: What else than too few steps may be the reason.
+    """
+    shares = np.abs(gap) / np.maximum(np.abs(goal), np.finfo(np.float32).tiny)
+    text = f"The values miss the difference of the scores by {{:.1%}}. Take more steps{besides}."
+    return each((text.format(share) if share > _ACCEPTED else "" for share in shares), "incomplete")
 
 
 def blocks(items: int, points: int) -> list[slice]:

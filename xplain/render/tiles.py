@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Mapped", "coloured", "framed", "limits_of", "outlined", "tile_of"]
 
 _BOX = (255, 60, 30)
+_SMALL = 24  # pixels of a photograph up to which its pixels are kept apart
 _MANY = 512  # numbers of a map from which on a few may be drawn in the last colour
 _OPACITY = 0.75  # of the strongest colour over a photograph
 
@@ -93,7 +94,7 @@ def tile_of(
         blank = np.full((1, 1, 3), 255, np.uint8)
         return _sized(blank if values is None else coloured(values, limit, look), size, True)
     if values is None:
-        return _sized(picture if box is None else outlined(picture, box), size, max(picture.shape[:2]) <= 64)
+        return _sized(picture if box is None else outlined(picture, box), size, max(picture.shape[:2]) <= _SMALL)
     maps = enlarge(values[..., 0].astype(np.float32), picture.shape[:2])
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
     share = np.clip(np.abs(maps) / limit, 0, 1)[..., None] * _OPACITY if limit > 0 else 0.0

@@ -250,15 +250,20 @@ def _describe(
     for unit, c in zip(about, shown, strict=True):
         lines = []
         if index is not None:
-            lines.append(f"selectivity {index[c]:.2f}, {favourite[c]}")
+            lines.append(f"selectivity {index[c]:.2f}, {_brief(favourite[c])}")
         if groups is not None and len(set(groups.of)) > 1:
             items = tops.items[c][tops.values[c] > 0]
             shares = Counter(groups.of[item] for item in items).most_common(2)
-            lines += [f"{count} of {len(items)} {label or 'in no folder'}" for label, count in shares]
+            lines += [f"{count} of {len(items)} {_brief(label)}" for label, count in shares]
         rows, columns = layer.sight.size(c)
         whole = layer.sight.field is None or (rows, columns) == layer.sight.plane[-2:]
         lines.append("sees the whole picture" if whole else f"sees {rows} x {columns} px")
         about[unit] = "\n".join(lines)
+
+
+def _brief(label: str) -> str:
+    """The first of a label's synonyms, for a column that is narrow."""
+    return label.split(",")[0] or "in no folder"
 
 
 def _warnings(layer: _Layer, silent: Array, shown: Sequence[int]) -> list[Caveat]:

@@ -134,6 +134,11 @@ def test_pictures_lie_where_their_places_say(files, net):
 def test_one_class_alone_and_a_map_of_chance_are_said(files, net):
     found = seen(net, "map", files[:12], by="pca")
     assert "All items are of one class, 'red'" in " ".join(found.said)
+    assert found.facts["neighbours kept"] > 0.6
+    assert "hardly more neighbours than chance" not in " ".join(found.said)
+    noise = np.random.default_rng(0).normal(size=(90, 400, 1, 1)).astype(np.float32)
+    flat = model_of_noise()
+    assert "hardly more neighbours than chance" in " ".join(xplain.see(flat, "map", noise, by="pca").said)
     with pytest.raises(UsageError, match="at least 3 items"):
         seen(net, "map", files[:2])
     plain = xplain.see(net, "map", files[:12], by="pca", card=CARD)
@@ -157,6 +162,12 @@ def test_true_classes_are_the_models_own_and_others_are_never_called_wrong(files
     with pytest.raises(UsageError, match="no class 'lilac', so nothing is right or wrong of it"):
         found.picture(colour="error")
     assert "error" not in [one["name"] for one in data_of(found.render("zoom"))["colours"]]
+
+
+def model_of_noise():
+    """A dense layer on 400 numbers that have nothing to do with one another: no plane shows them."""
+    torch = pytest.importorskip("torch")
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(400, 2)).eval()
 
 
 # ---------------------------------------------------------------------- the page

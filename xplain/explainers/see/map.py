@@ -97,7 +97,7 @@ def map_(
         "groups": [{"name": one.name, "items": len(one.items), "share": one.share} for one in made],
     }
     warnings = found.warnings
-    if kept.kept < 3 * kept.chance:
+    if kept.kept - kept.chance < 0.1 * (1 - kept.chance):
         said = "The map keeps hardly more neighbours than chance would: read nothing from what lies near what."
         warnings += (Caveat(said),)
     if len(set(labels)) == 1:

@@ -15,6 +15,7 @@ is a function declared with the decorator of its group::
 | ``xplain.renderers`` | ``@renderer`` |
 | ``xplain.lenses`` | ``@lens`` |
 | ``xplain.attacks`` | ``@attack`` |
+| ``xplain.recipes`` | ``@recipe`` |
 
 A plugin imports from here and from ``xplain.testing`` alone; ``plugins/xplain-xgrad-cam`` is a whole one.
 
@@ -25,29 +26,55 @@ from __future__ import annotations
 
 from xplain.core.arrays import collapse, enlarge, namespace
 from xplain.core.attack import AttackFlow, Ended, Threat
+from xplain.core.canvas import Canvas, Cosines, Phases, Pixels
 from xplain.core.catalogue import Plugin
 from xplain.core.cells import Cell, Cells, cells
+from xplain.core.commission import Commission, Painted, Painting
 from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
 from xplain.core.fold import Max, Mean, Top, TopK
+from xplain.core.objective import Aimed, Objective, Term
 from xplain.core.options import Baseline, Fraction, Natural, NonNegative, Positive, PositiveReal, Share, Size
 from xplain.core.query import Flow, Peek, Reading, Score, Sweep, View
-from xplain.core.registry import METHODS, Paper, attack, features, find, lens, method, metric, renderer, table
+from xplain.core.registry import (
+    METHODS,
+    Paper,
+    Source,
+    attack,
+    features,
+    find,
+    lens,
+    method,
+    metric,
+    recipe,
+    renderer,
+    table,
+)
 from xplain.core.rules import Rules, Where
 from xplain.core.scene import Again, More, Scene, Seeing, Some
+from xplain.core.slope import Slope, Sloped
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.cam.layers import reading as map_reading
 from xplain.explainers.cam.template import cam
 from xplain.explainers.design.baseline import fill_of
 from xplain.explainers.features.partition import Partition
+from xplain.explainers.synthesis.climb import Climb, climbed, painted
+from xplain.explainers.synthesis.optimisers import Adam, Ascent
 
 __all__ = [
     "GROUP",
+    "Adam",
     "Again",
+    "Aimed",
+    "Ascent",
     "AttackFlow",
     "Baseline",
+    "Canvas",
     "Cell",
     "Cells",
+    "Climb",
     "Coalitions",
+    "Commission",
+    "Cosines",
     "Ended",
     "Flow",
     "Fraction",
@@ -57,9 +84,14 @@ __all__ = [
     "More",
     "Natural",
     "NonNegative",
+    "Objective",
+    "Painted",
+    "Painting",
     "Paper",
     "Partition",
     "Peek",
+    "Phases",
+    "Pixels",
     "Plugin",
     "Positive",
     "PositiveReal",
@@ -71,9 +103,13 @@ __all__ = [
     "Seeing",
     "Share",
     "Size",
+    "Slope",
+    "Sloped",
     "SoftGrid",
     "Some",
+    "Source",
     "Sweep",
+    "Term",
     "Threat",
     "Top",
     "TopK",
@@ -84,6 +120,7 @@ __all__ = [
     "attack",
     "cam",
     "cells",
+    "climbed",
     "collapse",
     "enlarge",
     "features",
@@ -97,6 +134,8 @@ __all__ = [
     "method",
     "metric",
     "namespace",
+    "painted",
+    "recipe",
     "renderer",
     "table",
 ]

@@ -196,7 +196,7 @@ def grid(
     if not all(one.isdecimal() for one in units):
         raise UsageError(option="units", got=",".join(units), accepted="numbers of channels, such as 0,5,17")
     index = tuple((int(one),) for one in units)
-    called = tuple(f"{name}[{one}]" for one in units)
+    called = tuple(f"{layer}[{one}]" for one in units)
     target = Target(((1.0, Leaf("channel", name, index, per_item=True, names=called)),))
     own = replace(commission, keys=called)
     canvas = Cosines(commission.size, commission.channels, decay=decay)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
 
 import xplain
+from xplain.cli.asking.loading import Asking, Loading
+from xplain.cli.asking.reading import RowOptions
+from xplain.cli.verbs.explain import explain as verb
 from xplain.core.errors import BudgetError, UnknownName, UsageError
 from xplain.core.query import Score
 from xplain.core.registry import Method
@@ -117,6 +121,13 @@ def test_every_invalid_option_is_refused(entry: Method, x: np.ndarray) -> None:
         for value in option.kind.invalid:
             with pytest.raises(UsageError, match=f"option '{option.name}' is .*; accepted: "):
                 xplain.explain(subject(entry), x, entry.name, **{option.name: value})
+
+
+def test_every_option_can_be_given_on_the_command_line(entry: Method) -> None:
+    own = {field.name for group in (Loading, Asking, RowOptions) for field in fields(group)}
+    own |= set(inspect.signature(verb).parameters)
+    shared = {"baseline", "background"}  # the verb reads rows for them
+    assert not (set(entry.options) & own) - shared
 
 
 def test_an_unknown_option_names_the_nearest(entry: Method, x: np.ndarray) -> None:

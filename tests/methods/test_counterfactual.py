@@ -53,7 +53,7 @@ def test_values_are_those_of_a_row_that_was_seen() -> None:
 
 
 def test_what_may_not_change_does_not() -> None:
-    a = asked(REFUSED, fixed="income,age")
+    a = asked(REFUSED, immutable="income,age")
     assert not a.values[:, :2].any()
     b = asked(REFUSED, falling="debt", rising=["income"])
     assert (b.values[:, 2] <= 0).all()
@@ -70,8 +70,8 @@ def test_answers_differ_in_their_columns() -> None:
 
 
 def test_where_nothing_can_change_the_result_says_so() -> None:
-    a = asked(REFUSED[:1], fixed=list(COLUMNS))
+    a = asked(REFUSED[:1], immutable=list(COLUMNS))
     assert not a.values.any()
     assert any("No row of another class" in text for text in a.said)
     with pytest.raises(UnknownName, match="'incom'"):
-        asked(REFUSED[:1], fixed="incom")
+        asked(REFUSED[:1], immutable="incom")

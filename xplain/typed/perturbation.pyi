@@ -29,7 +29,7 @@ class Banzhaf(Asked, total=False):
 
 class Counterfactual(Asked, total=False):
     background: Any
-    fixed: Any
+    immutable: Any
     rising: Any
     falling: Any
     many: int

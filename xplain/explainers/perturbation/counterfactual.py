@@ -56,7 +56,7 @@ def counterfactual(
     view: View,
     *,
     background: Background | None = None,
-    fixed: Columns = (),
+    immutable: Columns = (),
     rising: Columns = (),
     falling: Columns = (),
     many: Positive = 1,
@@ -70,7 +70,7 @@ def counterfactual(
 
     Args:
         background: Rows to choose from ``[B, *item]``, such as those of the training.
-        fixed: Columns that cannot change: ``age,sex``.
+        immutable: Columns that cannot change: ``age,sex``.
         rising: Columns that may only grow.
         falling: Columns that may only fall.
         many: Answers per item, each by another set of columns.
@@ -99,7 +99,7 @@ def counterfactual(
     others = others.reshape(-1, x.shape[1]) if others.size % x.shape[1] == 0 else others
     if others.shape[1:] != x.shape[1:]:
         raise UsageError(f"The background has {others.size} numbers; accepted: rows of {x.shape[1]} columns.")
-    rules = _Rules.of(view, (fixed, rising, falling), x.shape[1])
+    rules = _Rules.of(view, (immutable, rising, falling), x.shape[1])
     own = _decided(np.asarray((yield Score(view.x, Untouched(), every_score)))[:, 0], view)
     shaped = others.astype(np.float32).reshape(-1, *view.x.shape[1:])
     theirs = _decided(np.asarray((yield Score(shaped, Untouched(), every_score)))[:, 0], view)
@@ -139,7 +139,7 @@ def counterfactual(
 class _Rules:
     """Which columns may change, and how."""
 
-    fixed: Array
+    immutable: Array
     rising: Array
     falling: Array
     categories: Array
@@ -156,12 +156,12 @@ class _Rules:
                 mask[names.index(name) if name in names else int(name)] = True
             return mask
 
-        fixed, rising, falling = (places(one) for one in given)
-        return cls(fixed, rising, falling, places([str(one) for one in view.outline.facts.get("categories", ())]))
+        immutable, rising, falling = (places(one) for one in given)
+        return cls(immutable, rising, falling, places([str(one) for one in view.outline.facts.get("categories", ())]))
 
     def allowed(self, row: Array, other: Array) -> Array:
         """Columns of ``row`` that may become those of ``other``."""
-        unlike = (row != other) & ~self.fixed
+        unlike = (row != other) & ~self.immutable
         return np.asarray(unlike & ~(self.rising & (other < row)) & ~(self.falling & (other > row)))
 
 

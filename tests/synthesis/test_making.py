@@ -71,8 +71,11 @@ def test_a_judge_finds_the_class_by_its_name_and_one_that_lacks_it_says_so():
     assert found.ranks[0].tolist()[:2] == [0, 1]  # its class 1, the negative sum of a light cell, is the second
     assert np.isnan(found.ranks[0, 2])
     assert any("no judge of 'cat'" in said for said in found.said)
+    steps: list[int] = []
+    bare = planted(size=8, cell=(0, 0))
     with pytest.raises(CardError, match="card"):
-        xplain.make(plain(), "class", target="cat", steps=2, judge=planted(size=8, cell=(0, 0)))
+        xplain.make(plain(), "class", target="cat", steps=2, judge=bare, preview=lambda k, _: steps.append(k))
+    assert steps == []  # before any work
 
 
 def test_a_state_without_a_gradient_is_shaken_until_it_has_one_or_said_to_be_dead():

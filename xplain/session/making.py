@@ -119,6 +119,7 @@ class Maker:
 
     def make(self) -> Picture:
         """The result. What there is before an interruption, or the end of the budget, is kept."""
+        judges = [judge_of(load(judge)) for judge in self.wanted.judges]  # one that is none is known before any work
         kept = self._kept()
         commission = self._commission({} if kept is None else kept.read())
         watcher = Watcher(commission, self.wanted.frames, int(self.options.get("steps", 1)), self.wanted.preview, kept)
@@ -136,7 +137,7 @@ class Maker:
         except BaseException:
             watcher.put_aside()
             raise
-        return self._result(commission, painted, watcher, settings)
+        return self._result(commission, painted, watcher, settings, judges)
 
     def _kept(self) -> Kept | None:
         if self.wanted.resume is None:
@@ -247,7 +248,14 @@ class Maker:
 
     # ------------------------------------------------------------------ the result
 
-    def _result(self, commission: Commission, painted: Painted, watcher: Watcher, settings: Settings) -> Picture:
+    def _result(
+        self,
+        commission: Commission,
+        painted: Painted,
+        watcher: Watcher,
+        settings: Settings,
+        judges: Sequence[Judge],
+    ) -> Picture:
         target = painted.target or commission.target
         count, outline = len(painted.picture), self.session.model.outline
         target = target if target is None or _items(target) in (1, count) else None
@@ -258,7 +266,7 @@ class Maker:
         pixels = list(np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:3], 3))))
         called = [outline.label_name(label) for label in labels]
         own = Judge(self.session.model, self.card, self.size)
-        bench = [own, *(judge_of(load(judge)) for judge in self.wanted.judges)]
+        bench = [own, *judges]
         verdicts = [judge.verdict(pixels, labels, called) for judge in bench]
         value = np.full(count, np.nan)
         if target is not None:

@@ -124,7 +124,7 @@ def importance(
         raise UsageError(option="kind", got=kind, accepted="permutation or sage")
     times = repeats or (5 if kind == "permutation" else 512)
     if times < 2:
-        raise UsageError(option="repeats", got=times, accepted="at least 2: so many are needed to see an error")
+        raise UsageError(f"{times} repeats show no error; accepted: at least 2.")
     with Session(model, Request(target=0, seed=seed, max_queries=max_queries, cache=cache)) as session:
         part, view = _rows(session, x, 0)
         measure, loss = _loss(np.asarray(truth), session.look(part), part)

@@ -118,6 +118,9 @@ def test_widths_are_a_journals():
     [
         ({"kind": "map"}, "bars, waterfall"),
         ({"width": "wide"}, "'column', 'text'"),
+        ({"width": -3}, "inches up to 100"),
+        ({"width": float("nan")}, "inches up to 100"),
+        ({"most": 0}, "At least one column"),
         ({"to": "figure.bmp"}, r"\.pdf, \.svg"),
     ],
 )

@@ -78,3 +78,10 @@ def test_rows_texts_and_series_are_named():
 
 def test_it_is_it_where_the_target_stands_already():
     assert map_of(patch(0, 0)).render("sentence", named=False).startswith("Half of what speaks for it lies")
+
+
+def test_a_volume_is_one():
+    x = np.ones((1, 1, 8, 8, 8), np.float32)
+    how = {"layout": "NCDHW", "patch": 2, "stride": 2, "baseline": 0.0}
+    said = xplain.explain(lambda v: v[:, 0, 2:4, 2:4, 2:4].sum((1, 2, 3)), x, "occlusion", **how)
+    assert "lies on 2% of the volume, in the middle (z 2 to 3, y 2 to 3, x 2 to 3)" in said.sentence()

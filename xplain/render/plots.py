@@ -36,6 +36,7 @@ Width: TypeAlias = 'Literal["column", "text"] | float'
 WIDTHS = {"column": 3.5, "text": 7.2}
 """Inches: one column of a journal's page, and the whole of it."""
 
+_WIDEST = 100
 _FORMATS = ("pdf", "svg", "png")
 _TWO_SIDED = 1.96  # 95 % of a normal distribution
 _LOOK: dict[Any, Any] = {
@@ -94,8 +95,10 @@ def plot(
     fitting = _kinds(attribution)
     if chosen not in fitting:
         raise UsageError(option="kind", got=kind, accepted=f"one of auto, {', '.join(fitting)} for these items")
-    if not isinstance(width, (int, float)) and width not in WIDTHS:
-        raise UsageError(option="width", got=width, accepted="'column', 'text', or inches")
+    if width not in WIDTHS and not (isinstance(width, (int, float)) and 0 < width <= _WIDEST):
+        raise UsageError(option="width", got=width, accepted=f"'column', 'text', or inches up to {_WIDEST}")
+    if not isinstance(most, int) or most < 1:
+        raise UsageError(f"At least one column or word is drawn by itself; most is {most!r}.")
     target = None if to is None else Path(to)
     if target is not None and target.suffix.removeprefix(".") not in _FORMATS:
         raise UsageError(f"A figure is written as .{', .'.join(_FORMATS)}; got {target.name!r}.")

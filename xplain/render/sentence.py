@@ -78,11 +78,12 @@ def _placed(values: Array, target: str, signed: bool) -> str:
     if not positive.any():
         return f"Nothing speaks for {target}; all that is found speaks against it."
     what = f"what speaks for {target}" if signed else f"what matters to {target}"
+    whole = "picture" if values.ndim == 2 else "volume"
     held = _holding(positive)
     area = float(held.mean())
     if area > _SPREAD:
-        return f"Half of {what} takes {area:.0%} of the picture: it is spread out.{_against(values)}"
-    return f"Half of {what} lies on {_percent(area)} of the picture, {_where(held, positive)}.{_against(values)}"
+        return f"Half of {what} takes {area:.0%} of the {whole}: it is spread out.{_against(values)}"
+    return f"Half of {what} lies on {_percent(area)} of the {whole}, {_where(held, positive)}.{_against(values)}"
 
 
 def _holding(positive: Array) -> Array:

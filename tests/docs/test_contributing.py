@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING work as they are printed: each is run, found by name, and held to its contract."""
+"""The recipes that CONTRIBUTING leads to work as they are printed: each is run, found by name, held to its contract."""
 
 from __future__ import annotations
 
@@ -27,9 +27,18 @@ from xplain.results import Provenance
 from xplain.results.join import joined
 from xplain.testing import linear
 
+from .blocks import blocks_of
+
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-RECIPES = dict(re.findall(r"```python\n# (\S+\.py)\n(.*?)```", TEXT, re.DOTALL))
+PAGES = sorted((ROOT / "docs" / "how-to").glob("extend-*.md"))
+HERE = f"run: {Path(__file__).relative_to(ROOT).as_posix()}"
+RECIPES = {
+    found[1]: block.text.removeprefix(found[0])
+    for page in PAGES
+    for block in blocks_of(page)
+    if block.note == HERE and (found := re.match(r"# (\S+\.py)\n", block.text))
+}
 
 
 @pytest.fixture
@@ -49,31 +58,19 @@ def tried(undeclared: None) -> Any:
     return run
 
 
-def test_there_is_a_recipe_for_everything_that_is_registered():
-    for kind in (
-        "A method",
-        "A class activation map",
-        "A rule table",
-        "Features",
-        "A metric",
-        "A renderer",
-        "A lens",
-        "An attack",
-    ):
-        assert f"\n## {kind}\n" in TEXT
-    for kind in (
-        "A kind of result",
-        "An operator",
-        "A kernel",
-        "A door",
-        "A verb",
-        "A plugin",
-        "An error",
-        "A test",
-        "Words",
-    ):
-        assert f"\n## {kind}\n" in TEXT
-    assert {catalogue.group for catalogue in CATALOGUES} <= set(re.findall(r"xplain\.\w+", TEXT))
+def test_contributing_is_a_page_and_leads_to_a_recipe_for_everything_that_is_registered():
+    assert len(TEXT.splitlines()) <= 66, "one page; what is longer goes to docs/how-to/extend-*.md"
+    links = re.findall(r"\]\(([^)#]+)(?:#([^)]+))?\)", TEXT)
+    for page, place in links:
+        headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert not place or place in [heading.lower().replace(" ", "-") for heading in headings], f"{page}#{place}"
+    for page in PAGES:
+        for heading in re.findall(r"^## (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert (f"docs/how-to/{page.name}", heading.lower().replace(" ", "-")) in links
+    said = {place.removeprefix("a-").removeprefix("an-").replace("-", " ") for _, place in links}
+    assert {catalogue.word for catalogue in CATALOGUES} <= said
+    named = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {catalogue.group for catalogue in CATALOGUES} <= set(re.findall(r"xplain\.\w+", named))
 
 
 @pytest.mark.parametrize("path", [path for path in RECIPES if path.startswith("xplain/explainers/")])

@@ -7,14 +7,20 @@ import logging
 import random
 import re
 import socket
+import sys
 import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 from serving import running
 
-from xplain.core.errors import UsageError
+import xplain
+from tests.targets import heads
+from xplain.core.errors import UsageError, XplainError
+from xplain.serve import asked as requests
 from xplain.serve import patience
 from xplain.serve.app import Options, application
 from xplain.serve.guard import Token
@@ -84,6 +90,38 @@ def test_a_text_is_never_the_name_of_a_file(client, tmp_path):
         raw = {"name": "picture", "shape": [1], "datatype": "BYTES", "data": [name]}
         answer = client.post("/v2/models/textures.grad-cam/infer", json={"inputs": [raw]})
         assert answer.status_code == 400
+
+
+def test_no_target_and_no_option_opens_a_file_of_the_server(tmp_path):
+    """Words for targets that read pictures, and every option of every method, each given a file that is there."""
+    opened, watching = [], [True]  # a hook cannot be taken away again
+
+    def hook(event, args):
+        if watching and event == "open" and "there." in str(args[0]):
+            opened.append(args[0])
+
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "there.png")
+    np.save(tmp_path / "there.npy", np.ones((2, 3, 16, 16), np.float32))
+    picture, missing, array = (str(tmp_path / name) for name in ("there.png", "nowhere.png", "there.npy"))
+    maps = served_as("maps", xplain.load(heads.segmenter()))
+    vectors = served_as("vectors", xplain.load(heads.embedder(), card="unit"))
+    item = np.zeros((3, 16, 16), np.float32)
+    sys.addaudithook(hook)
+    try:
+        for served, word in ((maps, "region:{}@1"), (maps, " Border:{}@best"), (vectors, "similar:{}")):
+            for file in (picture, missing):
+                with pytest.raises(UsageError, match="which a server does not open"):
+                    requests.asked(served, [item], {"method": "saliency", "target": word.format(file)}, 60)
+        for method in vectors.methods:
+            for option in method.options:
+                told = {"method": method.name, "target": 0, "options": {option: array}}
+                with pytest.raises(XplainError):
+                    requests.asked(vectors, [item], told, 60)
+        told = {"method": "kernel-shap", "target": 0, "options": {"background": None}}
+        assert requests.asked(vectors, [item], told, 60).options == {"background": None}
+    finally:
+        watching.clear()
+    assert not opened
 
 
 def test_no_body_breaks_the_server_or_leaks_a_path(client, items):

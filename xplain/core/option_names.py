@@ -14,6 +14,7 @@ class Files:
 
     accepts: str = "a file, a folder, a glob or skimage:NAME"
     invalid: tuple[Any, ...] = ()
+    names_files: bool = True
 
     def read(self, value: Any) -> Any:
         """The value as it is."""

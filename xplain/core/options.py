@@ -309,6 +309,11 @@ class Option:
     default: Any
     doc: str = ""
 
+    @property
+    def names_files(self) -> bool:
+        """Whether a text given for it is opened as a file's name: who asks from outside may not give one."""
+        return bool(getattr(getattr(self.kind, "inner", self.kind), "names_files", False))
+
     def read(self, value: Any, owner: str) -> Any:
         """The validated value.
 

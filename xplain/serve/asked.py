@@ -15,6 +15,7 @@ from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.query import Model
 from xplain.core.registry import Method
+from xplain.core.words import wish_of
 from xplain.serve.served import Served
 from xplain.session import Plan, Request, Session
 
@@ -34,7 +35,7 @@ class Asked:
         items: The items, read.
         method: By which method; None for the scores alone.
         options: Its options.
-        target: As ``xplain.explain`` takes it, but for what would name a file.
+        target: As ``xplain.explain`` takes it, but for words that name a file.
         seed: Root of all randomness.
         max_queries: Evaluations that may be spent, or None.
         plan: What it will take.
@@ -131,6 +132,7 @@ def asked(served: Served, given: Sequence[Any], told: Mapping[str, Any], most_se
     method = served.method(name)
     target = _target(told.get("target"), len(given))
     model, items = served.read(given)
+    _refuse_files(method, options, target, model)
     request = Request({method.name: options}, target=target, seed=seed, max_queries=told.get("max_queries"))
     session = Session(model, request)
     plan = session.plan(session.part(model, items), method.name)
@@ -200,6 +202,24 @@ def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("an object has one name twice")
     return found
+
+
+def _refuse_files(method: Method, options: Mapping[str, Any], target: Any, model: Model) -> None:
+    """Nothing that a caller sends names a file: it would be one of the server's.
+
+    Raises:
+        UsageError: an option or a target is about a file.
+    """
+    for name, given in options.items():
+        option = method.options.get(name.replace("-", "_"))
+        if option is not None and option.names_files and isinstance(given, str) and given.lower() != "none":
+            raise UsageError(f"Option {name!r:.80} names a file, which a server does not open. Leave it out.")
+    wishes = [wish_of(one, model.outline) for one in (target if isinstance(target, list) else [target])]
+    if any(wish is not None and (wish.pictures or wish.masks) for wish in wishes):
+        raise UsageError(
+            f"Target {target!r:.200} names a picture's file, which a server does not open. Explain it in Python or on "
+            "a command line, or name a target that says what it reads."
+        )
 
 
 def _target(raw: Any, count: int) -> Any:

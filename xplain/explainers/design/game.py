@@ -46,6 +46,7 @@ class _Background:
     """A set of reference items."""
 
     accepts: str = "an array of reference items [B, *item], or the path of a .npy file that holds one"
+    names_files: bool = True
 
     @property
     def invalid(self) -> tuple[Any, ...]:

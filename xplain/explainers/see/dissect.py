@@ -37,6 +37,7 @@ class MasksOf:
 
     accepts: str = "a mapping from concepts to masks [N, H, W], one per item, or an .npz file of such arrays"
     invalid: tuple[Any, ...] = (3, "no-such-file.npz")
+    names_files: bool = True
 
     def read(self, value: Any) -> dict[str, Array]:
         """The masks, bool. Raises ValueError when refused."""

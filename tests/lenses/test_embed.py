@@ -230,6 +230,41 @@ def test_a_run_that_is_killed_goes_on(tmp_path):
     np.testing.assert_array_equal(again.vectors, whole.vectors)
 
 
+def _left(path, name):
+    (path / name).unlink()
+    return path / name
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda kept: np.save(kept / "vectors.npy", np.ones((2, 3))), "float64"),
+        (lambda kept: np.save(kept / "vectors.npy", np.ones((2, 5), np.float32)), r"width\s+3"),
+        (lambda kept: np.save(kept / "vectors.npy", np.ones(6, np.float32)), r"\[6\]"),
+        (lambda kept: (kept / "vectors.npy").write_bytes(b""), "cannot be read"),
+        (lambda kept: os.mkfifo(_left(kept, "vectors.npy")), "no folder of vectors"),
+        (lambda kept: (kept / "manifest.json").write_text('{"format": 99, "width": 3}'), "format 99"),
+        (lambda kept: (kept / "rows.jsonl").write_text('{"name": "a", "key": "k", "row": true}\n'), "without vectors"),
+        (lambda kept: (kept / "rows.jsonl").write_text('{"name": "a", "key": "k", "row": 7}\n'), "without vectors"),
+    ],
+)
+def test_a_folder_that_others_wrote_is_refused_by_name(tmp_path, harm, said):
+    with VectorFolder(tmp_path / "kept", {}, 3) as kept:
+        kept.append(["a", "b"], ["x", "y"], np.ones((2, 3), np.float32), [{}, {}])
+    harm(tmp_path / "kept")
+    with pytest.raises(UsageError, match=said):
+        read_vectors(tmp_path / "kept")
+
+
+def test_no_pipe_in_a_folder_of_vectors_is_waited_for(tmp_path):
+    with VectorFolder(tmp_path / "kept", {}, 3) as kept:
+        kept.append(["a"], ["x"], np.ones((1, 3), np.float32), [{}])
+    os.mkfifo(_left(tmp_path / "kept", "rows.jsonl"))
+    assert read_vectors(tmp_path / "kept")[1] == []
+    with pytest.raises(OutputError, match="it is no file"):
+        VectorFolder(tmp_path / "kept", {}, 3)
+
+
 SLOWLY = """
 import json, sys, time
 import xplain

@@ -18,7 +18,6 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +67,7 @@ class VectorFolder:
         self._place: dict[tuple[str, str], int | None] = {}  # name and key to the row; None for an error
         self._row: dict[str, int] = {}  # content to a row that holds its vector
         self.count = 0
+        self._files: list[Any] = []
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             strange = {entry.name for entry in self.path.iterdir()} - {_VECTORS, _ROWS, _MANIFEST, _LOCK}
@@ -82,6 +82,8 @@ class VectorFolder:
         try:
             self._begin()
         except BaseException:
+            for file in self._files:
+                file.close()
             let_go(self.path / _LOCK, self._held)
             raise
 
@@ -93,8 +95,8 @@ class VectorFolder:
 
     def close(self) -> None:
         """End writing; what was appended stays."""
-        self._vectors.close()
-        self._lines.close()
+        for file in self._files:
+            file.close()
         let_go(self.path / _LOCK, self._held)
 
     def knows(self, name: str, key: str) -> bool:
@@ -169,15 +171,18 @@ class VectorFolder:
         self._vectors.seek(0, os.SEEK_END)
 
     def _opened(self, name: str) -> Any:
+        if there(self.path / name) not in ("file", ""):
+            raise OutputError(f"Cannot write {self.path / name}: it is no file. Choose another folder.")
         try:
             number = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise OutputError(f"Cannot write {self.path / name}: {error.strerror or error}.") from None
-        return os.fdopen(number, "r+b")
+        self._files.append(os.fdopen(number, "r+b"))
+        return self._files[-1]
 
     def _right(self, line: Mapping[str, Any], row: int, held: int, size: int) -> bool:
         """Whether a line's vector is there; the last ones, of a run that was killed, are looked at."""
-        if not isinstance(row, int) or not 0 <= row < held or row > self.count:
+        if not _whole(row) or not 0 <= row < held or row > self.count:
             return False
         if row < held - 4096 or "crc" not in line or row < self.count:
             return True
@@ -218,13 +223,24 @@ def read_vectors(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dic
     folder = Path(path)
     if there(folder / _MANIFEST) != "file" or there(folder / _VECTORS) != "file":
         raise UsageError(f"{os.fspath(path)!r:.300} is no folder of vectors; 'xplain see embed' writes one.")
-    about, lines = _manifest(folder / _MANIFEST), list(_lines(folder / _ROWS))
+    about = _manifest(folder / _MANIFEST)
+    if about.get("format") != FORMAT:
+        raise UsageError(
+            f"{folder} is a folder of vectors of format {_brief(about.get('format'))}; format {FORMAT} is read. "
+            "Another version of xplain wrote it: read it with that, or make it again in another folder."
+        )
     try:
+        lines = list(_lines(folder / _ROWS))
         vectors = np.load(folder / _VECTORS, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UsageError(f"{folder / _VECTORS} cannot be read: {error}.") from None
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != about.get("width"):
+        raise UsageError(
+            f"{folder / _VECTORS} holds {vectors.dtype} {list(vectors.shape)}; its manifest says float32 of width "
+            f"{_brief(about.get('width'))}. Make it again in another folder."
+        )
     rows = [one["row"] for one in lines if one.get("row") is not None]
-    if vectors.ndim != 2 or any(not isinstance(row, int) or not 0 <= row < len(vectors) for row in rows):
+    if any(not _whole(row) or not 0 <= row < len(vectors) for row in rows):
         raise UsageError(f"{folder} holds lines without vectors: go on with 'xplain see embed', which cuts them off.")
     return about, lines, vectors
 
@@ -251,6 +267,10 @@ def _compare(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) ->
     )
 
 
+def _whole(row: Any) -> bool:
+    return isinstance(row, int) and not isinstance(row, bool)
+
+
 def _brief(value: Any) -> str:
     text = json.dumps(value, default=str)
     return text if len(text) <= 80 else f"{text[:60]}... ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
@@ -263,7 +283,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def _whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """Every line that is whole and says an item's name and key, and where it ends; the first that does not ends it."""
     end = 0
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    if there(path) != "file":  # a pipe would never end
+        return
+    with path.open("rb") as file:
         while (raw := file.readline(_MOST_LINE)).endswith(b"\n"):
             try:
                 line = json.loads(raw.decode("utf-8", "surrogateescape"))

@@ -136,6 +136,15 @@ def test_progress_beyond_the_plan_speaks_at_each_doubling(capsys):
     assert all("more than the 10 planned" in line for line in said[-3:])
 
 
+def test_progress_without_a_plan_speaks_of_none(capsys):
+    with Progress(None, unit="steps") as progress:
+        for done in range(1, 10):
+            progress.to(done)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in said] == ["2 steps", "4 steps", "8 steps"]
+    assert not any("planned" in line or "%" in line for line in said)
+
+
 def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with Progress(200) as progress:

@@ -237,18 +237,25 @@ class Progress:
 
     Args:
         expected: How many in all, as planned; more may come from methods that decide as they go, such as integrated
-            gradients, which adds steps. Beyond the plan there is a line each time that the number has doubled.
+            gradients, which adds steps. Beyond the plan there is a line each time that the number has doubled. None
+            where nobody can plan, as for a lens over folders: then every line is such a line, and none speaks of a plan.
         every: Share of the whole between two plain lines.
+        unit: What is counted.
     """
 
-    def __init__(self, expected: int, every: float = 0.1) -> None:
+    def __init__(self, expected: int | None, every: float = 0.1, unit: str = "evaluations") -> None:
         from tqdm import tqdm
 
-        self._expected, self._every = max(1, expected), every
+        self._planned, self._unit = expected is not None, unit
+        self._expected, self._every = max(1, expected or 0), every
         self._done, self._said, self._started = 0, 0.0, time.perf_counter()
         self._spoke = self._started
         self._bar: Any = tqdm(
-            total=self._expected, unit=" evaluations", file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
+            total=self._expected if self._planned else None,
+            unit=f" {unit}",
+            file=sys.stderr,
+            leave=False,
+            disable=not sys.stderr.isatty(),
         )
 
     def __enter__(self) -> Progress:
@@ -261,7 +268,8 @@ class Progress:
         """Say that ``done`` evaluations are done."""
         step, self._done = done - self._done, done
         if not self._bar.disable:
-            self._bar.total = max(self._expected, done)  # a plan that was too low is no more than all
+            if self._planned:
+                self._bar.total = max(self._expected, done)  # a plan that was too low is no more than all
             self._bar.update(step)
             return
         now = time.perf_counter()
@@ -269,11 +277,14 @@ class Progress:
         if done > self._expected:
             if done >= 2 * self._expected * self._said or silent >= _SILENT:
                 self._said, self._spoke = done / self._expected, now
-                note(f"{done} evaluations, more than the {self._expected} planned, {seconds:.1f} s")
+                planned = f", more than the {self._expected} planned" if self._planned else ""
+                note(f"{done} {self._unit}{planned}, {seconds:.1f} s")
             return
+        if not self._planned:
+            return  # the first alone says nothing
         share = done / self._expected
         nearly = 1.0 - self._every / 2 < share < 1.0  # the last line comes soon enough
         due = share - self._said >= self._every or (silent >= _SILENT and share > self._said)
         if (due and not nearly) or share == 1.0 > self._said:
             self._said, self._spoke = share, now
-            note(f"{share:.0%} ({done} of {self._expected} evaluations, {seconds:.1f} s)")
+            note(f"{share:.0%} ({done} of {self._expected} {self._unit}, {seconds:.1f} s)")

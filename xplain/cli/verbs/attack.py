@@ -69,7 +69,7 @@ def attack(
     given = options_for([entry], options)[entry.name]
     loaded = loading.open(model)
     found = reading.collect(items)
-    with Folder(out, force) as folder, Progress(len(found)) as progress:
+    with Folder(out, force) as folder, Progress(None) as progress:
         result = api.attack(
             loaded,
             found,

@@ -71,7 +71,7 @@ def make(
     given = options_for([entry], options)[entry.name]
     loaded = loading.open(model)
     steps = int(given.get("steps", entry.read_options({}).get("steps", 1)))
-    with Folder(out, force) as folder, Progress(steps) as progress:
+    with Folder(out, force) as folder, Progress(steps, unit="steps") as progress:
 
         def seen(step: int, painted: Array) -> None:
             progress.to(step)

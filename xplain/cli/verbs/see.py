@@ -55,7 +55,7 @@ def see(
         failures.append({"picture": str(one), "error": error.fields(shell.obj.words)})
 
     loaded = loading.open(model)
-    with Folder(out, force) as folder, Progress(len(items or ()) or 1) as progress:
+    with Folder(out, force) as folder, Progress(None) as progress:
         result = api.see(
             loaded,
             entry.name,

@@ -8,11 +8,14 @@ import pytest
 from PIL import Image
 
 import xplain
+from xplain.analyses.clusters import clusters
 from xplain.core.errors import UsageError
 from xplain.core.query import Peek, Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import inner
+from xplain.explainers.see.layers import short_name
 from xplain.explainers.see.regions import apart, overlap_of, proposed
+from xplain.render import canvas
 
 from .test_filters import card, net, weights
 
@@ -184,3 +187,33 @@ def test_folders_are_concepts_where_no_masks_are_given(tmp_path):
     found = xplain.see(net(weights()), "dissect", str(tmp_path), layer="fired", card=path)
     assert found.facts["concepts"] == ["dark", "red"]
     assert found.facts["units"]["fired[2]"] == {"concept": "red", "iou": 1.0}
+
+
+def test_the_name_of_fused_layers_is_their_first():
+    """Exporters join what they fused; the last name is the same for every layer of a folded net."""
+    fused = "MobilenetV2/expanded_conv_16/depthwise/Relu6;MobilenetV2/expanded_conv_16/depthwise/BatchNorm_Fold/bias"
+    assert short_name(fused) == "expanded_conv_16/depthwise/Relu6"
+    assert short_name("/features/features.0/Conv_output_0") == "features/features.0/Conv_output_0"
+    assert short_name("; ;") == "; ;"
+
+
+def test_rows_name_their_unit_and_captions_of_figures_are_whole(monkeypatch):
+    drawn: list[str] = []
+    plain = canvas.words
+    monkeypatch.setattr(canvas, "words", lambda lines, *rest: drawn.extend(lines) or plain(lines, *rest))
+    model = xplain.load(nets.cnn())
+    found = xplain.see(model, "stimuli", X, layer="relu1")
+    found.sheet()
+    assert found.units[0].replace("relu1[", "unit ").rstrip("]") in drawn
+    assert found.units[0] not in drawn
+    assert "relu1" in drawn
+    drawn.clear()
+    xplain.see(model, "fields").sheet()
+    assert any(line.endswith(" px") for line in drawn)
+    assert not [line for line in drawn if "…" in line or "..." in line]
+
+
+def test_a_group_of_items_that_share_no_label_has_no_name():
+    near = np.array([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0], [9.0, 8.5]])
+    groups = clusters(near, ["cat", "mug", "dog", "dog", "owl"], 2)
+    assert [one.name for one in groups] == ["dog", ""]

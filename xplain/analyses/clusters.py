@@ -20,7 +20,8 @@ class Cluster:
     """A group of items.
 
     Args:
-        name: The commonest label among them; empty where there are no labels.
+        name: The commonest label among them; empty where there are no labels, or no two of several items
+            share one.
         share: How many of them have it.
         items: int64: their rows.
         medoid: The row nearest to their mean.
@@ -62,6 +63,8 @@ def clusters(
             continue
         far = ((rows[items] - centres[group]) ** 2).sum(axis=1)
         name, times = Counter(labels[int(n)] for n in items).most_common(1)[0] if len(labels) else ("", 0)
+        if times == 1 < len(items):
+            name = ""  # one item's label is no name for several
         found.append(Cluster(name, times / len(items), items, int(items[far.argmin()])))
     return sorted(found, key=lambda one: (-len(one.items), one.medoid))
 

@@ -6,6 +6,7 @@ the sheet says which; grey, or white, is exactly zero.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +29,7 @@ __all__ = ["ShownCells", "sheet"]
 _MARGIN, _GAP = 12, 8
 _HEAD = 170  # pixels of the column that names a row's unit
 _WIDEST = 1180
+_NUMBERED = re.compile(r"\[(\d+)\]$")
 _LOOKS = {
     "grey": "grey is zero, white positive, black negative",
     "colour": "grey is zero, a colour is more of it, its complement less",
@@ -188,7 +190,11 @@ def _rows(gallery: ShownCells, some: Sequence[int], size: int, columns: int | No
     lines = []
     for unit, members in groupby(some, lambda n: gallery.units[n]):
         tiles = [_cell(gallery, n, size, limits[n], stacked=not gallery.overlaid) for n in members]
-        text = [unit, *(line for line in gallery.about.get(unit, "").split("\n") if line)]
+        numbered = _NUMBERED.search(unit) if gallery.sections else None  # the section has named the layer
+        text = [
+            f"unit {numbered[1]}" if numbered else unit,
+            *(line for line in gallery.about.get(unit, "").split("\n") if line),
+        ]
         width = max(one.width for one in tiles)
         wide = columns or max(1, (_WIDEST - _HEAD) // (width + _GAP))
         below = []
@@ -214,7 +220,10 @@ def _cell(gallery: ShownCells, n: int, size: int, limit: Array, stacked: bool) -
     caption = gallery.captions[n] if gallery.captions else ""
     if caption:
         width = max(*(one.width for one in parts), min(size, 64))
-        parts += [canvas.words([canvas.fitted(line, width)], width, canvas.PALE) for line in caption.split("\n")]
+        lines = caption.split("\n")
+        if gallery.form == "grid" and len(lines) > 1:  # a name and figures, which tell nothing where they are cut
+            width = max(width, min(2 * size, max(canvas.text_width(line) for line in lines)))
+        parts += [canvas.words([canvas.fitted(line, width)], width, canvas.PALE) for line in lines]
     return canvas.column(parts, 2)
 
 

@@ -238,7 +238,7 @@ class Progress:
     Args:
         expected: How many in all, as planned; more may come from methods that decide as they go, such as integrated
             gradients, which adds steps. Beyond the plan there is a line each time that the number has doubled. None
-            where nobody can plan, as for a lens over folders: then every line is such a line, and none speaks of a plan.
+            where nobody can plan, as for a lens over folders: then all lines are such lines, and none speaks of a plan.
         every: Share of the whole between two plain lines.
         unit: What is counted.
     """

@@ -11,12 +11,17 @@ from xplain.explainers.cam.layers import MapLayer, map_layer
 
 __all__ = ["short_name", "with_positions"]
 
-_LONGEST = 28
+_LONGEST = 36
 
 
 def short_name(layer: str) -> str:
-    """The end of a layer's name, for a caption: exporters put a path of modules in front."""
-    parts = [part for part in re.split(r"[/;:]", layer) if part]
+    """The end of a layer's name, for a caption: exporters put a path of modules in front.
+
+    Of names that an exporter joined with ``;`` for what it fused, the first is taken, as in figures: the last is
+    ``BatchNorm_Fold/bias`` for every layer of some nets.
+    """
+    first = next((one for one in layer.split(";") if one.strip()), layer)
+    parts = [part for part in re.split(r"[/:]", first) if part]
     kept = parts[-1] if parts else layer
     for part in reversed(parts[:-1]):
         if len(kept) + len(part) + 1 > _LONGEST:

@@ -250,11 +250,11 @@ def _describe(
     for unit, c in zip(about, shown, strict=True):
         lines = []
         if index is not None:
-            lines.append(f"selectivity {index[c]:.2f}, {_brief(favourite[c])}")
+            lines.append(f"selectivity {index[c]:.2f} for {_brief(favourite[c])}")
         if groups is not None and len(set(groups.of)) > 1:
             items = tops.items[c][tops.values[c] > 0]
             shares = Counter(groups.of[item] for item in items).most_common(2)
-            lines += [f"{count} of {len(items)} {_brief(label)}" for label, count in shares]
+            lines += [f"{_brief(label)}: {count} of {len(items)}" for label, count in shares]
         rows, columns = layer.sight.size(c)
         whole = layer.sight.field is None or (rows, columns) == layer.sight.plane[-2:]
         lines.append("sees the whole picture" if whole else f"sees {rows} x {columns} px")

@@ -68,6 +68,28 @@ def test_functions_of_torch_are_told_apart_by_their_table(path):
     assert path == TORCH or not found, f"state a fact in {TORCH.name} and ask facts_of(name): {found}"
 
 
+def overloads_in(source: str) -> list[str]:
+    """Literals that list two or more operators of torch's dispatcher."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        listed = node.elts if isinstance(node, (ast.Set, ast.Tuple, ast.List)) else getattr(node, "keys", [])
+        if sum(bool(re.search(r"\baten\.\w", ast.unparse(one))) for one in listed if one is not None) > 1:
+            found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "models/torch").glob("*.py")), ids=lambda p: p.name)
+def test_operators_of_the_dispatcher_are_told_apart_by_their_table(path):
+    found = overloads_in(path.read_text(encoding="utf-8"))
+    assert not found, f"state a fact in {TORCH.name} and ask facts_at(operator): {found}"
+
+
+def test_lists_of_the_dispatchers_operators_are_seen():
+    assert overloads_in("A = frozenset({_aten.relu.default, _aten.elu.default})")
+    assert overloads_in("A = {torch.ops.aten.relu.default: 1, torch.ops.aten.elu.default: 2}")
+    assert not overloads_in("if func is _aten.relu.default: pass")
+
+
 @pytest.mark.parametrize(
     ("source", "seen"),
     [

@@ -10,6 +10,8 @@ import xplain
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
+from xplain.models.torch.operators import facts_at, facts_of, known  # noqa: E402 - behind the check for torch
+
 
 @pytest.fixture
 def x():
@@ -84,3 +86,17 @@ def test_a_bound_from_above_is_no_rectifier(x):
     found = xplain.explain(module, x, "guided-backprop", target=1)
     assert "change nothing" in found.warnings[0].text
     np.testing.assert_array_equal(found.values, xplain.explain(module, x, "saliency", target=1, signed=True).values)
+
+
+def test_the_table_names_operators_that_torch_has():
+    """A fact under a name that is none would never be found, and a rule would pass by in silence."""
+    onnx = pytest.importorskip("onnx")
+    for name in known():
+        what = facts_of(name)
+        if what.activation or what.clips_back or what.misreads:
+            assert facts_at(getattr(torch.ops.aten, name).default) == what
+        if what.activation:
+            assert onnx.defs.has(what.activation)
+    assert facts_at(torch.ops.aten.relu_.default).activation == "Relu"  # in place
+    assert not facts_at(torch.ops.aten.clamp.Tensor).clamps  # its bounds are tensors, and its step another
+    assert not facts_at(torch.ops.quantized.relu6.default).bounded  # another room's operator of the same name

@@ -19,6 +19,7 @@ from xplain.core.errors import NoPath, UsageError
 from xplain.core.target import Target
 from xplain.models.torch.attention import AttentionsSeen, pulled
 from xplain.models.torch.modes import IntegersSeen, followed, total, tree_leaves
+from xplain.models.torch.operators import facts_at
 
 __all__ = ["CutsSeen", "GradKept", "NormGradients", "gradients", "refuse_quantised", "without_items"]
 
@@ -98,12 +99,9 @@ class NormGradients(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torc
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator of the backward pass."""
-        if func in _NORM_GRADIENTS and args[0].shape[0] == 1 and not args[0].is_contiguous():
+        if facts_at(func).misreads and args[0].shape[0] == 1 and not args[0].is_contiguous():
             args = (args[0].clone(memory_format=torch.contiguous_format), *args[1:])
         return func(*args, **(kwargs or {}))
-
-
-_NORM_GRADIENTS = (torch.ops.aten.native_batch_norm_backward.default, torch.ops.aten.batch_norm_backward.default)
 
 
 def without_formula(summed: torch.Tensor, taps: Sequence[torch.Tensor]) -> bool:

@@ -18,6 +18,7 @@ from xplain.core.rules import Rules
 from xplain.core.target import Target
 from xplain.models.torch.axis_call import tree_leaves
 from xplain.models.torch.guard import Pass
+from xplain.models.torch.operators import facts_at, facts_of
 
 __all__ = [
     "ActivationsSeen",
@@ -29,38 +30,6 @@ __all__ = [
 ]
 __all__ += ["followed", "recurrent_backward", "to_numpy", "total", "tree_leaves", "visible"]
 
-_aten = torch.ops.aten
-_CLIPPING = frozenset(
-    {
-        _aten.threshold_backward.default,
-        _aten.hardtanh_backward.default,
-        _aten.leaky_relu_backward.default,
-        _aten.elu_backward.default,
-        _aten._prelu_kernel_backward.default,  # noqa: SLF001 - what nn.PReLU dispatches to
-        _aten.rrelu_with_noise_backward.default,
-    }
-)
-_ACTIVATIONS = {
-    _aten.relu.default: "Relu",
-    _aten.relu_.default: "Relu",
-    _aten.threshold.default: "ThresholdedRelu",
-    _aten.threshold_.default: "ThresholdedRelu",
-    _aten.hardtanh.default: "Clip",
-    _aten.hardtanh_.default: "Clip",
-    _aten.leaky_relu.default: "LeakyRelu",
-    _aten.leaky_relu_.default: "LeakyRelu",
-    _aten.elu.default: "Elu",
-    _aten.elu_.default: "Elu",
-    _aten.celu.default: "Celu",
-    _aten.celu_.default: "Celu",
-    _aten._prelu_kernel.default: "PRelu",  # noqa: SLF001
-    _aten.rrelu_with_noise.default: "LeakyRelu",
-    _aten.rrelu_with_noise_.default: "LeakyRelu",
-}
-"""Those whose backward pass ``ClippingRule`` knows, by their names in ONNX."""
-_CLAMPS = frozenset({_aten.clamp.default, _aten.clamp_.default, _aten.clamp_min.default, _aten.clamp_min_.default})
-_CLAMPED = ("ClampBackward1", "ClampMinBackward0")
-"""Their steps backwards: at the dispatcher these are a plain ``where``, so the rule takes hold of them in the graph."""
 _FLAGS = threading.RLock()
 """Held while flags of cuDNN are changed: they are the process's, and each thread puts back what it found."""
 
@@ -80,10 +49,9 @@ class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # to
         self._layers = layers
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _ACTIVATIONS:
-            self.names.add(_ACTIVATIONS[func])
-        elif func in _CLAMPS and _lower_bound(args, kwargs) is not None:
-            self.names.add("Clip")
+        known = facts_at(func)
+        if known.activation and (not known.clamps or _lower_bound(args, kwargs) is not None):
+            self.names.add(known.activation)
         if func.namespace in ("quantized", "onednn") and "dynamic" in str(func) and "fp16" not in str(func):
             self.mixer = str(func).rpartition(".")[0]
         if self._layers and _attends(str(func), args):
@@ -146,7 +114,7 @@ class ClippingRule(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         self._everywhere = everywhere
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _CLIPPING:
+        if facts_at(func).clips_back:
             positive = args[0].clamp(min=0)
             result = func(positive, *args[1:], **(kwargs or {}))
             if not self._everywhere:
@@ -163,7 +131,7 @@ class ClippingRule(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
                 continue
             seen.add(step)
             waiting += [before for before, _ in step.next_functions]
-            if step.name() in _CLAMPED and getattr(step, "_saved_min", None) is not None:
+            if facts_of(step.name()).clamps and getattr(step, "_saved_min", None) is not None:
                 step.register_prehook(_positive)
                 if self._everywhere:
                     step.register_hook(lambda _found, given: _positive(given))

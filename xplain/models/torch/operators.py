@@ -1,7 +1,8 @@
 """What is known of torch's functions and operators, by name: the one table that the torch door asks.
 
 Functions come by the names they have in Python (``log_softmax``), operators by those of the dispatcher
-(``_log_softmax``). What torch tells itself, such as that an operator is pointwise, is not repeated here.
+(``_log_softmax``), steps of autograd's graph by theirs (``ClampBackward1``). What torch tells itself, such as that an
+operator is pointwise, is not repeated here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-__all__ = ["Facts", "facts_of", "known"]
+__all__ = ["Facts", "facts_at", "facts_of", "known"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Facts:
         reshapes: Gives other extents to the same numbers in the same order.
         resizes: Gives other extents to the positions of a tensor whose axes stay.
         recurrent: Reads steps of time.
+        activation: The activation that it is, by its name in ONNX, of which guided rules know the backward pass.
+        clamps: An activation only where it is given a lower bound. The dispatcher sees a plain ``where`` backwards, so
+            rules take hold of the step in autograd's graph.
+        clips_back: The backward pass of an activation that clips or damps; the cotangent is its first argument.
+        misreads: Of a batch of one it takes a gradient's strides for others than they are.
     """
 
     axes: bool = False
@@ -46,6 +52,10 @@ class Facts:
     reshapes: bool = False
     resizes: bool = False
     recurrent: bool = False
+    activation: str = ""
+    clamps: bool = False
+    clips_back: bool = False
+    misreads: bool = False
 
     @property
     def bounded(self) -> bool:
@@ -65,6 +75,13 @@ _NOTHING = Facts()
 def facts_of(name: str) -> Facts:
     """What is known of a function or an operator."""
     return _FACTS.get(name, _NOTHING)
+
+
+def facts_at(operator: Any) -> Facts:
+    """What is known of an operator of the dispatcher, in place or not; nothing of another overload than its first."""
+    if operator.namespace != "aten" or operator._overloadname != "default":  # noqa: SLF001 - torch shows it nowhere else
+        return _NOTHING
+    return facts_of(operator.overloadpacket.__name__.rstrip("_"))
 
 
 def known() -> frozenset[str]:
@@ -107,3 +124,16 @@ _facts("_native_batch_norm_legit instance_norm local_response_norm renorm", axes
 _facts("_softmax _log_softmax _safe_softmax softmax log_softmax cumsum scatter triu tril", axes=True)
 _facts("channel_shuffle native_channel_shuffle", axes=True)
 _facts("_transformer_encoder_layer_fwd _native_multi_head_attention", axes=True)
+
+_facts("relu", activation="Relu")
+_facts("threshold", activation="ThresholdedRelu")
+_facts("hardtanh", activation="Clip")
+_facts("leaky_relu rrelu_with_noise", activation="LeakyRelu")
+_facts("elu", activation="Elu")
+_facts("celu", activation="Celu")
+_facts("_prelu_kernel", activation="PRelu")  # what nn.PReLU dispatches to
+_facts("clamp clamp_min", activation="Clip", clamps=True)
+_facts("ClampBackward1 ClampMinBackward0", clamps=True)
+_facts("threshold_backward hardtanh_backward leaky_relu_backward elu_backward", clips_back=True)
+_facts("_prelu_kernel_backward rrelu_with_noise_backward", clips_back=True)
+_facts("native_batch_norm_backward batch_norm_backward", misreads=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,9 +21,14 @@ from xplain.core.objective import Objective
 from xplain.core.query import Answer, Query
 from xplain.core.slope import Slope, Sloped
 from xplain.core.views import Transforms
-from xplain.explainers.synthesis.optimisers import Optimiser
+from xplain.explainers.synthesis.optimisers import Lbfgs, Optimiser
 
-__all__ = ["Climb", "Climbed", "climbed", "painted"]
+__all__ = ["Climb", "Climbed", "How", "climbed", "gone", "painted"]
+
+How = Literal["adam", "lbfgs"]
+"""How a deterministic objective may be followed."""
+
+_SPENT = "The way up ended after {} of {} steps, and the picture is as it was then: {}"
 
 _SHAKES = 4  # times that a state without a gradient is shaken, each time twice as hard
 
@@ -113,7 +118,7 @@ def climbed(commission: Commission, way: Climb, state: Array) -> Generator[Query
             if k == 0 and not start:
                 state, found = yield from _shaken(commission, way, query, found, told)
         except BudgetError as spent:
-            told.say(f"The way up ended after {k} of {way.steps} steps, and the picture is as it was then: {spent}")
+            told.say(_SPENT.format(k, way.steps, spent))
             return told.ended(told.good, early=True)
         told.trace.append(found.value)
         told.last = found
@@ -125,6 +130,57 @@ def climbed(commission: Commission, way: Climb, state: Array) -> Generator[Query
         moved = way.settle(moved, found.gradient, k)
         state = np.where(_wide(told.alive, state), moved, told.good).astype(np.float32)
     return told.ended(state)
+
+
+def gone(how: How, commission: Commission, way: Climb, state: Array) -> Generator[Query, Answer, Climbed]:
+    """``climbed``, or with ``lbfgs`` the same way by scipy's L-BFGS, which needs an objective that stays as it is.
+
+    Views are therefore drawn once, for all steps; a step is one evaluation, and what the way ends with is the best
+    state that was met. The curvature is not put aside: a resumed way learns it anew from the best state so far.
+    """
+    if how == "adam":
+        return (yield from climbed(commission, way, state))
+    start, _, state, told = _begun(commission, way, np.array(state, np.float32))
+    if start:
+        told.say(f"L-BFGS went on from the best state of {start} steps and learnt the curvature anew.")
+    rngs = commission.rngs(f"views/{way.stage}/0")
+    views = way.transforms(0.0).draw(rngs, way.canvas.extent, way.canvas.size, way.canvas.channels)
+    best = np.full(len(state), -np.inf)
+    ways: list[Lbfgs] = []
+    try:
+        for k in range(start, way.steps):
+            kept = {"stage": way.stage, "step": k, "state": told.good, "trace": list(told.trace)}
+            query = Slope(state, way.canvas, way.objective, views, commission.ink, kept=kept)
+            found: Sloped = yield query
+            if not ways:
+                if not start:
+                    state, found = yield from _shaken(commission, way, query, found, told)
+                ways = [Lbfgs(one.ravel()) for one in state]
+                told.good = state
+            told.last = found
+            _mourn(found, told, k)
+            better = told.alive & (found.value > best)
+            best = np.where(better, found.value, best)
+            told.trace.append(best)
+            told.good = np.where(_wide(better, state), state, told.good)
+            for n, one in enumerate(ways):
+                if one.place is not None and told.alive[n]:
+                    one.tell(-found.value[n], -found.gradient[n].ravel())
+            way.settle(told.good, found.gradient, k)
+            if all(one.place is None or not told.alive[n] for n, one in enumerate(ways)):
+                break
+            places = [
+                told.good[n] if one.place is None or not told.alive[n] else one.place.reshape(state.shape[1:])
+                for n, one in enumerate(ways)
+            ]
+            state = np.stack(places).astype(np.float32)
+    except BudgetError as spent:
+        told.say(_SPENT.format(len(told.trace), way.steps, spent))
+        return told.ended(told.good, early=True)
+    finally:
+        for one in ways:
+            one.stop()
+    return told.ended(told.good)
 
 
 def painted(canvas: Canvas, found: Climbed, **more: Any) -> Painted:

@@ -13,7 +13,7 @@ from xplain.core.option_names import Layers
 from xplain.core.options import NonNegative, Positive, PositiveReal
 from xplain.core.registry import Paper, Source, recipe
 from xplain.core.terms import Distance, Variation
-from xplain.explainers.synthesis.climb import Climb, climbed
+from xplain.explainers.synthesis.climb import Climb, How, gone
 from xplain.explainers.synthesis.features import features_of, layers_named
 from xplain.explainers.synthesis.optimisers import Adam
 
@@ -38,6 +38,7 @@ def invert(
     tv: NonNegative = 0.0,
     beta: PositiveReal = 1.5,
     decay: NonNegative = 1.0,
+    optimiser: How = "adam",
 ) -> Painting:
     """A picture that gives a layer the same values as a given one: what differs between the two, the layer forgets.
 
@@ -50,6 +51,7 @@ def invert(
         tv: Weight of the total variation.
         beta: Its exponent: 2 is smooth, 1 allows edges.
         decay: How fast the canvas' weights fall with frequency.
+        optimiser: ``lbfgs`` for scipy's L-BFGS, which takes no ``rate``; ``steps`` are then its evaluations.
 
     Returns:
         A picture for each layer and given picture. ``distance`` is what was made small, relative and squared; ``PSNR``
@@ -77,7 +79,7 @@ def invert(
             terms = terms + Variation(beta=beta, weight=-tv)
         start = np.stack([rng.normal(0, _QUIET, canvas.state) for rng in commission.rngs("start")])
         way = Climb(canvas, terms, lambda factor: Adam(rate * factor), steps, rate=_falling, stage=f"invert/{k}")
-        found = yield from climbed(commission, way, start)
+        found = yield from gone(optimiser, commission, way, start)
         picture = np.clip(canvas.drawn(found.state), 0, 1)
         told = (yield from features_of(commission, picture, (name,)))[name]
         rows["picture"].append(picture)

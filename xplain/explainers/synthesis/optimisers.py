@@ -2,19 +2,23 @@
 
 memory = optimiser.start(state)
 state, memory = optimiser.step(state, gradient, memory, k)        # k = 0, 1, ...
+
+``Lbfgs`` goes where it wants to, several times in one step, so it is asked for places and told what is found there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from xplain.core.edits import Array
 
-__all__ = ["Adam", "Ascent", "Memory", "Optimiser"]
+__all__ = ["Adam", "Ascent", "Lbfgs", "Memory", "Optimiser"]
 
 Memory: TypeAlias = Mapping[str, Array]
 """What an optimiser remembers of each state, ``[N, ...]``."""
@@ -90,3 +94,70 @@ class Ascent:
             gradient = gradient / (np.abs(gradient).mean(axis=axes, keepdims=True) + _LEAST)
         direction = self.momentum * memory["direction"] + (1 - self.momentum) * gradient
         return state + np.float32(self.rate) * direction, {"direction": direction.astype(state.dtype)}
+
+
+class Lbfgs:
+    """Scipy's L-BFGS-B without bounds, asked for one place after another. Byrd 1995, doi:10.1137/0916069.
+
+        way = Lbfgs(start)
+        while (place := way.place) is not None:
+            way.tell(value, gradient)                  # of what is made small, at that place
+
+    Scipy calls the function that it makes small; here that function waits, in a thread of its own, for whoever asks
+    models. Only one of the two ever runs, so the places are the same in every run. The search goes on until it finds no
+    better place along its direction, or is stopped.
+
+    Args:
+        start: The first place, ``[D]``.
+        pairs: Differences of places and gradients that stand for the curvature.
+    """
+
+    def __init__(self, start: Array, pairs: int = 10) -> None:
+        self._places: SimpleQueue[Array | BaseException | None] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[float, Array] | None] = SimpleQueue()
+        self._thread = Thread(target=self._search, args=(np.asarray(start, np.float64), pairs), daemon=True)
+        self._thread.start()
+        self.place = self._next()
+
+    def tell(self, value: float, gradient: Array) -> None:
+        """What was found at ``place``, which then is the next one, or None at the end."""
+        self._answers.put((float(value), np.asarray(gradient, np.float64)))
+        self.place = self._next()
+
+    def stop(self) -> None:
+        """End the search."""
+        if self.place is not None:
+            self._answers.put(None)
+            self.place = self._next()
+
+    def _next(self) -> Array | None:
+        found = self._places.get()
+        if found is None:
+            self._thread.join()
+        elif isinstance(found, BaseException):
+            raise found
+        return found
+
+    def _asked(self, place: Array) -> tuple[float, Array]:
+        self._places.put(place.copy())
+        answer = self._answers.get()
+        if answer is None:
+            raise _Stopped
+        return answer
+
+    def _search(self, start: Array, pairs: int) -> None:
+        from scipy.optimize import minimize  # slow to load, and rarely asked for
+
+        endless: dict[str, Any] = {"maxcor": pairs, "ftol": 0.0, "gtol": 0.0, "maxfun": 10**9, "maxiter": 10**9}
+        try:
+            minimize(self._asked, start, jac=True, method="L-BFGS-B", options=endless)
+        except _Stopped:
+            pass
+        except BaseException as error:  # whoever asks is to see it
+            self._places.put(error)
+            return
+        self._places.put(None)
+
+
+class _Stopped(Exception):
+    """Nobody asks any more."""

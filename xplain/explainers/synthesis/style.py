@@ -18,7 +18,7 @@ from xplain.core.query import Peek
 from xplain.core.registry import Paper, Source, recipe
 from xplain.core.terms import Distance, Gram
 from xplain.core.views import Transforms
-from xplain.explainers.synthesis.climb import Climb, climbed, painted
+from xplain.explainers.synthesis.climb import Climb, How, gone, painted
 from xplain.explainers.synthesis.optimisers import Adam
 from xplain.explainers.synthesis.texture import Film, colours_of, layers_of, side_by_side, statistics
 
@@ -51,6 +51,7 @@ def style(
     steps: Positive = 160,
     rate: PositiveReal = 0.1,
     jitter: NonNegative = 2.0,
+    optimiser: How = "adam",
 ) -> Painting:
     """The content's features where they are, and the style's statistics everywhere.
 
@@ -67,6 +68,8 @@ def style(
         steps: Steps.
         rate: Most that a coefficient moves in a step.
         jitter: Shift of the canvas, at most, in pixels.
+        optimiser: ``lbfgs`` for scipy's L-BFGS, which takes no ``rate`` and shifts nothing; ``steps`` are then its
+            evaluations.
 
     Returns:
         One picture per content; statistics of several styles are averaged.
@@ -101,13 +104,13 @@ def style(
             Objective((*terms, kept)),
             lambda factor: Adam(rate * factor),
             steps,
-            transforms=lambda _: Transforms(jitter=jitter),
+            transforms=lambda _: Transforms(jitter=0.0 if optimiser == "lbfgs" else jitter),
             settle=film.seen,
             rate=lambda done: 1.0 if done < 0.6 else 0.3,
             stage=f"style {n}",
         )
         mean = picture.mean(axis=(1, 2), keepdims=True)
-        found = yield from climbed(own, way, canvas.start((mean + _FAINT * (picture - mean))[None]))
+        found = yield from gone(optimiser, own, way, canvas.start((mean + _FAINT * (picture - mean))[None]))
         done = painted(canvas, found, frames=film.frames)
         made.append(replace(done, picture=_coloured(done.picture, picture)) if keep_colour else done)
     whole = side_by_side(made, names)

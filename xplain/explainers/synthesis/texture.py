@@ -19,7 +19,7 @@ from xplain.core.query import Answer, Peek, Query
 from xplain.core.registry import Paper, Source, recipe
 from xplain.core.terms import Gram, gram_of
 from xplain.core.views import Transforms
-from xplain.explainers.synthesis.climb import Climb, climbed, painted
+from xplain.explainers.synthesis.climb import Climb, How, gone, painted
 from xplain.explainers.synthesis.optimisers import Adam
 
 __all__ = ["LAYERS", "Film", "colours_of", "layers_of", "side_by_side", "statistics", "texture"]
@@ -32,6 +32,9 @@ _DEEP = 0.6
 
 _PHASES = 8
 """Crops of the sample, at random places and so at all phases of a stride, whose statistics are averaged."""
+
+_VIEWS = 4
+"""Views of an objective that stays as it is, so that it too sees several phases of a stride."""
 
 _LEAST = 8
 """Pixels of a sample's edge, at least."""
@@ -56,6 +59,7 @@ def texture(
     rate: PositiveReal = 0.06,
     jitter: NonNegative = 4.0,
     decay: NonNegative = 1.0,
+    optimiser: How = "adam",
 ) -> Painting:
     """A picture whose features occur together as often as in a sample, at no place in particular.
 
@@ -70,12 +74,14 @@ def texture(
         rate: Most that a coefficient moves in a step; half of it after a half of the steps, a fifth at the end.
         jitter: Shift of the canvas, at most, in pixels.
         decay: How fast the canvas' weights fall with frequency.
+        optimiser: ``lbfgs`` for scipy's L-BFGS, which takes no ``rate``; ``steps`` are then its evaluations, of four
+            views whose shifts stay as they were drawn.
 
     Returns:
         One picture per sample, of the size that the model takes; ``each["distance"]`` is what is left of the sum.
 
     Cost:
-        ``steps`` sweeps and 8 evaluations per sample.
+        ``steps`` sweeps and 8 evaluations per sample; four times the sweeps with ``lbfgs``.
 
     Differs from the paper:
         Covariances and means for Gram matrices; each relative to its own size, so that layers need no weights;
@@ -99,12 +105,12 @@ def texture(
             Objective(tuple(terms)),
             lambda factor: Adam(rate * factor),
             steps,
-            transforms=lambda _: Transforms(jitter=jitter),
+            transforms=lambda _: Transforms(_VIEWS if optimiser == "lbfgs" else 1, jitter=jitter),
             settle=film.seen,
             rate=lambda done: 1.0 if done < 0.5 else 0.5 if done < 0.8 else 0.2,
             stage=f"texture {n}",
         )
-        found = yield from climbed(own, way, _start(own, canvas, sample))
+        found = yield from gone(optimiser, own, way, _start(own, canvas, sample))
         made.append(painted(canvas, found, frames=film.frames))
     return side_by_side(made, names)
 

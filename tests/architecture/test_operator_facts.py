@@ -73,7 +73,7 @@ def overloads_in(source: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(source)):
         listed = node.elts if isinstance(node, (ast.Set, ast.Tuple, ast.List)) else getattr(node, "keys", [])
-        if sum(bool(re.search(r"\baten\.\w", ast.unparse(one))) for one in listed if one is not None) > 1:
+        if sum(bool(re.search(r"(\b|_)aten\.\w", ast.unparse(one))) for one in listed if one is not None) > 1:
             found.append(ast.unparse(node))
     return found
 

@@ -11,6 +11,7 @@ import pytest
 from onnx import helper
 
 import xplain
+from tests.contract.test_recipes import file
 from tests.nets import FLOAT, model, planted
 from xplain.core.errors import CardError, OutputError, UsageError
 
@@ -125,6 +126,26 @@ def test_an_interruption_keeps_what_there_is_and_a_resumed_way_ends_with_the_sam
     for name in ("picture", "state", "trace"):
         assert np.array_equal(getattr(second, name), getattr(whole, name))
     assert second.cost.sweeps < whole.cost.sweeps
+
+
+@pytest.mark.parametrize("at", [2, 5, 8], ids=["first octave", "second octave", "film"])
+def test_a_dream_goes_on_in_the_octave_or_frame_where_it_was_interrupted(at, tmp_path):
+    """Three steps in each of two octaves, then one in each frame of a film."""
+    kept, picture = tmp_path / "way.npz", np.random.default_rng(0).integers(60, 200, (40, 34, 3), np.uint8)
+    asked: dict[str, Any] = {"layer": "second", "octaves": 2, "steps": 3, "zoom": 4, "frames": 0}
+    whole = xplain.make(file(), "dream", picture, **asked)
+    first = xplain.make(file(), "dream", picture, **asked, preview=Stop(at), resume=kept)
+    assert any("interrupted" in said for said in first.said)
+    if at > 3:
+        apart = np.abs(first.picture[0] - picture.transpose(2, 0, 1) / 255).mean()
+        assert apart < 0.15  # as it lies, not as it was rolled for the step
+        with pytest.raises(UsageError, match="same pictures and sizes"):
+            xplain.make(file(), "dream", picture, **asked, side=36, resume=kept)
+    again = xplain.make(file(), "dream", picture, **asked, resume=kept)
+    for name in ("picture", "trace", "frames"):
+        assert np.array_equal(getattr(again, name), getattr(whole, name)), name
+    assert again.cost.sweeps < whole.cost.sweeps
+    assert not kept.exists()
 
 
 def test_a_damaged_file_of_an_interrupted_way_is_refused(tmp_path):

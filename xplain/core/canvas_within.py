@@ -1,68 +1,19 @@
-"""Canvases that stand in something else: a generator's code, and a patch in pictures."""
+"""A canvas that stands in something else: a patch in pictures."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from xplain.core.arrays import constant, namespace
-from xplain.core.canvas import Canvas, Pixels, both
+from xplain.core.canvas import Canvas, both
 from xplain.core.edits import Array
-from xplain.core.errors import CapabilityError
 from xplain.core.views import tents, turned
 
-__all__ = ["Patch", "Through"]
-
-
-@dataclass(frozen=True, eq=False)
-class Through(Canvas):
-    """The code of a generator: the picture is what an ONNX file makes of it, enlarged to the size that is asked for.
-
-    Nguyen 2016, arXiv:1605.09304. Only a door that has the model as a graph can paint it.
-
-    Args:
-        generator: The file's content; ``xplain.models.onnx`` reads it.
-        code: Shape of a code, without the batch.
-        made: Height and width of what the generator makes.
-        gain: Its pictures times this ...
-        shift: ... plus this are in 0..1: 0.5 and 0.5 where it makes -1..1.
-    """
-
-    generator: bytes = b""
-    code: tuple[int, ...] = ()
-    made: tuple[int, int] = (0, 0)
-    gain: float = 1.0
-    shift: float = 0.0
-
-    @property
-    def state(self) -> tuple[int, ...]:
-        """Of a code."""
-        return self.code
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """Of what the generator makes."""
-        return self.made
-
-    @property
-    def structure(self) -> Hashable:
-        """The generator by its digest."""
-        known = hashlib.sha256(self.generator).hexdigest()
-        return ("Through", known, self.size, self.code, self.made, self.gain, self.shift)
-
-    def seen(self, state: Any, where: Any, given: Mapping[str, Any]) -> Any:
-        """What views show of the generator's picture, which the door puts into ``given["made"]``."""
-        if "made" not in given:
-            raise CapabilityError(
-                "A generator is an ONNX graph that stands before the model's, so the model must be one too: load an "
-                "ONNX file. Its pictures come with the answers, as the tap 'picture'."
-            )
-        picture = given["made"] * self.gain + self.shift
-        return Pixels(self.size, self.channels, self.made).seen(picture, where, {})
+__all__ = ["Patch"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,6 @@ class Commission:
         target: What each picture is to excite, for N pictures; None for recipes that need none.
         pictures: Given pictures by the name of their source, each ``[C, H, W]`` in 0..1.
         names: What the given pictures are called, by source.
-        generator: A generator that stands before the model, for canvases that paint through it.
         seed: Root of all randomness.
         kept: What the flow itself put aside to go on from (``Slope.kept``); empty for a new start.
     """
@@ -45,7 +44,6 @@ class Commission:
     target: Target | None = None
     pictures: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    generator: Any = None
     seed: int = 0
     kept: Mapping[str, Any] = field(default_factory=dict)
 

@@ -305,7 +305,6 @@ class Recipe(Declared):
         paper: Where it comes from.
         target: Whether it excites a target that is named: ``needed``, ``optional`` or ``none``.
         sources: Pictures that it is given.
-        generator: Whether it needs a generator that stands before the model.
         trial: Options that make it quick, for contract tests.
     """
 
@@ -314,7 +313,6 @@ class Recipe(Declared):
     paper: Paper | None = None
     target: Literal["needed", "optional", "none"] = "needed"
     sources: tuple[Source, ...] = ()
-    generator: bool = False
     trial: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -293,7 +293,6 @@ class RecipeFacts(TypedDict, total=False):
     paper: Paper | None
     target: Literal["needed", "optional", "none"]
     sources: tuple[Source, ...]
-    generator: bool
     trial: Mapping[str, Any]
     aliases: tuple[str, ...]
 

@@ -176,7 +176,7 @@ class Maker:
                 target = target if not _own(target) else target.take(np.zeros(len(main), np.int64))
         keys = tuple(f"{word}#{words[:n].count(word)}" for n, word in enumerate(words))
         return Commission(
-            outline, Ink.of(self.card, last), size, keys, target, found, names, None, self.session.request.seed, kept
+            outline, Ink.of(self.card, last), size, keys, target, found, names, self.session.request.seed, kept
         )
 
     def _target(self) -> tuple[Target | None, int]:

@@ -15,9 +15,9 @@ import numpy as np
 from xplain.core.caveat import Caveat
 from xplain.core.commission import Commission, Painted
 from xplain.core.edits import Array
-from xplain.core.errors import CapabilityError, OutputError, UsageError
+from xplain.core.errors import OutputError, UsageError
 from xplain.core.files import whole_file
-from xplain.core.slope import PICTURE, Slope, Sloped
+from xplain.core.slope import Slope, Sloped
 from xplain.results.archive import MOST_BYTES, Fault, read_archive
 
 __all__ = ["Kept", "Preview", "Watcher"]
@@ -91,7 +91,6 @@ class Watcher:
     preview: Preview | None = None
     kept: Kept | None = None
     last: Slope | None = None
-    answered: Sloped | None = None
     caveats: list[Caveat] = field(default_factory=list)
     sweeps: int = 0
     _seen: int = 0
@@ -102,17 +101,17 @@ class Watcher:
         """One question and its answer."""
         finite = np.isfinite(answer.value).all() and np.isfinite(answer.gradient).all()
         if query.kept and (finite or self.last is None):
-            self.last, self.answered = query, answer
+            self.last = query
         self._seen += 1
         self.sweeps += len(query.state) * query.rows
         every = max(1, self.steps // max(1, self.frames))
         frame = bool(query.kept) and self.frames > 0 and self._seen % every == 0
         if frame or self.preview is not None:
-            picture = self._drawn(query, answer)
+            picture = self._drawn(query)
             film = self._film.setdefault(str(query.kept.get("stage", "")), [])
-            if frame and picture is not None and len(film) < 4 * self.frames:
+            if frame and len(film) < 4 * self.frames:
                 film.append(_small(picture))
-            if self.preview is not None and picture is not None:
+            if self.preview is not None:
                 self.preview(self._seen, picture)
         if self.kept is not None and time.monotonic() - self._written > _PAUSE:
             self.put_aside()
@@ -149,23 +148,17 @@ class Watcher:
         Raises:
             KeyboardInterrupt: nothing yet.
         """
-        if self.last is None or self.answered is None:
+        if self.last is None:
             raise KeyboardInterrupt
         query, trace = self.last, np.asarray(self.last.kept.get("trace", np.zeros((0, len(self.last.state)))))
-        picture = self._drawn(query, self.answered)
-        if picture is None:
-            raise KeyboardInterrupt
+        picture = self._drawn(query)
         said = f"The recipe was interrupted after {len(trace)} steps; the picture is as it was then."
         return Painted(picture, query.state, trace.reshape(len(trace), len(query.state)), warnings=(Caveat(said),))
 
-    def _drawn(self, query: Slope, answer: Sloped) -> Array | None:
-        """The whole canvases; of a generator what it made, where that was asked for."""
-        canvas = query.canvas
-        try:
-            return np.clip(canvas.resized(canvas.extent).drawn(query.state), 0, 1)
-        except CapabilityError:
-            taps = answer.taps.get(PICTURE)
-            return None if taps is None else np.clip(taps[:: query.rows], 0, 1)
+    def _drawn(self, query: Slope) -> Array:
+        """The whole canvases, as the flow would go on from them: what it asks about may be rolled, or a trial."""
+        canvas, state = query.canvas, query.kept.get("state", query.state)
+        return np.clip(canvas.resized(canvas.extent).drawn(state), 0, 1)
 
 
 def _small(picture: Array) -> Array:

@@ -111,7 +111,7 @@ def climbed(commission: Commission, way: Climb, state: Array) -> Generator[Query
         done = k / way.steps
         rngs = commission.rngs(f"views/{way.stage}/{k}")
         views = way.transforms(done).draw(rngs, way.canvas.extent, way.canvas.size, way.canvas.channels)
-        kept = {"stage": way.stage, "step": k, "state": state, "trace": told.trace, **_named(memory)}
+        kept = {"stage": way.stage, "step": k, "state": state, "trace": list(told.trace), **_named(memory)}
         query = Slope(state, way.canvas, way.objective, views, commission.ink, kept=kept)
         try:
             found: Sloped = yield query

@@ -12,7 +12,7 @@ from xplain.core.canvas import Pixels
 from xplain.core.caveat import Caveat
 from xplain.core.commission import Commission, Painted, Painting
 from xplain.core.edits import Array
-from xplain.core.errors import BudgetError
+from xplain.core.errors import BudgetError, UsageError
 from xplain.core.objective import Aimed, Objective, Term
 from xplain.core.options import Natural, Positive, PositiveReal
 from xplain.core.query import Answer, Query
@@ -25,6 +25,7 @@ from xplain.explainers.synthesis.features import features_of, layers_named
 __all__ = ["dream"]
 
 _NEARER = 1.05  # how much each frame of a zoom is nearer than the one before
+_STAGE = "dream"
 _SMALLEST = 24  # pixels of the shorter side below which no octave goes
 
 
@@ -122,6 +123,9 @@ class _Dreamer:
         objective: What they are to show more of.
         rate: Length of a step.
         jitter: Roll before a step, at most.
+
+    What is put aside are the pictures before a step, and those that finished octaves and frames ended with: a run that
+    goes on takes these as they are.
     """
 
     commission: Commission
@@ -130,15 +134,28 @@ class _Dreamer:
     jitter: int
     trace: list[Array] = field(default_factory=list)
     caveats: list[Caveat] = field(default_factory=list)
+    done: list[Array] = field(default_factory=list)
 
     def steps(self, state: Array, count: int) -> Generator[Query, Answer, tuple[Array, bool]]:
         """The pictures after some steps, and whether the budget ended them."""
+        first, earlier = 0, self.commission.kept
+        if earlier.get("stage") == _STAGE and len(self.done) <= earlier["finished"]:
+            known = earlier["state" if len(self.done) == earlier["finished"] else f"done/{len(self.done)}"]
+            if known.shape != state.shape:
+                got = f"pictures {list(known.shape)}, where these are {list(state.shape)}"
+                raise UsageError(option="resume", got=got, accepted="what was put aside of the same pictures and sizes")
+            state, finished = known, len(self.done) < earlier["finished"]
+            if finished:
+                self.done.append(state)
+                return state, False
+            first, self.trace = int(earlier["step"]), [np.asarray(row) for row in earlier["trace"]]
         canvas = Pixels((state.shape[2], state.shape[3]), state.shape[1])
-        for _ in range(count):
+        for step in range(first, count):
             rngs = self.commission.rngs(f"roll/{len(self.trace)}")
             shifts = [rng.integers(-self.jitter, self.jitter + 1, 2) for rng in rngs]
             rolled = np.stack([np.roll(one, shift, (1, 2)) for one, shift in zip(state, shifts, strict=True)])
-            kept = {"stage": "dream", "trace": self.trace}
+            kept = {"stage": _STAGE, "finished": len(self.done), "step": step, "state": state}
+            kept |= {"trace": list(self.trace), **{f"done/{k}": one for k, one in enumerate(self.done)}}
             try:
                 found: Sloped = yield Slope(rolled, canvas, self.objective, ink=self.commission.ink, kept=kept)
             except BudgetError as spent:
@@ -149,6 +166,7 @@ class _Dreamer:
             size = np.abs(gradient).mean(axis=(1, 2, 3), keepdims=True)
             state = np.clip(state + self.rate * gradient / np.maximum(size, 1e-12), 0, 1).astype(np.float32)
             self.trace.append(found.value)
+        self.done.append(state)
         return state, False
 
 

@@ -231,7 +231,8 @@ class Session:
     def finds(self, part: Part) -> bool:
         """Whether the methods find what is predicted, and what targets read, on their way; the part is prepared so.
 
-        Not where a sentinel watches what a look says, nor where each item's class is ranked by itself.
+        Not where a sentinel watches what a look says, where each item's class is ranked by itself, nor where no class
+        is known: there a look finds what the model gives, and refuses what holds no score.
         """
         wanted, outline = part.wanted(self.request.target), part.model.outline
         finds, classes = abilities_of(part.model).finds, outline.scores.classes
@@ -239,7 +240,7 @@ class Session:
         count = ranks(wanted, outline)
         each = count > 0 and isinstance(wanted, (list, tuple, np.ndarray))
         watched = part.sentinel is not None or part.scores is not None
-        if finds is None or classes is None or not sweeps or each or watched or self.wish(part) is not None:
+        if finds is None or not classes or not sweeps or each or watched or self.wish(part) is not None:
             return False
 
         part.open, part.sight = count, Sight(look(part.items), finds, outline)

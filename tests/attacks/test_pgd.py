@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nets
 import numpy as np
 import pytest
 import torch
@@ -89,6 +90,19 @@ def test_the_same_seed_gives_the_same_bits_in_any_company(weights, pictures):
     assert np.array_equal(together.after[1], alone.after[0])
     other = xplain.attack(model, pictures[1], **{**ask, "seed": 6})
     assert not np.array_equal(other.after, alone.after)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_the_smallest_change_of_an_item_is_no_affair_of_the_others(norm):
+    """The balls that are grown around an item are its own: an item that is near its border changes no other's."""
+    items = np.random.default_rng(0).random((3, 3, 16, 16)).astype(np.float32)
+    items[1] = 0.5
+    model = xplain.load(nets.cnn())
+    ask = {"norm": norm, "low": 0.0, "high": 1.0, "explain": None, "epsilon": 0.1}
+    together = xplain.attack(model, items, "minimal", **ask)
+    for n, item in enumerate(items):
+        alone = xplain.attack(model, item[None], "minimal", **ask)
+        assert np.array_equal(together.after[n], alone.after[0])
 
 
 def test_tensors_are_attacked_in_their_own_units_without_rounding():

@@ -77,8 +77,7 @@ def minimal(threat: Threat, *, steps: Positive = 10, rivals: Positive = 3) -> At
         if k and threat.norm != "linf":
             yield from _pruned(threat, items, gradient, k)
         if k == 0:
-            radius = float(ball.size(change).min())
-            yield from _grown(threat, radius)
+            yield from _grown(threat, items, ball.size(change))
         items = items[board.done[items]]
         at[items] = board.values[items]
         if not len(items):
@@ -86,15 +85,20 @@ def minimal(threat: Threat, *, steps: Positive = 10, rivals: Positive = 3) -> At
     return Ended()
 
 
-def _grown(threat: Threat, radius: float) -> Generator[Query, Any, None]:
-    """A success of each item from a few steps in a ball that is doubled until there is one: planes need it to start."""
+def _grown(threat: Threat, items: Array, sizes: Array) -> Generator[Query, Any, None]:
+    """A success of each item from a few steps in a ball that is doubled until there is one: planes need it to start.
+
+    Radii are an item's own, powers of two: few enough for items to be asked together, and none is another's affair.
+    """
     least = 1.0 if threat.space.whole or threat.norm == "l0" else np.finfo(np.float64).tiny
-    radius = max(2 * radius, least)
+    radii = np.zeros(len(threat.values))
+    radii[items] = 2.0 ** np.ceil(np.log2(np.maximum(2 * sizes, least)))
     for k in range(_DOUBLINGS):
-        if threat.board.done.all():
-            return
-        yield from climbed(replace(threat, radius=radius), _STEPS, None, 0.0, True, f"ball {k}")
-        radius *= 2
+        for radius in np.unique(radii[threat.open]):
+            members = threat.open[radii[threat.open] == radius]
+            own = replace(threat, radius=float(radius))
+            yield from climbed(own, _STEPS, None, 0.0, True, f"ball {k}", members)
+        radii *= 2
 
 
 def _least(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xplain.core.attack import AttackFlow, Ended, Threat
+from xplain.core.edits import Array
 from xplain.core.options import Natural, Positive, PositiveReal, Share
 from xplain.core.query import Sweep
 from xplain.core.registry import Paper, attack
@@ -99,9 +100,15 @@ def pgd(
 
 
 def climbed(
-    threat: Threat, steps: int, step: float | None, momentum: float, start: bool, stream: str = "start"
+    threat: Threat,
+    steps: int,
+    step: float | None,
+    momentum: float,
+    start: bool,
+    stream: str = "start",
+    items: Array | None = None,
 ) -> AttackFlow:
-    """One try of all items that are still open: ``pgd`` from one start; see there for the options.
+    """One try of the items that are still open: ``pgd`` from one start; see there for the options.
 
     Args:
         threat: What is allowed.
@@ -110,8 +117,9 @@ def climbed(
         momentum: Share of the directions before that is kept.
         start: Whether to start at a random change.
         stream: What the start is drawn under.
+        items: Which of them; None for all.
     """
-    items = threat.open
+    items = threat.open if items is None else items
     if not len(items):
         return Ended()
     ball, goal = ball_of(threat, items), threat.goal

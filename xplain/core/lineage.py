@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -52,11 +52,13 @@ class Lineage:
     _grids: dict[tuple[str, Layout], Grid | str] = field(default_factory=dict, init=False, repr=False)
     _found: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def once(self, key: Any, find: Callable[[], Found]) -> Found:
-        """What follows from this lineage and ``key`` alone, found out once."""
-        if key not in self._found:
-            self._found[key] = find()
-        found: Found = self._found[key]
+    def known(self, key: Any) -> Any:
+        """What was kept under ``key``; None where nothing was."""
+        return self._found.get(key)
+
+    def keep(self, key: Any, found: Found) -> Found:
+        """Keep what follows from this lineage and ``key`` alone, so that nobody finds it out again."""
+        self._found[key] = found
         return found
 
     def tensor(self, layer: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.registry import renderer
+from xplain.core.wording import option
 from xplain.render.canvas import column, fitted, image, row, words
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ def gif(made: Made, *, item: int | None = None, milliseconds: int = 80, hold: in
         UsageError: no frames were kept.
     """
     if made.frames is None or not made.frames.shape[1]:
-        raise UsageError("No frames of the way were kept. Make the picture again with frames=24 or more.")
+        raise UsageError(
+            "No frames of the way were kept. Make the picture again with ", option("frames", 24), " or more."
+        )
     from PIL import Image
 
     some = made.frames if item is None else made.frames[item : item + 1]

@@ -104,7 +104,8 @@ def map_layer(
         raise _none(view)
     asked = (layer, grid, tokens, neck)
     key = ("map layer", *asked, view.layout, view.aims(lineage), view.outline.attended)
-    return lineage.once(key, lambda: _chosen(view, lineage, *asked))
+    known: MapLayer | None = lineage.known(key)
+    return known or lineage.keep(key, _chosen(view, lineage, *asked))
 
 
 def _chosen(

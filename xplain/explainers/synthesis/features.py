@@ -25,7 +25,7 @@ def layers_named(commission: Commission, names: tuple[str, ...]) -> tuple[str, .
         UnknownName: one that is short for several layers.
     """
     if not names or names == ("",):
-        some = [layer.name for layer in commission.outline.layers if layer.op in ("Conv", "Concat", "Add", "Conv2d")]
+        some = [layer.name for layer in commission.outline.layers if layer.weighted or len(layer.shape) == 4]
         middle = some[len(some) // 3 : len(some) // 3 + 3]
         raise UsageError(
             "It has to be said which layer is looked at: give ",

@@ -135,7 +135,8 @@ def layers_of(commission: Commission, wanted: str, picture: Array) -> Generator[
         seen = yield Peek(commission.ink.apply(crop), tuple(one.name for one, _ in known))
         known = [(one, np.asarray(seen[one.name]).shape) for one, _ in known]
     fit = [(one, shape) for one, shape in known if len(shape) == 4 and shape[1] and shape[2:] != (1, 1)]
-    rich = [pair for pair in fit if pair[0].does in _RICH] or fit
+    # no product with weights, and the plane of the layer before it: features that are rectified, or joined
+    rich = [two for one, two in pairwise(fit) if not two[0].weighted and two[1][2:] == one[1][2:]] or fit
     if not rich:
         raise UsageError(
             f"{outline.source} shows no layer [N, C, H, W], whose statistics a texture could have. Textures need a "
@@ -144,11 +145,7 @@ def layers_of(commission: Commission, wanted: str, picture: Array) -> Generator[
     some = rich[: max(LAYERS, round(_DEEP * len(rich)))]
     edges = np.linspace(0, len(some), min(LAYERS, len(some)) + 1).round().astype(int)
     bins = [some[:1], *(some[start:stop] for start, stop in pairwise(edges[1:]))]
-    return tuple(dict.fromkeys(max(one, key=lambda pair: pair[1][1] or 0)[0].name for one in bins if one))
-
-
-_RICH = ("Relu", "Clip", "LeakyRelu", "PRelu", "Gelu", "HardSwish", "Concat", "Add", "ReLU", "ReLU6", "GELU", "SiLU")
-"""Operators behind which a layer holds features that are rectified, or joined."""
+    return tuple(dict.fromkeys(max(reversed(one), key=lambda pair: pair[1][1] or 0)[0].name for one in bins if one))
 
 
 def statistics(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import nets
 import numpy as np
 import pytest
@@ -163,6 +165,12 @@ def test_results_are_saved_and_read_back(tmp_path, weights, pictures):
     assert str(back) == str(found)
     assert back.options["epsilon"] == pytest.approx([1 / 255, 6 / 255])
     assert back[1].names == found.names[1:2]
+    with np.load(tmp_path / "a.npz") as held:
+        members = dict(held)
+    members["meta"] = np.array(json.dumps({**json.loads(str(members["meta"])), "labels": []}))
+    np.savez(tmp_path / "b.npz", **members)
+    with pytest.raises(UsageError, match="0 labels for 3 items"):
+        xplain.Attack.load(tmp_path / "b.npz")
 
 
 def test_one_step_of_one_whole_number_fools_all_nine_pictures(mobilenet, photographs):

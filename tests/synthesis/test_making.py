@@ -181,6 +181,12 @@ def test_a_target_that_cannot_be_meant_is_refused(target, said):
         xplain.make(plain(), "class", target=target, steps=2)
 
 
+@pytest.mark.parametrize(("name", "got"), [("frames", -1), ("frames", 2.5), ("side", 0), ("side", "wide")])
+def test_frames_and_sides_that_are_none_are_refused(name, got):
+    with pytest.raises(UsageError, match=f"{name} is .*; accepted: a whole number of at least"):
+        xplain.make(plain(), "class", target="cat", steps=2, **{name: got})
+
+
 def test_channels_and_units_are_made_side_by_side_and_judged_by_their_value():
     found = xplain.make(plain(), "class", target=["made[0]", "made[2]"], steps=40, rate=0.05, l2=0.0)
     assert found.picture[0, 0].min() > 0.9

@@ -164,6 +164,8 @@ class Attack(Result):
         }
         if before.ndim < 2 or before.dtype.kind not in "uf" or not count:
             raise Fault(f"its before is {before.dtype} {list(before.shape)}; items [N, ...] are needed")
+        if len(meta.get("labels", ())) != count:
+            raise Fault(f"it has {len(meta.get('labels', ()))} labels for {count} items")
         for name, (shape, kind) in fits.items():
             one = arrays[name]
             if one.shape != shape or one.dtype.kind != kind:

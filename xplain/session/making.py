@@ -19,7 +19,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, CardError, UsageError, unknown
 from xplain.core.ink import Ink
 from xplain.core.leaves import Leaf
-from xplain.core.options import Extent
+from xplain.core.options import Extent, Whole
 from xplain.core.query import Slope
 from xplain.core.registry import RECIPES
 from xplain.core.target import Target
@@ -61,6 +61,13 @@ class Wanted:
     frames: int = 24
     preview: Preview | None = None
     resume: Any = None
+
+    def __post_init__(self) -> None:
+        for name, got, least in (("frames", self.frames, 0), ("side", self.side, 1)):
+            try:
+                Whole(least).read(got)
+            except (ValueError, TypeError):
+                raise UsageError(option=name, got=got, accepted=Whole(least).accepts) from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -105,6 +105,14 @@ def by_hand():
             lambda o: o["vec"][:, 1] * o["vec"][:, 2] / o["vec"][:, 0].exp(),
         ),
         "softmax": (softmax(output("vec"), 3), lambda o: o["vec"].softmax(1)[:, 3]),
+        "softmax from behind": (
+            softmax(output("rows")[2:5, 1], -1),
+            lambda o: o["rows"][:, 2:5, 1].softmax(1)[:, 2],
+        ),
+        "softmax of the last": (
+            softmax(output("vec")[-3:], 1),
+            lambda o: o["vec"][:, -3:].softmax(1)[:, 1],
+        ),
         "softmax of some": (
             softmax(output("rows")[2:5, 1], 1),
             lambda o: o["rows"][:, 2:5, 1].softmax(1)[:, 1],
@@ -252,3 +260,19 @@ def test_what_cannot_be_meant_is_refused_when_it_is_written(make, says):
 def test_a_target_that_does_not_fit_the_model_is_refused(doors, target, says, method):
     with pytest.raises(xplain.XplainError, match=says):
         xplain.explain(doors[0], X, method, target=target)
+
+
+@pytest.mark.parametrize(
+    ("some", "index", "said"),
+    [
+        (output("vec")[1:3], 2, "has 2 elements"),
+        (output("vec")[1:3], -3, "has 2 elements"),
+        (output("vec")[-2:], 2, "has 2 elements"),
+        (output("vec")[1:], -1, "not known here"),
+        (output("vec")[-3:4], 1, "not known here"),
+    ],
+)
+def test_a_softmax_is_of_an_element_that_is_read(some, index, said):
+    """One beside them would be divided by what it is no part of: a share above 1."""
+    with pytest.raises(UsageError, match=said):
+        softmax(some, index)

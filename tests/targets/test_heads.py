@@ -381,3 +381,9 @@ def test_a_function_s_target_may_read_its_items():
     expected = [(x[0][(slice(None), *patch_of(a))] ** 2).sum() for a in range(16)]
     values = np.array([found.values[0][patch_of(a)][0, 0] for a in range(16)])
     np.testing.assert_allclose(values, -np.array(expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize("said", ["above:nan", "above:inf", "finer:1,share=nan", "finer:1,share=1e999"])
+def test_a_number_in_a_word_is_finite(said):
+    with pytest.raises(UsageError, match="give a number"):
+        xplain.explain(xplain.load(HEADS["segmenter"]()), picture(), "saliency", target=said)

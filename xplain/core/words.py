@@ -16,6 +16,7 @@ A class that is called so is meant before such a word is. Nothing is ever evalua
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -54,9 +55,12 @@ def _number(text: str, what: str) -> int:
 
 def _real(text: str, what: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise UsageError(f"{what} is {text!r:.80}; give a number.") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise UsageError(f"{what} is {text!r:.80}; give a number.")
+    return number
 
 
 def _margin(about: str) -> Wish:

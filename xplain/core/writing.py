@@ -163,20 +163,37 @@ def softmax(read: Read, index: int) -> Target:
 
     Args:
         read: A vector, such as ``output("logits")[4]``.
-        index: Which.
+        index: Which, counted among those that are read; below 0 from the last.
+
+    Raises:
+        UsageError: several axes are read, or the element is none of those that are.
     """
     place, wide = list(read.part.place), [k for k, cut in enumerate(read.part.place) if not isinstance(cut, int)]
     if len(wide) > 1:
         raise UsageError(
             f"A softmax is over one axis, and {read.part.text()} has several. Pick one place of the others."
         )
-    first = 0
+    at = int(index)
     for k in wide:
-        first = place[k][0] or 0  # type: ignore[index]
-        place.pop(k)
-    place.insert(wide[0] if wide else len(place), first + int(index))
+        at = _within(place.pop(k), at, read)  # type: ignore[arg-type]
+    place.insert(wide[0] if wide else len(place), at)
     one = Part(read.part.tensor, tuple(place))
     return exp(_formula("sum", (one,)) - read.logsumexp())
+
+
+def _within(cut: tuple[int | None, int | None], index: int, read: Read) -> int:
+    """The place along an axis of element ``index`` of a cut, as far as the ends of the cut say how long it is."""
+    start, stop = cut[0] or 0, cut[1]
+    length = -start if stop is None and start < 0 else None
+    if stop is not None and (start < 0) == (stop < 0):
+        length = stop - start
+    if length is not None and not -length <= index < length:
+        raise UsageError(f"{read.part.text()} has {length} elements, and a softmax of number {index} is asked for.")
+    if length is None and (start < 0 or (start > 0 > index)):
+        raise UsageError(f"How long {read.part.text()} is, is not known here. Count both of its ends from the first.")
+    if index >= 0:
+        return start + index
+    return index if stop is None else stop + index
 
 
 def scores() -> Read:

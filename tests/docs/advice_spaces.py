@@ -10,6 +10,7 @@ import numpy as np
 from docs.advice_models import convolution
 
 import xplain
+from xplain.analyses.concepts import sensitivity
 from xplain.analyses.dimension import dimension
 
 Told = Callable[[Callable[[], Any]], str]
@@ -51,3 +52,27 @@ def _(told: Told, _folder: Path) -> None:
     said = told(lambda: xplain.see(pooled, "embed", ITEMS))
     layer = said.partition("such as ")[2].partition(",")[0]
     xplain.see(pooled, "embed", ITEMS, layer=layer, positions="all")
+
+
+@advice("items of the concept and {} random ones; give 2 of each.")
+def _(told: Told, _folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(4, 3))
+    told(lambda: sensitivity(rows[:1], rows, rows, sets=2, draws=3, rng=rng))
+    sensitivity(rows[:2], rows[2:], rows, sets=2, draws=3, rng=rng)
+
+
+@advice("No item lies in a folder {}; besides it there are: {}. Name it by of=.")
+def _(told: Told, _folder: Path) -> None:
+    groups = ["red", "random", "cat"] * 3
+    more: dict[str, Any] = {"groups": groups, "label": "1", "sets": 2, "draws": 9}
+    assert "cat" in told(lambda: xplain.see(convolution(), "tcav", ITEMS, **more))
+    xplain.see(convolution(), "tcav", ITEMS, of="cat", **more)
+
+
+@advice("are needed; there are: {}. Name the random one by random=.")
+def _(told: Told, _folder: Path) -> None:
+    groups = ["red", "noise", "items"] * 3
+    more: dict[str, Any] = {"groups": groups, "label": "1", "sets": 2, "draws": 9}
+    assert "noise" in told(lambda: xplain.see(convolution(), "tcav", ITEMS, **more))
+    xplain.see(convolution(), "tcav", ITEMS, random="noise", **more)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xplain.analyses.concepts import _direction, holm, sensitivity
-from xplain.core.errors import UsageError
+from xplain.core.errors import NonFinite, UsageError
 
 
 def planted(shift, seed=0):
@@ -70,3 +70,8 @@ def test_what_has_no_direction_is_refused():
         sensitivity(np.eye(1, 3), np.eye(3), np.eye(3), sets=2, draws=3, rng=rng)
     with pytest.raises(UsageError, match="zero for every item"):
         sensitivity(np.eye(3), np.eye(3), np.zeros((2, 3)), sets=2, draws=3, rng=rng)
+    holed = np.where(np.eye(3) > 0, np.nan, 1.0)
+    with pytest.raises(NonFinite, match="Row 0 of the vectors"):  # else no comparison holds, and p would be smallest
+        sensitivity(holed, np.eye(3), np.eye(3), sets=2, draws=3, rng=rng)
+    with pytest.raises(NonFinite, match="gradient at this layer holds NaN"):
+        sensitivity(np.eye(3), np.ones((3, 3)), holed, sets=2, draws=3, rng=rng)

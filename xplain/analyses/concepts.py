@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xplain.analyses.vectors import checked
 from xplain.core.edits import Array
-from xplain.core.errors import UsageError
+from xplain.core.errors import NonFinite, UsageError
 
 __all__ = ["Concept", "holm", "sensitivity"]
 
@@ -53,7 +54,8 @@ def sensitivity(
         rng: What is drawn with.
 
     Raises:
-        UsageError: fewer than 2 items of the concept, fewer random ones than that, or a gradient of zero at each item.
+        UsageError: fewer than 2 items of the concept or random ones, all equal, or a gradient of zero at each item.
+        NonFinite: NaN or infinity.
 
     Source:
         Kim et al., Quantitative Testing with Concept Activation Vectors, ICML 2018.
@@ -63,9 +65,11 @@ def sensitivity(
         raise UsageError(
             f"There are {len(concept)} items of the concept and {len(others)} random ones; give 2 of each."
         )
-    rows = np.concatenate([concept, others]).astype(np.float64)
+    rows = checked(np.concatenate([concept, others])).astype(np.float64)
     rows -= rows.mean(axis=0)
     steep = np.asarray(gradients, np.float64)
+    if not np.isfinite(steep).all():
+        raise NonFinite("The gradient at this layer holds NaN or infinity for an item. Read another layer.")
     length = np.linalg.norm(steep, axis=1)
     if not length.any():
         raise UsageError("The gradient at this layer is zero for every item. Read another layer.")

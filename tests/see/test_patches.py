@@ -73,7 +73,7 @@ def test_a_red_edge_detector_shows_red_edges_in_order_and_knows_its_class(folder
     edges, plain = (every.values[[kind in name for name in _kinds(every)]].mean() for kind in ("edges", "plain"))
     np.testing.assert_allclose(found.facts["selectivity"][2], (edges - plain) / (edges + plain), rtol=1e-6)
     assert found.facts["class"][2] == "edges"
-    assert "4 of 4 edges" in found.about["fired[2]"]
+    assert "edges: 4 of 4" in found.about["fired[2]"]
     assert found.facts["never fire"] == [4]
     assert any("1 unit never fires" in text for text in found.said)
     assert [one["item"].endswith("broken.png") for one in found.facts["failures"]] == [True]

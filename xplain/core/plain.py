@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["brief_layer", "plain"]
+__all__ = ["brief_layer", "counted", "plain"]
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed
@@ -36,3 +36,8 @@ def brief_layer(name: str, most: int = 56) -> str:
     """A layer's name as a figure has room for it; exporters join the names of what they fused with ``;``."""
     first = name.partition(";")[0]
     return first if len(first) <= most else f"…{first[1 - most :]}"
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """A number with its noun: ``1 picture``, ``2 pictures``, ``3 queries`` where the plural is said."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from xplain.core.attack import NORMS
 from xplain.core.edits import Array
-from xplain.core.plain import plain
+from xplain.core.plain import counted, plain
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text, truth, whole
 from xplain.results.result import ARRAY, ARRAY_PER_ITEM, PER_ITEM, Result
@@ -119,16 +119,17 @@ class Attack(Result):
         return f"<Attack {self.method}: {int(self.fooled.sum())} of {len(self)} fooled, {asked} queries>"
 
     def __str__(self) -> str:
-        lines = [f"{self.method}: {int(self.fooled.sum())} of {len(self)} items fooled"]
+        lines = [f"{self.method}: {int(self.fooled.sum())} of {counted(len(self), 'item')} fooled"]
         lines += [f"  epsilon {told} ({self.norm}): {rate:.0%}" for told, rate in self.rates.items()]
         moved = self.each.get("rank correlation")
         for n in range(len(self)):
             was, now = self.words_of(n)
             if not self.fooled[n]:
-                lines.append(f"  {self.name_of(n)}: {was} holds ({self.queries[n]} queries)")
+                lines.append(f"  {self.name_of(n)}: {was} holds ({counted(self.queries[n], 'query', 'queries')})")
                 continue
             told = "" if moved is None or np.isnan(moved[n][0]) else f", map {moved[n][0]:.2f}"
-            asked = f"l0 {self.sizes[n, 3]:.0f}, {self.steps[n]} steps, {self.queries[n]} queries"
+            spent = counted(self.steps[n], "step"), counted(self.queries[n], "query", "queries")
+            asked = ", ".join([f"l0 {self.sizes[n, 3]:.0f}", *spent])
             lines.append(f"  {self.name_of(n)}: {was} -> {now} ({self.size_of(n)}, {asked}{told})")
         return plain("\n".join([*lines, *(f"  ! {said}" for said in self.said)]))
 

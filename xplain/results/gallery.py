@@ -10,6 +10,7 @@ import numpy as np
 
 from xplain.core.cells import Cells, Contrast, Form, Look
 from xplain.core.edits import Array
+from xplain.core.plain import counted
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, one_of, text, texts_by_name, truth
 from xplain.results.result import ARRAY_PER_ITEM, PER_ITEM, Result
@@ -98,7 +99,8 @@ class Gallery(Result):
         return drawn
 
     def __repr__(self) -> str:
-        return f"<Gallery {self.method}: {self.title}; {len(self)} cells, {self.cost.queries} queries>"
+        cells, asked = counted(len(self), "cell"), counted(self.cost.queries, "query", "queries")
+        return f"<Gallery {self.method}: {self.title}; {cells}, {asked}>"
 
     def __str__(self) -> str:
         return "\n".join([repr(self), *(f"warning: {one}" for one in self.said)])

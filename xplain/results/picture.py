@@ -12,7 +12,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.files import whole_file
-from xplain.core.plain import plain
+from xplain.core.plain import counted, plain
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.result import ARRAY_PER_ITEM, Result
@@ -93,7 +93,8 @@ class Picture(Result):
         return f"<Picture {self.recipe} {list(self.picture.shape)}, {self.cost.sweeps} sweeps>"
 
     def __str__(self) -> str:
-        lines = [f"{self.recipe}: {len(self)} pictures of {self.provenance.source} ({self.cost.sweeps} sweeps)"]
+        made, swept = counted(len(self), "picture"), counted(self.cost.sweeps, "sweep")
+        lines = [f"{self.recipe}: {made} of {self.provenance.source} ({swept})"]
         for n in range(len(self)):
             told = []
             for judge, share, rank in zip(self.judges, self.shares[n], self.ranks[n], strict=True):
@@ -101,7 +102,8 @@ class Picture(Result):
                     told.append(f"{judge} {share:.3f} (best rank {int(rank)})")
             value = f", target {self.value[n]:.4g}" if not np.isnan(self.value[n]) else ""
             facts = [f"{name} {_short(entries[n])}" for name, entries in self.each.items()]
-            lines.append(f"  {self.name_of(n)}{value}{': ' if told or facts else ''}{'; '.join([*told, *facts])}")
+            called = self.name_of(n) or f"picture {n}"
+            lines.append(f"  {called}{value}{': ' if told or facts else ''}{'; '.join([*told, *facts])}")
         return plain("\n".join([*lines, *(f"  ! {said}" for said in self.said)]))
 
     @classmethod

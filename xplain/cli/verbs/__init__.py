@@ -15,8 +15,8 @@ from xplain.cli.telling.console import Outcome
 __all__ = ["VERBS"]
 
 _FIRST = (
-    *("explain", "see", "attack", "methods", "inspect", "check"),
-    *("compile", "localise", "compare", "serve", "demo", "doctor"),
+    *("explain", "see", "make", "attack", "methods", "inspect", "check"),
+    *("compile", "localise", "compare", "serve", "page", "demo", "doctor"),
 )
 """The order in which help lists them; others follow by name."""
 

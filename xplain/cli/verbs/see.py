@@ -83,7 +83,7 @@ def see(
             "cost": cost,
         }
         folder.record({"state": "finished", "run": document})
-    lines = [repr(result), *(f"warning: {one}" for one in result.said)]
+    lines = [repr(result).strip("<>"), *(f"warning: {one}" for one in result.said)]
     lines += [f"{one['picture']}: {one['error']['message']}" for one in failures]
     lines += [f"{name}: {folder.path / file}" for name, file in files.items()]
     return Outcome(document, "\n".join(lines), PARTIAL if failures else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
+from xplain.core.plain import counted
 from xplain.results import load
 
 
@@ -37,3 +38,15 @@ def test_the_shell_says_what_is_wrong_in_its_own_words(xplain, model, tmp_path):
     assert "--photographs" in xplain("make", "maco", "--help").out
     ran = xplain("make", "class", model, "--target", "0", "--views", "3", "--out", tmp_path / "made")
     assert "belongs to facets, fourier, maco" in ran.err
+
+
+def test_what_is_printed_counts_rightly_and_is_no_python(xplain, model, pictures, tmp_path):
+    ran = xplain("make", "class", model, "--target", "0", "--steps", "1", "--frames", "0", "--out", tmp_path / "made")
+    assert ran.out.startswith("class: 1 picture of ")
+    assert "(1 sweep)" in ran.out
+    ran = xplain("see", "embed", model, pictures / "a.png", "--out", tmp_path / "seen")
+    assert ran.out.startswith("Embedding ")
+    assert ", 1 query\n" in ran.out
+    ran = xplain("attack", "fgsm", model, pictures / "a.png", "--explain", "none", "--out", tmp_path / "attacked")
+    assert "of 1 item fooled" in ran.out
+    assert counted(1234, "query", "queries") == "1,234 queries"

@@ -46,6 +46,8 @@ def test_the_largest_come_first_every_layer_has_a_part_and_a_series_is_a_line():
     model = xplain.load(nets.cnn())
     few = xplain.see(model, "activations", X, layer="relu1", k=3, sort="largest", pictures=2)
     largest = model.answer(Peek(X, ("relu1",)))["relu1"].max(axis=(2, 3))
+    assert repr(few).endswith("; 6 cells, 2 queries>")
+    assert repr(xplain.see(model, "activations", X[:1], layer="relu1", k=1)).endswith("; 1 cell, 1 query>")
     assert few.units[:3] == tuple(f"relu1[{c}]" for c in np.argsort(-largest[0], kind="stable")[:3])
     assert len(few) == 6
     every = xplain.see(model, "activations", X, layer="all")

@@ -14,6 +14,7 @@ from xplain.core.edits import Array
 from xplain.core.embedding import Vectors
 from xplain.core.errors import MissingDependency
 from xplain.core.files import whole_file
+from xplain.core.plain import counted
 from xplain.core.vector_folder import read_vectors
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
@@ -48,7 +49,9 @@ class Embedding(Result):
 
     def __repr__(self) -> str:
         layer = self.facts.get("layer", "")
-        return f"<Embedding {layer}: vectors {list(self.vectors.shape)}, {self.cost.queries} queries>"
+        return (
+            f"<Embedding {layer}: vectors {list(self.vectors.shape)}, {counted(self.cost.queries, 'query', 'queries')}>"
+        )
 
     @property
     def kept(self) -> bool:

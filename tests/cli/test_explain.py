@@ -258,6 +258,20 @@ def test_labels_of_a_picture_model_may_be_given(xplain, model, pictures, tmp_pat
     assert (ran.code, "7 labels were given, but the model has" in ran.err) == (2, True)
 
 
+def test_labels_are_given_alike_to_every_verb_that_loads_a_model(xplain, model, pictures, tmp_path):
+    classes = xplain("inspect", model, "--json").document["scores"]["classes"]
+    labels = ("--labels", ",".join(f"class {k}" for k in range(classes)))
+    assert xplain("inspect", model, *labels, "--json").document["labels"] == classes
+    ran = xplain("attack", "fgsm", model, pictures / "a.png", *labels, "--out", tmp_path / "a", "--json")
+    assert ran.document["pictures"][0]["before"]["label"].startswith("class ")
+    ran = xplain(
+        "make", "class", model, *labels, "--target", "class 1", "--steps", 1, "--out", tmp_path / "m", "--json"
+    )
+    assert ran.document["pictures"][0]["target"] == "class 1"
+    ran = xplain("see", "neighbours", model, pictures, "--labels", "a,b,c,d,e,f,g", "--out", tmp_path / "s")
+    assert (ran.code, "7 labels were given, but the model has" in ran.err) == (2, True)
+
+
 @pytest.mark.parametrize("verb", ["explain", "localise"])
 def test_a_picture_that_the_model_fails_on_stops_no_other(xplain, model, pictures, tmp_path, verb):
     """A model that says it takes any size, and a card that resizes nothing: the first picture is too tall."""

@@ -9,8 +9,7 @@ import time
 import pytest
 from cli.tiny import write_model
 
-from xplain.cli.asking.reading import labels_of
-from xplain.cli.asking.tables import read_table
+from xplain.cli.asking.tables import labels_of, read_table
 from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError, UsageError
 from xplain.models.rows.dataframes import names_of

@@ -14,10 +14,12 @@ import numpy as np
 import typer
 
 from xplain import api
+from xplain.cli.asking.tables import labels_of
 from xplain.core.errors import UsageError, unknown
 from xplain.core.files import read_text
 from xplain.core.query import Model
 from xplain.models.options import EndpointOptions, OnnxOptions, summary
+from xplain.models.outlines import labelled
 
 __all__ = ["Asking", "Loading", "ModelFile", "Sentinel"]
 
@@ -50,6 +52,9 @@ class Loading:
     """How the model is loaded."""
 
     card: Annotated[str | None, _of_door("card")] = None
+    labels: Annotated[
+        str | None, _flag("--labels", "Class names, a,b,c or a file with one per line, where the model has none.")
+    ] = None
     providers: Annotated[str | None, _of_door("providers")] = None
     threads: Annotated[int | None, _of_door("threads")] = None
     engine: Annotated[str, _of_door("engine")] = "auto"
@@ -83,17 +88,20 @@ class Loading:
             Unsafe: the file is refused.
             ModelError: the file cannot be loaded.
         """
-        return api.load(model, **self.options())
+        loaded = api.load(model, **self.options())
+        if self.labels is not None:
+            loaded.outline = labelled(loaded.outline, labels_of(self.labels))  # type: ignore[misc]
+        return loaded
 
     def options(self) -> dict[str, Any]:
-        """The options given, as ``xplain.load`` takes them.
+        """The options given, as ``xplain.load`` takes them; labels are put on what was loaded.
 
         Raises:
             UsageError: one that cannot be understood.
         """
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         remote = {} if self.endpoint is None else _endpoint(self.endpoint)
-        del given["endpoint"]
+        del given["endpoint"], given["labels"]
         if self.providers is not None:
             given["providers"] = [word.strip() for word in self.providers.split(",") if word.strip()]
         if self.fixed:

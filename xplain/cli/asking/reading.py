@@ -11,15 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from xplain.cli.asking.loading import Loading
-from xplain.cli.asking.tables import TABLES, content_of, read_table
+from xplain.cli.asking.tables import TABLES, content_of, labels_of, read_table
 from xplain.core.errors import ItemError, UsageError
-from xplain.core.files import lines_of, there
+from xplain.core.files import there
 
-__all__ = ["Given", "RowOptions", "given", "labels_of"]
+__all__ = ["Given", "RowOptions", "given"]
 
 _PANEL = "Tables and texts"
 _TEXTS = (".txt",)
-_LISTS = (".txt", ".csv", ".tsv", ".json", ".toml", ".yaml", ".names")
 _FOR_TABLES, _FOR_TEXTS = ("columns", "hidden"), ("text", "tokenizer", "split", "mask")
 _NOT_HERE = ("card", "engine", "input", "fixed", "layout", "scores")
 
@@ -46,9 +45,6 @@ class RowOptions:
         str | None, _flag("--columns", "The table's columns that the model takes, in its order: a,b,c. Default: all.")
     ] = None
     hidden: Annotated[list[str] | None, _flag("--hidden", "What a hidden column becomes.", "COLUMN=VALUE")] = None
-    labels: Annotated[
-        str | None, _flag("--labels", "Class names, a,b,c or a file with one per line, where the model has none.")
-    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +87,8 @@ class Given:
             if name in options:
                 raise UsageError(f"--{name} is for pictures and tensors; a {self.kind.rstrip('s')} does without it.")
         how = self.reading
-        if how.labels is not None:
-            options["labels"] = labels_of(how.labels)
+        if loading.labels is not None:
+            options["labels"] = labels_of(loading.labels)
         if self.kind == "texts":
             texts: dict[str, Any] = {"split": how.split, "mask": how.mask, "tokenizer": how.tokenizer}
             return text(model, **options, **{name: value for name, value in texts.items() if value is not None})
@@ -178,14 +174,3 @@ def _pair(one: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise UsageError(f"--hidden {one} is not understood; accepted: COLUMN=VALUE.")
     return name, value
-
-
-def labels_of(given: str) -> tuple[str, ...]:
-    """Class names from ``a,b,c``, or from a file with one per line."""
-    if there(given) == "file":
-        return tuple(name.strip() for name in lines_of(content_of(Path(given))))
-    if "," not in given and ("/" in given or "\\" in given or Path(given).suffix.lower() in _LISTS):
-        raise UsageError(
-            f"--labels {given[:200]} is no file; accepted: a file with one label per line, or names joined by commas."
-        )
-    return tuple(name.strip() for name in lines_of(given.replace(",", "\n")))

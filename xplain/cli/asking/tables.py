@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from xplain.core.errors import ItemError, UsageError, unknown
-from xplain.core.files import read_text, there
+from xplain.core.files import lines_of, read_text, there
 
-__all__ = ["TABLES", "Table", "content_of", "read_table"]
+__all__ = ["TABLES", "Table", "content_of", "labels_of", "read_table"]
 
 TABLES = (".csv", ".tsv")
 _MOST_BYTES = 64 * 2**20
@@ -135,3 +135,18 @@ def _number(cell: str) -> str:
     if "_" in cell or not cell.isascii():
         raise ValueError(cell)
     return cell
+
+
+_LISTS = (".txt", ".csv", ".tsv", ".json", ".toml", ".yaml", ".names")
+"""Ends of what is meant as a file of labels, also where it is not there."""
+
+
+def labels_of(given: str) -> tuple[str, ...]:
+    """Class names from ``a,b,c``, or from a file with one per line."""
+    if there(given) == "file":
+        return tuple(name.strip() for name in lines_of(content_of(Path(given))))
+    if "," not in given and ("/" in given or "\\" in given or Path(given).suffix.lower() in _LISTS):
+        raise UsageError(
+            f"--labels {given[:200]} is no file; accepted: a file with one label per line, or names joined by commas."
+        )
+    return tuple(name.strip() for name in lines_of(given.replace(",", "\n")))

@@ -11,7 +11,7 @@ import typer
 
 from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, named_methods, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
-from xplain.cli.asking.reading import Given, RowOptions, given, labels_of
+from xplain.cli.asking.reading import Given, RowOptions, given
 from xplain.cli.keeping.book import Book, told_when_interrupted
 from xplain.cli.keeping.conservation import Conserved, conservation_lines
 from xplain.cli.keeping.output import RECORD, Folder
@@ -26,7 +26,6 @@ from xplain.core.catalogue import plain_name
 from xplain.core.errors import UsageError
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method
-from xplain.models.outlines import labelled
 from xplain.session.choosing import AUTO, choose
 from xplain.session.predictions import in_words
 
@@ -122,8 +121,6 @@ def explain(
             Folder(out, force) as folder,
         ):
             return _explain_rows(loaded, rows, order, folder, run, shell.obj)
-    if reading.labels is not None:
-        loaded.outline = labelled(loaded.outline, labels_of(reading.labels))  # type: ignore[misc]
     if dry_run:
         return _price(loaded, "pictures", len(found), planned(loaded, found, len(found), order))
     run = Run(words=shell.obj.words)

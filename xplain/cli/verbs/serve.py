@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xplain.cli.asking.loading import Loading
-from xplain.cli.telling.console import Outcome
+from xplain.cli.telling.console import Outcome, note
 from xplain.core.errors import MissingDependency
 
 __all__ = ["serve"]
@@ -75,6 +75,10 @@ def serve(
     for model in models:
         called, file = _split(model)
         served.append(served_as(called, loading.open(file)))
+    address = f"[{host}]" if ":" in host else host
+    if port:  # of 0 only the system knows which it will be
+        names = ", ".join(one.name for one in served)
+        note(f"Serving {names} at http://{address}:{port} until Ctrl-C; then the log, a line of JSON per request.")
     run(served, options)
     return Outcome({"served": [one.name for one in served]}, "Stopped.")
 

@@ -11,6 +11,8 @@ import pytest
 from cli.tiny import write_picture
 from onnx import helper
 
+from xplain.cli.telling.notes import layer_of
+
 
 @pytest.fixture
 def pooled(tmp_path):
@@ -93,3 +95,9 @@ def test_a_compiled_file_says_the_unit_that_its_options_give(xplain, model, tmp_
 def test_a_compiled_file_that_is_a_plain_gradient_says_so(xplain, model, tmp_path):
     ran = xplain("compile", model, "-m", "guided-backprop", "-o", tmp_path / "map.onnx")
     assert "warning: The model has no Relu" in ran.out
+
+
+def test_a_line_names_a_fused_layer_by_its_first_name():
+    fused = "net/conv_1/Relu6;net/conv_1/add_fold;net/conv_1/BatchNorm_Fold/bias"
+    assert layer_of({"notes": {"layer": fused}}) == " at layer 'net/conv_1/Relu6'"
+    assert layer_of({"notes": {}}) == ""

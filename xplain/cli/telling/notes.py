@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from xplain.core.plain import brief_layer
 from xplain.results.attribution import Attribution
 from xplain.results.result import plain_values
 
@@ -38,9 +39,9 @@ def told_warnings(one: Attribution) -> list[dict[str, str]]:
 
 
 def layer_of(told: Mapping[str, Any]) -> str:
-    """Where an explanation looked, for a line of text: `` at layer 'x'``, or nothing."""
+    """Where an explanation looked, for a line of text: `` at layer 'x'``, or nothing; run.json has it whole."""
     layer = told["notes"].get("layer")
-    return f" at layer {layer!r}" if isinstance(layer, str) else ""
+    return f" at layer {brief_layer(layer)!r}" if isinstance(layer, str) else ""
 
 
 def warnings_of(told: Mapping[str, Any]) -> Iterator[str]:

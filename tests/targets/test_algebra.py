@@ -276,3 +276,18 @@ def test_a_softmax_is_of_an_element_that_is_read(some, index, said):
     """One beside them would be divided by what it is no part of: a share above 1."""
     with pytest.raises(UsageError, match=said):
         softmax(some, index)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda: label(1) - 100,
+        lambda: label(1) + 1,
+        lambda: label(1) * "a",
+        lambda: label(1) * float("nan"),
+        lambda: label(1) / 0,
+    ],
+)
+def test_what_is_no_number_and_no_target_is_refused(written):
+    with pytest.raises(UsageError, match="[Tt]o a target|target is"):
+        written()

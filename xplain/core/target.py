@@ -15,8 +15,10 @@ to item. What a person reads is derived from the data, and nothing is ever parse
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -156,24 +158,32 @@ class Target:
             raise UsageError(f"This is no target: {told!r:.200}.") from error
         return cls(tuple(zip(weights, map(term_of, told), strict=True)))
 
-    def __add__(self, other: Target) -> Target:
+    def __add__(self, other: Any) -> Target:
+        if not isinstance(other, Target):
+            raise UsageError(f"To a target another target is added, or taken from it; got {other!r:.80}.")
         return Target(self.terms + other.terms)
 
-    def __sub__(self, other: Target) -> Target:
-        return self + -1.0 * other
+    def __sub__(self, other: Any) -> Target:
+        return self + (-1.0 * other if isinstance(other, Target) else other)
 
-    def __mul__(self, factor: float | Target) -> Target:
+    def __mul__(self, factor: Any) -> Target:
         if isinstance(factor, Target):
             return _alone(Formula("product", (self.terms, factor.terms)))
-        return Target(tuple((factor * weight, term) for weight, term in self.terms))
+        if isinstance(factor, bool) or not isinstance(factor, Real) or not math.isfinite(factor):
+            raise UsageError(f"A target is multiplied by a finite number, or by a target; got {factor!r:.80}.")
+        return Target(tuple((float(factor) * weight, term) for weight, term in self.terms))
 
-    def __rmul__(self, factor: float) -> Target:
-        return self * factor
+    def __rmul__(self, factor: Any) -> Target:
+        found: Target = self * factor
+        return found
 
-    def __truediv__(self, other: float | Target) -> Target:
+    def __truediv__(self, other: Any) -> Target:
         if isinstance(other, Target):
             return _alone(Formula("quotient", (self.terms, other.terms)))
-        return self * (1.0 / other)
+        if other == 0:
+            raise UsageError("A target is divided by 0; give another number.")
+        found: Target = self * (1.0 / other)
+        return found
 
     def __neg__(self) -> Target:
         return -1.0 * self

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import onnx
 from PIL import Image
 
+from tests.contract.test_recipes import net
 from xplain.core.plain import counted
 from xplain.results import load
 
@@ -50,3 +52,16 @@ def test_what_is_printed_counts_rightly_and_is_no_python(xplain, model, pictures
     ran = xplain("attack", "fgsm", model, pictures / "a.png", "--explain", "none", "--out", tmp_path / "attacked")
     assert "of 1 item fooled" in ran.out
     assert counted(1234, "query", "queries") == "1,234 queries"
+
+
+def test_a_distance_that_the_budget_left_unread_is_null_in_the_record(xplain, tmp_path):
+    onnx.save(net(), tmp_path / "net.onnx")
+    (tmp_path / "net.card.toml").write_text('mode = "RGB"\ncrop = [12, 10]\n')
+    Image.new("RGB", (20, 20), (90, 160, 40)).save(tmp_path / "leaf.png")
+    ran = xplain(
+        "make", "invert", tmp_path / "net.onnx", tmp_path / "leaf.png", "--layers", "first", "--steps", "9",
+        "--size", "12x10", "--max-queries", "4", "--out", tmp_path / "made", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert ran.document["pictures"][0]["distance"] is None
+    assert any("The way up ended after 3 of 9 steps" in said for said in ran.document["warnings"])

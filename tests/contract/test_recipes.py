@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 PICTURES = [RNG.integers(0, 255, (12, 10, 3), np.uint8) for _ in range(3)]
 
 
-def file() -> Any:
+def net() -> Any:
     """Two convolutions and three classes, of pictures of any size."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -42,7 +42,12 @@ def file() -> Any:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
         [numpy_helper.from_array(rng.normal(0, 0.5, s).astype(np.float32), n) for n, s in shapes.items()],
     )
-    return xplain.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), card=CARD)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def file() -> Any:
+    """The net, loaded with its card."""
+    return xplain.load(net(), card=CARD)
 
 
 def module() -> Any:

@@ -116,3 +116,30 @@ def test_a_resumed_way_goes_on_from_the_best_state_and_says_so(tmp_path):
     assert any("learnt the curvature anew" in said for said in found.said)
     assert found.trace[0, -1] > first.trace[0, -1]
     assert found.trace.shape == (1, 20)
+
+
+def test_a_spent_budget_keeps_the_best_state_and_ends_the_search():
+    before = threading.active_count()
+    found = xplain.make(file(), "invert", PICTURE, layers="first", steps=40, max_queries=12, **HOW)
+    assert any("The way up ended after" in said for said in found.said)
+    assert np.isfinite(found.trace).sum() > 1
+    assert np.isfinite(found.picture).all()
+    assert threading.active_count() == before
+
+
+def test_numbers_that_are_none_end_one_search_at_its_best():
+    canvas, start = Pixels((3, 2), 1), np.ones((1, 1, 3, 2), np.float32)
+    way = Climb(canvas, Objective(()), Adam, steps=5)
+    flow, asked = gone("lbfgs", Commission(file().outline, PLAIN, (3, 2), ("a",)), way, start), 0
+    told: Any = None
+    try:
+        while True:
+            flow.send(told)
+            value = np.nan if asked else -1.0
+            told, asked = Sloped(np.array([value]), np.full(start.shape, 0.5)), asked + 1
+    except StopIteration as end:
+        found = end.value
+    assert asked == 2
+    assert np.array_equal(found.state, start)
+    assert any("no number any more" in one.text for one in found.caveats)
+    assert found.trace[:, 0].tolist() == [-1.0, -1.0]

@@ -125,4 +125,7 @@ def _told(made: Any, n: int, file: str) -> dict[str, Any]:
         if rank == rank
     ]
     each = {name: entries[n] for name, entries in made.each.items()}
+    each = {
+        name: None if isinstance(one, float) and one != one else one for name, one in each.items()
+    }  # JSON has no NaN
     return {"name": made.name_of(n), "file": file, "target": made.target_of(n), "judges": judges, **each}

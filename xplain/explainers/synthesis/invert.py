@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from xplain.core.canvas import Cosines
 from xplain.core.caveat import Caveat
 from xplain.core.commission import Commission, Painted, Painting
 from xplain.core.edits import Array
+from xplain.core.errors import BudgetError
 from xplain.core.objective import Objective
 from xplain.core.option_names import Layers
 from xplain.core.options import NonNegative, Positive, PositiveReal
@@ -54,8 +57,9 @@ def invert(
         optimiser: ``lbfgs`` for scipy's L-BFGS, which takes no ``rate``; ``steps`` are then its evaluations.
 
     Returns:
-        A picture for each layer and given picture. ``distance`` is what was made small, relative and squared; ``PSNR``
-        (dB) is how near the colours are, which deep layers do not hold: there grey would score higher than a picture.
+        A picture for each layer and given picture. ``distance`` is what was made small, relative and squared, NaN
+        where the budget was spent before it was read; ``PSNR`` (dB) is how near the colours are, which deep layers do
+        not hold: there grey would score higher than a picture.
 
     Cost:
         ``steps`` sweeps per picture and layer, and one forward pass.
@@ -81,11 +85,14 @@ def invert(
         way = Climb(canvas, terms, lambda factor: Adam(rate * factor), steps, rate=_falling, stage=f"invert/{k}")
         found = yield from gone(optimiser, commission, way, start)
         picture = np.clip(canvas.drawn(found.state), 0, 1)
-        told = (yield from features_of(commission, picture, (name,)))[name]
+        distance = np.full(len(picture), np.nan)
+        with suppress(BudgetError):  # the way has said that it is spent
+            told = (yield from features_of(commission, picture, (name,)))[name]
+            distance = _relative(told, references[name])
         rows["picture"].append(picture)
         rows["state"].append(found.state)
         rows["trace"].append(_as_long(found.trace, steps))
-        rows["distance"].append(_relative(told, references[name]))
+        rows["distance"].append(distance)
         caveats += found.caveats
     picture, state = np.concatenate(rows["picture"]), np.concatenate(rows["state"])
     called = tuple(f"{one} from {name}" for name in names for one in commission.names["x"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import xplain
 from xplain.core.errors import UnknownName
+from xplain.core.outline import LayerSpec
 
 torch = pytest.importorskip("torch", reason="the net is written in torch")
 nn = torch.nn
@@ -98,3 +100,15 @@ def test_parts_are_whole(net, file, x):
         for short in ("ayer4", "layer", "layer44", "tail.layer4", "4", "0", "."):
             with pytest.raises(UnknownName, match=f"Unknown layer {short!r}"):
                 xplain.explain(model, x, "grad-cam", target=1, layer=short)
+
+
+def test_the_first_of_joined_names_stands_for_the_layer():
+    """A converter joins the names that it fused with ``;``: the first is enough, whole or its last parts."""
+    names = ("m/a/Relu6;m/a/add_fold;m/c/bias", "FAF_m/a/Relu6;m/a/add_fold", "m/b/Conv2D;m/c/bias")
+    outline = xplain.load(lambda x: x).outline
+    outline = replace(outline, layers=tuple(LayerSpec(name, "Relu", (None, 8)) for name in names))
+    assert outline.layer_meant("m/a/Relu6") == names[0]
+    assert outline.layer_meant("b/Conv2D") == names[2]
+    assert outline.layer_meant(names[1]) == names[1]
+    with pytest.raises(UnknownName, match=r"short for 'm/a/Relu6', 'FAF_m/a/Relu6'\."):
+        outline.layer_meant("a/Relu6")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xplain.core.plain import counted
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -24,6 +26,11 @@ class Cost:
         numbers = ("queries", "sweeps", "reused", "seconds", "money", "calls")
         sums = {name: getattr(self, name) + getattr(other, name) for name in numbers}
         return Cost(**sums, currency=self.currency or other.currency)
+
+    @property
+    def asked(self) -> str:
+        """Evaluations and sweeps in words: ``1 query, 2 sweeps``."""
+        return f"{counted(self.queries, 'query', 'queries')}, {counted(self.sweeps, 'sweep')}"
 
     def share(self, n: int, count: int) -> Cost:
         """What item ``n`` of ``count`` bears; whole numbers are dealt out so that all shares sum to this cost."""

@@ -252,7 +252,8 @@ class Outline:
         """The whole name of the one layer that a shorter one stands for; a name that is no layer's stays as it is.
 
         A short name is some of the parts between ``/`` and ``.``: the last ones of exactly one layer's name, or, where
-        no name ends in them, as an exporter puts the operator behind the module, parts inside exactly one.
+        no name ends in them, as an exporter puts the operator behind the module, parts inside exactly one. Of names
+        that a converter has joined with ``;`` the first one stands for the layer too.
 
         Raises:
             UnknownName: it is short for several.
@@ -261,12 +262,14 @@ class Outline:
         known = {layer.name for layer in self.layers} | set(self.outputs) | {spec.name for spec in self.inputs}
         if name in known or name == self.scores.tensor or all(part.isdecimal() for part in parts):
             return name
-        split = {layer.name: _parts(layer.name) for layer in self.layers}
-        last = [whole for whole, has in split.items() if has[-len(parts) :] == parts]
-        found = last or [whole for whole, has in split.items() if _inside(parts, has)]
+        first = {layer.name: layer.name.partition(";")[0] for layer in self.layers}
+        same = [whole for whole, head in first.items() if head == name]
+        split = {whole: (_parts(whole), _parts(head)) for whole, head in first.items()}
+        last = [whole for whole, both in split.items() if any(has[-len(parts) :] == parts for has in both)]
+        found = same or last or [whole for whole, both in split.items() if any(_inside(parts, has) for has in both)]
         if len(found) > 1:
             more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
-            some = ", ".join(map(repr, found[-_MOST_NAMES:]))
+            some = ", ".join(repr(first[whole]) for whole in found[-_MOST_NAMES:])
             raise UnknownName(
                 f"Unknown layer {name!r}: it is short for {some}{more}. Give the whole name of one, or more of its "
                 "parts; 'xplain inspect MODEL' lists them all."

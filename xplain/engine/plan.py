@@ -12,6 +12,7 @@ from xplain.core.abilities import Abilities, Piece, abilities_of
 from xplain.core.blank import zero_answer
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
+from xplain.core.plain import counted
 from xplain.core.price import Price
 from xplain.core.query import Answer, Flow, Model, Query, Score
 from xplain.core.target import EveryScore, Stack
@@ -54,12 +55,12 @@ class Plan:
         return rows * self.price.per_row + calls * self.price.per_call
 
     def __str__(self) -> str:
-        parts = [f"{self.queries:,} evaluations"]
+        parts = [counted(self.queries, "evaluation")]
         if self.sweeps:
-            parts.append(f"{self.sweeps:,} sweeps")
+            parts.append(counted(self.sweeps, "sweep"))
         if self.calls or self.price is not None:
             calls = self.calls or (self.price.calls(self.queries) if self.price is not None else 0)
-            parts.append(f"{calls:,} calls")
+            parts.append(counted(calls, "call"))
         if self.price is not None:
             parts.append(f"{self.price.show(self.money or Decimal(0))}, retries not counted")
         if self.reused:

@@ -39,7 +39,7 @@ def to_html(attribution: Shown) -> str:
     facts = [
         f"<b>{escape(attribution.method)}</b> of <b>{escape(attribution.target)}</b>",
         f"values {list(attribution.values.shape)}, {escape(attribution.unit)}",
-        f"{cost.queries} queries, {cost.sweeps} sweeps, {cost.seconds:.2f} s",
+        f"{cost.asked}, {cost.seconds:.2f} s",
     ]
     if more > 0:
         facts.append(f"{more} more items are not shown")

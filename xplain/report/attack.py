@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from xplain.core.plain import counted
 from xplain.render.attacked import panels
 from xplain.render.notebook import data_url
 from xplain.report.template import plain_fact, template, text_of
@@ -42,7 +43,8 @@ def attack_page(attack: Attack, command: str = "") -> str:
 
 
 def _item(attack: Attack, n: int) -> dict[str, Any]:
-    about = f"{int(attack.steps[n])} steps, {int(attack.queries[n])} queries"
+    steps, queries = counted(int(attack.steps[n]), "step"), counted(int(attack.queries[n]), "query", "queries")
+    about = f"{steps}, {queries}"
     # made here of letters that need no escape, and longer than any text from outside may be
     shown = [(words.split("\n"), Markup(data_url(tile))) for words, tile in panels(attack, n)]
     return {"name": attack.name_of(n), "fooled": bool(attack.fooled[n]), "about": about, "panels": shown}
@@ -54,7 +56,7 @@ def _facts(attack: Attack) -> list[tuple[str, str]]:
         ("Model", attack.provenance.source or "not known"),
         ("Model, sha256", attack.model or "not known"),
         ("Options", ", ".join(f"{name}={plain_fact(value)}" for name, value in attack.options.items()) or "none"),
-        ("Cost", f"{cost.queries:,} queries, {cost.sweeps:,} sweeps, {cost.seconds:.2f} s"),
+        ("Cost", f"{cost.asked}, {cost.seconds:.2f} s"),
         ("Seed", str(attack.seed)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(attack.versions.items()))),
     ]

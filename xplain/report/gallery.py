@@ -116,7 +116,7 @@ def _facts(gallery: Gallery) -> list[tuple[str, str]]:
         ("Model", gallery.provenance.source or "not known"),
         ("Model, sha256", gallery.model or "not known"),
         ("Options", ", ".join(f"{name}={plain_fact(value)}" for name, value in gallery.options.items()) or "none"),
-        ("Cost", f"{cost.queries:,} queries, {cost.sweeps:,} sweeps, {cost.seconds:.2f} s"),
+        ("Cost", f"{cost.asked}, {cost.seconds:.2f} s"),
         ("Seed", str(gallery.seed)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(gallery.versions.items()))),
     ]

@@ -141,7 +141,7 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
         ("Target", a.target),
         ("Unit of the values", a.unit),
         ("Sign", "positive speaks for the target, negative against it" if a.signed else "none: sizes only"),
-        ("Cost", f"{cost.queries:,} queries, {cost.sweeps:,} sweeps, {cost.reused:,} reused, {cost.seconds:.2f} s"),
+        ("Cost", f"{cost.asked}, {cost.reused:,} reused, {cost.seconds:.2f} s"),
         ("Layout of the items", a.layout or "not needed"),
         ("Seed", str(a.seed)),
         ("True resolution", "every pixel" if a.resolution is None else f"{' x '.join(map(str, a.resolution))} cells"),

@@ -108,7 +108,7 @@ class Attribution(Result):
     def __repr__(self) -> str:
         return (
             f"<Attribution {self.method} of {self.target!r}: values {list(self.values.shape)}, {self.unit}, "
-            f"{self.cost.queries} queries, {self.cost.sweeps} sweeps, {self.cost.seconds:.2f} s>"
+            f"{self.cost.asked}, {self.cost.seconds:.2f} s>"
         )
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.core.plain import counted
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, text
 from xplain.results.result import ARRAY, ARRAY_PER_ITEM, Result
@@ -36,7 +37,8 @@ class Curve(Result):
     area: Array = field(metadata=ARRAY_PER_ITEM)
 
     def __repr__(self) -> str:
-        return f"<Curve {self.kind} of {self.target!r}: scores {list(self.scores.shape)}, {self.cost.queries} queries>"
+        queries = counted(self.cost.queries, "query", "queries")
+        return f"<Curve {self.kind} of {self.target!r}: scores {list(self.scores.shape)}, {queries}>"
 
     @classmethod
     def holds(cls, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> int:

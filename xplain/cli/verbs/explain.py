@@ -24,6 +24,7 @@ from xplain.cli.telling.notes import layer_of, warnings_of
 from xplain.core.abilities import abilities_of
 from xplain.core.catalogue import plain_name
 from xplain.core.errors import UsageError
+from xplain.core.plain import counted
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method
 from xplain.session.choosing import AUTO, choose
@@ -206,7 +207,7 @@ def _document(run: Run, model: Model, folder: Folder, line: str) -> dict[str, An
 def _price(model: Any, what: str, count: int, planned: Planned) -> Outcome:
     queries, sweeps = planned.queries, planned.sweeps
     document: dict[str, Any] = {"dry_run": True, what: count, "queries": queries, "sweeps": sweeps}
-    parts = [f"{queries} model evaluations"] + ([f"{sweeps} sweeps"] if sweeps else [])
+    parts = [counted(queries, "model evaluation"), *([counted(sweeps, "sweep")] if sweeps else [])]
     price = abilities_of(model).price
     if planned.calls:
         document |= {"calls": planned.calls}
@@ -238,8 +239,8 @@ def _lines(run: Run, folder: Folder) -> list[str]:
             lines += warnings_of(one)
             lines += conservation_lines(one)
     failed = f", {len(run.failures)} failed" if run.failures else ""
-    swept = f", {run.spent.sweeps} sweep{'s'[: run.spent.sweeps != 1]}" if run.spent.sweeps else ""
-    cost = f"{run.spent.queries} evaluations{swept}{run.bill or ''}"
+    swept = f", {counted(run.spent.sweeps, 'sweep')}" if run.spent.sweeps else ""
+    cost = f"{counted(run.spent.queries, 'evaluation')}{swept}{run.bill or ''}"
     count = len(run.items)
     lines.append(f"{count} {'picture' if count == 1 else 'pictures'}{failed}; {cost}, {run.seconds:.1f} s.")
     if run.items:

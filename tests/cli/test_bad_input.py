@@ -41,7 +41,7 @@ def test_all_is_well_without_mistakes(explain):
         (("--card", "imagnet"), "neither a file nor a preset. Presets: imagenet"),
         (("--card", "imagnet"), "Did you mean 'imagenet'"),
         (("--method", "oclusion"), "Unknown method 'oclusion'. Did you mean 'occlusion'"),
-        (("--samples", 5), "Unknown option of method occlusion: '--samples'"),
+        (("-m", "occlusion", "--samples", 5), "Unknown option of method occlusion: '--samples'"),
         (("--input", "pictur"), "picture"),
         (("--engine", "slow"), "--engine is 'slow'; accepted: 'auto', 'plain', 'fast'"),
         (("--threads", 0), "--threads is 0; accepted: a whole number of at least 1"),

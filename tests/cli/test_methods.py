@@ -18,7 +18,7 @@ def test_the_list_has_every_method_in_lines_of_eighty_letters(xplain):
     assert asked["rise"] == "S"
     assert asked["grad-cam"] == "G"
     assert asked["score-cam"] == "SL"
-    assert next(line for line in lines if " rise " in line).split()[2] == "±"
+    assert next(words for words in named if words[0] == "rise")[2] == "±"
 
 
 def test_the_list_as_json(xplain):

@@ -239,7 +239,7 @@ def test_a_text_longer_than_the_model_takes(tokenizer):
     reader = xplain.text(token_model(9), tokenizer=tokenizer)
     with pytest.raises(UsageError, match=r"Text 2 has 12 tokens, .* takes 9. Nothing is cut off"):
         xplain.explain(reader, ["good", "good " * 10], "ablation")
-    with pytest.raises(UsageError, match=r"Text 1 has 5 features; at most 3 are taken. Shorten it, or split it"):
+    with pytest.raises(UsageError, match=r"The text has 5 features; at most 3 are taken. Shorten it, or split it"):
         xplain.explain(xplain.text(additive, longest=3), SENTENCE, "ablation")
 
 
@@ -316,10 +316,10 @@ def test_it_survives_a_file_and_goes_to_shap(tmp_path):
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ("", "Text 1 is empty: there is nothing to explain. Drop it"),
+        ("", "The text is empty: there is nothing to explain. Drop it"),
         (["good", " \n"], "Text 2 is empty"),
         ([], "the list of texts is empty"),
-        ("?!...", r"Text 1, '\?!...', has no words; use split='marks'"),
+        ("?!...", r"The text, '\?!...', has no words; use split='marks'"),
         (np.zeros((1, 3)), "The items are ndarray; .* takes a text or a list of texts"),
         (["a", 3], "The items are list; .* takes a text"),
     ],

@@ -253,8 +253,10 @@ class Rows:
 
     def __init__(self, inner: Any, reader: Table) -> None:
         self._inner, self._reader = inner, reader
-        self.answers: frozenset[type] = inner.answers
         self._whole = reader.exact
+        # a model that sees categories by numbers of its own splits by those, which these rows do not hold
+        unread = {Ensemble} if self._whole and reader.categorical else set()
+        self.answers: frozenset[type] = inner.answers - unread
         names = reader.names
         facts = {**inner.outline.facts, "columns": names, "categories": reader.categorical}
         self.outline = replace(inner.outline, facts=facts, layout=Layout("NS", (len(names),), "columns of a table"))
@@ -298,12 +300,7 @@ class Rows:
         return query.target.read(values, np.arange(start, stop) // query.edits.count).reshape(stop - start, -1)
 
     def _trees(self) -> Trees:
-        """The trees of the inner model, which ask for a column's own numbers."""
-        if self._whole and self._reader.categorical:
-            raise CapabilityError(
-                f"{self.outline.source} sees categories ({self._reader.categorical[0]}) by numbers of its own, so its "
-                "trees cannot be read for these rows. Methods that ask it, such as exact-shapley and kernel-shap, work."
-            )
+        """The trees of the inner model, which split by a column's own numbers."""
         trees: Trees = self._inner.trees() if self._whole else self._inner.answer(Ensemble())
         return trees.where_gap_is(MISSING)
 

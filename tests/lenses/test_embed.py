@@ -214,6 +214,21 @@ def test_what_a_killed_run_left_is_cut_off(tmp_path):
         assert kept.count == 2
 
 
+def test_damage_before_good_rows_is_refused_and_nothing_is_cut_off(tmp_path):
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    with VectorFolder(tmp_path / "kept", {}, 3) as kept:
+        kept.append(["a", "b", "c", "d"], ["1", "2", "3", "4"], rows, [{}] * 4)
+    lines = (tmp_path / "kept" / "rows.jsonl").read_bytes()
+    (tmp_path / "kept" / "rows.jsonl").write_bytes(b"#" + lines[1:])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    with pytest.raises(UsageError, match=r"damaged behind its 0 good rows.*nothing was changed"):
+        VectorFolder(tmp_path / "kept", {}, 3)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == before
+    (tmp_path / "kept" / "rows.jsonl").write_bytes(lines)
+    with VectorFolder(tmp_path / "kept", {}, 3) as kept:
+        assert kept.count == 4
+
+
 def test_a_run_that_is_killed_goes_on(tmp_path):
     folder(tmp_path / "pictures", each=60)
     (tmp_path / "net.onnx").write_bytes(exported(module()))

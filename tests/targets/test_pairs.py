@@ -95,6 +95,8 @@ def test_results_are_saved_and_drawn(pair, tmp_path):
         (LEFT, "2 arrays"),
         ({"left": LEFT}, "right"),
         ((LEFT, RIGHT[:1]), "as many of each"),
+        ({"left": LEFT, "right": RIGHT, "third": LEFT}, "Unknown input 'third'; accepted: left, right"),
+        ((LEFT[:0], RIGHT[:0]), "have no items"),
         ((LEFT, RIGHT[:, :1]), r"\[N, 3, 16, 16\]"),
     ],
 )

@@ -164,11 +164,30 @@ class VectorFolder:
             self._note(line)
             self.count = max(self.count, 0 if row is None else row + 1)
             end = stop
+        self._refuse_damage(end, size)
         self._lines.truncate(end)
         self._lines.seek(end)
         self._vectors.truncate(_HEAD + self.count * size if self.count else 0)
         self._head()
         self._vectors.seek(0, os.SEEK_END)
+
+    def _refuse_damage(self, end: int, size: int) -> None:
+        """What a killed run leaves is the end of the file; a line that is bad before good ones is damage, and kept."""
+        self._lines.seek(end)
+        for raw in self._lines.read().split(b"\n")[1:]:
+            try:
+                line = json.loads(raw)
+                row = line["row"]
+            except (ValueError, TypeError, KeyError):
+                continue
+            if not _whole(row) or row < 0:
+                continue
+            self._vectors.seek(_HEAD + row * size)
+            if zlib.crc32(self._vectors.read(size)) == line.get("crc"):
+                raise UsageError(
+                    f"{self.path / _ROWS} is damaged behind its {self.count} good rows, and holds more of them behind "
+                    "that: nothing was changed. Take it from a copy, or write into another folder."
+                )
 
     def _opened(self, name: str) -> Any:
         if there(self.path / name) not in ("file", ""):

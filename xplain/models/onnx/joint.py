@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from xplain.core.abilities import Abilities
 from xplain.core.edits import Array
-from xplain.core.errors import UsageError
+from xplain.core.errors import UsageError, unknown
 from xplain.core.items import Items
 from xplain.core.layout import Layout
 from xplain.core.outline import Outline
@@ -69,6 +70,8 @@ class Joint:
             UsageError: an input is missing, or does not fit.
         """
         if isinstance(given, Mapping):
+            if strange := [name for name in given if name not in self.names]:
+                raise unknown("input", str(strange[0])[:80], list(self.names))
             missing = [one.name for one in self.segments if one.name not in given]
             if missing:
                 raise UsageError(f"Items lack input {missing[0]!r}; give all of {', '.join(map(repr, self.names))}.")
@@ -84,6 +87,8 @@ class Joint:
         counts = {len(row) for row in rows}
         if len(counts) > 1:
             raise UsageError(f"Inputs have {' and '.join(map(str, sorted(counts)))} items; give as many of each.")
+        if counts == {0}:
+            raise UsageError("There is nothing to explain: the inputs have no items.")
         x = np.ascontiguousarray(np.concatenate(rows, axis=1))
         return self, Items(x, tuple(map(str, range(len(x)))), layout=Layout("NS", (x.shape[1],), "inputs in a row"))
 
@@ -159,7 +164,7 @@ def _row(one: Segment, given: Any) -> Array:
         if part.dtype.kind == "f" or (part < -len(one.table)).any() or (part >= len(one.table)).any():
             raise UsageError(f"Input {one.name!r} takes whole numbers from 0 to {len(one.table) - 1}.")
         part = one.table[part]
-    return np.ascontiguousarray(part.reshape(len(part), -1), dtype=np.float32)
+    return np.ascontiguousarray(part.reshape(len(part), prod(part.shape[1:])), dtype=np.float32)
 
 
 def _pictured(one: Segment) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from xplain.cli.keeping import output
 from xplain.cli.keeping.output import Folder, file_stem
 from xplain.core.errors import OutputError
 
@@ -110,3 +112,18 @@ def test_file_stems_are_safe_and_free():
     names = ["a/b/cat.jpg", "dog/cat.png", "CAT.bmp", "skimage:chelsea", "../..", "ä b?.png", "x" * 300 + ".png", "%$"]
     stems = [file_stem(name, taken) for name in names]
     assert stems == ["cat", "cat-2", "CAT-3", "chelsea", "item", "ä-b", "x" * 80, "item-2"]
+
+
+@pytest.mark.parametrize("moment", ["hold", "remove_stale"])
+def test_an_interruption_while_the_folder_is_taken_leaves_nothing(tmp_path, monkeypatch, moment):
+    real = getattr(output, moment)
+
+    def interrupted(*given):
+        found = real(*given)
+        signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(output, moment, interrupted)
+    with pytest.raises(KeyboardInterrupt), Folder(tmp_path / "a" / "b"):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from xplain.cli.asking.backgrounds import read_baselines, with_names
 from xplain.cli.asking.loading import Asking
-from xplain.cli.keeping.book import whole
+from xplain.cli.keeping.whole import whole
 from xplain.cli.telling.bill import Bill, Planned
 from xplain.cli.telling.console import Progress
 from xplain.core.caveat import worded

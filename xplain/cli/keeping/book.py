@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,32 +10,10 @@ from typing import Any
 from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError
 
-__all__ = ["Book", "told_when_interrupted", "whole"]
+__all__ = ["Book", "told_when_interrupted"]
 
 _PAUSE = 2.0
 """Seconds between two writings of record and page, at least; and ten times what the last one took."""
-
-
-@contextmanager
-def whole() -> Iterator[None]:
-    """What is begun is ended: an interrupt or a request to end meets the work after it."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting: list[tuple[int, Any]] = []
-    before = {one: signal.signal(one, lambda number, frame: waiting.append((number, frame))) for one in signals}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-        for number, frame in waiting[:1]:
-            handler = before[signal.Signals(number)]
-            if callable(handler):
-                handler(number, frame)
-            elif handler == signal.SIG_DFL:
-                signal.raise_signal(number)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from xplain.cli.keeping.whole import whole
 from xplain.cli.telling.console import to_json
 from xplain.core.errors import OutputError
 from xplain.core.files import hidden_part, hold, let_go, read_text, remove_stale, whole_file
@@ -40,6 +41,18 @@ class Folder:
 
     def __init__(self, path: Path, force: bool = False) -> None:
         self.path = path
+        self._made: list[Path] = []
+        self._held = -1
+        self._run = ""  # what the record says of the run, as JSON
+        try:
+            with whole():
+                self._files = self._begun(path, force)
+        except BaseException:
+            self._leave()
+            raise
+
+    def _begun(self, path: Path, force: bool) -> set[str]:
+        """Make the folder, and look whose files are in it: the names of those that xplain wrote."""
         try:
             self._made = [place for place in (path, *path.parents) if not place.exists()]
             path.mkdir(parents=True, exist_ok=True)
@@ -51,9 +64,6 @@ class Folder:
         if not os.access(path, os.W_OK | os.X_OK):
             raise OutputError(f"Cannot write into --out {path}: permission denied. Choose another folder.")
         earlier = self._earlier()
-        self._files = earlier & present - {RECORD}
-        self._held = -1
-        self._run = ""  # what the record says of the run, as JSON
         strangers = sorted(name for name in present - earlier if not name.startswith("."))
         if strangers and not force:
             listed = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
@@ -61,8 +71,18 @@ class Folder:
                 f"--out {path} holds files that xplain did not write ({listed}). Choose another folder, or add --force "
                 "to write among them."
             )
+        return earlier & present - {RECORD}
 
     def __enter__(self) -> Folder:
+        try:
+            with whole():  # an interruption finds the folder held, or as it was
+                self._hold()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def _hold(self) -> None:
         held = hold(self.path / _LOCK)
         if held is None:
             raise OutputError(
@@ -72,10 +92,14 @@ class Folder:
         self._held = held
         for name in (*self._files, RECORD):  # what a killed run was writing
             remove_stale(hidden_part(self.path / Path(name).name))
-        return self
 
     def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """End what was begun: the lock, and folders that were made for nothing."""
         let_go(self.path / _LOCK, self._held)
+        self._held = -1
         with suppress(OSError):  # the first that holds something, or went, ends it
             for place in self._made:
                 place.rmdir()

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 import bench
 
-DEAR_OF = 40  # every so many requests one of RISE
+DEAR_OF = 400  # every so many requests one of RISE, which takes as long as some hundred others
 DEAR = "?method=rise&options=" + urllib.request.quote('{"samples": 200}')
 
 

@@ -16,6 +16,7 @@ import nets
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 
 import xplain
@@ -56,6 +57,25 @@ def test_the_sites_model_says_what_explain_says(textures, dist, tmp_path):
     assert names == {"index.html", "live.js", "see.js", "draw.js", "page.css", "model.onnx", "about.json", "ort"}
     page = (tmp_path / "site" / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*src=)|style=|onclick=|https?://|unsafe-inline|'unsafe-eval'", page)
+
+
+def test_the_sites_axes_are_those_that_items_are_read_by(dist, tmp_path):
+    """The model's own axes, also where the card says others and where the width would pass for channels."""
+    shape = (1, 6, 4, 3)  # NHWC, four columns wide
+    net = nets.model(
+        [
+            helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+            helper.make_node("Conv", ["t", "w"], ["c"]),
+            helper.make_node("GlobalAveragePool", ["c"], ["g"]),
+            helper.make_node("Flatten", ["g"], ["scores"]),
+        ],
+        {"x": (TensorProto.FLOAT, ["N", *shape[1:]])},
+        {"scores": (TensorProto.FLOAT, ["N", 2])},
+        {"w": np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32)},
+    )
+    about = write_site(xplain.load(net, card="unit"), tmp_path / "site", "saliency", runtime_folder=dist)
+    assert about["layout"] == "NHWC"
+    assert about["size"] == [6, 4]
 
 
 def test_a_site_is_whole_or_not_there(textures, dist, tmp_path):

@@ -107,6 +107,8 @@ def write_site(
     shown = outline.layer(outline.layer_meant(layer)).name if layer else told.get("layer", "") or _last(outline)
     gives = give_out(made, {"scores": outline.scores.tensor, "layer": shown or outline.scores.tensor})
     spec = outline.explained
+    # the model's own axes before its card's, as where items are read
+    letters = outline.named.letters if outline.named is not None else card.layout or "NCHW"
     about = {
         "source": Path(outline.source).name,
         "digest": outline.digest,
@@ -115,13 +117,13 @@ def write_site(
         "signed": called(method).signed,
         "input": outline.input,
         "dtype": "float32" if spec is None else spec.dtype,
-        "layout": card.layout or (outline.named.letters if outline.named is not None else "NCHW"),
+        "layout": letters,
         "outputs": gives | {"attribution": "attribution"},
         "layer": shown,
         "kind": outline.scores.kind,
         "link": outline.scores.link,
         "card": {name: value for name, value in asdict(card).items() if name not in ("labels", "name")},
-        "size": _size(made, outline.input),
+        "size": _size(made, outline.input, letters),
         "labels": list(outline.labels),
         "colours": find(None, called(method).signed).table.tolist(),
     }
@@ -134,11 +136,11 @@ def _last(outline: Outline) -> str:
     return next((one.name for one in reversed(outline.layers) if len(one.shape) == 4), "")
 
 
-def _size(made: Any, name: str) -> list[int]:
-    """Height and width of the compiled input, by its last axes or those before the channels."""
+def _size(made: Any, name: str, letters: str) -> list[int]:
+    """Height and width of the compiled input."""
     (entry,) = [one for one in made.graph.input if one.name == name]
-    extents = [one.dim_value for one in entry.type.tensor_type.shape.dim][1:]
-    return extents[:2] if extents[-1] in (1, 3, 4) else extents[-2:]
+    extents = [one.dim_value for one in entry.type.tensor_type.shape.dim]
+    return [extents[letters.index("H")], extents[letters.index("W")]]
 
 
 def _write(out: Path, model: bytes, about: Mapping[str, Any], source: Path) -> None:

@@ -246,7 +246,8 @@ class Outline:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise unknown("layer", name, [layer.name for layer in self.layers], "'xplain inspect MODEL' lists them all.")
+        names = [layer.name.partition(";")[0] for layer in self.layers]  # which stands for what a converter has joined
+        raise unknown("layer", name, list(dict.fromkeys(names)), "'xplain inspect MODEL' lists them all.")
 
     def layer_meant(self, name: str) -> str:
         """The whole name of the one layer that a shorter one stands for; a name that is no layer's stays as it is.

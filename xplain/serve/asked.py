@@ -15,6 +15,7 @@ from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.query import Model
 from xplain.core.registry import Method
+from xplain.core.strict import strict
 from xplain.core.words import wish_of
 from xplain.serve.served import Served
 from xplain.session import Plan, Request, Session
@@ -184,24 +185,12 @@ def strict_json(body: bytes) -> dict[str, Any]:
         UsageError: it holds none.
     """
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_twins)
-    except (ValueError, RecursionError) as error:
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise UsageError(f"The body is no strict JSON: {why}.") from None
+        value = strict(body)
+    except ValueError as error:
+        raise UsageError(f"The body is no strict JSON: {error}.") from None
     if not isinstance(value, dict):
         raise UsageError("The body is no JSON object.")
     return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object has one name twice")
-    return found
 
 
 def _refuse_files(method: Method, options: Mapping[str, Any], target: Any, model: Model) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, NonFinite, UsageError, unknown
 from xplain.core.outline import class_names
+from xplain.core.strict import strict
 from xplain.core.wording import option
 from xplain.models.endpoint.outside import MOST_CLASSES, digits, shown
 from xplain.models.endpoint.secrets import hide
@@ -28,8 +28,7 @@ def strict_json(body: bytes, what: str) -> Any:
         ModelError: it is not.
     """
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_twins)
-        return _heard(value)
+        return _heard(strict(body))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{what} is not strict JSON: {hide(str(error))}.") from None
 
@@ -206,14 +205,3 @@ class LabelSpace:
         for row, one in enumerate(named):
             scores[row, self.place(one, what)] = 1.0
         return scores
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("an object holds a name twice")
-    return made

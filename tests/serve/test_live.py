@@ -59,22 +59,23 @@ def test_the_sites_model_says_what_explain_says(textures, dist, tmp_path):
     assert not re.search(r"<script(?![^>]*src=)|style=|onclick=|https?://|unsafe-inline|'unsafe-eval'", page)
 
 
-def test_the_sites_axes_are_those_that_items_are_read_by(dist, tmp_path):
-    """The model's own axes, also where the card says others and where the width would pass for channels."""
-    shape = (1, 6, 4, 3)  # NHWC, four columns wide
+@pytest.mark.parametrize(("axes", "item"), [("NHWC", [6, 4, 3]), ("NCHW", [3, 6, 4])])
+def test_the_sites_axes_are_those_that_items_are_read_by(dist, tmp_path, axes, item):
+    """The model's own axes, also where a width of four would pass for channels."""
+    last = axes == "NHWC"
     net = nets.model(
         [
-            helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
-            helper.make_node("Conv", ["t", "w"], ["c"]),
+            *([helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])] if last else []),
+            helper.make_node("Conv", ["t" if last else "x", "w"], ["c"]),
             helper.make_node("GlobalAveragePool", ["c"], ["g"]),
             helper.make_node("Flatten", ["g"], ["scores"]),
         ],
-        {"x": (TensorProto.FLOAT, ["N", *shape[1:]])},
+        {"x": (TensorProto.FLOAT, ["N", *item])},
         {"scores": (TensorProto.FLOAT, ["N", 2])},
         {"w": np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32)},
     )
     about = write_site(xplain.load(net, card="unit"), tmp_path / "site", "saliency", runtime_folder=dist)
-    assert about["layout"] == "NHWC"
+    assert about["layout"] == axes
     assert about["size"] == [6, 4]
 
 

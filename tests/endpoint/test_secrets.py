@@ -156,14 +156,14 @@ def test_a_secret_that_the_server_repeats_is_kept_nowhere(serve, place, tmp_path
 
 
 def test_texts_from_outside_are_read_at_one_place():
-    """Whatever turns bytes of a server into text goes through ``heard``, or is strict JSON, which does."""
+    """Whatever turns bytes of a server into text goes through ``heard``; what decodes here is ours, and is sent."""
     folder = Path(outside.__file__).parent
     found = {
         path.name: re.findall(r".*\.decode\(.*", path.read_text(encoding="utf-8"))
         for path in folder.glob("*.py")
         if path.name != "secrets.py"
     }
-    ours = {"address.py": 1, "mapping.py": 1, "tensors.py": 1, "answers.py": 1}  # what is sent, and strict_json
+    ours = {"address.py": 1, "mapping.py": 1, "tensors.py": 1}  # what is sent; strict JSON is read in one other place
     assert {name: len(lines) for name, lines in found.items() if lines} == ours
 
 

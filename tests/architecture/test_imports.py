@@ -39,9 +39,10 @@ ROOMS = {
     "targets": {"core"},
     "testing": {"api", "core", "native", "results"},
     "serve": {"core", "session", "results", "render", "models"},
+    "audit": {"core", "session", "results", "render", "report", "analyses", "metrics"},
     "cli": {
         *("api", "measure", "session", "results", "report", "render", "core", "demo"),
-        *("graph", "metrics", "models", "native", "serve"),
+        *("graph", "metrics", "models", "native", "serve", "audit"),
     },
 }
 """Room to the rooms it may import besides itself; a room that is not named here may import all."""
@@ -72,8 +73,10 @@ PACKAGES = {
         *("analyses/dimension.py", "analyses/lattice.py", "explainers/synthesis"),
     },
     "openTSNE": {"analyses/projection.py"},
-    "pyarrow": {"results/embedding.py"},
-    "sklearn": {"analyses/projection.py"},
+    "pyarrow": {"results/embedding.py", "audit"},
+    "duckdb": {"audit"},
+    "cryptography": {"audit"},
+    "sklearn": {"analyses/projection.py", "analyses/clusters.py"},
     "umap": {"analyses/projection.py"},
     "pacmap": {"analyses/projection.py"},
     "usearch": {"analyses/neighbours.py"},

@@ -47,6 +47,17 @@ def test_the_layer_that_auto_took_is_told(xplain, pooled, both, tmp_path):
     assert "(grad-cam at layer 'features')" in ran.out
 
 
+def test_a_method_is_said_to_be_chosen_when_the_target_is_one(xplain, pooled, both, tmp_path):
+    ran = xplain("explain", pooled, both[0], "--target", "zebra", "--out", tmp_path / "out")
+    assert ran.code
+    assert "zebra" in ran.err
+    assert "--method" not in ran.err, "another method would not help"
+    for more in ((), ("--dry-run",)):
+        ran = xplain("explain", pooled, both[0], "--target", 1, "--out", tmp_path / "out", *more)
+        assert ran.code == 0
+        assert ran.err.count("Name another with --method") == 1
+
+
 def test_a_warning_is_told_for_the_picture_it_is_about(xplain, pooled, both, tmp_path):
     words = ("explain", pooled, *both, "-m", "grad-cam", "--out", tmp_path / "out")
     wanted = xplain(*words, "--target", "1 - 0", "--json").document["pictures"]

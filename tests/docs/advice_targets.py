@@ -132,9 +132,13 @@ TABLE: dict[str, tuple[Callable[[], Any], tuple[Callable[[], Any], ...]]] = {
         (lambda: ask("embedder", Similar(np.ones(6))),),
     ),
     "{} is {}; give a whole number.": (lambda: ask("captioner", "horizon:soon"), (lambda: ask("captioner", "next:1"),)),
-    "closest is {}; give at least 1.": (
+    "closest ones; give at least 1.": (
         lambda: above("Softmax", "finer:1,closest=0"),
         (lambda: above("Softmax", "finer:1,closest=1"),),
+    ),
+    "closest classes' mean a share of {} is taken off": (
+        lambda: above("Softmax", "finer:1,share=-1"),
+        (lambda: above("Softmax", "finer:1,share=0"), lambda: above("Softmax", "finer:1,share=1")),
     ),
     "Boxes are counted from 1, the surest first": (
         lambda: ask("yolo_v8", "box:best#0"),

@@ -113,6 +113,10 @@ def by_hand():
             softmax(output("vec")[-3:], 1),
             lambda o: o["vec"][:, -3:].softmax(1)[:, 1],
         ),
+        "softmax up to one from the last": (
+            softmax(output("vec")[1:-1], 1),
+            lambda o: o["vec"][:, 1:-1].softmax(1)[:, 1],
+        ),
         "softmax of some": (
             softmax(output("rows")[2:5, 1], 1),
             lambda o: o["rows"][:, 2:5, 1].softmax(1)[:, 1],
@@ -276,6 +280,28 @@ def test_a_softmax_is_of_an_element_that_is_read(some, index, said):
     """One beside them would be divided by what it is no part of: a share above 1."""
     with pytest.raises(UsageError, match=said):
         softmax(some, index)
+
+
+@pytest.mark.parametrize("method", ["saliency", "occlusion"])
+def test_a_softmax_of_an_element_behind_an_end_counted_from_the_last_is_refused(doors, method):
+    """It is known at the tensor only: element 2 of vec[1:-1] would be the one that the cut leaves out."""
+    for index in (3, 9):  # of five elements three are read
+        with pytest.raises(UsageError, match="reads nothing of axis 1"):
+            xplain.explain(doors[0], X, method, target=softmax(output("vec")[1:-1], index))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda: log(5),
+        lambda: exp(output("vec")),
+        lambda: logit(None),
+        lambda: sigmoid("cat"),
+    ],
+)
+def test_functions_are_of_targets(written):
+    with pytest.raises(UsageError, match="is of a target|is of one number"):
+        written()
 
 
 @pytest.mark.parametrize(

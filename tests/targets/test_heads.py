@@ -11,7 +11,7 @@ from tests.targets.heads import HEADS, patch_of, picture
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.heads import head_of
 from xplain.results import load
-from xplain.targets import Box, Region, Similar, distance, input  # noqa: A004
+from xplain.targets import Box, Finer, Region, Similar, distance, input  # noqa: A004
 
 KINDS = {
     "segmenter": "map",
@@ -387,3 +387,13 @@ def test_a_function_s_target_may_read_its_items():
 def test_a_number_in_a_word_is_finite(said):
     with pytest.raises(UsageError, match="give a number"):
         xplain.explain(xplain.load(HEADS["segmenter"]()), picture(), "saliency", target=said)
+
+
+@pytest.mark.parametrize("said", ["finer:1,share=-1", "finer:1,share=1.5"])
+def test_what_is_taken_off_a_class_is_a_share(said):
+    """Below 0 the others' scores would be added: the map would show what they have in common."""
+    model = xplain.load(lambda x: x.reshape(len(x), -1) @ np.eye(3), layout="NS")
+    with pytest.raises(UsageError, match="give 0 to 1"):
+        xplain.explain(model, np.ones((1, 3)), "occlusion", target=said, patch=1, stride=1)
+    with pytest.raises(UsageError, match="give 0 to 1"):
+        Finer(1, share=-1e-9)

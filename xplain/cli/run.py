@@ -12,7 +12,7 @@ from xplain.cli.asking.backgrounds import read_baselines, with_names
 from xplain.cli.asking.loading import Asking
 from xplain.cli.keeping.whole import whole
 from xplain.cli.telling.bill import Bill, Planned
-from xplain.cli.telling.console import Progress
+from xplain.cli.telling.console import Progress, note
 from xplain.core.caveat import worded
 from xplain.core.cost import Cost
 from xplain.core.errors import UsageError, XplainError
@@ -40,6 +40,7 @@ class Order:
         each: Whether every item has an equal share of the evaluations, so that one cannot spend those of the others.
         look: Whether predictions are asked for even where the target does not follow from them.
         at_once: Items that are read together, or rows that are asked about together; None for the usual number.
+        begins: A line for a person once it is known that it can be asked, such as which method was chosen.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -50,6 +51,12 @@ class Order:
     each: bool = True
     look: bool = False
     at_once: int | None = None
+    begins: str = ""
+
+    def tell(self) -> None:
+        """Print the line that it begins with, if there is one."""
+        if self.begins:
+            note(f"xplain: {self.begins}")
 
     def share(self, count: int) -> int | None:
         """Evaluations for each of ``count`` items; None for no limit.
@@ -152,7 +159,9 @@ def explain_items(
 
     with _stream(model, source, len(names), order, onwards, lambda k, error: run.fail(names[k], error)) as opened:
         session, stream = opened
-        with Progress(Planned.of(stream.plans(len(names))).steps) as progress:
+        plans = stream.plans(len(names))  # aims at the first item, so a target that cannot be met is refused here
+        order.tell()
+        with Progress(Planned.of(plans).steps) as progress:
             bars.append(progress)
             for one in stream:
                 run.spent = before + session.spent
@@ -172,7 +181,9 @@ def explain_items(
 def planned(model: Model, source: Any, count: int, order: Order) -> Planned:
     """What explaining all items takes, as planned on the first that can be read."""
     with _stream(model, source, count, order, None, lambda _place, _error: None) as (_, stream):
-        return Planned.of(stream.plans(count))
+        plans = stream.plans(count)
+    order.tell()
+    return Planned.of(plans)
 
 
 def _told(one: Attribution, words: Words) -> Attribution:

@@ -88,12 +88,18 @@ class Finer(Wish):
     Args:
         of: The class; None for the predicted one.
         closest: How many classes it is told from.
-        share: How much of their mean is taken off.
+        share: How much of their mean is taken off, 0 to 1.
     """
 
     of: int | str | None = None
     closest: int = 3
     share: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.closest < 1:
+            raise UsageError(f"A class is told from the {self.closest} closest ones; give at least 1.")
+        if not 0.0 <= self.share <= 1.0:  # below 0 the others' score would be added, and NaN is none
+            raise UsageError(f"Of the closest classes' mean a share of {self.share} is taken off; give 0 to 1.")
 
     def reads(self, outline: Outline) -> tuple[str, ...]:
         """The scores."""

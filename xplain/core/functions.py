@@ -187,6 +187,7 @@ FUNCTIONS: dict[str, Function] = {
     "mean": Function(_mean, "mean of {0}"),
     "max": Function(_max, "max of {0}"),
     "peak": Function(_max, "peak of {0}", open=True),
+    "first": Function(lambda xp, args, *_: xp.squeeze(_flat(xp, args[0])[:, 0:1], axis=1), "first of {0}"),
     "logsumexp": Function(_logsumexp, "logsumexp of {0}"),
     "similarity": Function(_similarity, "similarity of {all}"),
     "distance": Function(_distance, "squared distance of {all}"),

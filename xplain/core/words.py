@@ -72,8 +72,6 @@ def _finer(about: str) -> Wish:
     of, said = _options(f",{about}", "closest", "share")
     of = of.lstrip(",").strip()
     closest, share = _number(said.get("closest", "3"), "closest"), _real(said.get("share", "0.6"), "share")
-    if closest < 1:
-        raise UsageError(f"closest is {closest}; give at least 1.")
     return Finer(of or None, closest, share)
 
 

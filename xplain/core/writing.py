@@ -140,22 +140,22 @@ def iou(one: Read, box: Any, format: str, per_item: bool = False) -> Target:  # 
 
 def log(target: Target) -> Target:
     """The natural logarithm of a target, which must be above 0."""
-    return _formula("log", (target.terms,))
+    return _of("log", target)
 
 
 def exp(target: Target) -> Target:
     """The exponential of a target."""
-    return _formula("exp", (target.terms,))
+    return _of("exp", target)
 
 
 def sigmoid(target: Target) -> Target:
     """1 / (1 + exp(-target)): the probability of a logit."""
-    return _formula("sigmoid", (target.terms,))
+    return _of("sigmoid", target)
 
 
 def logit(target: Target) -> Target:
     """log(p / (1 - p)): what a sigmoid made a probability of."""
-    return _formula("logit", (target.terms,))
+    return _of("logit", target)
 
 
 def softmax(read: Read, index: int) -> Target:
@@ -173,16 +173,20 @@ def softmax(read: Read, index: int) -> Target:
         raise UsageError(
             f"A softmax is over one axis, and {read.part.text()} has several. Pick one place of the others."
         )
-    at = int(index)
+    at: Cut = int(index)
     for k in wide:
-        at = _within(place.pop(k), at, read)  # type: ignore[arg-type]
+        at = _within(place.pop(k), int(index), read)  # type: ignore[arg-type]
     place.insert(wide[0] if wide else len(place), at)
     one = Part(read.part.tensor, tuple(place))
-    return exp(_formula("sum", (one,)) - read.logsumexp())
+    return exp(_formula("first" if isinstance(at, tuple) else "sum", (one,)) - read.logsumexp())
 
 
-def _within(cut: tuple[int | None, int | None], index: int, read: Read) -> int:
-    """The place along an axis of element ``index`` of a cut, as far as the ends of the cut say how long it is."""
+def _within(cut: tuple[int | None, int | None], index: int, read: Read) -> Cut:
+    """The place along an axis of element ``index`` of a cut, as far as the ends of the cut say how long it is.
+
+    Where an end that is counted from the last is still to be met, it is what is left of the cut from there on: of that
+    the first is read, and nothing is left where the element lies beyond it.
+    """
     start, stop = cut[0] or 0, cut[1]
     length = -start if stop is None and start < 0 else None
     if stop is not None and (start < 0) == (stop < 0):
@@ -192,8 +196,23 @@ def _within(cut: tuple[int | None, int | None], index: int, read: Read) -> int:
     if length is None and (start < 0 or (start > 0 > index)):
         raise UsageError(f"How long {read.part.text()} is, is not known here. Count both of its ends from the first.")
     if index >= 0:
-        return start + index
+        return start + index if stop is None or stop > 0 else (start + index, stop)
     return index if stop is None else stop + index
+
+
+def _of(function: str, target: Any) -> Target:
+    """A function of a target.
+
+    Raises:
+        UsageError: it is of a number, or of elements that are no one number yet.
+    """
+    if isinstance(target, Read):
+        raise UsageError(
+            f"{function} is of one number, and {target.part.text()} may be many: take its .mean() or .max()."
+        )
+    if not isinstance(target, Target):
+        raise UsageError(f"{function} is of a target, such as label(3); got {target!r:.80}.")
+    return _formula(function, (target.terms,))
 
 
 def scores() -> Read:

@@ -108,12 +108,13 @@ def explain(
         )
     found = [] if rows is not None else reader.collect(items or [])
     loaded = loading.open(model) if rows is None else rows.open(model, loading)
-    order = Order(_asked(loaded, entries, len(names) < len(said), options), target, seed, asking, sentinel)
+    methods, begins = _asked(loaded, entries, len(names) < len(said), options)
+    order = Order(methods, target, seed, asking, sentinel, begins=begins)
     if conserved:
         _check_conserved([find_method(name) for name in order.methods], rows is not None, order)
     if rows is not None:
-        methods = {name: rows.arrays(given, loaded) for name, given in order.methods.items()}
-        order = replace(order, methods=methods, each=False, look=True, at_once=_ROWS)
+        arrays = {name: rows.arrays(given, loaded) for name, given in order.methods.items()}
+        order = replace(order, methods=arrays, each=False, look=True, at_once=_ROWS)
         if dry_run:
             return _price(loaded, "items", len(rows.names), planned(loaded, rows.source, len(rows.names), order))
         run, count = Run("item", shell.obj.words), len(rows.names) + len(rows.failed)
@@ -134,14 +135,16 @@ def explain(
         return _explain_pictures(loaded, found, order, sheets, keeper, run, shell.obj)
 
 
-def _asked(model: Model, entries: list[Method], chooses: bool, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each method with its options; one is chosen for the model where none was named, and a line says which."""
+def _asked(
+    model: Model, entries: list[Method], chooses: bool, options: dict[str, Any]
+) -> tuple[dict[str, dict[str, Any]], str]:
+    """Each method with its options; one is chosen for the model where none was named, and the line says which."""
     if not chooses:
-        return options_for(entries, options)
+        return options_for(entries, options), ""
     choice = choose(model, options)
-    note(f"xplain: {choice.why.replace('another method', 'another with --method')}")
     asked = options_for([*entries, find_method(choice.method)], options)
-    return {**asked, choice.method: {**choice.options, **asked[choice.method]}}
+    told = choice.why.replace("another method", "another with --method")
+    return {**asked, choice.method: {**choice.options, **asked[choice.method]}}, told
 
 
 def _check_conserved(entries: Sequence[Method], rows: bool, order: Order) -> None:

@@ -70,7 +70,7 @@ PACKAGES = {
         "explainers/gradient/xrai.py",
         "explainers/perturbation/sobol.py",
         *("metrics/localisation.py", "explainers/design/baseline.py", "explainers/estimation/sampling.py"),
-        *("analyses/dimension.py", "analyses/lattice.py", "explainers/synthesis"),
+        *("analyses/dimension.py", "analyses/lattice.py", "analyses/scan.py", "explainers/synthesis"),
     },
     "openTSNE": {"analyses/projection.py"},
     "pyarrow": {"results/embedding.py", "audit"},

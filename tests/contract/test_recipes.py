@@ -62,10 +62,25 @@ def module() -> Any:
     return xplain.load(torch.nn.Sequential(OrderedDict(parts)).eval(), card=CARD)
 
 
+def generator() -> Any:
+    """A file that makes pictures of five numbers."""
+    from onnx import helper
+
+    from tests.nets import FLOAT, model
+
+    paints = RNG.normal(0, 0.5, (5, 3 * 12 * 10)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["code", "paints"], ["flat"])]
+    nodes += [helper.make_node("Sigmoid", ["flat"], ["some"]), helper.make_node("Reshape", ["some", "shape"], ["made"])]
+    given = {"paints": paints, "shape": np.array([-1, 3, 12, 10])}
+    return xplain.load(model(nodes, {"code": (FLOAT, ["N", 5])}, {"made": (FLOAT, ["N", 3, 12, 10])}, given))
+
+
 def made(entry: Recipe, model: Any, **more: Any) -> Any:
     """What a recipe makes with the options of its trial."""
     given: dict[str, Any] = {
-        one.name: PICTURES[:1] if one.single else PICTURES[:2] for one in entry.sources if one.needed
+        one.name: generator() if one.model else PICTURES[:1] if one.single else PICTURES[:2]
+        for one in entry.sources
+        if one.needed
     }
     x = given.pop("x", None)
     target = {"needed": [0, 2]}.get(entry.target)
@@ -94,11 +109,11 @@ def test_a_recipe_runs_and_its_result_is_drawn_and_kept(recipe, make, tmp_path):
 
 @pytest.mark.parametrize("recipe", EVERY, ids=lambda one: one.name)
 def test_a_seed_gives_the_same_bits_alone_and_among_others(recipe):
-    model = file()
-    whole = made(recipe, model, seed=3)
-    assert np.array_equal(made(recipe, model, seed=3).picture, whole.picture)
+    model, given = file(), {one.name: generator() for one in recipe.sources if one.model and one.needed}
+    whole = made(recipe, model, seed=3, **given)
+    assert np.array_equal(made(recipe, model, seed=3, **given).picture, whole.picture)
     if recipe.target == "needed":
-        alone = made(recipe, model, seed=3, target=[2])
+        alone = made(recipe, model, seed=3, target=[2], **given)
         assert np.array_equal(alone.picture[0], whole.picture[1])
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from docs.advice_attacks import ATTACKS
 from docs.advice_cli import COMMANDS
+from docs.advice_making import MAKING
 from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
 from docs.advice_spaces import SPACES
@@ -311,7 +312,7 @@ def _(told, _folder):
 
 for one in (*TABLE.values(), *COMMANDS, *METHODS):
     advice(one.fragment)(partial(follow, one))
-for fragment, case in {**ATTACKS, **SPACES, **TARGETS}.items():
+for fragment, case in {**ATTACKS, **MAKING, **SPACES, **TARGETS}.items():
     advice(fragment)(case)
 
 

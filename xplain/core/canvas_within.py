@@ -1,8 +1,8 @@
-"""A canvas that stands in something else: a patch in pictures."""
+"""Canvases that stand in something else: a patch in pictures, and the code of a generator."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,9 +11,10 @@ import numpy as np
 from xplain.core.arrays import constant, namespace
 from xplain.core.canvas import Canvas, both
 from xplain.core.edits import Array
+from xplain.core.errors import CapabilityError
 from xplain.core.views import tents, turned
 
-__all__ = ["Patch"]
+__all__ = ["Code", "Patch"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,3 +79,42 @@ class Patch(Canvas):
         moved = both(laid, side(0), side(1), (items * views // count, self.channels + 1, high, wide))
         under = xp.reshape(given["within"], (items * views, self.channels, high, wide))
         return under * (1.0 - moved[:, self.channels :]) + moved[:, : self.channels]
+
+
+@dataclass(frozen=True, eq=False)
+class Code(Canvas):
+    """The code of a generator: the picture is what another network makes of it. Nguyen 2016, arXiv:1605.09304.
+
+    Only the door that has the generator can paint it (``xplain.models.through``), so what it paints comes with the
+    answer, as ``Sloped.made``.
+
+    Args:
+        code: Shape of a code, without the batch.
+        board: Height and width of what the generator makes.
+        gain: Its pictures times this ...
+        shift: ... plus this are in 0..1.
+    """
+
+    code: tuple[int, ...] = ()
+    board: tuple[int, int] = (1, 1)
+    gain: float = 1.0
+    shift: float = 0.0
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Of what the generator makes."""
+        return self.board
+
+    @property
+    def state(self) -> tuple[int, ...]:
+        """Of a code."""
+        return self.code
+
+    @property
+    def structure(self) -> Hashable:
+        """Its fields."""
+        return ("Code", self.size, self.channels, self.code, self.board, self.gain, self.shift)
+
+    def seen(self, state: Any, where: Any, given: Mapping[str, Any]) -> Any:
+        """Never: a door without the generator was asked."""
+        raise CapabilityError("A code is painted by its generator, which this model does not have in front of it.")

@@ -34,6 +34,7 @@ class Commission:
         pictures: Given pictures by the name of their source, each ``[C, H, W]`` in 0..1.
         names: What the given pictures are called, by source.
         seed: Root of all randomness.
+        others: What is known of other models that were given, by the name of their source.
         kept: What the flow itself put aside to go on from (``Slope.kept``); empty for a new start.
     """
 
@@ -46,6 +47,7 @@ class Commission:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     seed: int = 0
     kept: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Outline] = field(default_factory=dict)
 
     @property
     def count(self) -> int:

@@ -280,7 +280,7 @@ class AttackKind(Declared):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Pictures that a recipe is given.
+    """Pictures that a recipe is given, or another model.
 
     Args:
         name: The keyword that gives them, and the flag; ``"x"`` are the pictures that stand without one.
@@ -288,6 +288,7 @@ class Source:
         needed: Whether there must be some.
         fitted: Whether they are resized and cropped as the model's card says; else they keep their own size.
         single: Whether there is one at most.
+        model: Whether it is a model instead: a file, or one that was loaded.
     """
 
     name: str
@@ -295,6 +296,7 @@ class Source:
     needed: bool = False
     fitted: bool = False
     single: bool = False
+    model: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +321,13 @@ class Recipe(Declared):
     def flags(self) -> Mapping[str, Option]:
         """Its options, and the pictures that it takes by name."""
         given = {
-            one.name: Option(one.name, Files(), None, f"{one.doc[:1].upper()}{one.doc[1:]}.") for one in self.sources
+            one.name: Option(
+                one.name,
+                Files("a model file") if one.model else Files(),
+                None,
+                f"{one.doc[:1].upper()}{one.doc[1:]}.",
+            )
+            for one in self.sources
         }
         return {**self.options, **{name: one for name, one in given.items() if name != "x"}}
 

@@ -102,9 +102,11 @@ class Sloped:
         gradient: By the states, float32 ``[N, *state]``; zeros where it was not asked for.
         terms: Each term's own number, without its weight, ``[N]``.
         taps: The values that were asked for, ``[N * V, ...]``.
+        made: The whole pictures ``[N, C, H, W]`` in 0..1, of canvases that only their door can paint; else None.
     """
 
     value: Array
     gradient: Array
     terms: Mapping[str, Array] = field(default_factory=dict)
     taps: Mapping[str, Array] = field(default_factory=dict)
+    made: Array | None = None

@@ -52,10 +52,12 @@ def joined(query: Slope, at_once: int, ask: Callable[[Slope], Sloped]) -> Sloped
         found.append(ask(replace(part, batch=at_once, kept={})))
     if len(found) == 1:
         return found[0]
+    made = [one.made for one in found if one.made is not None]
     terms = zip(*(one.terms.values() for one in found), strict=True)  # a target is called by its own canvases
     return Sloped(
         np.concatenate([one.value for one in found]),
         np.concatenate([one.gradient for one in found]),
         {name: np.concatenate(parts) for name, parts in zip(query.objective.names, terms, strict=True)},
         {tap: np.concatenate([one.taps[tap] for one in found]) for tap in found[0].taps},
+        np.concatenate(made) if len(made) == len(found) else None,
     )

@@ -14,13 +14,12 @@ from xplain.core.card import MOST_PIXELS, Card, load_card
 from xplain.core.commission import Commission, Painted
 from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
-from xplain.core.declared import Recipe, Source
-from xplain.core.edits import Array
-from xplain.core.errors import CapabilityError, CardError, UsageError, unknown
+from xplain.core.declared import Recipe
+from xplain.core.errors import CapabilityError, CardError, UsageError
 from xplain.core.ink import Ink
 from xplain.core.leaves import Leaf
 from xplain.core.options import Extent, Whole
-from xplain.core.query import Slope
+from xplain.core.query import Model, Slope
 from xplain.core.registry import RECIPES
 from xplain.core.target import Target
 from xplain.core.target_parser import aim, needs_scores, ranks
@@ -28,10 +27,11 @@ from xplain.core.versions import versions
 from xplain.core.wording import option
 from xplain.engine import Settings
 from xplain.models.outlines import attach_card
-from xplain.render import pictures
+from xplain.models.through import Through
 from xplain.results.picture import Picture
 from xplain.results.provenance import Provenance
 from xplain.session.judging import Judge, judge_of, plane_of
+from xplain.session.lent import lent, pictures_given
 from xplain.session.request import Request
 from xplain.session.results import words_of
 from xplain.session.run import Session, load
@@ -127,14 +127,16 @@ class Maker:
     def make(self) -> Picture:
         """The result. What there is before an interruption, or the end of the budget, is kept."""
         judges = [judge_of(load(judge)) for judge in self.wanted.judges]  # one that is none is known before any work
+        others = lent(self.recipe, self.wanted.given)
+        asked = Through(next(iter(others.values())), self.session.model) if others else self.session.model
         kept = self._kept()
-        commission = self._commission({} if kept is None else kept.read())
+        commission = self._commission({} if kept is None else kept.read(), others)
         watcher = Watcher(commission, self.wanted.frames, int(self.options.get("steps", 1)), self.wanted.preview, kept)
         request = self.session.request
         settings = Settings(request.batch_size, self.session.budget, progress=request.progress, watch=watcher)
         try:
             flow = self.recipe.start(commission, self.options)
-            (painted,), _ = self.session.ask([flow], self.session.model, settings)
+            (painted,), _ = self.session.ask([flow], asked, settings)
             if kept is not None:
                 kept.path.unlink(missing_ok=True)
         except KeyboardInterrupt:
@@ -167,11 +169,11 @@ class Maker:
 
     # ------------------------------------------------------------------ what a recipe is told
 
-    def _commission(self, kept: Mapping[str, Any]) -> Commission:
+    def _commission(self, kept: Mapping[str, Any], others: Mapping[str, Model]) -> Commission:
         outline = self.session.model.outline
         last = outline.named is not None and outline.named.letters == "NHWC"
         size = self.size
-        found, names = self._pictures(size)
+        found, names = pictures_given(self.recipe, self.wanted.given, (self.card, size, self.wanted.side))
         target, count = self._target()
         main = found.get("x", ())
         if target is not None and main and count not in (1, len(main)):
@@ -182,8 +184,9 @@ class Maker:
             if target is not None and count == 1 and len(main) > 1:
                 target = target if not _own(target) else target.take(np.zeros(len(main), np.int64))
         keys = tuple(f"{word}#{words[:n].count(word)}" for n, word in enumerate(words))
+        known = {name: one.outline for name, one in others.items()}
         return Commission(
-            outline, Ink.of(self.card, last), size, keys, target, found, names, self.session.request.seed, kept
+            outline, Ink.of(self.card, last), size, keys, target, found, names, self.session.request.seed, kept, known
         )
 
     def _target(self) -> tuple[Target | None, int]:
@@ -213,45 +216,6 @@ class Maker:
             (found,) = aim(one, blank, outline)
             aims.append(found.target)
         return _side_by_side(aims), len(aims) if len(aims) > 1 else _items(aims[0])
-
-    def _pictures(self, size: tuple[int, int]) -> tuple[dict[str, tuple[Array, ...]], dict[str, tuple[str, ...]]]:
-        """The given pictures, in 0..1."""
-        sources = {one.name: one for one in self.recipe.sources}
-        found: dict[str, tuple[Array, ...]] = {}
-        names: dict[str, tuple[str, ...]] = {}
-        for name, given in self.wanted.given.items():
-            if given is None:
-                continue
-            if name not in sources:
-                raise _no_source(self.recipe, name, given)
-            many = list(given) if isinstance(given, (list, tuple)) else [given]
-            files = [one for one in many if isinstance(one, (str, Path))]
-            many = pictures.collect(files) if len(files) == len(many) else many
-            if sources[name].single and len(many) != 1:
-                raise UsageError(f"Recipe {self.recipe.name!r} takes one {name}; {len(many)} were given.")
-            found[name] = tuple(self._read(sources[name], one, size) for one in many)
-            names[name] = tuple(
-                Path(one).stem if isinstance(one, (str, Path)) else str(n) for n, one in enumerate(many)
-            )
-        for one in self.recipe.sources:
-            if one.needed and not found.get(one.name):
-                what = "pictures behind the model" if one.name == "x" else None
-                raise UsageError(
-                    f"Recipe {self.recipe.name!r} needs {one.doc}. Give ",
-                    option(one.name, python="[...]", shell="FILE") if what is None else what,
-                    ".",
-                )
-        return found, names
-
-    def _read(self, source: Source, one: Any, size: tuple[int, int]) -> Array:
-        pixels = pictures.read(one)
-        if source.fitted:
-            _, pixels = pictures.prepare(replace(self.card, layout="NHWC").sized(*size), pixels)
-        elif max(pixels.shape[:2]) > self.wanted.side:
-            short = max(1, round(min(pixels.shape[:2]) * self.wanted.side / max(pixels.shape[:2])))
-            _, pixels = pictures.prepare(Card(mode="RGB", resize_short=short), pixels)
-        planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / 255
-        return planes if self.card.channels == 3 else planes.mean(axis=0, keepdims=True)
 
     # ------------------------------------------------------------------ the result
 
@@ -378,10 +342,3 @@ def _side_by_side(targets: Sequence[Target]) -> Target:
     if len({len(one.terms) for one in targets}) > 1:
         raise wrong
     return Target(tuple(terms))
-
-
-def _no_source(recipe: Recipe, name: str, given: Any) -> UsageError:
-    if name == "x":
-        return UsageError(f"Recipe {recipe.name!r} begins with no picture; leave {str(given)[:100]!r} out.")
-    known = [*recipe.options, *(one.name for one in recipe.sources if one.name != "x")]
-    return unknown(f"option of recipe {recipe.name!r}:", name, known)

@@ -91,6 +91,7 @@ class Watcher:
     preview: Preview | None = None
     kept: Kept | None = None
     last: Slope | None = None
+    made: Array | None = None
     caveats: list[Caveat] = field(default_factory=list)
     sweeps: int = 0
     _seen: int = 0
@@ -101,13 +102,13 @@ class Watcher:
         """One question and its answer."""
         finite = np.isfinite(answer.value).all() and np.isfinite(answer.gradient).all()
         if query.kept and (finite or self.last is None):
-            self.last = query
+            self.last, self.made = query, answer.made
         self._seen += 1
         self.sweeps += len(query.state) * query.rows
         every = max(1, self.steps // max(1, self.frames))
         frame = bool(query.kept) and self.frames > 0 and self._seen % every == 0
         if frame or self.preview is not None:
-            picture = self._drawn(query)
+            picture = self._drawn(query, answer.made)
             film = self._film.setdefault(str(query.kept.get("stage", "")), [])
             if frame and len(film) < 4 * self.frames:
                 film.append(_small(picture))
@@ -151,12 +152,14 @@ class Watcher:
         if self.last is None:
             raise KeyboardInterrupt
         query, trace = self.last, np.asarray(self.last.kept.get("trace", np.zeros((0, len(self.last.state)))))
-        picture = self._drawn(query)
+        picture = self._drawn(query, self.made)
         said = f"The recipe was interrupted after {len(trace)} steps; the picture is as it was then."
         return Painted(picture, query.state, trace.reshape(len(trace), len(query.state)), warnings=(Caveat(said),))
 
-    def _drawn(self, query: Slope) -> Array:
+    def _drawn(self, query: Slope, made: Array | None) -> Array:
         """The whole canvases, as the flow would go on from them: what it asks about may be rolled, or a trial."""
+        if made is not None:
+            return made
         canvas, state = query.canvas, query.kept.get("state", query.state)
         return np.clip(canvas.resized(canvas.extent).drawn(state), 0, 1)
 

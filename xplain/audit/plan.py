@@ -1,0 +1,325 @@
+"""The plan of an audit: every choice that decides its bits, as plain values, called by the hash of their JSON.
+
+Nothing of time, host, worker, order or spelling of a path stands in it: whoever plans the same models, data and
+methods with the same versions has the same audit. Where the files lie on this machine stands beside it, in
+``xplain.audit.where``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from math import ceil
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+
+from xplain.audit.canonical import canonical, differing, sha256_of
+from xplain.core.card import Card
+from xplain.core.errors import UsageError
+from xplain.core.strict import strict
+
+__all__ = [
+    "FORMAT",
+    "RELEVANCE",
+    "Grading",
+    "ItemFacts",
+    "Lane",
+    "ModelFacts",
+    "Plan",
+    "Shard",
+    "card_facts",
+    "refuse_other",
+]
+
+FORMAT = 1
+"""Version of the folder; one of a higher version is refused."""
+
+RELEVANCE = 64
+"""Most numbers of an item's position-free relevance; wider ones are projected."""
+
+Engine: TypeAlias = Literal["graph", "drive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Items ``first`` to ``first + rows``, which are made in one piece."""
+
+    number: int
+    first: int
+    rows: int
+
+    @property
+    def items(self) -> range:
+        """Numbers of its items."""
+        return range(self.first, self.first + self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """What is audited.
+
+    Args:
+        sha256: Of ``items.parquet``, which names every item, its digest, label and metadata.
+        count: How many.
+        kind: Kind of the source: ``folder``, ``glob``, ``csv``, ``parquet``, ``tar``, ``datasets``, ``arrays``.
+        labels: Where labels come from, in words; empty for none.
+    """
+
+    sha256: str
+    count: int
+    kind: str
+    labels: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A model, as far as it decides bits.
+
+    Args:
+        name: What it is called in this audit.
+        sha256: Of its content; empty for a function or an endpoint, which cannot be held to it.
+        kind: ``onnx``, ``torch``, ``function`` or ``endpoint``.
+        input: The input that is explained.
+        layout: Its axes, such as ``NCHW``.
+        item_shape: Shape of one item, without the batch.
+        dtype: Its numpy type.
+        card: Preprocessing card as plain values, without labels; None for tensors.
+        scores: Tensor, kind, link and number of classes of what is read as scores.
+        classes: Names of the classes; empty where they have numbers only.
+        unknown: Labels of the data that the model has no class for, with how many items have each.
+        known: Labels of the data, and the class that each is.
+    """
+
+    name: str
+    sha256: str
+    kind: str
+    input: str
+    layout: str
+    item_shape: tuple[int, ...]
+    dtype: str
+    card: Mapping[str, Any] | None
+    scores: Mapping[str, Any]
+    classes: tuple[str, ...] = ()
+    known: Mapping[str, int] = field(default_factory=dict)
+    unknown: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def preprocessing(self) -> Card | None:
+        """Its card, with the names of the classes."""
+        return None if self.card is None else Card.from_dict({**self.card, "labels": self.classes})
+
+    def class_of(self, label: str | None) -> int | None:
+        """The class that a label of the data is; None where the model does not know it."""
+        return None if label is None else self.known.get(label)
+
+    def class_name(self, index: int) -> str:
+        """The name of a class, or its number as text."""
+        return self.classes[index] if 0 <= index < len(self.classes) else str(index)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One model, one method with its options, one rule for the target; every item passes through every lane.
+
+    Args:
+        name: ``MODEL/METHOD/TARGET``, unique.
+        model: Name of its ``ModelFacts``.
+        method: The method's name.
+        options: All its options, defaults too.
+        target: ``predicted``, ``label``, ``runner-up``, ``top:K`` (the class of rank K), or a target in words.
+        engine: ``graph`` for a model with the method compiled in, ``drive`` for questions to the model.
+        rows: Rows of a batch; the last one of a shard is filled up with blank rows.
+        native_shape: Shape of a map as it is stored.
+        file: sha256 of the compiled model below ``lanes/``; empty for ``drive``.
+        relevance: Numbers of an item's position-free relevance, 1 to 64.
+        layer: The layer that the method reads, where it reads one; else empty.
+        unit: What a map's value is, such as ``delta logit when hidden``.
+    """
+
+    name: str
+    model: str
+    method: str
+    options: Mapping[str, Any]
+    target: str
+    engine: Engine
+    rows: int
+    native_shape: tuple[int, ...]
+    file: str = ""
+    relevance: int = RELEVANCE
+    layer: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grading:
+    """How explanations are judged.
+
+    Args:
+        names: The metrics.
+        sample: Numbers of the items that they are asked for, ascending; None for all.
+        options: Options of metrics, by their names.
+    """
+
+    names: tuple[str, ...] = ()
+    sample: tuple[int, ...] | None = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def within(self, shard: Shard) -> tuple[int, ...]:
+        """The sampled items of a shard."""
+        if not self.names:
+            return ()
+        if self.sample is None:
+            return tuple(shard.items)
+        low, high = np.searchsorted(self.sample, (shard.first, shard.first + shard.rows))
+        return self.sample[low:high]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan.
+
+    Args:
+        items: What is audited.
+        models: The models.
+        lanes: The lanes.
+        grading: The metrics and their sample.
+        analyses: The analyses.
+        planted: Items that carry a control mark of the audit's own; 0 for none.
+        seed: What all draws begin with.
+        shard_rows: Items of a shard; the last one has what is left.
+        threads: Threads of one model.
+        provider: What runs it, such as ``CPUExecutionProvider``.
+        versions: Of xplain, Python and the packages that decide bits.
+        format: Of the folder.
+    """
+
+    items: ItemFacts
+    models: tuple[ModelFacts, ...]
+    lanes: tuple[Lane, ...]
+    grading: Grading = field(default_factory=Grading)
+    analyses: tuple[str, ...] = ()
+    planted: int = 0
+    seed: int = 0
+    shard_rows: int = 1024
+    threads: int = 1
+    provider: str = "CPUExecutionProvider"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> bytes:
+        """The plan's bytes, canonical."""
+        return canonical(asdict(self))
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """The plan that bytes hold.
+
+        Raises:
+            UsageError: they hold none, or one of a newer version.
+        """
+        try:
+            raw = strict(content)
+            version = raw.get("format") if isinstance(raw, dict) else None
+            if isinstance(version, int) and version > FORMAT:
+                raise UsageError(
+                    f"This audit has format {version}, of a newer xplain; format {FORMAT} is read. Use the xplain that "
+                    "made it, or a newer one."
+                )
+            made: Self = _built(cls, raw)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"plan.json is no plan of an audit: {str(error)[:200]}. Take it from a copy.") from None
+        if made.to_json() != content:
+            raise UsageError("plan.json was changed by hand: it is not the text of its values. Take it from a copy.")
+        return made
+
+    @cached_property
+    def identity(self) -> str:
+        """sha256 of its bytes."""
+        return sha256_of(self.to_json())
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """The shards, in order."""
+        step, count = self.shard_rows, self.items.count
+        return [Shard(k, k * step, min(step, count - k * step)) for k in range(ceil(count / step))]
+
+    def lane(self, name: str) -> Lane:
+        """The lane called so.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for lane in self.lanes:
+            if lane.name == name:
+                return lane
+        raise UsageError(option="lane", got=name, accepted=", ".join(lane.name for lane in self.lanes))
+
+    def model(self, name: str) -> ModelFacts:
+        """The model called so.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise UsageError(option="model", got=name, accepted=", ".join(model.name for model in self.models))
+
+    def seed_of(self, sha256: str) -> int:
+        """What an item's draws begin with, 64 bits: of the plan's seed and the item's content alone."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {sha256}".encode()).digest()[:8], "big")
+
+
+def card_facts(card: Card | None) -> dict[str, Any] | None:
+    """A card as it stands in a plan: what decides a tensor, not its name or labels."""
+    if card is None:
+        return None
+    return {k: v for k, v in asdict(card).items() if v is not None and k not in ("name", "labels")}
+
+
+_NESTED: Mapping[str, type] = {"items": ItemFacts, "models": ModelFacts, "lanes": Lane, "grading": Grading}
+
+
+def _built(kind: Any, raw: Any) -> Any:
+    """A dataclass from its plain values: all of its fields, and no others."""
+    known = {one.name: one for one in fields(kind)}
+    if not isinstance(raw, dict) or set(raw) != set(known):
+        strange = sorted(set(raw) ^ set(known)) if isinstance(raw, dict) else type(raw).__name__
+        raise ValueError(f"{kind.__name__} has other fields: {strange}")
+    values = {}
+    for name, value in raw.items():
+        inner = _NESTED.get(name) if kind is Plan else None
+        if inner is not None:
+            value = tuple(_built(inner, one) for one in value) if isinstance(value, list) else _built(inner, value)
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
+
+
+def refuse_other(was: Plan, now: Plan, where: str) -> None:
+    """Refuse to go on with one plan where another was begun, naming what differs.
+
+    Raises:
+        UsageError: they differ.
+    """
+    if was.to_json() == now.to_json():
+        return
+    found = differing(strict(was.to_json()), strict(now.to_json()))
+    told = "; ".join(f"{at} was {_brief(a)} and is {_brief(b)}" for at, a, b in found[:_MOST_TOLD])
+    more = f"; and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
+    raise UsageError(
+        f"{where} holds another audit: {told}{more}. Explanations of two plans do not mix: choose another "
+        "folder, or go on with what was planned."
+    )
+
+
+_MOST_TOLD = 8
+
+
+def _brief(value: Any) -> str:
+    text = "not there" if value is None else canonical(value).decode()
+    return text if len(text) <= 80 else f"{text[:60]}... ({sha256_of(text.encode())[:12]})"

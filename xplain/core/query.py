@@ -204,6 +204,8 @@ class Reading:
         signed: Overrides what the method declares, where an option changes it.
         broken: The item whose values miss what they should add up to by more than that itself, the worst one; the
             session then names the nodes in the warning. None: no item's do.
+        native: The map before it was enlarged, ``[N, *cells]``; None where nothing was.
+        channels: Makes what each channel of the layer adds, gradient x value summed over positions, ``[N, C]``.
     """
 
     values: Any
@@ -216,6 +218,8 @@ class Reading:
     signed: bool | None = None
     warnings: tuple[Caveat, ...] = ()
     broken: int | None = None
+    native: Any = None
+    channels: Callable[[], Any] | None = None
 
 
 class Returned(Protocol):

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from xplain.core import registry
-from xplain.core.errors import CapabilityError, ModelError, NotExported
+from xplain.core.errors import CapabilityError, ModelError, NotExported, UsageError
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method
 from xplain.core.wording import option
+from xplain.session.hidden import without_rows
 
-__all__ = ["advise_others", "called", "methods", "require"]
+__all__ = ["advise_others", "called", "methods", "named_methods", "require"]
 
 
 def methods() -> list[Method]:
@@ -26,6 +27,20 @@ def called(name: str) -> Method:
         UnknownName: there is none; the message names the nearest.
     """
     return registry.find(name)
+
+
+def named_methods(methods: Mapping[str, Mapping[str, Any]]) -> list[tuple[Method, Mapping[str, Any]]]:
+    """The methods that are meant, their options looked at as far as no model is needed.
+
+    Raises:
+        UsageError: one is given twice, under two of its names.
+    """
+    found = [(called(name), options) for name, options in methods.items()]
+    if len({entry.name for entry, _ in found}) < len(found):
+        raise UsageError(f"One method is given twice: {', '.join(methods)}. Give each once, and its options together.")
+    for entry, options in found:
+        entry.read_options(without_rows(options))
+    return found
 
 
 def require(entry: Method, options: Mapping[str, Any], model: Model) -> None:

@@ -43,6 +43,7 @@ class Part:
         open: How many predicted classes are to be found so.
         values: Tensors of the untouched items that targets were chosen by, ``[N, ...]``.
         swept: Whether the targets were chosen for methods that sweep.
+        keys: What each item draws under; empty for its content.
     """
 
     model: Model
@@ -60,6 +61,7 @@ class Part:
     open: int = 0
     values: dict[str, Array] = field(default_factory=dict)
     swept: bool = False
+    keys: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items.x)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from xplain.core.caveat import Caveat
+from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite
 from xplain.core.items import Items
@@ -21,7 +23,24 @@ from xplain.results.attribution import Attribution
 from xplain.results.provenance import Provenance
 from xplain.session.part import Part
 
-__all__ = ["attribution", "provenance", "words_of"]
+__all__ = ["Asked", "attribution", "provenance", "words_of"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What a method was asked and has read, before it is told.
+
+    Args:
+        method: The method, all its options with the values used, and what must be known of them.
+        readings: What it read, one per target.
+        cost: What that took.
+        calls: Rows per model call, by kind of question.
+    """
+
+    method: tuple[Method, Mapping[str, Any], tuple[Caveat, ...]]
+    readings: list[Reading]
+    cost: Cost
+    calls: Mapping[str, list[int]]
 
 
 def attribution(

@@ -14,7 +14,7 @@ from xplain.core.abilities import abilities_of, is_model
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
-from xplain.core.errors import ModelError, NoPath, NotExported, UnsupportedOperator, UsageError
+from xplain.core.errors import ModelError, NoPath, NotExported, UnsupportedOperator
 from xplain.core.items import Items
 from xplain.core.query import Answer, Flow, Model, Query, R, Reading, Score, Sweep, View
 from xplain.core.registry import Method
@@ -33,12 +33,12 @@ from xplain.engine.store import AnswerStore
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined_calls
 from xplain.session.choosing import AUTO, Choice, choose, entry_of
-from xplain.session.fitting import advise_others, called, require
+from xplain.session.fitting import advise_others, named_methods, require
 from xplain.session.hidden import as_codes, said_or_typical, without_rows
 from xplain.session.items import entered, item_keys
 from xplain.session.part import Part, fresh, look
 from xplain.session.request import Request
-from xplain.session.results import attribution
+from xplain.session.results import Asked, attribution
 from xplain.session.wishes import met, refuse_without_classes, stand_in, values_of
 
 __all__ = ["Session", "load"]
@@ -73,7 +73,7 @@ class Session:
     def __init__(self, model: Any, request: Request) -> None:
         self.request = request
         named = {name: options for name, options in request.methods.items() if name != AUTO}
-        self.methods = {entry.name: (entry, options) for entry, options in _named(named)}
+        self.methods = {entry.name: (entry, options) for entry, options in named_methods(named)}
         self.chosen: dict[str, Choice] = {}
         self.model = load(model)
         for entry, options in self.methods.values():
@@ -275,7 +275,8 @@ class Session:
 
     def flows(self, part: Part, entry: Method, values: Mapping[str, Any], budget: int | None = None) -> list[Flow]:
         """The method's flow for each target of a part; what is found on the way becomes known of the part."""
-        items, keys, outline = part.items, cache(partial(item_keys, part.items)), part.model.outline
+        items, outline = part.items, part.model.outline
+        keys = part.keys or cache(partial(item_keys, part.items))
         sight = part.sight
 
         def start(target: Target) -> Flow:
@@ -305,14 +306,33 @@ class Session:
         Raises:
             XplainError: every error on purpose is one of its kinds.
         """
+        before = self._windows(part)
+        asked = self.readings(part, name, most)
+        after = self._windows(part)
+        way: dict[str, Any] = {} if after is before or after is None else {"windows answered": str(after)}
+        way |= {"method chosen": self.chosen[name].why} if name in self.chosen else {}
+        run: dict[str, Any] = {
+            "cost": part.take_bill() + asked.cost,
+            "seed": self.request.seed,
+            "rows_per_call": joined_calls(part.calls, asked.calls),
+        }
+        entry, values, told = asked.method
+        found = enumerate(asked.readings)
+        return [attribution(entry, values, part, k, one, way=way, told=told, **run) for k, one in found]
+
+    def _windows(self, part: Part) -> Any:
+        """How the last question of hidden windows was answered."""
+        windows = abilities_of(part.model).windows
+        return None if windows is None else windows()
+
+    def readings(self, part: Part, name: str, most: int | None = None) -> Asked:
+        """What a method reads of a part's items, per target, before it is told as results; see ``explain``."""
         entry, values, told = self.options(part, name)
         self._turn(part, entry, self.methods[name][1])
         self.ready(part)
         model, leads = part.model, part.open > 1 and not part.aims
         settings = self.settings(part, sentinel=part.sentinel, most=most)
         affordable = settings.budget.affordable(abilities_of(model).price)
-        windows = abilities_of(model).windows or (lambda: None)
-        before = windows()
         try:
             readings, cost = self.ask(self.flows(part, entry, values, affordable), model, settings, lead=leads)
             self.aim(part)
@@ -324,15 +344,7 @@ class Session:
                 advise_others(error, model)
             error.add_note(f"while explaining with method {entry.name!r} on {model.outline.source}")
             raise
-        after = windows()
-        way: dict[str, Any] = {} if after is before or after is None else {"windows answered": str(after)}
-        way |= {"method chosen": self.chosen[name].why} if name in self.chosen else {}
-        run: dict[str, Any] = {
-            "cost": part.take_bill() + cost,
-            "seed": self.request.seed,
-            "rows_per_call": joined_calls(part.calls, settings.calls),
-        }
-        return [attribution(entry, values, part, k, one, way=way, told=told, **run) for k, one in enumerate(readings)]
+        return Asked((entry, values, told), readings, cost, settings.calls)
 
     def plan(self, part: Part, name: str, looked: bool = False) -> Plan:
         """What ``explain`` would cost; nothing is asked, and the cache is only read.
@@ -376,16 +388,6 @@ class Session:
 def _asking(score: Score) -> Flow:
     """A flow of one question."""
     return Reading((yield score))
-
-
-def _named(methods: Mapping[str, Mapping[str, Any]]) -> list[tuple[Method, Mapping[str, Any]]]:
-    """The methods that are meant, their options looked at as far as no model is needed."""
-    found = [(called(name), options) for name, options in methods.items()]
-    if len({entry.name for entry, _ in found}) < len(found):
-        raise UsageError(f"One method is given twice: {', '.join(methods)}. Give each once, and its options together.")
-    for entry, options in found:
-        entry.read_options(without_rows(options))
-    return found
 
 
 def _onwards(told: Any, before: int, done: int, asked: int) -> None:

@@ -28,7 +28,7 @@ from xplain.session.part import Part
 from xplain.session.run import Session
 from xplain.session.sources import pieces_of
 
-__all__ = ["AT_ONCE", "Explained", "Read", "Stream"]
+__all__ = ["AT_ONCE", "Explained", "Read", "Stream", "may_be_of_one"]
 
 AT_ONCE = 8
 """Items that are read together where nothing else is said."""
@@ -154,7 +154,7 @@ class Stream:
         try:
             part = self._session.read(piece.together, start)
         except XplainError as error:
-            if self._failed is None or not piece.single or not _may_be_of_one(error, self._session.model):
+            if self._failed is None or not piece.single or not may_be_of_one(error, self._session.model):
                 raise
             self._ahead += self._read_each(piece.single, start)  # to find the one
             self._next += len(piece.single)
@@ -176,7 +176,7 @@ class Stream:
             try:
                 read = self._session.read([one], place)
             except XplainError as error:
-                if not _may_be_of_one(error, self._session.model):
+                if not may_be_of_one(error, self._session.model):
                     raise
                 self._fail(place, one, error)
                 continue
@@ -216,7 +216,7 @@ class Stream:
             try:
                 do(one)
             except XplainError as error:
-                of_one = _may_be_of_one(error, one.part.model)
+                of_one = may_be_of_one(error, one.part.model)
                 if len(one.part) > 1 and (of_one or isinstance(error, CardError)):
                     waiting[:0] = one.each()
                     continue
@@ -292,7 +292,7 @@ class Stream:
         return found
 
 
-def _may_be_of_one(error: XplainError, model: Model) -> bool:
+def may_be_of_one(error: XplainError, model: Model) -> bool:
     """Whether an error may be that of one item alone.
 
     A model that runs here and takes items of any size may fail on the size of one: too small for its pooling, say. One

@@ -159,9 +159,8 @@ def reading(view: View, layer: MapLayer, maps: Any, *, rectify: bool, **more: An
     resolution = cells if len(cells) > 1 else (1, *cells)
     maps = maps.astype(np.float32) if isinstance(maps, np.ndarray) else maps  # as the values end: half the memory
     notes = {"layer": layer.name, **more.pop("notes", {})}
-    return Reading(
-        enlarge_to(maps, view.layout.map_shape), resolution=resolution, notes=notes, signed=not rectify, **more
-    )
+    wide = enlarge_to(maps, view.layout.map_shape)
+    return Reading(wide, resolution=resolution, notes=notes, signed=not rectify, native=maps, **more)
 
 
 def _grid(

@@ -58,7 +58,13 @@ def cam(name: str, **facts: Unpack[CamFacts]) -> Callable[[Callable[..., Any]], 
             answer = yield Sweep(view.x[:, None], view.target, Rules(), (chosen.name,))
             activations, gradients = (chosen.maps(one) for one in answer[chosen.name])
             weighted = weights(activations, gradients, chosen.places, **options) * activations
-            return reading(view, chosen, summed(weighted, 1), rectify=not shared["signed"])
+            return reading(
+                view,
+                chosen,
+                summed(weighted, 1),
+                rectify=not shared["signed"],
+                channels=lambda: summed(gradients * activations, chosen.places),
+            )
 
         own, shared = (facts_of(one)["options"] for one in (weights, _shared))
         parameters = [*inspect.signature(_shared).parameters.values()]

@@ -169,7 +169,7 @@ class _Matrices:
         maps = row.reshape(len(row), *tokens.cells)
         cells = tokens.cells if len(tokens.cells) > 1 else (1, *tokens.cells)
         notes = {"attention layers": len(self.taps)}
-        return Reading(enlarge_to(maps, view.layout.map_shape), resolution=cells, notes=notes)
+        return Reading(enlarge_to(maps, view.layout.map_shape), resolution=cells, notes=notes, native=maps)
 
 
 def _matrices(view: View, grid: tuple[int, ...] | None, extra: int) -> _Matrices | None:

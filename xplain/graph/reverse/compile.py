@@ -56,6 +56,8 @@ def compile_flow(
 ) -> ModelProto:
     """The model with the explanation that ``flow`` computes as one more output.
 
+    What the flow says of each item under a name that begins with ``attribution.`` becomes an output besides.
+
     Args:
         analysed: The model; it is not changed. The result holds the weights that are outside it, or has them in a file
             of its own.
@@ -93,7 +95,11 @@ def compile_flow(
     if not isinstance(values, Value):
         raise UsageError("The method's result does not depend on the input, so there is nothing to compile.")
     inputs = [TARGET] if answerer.selectable else []
-    compiled = sweeper.finish({ATTRIBUTION: sweeper.tracer.cast(values, TensorProto.FLOAT)}, inputs, keep_outputs=True)
+    each = {name: one for name, one in reading.each.items() if isinstance(one, Value)}
+    outputs = {
+        name: sweeper.tracer.cast(one, TensorProto.FLOAT) for name, one in ({ATTRIBUTION: values} | each).items()
+    }
+    compiled = sweeper.finish(outputs, inputs, keep_outputs=True)
     if answerer.selectable and choose == "optional":
         # an initializer of the input's name makes the input optional
         compiled.graph.initializer.append(helper.make_tensor(TARGET, TensorProto.INT64, [1], [answerer.default]))

@@ -91,7 +91,7 @@ PACKAGES = {
     "httpcore": {"models/endpoint"},
     "grpc": {"models/endpoint/rpc.py"},
     "google": {"models/endpoint/wire.py"},
-    "tokenizers": {"models/rows/tokens.py"},
+    "tokenizers": {"models/rows/encoder.py"},
     "typer": {"cli"},
     "tqdm": {"cli"},
     "rich": {"cli"},

@@ -8,7 +8,8 @@ import nets
 import numpy as np
 import onnx
 import pytest
-from doors.test_text import WORTH, token_model, tokenizer
+from doors.test_text import WORTH
+from doors.test_tokens import token_model, tokenizer
 from onnx import TensorProto, helper
 
 from xplain.core.errors import ModelError

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from cli.test_rows import people, tokens
 from cli.tiny import write_model, write_picture
-from doors.test_text import tokenizer
+from doors.test_tokens import tokenizer
 from onnx import helper, numpy_helper
 
 __all__ = ["people", "place", "tokenizer", "tokens"]  # fixtures

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import json
 import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nets import FLOAT, INT64, helper, model
+from nets import FLOAT, helper, model
 
 import xplain
 from xplain.core.errors import CapabilityError, ModelError, UnknownName, UsageError
@@ -171,84 +170,9 @@ def test_answers_are_remembered_by_the_text_that_is_left(sentiment, tmp_path):
     assert masked.cost.queries == 4
 
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film", "not", "bad", ",", "!", "##ly"]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory):
-    pytest.importorskip("tokenizers")
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
-    made = Tokenizer(models.WordPiece({word: k for k, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    made.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
-    file = tmp_path_factory.mktemp("tokens") / "tokenizer.json"
-    made.save(str(file))
-    return file
-
-
-def token_model(length="T", mask=True):
-    """The sum of the worths of the tokens that the attention mask lets through."""
-    worth = np.array([[50 if w == "[PAD]" else WORTH.get(w, 0.0)] for w in WORDS], np.float32)
-    nodes = [helper.make_node("Gather", ["worth", "input_ids"], ["each"])]
-    inputs = {"input_ids": (INT64, ["N", length])}
-    last = "each"
-    if mask:
-        inputs["attention_mask"] = (INT64, ["N", length])
-        nodes += [
-            helper.make_node("Cast", ["attention_mask"], ["seen"], to=FLOAT),
-            helper.make_node("Unsqueeze", ["seen", "minus"], ["wide"]),
-            helper.make_node("Mul", ["each", "wide"], ["kept"]),
-        ]
-        last = "kept"
-    nodes += [
-        helper.make_node("ReduceSum", [last, "one"], ["sum"], keepdims=0),
-        helper.make_node("Neg", ["sum"], ["less"]),
-        helper.make_node("Concat", ["sum", "less"], ["scores"], axis=1),
-    ]
-    weights = {"worth": worth, "one": np.array([1]), "minus": np.array([-1])}
-    return model(nodes, inputs, {"scores": (FLOAT, ["N", 2])}, weights).SerializeToString()
-
-
-@pytest.mark.parametrize("length", ["T", 9])
-def test_a_model_of_token_ids(tokenizer, length):
-    reader = xplain.text(token_model(length), tokenizer=tokenizer)
-    a = xplain.explain(reader, [SENTENCE, "bad"], "kernel-shap", target=0)
-    np.testing.assert_allclose(a.values[0], [0, 2, 0.25, -1.5, -3], atol=1e-4)
-    np.testing.assert_allclose(a.values[1, 0], -3, atol=1e-4)
-    masked = xplain.explain(
-        xplain.text(token_model(length), tokenizer=tokenizer, mask="[MASK]"), SENTENCE, "ablation", target=0
-    )
-    np.testing.assert_allclose(masked.values[0], [0, 2, 0.25, -1.5, -3], atol=1e-4)
-
-
-def test_tokens_as_features(tokenizer):
-    a = xplain.explain(
-        xplain.text(token_model(), tokenizer=tokenizer, split="tokens"), "badly good", "ablation", target=0
-    )
-    assert a.texts[0].words == ("bad", "ly", "good")
-    with pytest.raises(UnknownName, match="Unknown split 'tokens'"):
-        xplain.text(additive, split="tokens")
-
-
-def test_a_text_longer_than_the_model_takes(tokenizer):
-    reader = xplain.text(token_model(9), tokenizer=tokenizer)
-    with pytest.raises(UsageError, match=r"Text 2 has 12 tokens, .* takes 9. Nothing is cut off"):
-        xplain.explain(reader, ["good", "good " * 10], "ablation")
+def test_a_text_of_more_features_than_are_taken():
     with pytest.raises(UsageError, match=r"The text has 5 features; at most 3 are taken. Shorten it, or split it"):
         xplain.explain(xplain.text(additive, longest=3), SENTENCE, "ablation")
-
-
-def test_a_tokenizer_that_is_none(tmp_path):
-    pytest.importorskip("tokenizers")
-    (tmp_path / "t.json").write_text(json.dumps({"a": 1}))
-    for file in ("t.json", "absent.json"):
-        with pytest.raises(UsageError, match="tokenizer file"):
-            xplain.text(token_model(), tokenizer=tmp_path / file)
 
 
 def test_a_text_endpoint(serve_text):

@@ -22,6 +22,7 @@ from xplain.core.edits import Array
 from xplain.core.items import Items
 from xplain.core.price import Price
 from xplain.core.query import Flow, Model, Score, Sweep, TargetInput, View
+from xplain.core.wording import Mention
 
 if TYPE_CHECKING:
     from xplain.core.rules import Rules
@@ -70,6 +71,8 @@ class Abilities:
         codes: The model as one of the rows of a table.
         windows: How the last question of hidden windows was answered, in words; None if it was answered in full.
         forecast: How a grid of hidden windows of a size, at a step, would be answered; None for in full.
+        beyond: How to open the same model so that it answers more kinds of questions, as pieces of a message; empty
+            where there is no way.
         close: Ends connections and files.
     """
 
@@ -97,6 +100,7 @@ class Abilities:
     codes: Codes | None = None
     windows: Callable[[], Any] | None = None
     forecast: Callable[[int, int], Any] | None = None
+    beyond: tuple[str | Mention, ...] = ()
     close: Callable[[], None] | None = None
 
 

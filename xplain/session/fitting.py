@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xplain.core import registry
+from xplain.core.abilities import abilities_of
 from xplain.core.errors import CapabilityError, ModelError, NotExported, UsageError
 from xplain.core.query import Model, Sweep
 from xplain.core.registry import Method
@@ -55,7 +56,8 @@ def require(entry: Method, options: Mapping[str, Any], model: Model) -> None:
         wanted = " and ".join(sorted(kind.__name__ for kind in missing))
         raise CapabilityError(
             f"{entry.name} needs {wanted}, but {model.outline.source} answers "
-            f"only {', '.join(sorted(k.__name__ for k in model.answers))}. Methods that fit: {', '.join(fits)}."
+            f"only {', '.join(sorted(k.__name__ for k in model.answers))}. Methods that fit: {', '.join(fits)}.",
+            *abilities_of(model).beyond,
         )
 
 

@@ -36,7 +36,8 @@ class RowOptions:
         None
     )
     split: Annotated[
-        str | None, _flag("--split", "What of a text is hidden: words (default), marks, sentences, characters, tokens.")
+        str | None,
+        _flag("--split", "What of a text is hidden: words (default), marks, sentences, characters, tokens, ids."),
     ] = None
     mask: Annotated[
         str | None, _flag("--mask", "What takes a hidden word's place, such as '\\[MASK]'; else it is deleted.")

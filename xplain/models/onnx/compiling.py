@@ -95,7 +95,7 @@ class OnnxCompiles:
         """
         self._loaded.opened.unchanged()
         seen = view or View(self.blank(), target, self.outline)
-        embedding = explain_the_embedding(self.outline, self._input.dtype, ("input",))
+        embedding = explain_the_embedding(self.outline, self._input.dtype, ("input",), seen.x.shape[1:])
         with understood(self.outline.source, NO_WAY_BACK), embedding:
             if out is not None:
                 keep_apart(out, self._loaded.files)

@@ -208,7 +208,7 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
         apart = self._providers[0][0] == CPU  # a device would be sent all of the baseline's pass in every run
 
         def make(level: str) -> Way:
-            embedding = explain_the_embedding(self.outline, self._input.dtype, query.taps)
+            embedding = explain_the_embedding(self.outline, self._input.dtype, query.taps, query.fed.shape[1:])
             with understood(self.outline.source, NO_WAY_BACK), embedding:
                 built = asked.built(kind, self._loaded.analysed(self._model), wanted, apart)
             return Way.opened(built, partial(self._open, lent=True, level=level))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -33,11 +34,18 @@ from xplain.models.outlines import settled, tell_providers
 __all__ = ["open_onnx"]
 
 
-def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted: bool = False) -> OnnxFile:
+def open_onnx(
+    source: OnnxSource,
+    options: OnnxOptions | None = None,
+    *,
+    trusted: bool = False,
+    edit: Callable[[Loaded], Any] | None = None,
+) -> OnnxFile:
     """An ONNX model that answers questions; see ``xplain.models.load``.
 
     A model that is ``trusted`` was made in this process: there is no first contact in another, and what it calls its
-    scores is read as it is.
+    scores is read as it is. ``edit`` changes the graph in place before its inputs are looked at, and returns what the
+    answers depend on beside the file.
     """
     options = options or OnnxOptions()
     choice = choose_providers(options.providers)
@@ -47,6 +55,7 @@ def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted
     loaded = read(source, allow_external_data=options.allow_external_data, limits=limits, output=output, meet=meet)
     if contact is not None:
         loaded.before_sweep = contact.sweep
+    edited = None if edit is None else edit(loaded)
     inputs, explained, others = arranged(loaded, options.input, fixed)
     found = find_scores(loaded, output, as_is=trusted)
     found = replace(found, scores=stated_scores(found.scores, options.scores))
@@ -60,7 +69,7 @@ def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted
     outline = Outline(
         source=loaded.source,
         kind="onnx",
-        digest=fingerprint(loaded.digest, others) if others else loaded.digest,
+        digest=_digest(loaded, others, edited),
         inputs=inputs,
         input=explained.name,
         layout=None,
@@ -93,6 +102,13 @@ def open_onnx(source: OnnxSource, options: OnnxOptions | None = None, *, trusted
     if why:
         model.outline = replace(model.outline, quirks=(*model.outline.quirks, why))
     return model
+
+
+def _digest(loaded: Loaded, others: Mapping[str, Any], edited: Any) -> str:
+    """What answers depend on: the file, the values of its other inputs, and how its graph was edited."""
+    if edited is not None:
+        return fingerprint(loaded.digest, others, edited)
+    return fingerprint(loaded.digest, others) if others else loaded.digest
 
 
 def _card(loaded: Loaded, given: Any) -> Card | None:

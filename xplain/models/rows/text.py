@@ -20,7 +20,7 @@ from xplain.core.partial_answers import pieces
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.core.wording import option, way
 from xplain.models.rows.function import Function
-from xplain.models.rows.words import Split, rebuilt, split_with
+from xplain.models.rows.words import Split, called_of, rebuilt, split_with, texts_of
 
 __all__ = ["Text", "only_text"]
 
@@ -30,13 +30,16 @@ _HALF = 0.5  # a soft mask keeps a word from here on
 
 
 class Text:
-    """Reads texts; see ``xplain.models.text``."""
+    """Reads texts; see ``xplain.models.text``. ``tokens``: the model is one of token ids, which can be items too."""
 
     answers = frozenset({Score})
 
-    def __init__(self, inner: Model, split: str | Split, mask: str | None, longest: int | None) -> None:
+    def __init__(
+        self, inner: Model, split: str | Split, mask: str | None, longest: int | None, tokens: bool = False
+    ) -> None:
         self._inner, self._split, self._mask, self._longest = inner, split, mask, longest
-        self.abilities = Abilities(read=self.read, price=abilities_of(inner).price)
+        beyond = (" To explain what is inside, read token ids, with ", option("split", "ids"), ".") if tokens else ()
+        self.abilities = Abilities(read=self.read, price=abilities_of(inner).price, beyond=beyond)
         self.outline = inner.outline
         if isinstance(split, str):
             split_with(split, "")  # a name that is not known is refused now
@@ -48,15 +51,8 @@ class Text:
             UsageError: no text.
             ItemError: an empty one, one without features, or one longer than the model takes.
         """
-        given = [source] if isinstance(source, str) else list(source) if isinstance(source, Sequence) else None
-        if given is None or not all(isinstance(one, str) for one in given):
-            raise UsageError(
-                f"The items are {type(source).__name__}; {self.outline.source} takes a text or a list of texts."
-            )
-        if not given:
-            raise UsageError("There is nothing to explain: the list of texts is empty.")
-        called = ["The text"] if len(given) == 1 else [f"Text {n}" for n in range(1, len(given) + 1)]
-        passages = tuple(self._passage(*one) for one in zip(called, given, strict=True))
+        given = texts_of(source, self.outline.source)
+        passages = tuple(self._passage(*one) for one in zip(called_of(given), given, strict=True))
         length = max(len(passage.spans) for passage in passages)
         x = np.zeros((len(passages), length), np.float32)
         for row, passage in zip(x, passages, strict=True):

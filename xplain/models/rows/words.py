@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 
-__all__ = ["SPLITS", "Spans", "Split", "rebuilt", "split_with"]
+__all__ = ["SPLITS", "Spans", "Split", "called_of", "rebuilt", "split_with", "texts_of"]
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]
 Split: TypeAlias = Callable[[str], Sequence[tuple[int, int]]]
@@ -44,7 +44,7 @@ def split_with(split: str | Split, text: str) -> Spans:
             )
         return spans
     if split not in SPLITS:
-        raise unknown("split", split, [*SPLITS, "tokens"])
+        raise unknown("split", split, [*SPLITS, "tokens", "ids"])
     return tuple(found.span() for found in SPLITS[split].finditer(text))
 
 
@@ -73,3 +73,22 @@ def rebuilt(text: str, spans: Spans, present: Array, mask: str | None = None) ->
             parts = [before]
     parts.append(text[at:])
     return "".join(parts)
+
+
+def texts_of(source: Any, model: str) -> list[str]:
+    """What a person gives as a list of texts.
+
+    Raises:
+        UsageError: no text.
+    """
+    given = [source] if isinstance(source, str) else list(source) if isinstance(source, Sequence) else None
+    if given is None or not all(isinstance(one, str) for one in given):
+        raise UsageError(f"The items are {type(source).__name__}; {model} takes a text or a list of texts.")
+    if not given:
+        raise UsageError("There is nothing to explain: the list of texts is empty.")
+    return given
+
+
+def called_of(texts: Sequence[str]) -> list[str]:
+    """What each text is called in a message."""
+    return ["The text"] if len(texts) == 1 else [f"Text {n}" for n in range(1, len(texts) + 1)]

@@ -209,7 +209,7 @@ class TorchModule(TorchBatches):
             return first_row(self._sweep(query.rows(np.zeros(2, np.int64))))
         integer = query.fed.dtype.kind in "iu"
         if integer and _INPUT in query.taps:
-            raise no_gradient(self.outline, str(query.x.dtype))
+            raise no_gradient(self.outline, str(query.x.dtype), query.fed.shape[1:])
         layers = [tap for tap in query.taps if tap != _INPUT]
         plain = without_autocast(home(self._module)[1])
         held = eval_mode(self._module, self._own.look.flips)  # the backward pass may run parts again

@@ -95,10 +95,9 @@ def compile_flow(
     if not isinstance(values, Value):
         raise UsageError("The method's result does not depend on the input, so there is nothing to compile.")
     inputs = [TARGET] if answerer.selectable else []
-    each = {name: one for name, one in reading.each.items() if isinstance(one, Value)}
-    outputs = {
-        name: sweeper.tracer.cast(one, TensorProto.FLOAT) for name, one in ({ATTRIBUTION: values} | each).items()
-    }
+    beside = {name: one for name, one in reading.each.items() if name.startswith(f"{ATTRIBUTION}.")}
+    found = {ATTRIBUTION: values} | beside
+    outputs = {name: sweeper.tracer.cast(one, TensorProto.FLOAT) for name, one in found.items()}
     compiled = sweeper.finish(outputs, inputs, keep_outputs=True)
     if answerer.selectable and choose == "optional":
         # an initializer of the input's name makes the input optional

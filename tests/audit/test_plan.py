@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from xplain.audit.plan import FORMAT, Grading, ItemFacts, Lane, ModelFacts, Plan, Shard, refuse_other
+from xplain.audit.plan import FORMAT, Grading, ItemFacts, ModelFacts, Plan, Shard, refuse_other
 from xplain.core.errors import UsageError
+from xplain.core.lane import Lane
 
 MODEL = ModelFacts(
     "net", "00", "onnx", "x", "NCHW", (3, 8, 8), "float32", {"mode": "RGB"}, {"kind": "logits"}, ("a", "b")
 )
-LANE = Lane("net/rise/predicted", "net", "rise", {"samples": 500}, "predicted", "drive", 8, (8, 8))
+LANE = Lane("net/rise", "net", "00", "rise", {"samples": 500}, rows=8, item=(3, 8, 8), native_shape=(8, 8))
 PLAN = Plan(ItemFacts("11", 10, "folder"), (MODEL,), (LANE,), Grading(("deletion",), (1, 4, 9)), shard_rows=4)
 
 
@@ -38,7 +39,7 @@ def test_what_differs_is_named() -> None:
     refuse_other(PLAN, PLAN, "out")
     with pytest.raises(UsageError) as caught:
         refuse_other(PLAN, other, "out")
-    assert "lanes.net/rise/predicted.options.samples was 500 and is 900" in str(caught.value)
+    assert "lanes.net/rise.options.samples was 500 and is 900" in str(caught.value)
     assert 'versions.numpy was not there and is "9"' in str(caught.value)
 
 

@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from math import ceil
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 
 from xplain.audit.canonical import canonical, differing, sha256_of
 from xplain.core.card import Card
 from xplain.core.errors import UsageError
+from xplain.core.lane import Lane
 from xplain.core.strict import strict
 
 __all__ = [
     "FORMAT",
-    "RELEVANCE",
     "Grading",
     "ItemFacts",
     "Lane",
@@ -36,11 +36,6 @@ __all__ = [
 
 FORMAT = 1
 """Version of the folder; one of a higher version is refused."""
-
-RELEVANCE = 64
-"""Most numbers of an item's position-free relevance; wider ones are projected."""
-
-Engine: TypeAlias = Literal["graph", "drive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +84,9 @@ class ModelFacts:
         card: Preprocessing card as plain values, without labels; None for tensors.
         scores: Tensor, kind, link and number of classes of what is read as scores.
         classes: Names of the classes; empty where they have numbers only.
-        unknown: Labels of the data that the model has no class for, with how many items have each.
+        provider: What runs it, such as ``CPUExecutionProvider``; empty where that is not known.
         known: Labels of the data, and the class that each is.
+        unknown: Labels of the data that the model has no class for, with how many items have each.
     """
 
     name: str
@@ -103,6 +99,7 @@ class ModelFacts:
     card: Mapping[str, Any] | None
     scores: Mapping[str, Any]
     classes: tuple[str, ...] = ()
+    provider: str = ""
     known: Mapping[str, int] = field(default_factory=dict)
     unknown: Mapping[str, int] = field(default_factory=dict)
 
@@ -118,39 +115,6 @@ class ModelFacts:
     def class_name(self, index: int) -> str:
         """The name of a class, or its number as text."""
         return self.classes[index] if 0 <= index < len(self.classes) else str(index)
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One model, one method with its options, one rule for the target; every item passes through every lane.
-
-    Args:
-        name: ``MODEL/METHOD/TARGET``, unique.
-        model: Name of its ``ModelFacts``.
-        method: The method's name.
-        options: All its options, defaults too.
-        target: ``predicted``, ``label``, ``runner-up``, ``top:K`` (the class of rank K), or a target in words.
-        engine: ``graph`` for a model with the method compiled in, ``drive`` for questions to the model.
-        rows: Rows of a batch; the last one of a shard is filled up with blank rows.
-        native_shape: Shape of a map as it is stored.
-        file: sha256 of the compiled model below ``lanes/``; empty for ``drive``.
-        relevance: Numbers of an item's position-free relevance, 1 to 64.
-        layer: The layer that the method reads, where it reads one; else empty.
-        unit: What a map's value is, such as ``delta logit when hidden``.
-    """
-
-    name: str
-    model: str
-    method: str
-    options: Mapping[str, Any]
-    target: str
-    engine: Engine
-    rows: int
-    native_shape: tuple[int, ...]
-    file: str = ""
-    relevance: int = RELEVANCE
-    layer: str = ""
-    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +148,13 @@ class Plan:
     Args:
         items: What is audited.
         models: The models.
-        lanes: The lanes.
+        lanes: The lanes: every item passes through each.
         grading: The metrics and their sample.
         analyses: The analyses.
         planted: Items that carry a control mark of the audit's own; 0 for none.
         seed: What all draws begin with.
-        shard_rows: Items of a shard; the last one has what is left.
+        shard_rows: Items of a shard; the last one has what is left. Stated, or chosen by how long a trial took.
         threads: Threads of one model.
-        provider: What runs it, such as ``CPUExecutionProvider``.
         versions: Of xplain, Python and the packages that decide bits.
         format: Of the folder.
     """
@@ -205,7 +168,6 @@ class Plan:
     seed: int = 0
     shard_rows: int = 1024
     threads: int = 1
-    provider: str = "CPUExecutionProvider"
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -294,10 +256,10 @@ def _built(kind: Any, raw: Any) -> Any:
     values = {}
     for name, value in raw.items():
         inner = _NESTED.get(name) if kind is Plan else None
-        if inner is not None:
+        if inner is not None and value is not None:
             value = tuple(_built(inner, one) for one in value) if isinstance(value, list) else _built(inner, value)
         values[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
+    return Lane.from_dict(values) if kind is Lane else kind(**values)
 
 
 def refuse_other(was: Plan, now: Plan, where: str) -> None:

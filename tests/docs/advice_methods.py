@@ -14,6 +14,14 @@ __all__ = ["METHODS"]
 
 METHODS = (
     Case(
+        "Layers that are scaled are sizes",
+        lambda _: xplain.explain(convolution(), PICTURES, "full-gradient", signed=True, scaled=True),
+        [
+            lambda _: xplain.explain(convolution(), PICTURES, "full-gradient", scaled=True, signed=False),
+            lambda _: xplain.explain(convolution(), PICTURES, "full-gradient", signed=True),
+        ],
+    ),
+    Case(
         "The columns of a row have no neighbours to blur.",
         lambda _: xplain.explain(graph(), ROWS, "blur-ig", layout="NS"),
         [

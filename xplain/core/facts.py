@@ -43,6 +43,7 @@ class Facts:
         rises: An increasing function of its first input, element by element, wherever it is not flat.
         low: No element of the output is below this.
         high: No element of the output is above this.
+        homogeneous: Twice the input is twice the output, also where it is not linear.
         partial: Not defined, or not finite, for every real number.
         rectifier: An activation that clips, or damps, what is below a bound.
         gate: Makes the factor of a product that says how much of the other is let through.
@@ -76,6 +77,7 @@ class Facts:
     rises: bool = False
     low: float = -math.inf
     high: float = math.inf
+    homogeneous: bool = False
     partial: bool = False
     rectifier: bool = False
     gate: bool = False

@@ -218,6 +218,8 @@ class Rules:
         clipping: The whole table in one word, for a runtime that differentiates by itself and shows no operators:
             activations that clip pass on the positive part of a cotangent, where they were open (``guided``) or
             wherever (``deconvnet``). Empty: the entries have to be walked.
+        biases: What each operator adds of itself, beside what it passes on, is answered too, position by position: see
+            ``xplain.graph.reverse.biases``.
     """
 
     name: str = "gradient"
@@ -229,6 +231,7 @@ class Rules:
     unrolled: bool = False
     changes: Fact = ""
     clipping: Clipping = field(default="", compare=False)  # says the same as the entries
+    biases: bool = False
 
     def on(self, where: Where, rule: Rule) -> Rules:
         """A table with one more entry, which goes before all older ones; no word stands for it any more."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from xplain.core.axes import Axes
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite
 
-__all__ = ["Swept", "first_row", "not_a_number"]
+__all__ = ["BIAS", "Swept", "first_row", "not_a_number"]
+
+
+BIAS = "bias of "
+"""Before a tensor's name: the key of what the operator that makes it added itself."""
 
 
 class Swept(dict[str, tuple[Any, Any]]):
@@ -19,6 +25,9 @@ class Swept(dict[str, tuple[Any, Any]]):
         target: The target's value for each item, float64 ``[N]``; None where the model does not tell.
         below: The same for each baseline, where the rules compare with one.
         scores: All scores of each item, float64 ``[N, K]``, where the target reads them.
+
+    ``biases`` are what operators added of themselves, where the rules ask for it: each one's key among the taps, with
+    the axes of what it made, None where they could not be followed. Its pair holds no value, and ``g b``.
     """
 
     def __init__(
@@ -30,12 +39,20 @@ class Swept(dict[str, tuple[Any, Any]]):
     ) -> None:
         super().__init__(found)
         self.target, self.below, self.scores = target, below, scores
+        self.biases: Mapping[str, Axes | None] = {}
+
+    def biased(self, biases: Mapping[str, Axes | None]) -> Swept:
+        """Itself, with these biases."""
+        self.biases = biases
+        return self
 
 
 def first_row(swept: Swept) -> Swept:
     """The same of the first item alone."""
     told = (None if one is None else one[:1] for one in (swept.target, swept.below, swept.scores))
-    return Swept({tap: (value[:1], cotangent[:1]) for tap, (value, cotangent) in swept.items()}, *told)
+    return Swept({tap: (value[:1], cotangent[:1]) for tap, (value, cotangent) in swept.items()}, *told).biased(
+        swept.biases
+    )
 
 
 def not_a_number(label: int, item: int, edit: int = 0) -> NonFinite:

@@ -369,7 +369,7 @@ class Run:
             self.sweeps += stop - start
             self._pay(stop - start)
         told = (None if any(v is None for v in one) else np.concatenate(one) for one in zip(*read, strict=True))
-        return Swept({tap: (values[tap], totals[tap]) for tap in query.taps}, *told)
+        return Swept({tap: (values[tap], totals[tap]) for tap in totals}, *told).biased(getattr(part, "biases", {}))
 
     @property
     def calls(self) -> int:

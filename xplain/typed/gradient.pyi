@@ -32,6 +32,10 @@ class ExtremalPerturbation(Asked, total=False):
     cells: int | tuple[int, ...]
     sigma: float
 
+class FullGradient(Asked, total=False):
+    signed: bool
+    scaled: bool
+
 class GuidedBackprop(Asked, total=False):
     layer: str
     channels: bool

@@ -76,7 +76,7 @@ def _swish(call: NodeCall) -> Value:
     return s + call.y * alpha * (1.0 - s)
 
 
-slope("Relu", _relu, rises=True, low=0.0, rectifier=True, steps=(0, 1), free=True)
+slope("Relu", _relu, rises=True, low=0.0, rectifier=True, homogeneous=True, steps=(0, 1), free=True)
 slope("Sigmoid", lambda c: c.y * (1.0 - c.y), rises=True, low=0.0, high=1.0, gate=True, link="sigmoid")
 slope("Tanh", lambda c: 1.0 - c.y * c.y, rises=True, low=-1.0, high=1.0, gate=True)
 slope("Exp", lambda c: c.y, rises=True, low=0.0)
@@ -91,7 +91,7 @@ slope(
     high=1.0,
     gate=True,
 )
-slope("Abs", lambda c: c.t.Sign(c.x), low=0.0)
+slope("Abs", lambda c: c.t.Sign(c.x), low=0.0, homogeneous=True)
 slope("Sin", lambda c: c.t.Cos(c.x), low=-1.0, high=1.0)
 slope("Cos", lambda c: -c.t.Sin(c.x), low=-1.0, high=1.0)
 slope("Tan", lambda c: c.y * c.y + 1.0, partial=True)
@@ -105,7 +105,13 @@ slope("Acosh", lambda c: 1.0 / c.t.Sqrt(c.x * c.x - 1.0), rises=True, low=0.0, p
 slope("Atanh", lambda c: 1.0 / (1.0 - c.x * c.x), rises=True, partial=True)
 slope("Softplus", lambda c: c.t.Sigmoid(c.x), rises=True, low=0.0)
 slope("Softsign", lambda c: 1.0 / ((c.t.Abs(c.x) + 1.0) * (c.t.Abs(c.x) + 1.0)), rises=True, low=-1.0, high=1.0)
-slope("LeakyRelu", lambda c: _positive(c, 1.0, c.attribute("alpha", 0.01)), rectifier=True, free=True)
+slope(
+    "LeakyRelu",
+    lambda c: _positive(c, 1.0, c.attribute("alpha", 0.01)),
+    rectifier=True,
+    homogeneous=True,
+    free=True,
+)
 slope("ThresholdedRelu", lambda c: c.t.between(c.x, c.attribute("alpha", 1.0)), rectifier=True)
 slope("Elu", lambda c: _positive(c, 1.0, c.y + c.attribute("alpha", 1.0)), rectifier=True)
 slope("Celu", lambda c: _positive(c, 1.0, c.t.Exp(c.x / c.attribute("alpha", 1.0))), rectifier=True)
@@ -124,13 +130,13 @@ slope("Gelu", _gelu)
 slope("Mish", _mish)
 slope("Swish", _swish)
 
-facts("Neg", elementwise=True, axes="same", linear="all")
+facts("Neg", elementwise=True, axes="same", linear="all", homogeneous=True)
 facts("Identity Dropout", elementwise=True, axes="same", repacks=True, steps=(0, 1), free=True)
 facts("Identity", linear="all")
 facts("Dropout Cast", linear="first")
 facts("Cast CastLike", elementwise=True, axes="same", rounds=True, whole=True)
 facts("Cast", free=True)
-facts("PRelu", elementwise=True, axes="same", rectifier=True)
+facts("PRelu", elementwise=True, axes="same", rectifier=True, homogeneous=True)
 facts("Clip", elementwise=True, axes="same", rectifier=True, gate=True, steps=(0, 1), free=True)
 
 

@@ -26,7 +26,7 @@ _RANGES: dict[int, tuple[int, int]] = {
 }
 
 facts("QuantizeLinear", axes="same", rounds=True, scale=1, integer=True, partial=True)
-facts("DequantizeLinear", axes="same", rounds=True)
+facts("DequantizeLinear", axes="same", rounds=True, homogeneous=True)  # of real numbers, it is the same number
 facts("QLinearConv QLinearMatMul", scale=6, integer=True, weighted=True)
 facts("QGemm", scale=7, integer=True, weighted=True)
 facts("QLinearAdd QLinearMul", scale=6, axes="same")

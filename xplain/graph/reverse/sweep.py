@@ -39,6 +39,7 @@ from xplain.graph.ops.gelu import Gelu
 from xplain.graph.passes import Analysed, Prepared, prepare
 from xplain.graph.reverse.apart import from_baseline
 from xplain.graph.reverse.balance import balance
+from xplain.graph.reverse.biases import biases_of
 from xplain.graph.reverse.formulas import attach
 from xplain.graph.reverse.seeds import Seed, plant
 from xplain.graph.reverse.walk import walk, where_cut
@@ -92,6 +93,7 @@ class Built:
         report: Nodes in the order they were visited, where a report was asked for. Output ``received``
             ``[len(report)]`` is what reached each node's outputs, summed over the batch, ``passed`` what it gave to
             its inputs; see ``xplain.graph.reverse.balance``.
+        biases: What operators add of themselves, where the rules ask for it: a key to the name of its output.
         notes: Sentences that a person should read.
     """
 
@@ -100,6 +102,7 @@ class Built:
     reads: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     before: ModelProto | None = None
     report: tuple[str, ...] = ()
+    biases: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -371,9 +374,11 @@ def build(
         before = sweeper.finish(below | {KEPT + name: t.value(name) for name in sorted(given)}, [BASELINE])
     else:
         outputs |= below
+    biases = biases_of(sweeper.visits, sweeper.value) if rules.biases else {}
+    outputs |= biases
     emitted = sweeper.finish(outputs, begun.inputs, returns.own, given)
     notes = (*prepared.notes, *_unchanged(rules, sweeper))
-    return Built(emitted, found, read, before, visited, notes)
+    return Built(emitted, found, read, before, visited, {name: name for name in biases}, notes)
 
 
 def _concerned(rules: Rules, call: NodeCall) -> bool:

@@ -170,7 +170,7 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
 
     def _sweep(self, query: Sweep) -> Swept:
         way, found = self._swept(query, tensors := self._taps(query), "sweep")
-        return way.answer(query, tensors, found, (self.outline.source, self._scores))
+        return way.answer(query, tensors, found, (self.outline, self._scores))
 
     def balance(self, query: Sweep) -> tuple[tuple[str, ...], Array, Array]:
         """What each node received and passed on in a sweep of one item; see ``xplain.graph.reverse.balance``.

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xplain.core.axes import Axes
 from xplain.core.edits import Array
-from xplain.core.outline import LayerSpec
+from xplain.core.outline import LayerSpec, Outline
 from xplain.core.query import Sweep
-from xplain.core.swept import Swept
+from xplain.core.swept import BIAS, Swept
 from xplain.core.target import SCORES
 from xplain.graph.reverse.cut import header
 from xplain.graph.reverse.diagnose import probe
@@ -165,7 +166,7 @@ class Way:
         return kept
 
     def answer(
-        self, query: Sweep, tensors: Mapping[str, str], found: Sequence[Mapping[str, Array]], of: tuple[str, str]
+        self, query: Sweep, tensors: Mapping[str, str], found: Sequence[Mapping[str, Array]], of: tuple[Outline, str]
     ) -> Swept:
         """The answer to a sweep.
 
@@ -173,9 +174,9 @@ class Way:
             query: The question.
             tensors: Tap to the tensor that it names.
             found: Outputs of each run of rows.
-            of: ``(source, scores)``: the model for messages, and the tensor of its scores.
+            of: What is known of the model, and the tensor of its scores.
         """
-        source, scores = of
+        source, scores = of[0].source, of[1]
 
         def joined(name: str) -> Array:
             return real(found[0][name] if len(found) == 1 else np.concatenate([part[name] for part in found]))
@@ -192,11 +193,21 @@ class Way:
                 values[name] = score_rows(values[name], source, scores) if name == SCORES else values[name]
             return values
 
+        nothing = np.zeros((len(query.x), 0), np.float32)
+        for key, output in self.built.biases.items():
+            taps[key] = (nothing, joined(output))
         rows, here = np.arange(len(query.x)), read(0)
         everything = here[SCORES].astype(np.float64) if SCORES in here else None
         target = query.target if everything is None else query.target.found(everything)
         below = target.read(read(1), rows) if query.rules.reference else None
-        return Swept(taps, target.read(here, rows), below, everything)
+        return Swept(taps, target.read(here, rows), below, everything).biased(self._axes(query, of[0]))
+
+    def _axes(self, query: Sweep, outline: Outline) -> dict[str, Axes | None]:
+        """The axes of what each operator added, as far as they are followed from the item."""
+        if not self.built.biases or outline.follow is None:
+            return dict.fromkeys(self.built.biases)
+        lineage = outline.follow(tuple(query.fed.shape[1:]))
+        return {key: lineage.axes_of(key.removeprefix(BIAS)) for key in self.built.biases}
 
 
 @dataclass(eq=False)

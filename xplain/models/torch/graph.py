@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.fields import Field
 from xplain.core.layout import Layout
 from xplain.core.query import Flow, Sweep, TargetInput, View
+from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target
 from xplain.models.torch.export import export, exportable, renamed
 from xplain.models.torch.look import Own, home
@@ -69,11 +69,13 @@ class AsGraph:
         known = model.outline.fields
         return None if known is None else known(names[layer], layout)
 
-    def sweep(self, query: Sweep) -> dict[str, tuple[Array, Array]]:
+    def sweep(self, query: Sweep) -> Swept:
         """Sweep the module as a graph."""
         model, asked = self.of(query)
         found = model.answer(asked)
-        return {tap: found[name] for tap, name in zip(query.taps, asked.taps, strict=True)}
+        biases = found.biases
+        named = {tap: found[name] for tap, name in zip(query.taps, asked.taps, strict=True)}
+        return Swept(named | {key: found[key] for key in biases}).biased(biases)
 
     def compile(
         self,

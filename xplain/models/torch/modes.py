@@ -150,7 +150,7 @@ def followed(rule: Any, summed: torch.Tensor) -> Any:
 
 def backward_rule(rules: Rules) -> Any:
     """A context for the backward pass that does what a table says; None for a table that autograd cannot follow."""
-    if not rules.entries:
+    if not rules.entries and not rules.biases:
         return nullcontext()
     return ClippingRule(everywhere=rules.clipping == "deconvnet") if rules.clipping else None
 

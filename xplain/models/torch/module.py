@@ -201,7 +201,7 @@ class TorchModule(TorchBatches):
         rule = backward_rule(query.rules)
         if rule is None:
             self.look(query.fed)
-            return Swept(self._graph.sweep(query))
+            return self._graph.sweep(query)
         self.look(query.fed)
         count, query = len(query.x), filled_up(query)
         given = layer_values(query, (), self.outline.source)

@@ -62,6 +62,17 @@ METHODS = (
         [lambda _: xplain.explain(linear, WIDE, "interactions", target=0, index="fsii", features="columns")],
     ),
     Case(
+        "ROAD blends a position from its neighbours",
+        lambda _: xplain.measure.curve(
+            linear, ROWS, xplain.explain(linear, ROWS, "occlusion", layout="NS"), "road", layout="NS"
+        ),
+        [
+            lambda _: xplain.measure.curve(
+                linear, ROWS, xplain.explain(linear, ROWS, "occlusion", layout="NS"), "deletion", layout="NS"
+            )
+        ],
+    ),
+    Case(
         "has no order of different values to go along",
         lambda _: xplain.measure.effect(linear, np.ones_like(ROWS), 0, target=0),
         [lambda _: xplain.measure.effect(linear, np.ones_like(ROWS), 0, "pdp", target=0)],

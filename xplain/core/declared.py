@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -19,6 +20,7 @@ from xplain.core.scene import Scene, Seeing
 __all__ = [
     "AttackKind",
     "Declared",
+    "Judges",
     "Lens",
     "Maker",
     "Method",
@@ -34,6 +36,8 @@ __all__ = [
 
 Suits: TypeAlias = Literal["any", "additive", "attention", "trees"]
 Wants: TypeAlias = Literal["none", "may", "must"]
+Judges: TypeAlias = Literal["map", "truth", "pair", "curve", "answers", "maps", "models", "regions"]
+"""What a metric is given; see ``Metric``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,21 +219,48 @@ class Maker(Declared):
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Declared):
-    """A judgement of an explanation.
+    """A judgement of an explanation: one number for each item, NaN where there is none.
+
+    What its function is, by what it is given:
+
+    | needs | function | asks |
+    |---|---|---|
+    | ``map`` | ``(values [N, *map]) -> [N]`` | nothing |
+    | ``truth`` | ``(values [N, *map], masks bool [N, *map]) -> [N]`` | nothing |
+    | ``pair`` | ``(values, others)``, two explanations of the same items, ``-> [N]`` | nothing |
+    | ``answers`` | the flow ``(view, values, fill)``, which returns ``[N]`` | scores of edited items |
+    | ``curve`` | the same, with ``shares`` in its ``notes`` and ``scores`` in ``each`` | scores of edited items |
+    | ``maps`` | the flow ``(view, values, again)``; ``yield from again(view)`` are maps of other items | maps |
+    | ``models`` | ``(stages [K, N, *map]) -> [N]``: maps by K models, the first of them unchanged | nothing |
+    | ``regions`` | ``(found, truth)``: masks or boxes, of its own form | nothing |
+
+    All take ``**options`` besides.
 
     Args:
         better: Whether a ``small`` or a ``large`` value is good.
-        asks: Whether it asks the model, as a flow ``(view, values, fill, **options) -> Flow``; else it compares
-            ``(found, truth, **options)``.
+        needs: What it is given.
+        unit: What one of it means, such as ``share of mass``.
+        range: The least and the largest value that it can have.
+        paper: Where it comes from.
+        trial: Options with which it can be tried in a moment.
     """
 
     word: ClassVar[str] = "metric"
 
     better: Literal["small", "large"] = "large"
-    asks: bool = False
+    needs: Judges = "regions"
+    unit: str = ""
+    range: tuple[float, float] = (-math.inf, math.inf)
+    paper: Paper | None = None
+    trial: Mapping[str, Any] = field(default_factory=dict)
 
-    def start(self, view: View, values: Array, fill: Array, options: Mapping[str, Any]) -> Flow:
-        """The flow of a metric that asks, its questions carrying the view's layout."""
+    @property
+    def asks(self) -> bool:
+        """Whether it asks the model, as a flow."""
+        return self.needs in ("curve", "answers", "maps")
+
+    def start(self, view: View, values: Array, fill: Any, options: Mapping[str, Any]) -> Flow:
+        """The flow of a metric that asks, its questions carrying the view's layout; ``fill`` is ``again`` for maps."""
         return laid_out(self.function(view, values, fill, **options), view)
 
 

@@ -33,6 +33,7 @@ from xplain.core.catalogue import Catalogue, plain_name
 from xplain.core.declared import (
     AttackKind,
     Declared,
+    Judges,
     Lens,
     Maker,
     Method,
@@ -218,13 +219,27 @@ def features(name: str, *, aliases: tuple[str, ...] = ()) -> Callable[[F], F]:
     return declare
 
 
-def metric(
-    name: str, *, better: Literal["small", "large"], asks: bool = False, aliases: tuple[str, ...] = ()
-) -> Callable[[F], F]:
-    """Declare a metric; see ``Metric``. The function itself is returned unchanged."""
+class MetricFacts(TypedDict, total=False):
+    """What ``@metric`` is told besides the name; see ``Metric``."""
+
+    better: Required[Literal["small", "large"]]
+    needs: Judges
+    asks: bool
+    unit: str
+    range: tuple[float, float]
+    paper: Paper
+    aliases: tuple[str, ...]
+    trial: Mapping[str, Any]
+
+
+def metric(name: str, **facts: Unpack[MetricFacts]) -> Callable[[F], F]:
+    """Declare a metric; see ``Metric``. ``asks=True`` is short for ``needs="curve"``. The function is unchanged."""
 
     def declare(function: F) -> F:
-        METRICS.add(Metric(name=name, better=better, asks=asks, aliases=aliases, **facts_of(function)))
+        said: dict[str, Any] = {**facts}
+        if said.pop("asks", False):
+            said.setdefault("needs", "curve")
+        METRICS.add(Metric(name=name, **said, **facts_of(function)))
         return function
 
     return declare

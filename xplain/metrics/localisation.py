@@ -169,7 +169,7 @@ def iou(a: Box, b: Box) -> float:
     return overlap / union if union > 0 else 0.0
 
 
-@metric("mask-iou", better="large")
+@metric("mask-iou", better="large", unit="intersection over union", range=(0.0, 1.0))
 def mask_iou(a: Array, b: Array) -> float:
     """Intersection over union of two boolean masks of one shape, 0..1; 0 when both are empty."""
     if a.shape != b.shape:
@@ -183,7 +183,7 @@ def best_iou(box: Box, truths: Sequence[Box]) -> float:
     return max((iou(box, truth) for truth in truths), default=0.0)
 
 
-@metric("localisation-error", better="small")
+@metric("localisation-error", better="small", unit="share of items", range=(0.0, 1.0))
 def localisation_error(boxes: Sequence[Box], truths: Sequence[Sequence[Box]], *, least: Share = 0.5) -> dict[str, Any]:
     """The share of items whose box meets no true box with an IoU of at least ``least``.
 

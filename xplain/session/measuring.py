@@ -25,12 +25,11 @@ from xplain.core.outline import Outline
 from xplain.core.plain import plain
 from xplain.core.query import Answer, Model, Query, Sweep, View
 from xplain.core.registry import METRICS, Metric
-from xplain.core.target import Target, label
-from xplain.core.wording import option
+from xplain.core.target import Target
 from xplain.explainers.design.baseline import fill_of
 from xplain.results.attribution import Attribution
 from xplain.results.curve import Curve
-from xplain.session.hidden import as_codes
+from xplain.session.grading import hidden_value, positions, target_of
 from xplain.session.request import Cache, Request
 from xplain.session.results import provenance, words_of
 from xplain.session.run import Session, load
@@ -78,10 +77,11 @@ def curve(
     Raises:
         UsageError: the explanation is of other items, or it does not say its target and none is given.
     """
-    curves = [one.name for one in METRICS if one.asks]
+    curves = {name: one for one in METRICS if one.needs == "curve" for name in (one.name, *one.aliases)}
     if plain_name(kind) not in curves:
-        raise UsageError(f"A curve is {kind!r}; accepted: {', '.join(curves)}.")
-    metric = METRICS.find(kind)
+        names = ", ".join(one for one in curves if one == curves[one].name)
+        raise UsageError(f"A curve is {kind!r}; accepted: {names}.")
+    metric = curves[plain_name(kind)]
     options = metric.read_options(options)
     asked = Request(
         target=target, card=card, layout=layout, batch_size=batch_size, max_queries=max_queries, cache=cache
@@ -97,22 +97,10 @@ def curve(
     loaded, items = part.model, part.items
     if len(items.x) != len(attribution):
         raise UsageError(f"There are {len(items.x)} items, but the explanation is of {len(attribution)}.")
-    wanted = target or attribution.explained or (label(attribution.labels) if attribution.labels else None)
-    if wanted is None:
-        raise UsageError(
-            f"The explanation's target {attribution.target!r} is no class; give ",
-            option("target"),
-            " an xplain target.",
-        )
+    wanted = target or target_of(attribution)
     view = View(items.x, wanted, loaded.outline, read=items.layout)
-    values = attribution.values
-    if values.ndim == items.x.ndim and view.layout.channel_axis is not None:
-        values = values.sum(axis=view.layout.channel_axis)
-    if baseline is None:
-        codes = abilities_of(loaded).codes
-        baseline = 0.0 if codes is None else codes.typical(items.x)[0]
-    (baseline,) = as_codes({"baseline": baseline}, loaded).values()
-    one = metric.start(view, values, fill_of(view, Reference().read(baseline)), options)
+    baseline = hidden_value(part, baseline)
+    one = metric.start(view, positions(attribution.values, part), fill_of(view, Reference().read(baseline)), options)
     told = {"baseline": baseline, **options}
     with session:
         settings = session.settings(part)

@@ -1,0 +1,186 @@
+"""Every metric of a model whose right answer is known by formula, and how few questions all of them ask together."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from made import attribution
+
+import xplain
+from xplain.core.errors import UsageError
+from xplain.session.grading import grade
+from xplain.session.request import Request
+from xplain.session.run import Session
+from xplain.testing import Formula
+
+SHAPE = (1, 4, 4)
+RNG = np.random.default_rng(0)
+WEIGHTS = RNG.permutation(np.arange(1.0, 17)).reshape(SHAPE)
+X = RNG.uniform(0.5, 1.5, (2, *SHAPE)).astype(np.float32)
+TRUE = (WEIGHTS * X).sum(axis=1)
+
+
+def model() -> Formula:
+    return Formula(lambda rows: (rows * WEIGHTS).sum(axis=(1, 2, 3)), "NCHW", SHAPE)
+
+
+def judged(names, values=TRUE, asked=None, x=X, **given):
+    asked = asked or model()
+    with Session(asked, Request()) as session:
+        made = attribution(values, target="0", labels=(0,) * len(values), method="occlusion")
+        return grade(session, session.read(x), made, names, **given)
+
+
+def descending(rows):
+    """Scores while the largest are taken away, one after another, ``[N, P + 1]``."""
+    order = -np.sort(-rows.reshape(len(rows), -1), axis=1)
+    return rows.sum(axis=(1, 2))[:, None] - np.concatenate([np.zeros((len(rows), 1)), np.cumsum(order, axis=1)], axis=1)
+
+
+def area(curve):
+    return np.mean([(curve[:, k] + curve[:, j]) / 2 for k, j in pairwise(range(curve.shape[1]))], axis=0)
+
+
+def test_curves_of_the_right_explanation() -> None:
+    found = judged(
+        {
+            "deletion": {"steps": 16},
+            "insertion": {"steps": 16},
+            "monotonicity": {"steps": 16},
+            "selectivity": {"cells": 4, "steps": 16},
+            "region-perturbation": {"cells": 4, "steps": 16},
+            "irof": {"segments": 16, "steps": 16, "whole": "score"},
+        }
+    )
+    curve = descending(TRUE)
+    np.testing.assert_allclose(found["deletion"].values, area(curve), rtol=1e-5)
+    np.testing.assert_allclose(found["insertion"].values, TRUE.sum(axis=(1, 2)) - area(curve), rtol=1e-5)
+    np.testing.assert_allclose(found["monotonicity"].values, 1)
+    np.testing.assert_allclose(found["selectivity"].values, area(curve), rtol=1e-5)
+    np.testing.assert_allclose(found["region-perturbation"].values, (curve[:, :1] - curve).mean(axis=1), rtol=1e-5)
+    for name, better in (("deletion", -1), ("insertion", 1), ("selectivity", -1), ("region-perturbation", 1)):
+        for other in (found[name].random, found[name].centre, found[name].edge, found[name].gradient):
+            assert (better * found[name].values > better * other).all(), "nothing blind beats the truth"
+
+
+def test_values_that_are_true_are_found_true() -> None:
+    found = judged(
+        {
+            "faithfulness-correlation": {"runs": 20},
+            "infidelity": {"runs": 20, "scaled": False},
+            "faithfulness-estimate": {},
+            "non-sensitivity": {},
+            "completeness-gap": {},
+        }
+    )
+    np.testing.assert_allclose(found["faithfulness-correlation"].values, 1, rtol=1e-6)
+    np.testing.assert_allclose(found["faithfulness-estimate"].values, 1, rtol=1e-6)
+    np.testing.assert_allclose(found["infidelity"].values, 0, atol=1e-9)
+    np.testing.assert_allclose(found["non-sensitivity"].values, 0)
+    np.testing.assert_allclose(found["completeness-gap"].values, 0, atol=1e-6)
+    for name in ("faithfulness-correlation", "faithfulness-estimate"):
+        assert (found[name].random < 0.9).all()
+    assert (found["infidelity"].random > 1).all()
+
+
+def test_values_that_are_wrong_are_found_wrong_by_how_much() -> None:
+    doubled = judged({"infidelity": {"runs": 20, "scaled": False}, "completeness-gap": {}}, 2 * TRUE)
+    np.testing.assert_allclose(doubled["completeness-gap"].values, 1, rtol=1e-6)
+    assert (doubled["infidelity"].values > 1).all()
+    np.testing.assert_allclose(judged("infidelity:runs=20", 2 * TRUE)["infidelity"].values, 0, atol=1e-9)
+    slopes = np.broadcast_to(WEIGHTS[0], TRUE.shape)
+    right = judged({"infidelity": {"runs": 20, "scaled": False, "slopes": True}}, slopes)
+    np.testing.assert_allclose(right["infidelity"].values, 0, atol=1e-9)
+    blind = TRUE.copy()
+    blind[:, 0] = 0  # a quarter of the cells matter to the model alone
+    np.testing.assert_allclose(judged("non-sensitivity", blind)["non-sensitivity"].values, 0.25)
+    backwards = judged(["faithfulness-estimate", "monotonicity:steps=16"], -TRUE)
+    np.testing.assert_allclose(backwards["faithfulness-estimate"].values, -1, rtol=1e-6)
+    np.testing.assert_allclose(backwards["monotonicity"].values, 1, err_msg="every position adds to this model")
+
+
+def test_monotonicity_counts_the_steps_in_which_a_position_adds() -> None:
+    mixed = Formula(lambda rows: (rows * WEIGHTS * np.where(WEIGHTS > 8, -1, 1)).sum(axis=(1, 2, 3)), "NCHW", SHAPE)
+    np.testing.assert_allclose(judged("monotonicity:steps=16", asked=mixed)["monotonicity"].values, 0.5)
+
+
+def test_constant_maps_and_gaps_say_nothing_and_harm_nobody() -> None:
+    values = TRUE.copy()
+    values[0] = 3.0
+    found = judged(["faithfulness-estimate", "deletion:steps=4", "sparseness"], values)
+    assert np.isnan(found["faithfulness-estimate"].values[0])
+    assert found["sparseness"].values[0] == 0
+    alone = judged("deletion:steps=4")["deletion"].values
+    np.testing.assert_allclose(found["deletion"].values[1], alone[1])
+    values[0, 2, 2] = np.nan
+    gap = judged(["faithfulness-estimate", "deletion:steps=4", "sparseness"], values)
+    for name, one in gap.items():
+        assert np.isnan(one.values[0])
+        assert np.isnan(one.random[0])
+        np.testing.assert_allclose(one.values[1], found[name].values[1])
+
+
+def test_questions_are_shared() -> None:
+    """Clean and blank once; sets and cells once for five maps; two metrics of patches ask as one, two of curves too."""
+    asked, maps, items = model(), 5, 2
+    named = ["deletion:steps=8", "monotonicity:steps=8", "insertion:steps=8", "selectivity:cells=4,steps=4"]
+    named += ["region-perturbation:cells=4,steps=4", "faithfulness-correlation:cells=4,runs=10"]
+    named += ["infidelity:cells=4,runs=10", "faithfulness-estimate:cells=4", "non-sensitivity:cells=4"]
+    judged([*named, "completeness-gap", "sparseness", "complexity"], asked=asked)
+    once = 2 + 10 + 16  # untouched, hidden; random sets; single cells
+    each = 7 + 7 + 3  # inner points of deletion, insertion and patches
+    assert asked.rows == items * (once + maps * each)
+
+
+def test_what_cannot_be_asked_is_said() -> None:
+    cases = {
+        "mask-iou": "boxes or masks against the truth",
+        "pointing-game": "what is known to be there",
+        "deletion;deletion:steps=3": "each once",
+        "sparsenes": "sparseness",
+        "deletion:step=3": "steps",
+    }
+    for names, message in cases.items():
+        with pytest.raises(UsageError, match=message):
+            judged(names)
+    with pytest.raises(UsageError, match=r"The explanation is \[2, 3, 4\] for 2 items"):
+        judged("sparseness", TRUE[:, 1:])
+    with pytest.raises(UsageError, match="one list for each picture"):
+        judged("pointing-game", truth=[[(0, 0, 1, 1)]])
+
+
+def test_the_truth_is_masks_or_boxes() -> None:
+    top = np.unravel_index(TRUE[0].argmax(), (4, 4))
+    box = (int(top[0]), int(top[1]), int(top[0]) + 1, int(top[1]) + 1)
+    mask = np.zeros((2, 4, 4), bool)
+    mask[0, top[0], top[1]] = True
+    for truth in (mask, [[box], []]):
+        found = judged("pointing-game", truth=truth)["pointing-game"].values
+        np.testing.assert_array_equal(found, [1, np.nan])
+
+
+def test_rows_of_a_table_are_judged_without_what_needs_places() -> None:
+    weights = np.array([3.0, 1.0, 2.0])
+    rows = Formula(lambda one: one @ weights, "NS", (3,))
+    x = np.ones((2, 3), np.float32)
+    found = judged("standard", np.tile(weights, (2, 1)), rows, x)
+    assert list(found) == ["sparseness", "complexity", "effective-complexity", "deletion", "insertion"]
+    assert found["deletion"].centre is None
+    assert found["deletion"].random is not None
+    np.testing.assert_allclose(found["deletion"].values, (4.5 + 2 + 0.5) / 3)
+    with pytest.raises(UsageError, match="Use deletion instead"):
+        judged("road", np.tile(weights, (2, 1)), rows, x)
+
+
+def test_an_item_has_the_same_grades_alone() -> None:
+    names = ["road:steps=2", "faithfulness-correlation:runs=10", "deletion:steps=4"]
+    both, alone = judged(names), judged(names, TRUE[1:], x=X[1:])
+    for name in both:
+        np.testing.assert_allclose(both[name].values[1:], alone[name].values, rtol=1e-12)
+        np.testing.assert_allclose(both[name].random[1:], alone[name].random, rtol=1e-12)
+
+
+def test_the_metrics_are_listed() -> None:
+    assert {"deletion", "road", "pointing-game", "sparseness"} <= {one.name for one in xplain.measure.metrics()}

@@ -1,4 +1,4 @@
-"""What is made from the registry: the README's tables of methods and rule tables, and the stubs of ``explain``.
+"""What is made from the registry: the tables of methods and rule tables in docs/, and the stubs of ``explain``.
 
 python tests/docs/methods_table.py     # writes them
 """
@@ -12,7 +12,7 @@ from xplain.core.query import Peek, Score, Sweep
 from xplain.core.registry import TABLES
 from xplain.core.trees import Ensemble
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "methods.md"
 _NEEDS = {Score: "scores", Ensemble: "trees", Peek: "inner values", Sweep: "gradients"}
 
 
@@ -52,7 +52,7 @@ def inserted(text: str) -> str:
 if __name__ == "__main__":
     from stubs import stubs
 
-    README.write_text(inserted(README.read_text()))
+    PAGE.write_text(inserted(PAGE.read_text()))
     for path, text in stubs().items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

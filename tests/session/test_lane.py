@@ -83,7 +83,7 @@ def test_a_class_map_and_its_channels_follow_from_the_layer(model):
     np.testing.assert_allclose(answer.maps[:5], by_hand, atol=1e-5 * by_hand.max())
     channels = (gradients * values).sum(axis=(2, 3))
     np.testing.assert_allclose(answer.relevance[:5], channels, atol=1e-5 * np.abs(channels).max())
-    assert lane.channels == lane.relevance == channels.shape[1]
+    assert lane.relevance == channels.shape[1]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -162,17 +162,16 @@ def test_a_function_is_driven_and_another_model_is_refused(model):
 
 
 def test_wide_relevance_is_projected_by_fixed_signs_that_keep_distances():
-    lane = Lane("a", "m", "", "grad-cam", channels=1280, relevance=64, seed=3)
-    matrix = lane.projection()
+    lane = Lane("a", "m", "", "grad-cam", relevance=64, seed=3)
+    matrix = lane.projection(1280)
     assert matrix.shape == (1280, 64)
     assert set(np.unique(matrix * 8)) == {-1.0, 1.0}
-    assert hash(matrix.tobytes()) == hash(
-        Lane("b", "m", "", "x", channels=1280, relevance=64, seed=3).projection().tobytes()
-    )
+    other = Lane("b", "n", "", "lrp", relevance=64, seed=3).projection(1280)
+    np.testing.assert_array_equal(matrix, other)
     rows = np.random.default_rng(1).normal(size=(40, 1280))
     ratio = np.linalg.norm(rows @ matrix, axis=1) / np.linalg.norm(rows, axis=1)
     assert 0.6 < ratio.min() < ratio.max() < 1.4
-    assert Lane("a", "m", "", "grad-cam", channels=64, relevance=64).projection() is None
+    assert lane.projection(64) is None
 
 
 def test_what_a_rule_ranks():

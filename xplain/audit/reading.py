@@ -23,7 +23,7 @@ from xplain.core.items import Items
 from xplain.core.query import Model
 from xplain.session.items import items_of
 
-__all__ = ["Batch", "Data", "Form", "Planned", "Read", "batch_of"]
+__all__ = ["Batch", "Data", "Form", "Planned", "Read", "batch_of", "taken"]
 
 CHANGED = "The content is not the one that was planned."
 UNREADABLE = "It could not be read when the audit was planned."
@@ -133,17 +133,7 @@ class Data:
 
     def one(self, item: Planned, form: Form) -> Read:
         """An item as a model takes it; whatever its content is, an answer. Safe in several threads."""
-        content = self.content(item)
-        if isinstance(content, str):
-            return Read(None, content)
-        try:
-            return Read(form.read(content))
-        except XplainError as error:
-            return Read(None, str(error))
-        except MemoryError:
-            return Read(None, "It does not fit into memory.")
-        except Exception as error:  # what a decoder raises on hostile bytes is no reason to end a run
-            return Read(None, f"{type(error).__name__}: {str(error)[:200]}")
+        return taken(self.content(item), form)
 
     def read(self, numbers: Sequence[int] | range, form: Form, rows: int | None = None) -> Batch:
         """A batch of items.
@@ -155,6 +145,20 @@ class Data:
         """
         wanted = self.planned(numbers)
         return batch_of([self.one(item, form) for item in wanted], [item.name for item in wanted], form, rows)
+
+
+def taken(content: Content | str, form: Form) -> Read:
+    """A content as a model takes it; whatever it is, an answer. A text is why there is none."""
+    if isinstance(content, str):
+        return Read(None, content)
+    try:
+        return Read(form.read(content))
+    except XplainError as error:
+        return Read(None, str(error))
+    except MemoryError:
+        return Read(None, "It does not fit into memory.")
+    except Exception as error:  # what a decoder raises on hostile bytes is no reason to end a run
+        return Read(None, f"{type(error).__name__}: {str(error)[:200]}")
 
 
 def batch_of(found: Sequence[Read], names: Sequence[str], form: Form, rows: int | None = None) -> Batch:

@@ -53,10 +53,8 @@ class Lane:
         rows: Rows of a batch; the last one of a shard is filled up.
         item: Shape of an item as the model takes it.
         native_shape: Shape of a map as the method makes it, before it would be enlarged.
-        map_shape: Shape to which ``xplain.explain`` would enlarge it.
         classes: Scores per item; 0 where the model has no classes.
         relevance: Numbers of a relevance vector.
-        channels: Channels of the layer behind that vector, projected where they are more; 0: the map itself, pooled.
         scores: The compiled file's output that holds the scores.
         file: sha256 of the compiled file; empty where there is none.
         seed: Root of all randomness.
@@ -78,10 +76,8 @@ class Lane:
     rows: int = 1
     item: tuple[int, ...] = ()
     native_shape: tuple[int, ...] = ()
-    map_shape: tuple[int, ...] = ()
     classes: int = 0
     relevance: int = 0
-    channels: int = 0
     scores: str = ""
     file: str = ""
     seed: int = 0
@@ -99,25 +95,24 @@ class Lane:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """What ``to_dict`` made, also after a journey through JSON."""
-        shapes = {name: tuple(raw[name]) for name in ("item", "native_shape", "map_shape")}
+        shapes = {name: tuple(raw[name]) for name in ("item", "native_shape")}
         return cls(**{**raw, **shapes})
 
-    def projection(self) -> Array | None:
-        """The fixed matrix ``[C, R]`` of plus and minus 1 / sqrt(R) that wide relevance is projected by, or None.
+    def projection(self, channels: int) -> Array | None:
+        """The fixed matrix ``[C, R]`` of plus and minus 1 / sqrt(R) that projects C channels; None where C is R.
 
         Distances are kept up to about 1 / sqrt(R). Its signs are bits of SHA-256, so that no library draws them.
 
         Source:
             Achlioptas, Database-friendly random projections, 2003.
         """
-        if self.channels <= CHANNELS:
+        if channels == self.relevance:
             return None
-        wanted, blocks = self.channels * self.relevance, []
-        for number in range(-(-wanted // 256)):
-            blocks.append(hashlib.sha256(f"{self.seed}/relevance/{number}".encode()).digest())
+        wanted = channels * self.relevance
+        blocks = (hashlib.sha256(f"{self.seed}/relevance/{k}".encode()).digest() for k in range(-(-wanted // 256)))
         bits = np.unpackbits(np.frombuffer(b"".join(blocks), np.uint8))[:wanted]
         signs = np.where(bits, 1.0, -1.0) / np.sqrt(self.relevance)
-        return np.asarray(signs.reshape(self.channels, self.relevance))
+        return np.asarray(signs.reshape(channels, self.relevance))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -228,8 +228,8 @@ class Driven:
         lane, count = self.lane, len(group)
         items = Items(batch.x[group], tuple(map(str, group)), layout=_layout(lane, self.outline))
         part, reading, _, _ = self.readings(items, batch.labels[group], [batch.keys[k] for k in group])
-        one, maps = part.aims[0], native_of(reading, reading.values, lane.map_shape)
-        error = None if reading.error is None else native_of(reading, reading.error, lane.map_shape, error=True)
+        one, maps = part.aims[0], native_of(reading, reading.values)
+        error = None if reading.error is None else native_of(reading, reading.error, error=True)
         scores = np.zeros((count, 0)) if part.scores is None else np.asarray(part.scores, np.float64)
         return LaneAnswer(
             scores,
@@ -323,9 +323,8 @@ def _layout(lane: Lane, outline: Outline) -> Any:
 
 def _settled(lane: Lane, driven: Driven, part: Part, reading: Reading, values: Mapping[str, Any]) -> Lane:
     """The lane with what the trial showed: layer, shapes, classes."""
-    raw = np.asarray(reading.values)
     channels = 0 if reading.channels is None else int(np.asarray(reading.channels()).shape[1])
-    maps = native_of(reading, reading.values, tuple(raw.shape[1:]))
+    maps = native_of(reading, reading.values)
     options = dict(lane.options)
     layer = reading.notes.get("layer")
     if values.get("layer") == "auto" and isinstance(layer, str):
@@ -334,9 +333,7 @@ def _settled(lane: Lane, driven: Driven, part: Part, reading: Reading, values: M
         lane,
         options=options,
         native_shape=tuple(maps.shape[1:]),
-        map_shape=tuple(raw.shape[1:]),
         classes=0 if part.scores is None else int(part.scores.shape[1]),
-        channels=channels,
         relevance=min(CHANNELS, channels),
         score=noun(driven.outline, part.aims[0].target, part.scores),
     )

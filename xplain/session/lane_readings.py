@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ _SIDE = 8
 """Cells per axis of a map's own vector."""
 
 
-def native_of(reading: Reading, values: Any, map_shape: Sequence[int], error: bool = False) -> Array:
+def native_of(reading: Reading, values: Any, error: bool = False) -> Array:
     """A map as the method made it, float32 ``[N, *native]``.
 
     What was enlarged is given as it was before. What states fewer true cells than positions is averaged over them:
@@ -28,7 +29,7 @@ def native_of(reading: Reading, values: Any, map_shape: Sequence[int], error: bo
         return np.ascontiguousarray(reading.native, dtype=np.float32)
     maps = np.asarray(values, dtype=np.float32)
     cells = tuple(reading.resolution or ())
-    cells = cells[len(cells) - len(map_shape) :] if len(cells) > len(map_shape) else cells
+    cells = cells[max(0, len(cells) - maps.ndim + 1) :]
     fits = len(cells) == maps.ndim - 1 and all(1 <= c <= n for c, n in zip(cells, maps.shape[1:], strict=True))
     return pooled(maps, cells) if fits else np.ascontiguousarray(maps)
 
@@ -58,6 +59,12 @@ def relevance_of(lane: Lane, maps: Array, channels: Array | None) -> Array:
         if len(cells) > 2 or int(np.prod(cells)) > CHANNELS:
             cells = [1] * (len(cells) - 2) + cells[-2:]
         return pooled(maps, cells).reshape(len(maps), -1)
-    matrix = lane.projection()
+    matrix = _projection(lane.seed, lane.relevance, channels.shape[1])
     found = channels.astype(np.float64)
     return np.ascontiguousarray(found if matrix is None else found @ matrix, dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
+def _projection(seed: int, wanted: int, channels: int) -> Array | None:
+    """A lane's matrix, made once."""
+    return Lane("", "", "", "", relevance=wanted, seed=seed).projection(channels)

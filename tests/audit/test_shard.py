@@ -1,0 +1,164 @@
+"""A shard is a pure function: the same bytes whoever makes it, and every row what explain says of its item."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import xplain
+from xplain.audit.figures import geometry
+from xplain.audit.lanes import Benches
+from xplain.audit.plan import Plan
+from xplain.audit.reading import Data
+from xplain.audit.shard import Maker, make
+from xplain.audit.store import Store
+from xplain.core.errors import ModelError
+from xplain.session.lane_readings import pooled
+
+sys.path.insert(0, str(Path(__file__).parent))
+import planted
+
+LANES = ("net/grad-cam", "net/rise:cells=4:samples=8")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """An audit of eleven pictures in two shards, with a file that is none among them."""
+    root = tmp_path_factory.mktemp("audit")
+    data = planted.pictures(root / "data")
+    (data / "b" / "broken.png").write_bytes(b"\x89PNG\r\n not a picture")
+    return root / "out", planted.audit(root / "out", data), data
+
+
+def made(folder: Path, plan: Plan, number: int, threads: int = 2, **how):
+    with Benches(folder, plan) as benches, Maker(plan, benches, Data(folder), threads) as maker:
+        return maker.make(number, **how)
+
+
+def records(shard):
+    return pq.read_table(io.BytesIO(shard.parts["records"][0])).to_pylist()
+
+
+def test_every_row_is_what_explain_says_of_its_item(small):
+    folder, plan, data = small
+    model = xplain.load(str(folder.parent / "net.onnx"), card=planted.CARD, threads=1)
+    seen = {}
+    for number in range(len(plan.shards)):
+        shard = made(folder, plan, number)
+        for k, row in enumerate(records(shard)):
+            place = k % shard.shard.rows
+            maps = np.load(io.BytesIO(shard.parts[f"maps/{row['lane']}"][0]))
+            seen[row["item"], row["lane"]] = row, maps[place]
+    assert len(seen) == 2 * 12
+    for (_, lane), (row, stored) in seen.items():
+        if row["name"] == "b/broken.png":
+            assert row["status"] == "error"
+            assert row["error"]
+            assert row["predicted"] is row["scale"] is row["target_name"] is None
+            assert np.isnan(stored).all()
+            continue
+        path = data / row["name"]
+        scores = xplain.predict(model, str(path))[0]
+        order = np.argsort(-scores)
+        assert (row["predicted"], row["second"], row["target"]) == (order[0], order[1], order[0])
+        assert row["predicted_name"] == row["target_name"] == "abcde"[order[0]]
+        assert row["label"] == row["name"][0]
+        assert row["label_class"] == "abcde".index(row["label"])
+        assert row["correct"] == (order[0] == row["label_class"])
+        assert row["value"] == row["score"] == pytest.approx(scores[order[0]], rel=1e-5)
+        assert row["margin"] == pytest.approx(scores[order[0]] - scores[order[1]], rel=1e-4)
+        shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        assert row["entropy"] == pytest.approx(-(shares * np.log(shares)).sum(), rel=1e-4)
+        assert row["seed"] == plan.seed_of(row["sha256"])
+        if lane == LANES[0]:
+            found = xplain.explain(model, str(path), "grad-cam").values[0]
+            assert row["error_mean"] is None
+            grown = stored.astype(np.float32) * row["scale"]
+            assert grown.shape == (8, 8)
+            assert grown.sum() == pytest.approx(row["total"], rel=1e-3)
+            assert pooled(found[None], (8, 8))[0] == pytest.approx(grown, abs=0.35 * row["scale"])  # it was enlarged
+        else:
+            assert row["error_mean"] > 0
+
+
+def test_the_same_bytes_whatever_threads_and_whoever_looks(small):
+    folder, plan, _ = small
+    named = []
+    one, two, three = made(folder, plan, 0), made(folder, plan, 0, threads=0), made(folder, plan, 0, told=named.append)
+    assert one.parts == two.parts == three.parts
+    assert set(named) >= set(one.shard.items)
+
+
+def test_a_neighbour_that_is_refused_moves_no_bit(small):
+    folder, plan, _ = small
+    clean, refused = made(folder, plan, 0), made(folder, plan, 0, refused={2: "It ends processes."})
+    pairs = list(zip(records(clean), records(refused), strict=True))
+    assert [b["error"] for a, b in pairs if a != b] == ["It ends processes."] * 2
+    assert {b["item"] for a, b in pairs if a != b} == {2}
+    for lane in LANES:
+        a, b = (np.load(io.BytesIO(one.parts[f"maps/{lane}"][0])) for one in (clean, refused))
+        np.testing.assert_array_equal(np.delete(a, 2, 0), np.delete(b, 2, 0))
+
+
+def test_shards_of_other_sizes_hold_the_same_rows(small, tmp_path):
+    """What is cut elsewhere holds other batches, and the engine's rows do not care."""
+    folder, plan, data = small
+    other = planted.audit(tmp_path / "out", data, {"rise": planted.METHODS["rise"]}, rows=3, shard_rows=5)
+    rows = [r for n in range(2) for r in records(made(folder, plan, n)) if r["lane"] == LANES[1]]
+    again = [r for n in range(3) for r in records(made(tmp_path / "out", other, n))]
+    assert rows == again
+
+
+def test_a_shard_is_sealed_once_and_twice_is_the_same(small, tmp_path):
+    folder, plan, _ = small
+    store = Store(tmp_path)
+    with Benches(folder, plan) as benches:
+        data = Data(folder)
+        seal = make(plan, benches, 1, store, data)
+        assert make(plan, benches, 1, store, data) == seal
+    assert store.sealed() == {1}
+    assert (seal.first, seal.rows, seal.audit) == (6, 6, plan.identity)
+    assert set(seal.parts) == {
+        "records",
+        "metrics",
+        *(f"{kind}/{lane}" for kind in ("maps", "relevance") for lane in LANES),
+    }
+
+
+def test_a_model_that_changed_is_refused(small):
+    folder, plan, _ = small
+    path = folder.parent / "net.onnx"
+    content = path.read_bytes()
+    try:
+        path.write_bytes(content.replace(b"xplain-tests", b"xplain-tezts"))
+        with pytest.raises(ModelError, match="not the one that was planned"):
+            made(folder, plan, 0)
+    finally:
+        path.write_bytes(content)
+
+
+def test_a_map_is_told_by_its_numbers():
+    """By hand: one cell of eight by eight; half a map against; nothing."""
+    one = np.zeros((3, 8, 8), np.float32)
+    one[0, 0, 7] = 4
+    one[1] = np.where(np.arange(8) < 4, 1, -1)
+    found = geometry(one)
+    assert found["gini"][:2] == pytest.approx([63 / 64, 0])
+    assert found["complexity"][:2] == pytest.approx([0, np.log(64)])
+    assert found["positive"][:2] == pytest.approx([1, 0.5])
+    assert found["total"].tolist() == [4, 0, 0]
+    assert found["scale"].tolist() == [4, 1, 0]
+    assert (found["peak_y"][0], found["peak_x"][0]) == (1 / 16, 15 / 16)
+    assert found["border"][:2] == pytest.approx([1, 1 - 36 / 64])
+    assert [found[f"corner{k}"][0] for k in range(4)] == [0, 1, 0, 0]
+    assert [found[f"corner{k}"][1] for k in range(4)] == pytest.approx([0.25] * 4)
+    assert np.isnan([found[name][2] for name in ("gini", "border", "corner0", "positive")]).all()
+    wide = geometry(np.ones((1, 7, 7), np.float32))
+    assert wide["border"] == pytest.approx([1 - 0.75**2])
+    assert [wide[f"corner{k}"][0] for k in range(4)] == pytest.approx([0.25] * 4)
+    assert geometry(np.ones((1, 4), np.float32))["border"] == pytest.approx([0.25])

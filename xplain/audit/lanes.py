@@ -1,0 +1,75 @@
+"""The lanes of an audit, opened once per process, and the models behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from xplain.audit.plan import ModelFacts, Plan
+from xplain.audit.where import Where
+from xplain.core.abilities import abilities_of
+from xplain.core.errors import ModelError, UsageError
+from xplain.core.query import Model
+from xplain.session.lane import Opened, opened
+from xplain.session.run import load
+
+__all__ = ["Benches"]
+
+
+class Benches:
+    """The lanes of an audit, opened in this process; used in a ``with`` block.
+
+    Args:
+        folder: The audit's folder.
+        plan: Its plan.
+        models: Models by name, where they are none that can be loaded again, or are loaded already.
+        max_cost: Money that models which bill may spend in this process; None for no limit.
+
+    Raises:
+        UsageError: a model is another than was planned, or can only be given.
+        XplainError: a model cannot be loaded.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, models: Mapping[str, Any] | None = None, max_cost: Any = None) -> None:
+        self.folder, self.plan, self._given, self._max_cost = folder, plan, dict(models or {}), max_cost
+        self.models: dict[str, Model] = {}
+        self.opened: list[Opened] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        where = Where.read(self.folder).models
+        for facts in self.plan.models:
+            self.models[facts.name] = self._loaded(facts, where.get(facts.name, {}))
+        for lane in self.plan.lanes:
+            model = self.models[lane.model]
+            content = (self.folder / "lanes" / f"{lane.file}.onnx").read_bytes() if lane.file else None
+            able = abilities_of(model)
+            billed = able.price is not None or able.rows_per_request is not None
+            cache = self.folder / "answers" if billed else None
+            limits = {"max_cost": self._max_cost} if able.price is not None and self._max_cost is not None else {}
+            self.opened.append(self._stack.enter_context(opened(lane, model, content, cache, **limits)))
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.close()
+        for model in self.models.values():
+            if (close := abilities_of(model).close) is not None:
+                close()
+
+    def _loaded(self, facts: ModelFacts, lies: Mapping[str, Any]) -> Model:
+        given = self._given.get(facts.name)
+        if given is None and "source" not in lies:
+            raise UsageError(
+                f"Model {facts.name!r} was given as an object when the audit was planned, and can only be given again. "
+                "Run it from Python, with models={name: model}."
+            )
+        options = {"threads": self.plan.threads} if facts.kind == "onnx" else {}
+        model = load(given) if given is not None else load(lies["source"], **{**options, **lies.get("options", {})})
+        if facts.sha256 and model.outline.digest != facts.sha256:
+            raise ModelError(
+                f"Model {facts.name!r} is not the one that was planned: its digest is {model.outline.digest[:16]}, the "
+                f"plan says {facts.sha256[:16]}. Put the planned file back, or plan another audit."
+            )
+        return model

@@ -148,10 +148,8 @@ def _plan(w: Wished, items_sha256: str) -> Plan:
             rows=64,
             item=(3, 224, 224),
             native_shape=(SIDE, SIDE),
-            map_shape=(224, 224),
             classes=w.classes,
             relevance=16,
-            channels=16,
             layout="NCHW",
             unit="score",
         )

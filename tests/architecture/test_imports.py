@@ -52,6 +52,7 @@ PACKAGES = {
     "numpy": EVERY_ROOM | {"testing"},
     "array_api_compat": {"core", "explainers", "metrics"},
     "torch": {"models/torch"},
+    "anyio": {"serve"},
     "starlette": {"serve"},
     "xplain_web": {"serve/site.py"},
     "uvicorn": {"serve"},

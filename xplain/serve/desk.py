@@ -1,8 +1,9 @@
 """Where requests wait and are answered: a bounded queue, one worker, cheap requests between the steps of dear ones.
 
 Requests that fit together are asked as one, so that batches are full; each gets the bits that it would get alone. After
-every model call of a dear request the worker answers the cheap ones that came meanwhile: nobody waits behind four
-thousand masks for one sweep, and no two requests compete for the processor.
+every model call of a dear request the worker answers the cheap ones that came meanwhile, until none waits or the dear
+one is due a call again: nobody waits behind four thousand masks for one sweep, no stream of cheap requests stops a dear
+one, and no two requests compete for the processor.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ CHEAP = 32
 """Evaluations and sweeps of an item up to which requests are packed, and answered between the steps of others."""
 
 _OFTEN = 0.1  # seconds between two news of progress
+_SHARE = 8
+"""Times the seconds of a dear request's last model call that cheap ones may take before it has its next."""
 
 
 class Full(Exception):
@@ -215,11 +218,18 @@ class Desk:
                 count += size
         return pack
 
-    def _between(self) -> None:
-        """Answer cheap requests that came while a dear one is under way, one pack."""
-        with self._more:
-            pack = self._take(self._cheap) if self._cheap else []
-        if pack:
+    def _between(self, seconds: float) -> None:
+        """Answer cheap requests that came while a dear one is under way.
+
+        Args:
+            seconds: What they may take together; the pack that is under way then is the last.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with self._more:
+                pack = self._take(self._cheap) if self._cheap else []
+            if not pack:
+                return
             self._do(pack)
 
     def _do(self, pack: list[Job]) -> None:
@@ -256,8 +266,10 @@ class Desk:
     def _answers(self, jobs: Sequence[Job]) -> list[Answer]:
         first = jobs[0]
         asked, dear = [job.asked for job in jobs], not _cheap(first)
+        called = time.monotonic()
 
         def watch(done: int, of: int) -> None:
+            nonlocal called
             if all(job.cancelled for job in jobs):
                 raise Stopped
             if len(jobs) == 1 and first.late:
@@ -265,7 +277,8 @@ class Desk:
             for job in jobs:
                 job.onwards(done, of)
             if dear:
-                self._between()
+                self._between(_SHARE * (time.monotonic() - called))
+                called = time.monotonic()
 
         known, steps = Known(), stages(first.asked) if len(jobs) == 1 else []
         try:

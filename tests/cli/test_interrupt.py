@@ -156,6 +156,34 @@ def test_one_picture_that_one_method_cannot_explain(xplain, model, many, tmp_pat
     assert all(names == ["rise", "occlusion"] for names in methods.values())
 
 
+# Ctrl-C when a module begins to be imported
+EARLY = """
+import os, runpy, signal, sys
+wanted = sys.argv.pop(1)
+class Watch:
+    def find_spec(name, *_):
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Watch)
+runpy.run_module("xplain", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["xplain.cli", "typer", "xplain.cli.verbs.explain", "xplain.session.run"])
+def test_an_interruption_before_there_is_work_leaves_no_traceback(model, pictures, tmp_path, module):
+    words = ["explain", str(model), str(pictures), "-m", "occlusion", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, module, *words],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("xplain: interrupted.")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("verb", ["explain", "localise"])
 @pytest.mark.parametrize("where", ["made", "entered", "drawn", "left"])
 def test_an_interruption_at_any_time_says_what_stays(xplain, model, pictures, tmp_path, monkeypatch, verb, where):

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import math
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from socket import socket
 
+import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,6 +26,7 @@ from xplain.serve.desk import Full, Late, Stopped
 from xplain.serve.figures import Figures
 from xplain.serve.guard import Guard, Refused, Rules, Token
 from xplain.serve.house import House
+from xplain.serve.patience import Patient
 from xplain.serve.served import Served
 
 __all__ = ["Options", "application", "run"]
@@ -149,16 +152,17 @@ async def _failed(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": "The request failed in the server."}, 500)
 
 
-def run(models: Sequence[Served], options: Options) -> None:
+def run(models: Sequence[Served], options: Options, listening: Callable[[str], None] = lambda _: None) -> None:
     """Serve until SIGTERM or Ctrl-C; what waits then is finished within the grace, the rest handed back.
+
+    Args:
+        models: What is served.
+        options: How.
+        listening: Told the address once connections are taken there.
 
     Raises:
         UsageError: the address cannot be listened at.
     """
-    import uvicorn
-
-    from xplain.serve.patience import Patient
-
     _log()
     config = uvicorn.Config(
         application(models, options),
@@ -175,13 +179,26 @@ def run(models: Sequence[Served], options: Options) -> None:
     )
     try:
         with suppress(KeyboardInterrupt):  # which uvicorn raises once more when all is closed
-            uvicorn.Server(config).run()
+            _Server(config, listening).run()
     except SystemExit:
         raise UsageError(
             f"{options.host}:{options.port} cannot be listened at; is another server there? Give another ",
             option("port"),
             ".",
         ) from None
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens: of port 0 only the system knows which it has become."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        host, port = next(iter(self.servers)).sockets[0].getsockname()[:2]
+        self._listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 def _log() -> None:

@@ -36,7 +36,7 @@ class House:
         most_items: Items of one request.
         most_seconds: The longest deadline; every request that states none has this one.
         keep_seconds: How long the answer of a job is kept.
-        most_kept: Jobs that are kept.
+        most_kept: Items of the jobs that are kept: an answer takes about a megabyte for each.
     """
 
     models: Mapping[str, Served]
@@ -178,8 +178,10 @@ class House:
     def keep(self, job: Job) -> None:
         """Remember a job, so that it can be asked after; the oldest that are over are forgotten."""
         now = time.monotonic()
+        count = len(job.asked.items) + sum(len(old.asked.items) for old in self.jobs.values())
         for old in list(self.jobs.values()):
-            if old.over and (now - old.ended > self.keep_seconds or len(self.jobs) >= self.most_kept):
+            if old.over and (now - old.ended > self.keep_seconds or count > self.most_kept):
+                count -= len(old.asked.items)
                 del self.jobs[old.id]
         self.jobs[job.id] = job
 
@@ -191,8 +193,15 @@ class House:
         """
         job = self.jobs.get(name)
         if job is None or job.owner != ("" if who is None else who.name):
-            raise Refused(404, "There is no such job; the answers of jobs are kept for a while only.", "unknown")
+            text = "There is no such job. Answers are kept for a while only, and none outlives the server: ask again."
+            raise Refused(404, text, "unknown")
         return job
+
+    def drop(self, job: Job) -> None:
+        """Nobody wants a job any more: it is cancelled, or what it found is forgotten."""
+        self.desk.cancel(job)
+        if job.over:
+            self.jobs.pop(job.id, None)
 
 
 def instances(given: Any) -> list[Any]:

@@ -81,7 +81,7 @@ def routes(house: House) -> list[Route]:
 
     async def drop(request: Request) -> Response:
         job = house.job(request.path_params["job"], request.state.token)
-        house.desk.cancel(job)
+        house.drop(job)
         return JSONResponse(_state(house, job), 202)
 
     async def events(request: Request) -> Response:

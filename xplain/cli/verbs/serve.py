@@ -23,7 +23,9 @@ def serve(
     ],
     loading: Loading,
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines ask.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen at.", min=0, max=65535)] = 8000,
+    port: Annotated[
+        int, typer.Option(help="Port to listen at; 0 for any that is free, which is told.", min=0, max=65535)
+    ] = 8000,
     name: Annotated[
         list[str] | None, typer.Option("--name", help="A name besides that callers may know it by; repeat for several.")
     ] = None,
@@ -75,11 +77,12 @@ def serve(
     for model in models:
         called, file = _split(model)
         served.append(served_as(called, loading.open(file)))
-    address = f"[{host}]" if ":" in host else host
-    if port:  # of 0 only the system knows which it will be
-        names = ", ".join(one.name for one in served)
-        note(f"Serving {names} at http://{address}:{port} until Ctrl-C; then the log, a line of JSON per request.")
-    run(served, options)
+    names = ", ".join(one.name for one in served)
+    run(
+        served,
+        options,
+        lambda where: note(f"Serving {names} at {where} until Ctrl-C; then the log, a line of JSON per request."),
+    )
     return Outcome({"served": [one.name for one in served]}, "Stopped.")
 
 

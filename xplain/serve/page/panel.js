@@ -120,13 +120,9 @@ export class Panel {
     try {
       const asked = { model, method, options: this.options(), target: this.target, instances: [this.page.item] };
       const how = { encoding: "base64", seen: true };
-      const plan = await ask.post("api/plan", asked, abort.signal);
-      if (plan.queries + plan.sweeps <= DEAR) {
-        this.show((await ask.post("api/explain", { ...asked, ...how }, abort.signal)));
-      } else {
-        await this.watch({ ...asked, ...how, preview: true }, plan, abort.signal);
-      }
-      this.page.say(`${method}: ${plan.words}`);
+      const job = await ask.post("api/jobs", { ...asked, ...how, preview: true }, abort.signal);
+      await this.watch(job, abort.signal);
+      this.page.say(`${method}: ${job.plan.words}`);
     } catch (error) {
       if (error.name !== "AbortError") this.page.fail(error);
     } finally {
@@ -134,10 +130,9 @@ export class Panel {
     }
   }
 
-  async watch(asked, plan, signal) {
-    const job = await ask.post("api/jobs", asked, signal);
+  async watch(job, signal) {
     this.job = job.id;
-    this.busy(true);
+    this.busy(job.plan.queries + job.plan.sweeps > DEAR);
     const bar = this.at("progress");
     for await (const [kind, data] of ask.events(job.id, signal)) {
       if (kind === "progress") {
@@ -152,6 +147,8 @@ export class Panel {
         throw new Error(data.error.message);
       }
     }
+    this.job = null;
+    ask.drop(job.id).catch(() => {}); // the answer is here: the server need not keep it
   }
 
   async show(answer) {

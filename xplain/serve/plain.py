@@ -9,7 +9,7 @@ GET  /api/models     GET /openapi.json     GET /metrics
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -160,7 +160,7 @@ def _described(house: House, served: Served) -> dict[str, Any]:
         "pictures": outline.card is not None,
         "classes": outline.scores.classes,
         "labels": list(outline.labels)[:100_000],
-        "layers": [one.name for one in outline.layers if _has_positions(one.shape)],
+        "layers": served.layers(),
         "methods": [
             {
                 "name": entry.name,
@@ -174,11 +174,6 @@ def _described(house: House, served: Served) -> dict[str, Any]:
             for entry in served.methods
         ],
     }
-
-
-def _has_positions(shape: Sequence[int | None]) -> bool:
-    """Whether a layer is channels over positions, wherever its channels stand."""
-    return len(shape) == 4 and sum(extent != 1 for extent in shape[1:]) > 1
 
 
 def _bill(asked: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from xplain.core.query import Model
 from xplain.core.registry import Method
 from xplain.session import methods
 from xplain.session.items import entered
+from xplain.session.seeing import layers_shown
 
 __all__ = ["Served", "served_as"]
 
@@ -100,6 +101,11 @@ class Served:
         if spec is None or len(spec.shape) < 2:
             return None
         return np.zeros([extent or _SIDE for extent in spec.shape[1:]], np.float32)
+
+    def layers(self) -> list[str]:
+        """Layers whose channels can be shown as maps."""
+        example = self.example()
+        return [] if example is None or isinstance(example, str) else layers_shown(self.model, tuple(example.shape))
 
     @property
     def version(self) -> str:

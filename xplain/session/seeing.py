@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 from xplain.core.abilities import abilities_of
 from xplain.core.card import Card, load_card
 from xplain.core.caveat import Caveat
@@ -16,9 +18,10 @@ from xplain.core.errors import CapabilityError, UsageError, XplainError
 from xplain.core.query import Answer, Flow, Model, Query, Reading, View, through
 from xplain.core.registry import LENSES, Lens
 from xplain.core.scene import Again, Beside, More, Scene, Some
-from xplain.core.target import Target
+from xplain.core.target import Target, label
 from xplain.core.versions import versions
 from xplain.engine.memo import Memo
+from xplain.explainers.see.layers import with_positions
 from xplain.models.outlines import attach_card
 from xplain.results import kind_of
 from xplain.results.provenance import Provenance
@@ -28,7 +31,7 @@ from xplain.session.part import Part
 from xplain.session.run import Session
 from xplain.session.stream import Stream
 
-__all__ = ["AT_ONCE", "Failed", "lenses", "seen"]
+__all__ = ["AT_ONCE", "Failed", "layers_shown", "lenses", "seen"]
 
 AT_ONCE = 32
 """Items that are read together: as many as share a call of a small model."""
@@ -38,6 +41,15 @@ Failed = Callable[[int, Any, XplainError], None]
 
 _MOST_SAID = 5
 """Different remarks on items that a result repeats."""
+
+
+def layers_shown(model: Model, item: tuple[int, ...]) -> list[str]:
+    """The layers that ``activations`` shows of an item of this shape, by name; none where none has positions."""
+    blank = np.broadcast_to(np.zeros((), np.float32), (1, *item))  # never stored
+    try:
+        return [layer.name for layer in with_positions(View(blank, label(0), model.outline))]
+    except UsageError:
+        return []
 
 
 def lenses() -> list[Lens]:

@@ -102,7 +102,7 @@ _HOMES = {
     "table": "xplain.models.table",
     "text": "xplain.models.text",
 }
-_ROOMS = ("api", "core", "demo", "measure", "models", "plugins", "render", "report", "targets", "testing")
+_ROOMS = ("api", "audit", "core", "demo", "measure", "models", "plugins", "render", "report", "targets", "testing")
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from xplain.audit.plan import Grading, ItemFacts, Lane, ModelFacts, Plan
+from xplain.audit.plans import Grading, ItemFacts, Lane, ModelFacts, Plan
 from xplain.audit.schema import ITEMS, METRICS, RECORDS, parquet_bytes, schema_of, table_of
 from xplain.audit.store import Seal, Store
 

@@ -13,7 +13,7 @@ from PIL import Image
 import xplain
 from xplain.audit.items import write_items
 from xplain.audit.labels import joined, known_classes
-from xplain.audit.plan import ItemFacts, ModelFacts, Plan
+from xplain.audit.plans import ItemFacts, ModelFacts, Plan
 from xplain.audit.sources import source_of
 from xplain.audit.where import Where
 from xplain.session import Request, Session

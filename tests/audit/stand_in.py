@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from xplain.audit.plan import Plan
+from xplain.audit.plans import Plan
 from xplain.audit.store import Store
 
 

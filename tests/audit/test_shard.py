@@ -13,7 +13,7 @@ import pytest
 import xplain
 from xplain.audit.figures import geometry
 from xplain.audit.lanes import Benches
-from xplain.audit.plan import Plan
+from xplain.audit.plans import Plan
 from xplain.audit.reading import Data
 from xplain.audit.shard import Maker, make
 from xplain.audit.store import Store

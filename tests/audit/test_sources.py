@@ -45,7 +45,7 @@ def listing(tmp_path: Path) -> Listing:
     def made(items: Any, labels: Any = None, metadata: Any = None, **options: Any) -> tuple[Data, Listed]:
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
-        source = source_of(items, out / "data.tar", **options)
+        source = source_of(items, out, **options)
         found = write_items(source, joined(labels, metadata), out / "items.parquet", out / "places.parquet")
         Where(source.recipe()).write(out)
         return Data(out), found

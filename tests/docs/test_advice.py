@@ -16,6 +16,7 @@ import made
 import numpy as np
 import pytest
 from docs.advice_attacks import ATTACKS
+from docs.advice_audit import AUDIT
 from docs.advice_cli import COMMANDS
 from docs.advice_making import MAKING
 from docs.advice_methods import METHODS
@@ -312,7 +313,7 @@ def _(told, _folder):
 
 for one in (*TABLE.values(), *COMMANDS, *METHODS):
     advice(one.fragment)(partial(follow, one))
-for fragment, case in {**ATTACKS, **MAKING, **SPACES, **TARGETS}.items():
+for fragment, case in {**ATTACKS, **AUDIT, **MAKING, **SPACES, **TARGETS}.items():
     advice(fragment)(case)
 
 

@@ -1,5 +1,37 @@
 """Audits: a plan, its shards, what judges them, and a report: a door on ``session`` for a million items.
 
+    xplain.audit.plan("model.onnx", "photos/", out="audit", methods="grad-cam", labels="folders")
+    xplain.audit.run("audit", workers=2)      # as often as it takes: what is sealed is done
+    xplain.audit.verify("audit", recompute=3)
+    xplain.audit.open("audit").sql("select predicted_name, avg(border) from records group by 1 order by 2 desc")
+
 An audit is a folder. Its plan names every choice and is known by its hash; a shard of it is a function of that plan and
 of a number, so that whoever makes it, and how often, the same bits come out; its seal, created once, is the only truth.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xplain.audit.planning import plan
+
+__all__ = ["plan"]
+
+_HOMES = {
+    "plan": "xplain.audit.planning",
+}
+"""Where each public name stands. No file here has the name of one: importing it would take its place."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xplain.audit' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -144,20 +144,23 @@ def _once(path: Path, names: Sequence[str | None], values: Sequence[Any]) -> dic
     return made
 
 
-def known_classes(outline: Outline, labels: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+def known_classes(
+    outline: Outline, labels: Mapping[str, int], classes: int = 0
+) -> tuple[dict[str, int], dict[str, int]]:
     """Which class each label is, as the model names its classes, and the labels that it does not know.
 
     Args:
         outline: What is known of the model.
         labels: Label to the number of items that have it.
+        classes: How many there are, where the outline does not say.
 
     Returns:
         Label to class, and unknown label to number of items.
     """
     known: dict[str, int] = {}
-    classes = outline.scores.classes
+    classes = classes or outline.scores.classes or 0
     for label in labels:
-        if classes is not None and not label.startswith("-"):  # -1 is no class of data, though it is the last in Python
+        if classes and not label.startswith("-"):  # -1 is no class of data, though it is the last in Python
             try:
                 known[label] = outline.label_index(label, classes)
             except UsageError:

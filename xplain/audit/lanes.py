@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from xplain.audit.plan import ModelFacts, Plan
+from xplain.audit.models import opened_models
+from xplain.audit.plans import Plan
 from xplain.audit.where import Where
 from xplain.core.abilities import abilities_of
-from xplain.core.errors import ModelError, UsageError
 from xplain.core.query import Model
 from xplain.session.lane import Opened, opened
-from xplain.session.run import load
 
 __all__ = ["Benches"]
 
@@ -39,9 +38,7 @@ class Benches:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        where = Where.read(self.folder).models
-        for facts in self.plan.models:
-            self.models[facts.name] = self._loaded(facts, where.get(facts.name, {}))
+        self.models = opened_models(self.plan, Where.read(self.folder), self._given)
         for lane in self.plan.lanes:
             model = self.models[lane.model]
             content = (self.folder / "lanes" / f"{lane.file}.onnx").read_bytes() if lane.file else None
@@ -57,19 +54,3 @@ class Benches:
         for model in self.models.values():
             if (close := abilities_of(model).close) is not None:
                 close()
-
-    def _loaded(self, facts: ModelFacts, lies: Mapping[str, Any]) -> Model:
-        given = self._given.get(facts.name)
-        if given is None and "source" not in lies:
-            raise UsageError(
-                f"Model {facts.name!r} was given as an object when the audit was planned, and can only be given again. "
-                "Run it from Python, with models={name: model}."
-            )
-        options = {"threads": self.plan.threads} if facts.kind == "onnx" else {}
-        model = load(given) if given is not None else load(lies["source"], **{**options, **lies.get("options", {})})
-        if facts.sha256 and model.outline.digest != facts.sha256:
-            raise ModelError(
-                f"Model {facts.name!r} is not the one that was planned: its digest is {model.outline.digest[:16]}, the "
-                f"plan says {facts.sha256[:16]}. Put the planned file back, or plan another audit."
-            )
-        return model

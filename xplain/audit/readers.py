@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from xplain.audit.plan import Plan
+from xplain.audit.plans import Plan
 from xplain.core.edits import Array
 
 __all__ = ["MEANS", "Reads", "literal", "quoted", "rows_of", "wilson"]

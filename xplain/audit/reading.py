@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.items import ItemTable, content_sha256
-from xplain.audit.plan import ModelFacts
+from xplain.audit.plans import ModelFacts
 from xplain.audit.sources import Content, Source, reopened
 from xplain.audit.where import Where
 from xplain.core.errors import ItemError, XplainError
@@ -74,7 +74,8 @@ class Form:
     def __init__(self, model: Model, facts: ModelFacts) -> None:
         self.model, self.facts, self.card = model, facts, facts.preprocessing
         rows = np.zeros((1, *facts.item_shape), np.dtype(facts.dtype))
-        blank = items_of(model, rows, None, facts.layout)
+        self.layout = facts.layout or None
+        blank = items_of(model, rows, None, self.layout)
         if self.card is not None:
             high, wide = facts.item_shape[:2] if facts.layout == "NHWC" else facts.item_shape[-2:]
             blank = replace(blank, pictures=np.zeros((1, high, wide, 3), np.uint8), card=self.card, sizes=((0, 0),))
@@ -86,7 +87,7 @@ class Form:
         Raises:
             XplainError: it does not.
         """
-        items = items_of(self.model, [content], self.card, self.facts.layout)
+        items = items_of(self.model, [content], self.card, self.layout)
         if items.x.shape[1:] != self.facts.item_shape:
             raise ItemError(
                 f"It becomes {list(items.x.shape[1:])}; planned are items of {list(self.facts.item_shape)}."
@@ -105,7 +106,7 @@ class Data:
     def __init__(self, folder: str | os.PathLike[str], source: Source | None = None) -> None:
         folder = Path(folder)
         self.table = ItemTable(folder / "items.parquet")
-        self.source = reopened(Where.read(folder).source) if source is None else source
+        self.source = reopened(Where.read(folder).source, folder) if source is None else source
         self._places = ItemTable(folder / "places.parquet") if self.source.placed else None
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xplain.audit.plan import Plan
+from xplain.audit.plans import Plan
 from xplain.core.plain import counted
 from xplain.report.audit.told import Fact, Table, Trial
 

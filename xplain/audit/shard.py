@@ -21,7 +21,7 @@ import numpy as np
 from xplain.audit import schema
 from xplain.audit.figures import entropies, geometry, relative
 from xplain.audit.lanes import Benches
-from xplain.audit.plan import ModelFacts, Plan, Shard
+from xplain.audit.plans import ModelFacts, Plan, Shard
 from xplain.audit.reading import Data, Form, Planned, Read, taken
 from xplain.audit.store import Seal, Store
 from xplain.core.edits import Array

@@ -12,7 +12,7 @@ import numpy as np
 from xplain.audit.examples import Album
 from xplain.audit.figures import geometry
 from xplain.audit.mean_maps import mean_maps
-from xplain.audit.plan import Plan
+from xplain.audit.plans import Plan
 from xplain.audit.readers import Reads, literal, rows_of
 from xplain.audit.saying import asked, cannot, provenance
 from xplain.audit.subgroups import subgroup_tables

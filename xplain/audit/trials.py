@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from xplain.audit.plan import Plan
+from xplain.audit.plans import Plan
 from xplain.audit.readers import Reads
 from xplain.core.edits import Array
 from xplain.report.audit.told import Trial

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-__all__ = ["MOST_BYTES", "MOST_PIXELS", "SAMPLE", "Source", "collect", "prepare", "read", "samples"]
+__all__ = ["MOST_BYTES", "MOST_PIXELS", "SAMPLE", "Source", "collect", "decoders", "prepare", "read", "samples"]
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | Array | Image"
 
@@ -146,6 +146,15 @@ def collect(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
         else:
             raise _absent(source)
     return list(found)
+
+
+def decoders() -> dict[str, str]:
+    """Versions of the libraries that turn files into pixels: another one may round otherwise."""
+    from PIL import features
+
+    found = {"libjpeg": "jpg", "libjpeg-turbo": "libjpeg_turbo", "zlib": "zlib", "webp": "webp"}
+    known = {name: features.version(feature) for name, feature in found.items()}
+    return {name: version for name, version in known.items() if version is not None}
 
 
 def samples() -> list[str]:

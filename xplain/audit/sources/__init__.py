@@ -17,7 +17,7 @@ from xplain.audit.sources.tables import CsvTable, ParquetTable, ReadRows
 from xplain.core.errors import UsageError, unknown
 from xplain.core.files import there
 
-__all__ = ["ACCEPTED", "Content", "Entry", "Source", "reopened", "source_of"]
+__all__ = ["ACCEPTED", "KEPT", "Content", "Entry", "Source", "reopened", "source_of"]
 
 ACCEPTED = (
     "a folder, a pattern (photos/**/*.jpg), a table (.csv, .tsv, .parquet), archives (.tar), datasets:NAME:SPLIT, "
@@ -25,14 +25,23 @@ ACCEPTED = (
 )
 
 
+KEPT = "data.tar"
+"""The archive in an audit's folder that holds items which were given in memory."""
+
+
 def source_of(
-    items: Any, keep: Path, *, item_column: str | None = None, label_column: str | None = None, root: str | None = None
+    items: Any,
+    folder: Path,
+    *,
+    item_column: str | None = None,
+    label_column: str | None = None,
+    root: str | None = None,
 ) -> Source:
     """The source that a person names.
 
     Args:
         items: See ``ACCEPTED``.
-        keep: Where items that are given in memory are written, so that they can be read again.
+        folder: Where items that are given in memory are written, so that they can be read again.
         item_column: Which column of a table names or holds the items.
         label_column: Which column of it holds labels.
         root: What the names in a table are relative to.
@@ -53,12 +62,12 @@ def source_of(
     if isinstance(items, (list, tuple)) and items and all(isinstance(one, (str, os.PathLike)) for one in items):
         named = [os.fspath(one) for one in items]
         return Archives(named) if all(one.lower().endswith(".tar") for one in named) else Files(named)
-    pack(keep, items)
-    return Archives([keep], "arrays")
+    pack(folder / KEPT, items)
+    return Archives([folder / KEPT], "arrays")
 
 
-def reopened(recipe: Mapping[str, Any]) -> Source:
-    """The source that a recipe names.
+def reopened(recipe: Mapping[str, Any], folder: Path) -> Source:
+    """The source that a recipe names; items that were given in memory lie in the audit's own folder.
 
     Raises:
         UsageError: what it names is gone.
@@ -75,8 +84,10 @@ def reopened(recipe: Mapping[str, Any]) -> Source:
             return ReadRows(recipe["path"], recipe["item"])
         case "csv" | "parquet":  # the files that it names, which stand in the audit's items
             return Files((), recipe["root"])
-        case "tar" | "arrays":
-            return Archives(recipe["paths"], kind)
+        case "arrays":
+            return Archives([folder / KEPT], "arrays")
+        case "tar":
+            return Archives(recipe["paths"])
         case "datasets":
             return Datasets(recipe["name"], recipe["item"], recipe["label"])
     raise unknown(

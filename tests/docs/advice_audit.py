@@ -1,0 +1,107 @@
+"""The advice of messages of audits, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nets
+import numpy as np
+from docs.advice_models import W, brightness
+
+import xplain
+from xplain.audit.models import opened_models
+from xplain.audit.sources import source_of
+from xplain.audit.where import Where
+
+Told = Callable[[Callable[[], Any]], str]
+
+AUDIT: dict[str, Callable[[Told, Path], Any]] = {}
+
+ROWS = np.random.default_rng(3).random((4, len(W)))
+
+
+def advice(fragment: str) -> Callable[[Any], Any]:
+    """Keep a case for the message with this fragment."""
+
+    def keep(case: Any) -> Any:
+        AUDIT[fragment] = case
+        return case
+
+    return keep
+
+
+def planned(folder: Path, models: Any = None, **asked: Any) -> Any:
+    """An audit of a few rows of a table by a function."""
+    asked = {"methods": "occlusion:patch=1,stride=1", "metrics": "", **asked}
+    return xplain.audit.plan({"f": brightness} if models is None else models, ROWS, out=folder / "audit", **asked)
+
+
+@advice("Items are known by their names, and some stand twice")
+def _(told: Told, folder: Path) -> None:
+    (folder / "a.npy").write_bytes(b"")
+    (folder / "rows.csv").write_text("file\na.npy\na.npy\n")
+    model = xplain.load(lambda x: x @ W)
+    how = {"methods": "occlusion", "out": folder / "audit"}
+    told(lambda: xplain.audit.plan(model, folder / "rows.csv", **how))
+    np.save(folder / "a.npy", ROWS[0])
+    (folder / "rows.csv").write_text("file\na.npy\n")
+    xplain.audit.plan(model, folder / "rows.csv", **{**how, "methods": "occlusion:patch=1,stride=1", "metrics": ""})
+
+
+@advice("It is not known which column of {} names the items")
+def _(told: Told, folder: Path) -> None:
+    (folder / "rows.csv").write_text("file,image\na.png,b.png\n")
+    said = told(lambda: source_of(folder / "rows.csv", folder))
+    assert said.endswith("Say which with item_column='file'.")
+    source_of(folder / "rows.csv", folder, item_column="file")
+
+
+@advice("options by name: '{}:option=value,option=value'")
+def _(told: Told, folder: Path) -> None:
+    told(lambda: planned(folder, methods="occlusion:1"))
+    planned(folder, methods="occlusion:patch=1,stride=1")
+
+
+@advice("a method, such as 'grad-cam' or 'rise:samples=500'")
+def _(told: Told, folder: Path) -> None:
+    told(lambda: planned(folder, methods=[7]))
+    planned(folder, methods=["occlusion:patch=1,stride=1", "lime:samples=20"])
+
+
+@advice("Targets {} hold one twice. Give each once.")
+def _(told: Told, folder: Path) -> None:
+    told(lambda: planned(folder, target=["predicted", None]))
+    planned(folder, target=["predicted", 0])
+
+
+@advice("Models are known by their names, and these are {}. Give each its own")
+def _(told: Told, folder: Path) -> None:
+    models = [xplain.load(lambda x: x @ W), xplain.load(lambda x: -x @ W)]
+    told(lambda: planned(folder, models))
+    planned(folder, dict(zip(("one", "other"), models, strict=True)))
+
+
+@advice("names of classes were given, but model {} has {}. Give one per class.")
+def _(told: Told, folder: Path) -> None:
+    def with_classes(count: int) -> dict[str, Any]:
+        return {"m": {"source": nets.cnn().SerializeToString(), "classes": [f"class {k}" for k in range(count)]}}
+
+    items, how = [np.zeros((3, 16, 16), np.float32)], {"methods": "saliency", "metrics": "", "out": folder / "audit"}
+    told(lambda: xplain.audit.plan(with_classes(9), items, **how))
+    xplain.audit.plan(with_classes(5), items, **how)
+
+
+@advice("was given as an object, which a later run cannot find. Give it again")
+def _(told: Told, folder: Path) -> None:
+    plan = planned(folder).plan
+    where = Where.read(folder / "audit")
+    told(lambda: opened_models(plan, where))
+    assert set(opened_models(plan, where, {"f": brightness})) == {"f"}
+
+
+@advice("standard, names of metrics, or name to options")
+def _(told: Told, folder: Path) -> None:
+    told(lambda: planned(folder, metrics=3))
+    planned(folder, metrics="sparseness")

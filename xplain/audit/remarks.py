@@ -1,0 +1,74 @@
+"""What must be known of a plan before it is run: labels that no model knows, items that cannot be read, and more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from xplain.audit.items import Listed
+from xplain.audit.models import Given
+from xplain.audit.plans import ModelFacts, Plan
+from xplain.audit.trial import Trial
+from xplain.core.errors import UsageError
+
+__all__ = ["remarks"]
+
+
+class Settled(Protocol):
+    """What was found of a model."""
+
+    @property
+    def given(self) -> Given:
+        """As it was named."""
+
+    @property
+    def facts(self) -> ModelFacts:
+        """As the plan has it."""
+
+    @property
+    def trial(self) -> Trial:
+        """How its trial went."""
+
+
+def remarks(listed: Listed, made: Plan, settled: Sequence[Settled]) -> list[str]:
+    """Sentences.
+
+    Args:
+        listed: What was found of the items.
+        made: The plan.
+        settled: What was found of each model.
+
+    Raises:
+        UsageError: labels are to be explained, and there is none.
+    """
+    found = []
+    if listed.unreadable or listed.empty:
+        found.append(
+            f"{listed.unreadable:,} items cannot be read and {listed.empty:,} are empty; they become error rows."
+        )
+    for one in settled:
+        facts = one.facts
+        if facts.unknown:
+            some = ", ".join(f"{label!r} ({count:,})" for label, count in list(facts.unknown.items())[:5])
+            total = sum(facts.unknown.values())
+            found.append(
+                f"Model {facts.name} does not know {len(facts.unknown):,} labels of {total:,} items, such as {some}: "
+                "they are kept, and say nothing of whether it is right."
+            )
+        if not facts.sha256:
+            found.append(f"Model {facts.name} has no digest, so nothing holds a later run to the same one.")
+        if one.trial.failed:
+            found.append(
+                f"Of {one.trial.looked} items tried, model {facts.name} cannot take {one.trial.failed}, such as "
+                f"{one.trial.why}"
+            )
+        if not one.given.where:
+            found.append(f"Model {facts.name} was given as an object: a run must be given it again.")
+    alone = [label for label, count in listed.labels.items() if count == 1]
+    if alone:
+        found.append(
+            f"{len(alone):,} labels have one item each, such as {alone[0]!r}: nothing can be said of such a class."
+        )
+    if not listed.labels and any(lane.target == "label" for lane in made.lanes):
+        raise UsageError("No item has a label, and the label's class is to be explained", option="labels")
+    return found

@@ -39,7 +39,7 @@ def test_the_shell_says_what_is_wrong_in_its_own_words(xplain, model, tmp_path):
     assert "--photographs" in ran.err
     assert "--photographs" in xplain("make", "maco", "--help").out
     ran = xplain("make", "class", model, "--target", "0", "--views", "3", "--out", tmp_path / "made")
-    assert "belongs to facets, fourier, maco" in ran.err
+    assert "belongs to facets, fourier, generator, maco" in ran.err
 
 
 def test_what_is_printed_counts_rightly_and_is_no_python(xplain, model, pictures, tmp_path):

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from onnx import helper
 
 import xplain
 from tests.nets import FLOAT, model
-from tests.synthesis.test_making import SIZE, plain
+from tests.synthesis.test_making import SIZE, net, plain
 
 Told = Callable[[Callable[[], Any]], str]
 
@@ -35,6 +36,30 @@ def _generator(code: Any) -> Any:
     nodes += [helper.make_node("Reshape", ["flat", "shape"], ["made"])]
     given = {"paints": paints, "shape": np.array([-1, 3, *SIZE])}
     return model(nodes, {"code": (FLOAT, ["N", code])}, {"made": (FLOAT, ["N", 3, *SIZE])}, given)
+
+
+@advice("There is nothing to decode by. Give photographs to learn from")
+def _(told: Told, folder: Path) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    some = [rng.integers(0, 255, (*SIZE, 3), np.uint8) for _ in range(9)]
+    given = {"layer": "made", "steps": 2, "width": 1, "copies": 1}
+    told(lambda: xplain.make(plain(), "decode", some[:1], **given))
+    made = xplain.make(plain(), "decode", some[:1], photographs=some[1:], **given)
+    (folder / "decoder.onnx").write_bytes(made.files["decoder.onnx"])
+    xplain.make(plain(), "decode", some[:1], decoder=folder / "decoder.onnx", **given)
+
+
+@advice("a decoder takes channels [C] or maps [C, h, w]. Name another layer.")
+def _(told: Told, _folder: Path) -> None:
+    pytest.importorskip("torch")
+    some = [np.zeros((*SIZE, 3), np.uint8)] * 2
+    cut = helper.make_node("Reshape", ["x", "rows"], ["rowed"])
+    whole = helper.make_node("Reshape", ["rowed", "plane"], ["made"])
+    file = net([cut, whole], {"rows": np.array([-1, 3, SIZE[0] * SIZE[1]]), "plane": np.array([-1, 3, *SIZE])})
+    given = {"photographs": some, "steps": 1, "width": 1}
+    told(lambda: xplain.make(file, "decode", some, layer="rowed", **given))
+    xplain.make(file, "decode", some, layer="made", **given)
 
 
 @advice("of free size. Say how long a code is: length=64")

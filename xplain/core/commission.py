@@ -34,6 +34,7 @@ class Commission:
         pictures: Given pictures by the name of their source, each ``[C, H, W]`` in 0..1.
         names: What the given pictures are called, by source.
         seed: Root of all randomness.
+        studio: What trains nets for recipes that do; see ``xplain.session.studio``.
         others: What is known of other models that were given, by the name of their source.
         kept: What the flow itself put aside to go on from (``Slope.kept``); empty for a new start.
     """
@@ -48,6 +49,7 @@ class Commission:
     seed: int = 0
     kept: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, Outline] = field(default_factory=dict)
+    studio: Any = None
 
     @property
     def count(self) -> int:
@@ -109,6 +111,7 @@ class Painted:
         each: Facts of single pictures, name to a list of N or an array ``[N, ...]``.
         warnings: What a person must know.
         frames: A film of its own, uint8 ``[N, F, h, w, 3]``; None for the pictures on the way.
+        files: What was made besides, such as a trained net: a file's name to its content.
     """
 
     picture: Array
@@ -120,6 +123,7 @@ class Painted:
     each: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Caveat, ...] = ()
     frames: Array | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 Painting: TypeAlias = Generator[Query, Answer, Painted]

@@ -320,6 +320,7 @@ class Source:
         fitted: Whether they are resized and cropped as the model's card says; else they keep their own size.
         single: Whether there is one at most.
         model: Whether it is a model instead: a file, or one that was loaded.
+        film: Whether an animated file is taken frame by frame.
     """
 
     name: str
@@ -328,6 +329,7 @@ class Source:
     fitted: bool = False
     single: bool = False
     model: bool = False
+    film: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,6 +340,7 @@ class Recipe(Declared):
         paper: Where it comes from.
         target: Whether it excites a target that is named: ``needed``, ``optional`` or ``none``.
         sources: Pictures that it is given.
+        paints: Whether the model is one that makes pictures of pictures, so that nobody judges them.
         trial: Options that make it quick, for contract tests.
     """
 
@@ -346,6 +349,7 @@ class Recipe(Declared):
     paper: Paper | None = None
     target: Literal["needed", "optional", "none"] = "needed"
     sources: tuple[Source, ...] = ()
+    paints: bool = False
     trial: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -354,7 +358,7 @@ class Recipe(Declared):
         given = {
             one.name: Option(
                 one.name,
-                Files("a model file") if one.model else Files(),
+                Files("a model file") if one.model else Files(many=not one.single),
                 None,
                 f"{one.doc[:1].upper()}{one.doc[1:]}.",
             )

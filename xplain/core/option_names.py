@@ -10,9 +10,10 @@ __all__ = ["Files", "Layers", "Names"]
 
 @dataclass(frozen=True)
 class Files:
-    """Files that are read elsewhere."""
+    """Files that are read elsewhere; ``many``: a command line may name them one after another."""
 
     accepts: str = "a file, a folder, a glob or skimage:NAME"
+    many: bool = False
     invalid: tuple[Any, ...] = ()
     names_files: bool = True
 

@@ -308,6 +308,7 @@ class RecipeFacts(TypedDict, total=False):
     paper: Paper | None
     target: Literal["needed", "optional", "none"]
     sources: tuple[Source, ...]
+    paints: bool
     trial: Mapping[str, Any]
     aliases: tuple[str, ...]
 

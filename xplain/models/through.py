@@ -69,7 +69,7 @@ class Through:
             return self._model.answer(query)  # type: ignore[no-any-return]
         codes = np.asarray(query.state, np.float32)
         picture = self._painted(codes, canvas)
-        whole = Pixels(canvas.size, canvas.channels, canvas.board)
+        whole = Pixels(canvas.size, canvas.channels, (int(picture.shape[2]), int(picture.shape[3])))
         shown = np.clip(picture, 0, 1)
         found: Sloped = self._model.answer(replace(query, state=shown, canvas=whole))
         gradient = np.zeros(codes.shape, np.float32)

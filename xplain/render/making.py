@@ -17,7 +17,7 @@ from xplain.render.canvas import column, fitted, image, row, words
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["gif", "strip"]
+__all__ = ["film", "gif", "strip"]
 
 
 class Made(Protocol):
@@ -82,11 +82,16 @@ def gif(made: Made, *, item: int | None = None, milliseconds: int = 80, hold: in
         raise UsageError(
             "No frames of the way were kept. Make the picture again with ", option("frames", 24), " or more."
         )
+    some = made.frames if item is None else made.frames[item : item + 1]
+    return film([np.concatenate(list(frame), axis=1) for frame in some.transpose(1, 0, 2, 3, 4)], milliseconds, hold)
+
+
+def film(frames: Sequence[Array], milliseconds: int = 80, hold: int = 80) -> bytes:
+    """Frames uint8 ``[h, w, 1 or 3]`` as the bytes of a GIF that repeats itself; the last one stays for ``hold`` ms."""
     from PIL import Image
 
-    some = made.frames if item is None else made.frames[item : item + 1]
-    films = [Image.fromarray(np.concatenate(list(frame), axis=1)) for frame in some.transpose(1, 0, 2, 3, 4)]
-    small = [film.convert("P", palette=Image.Palette.ADAPTIVE) for film in films]
+    films = [Image.fromarray(frame.repeat(3 // frame.shape[2], axis=2)) for frame in frames]
+    small = [one.convert("P", palette=Image.Palette.ADAPTIVE) for one in films]
     out = io.BytesIO()
     times = [milliseconds] * (len(small) - 1) + [hold]
     small[0].save(out, format="GIF", save_all=True, append_images=small[1:], duration=times, loop=0)

@@ -15,7 +15,7 @@ from xplain.core.files import whole_file
 from xplain.core.plain import counted, plain
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
-from xplain.results.result import ARRAY_PER_ITEM, Result
+from xplain.results.result import ARRAY_PER_ITEM, BESIDE, Result
 
 __all__ = ["Picture"]
 
@@ -37,6 +37,7 @@ class Picture(Result):
             more is known; rank 0 is the best. NaN where there is no such class.
         value: The target's value on the saved picture, float64 ``[N]``; NaN without a target.
         frames: The way in small pictures, uint8 ``[N, F, h, w, 3]``; or None.
+        files: What a recipe made besides, such as a trained net, by the name of its file; ``save`` leaves it out.
     """
 
     what: ClassVar[str] = "picture"
@@ -49,6 +50,7 @@ class Picture(Result):
     value: Array = field(metadata=ARRAY_PER_ITEM)
     judges: tuple[str, ...] = ()
     frames: Array | None = field(default=None, metadata=ARRAY_PER_ITEM)
+    files: Mapping[str, bytes] = field(default_factory=dict, metadata=BESIDE)
 
     @property
     def recipe(self) -> str:

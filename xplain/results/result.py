@@ -36,7 +36,7 @@ from xplain.results.checks import Check
 from xplain.results.provenance import Provenance
 from xplain.results.saved import FORMAT, read, target_data, write
 
-__all__ = ["ARRAY", "ARRAY_PER_ITEM", "PER_ITEM", "Result", "plain_values"]
+__all__ = ["ARRAY", "ARRAY_PER_ITEM", "BESIDE", "PER_ITEM", "Result", "plain_values"]
 
 PER_ITEM = {"per item": True}
 """Marks a tuple with one entry per item."""
@@ -46,6 +46,9 @@ ARRAY = {"array": True}
 
 ARRAY_PER_ITEM = PER_ITEM | ARRAY
 """Marks an array with one entry per item."""
+
+BESIDE = {"beside": True}
+"""Marks what is no part of the numbers, but lies in files beside them."""
 
 _SHORT = 4096
 """Numbers of an array that ``meta`` still writes out."""
@@ -122,7 +125,7 @@ class Result:
         return {
             one.name: one.default is MISSING and one.default_factory is MISSING
             for one in fields(cls)
-            if one.name not in inner
+            if one.name not in inner and not BESIDE.items() <= one.metadata.items()
         }
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ from xplain.core.errors import UsageError, unknown
 from xplain.core.query import Model
 from xplain.core.wording import option
 from xplain.render import pictures
+from xplain.render.films import frames_of
 from xplain.session.run import load
 
 __all__ = ["lent", "pictures_given"]
@@ -48,8 +49,11 @@ def pictures_given(
         many = pictures.collect(files) if len(files) == len(many) else many
         if sources[name].single and len(many) != 1:
             raise UsageError(f"Recipe {recipe.name!r} takes one {name}; {len(many)} were given.")
+        called = [Path(e).stem if isinstance(e, (str, Path)) else str(n) for n, e in enumerate(many)]
+        if sources[name].film:
+            many, called = _frame_by_frame(many, called)
         found[name] = tuple(_read(sources[name], each, shown) for each in many)
-        names[name] = tuple(Path(e).stem if isinstance(e, (str, Path)) else str(n) for n, e in enumerate(many))
+        names[name] = tuple(called)
     for source in recipe.sources:
         if source.needed and not found.get(source.name) and given.get(source.name) is None:
             what = "pictures behind the model" if source.name == "x" else None
@@ -68,11 +72,32 @@ def lent(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Model]:
     return {name: load(given[name]) for name in wanted}
 
 
+def _of_size(card: Card, size: tuple[int, int]) -> Card:
+    """The card for what the model is shown: where a person says another size than its own, that is cropped to."""
+    card = replace(card, layout="NHWC").sized(*size)
+    if card.crop is None or card.crop == size:
+        return card
+    share = min(size) / min(card.crop)
+    short = None if card.resize_short is None else max(min(size), round(card.resize_short * share))
+    return replace(card, resize_short=short, resize=None if card.resize is None else size, crop=size)
+
+
+def _frame_by_frame(many: list[Any], called: list[str]) -> tuple[list[Any], list[str]]:
+    """The same with the frames of an animated file, each a picture of its own, in its place."""
+    found: list[Any] = []
+    names: list[str] = []
+    for one, name in zip(many, called, strict=True):
+        frames = frames_of(one) if isinstance(one, (str, Path)) else ()
+        found += list(frames) or [one]
+        names += [f"{name} frame {k:04d}" for k in range(len(frames))] or [name]
+    return found, names
+
+
 def _read(source: Source, one: Any, shown: Shown) -> Array:
     card, size, side = shown
     pixels = pictures.read(one)
     if source.fitted:
-        _, pixels = pictures.prepare(replace(card, layout="NHWC").sized(*size), pixels)
+        _, pixels = pictures.prepare(_of_size(card, size), pixels)
     elif max(pixels.shape[:2]) > side:
         short = max(1, round(min(pixels.shape[:2]) * side / max(pixels.shape[:2])))
         _, pixels = pictures.prepare(Card(mode="RGB", resize_short=short), pixels)

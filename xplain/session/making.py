@@ -30,11 +30,12 @@ from xplain.models.outlines import attach_card
 from xplain.models.through import Through
 from xplain.results.picture import Picture
 from xplain.results.provenance import Provenance
-from xplain.session.judging import Judge, judge_of, plane_of
+from xplain.session.judging import CROPS, Judge, judge_of, plane_of
 from xplain.session.lent import lent, pictures_given
 from xplain.session.request import Request
 from xplain.session.results import words_of
 from xplain.session.run import Session, load
+from xplain.session.studio import Studio
 from xplain.session.watching import Kept, Preview, Watcher
 
 __all__ = ["Maker", "Wanted", "read_size"]
@@ -165,6 +166,8 @@ class Maker:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of what the model is shown."""
+        if self.wanted.size is None and self.recipe.paints:
+            return self.card.crop or (1, 1)  # nothing is resized, and nobody judges
         return self.wanted.size or plane_of(self.session.model.outline, self.card)
 
     # ------------------------------------------------------------------ what a recipe is told
@@ -186,7 +189,17 @@ class Maker:
         keys = tuple(f"{word}#{words[:n].count(word)}" for n, word in enumerate(words))
         known = {name: one.outline for name, one in others.items()}
         return Commission(
-            outline, Ink.of(self.card, last), size, keys, target, found, names, self.session.request.seed, kept, known
+            outline,
+            Ink.of(self.card, last),
+            size,
+            keys,
+            target,
+            found,
+            names,
+            self.session.request.seed,
+            kept,
+            known,
+            Studio(),
         )
 
     def _target(self) -> tuple[Target | None, int]:
@@ -237,7 +250,7 @@ class Maker:
         pixels = list(np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:3], 3))))
         called = [outline.label_name(label) for label in labels]
         own = Judge(self.session.model, self.card, self.size)
-        bench = [own, *judges]
+        bench = [] if self.recipe.paints else [own, *judges]
         verdicts = [judge.verdict(pixels, labels, called) for judge in bench]
         value = np.full(count, np.nan)
         if target is not None:
@@ -253,15 +266,18 @@ class Maker:
             state=np.asarray(painted.state, np.float32),
             trace=np.ascontiguousarray(painted.trace.T, np.float64),
             judges=tuple(one.judge for one in verdicts),
-            judged=np.stack([one.found for one in verdicts], axis=1),
+            judged=np.stack([one.found for one in verdicts], axis=1)
+            if verdicts
+            else np.zeros((count, 0, len(CROPS), 2)),
             value=np.asarray(value, np.float64),
             frames=frames if frames is not None and len(frames) == count else None,
+            files=dict(painted.files),
             names=names,
             labels=tuple(labels),
             targets=tuple(words) if target is not None else (),
             explained=target,
             facts=dict(painted.notes),
-            each={**painted.each, "first choice": verdicts[0].best},
+            each={**painted.each, **({"first choice": verdicts[0].best} if verdicts else {})},
             warnings=(
                 *outline.warnings,
                 *painted.warnings,

@@ -162,7 +162,8 @@ def _flags_of(catalogue: Catalogue[Any], chosen: Sequence[str], taken: set[str])
                 hidden=entry.name not in shown,
                 rich_help_panel=f"Options of {entry.name}",
             )
-            flags.setdefault(option.name, _keyword(option.name, Annotated[str | None, declared], None))
+            kind: Any = list[str] | None if getattr(option.kind, "many", False) else str | None
+            flags.setdefault(option.name, _keyword(option.name, Annotated[kind, declared], None))
     return list(flags.values())
 
 

@@ -63,7 +63,12 @@ class Loading:
     output: Annotated[str | None, _of_door("output")] = None
     scores: Annotated[str | None, _of_door("scores")] = None
     fixed: Annotated[
-        list[str] | None, _flag("--fixed", "Another input's value: a number or an .npy file.", metavar="NAME=VALUE")
+        list[str] | None,
+        _flag(
+            "--fixed",
+            "Another input's value: a number, several with commas between, or an .npy file.",
+            metavar="NAME=VALUE",
+        ),
     ] = None
     allow_external_data: Annotated[bool, _of_door("allow_external_data")] = False
     limit: Annotated[
@@ -151,7 +156,9 @@ def _fixed(given: str) -> tuple[str, Any]:
         raise UsageError(f"--fixed {given} is not understood; accepted: NAME=NUMBER or NAME=FILE.npy.")
     if not value.endswith(".npy"):
         try:
-            return name, np.asarray(float(value) if "." in value or "e" in value.lower() else int(value))
+            whole = "." not in value and "e" not in value.lower()
+            many = [int(one) if whole else float(one) for one in value.split(",")]
+            return name, np.asarray(many if "," in value else many[0])
         except ValueError:
             raise UsageError(f"--fixed {given}: {value!r} is neither a number nor an .npy file.") from None
     try:

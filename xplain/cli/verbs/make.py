@@ -96,8 +96,13 @@ def make(
             **given,
         )
         files = keep_result(folder, entry.name, made, shell.obj.line)
+        folder.announce(made.files)
+        for name, content in made.files.items():
+            folder.write(name, content)
+        files |= {name: name for name in made.files}
         taken: set[str] = set()
-        names = [f"{entry.name}.{file_stem(made.name_of(n), taken)}.png" for n in range(len(made))]
+        called = [made.name_of(n).replace("/", "-") for n in range(len(made))]  # a layer's name is no folder
+        names = [f"{entry.name}.{file_stem(one, taken)}.png" for one in called]
         folder.announce(names)
         for name, pixels in zip(names, made.pixels, strict=True):
             folder.write_picture(name, image(pixels))

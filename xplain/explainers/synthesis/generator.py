@@ -22,7 +22,7 @@ from xplain.core.wording import option
 from xplain.explainers.synthesis.climb import Climb, climbed
 from xplain.explainers.synthesis.optimisers import Adam
 
-__all__ = ["RANGES", "Makes", "canvas_of", "generator"]
+__all__ = ["RANGES", "Makes", "canvas_of", "generator", "whole_of"]
 
 Makes = Literal["0..1", "-1..1", "0..255"]
 """What a generator's colours are numbers of."""
@@ -97,7 +97,7 @@ def generator(
     start = np.clip(np.abs(draws) if positive else draws, low, high).astype(np.float32)
     objective = Objective((Aimed(target=commission.aimed),))
     first: Sloped = yield Slope(start, canvas, objective, ink=commission.ink, gradient=False)
-    board = _whole(first.made).shape[2:]
+    board = whole_of(first.made).shape[2:]
     canvas = replace(canvas, board=(int(board[0]), int(board[1])))
 
     def settle(codes: Array, _gradient: Array, _step: int) -> Array:
@@ -118,7 +118,7 @@ def generator(
         end: Sloped = yield Slope(found.state, canvas, objective, ink=commission.ink, gradient=False)
         made = end.made
     each = {"code's size": np.sqrt((found.state**2).reshape(len(found.state), -1).mean(axis=1)).tolist()}
-    return Painted(_whole(made), found.state, found.trace, each=each, warnings=found.caveats)
+    return Painted(whole_of(made), found.state, found.trace, each=each, warnings=found.caveats)
 
 
 def canvas_of(commission: Commission, outline: Outline, makes: Makes, length: int = 0) -> Code:
@@ -140,7 +140,12 @@ def canvas_of(commission: Commission, outline: Outline, makes: Makes, length: in
     return Code(commission.size, commission.channels, tuple(int(n or 0) for n in shape), commission.size, gain, shift)
 
 
-def _whole(made: Array | None) -> Array:
+def whole_of(made: Array | None) -> Array:
+    """The pictures that came with an answer.
+
+    Raises:
+        UsageError: none did.
+    """
     if made is None:
         raise UsageError("The model that was asked has no generator in front of it.")
     return np.asarray(made, np.float32)

@@ -20,7 +20,7 @@ from xplain.explainers.synthesis.climb import Climb, How, gone
 from xplain.explainers.synthesis.features import features_of, layers_named
 from xplain.explainers.synthesis.optimisers import Adam
 
-__all__ = ["invert", "psnr"]
+__all__ = ["invert", "psnr", "relative"]
 
 _QUIET = 0.01
 
@@ -88,7 +88,7 @@ def invert(
         distance = np.full(len(picture), np.nan)
         with suppress(BudgetError):  # the way has said that it is spent
             told = (yield from features_of(commission, picture, (name,)))[name]
-            distance = _relative(told, references[name])
+            distance = relative(told, references[name])
         rows["picture"].append(picture)
         rows["state"].append(found.state)
         rows["trace"].append(_as_long(found.trace, steps))
@@ -111,7 +111,8 @@ def _as_long(trace: Array, steps: int) -> Array:
     return np.concatenate([trace, np.full((max(0, steps - len(trace)), trace.shape[1]), np.nan)])[:steps]
 
 
-def _relative(found: Array, wanted: Array) -> Array:
+def relative(found: Array, wanted: Array) -> Array:
+    """Squared distance of features, relative to the size of those that are wanted, ``[N]``."""
     apart = ((found - wanted) ** 2).reshape(len(found), -1).sum(axis=1)
     return np.asarray(apart / np.maximum((wanted**2).reshape(len(wanted), -1).sum(axis=1), 1e-12), np.float64)
 

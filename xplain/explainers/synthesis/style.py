@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -14,15 +12,16 @@ from xplain.core.commission import Commission, Painted, Painting
 from xplain.core.edits import Array
 from xplain.core.objective import Objective
 from xplain.core.options import NonNegative, Positive, PositiveReal
-from xplain.core.query import Peek
 from xplain.core.registry import Paper, Source, recipe
 from xplain.core.terms import Distance, Gram
 from xplain.core.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, How, gone, painted
+from xplain.explainers.synthesis.features import features_of
+from xplain.explainers.synthesis.film import Film
 from xplain.explainers.synthesis.optimisers import Adam
-from xplain.explainers.synthesis.texture import Film, colours_of, layers_of, side_by_side, statistics
+from xplain.explainers.synthesis.texture import colours_of, layers_of, side_by_side, statistics
 
-__all__ = ["style"]
+__all__ = ["scaled", "style"]
 
 _FAINT = 0.4
 """Contrast that the content starts with: at its full one the colours sit where they no longer move."""
@@ -87,7 +86,7 @@ def style(
     first = commission.pictures["x"][0]
     names = yield from layers_of(commission, style_layers, first)
     (deep,) = (names if content_layer == "auto" else (yield from layers_of(commission, content_layer, first)))[-1:]
-    styles = [_scaled(one, scale) for one in commission.pictures["style"]]
+    styles = [scaled(one, scale) for one in commission.pictures["style"]]
     made: list[Painted] = []
     for n, picture in enumerate(commission.pictures["x"]):
         own = replace(commission, keys=commission.keys[n : n + 1])
@@ -95,10 +94,10 @@ def style(
         for one in styles:
             each.append((yield from statistics(own, one, names)))
         terms = [_mean([some[k] for some in each]) for k in range(len(names))]
-        seen: Mapping[str, Any] = yield Peek(own.ink.apply(picture[None].astype(np.float32)), (deep,))
+        seen = yield from features_of(own, picture[None].astype(np.float32), (deep,))
         kept = Distance(tensor=deep, reference=np.asarray(seen[deep], np.float32), weight=-content)
         canvas = Cosines(own.size, own.channels, decay=1.0, colours=colours_of(*styles))
-        film = Film(canvas, steps)
+        film = Film(steps, canvas)
         way = Climb(
             canvas,
             Objective((*terms, kept)),
@@ -124,7 +123,7 @@ def _mean(terms: list[Gram]) -> Gram:
     return Gram(tensor=terms[0].tensor, gram=gram, means=means, weight=terms[0].weight)
 
 
-def _scaled(picture: Array, scale: float) -> Array:
+def scaled(picture: Array, scale: float) -> Array:
     """A picture of another size, bilinear, averaged first where it gets smaller."""
     high, wide = (max(16, round(n * scale)) for n in picture.shape[1:])
     step = max(1, int(1 / scale))

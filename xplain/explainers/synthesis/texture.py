@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -20,9 +19,11 @@ from xplain.core.registry import Paper, Source, recipe
 from xplain.core.terms import Gram, gram_of
 from xplain.core.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, How, gone, painted
+from xplain.explainers.synthesis.features import features_of
+from xplain.explainers.synthesis.film import Film
 from xplain.explainers.synthesis.optimisers import Adam
 
-__all__ = ["LAYERS", "Film", "colours_of", "layers_of", "side_by_side", "statistics", "texture"]
+__all__ = ["LAYERS", "colours_of", "layers_of", "side_by_side", "statistics", "texture"]
 
 LAYERS = 5
 """Layers whose statistics are matched where none are named."""
@@ -40,8 +41,6 @@ _LEAST = 8
 """Pixels of a sample's edge, at least."""
 
 _QUIET = 0.15
-
-_FRAMES, _SMALL = 24, 112
 
 
 @recipe(
@@ -99,7 +98,7 @@ def texture(
         own = replace(commission, keys=commission.keys[n : n + 1])
         terms = yield from statistics(own, sample, names)
         canvas = Cosines(own.size, own.channels, decay=decay, colours=colours_of(sample))
-        film = Film(canvas, steps)
+        film = Film(steps, canvas)
         way = Climb(
             canvas,
             Objective(tuple(terms)),
@@ -154,7 +153,7 @@ def statistics(
     """The terms that hold covariances and means of layers to those of a sample, averaged over random crops."""
     (rng,) = commission.rngs("crops")
     crops = np.stack([_crop(sample, commission.size, rng) for _ in range(_PHASES)]).astype(np.float32)
-    seen: Mapping[str, Any] = yield Peek(commission.ink.apply(crops), tuple(names))
+    seen = yield from features_of(commission, crops, tuple(names))
     terms = []
     for name in names:
         gram, means = (np.asarray(one, np.float64).mean(axis=0) for one in gram_of(np.asarray(seen[name])))
@@ -200,33 +199,6 @@ def _start(commission: Commission, canvas: Cosines, sample: Array) -> Array:
     mean = np.broadcast_to(sample.mean(axis=(1, 2))[None, :, None, None], (1, len(sample), *canvas.extent))
     (rng,) = commission.rngs("start")
     return canvas.start(mean) + rng.normal(0, _QUIET, (1, *canvas.state)).astype(np.float32)
-
-
-class Film:
-    """Small frames of one canvas on its way, at most 24, evenly spread: of several made in turn each has its own.
-
-    Args:
-        canvas: What is drawn.
-        steps: Steps of the way.
-    """
-
-    def __init__(self, canvas: Cosines, steps: int) -> None:
-        self.canvas, self.every = canvas, max(1, -(-steps // _FRAMES))
-        self._kept: list[Array] = []
-
-    def seen(self, state: Array, _gradient: Array, step: int) -> Array:
-        """The state as it is, kept where a frame is due."""
-        if step % self.every == 0:
-            drawn = np.clip(self.canvas.drawn(state), 0, 1)[0]
-            factor = max(1, max(drawn.shape[1:]) // _SMALL)
-            small = np.rint(255 * drawn[:, ::factor, ::factor]).astype(np.uint8).transpose(1, 2, 0)
-            self._kept.append(np.repeat(small, 3, axis=2) if small.shape[2] == 1 else small)
-        return state
-
-    @property
-    def frames(self) -> Array | None:
-        """uint8 ``[1, F, h, w, 3]``; None where there is none."""
-        return np.stack(self._kept)[None] if self._kept else None
 
 
 def side_by_side(made: Sequence[Painted], names: Sequence[str]) -> Painted:

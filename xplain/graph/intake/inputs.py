@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import numpy_helper
 
-from xplain.core.errors import ModelError
+from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import TensorSpec
 from xplain.graph.analysis.constants import LARGEST
 from xplain.graph.dtypes import dtype_name
@@ -38,6 +38,28 @@ def inputs_of(loaded: Loaded) -> tuple[TensorSpec, ...]:
     if not found:
         raise ModelError(f"{loaded.source} has no input, so there is nothing to explain.")
     return tuple(found)
+
+
+def restate(loaded: Loaded, name: str, value: Any) -> bool:
+    """Give an input that may be left out another default, in place; False where there is no such input.
+
+    Raises:
+        UsageError: the value has not the input's shape, or is no number.
+    """
+    graph = loaded.model.graph
+    if name not in loaded.defaults:
+        return False
+    for tensor in graph.initializer:
+        if tensor.name == name:
+            own = numpy_helper.to_array(tensor)
+            try:
+                given = np.asarray(value, own.dtype).reshape(own.shape)
+            except (ValueError, TypeError):
+                accepted = f"{list(own.shape)} numbers"
+                raise UsageError(f"fixed[{name!r}] is {list(np.shape(value))}; accepted: {accepted}.") from None
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(given), name))
+            return True
+    return False
 
 
 def put_first(loaded: Loaded, name: str) -> None:

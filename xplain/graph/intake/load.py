@@ -78,6 +78,7 @@ class Loaded:
     before_sweep: Callable[[Rules], None] = nobody
     left: LeftOut = field(default_factory=LeftOut)
     explains: str = ""
+    defaults: frozenset[str] = frozenset()
     _analysed: Analysed | None = field(default=None, repr=False)
 
     @property
@@ -227,6 +228,8 @@ def read(
 
 def _examine(model: ModelProto, path: Path | None, name: str, outside: Outside, limits: Limits) -> Loaded:
     """What is inside, unfolded in numbers alone; the size is that of external data."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    defaults = frozenset(entry.name for entry in model.graph.input if entry.name in stored)
     if model.functions:
         model = inliner.inline_local_functions(model)
     nodes = ordered(model.graph.node)
@@ -255,6 +258,7 @@ def _examine(model: ModelProto, path: Path | None, name: str, outside: Outside, 
         size=sum(array.nbytes for array in outside.arrays.values()),
         opened=outside,
         explains=explains,
+        defaults=defaults,
     )
 
 

@@ -11,7 +11,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import InputsOpen, UsageError, unknown
 from xplain.core.outline import TensorSpec
 from xplain.core.wording import fixed_input, option, way
-from xplain.graph.intake.inputs import inputs_of, put_first, state
+from xplain.graph.intake.inputs import inputs_of, put_first, restate, state
 from xplain.graph.intake.load import Loaded
 from xplain.models.onnx.batch_axis import batch_axis
 
@@ -37,6 +37,9 @@ def arranged(
         InputsOpen: an input has no value.
     """
     inputs = inputs_of(loaded)
+    names = {spec.name for spec in inputs}
+    stated = {name: value for name, value in fixed.items() if name not in names and restate(loaded, name, value)}
+    fixed = {name: value for name, value in fixed.items() if name not in stated}
     explained = _explained(loaded.source, inputs, wanted, fixed)
     others = _others(loaded.source, inputs, explained, fixed)
     shared = [spec.name for spec in inputs if batch_axis(spec, explained) is None and spec.name in others]

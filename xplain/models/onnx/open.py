@@ -69,7 +69,7 @@ def open_onnx(
     outline = Outline(
         source=loaded.source,
         kind="onnx",
-        digest=_digest(loaded, others, edited),
+        digest=_digest(loaded, {**fixed, **others}, edited),
         inputs=inputs,
         input=explained.name,
         layout=None,

@@ -11,6 +11,7 @@ import onnx
 from PIL import Image
 
 import xplain
+from xplain.audit.guarding import versions_now
 from xplain.audit.items import write_items
 from xplain.audit.labels import joined, known_classes
 from xplain.audit.plans import ItemFacts, ModelFacts, Plan
@@ -57,7 +58,10 @@ def audit(folder: Path, data: Path, methods: Any = None, rows: int = 4, shard_ro
         {**CARD, "labels": []}, {"tensor": outline.scores.tensor, "classes": 5}, tuple(CARD["labels"]),
         known=known, unknown=unknown,
     )  # fmt: skip
-    plan = Plan(ItemFacts(listed.sha256, listed.count, "folder"), (facts,), tuple(lanes), shard_rows=shard_rows)
+    plan = Plan(
+        ItemFacts(listed.sha256, listed.count, "folder"), (facts,), tuple(lanes),
+        shard_rows=shard_rows, versions=versions_now(["onnx"]),
+    )  # fmt: skip
     (folder / "plan.json").write_bytes(plan.to_json())
     Where(source.recipe(), {"net": {"source": str(path), "options": {"card": CARD}}}).write(folder)
     return plan

@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xplain.audit.planning import plan
+    from xplain.audit.progress import Progress
+    from xplain.audit.running import run
 
-__all__ = ["plan"]
+__all__ = ["Progress", "plan", "run"]
 
 _HOMES = {
+    "Progress": "xplain.audit.progress",
     "plan": "xplain.audit.planning",
+    "run": "xplain.audit.running",
 }
 """Where each public name stands. No file here has the name of one: importing it would take its place."""
 

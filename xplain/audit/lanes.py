@@ -24,15 +24,14 @@ class Benches:
         folder: The audit's folder.
         plan: Its plan.
         models: Models by name, where they are none that can be loaded again, or are loaded already.
-        max_cost: Money that models which bill may spend in this process; None for no limit.
 
     Raises:
         UsageError: a model is another than was planned, or can only be given.
         XplainError: a model cannot be loaded.
     """
 
-    def __init__(self, folder: Path, plan: Plan, models: Mapping[str, Any] | None = None, max_cost: Any = None) -> None:
-        self.folder, self.plan, self._given, self._max_cost = folder, plan, dict(models or {}), max_cost
+    def __init__(self, folder: Path, plan: Plan, models: Mapping[str, Any] | None = None) -> None:
+        self.folder, self.plan, self._given = folder, plan, dict(models or {})
         self.models: dict[str, Model] = {}
         self.opened: list[Opened] = []
         self._stack = ExitStack()
@@ -45,8 +44,7 @@ class Benches:
             able = abilities_of(model)
             billed = able.price is not None or able.rows_per_request is not None
             cache = self.folder / "answers" if billed else None
-            limits = {"max_cost": self._max_cost} if able.price is not None and self._max_cost is not None else {}
-            self.opened.append(self._stack.enter_context(opened(lane, model, content, cache, **limits)))
+            self.opened.append(self._stack.enter_context(opened(lane, model, content, cache)))
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -54,3 +52,13 @@ class Benches:
         for model in self.models.values():
             if (close := abilities_of(model).close) is not None:
                 close()
+
+    @property
+    def spent(self) -> float:
+        """Money that the models have billed so far, in this process."""
+        return sum(lane.spent.money for lane in self.opened)
+
+    @property
+    def price(self) -> float:
+        """Money that one item costs in all lanes, at most."""
+        return sum(lane.price() for lane in self.opened)

@@ -65,6 +65,7 @@ class Maker:
 
     def __init__(self, plan: Plan, benches: Benches, data: Data, threads: int = 2) -> None:
         self.plan, self.data, self.lanes = plan, data, benches.opened
+        self._benches = benches
         self._forms: dict[Any, Form] = {}
         self._ways: dict[str, Any] = {}
         for facts in plan.models:
@@ -80,6 +81,10 @@ class Maker:
     def __exit__(self, *raised: Any) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def price(self, number: int) -> float:
+        """Money that a shard can cost, with nothing known before."""
+        return self._benches.price * self.plan.shards[number].rows
 
     def make(self, number: int, refused: Mapping[int, str] | None = None, told: Told | None = None) -> Made:
         """A shard.

@@ -19,6 +19,8 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from xplain.core.abilities import abilities_of
+from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.items import Items
@@ -51,8 +53,15 @@ class Opened(Protocol):
     lane: Lane
     outline: Outline
 
+    @property
+    def spent(self) -> Cost:
+        """What it has asked so far."""
+
     def ask(self, batch: LaneRows) -> LaneAnswer:
         """What the lane says of a batch."""
+
+    def price(self) -> float:
+        """Money that one item costs at most: with nothing known before."""
 
     def __enter__(self) -> Self:
         """Hold what it needs open."""
@@ -117,7 +126,7 @@ def planned(
     return (replace(lane, why=why), None) if why else (graph, content)
 
 
-def opened(lane: Lane, model: Any, content: bytes | None = None, cache: Cache | None = None, **limits: Any) -> Opened:
+def opened(lane: Lane, model: Any, content: bytes | None = None, cache: Cache | None = None) -> Opened:
     """A lane that answers, opened once.
 
     Args:
@@ -125,7 +134,6 @@ def opened(lane: Lane, model: Any, content: bytes | None = None, cache: Cache | 
         model: The model that it was planned with, loaded or not.
         content: The compiled file, for a lane that is answered by one.
         cache: Answers on disk, for a model that is billed: no row is paid twice.
-        limits: ``max_queries`` and ``max_cost`` of the engine.
 
     Raises:
         UsageError: it is another model, or another file.
@@ -137,7 +145,7 @@ def opened(lane: Lane, model: Any, content: bytes | None = None, cache: Cache | 
             f"{loaded.outline.digest[:16]}. Plan another audit for another model."
         )
     if lane.engine == "drive":
-        return Driven(lane, loaded, cache, limits)
+        return Driven(lane, loaded, cache)
     if content is None or hashlib.sha256(content).hexdigest() != lane.file:
         raise UsageError(f"The compiled file of lane {lane.name!r} is not the one that was planned. Plan it again.")
     return Compiled(lane, loaded.outline, graph_of(content, lane, loaded))
@@ -150,19 +158,14 @@ class Driven:
         lane: The lane; shapes need not be known yet.
         model: The loaded model.
         cache: Answers on disk.
-        limits: What may be spent.
     """
 
-    def __init__(
-        self, lane: Lane, model: Model, cache: Cache | None = None, limits: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, lane: Lane, model: Model, cache: Cache | None = None) -> None:
         self.lane, self.outline = lane, model.outline
         self._model, self._open = model, ExitStack()
         self._rank = rank_of(lane.target)
         target = lane.target if self._rank is None else None
-        self._session = Session(
-            model, Request({lane.method: dict(lane.options)}, target, lane.seed, cache=cache, **(limits or {}))
-        )
+        self._session = Session(model, Request({lane.method: dict(lane.options)}, target, lane.seed, cache=cache))
 
     def __enter__(self) -> Self:
         self._open.enter_context(self._session)
@@ -170,6 +173,20 @@ class Driven:
 
     def __exit__(self, *raised: Any) -> None:
         self._open.close()
+
+    @property
+    def spent(self) -> Cost:
+        """What the engine has counted."""
+        return self._session.spent
+
+    def price(self) -> float:
+        """What the tariff says of the questions about one item; 0 for a model without one."""
+        if abilities_of(self._model).price is None:
+            return 0.0
+        x = np.zeros((1, *self.lane.item), np.float32)
+        part = self._session.part(self._model, Items(x, ("one",), layout=_layout(self.lane, self.outline)))
+        plan = replace(self._session.plan(part, self.lane.method), reused=0)
+        return float(plan.money or 0.0)
 
     def ask(self, batch: LaneRows) -> LaneAnswer:
         """What the lane says of the items that are there, together; where that fails, of each alone."""
@@ -260,6 +277,15 @@ class Compiled:
 
     def __exit__(self, *raised: Any) -> None:
         self._graph.close()
+
+    @property
+    def spent(self) -> Cost:
+        """Nothing: a file that runs here bills nobody."""
+        return Cost()
+
+    def price(self) -> float:
+        """Nothing."""
+        return 0.0
 
     def ask(self, batch: LaneRows) -> LaneAnswer:
         """What the file says of a batch of the lane's own size, in one run; two where the runner-up is explained."""

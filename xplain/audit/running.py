@@ -1,0 +1,130 @@
+"""Runs an audit: which shards are left, who makes them, what is done about a process that dies, and when to stop.
+
+    run --> hold the folder --> workers, each in a process that a thread attends --> seals
+                                  dies twice in a shard: a careful one names each item
+                                  dies twice in a row at one item: that item becomes an error row
+
+Whatever happens to any of these processes, what is sealed is done, and nothing else is: a run may be killed and begun
+again as often as one likes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xplain.audit.attending import in_processes
+from xplain.audit.guarding import planned_audit, refuse_changed
+from xplain.audit.plans import Plan
+from xplain.audit.progress import Progress
+from xplain.audit.store import Store
+from xplain.audit.where import Where
+from xplain.audit.working import Shop
+from xplain.audit.workload import Log, Told, Work
+from xplain.core.errors import UsageError
+
+__all__ = ["run"]
+
+
+def run(
+    out: str | os.PathLike[str],
+    *,
+    workers: int = 1,
+    max_hours: float | None = None,
+    max_cost: float | None = None,
+    shards: Iterable[int] | None = None,
+    models: Mapping[str, Any] | None = None,
+    most_errors: float = 0.5,
+    told: Told | None = None,
+) -> Progress:
+    """Make the shards of an audit that are not sealed yet, and seal them.
+
+    Args:
+        out: The audit's folder.
+        workers: Processes that make shards; 0 makes them in this one, which is what models that were given as objects
+            need, and is chosen for them.
+        max_hours: Begin no shard that is not likely to end by then; None for no limit.
+        max_cost: Begin no shard that could cost more than is left of this, for models that bill; None for no limit.
+            What a killed run has paid for lies in ``answers/``, and is not paid again.
+        shards: Numbers of the shards to make; None for all.
+        models: Models by their names in the plan, where they can only be given, or lie elsewhere now.
+        most_errors: Share of error rows, of those of this run, beyond which it stops.
+        told: Called after every shard.
+
+    Returns:
+        How far it is. SIGTERM and SIGINT let the shards under way be finished.
+
+    Raises:
+        UsageError: there is no audit, or it is not as it was planned.
+        OutputError: another run holds the folder, or the disk is full.
+        TooManyErrors: more than ``most_errors`` of the rows failed.
+        WorkerDied: workers die before they have begun.
+    """
+    for name, value, good in (
+        ("workers", workers, type(workers) is int and workers >= 0),
+        ("max_hours", max_hours, max_hours is None or max_hours > 0),
+        ("max_cost", max_cost, max_cost is None or max_cost >= 0),
+        ("most_errors", most_errors, 0 <= most_errors <= 1),
+    ):
+        if not good:
+            accepted = "a share from 0 to 1" if name == "most_errors" else "a number of at least 0"
+            raise UsageError(option=name, got=value, accepted=accepted)
+    folder = Path(out)
+    plan, store = planned_audit(folder), Store(folder)
+    refuse_changed(plan, folder)
+    with store.hold():
+        work = Work(plan, store, _wanted(plan, shards), max_hours, max_cost, most_errors, told)
+        with Log(folder) as work.log, _signals(work):
+            here = not workers or bool(models) or any(not one for one in Where.read(folder).models.values())
+            if not work.left:
+                pass
+            elif here:
+                _inline(folder, work, models)
+            else:
+                in_processes(folder, work, min(workers, len(work.left)))
+        if work.failure is not None:
+            raise work.failure
+        found = work.progress()
+        if found.done:
+            store.gc()  # what killed runs have left half-written; nobody works here now
+    return found
+
+
+def _wanted(plan: Plan, shards: Iterable[int] | None) -> list[int]:
+    wanted = list(range(len(plan.shards))) if shards is None else [int(one) for one in shards]
+    if wanted and not 0 <= min(wanted) <= max(wanted) < len(plan.shards):
+        raise UsageError(option="shards", got=wanted, accepted=f"numbers from 0 to {len(plan.shards) - 1}")
+    return wanted
+
+
+def _inline(folder: Path, work: Work, models: Mapping[str, Any] | None) -> None:
+    with Shop(folder, work.plan, models) as shop:
+        while (shard := work.take()) is not None:
+            if not work.affords(shard, shop.price(shard)):
+                return
+            work.done(shop.make(shard), os.getpid())
+
+
+@contextmanager
+def _signals(work: Work) -> Iterator[None]:
+    """SIGTERM and SIGINT end the run behind the shards under way; a second SIGINT ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: Any) -> None:
+        if number == signal.SIGINT and work.why:
+            raise KeyboardInterrupt
+        work.why = work.why or f"it was asked to end by {signal.Signals(number).name}"
+
+    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

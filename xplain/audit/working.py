@@ -1,0 +1,110 @@
+"""A worker: a process of its own that makes one shard after another and dies with who started it.
+
+    python -m xplain.audit.working FOLDER THREADS     reads {"make": 3}, {"make": 3, "careful": true, "refused": {...}}
+                                                      says {"ready": pid}, {"item": 17}, {"sealed": 3, ...}
+
+It says before it touches an item which one it is, if it is told to be careful; so whoever outlives it knows at what it
+died. Only a death that was seen is evidence against an item: a run that is killed from outside leaves none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from xplain.audit.lanes import Benches
+from xplain.audit.plans import Plan
+from xplain.audit.reading import Data
+from xplain.audit.shard import Made, Maker
+from xplain.audit.store import Store
+from xplain.core.errors import XplainError
+
+__all__ = ["Shop", "main"]
+
+
+class Shop:
+    """What makes and seals the shards of an audit in this process; used in a ``with`` block.
+
+    Args:
+        folder: The audit's folder.
+        plan: Its plan.
+        models: Models by name, where they can only be given.
+        threads: Threads that read ahead.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, models: Mapping[str, Any] | None = None, threads: int = 2) -> None:
+        self._plan, self._store = plan, Store(folder)
+        self._benches, self._data, self._threads = Benches(folder, plan, models), Data(folder), threads
+
+    def __enter__(self) -> Shop:
+        self._benches.__enter__()
+        self._maker = Maker(self._plan, self._benches, self._data, self._threads)
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._maker.__exit__(*raised)
+        self._benches.__exit__(*raised)
+
+    def make(
+        self, number: int, refused: Mapping[int, str] | None = None, told: Callable[[int], None] | None = None
+    ) -> dict[str, Any]:
+        """Make a shard, seal it, and say what it took."""
+        began, spent = time.perf_counter(), self._benches.spent
+        made: Made = self._maker.make(number, refused, told)
+        first = made.seal(self._plan, self._store)
+        took = {"seconds": time.perf_counter() - began, "money": self._benches.spent - spent}
+        return {"sealed": number, "rows": made.rows, "errors": made.errors, "first": first, **took}
+
+    def price(self, number: int) -> float:
+        """The most that a shard can cost, without what is known already."""
+        return self._maker.price(number)
+
+
+def main(folder: str, threads: str) -> None:
+    """Make what is asked for on the standard input, until it says that this is all."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it decides, and lets the shard be finished
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    out = os.fdopen(os.dup(1), "w")  # what libraries print must not be taken for an answer
+    os.dup2(2, 1)
+    waiting: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_listen, args=(sys.stdin, waiting), daemon=True).start()
+
+    def say(**told: Any) -> None:
+        out.write(json.dumps(told) + "\n")
+        out.flush()
+
+    try:
+        place = Path(folder)
+        with Shop(place, Plan.from_json((place / "plan.json").read_bytes()), threads=int(threads)) as shop:
+            say(ready=os.getpid())
+            while asked := waiting.get():
+                if "price" in asked:
+                    say(price=shop.price(int(asked["price"])))
+                    continue
+                refused = {int(item): why for item, why in asked.get("refused", {}).items()}
+                told = (lambda item: say(item=item)) if asked.get("careful") else None
+                say(**shop.make(int(asked["make"]), refused, told))
+    except XplainError as error:
+        say(failed=str(error), kind=type(error).__name__)
+
+
+def _listen(given: TextIO, waiting: queue.Queue[dict[str, Any]]) -> None:
+    """Pass on what is asked; where the asker is gone, so is this process: nobody would count what it does."""
+    for line in given:
+        asked = json.loads(line)
+        waiting.put(asked)
+        if not asked:
+            return
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

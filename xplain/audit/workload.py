@@ -1,0 +1,144 @@
+"""What is left to do of an audit, what was done, and when to stop: shared by those who make shards."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xplain.audit.plans import Plan
+from xplain.audit.progress import Progress
+from xplain.audit.store import Store
+from xplain.core.errors import XplainError
+from xplain.core.wording import option
+
+__all__ = ["FEW", "Log", "Told", "TooManyErrors", "Work"]
+
+FEW = 50
+"""Rows from which a share of errors says something."""
+
+Told = Callable[[Progress], None]
+
+
+class TooManyErrors(XplainError, RuntimeError):
+    """More rows failed than a run may let pass: something is wrong with all of them rather than with some."""
+
+
+class Log:
+    """What happened and when, line by line; never read again by a run, and under no hash."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "log").mkdir(exist_ok=True)
+        self._path = folder / "log" / f"run-{time.time_ns()}-{os.getpid()}.jsonl"
+
+    def __enter__(self) -> Log:
+        self._file = self._path.open("a", encoding="utf-8")
+        self.write(began=os.uname().nodename)
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._file.close()
+
+    def write(self, **told: Any) -> None:
+        """One line."""
+        with suppress(OSError):  # a full disk ends the run where it matters
+            self._file.write(json.dumps({"time": time.time(), "process": os.getpid(), **told}) + "\n")
+            self._file.flush()
+
+
+@dataclass
+class Work:
+    """What is left to do, shared by those who do it; its methods are safe in threads."""
+
+    plan: Plan
+    store: Store
+    wanted: Sequence[int]
+    max_hours: float | None
+    max_cost: float | None
+    most_errors: float
+    told: Told | None
+    log: Log | None = None
+    failure: XplainError | None = None
+    why: str = ""
+    rows: int = 0
+    errors: int = 0
+    money: float = 0.0
+    longest: float = 0.0
+    made: int = 0
+    deaths: dict[int, int] = field(default_factory=dict)
+    left: deque[int] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        sealed = self.store.sealed()
+        self.sealed = len(sealed & set(range(len(self.plan.shards))))
+        self.left = deque(n for n in self.wanted if n not in sealed)
+        self.count, self.began, self.lock = len(self.left), time.monotonic(), threading.Lock()
+
+    def take(self) -> int | None:
+        """The next shard; None where there is none, or none may be begun."""
+        with self.lock:
+            elapsed = time.monotonic() - self.began
+            if self.max_hours is not None and not self.why and elapsed + self.longest > 3600 * self.max_hours:
+                self.why = f"the time that it may take, {self.max_hours:g} h, is over"
+            return None if self.why or self.failure is not None or not self.left else self.left.popleft()
+
+    def back(self, shard: int) -> None:
+        """A shard that was begun and not sealed."""
+        with self.lock:
+            self.left.appendleft(shard)
+
+    def affords(self, shard: int, price: float) -> bool:
+        """Whether a shard may be begun that costs up to so much; it is reserved until ``done`` says what it took."""
+        with self.lock:
+            if self.max_cost is not None and price > 0 and self.money + price > self.max_cost:
+                self.why = self.why or (
+                    f"the money that it may cost, {self.max_cost:g}, does not pay for another shard of up to {price:g}"
+                )
+                self.left.appendleft(shard)
+                return False
+            return True
+
+    def done(self, answer: Mapping[str, Any], worker: int) -> None:
+        """A shard was sealed."""
+        with self.lock:
+            self.sealed += 1
+            self.made += 1
+            self.rows += answer["rows"]
+            self.errors += answer["errors"]
+            self.money += answer["money"]
+            self.longest = max(self.longest, answer["seconds"])
+            found = self.progress()
+            if self.log is not None:
+                self.log.write(worker=worker, **answer)
+            if self.rows >= min(FEW, self.plan.items.count) and self.errors > self.most_errors * self.rows:
+                self.failure = self.failure or self._too_many()
+        if self.told is not None:
+            self.told(found)
+
+    def fail(self, error: XplainError) -> None:
+        """Nothing more is begun."""
+        with self.lock:
+            self.failure = self.failure or error
+
+    def progress(self) -> Progress:
+        """How far it is."""
+        elapsed, rest = time.monotonic() - self.began, self.count - self.made
+        left = elapsed / self.made * rest if self.made and rest else None
+        of = len(self.plan.shards)
+        return Progress(self.sealed, of, self.errors, self.rows, left, "" if self.sealed == of else self.why)
+
+    def _too_many(self) -> TooManyErrors:
+        return TooManyErrors(
+            f"{self.errors:,} of {self.rows:,} rows failed, more than the share of {self.most_errors:g} that a run "
+            "lets pass. Their reasons stand in the column 'error' of the records, such as a card that does not fit "
+            "the items; to go on all the same, give ",
+            option("most_errors", 1),
+            ".",
+        )

@@ -123,6 +123,10 @@ TABLE: dict[str, tuple[Callable[[], Any], tuple[Callable[[], Any], ...]]] = {
         lambda: ask("forecaster", "horizon:2", SERIES),
         (lambda: ask("forecaster", "horizon:2,quantile:1", SERIES),),
     ),
+    "has no classes, so it decides nothing by itself": (
+        lambda: xplain.explain(net("segmenter"), X, "sufficient", target="mask[1]", features="grid:2"),
+        (lambda: xplain.explain(net("segmenter"), X, "sufficient", target="mask[1]", features="grid:2", above=0.5),),
+    ),
     "The mask is {}, but the maps of": (
         lambda: ask("segmenter", Region(1, np.ones((5, 5)))),
         (lambda: ask("segmenter", Region(1, np.ones((16, 16)))),),

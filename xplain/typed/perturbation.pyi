@@ -19,6 +19,7 @@ class Anchors(Asked, total=False):
     longest: int
     samples: int
     baseline: Any
+    above: float | None
 
 class Banzhaf(Asked, total=False):
     features: Any
@@ -120,6 +121,14 @@ class Sobol(Asked, total=False):
     designs: int
     baseline: Any
     precision: float | None
+
+class Sufficient(Asked, total=False):
+    features: Any
+    kind: Literal["sufficient", "contrastive", "both"]
+    baseline: Any
+    above: float | None
+    exhaustive: int
+    samples: int
 
 class TreeShap(Asked, total=False):
     kind: Literal["auto", "interventional", "path-dependent"]

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xplain.core.caveat import each
-from xplain.core.edits import Array, Coalitions, Untouched
+from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
 from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
-from xplain.core.target import every_score
 from xplain.core.wording import Sentence, named
+from xplain.explainers.design.decision import Bound, Decision, decision
 from xplain.explainers.design.game import Game, Hidden, Worth, read_off, set_up
 from xplain.explainers.estimation.bernoulli import lower_bound, upper_bound
 from xplain.explainers.features.spec import Features
@@ -51,12 +51,14 @@ def anchors(
     longest: Positive = 6,
     samples: Positive = 5000,
     baseline: Hidden = 0.0,
+    above: Bound | None = None,
 ) -> Flow:
-    """Find a short rule "when these features are shown, the predicted class stays, whatever else is shown".
+    """Find a short rule "when these features are shown, the decision stays, whatever else is shown".
 
     The precision of a rule A is ``P( argmax f(z) = argmax f(x) | z shows A )`` where every other feature is shown with
-    probability 1/2. Rules grow by one feature at a time; the best of each length are told apart by KL-LUCB bounds, and
-    a rule is accepted when its precision is above ``threshold`` with probability ``1 - delta``.
+    probability 1/2; with ``above`` the decision is whether the target is at least that. Rules grow by one feature at a
+    time; the best of each length are told apart by KL-LUCB bounds, and a rule is accepted when its precision is above
+    ``threshold`` with probability ``1 - delta``.
 
     Args:
         features: What a rule is made of.
@@ -67,10 +69,12 @@ def anchors(
         longest: Features in a rule at most.
         samples: Evaluations per item at most.
         baseline: What a hidden feature becomes.
+        above: The decision is whether the target is at least this, in the target's unit, or below it where the item
+            is: a box, a region, a likeness, a forecast. Left out, it is the predicted class, whatever the target.
 
     Returns:
-        ``[N, *map]``: the features of the rule show how much precision is lost when they leave it, 0 elsewhere; the
-        decision is the predicted class, whatever the target. ``error`` is the binomial standard error. ``base`` is
+        ``[N, *map]``: the features of the rule show how much precision is lost when they leave it, 0 elsewhere.
+        ``error`` is the binomial standard error. ``base`` is
         the rule's precision; ``notes`` holds ``rule``, ``precision``, ``bound`` (which the precision exceeds with
         probability 1 - delta), ``coverage`` (the share of all coalitions that show the rule), ``accepted``,
         ``effective`` (coalitions that the precision is made of) and ``stability`` (probability that each of the rule's
@@ -83,7 +87,8 @@ def anchors(
         Of accepted rules of one length, which all have the same coverage ``2^-|A|``, the most precise is taken.
 
     Raises:
-        UsageError: features or baseline do not fit the items.
+        UsageError: features or baseline do not fit the items, or nothing is decided: a model without classes, and no
+            ``above``.
 
     Source:
         Ribeiro, Singh and Guestrin, Anchors: High-Precision Model-Agnostic Explanations, AAAI 2018; Kaufmann and
@@ -94,11 +99,10 @@ def anchors(
     found: list[tuple[Rule, float, float, bool]] = [((), 1.0, 0.0, False)] * len(view.x)
     trust = [(0.0, 1.0)] * len(view.x)
     for game in setup.games:
-        whole = yield Score(game.view.x, Untouched(), every_score)
-        decided = _decision(view, np.asarray(whole)[:, 0])
+        decided = yield from decision(game, above)
         keys = game.view.own_keys
         for k, member in enumerate(game.members):
-            search = _Search(game, k, keys[k], int(decided[k]), samples, delta)
+            search = _Search(decided, k, keys[k], samples, delta)
             rule = yield from _grow(search, threshold, tolerance, beam, min(longest, game.players))
             values, error = yield from _losses(search, rule)
             bound = search.low(rule, 1)
@@ -147,25 +151,22 @@ def _doubt(rule: Rule, precision: float, bound: float, accepted: bool, threshold
     return ""
 
 
-def _decision(view: View, scores: Array) -> Array:
-    """The predicted class; for one score, whether it is above the middle."""
-    if scores.shape[-1] > 1:
-        return np.asarray(scores.argmax(axis=-1))
-    return np.asarray(scores[..., 0] > (0.5 if view.outline.scores.kind == "probabilities" else 0.0)).astype(int)
-
-
 @dataclass
 class _Search:
     """What is known of the rules of one item: how often each was tried, and how often the decision stayed."""
 
-    game: Game
+    decided: Decision
     item: int
     key: str
-    decision: int
     left: int
     delta: float
     tried: dict[Rule, int] = field(default_factory=dict)
     stayed: dict[Rule, int] = field(default_factory=dict)
+
+    @property
+    def game(self) -> Game:
+        """The game."""
+        return self.decided.game
 
     def mean(self, rule: Rule) -> float:
         """Precision seen so far; 1 for the rule of all features, which is the item itself."""
@@ -202,19 +203,16 @@ class _Search:
         wanted = [rule for rule in rules if len(rule) < self.game.players]
         if not wanted or len(wanted) * _BATCH > self.left:
             return False
-        game, n = self.game, np.array([self.item])
-        keep = np.stack([self._coalitions(rule) for rule in wanted]).reshape(-1, game.players)
-        fill = game.fills if len(game.fills) == 1 else game.fills[n]
-        edits = Coalitions(game.labels, keep, fill, game.whole)
+        keep = np.stack([self._coalitions(rule) for rule in wanted]).reshape(-1, self.game.players)
         try:
-            scores = yield Score(game.view.x[n], edits, every_score)
+            margins = yield from self.decided.of(self.item, keep)
         except BudgetError:
             if not self.tried:
                 raise
             self.left = 0
             return False
         self.left -= len(keep)
-        same = _decision(game.view, np.asarray(scores)[0]).reshape(len(wanted), _BATCH) == self.decision
+        same = margins.reshape(len(wanted), _BATCH) >= 0
         for rule, hits in zip(wanted, same.sum(axis=1), strict=True):
             self.tried[rule] = self.tried.get(rule, 0) + _BATCH
             self.stayed[rule] = self.stayed.get(rule, 0) + int(hits)

@@ -15,24 +15,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xplain.audit.opening import Audit
+    from xplain.audit.opening import open_audit as open  # noqa: A004 - what it is called behind xplain.audit
     from xplain.audit.planning import plan
     from xplain.audit.progress import Progress
     from xplain.audit.running import run
 
-__all__ = ["Progress", "plan", "run"]
-
 _HOMES = {
-    "Progress": "xplain.audit.progress",
-    "plan": "xplain.audit.planning",
-    "run": "xplain.audit.running",
+    "Audit": ("xplain.audit.opening", "Audit"),
+    "Progress": ("xplain.audit.progress", "Progress"),
+    "open": ("xplain.audit.opening", "open_audit"),
+    "plan": ("xplain.audit.planning", "plan"),
+    "run": ("xplain.audit.running", "run"),
 }
-"""Where each public name stands. No file here has the name of one: importing it would take its place."""
+"""Where each public name stands, and what it is called there. No file here has such a name: it would take its place."""
+
+
+__all__ = ["Audit", "Progress", "open", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'xplain.audit' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    home, called = _HOMES[name]
+    value = getattr(import_module(home), called)
     globals()[name] = value
     return value
 

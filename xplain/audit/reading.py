@@ -18,9 +18,10 @@ from xplain.audit.items import ItemTable, content_sha256
 from xplain.audit.plans import ModelFacts
 from xplain.audit.sources import Content, Source, reopened
 from xplain.audit.where import Where
-from xplain.core.errors import ItemError, XplainError
+from xplain.core.errors import ItemError, UsageError, XplainError
 from xplain.core.items import Items
 from xplain.core.query import Model
+from xplain.core.wording import option
 from xplain.session.items import items_of
 
 __all__ = ["Batch", "Data", "Form", "Planned", "Read", "batch_of", "taken"]
@@ -106,7 +107,7 @@ class Data:
     def __init__(self, folder: str | os.PathLike[str], source: Source | None = None) -> None:
         folder = Path(folder)
         self.table = ItemTable(folder / "items.parquet")
-        self.source = reopened(Where.read(folder).source, folder) if source is None else source
+        self.source = _again(folder) if source is None else source
         self._places = ItemTable(folder / "places.parquet") if self.source.placed else None
 
     def __len__(self) -> int:
@@ -160,6 +161,19 @@ def taken(content: Content | str, form: Form) -> Read:
         return Read(None, "It does not fit into memory.")
     except Exception as error:  # what a decoder raises on hostile bytes is no reason to end a run
         return Read(None, f"{type(error).__name__}: {str(error)[:200]}")
+
+
+def _again(folder: Path) -> Source:
+    """The source that was planned.
+
+    Raises:
+        UsageError: what it names is gone, which is no fault of any item.
+    """
+    try:
+        return reopened(Where.read(folder).source, folder)
+    except UsageError as error:
+        error.advise("Were the items moved? Say where they are: ", option("items", "..."), ".")
+        raise
 
 
 def batch_of(found: Sequence[Read], names: Sequence[str], form: Form, rows: int | None = None) -> Batch:

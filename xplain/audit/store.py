@@ -189,13 +189,18 @@ class Store:
         """Take a seal away, so that a run makes its shard again."""
         self.place.remove(_seal_name(shard))
 
-    def root(self, *heads: bytes) -> str:
-        """sha256 over what the audit is and all that is sealed: ``heads`` (plan, items), then seals in order."""
+    def root(self, *heads: bytes, seals: Mapping[int, Seal] | None = None) -> str:
+        """sha256 over what the audit is and all that is sealed: ``heads`` (plan, items), then seals in order.
+
+        Args:
+            heads: Bytes of the plan and of the items.
+            seals: Seals as they were read; None to read them.
+        """
         sha = hashlib.sha256()
         for head in heads:
             sha.update(sha256_of(head).encode())
-        for shard in sorted(self.sealed()):
-            sha.update(sha256_of(self.place.get(_seal_name(shard)) or b"").encode())
+        for _, seal in sorted((self.seals() if seals is None else seals).items()):
+            sha.update(sha256_of(seal.to_json()).encode())
         return sha.hexdigest()
 
     # ------------------------------------------------------------------ housekeeping

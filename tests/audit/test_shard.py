@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ import pytest
 import xplain
 from xplain.audit.figures import geometry
 from xplain.audit.lanes import Benches
-from xplain.audit.plans import Plan
+from xplain.audit.plans import Grading, Plan
 from xplain.audit.reading import Data
 from xplain.audit.shard import Maker, make
 from xplain.audit.store import Store
 from xplain.core.errors import ModelError
+from xplain.session import Request, Session
+from xplain.session.grading import grade
 from xplain.session.lane_readings import pooled
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -162,3 +165,26 @@ def test_a_map_is_told_by_its_numbers():
     assert wide["border"] == pytest.approx([1 - 0.75**2])
     assert [wide[f"corner{k}"][0] for k in range(4)] == pytest.approx([0.25] * 4)
     assert geometry(np.ones((1, 4), np.float32))["border"] == pytest.approx([0.25])
+
+
+def test_sampled_items_are_judged_by_themselves_as_measure_judges_them(small):
+    """Deletion of item 2 alone, from its own explanation; the broken file, though sampled, has no row."""
+    folder, plan, data = small
+    broken = next(r["item"] for r in records(made(folder, plan, 0)) + records(made(folder, plan, 1)) if r["error"])
+    sample = tuple(sorted({2, broken}))
+    graded = replace(plan, grading=Grading(("deletion", "sparseness"), sample, {"deletion": {"steps": 4}}))
+    number = 2 // plan.shard_rows
+    rows = pq.read_table(io.BytesIO(made(folder, graded, number).parts["metrics"][0])).to_pylist()
+    assert [(r["item"], r["lane"], r["metric"]) for r in rows] == [
+        (2, lane, name) for lane in LANES for name in ("deletion", "sparseness")
+    ]
+    model = xplain.load(str(folder.parent / "net.onnx"), card=planted.CARD, threads=1)
+    path = data / records(made(folder, plan, number))[2 % plan.shard_rows]["name"]
+    with Session(model, Request({"grad-cam": {}})) as session:
+        part = session.read([str(path)])
+        (found,) = session.explain(part, "grad-cam")
+        expected = grade(session, part, found, {"deletion": {"steps": 4}, "sparseness": {}})
+    for row in rows[:2]:
+        one = expected[row["metric"]]
+        assert row["value"] == pytest.approx(one.values[0], rel=1e-6)
+        assert row["random"] == pytest.approx(one.random[0], rel=1e-6)

@@ -13,20 +13,21 @@ import io
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 
 from xplain.audit import schema
 from xplain.audit.figures import entropies, geometry, relative
+from xplain.audit.judging import Judging
 from xplain.audit.lanes import Benches
 from xplain.audit.plans import ModelFacts, Plan, Shard
 from xplain.audit.reading import Data, Form, Planned, Read, taken
 from xplain.audit.store import Seal, Store
 from xplain.core.edits import Array
 from xplain.core.lane import LaneAnswer, LaneRows
-from xplain.session.lane import Opened
+from xplain.session.lane import Driven, Opened
 
 __all__ = ["Made", "Maker", "make"]
 
@@ -66,6 +67,7 @@ class Maker:
     def __init__(self, plan: Plan, benches: Benches, data: Data, threads: int = 2) -> None:
         self.plan, self.data, self.lanes = plan, data, benches.opened
         self._benches = benches
+        self._engines: dict[str, Driven] = {}
         self._forms: dict[Any, Form] = {}
         self._ways: dict[str, Any] = {}
         for facts in plan.models:
@@ -96,7 +98,7 @@ class Maker:
                 the one that ends the process is known. The answer is the same.
         """
         shard = self.plan.shards[number]
-        rows = [_Lane(lane, self.plan.model(lane.lane.model)) for lane in self.lanes]
+        rows = [_Lane(lane, self.plan.model(lane.lane.model), self._judging(lane, shard)) for lane in self.lanes]
         planned = self.data.planned(shard.items)
         for item, found in self._read(planned, refused or {}, told):
             for lane in rows:
@@ -104,6 +106,18 @@ class Maker:
         for lane in rows:
             lane.finish(told)
         return _made(shard, planned, rows)
+
+    def _judging(self, lane: Opened, shard: Shard) -> Judging | None:
+        """What judges a lane's explanations of a shard; None where none of its items is sampled."""
+        grading = self.plan.grading
+        sample = frozenset(grading.within(shard))
+        if not sample:
+            return None
+        names = {name: grading.options.get(name, {}) for name in grading.names}
+        if not isinstance(lane, Driven):  # a compiled file knows no questions
+            model = self._benches.models[lane.lane.model]
+            lane = self._engines.setdefault(lane.lane.name, Driven(replace(lane.lane, engine="drive"), model))
+        return Judging(lane, sample, names)
 
     def _read(
         self, planned: Sequence[Planned], refused: Mapping[int, str], told: Told | None
@@ -156,6 +170,7 @@ class _Lane:
 
     opened: Opened
     facts: ModelFacts
+    judging: Judging | None = None
     waiting: list[tuple[Planned, Read, int]] = field(default_factory=list)
     columns: dict[str, list[Any]] = field(default_factory=dict)
     maps: list[Array] = field(default_factory=list)
@@ -179,6 +194,11 @@ class _Lane:
                 shape = (-1, *[1] * (batch.x.ndim - 1))
                 self.opened.ask(LaneRows(batch.x * alone.reshape(shape), alone, batch.keys, batch.labels))
         self._keep(self.opened.ask(batch))
+        if self.judging is not None:
+            here = self.columns["status"][-len(self.waiting) :]
+            for place, (item, _, _) in enumerate(self.waiting):
+                if here[place] == "ok":
+                    self.judging.judge(batch, place, item.number)
         self.waiting.clear()
 
     def _batch(self) -> LaneRows:
@@ -279,7 +299,9 @@ def _made(shard: Shard, planned: Sequence[Planned], lanes: Sequence[_Lane]) -> M
         parts[f"maps/{called}"] = _npy(lane.maps), "npy"
         parts[f"relevance/{called}"] = _npy(lane.relevance), "npy"
     parts["records"] = schema.parquet_bytes(schema.table_of(schema.RECORDS, columns)), "parquet"
-    parts["metrics"] = schema.parquet_bytes(schema.empty(schema.METRICS)), "parquet"
+    judged = [lane.judging.rows for lane in lanes if lane.judging is not None]
+    rows = {one.name: [row[one.name] for part in judged for row in part] for one in schema.METRICS}
+    parts["metrics"] = schema.parquet_bytes(schema.table_of(schema.METRICS, rows)), "parquet"
     status = columns["status"]
     return Made(shard, parts, status.count("error"), len(status))
 

@@ -12,14 +12,12 @@ the items that are there and cuts rows by one item alone, so neither failed neig
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import numpy as np
 
-from xplain.core.abilities import abilities_of
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
@@ -29,17 +27,17 @@ from xplain.core.layout import Layout
 from xplain.core.outline import Outline
 from xplain.core.query import Model, Reading
 from xplain.core.target import SCORES
-from xplain.core.target_parser import aim, ranking
+from xplain.core.target_parser import ranking
 from xplain.core.units import noun, spelled
 from xplain.engine.schedule import batch_rows
+from xplain.session.lane_driven import UNKNOWN_LABEL, Driven, ranked
 from xplain.session.lane_graph import Graph, compiled, graph_of
 from xplain.session.lane_readings import native_of, relevance_of
 from xplain.session.part import Part
-from xplain.session.request import Cache, Request
-from xplain.session.run import Session, load
-from xplain.session.stream import may_be_of_one
+from xplain.session.request import Cache
+from xplain.session.run import load
 
-__all__ = ["Opened", "opened", "planned"]
+__all__ = ["Driven", "Opened", "opened", "planned"]
 
 _MOST = 32
 """Rows of a batch, at most."""
@@ -151,115 +149,6 @@ def opened(lane: Lane, model: Any, content: bytes | None = None, cache: Cache | 
     return Compiled(lane, loaded.outline, graph_of(content, lane, loaded))
 
 
-class Driven:
-    """A lane that the engine answers.
-
-    Args:
-        lane: The lane; shapes need not be known yet.
-        model: The loaded model.
-        cache: Answers on disk.
-    """
-
-    def __init__(self, lane: Lane, model: Model, cache: Cache | None = None) -> None:
-        self.lane, self.outline = lane, model.outline
-        self._model, self._open = model, ExitStack()
-        self._rank = rank_of(lane.target)
-        target = lane.target if self._rank is None else None
-        self._session = Session(model, Request({lane.method: dict(lane.options)}, target, lane.seed, cache=cache))
-
-    def __enter__(self) -> Self:
-        self._open.enter_context(self._session)
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        self._open.close()
-
-    @property
-    def spent(self) -> Cost:
-        """What the engine has counted."""
-        return self._session.spent
-
-    def price(self) -> float:
-        """What the tariff says of the questions about one item; 0 for a model without one."""
-        if abilities_of(self._model).price is None:
-            return 0.0
-        x = np.zeros((1, *self.lane.item), np.float32)
-        part = self._session.part(self._model, Items(x, ("one",), layout=_layout(self.lane, self.outline)))
-        plan = replace(self._session.plan(part, self.lane.method), reused=0)
-        return float(plan.money or 0.0)
-
-    def ask(self, batch: LaneRows) -> LaneAnswer:
-        """What the lane says of the items that are there, together; where that fails, of each alone."""
-        answer: LaneAnswer | None = None
-        failed: dict[int, str] = {}
-        waiting = [np.flatnonzero(batch.real)]
-        while waiting:
-            group = waiting.pop(0)
-            missing = [k for k in group if batch.labels[k] < 0] if self._rank == 0 else []
-            if missing:
-                failed |= dict.fromkeys(map(int, missing), _UNKNOWN_LABEL)
-                group = np.setdiff1d(group, missing)
-            if not len(group):
-                continue
-            try:
-                found = self._asked(batch, group)
-            except XplainError as error:
-                if not may_be_of_one(error, self._model):
-                    raise
-                if len(group) > 1:
-                    waiting[:0] = [group[k : k + 1] for k in range(len(group))]
-                else:
-                    failed[int(group[0])] = str(error)
-                continue
-            answer = answer or LaneAnswer.blank(self.lane, len(batch.x), found.error is not None)
-            answer = replace(answer, words=found.words)
-            for name in ("scores", "targets", "values", "maps", "error", "relevance"):
-                if getattr(found, name) is not None:
-                    getattr(answer, name)[group] = getattr(found, name)
-        answer = answer or LaneAnswer.blank(self.lane, len(batch.x), False)
-        for row, why in failed.items():
-            answer.fail(row, why)
-        return answer
-
-    def readings(self, items: Items, labels: Array, keys: Sequence[str] = ()) -> tuple[Part, Reading, Any, Any]:
-        """A part of the items with its targets, what the method reads of them, the method and its options."""
-        session, part = self._session, self._session.part(self._model, items)
-        part.keys = tuple(keys)
-        if self._rank not in (None, 1):
-            scores = session.look(part)
-            wanted = _ranked(scores, self.outline, self._rank) if self._rank else labels
-            part.aims = aim([int(one) for one in wanted], scores, self.outline)
-        asked = session.readings(part, self.lane.method)
-        if len(asked.readings) != 1:
-            raise UsageError(
-                f"Target {self.lane.target!r} stands for {len(asked.readings)} targets, and a lane has one. Plan a "
-                "lane for each, such as 'predicted' and 'runner-up'."
-            )
-        if part.scores is None and session.shows_classes(part):
-            session.look(part)
-        entry, values, _ = asked.method
-        return part, asked.readings[0], entry, values
-
-    def _asked(self, batch: LaneRows, group: Array) -> LaneAnswer:
-        """The answer about some rows of a batch."""
-        lane, count = self.lane, len(group)
-        items = Items(batch.x[group], tuple(map(str, group)), layout=_layout(lane, self.outline))
-        part, reading, _, _ = self.readings(items, batch.labels[group], [batch.keys[k] for k in group])
-        one, maps = part.aims[0], native_of(reading, reading.values)
-        error = None if reading.error is None else native_of(reading, reading.error, error=True)
-        scores = np.zeros((count, 0)) if part.scores is None else np.asarray(part.scores, np.float64)
-        return LaneAnswer(
-            scores,
-            np.asarray(one.labels, np.int64) if one.labels else np.full(count, -1, np.int64),
-            np.asarray(part.base[0], np.float64),
-            maps,
-            error,
-            relevance_of(lane, maps, None if reading.channels is None else np.asarray(reading.channels())),
-            {},
-            "" if one.labels else one.target.name,
-        )
-
-
 class Compiled:
     """A lane that one compiled file answers.
 
@@ -297,7 +186,7 @@ class Compiled:
             wanted = batch.labels
         elif rank is not None and rank > 1:
             scores, _, _ = graph.run(batch.x, wanted)
-            wanted = _ranked(np.where(np.isfinite(scores), scores, 0.0), outline, rank)
+            wanted = ranked(np.where(np.isfinite(scores), scores, 0.0), outline, rank)
         elif graph.label is not None:
             wanted = np.full(lane.rows, graph.label, np.int64)
         scores, maps, channels = graph.run(batch.x, np.maximum(wanted, -1))
@@ -316,35 +205,16 @@ class Compiled:
             if not batch.real[row]:
                 answer.clear(row)
             elif rank == 0 and batch.labels[row] < 0:
-                answer.fail(row, _UNKNOWN_LABEL)
+                answer.fail(row, UNKNOWN_LABEL)
             elif not finite[row]:
                 answer.fail(row, f"Method {lane.method!r} gives scores or a map that are not finite.")
         return answer
-
-
-_UNKNOWN_LABEL = "The item has no label that the model knows, and its label's class is what is explained."
 
 
 def _named(called: str, method: str, target: Any, options: Mapping[str, Any]) -> str:
     """A lane's name: model, method with its options, and what is explained where it is not what is predicted."""
     own = "".join(f":{name}={value}" for name, value in sorted(options.items()))
     return f"{called}/{method}{own}" + ("" if target == PREDICTED else f"/{target}")
-
-
-def _ranked(scores: Array, outline: Outline, rank: int) -> Array:
-    """The class of a rank of each item, int64 ``[N]``.
-
-    Raises:
-        UsageError: the model has fewer classes.
-    """
-    if scores.shape[1] < rank:
-        raise UsageError(f"The class of rank {rank} is to be explained; {outline.source} has {scores.shape[1]}.")
-    return ranking(scores, outline, rank)[:, -1].astype(np.int64)
-
-
-def _layout(lane: Lane, outline: Outline) -> Any:
-    """The layout of items as it was read when the lane was planned."""
-    return Layout(lane.layout, lane.item) if lane.layout else outline.layout_of(lane.item)
 
 
 def _settled(lane: Lane, driven: Driven, part: Part, reading: Reading, values: Mapping[str, Any]) -> Lane:

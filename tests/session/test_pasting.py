@@ -100,6 +100,7 @@ def test_the_planted_mark_is_confirmed_and_its_cost_is_counted(opened):
     assert found.pasted == 5 * 12 * 6
     assert session.spent.queries == len(x) + found.pasted
     assert found.interval[0] > 0.1
+    assert found.verdict(found.p, place=False) == "candidate"  # chosen by what it shows: no control is fair
     assert found.verdict(0.04) == "candidate"  # corrected for many trials it may not be enough
     again = tried(Paster.of(*opened(x)), 0, (flagged, np.tile(BOX, (12, 1))), arms(x, flagged, places), each=6)
     np.testing.assert_array_equal(again.way["flagged"], found.way["flagged"])

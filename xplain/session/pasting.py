@@ -33,6 +33,9 @@ Verdict: TypeAlias = Literal["confirmed", "refuted", "candidate"]
 MARGIN = 0.1
 """Share of the way to the class by which a confirmed patch exceeds every control."""
 
+_DRAWS = 19_999
+"""Permutations of a trial's donors: so that p <= 0.01 is within reach after 200 trials."""
+
 _AT_ONCE = 64
 """Pictures that are pasted together before they are asked about."""
 
@@ -87,15 +90,28 @@ class Trial:
     p: float
     pasted: int
 
-    def verdict(self, p: float, margin: float = MARGIN) -> Verdict:
+    def verdict(self, p: float, place: bool = True, margin: float = MARGIN) -> Verdict:
         """What the trial says, with its p corrected for all trials that were made.
 
         ``confirmed`` where p is at most 0.01 and the contrast at least ``margin``; ``refuted`` where all of its
-        interval lies below ``margin``; else it stays a ``candidate``: more donors would tell.
+        interval lies below ``margin``; else it stays a ``candidate``. Only the lead of a place can be confirmed: honest
+        evidence elsewhere in the class is a control that knows nothing of the lead. A lead that chose pictures by what
+        they show, wherever it lies, chose the strongest honest ones of a class without shortcuts too.
+
+        Args:
+            p: The corrected p.
+            place: Whether the lead is of a place.
+            margin: Share of the way that the contrast must reach.
         """
-        if p <= 0.01 and self.contrast >= margin:
+        if place and p <= 0.01 and self.contrast >= margin:
             return "confirmed"
-        return "refuted" if self.interval[1] < margin else "candidate"
+        whole = place and self.control == "unflagged" and self._beats(("others", "elsewhere"), margin)
+        return "refuted" if self.interval[1] < margin and not whole else "candidate"
+
+    def _beats(self, controls: tuple[str, ...], margin: float) -> bool:
+        """Whether these are exceeded, so that what is left is that nearly every picture of the class has it there."""
+        own = float(self.way["flagged"].mean())
+        return all(own - float(self.way[name].mean()) >= margin for name in controls if name in self.way)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +180,7 @@ class Paster:
         was = _margin(before, target)
         if (was >= 0).any():
             raise UsageError("A receiver is predicted as the class already, so nothing pasted could turn it.")
-        settings = self.session.settings(None, calls=self.part.calls)
+        settings = self.session.settings(None, calls=self.part.calls, together=True)
         flow = _asked(self, donors, receivers, boxes)
         (told,), _ = self.session.ask([flow], self.part.model, settings)
         after = told.values
@@ -276,9 +292,9 @@ def _chance(flagged: Array, control: Array, paired: bool, seed: int) -> float:
     """P of flagged donors' mean being so much larger: arms exchanged between donors, or within each where paired."""
     if paired:
         apart = flagged - control
-        signs = np.random.default_rng([seed, 0x51]).choice([-1.0, 1.0], (1999, len(apart)))
+        signs = np.random.default_rng([seed, 0x51]).choice([-1.0, 1.0], (_DRAWS, len(apart)))
         return permuted_p(float(apart.mean()), (signs * apart).mean(axis=1))
     values = np.concatenate([flagged, control])
     inside = np.arange(len(values)) < len(flagged)
-    sums = np.concatenate([block @ values for block in relabelled(inside, 1999, seed)])
+    sums = np.concatenate([block @ values for block in relabelled(inside, _DRAWS, seed)])
     return permuted_p(float(flagged.sum()), sums)

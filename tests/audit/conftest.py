@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from audit.sealed import write_audit
 from cli.tiny import write_model, write_picture
 
 
@@ -22,3 +24,15 @@ def photos(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_picture(path, bool(bright))
     return tmp_path / "photos"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An audit with two of three shards sealed; tests leave it as it is."""
+    return write_audit(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def copied(made: Path, tmp_path: Path) -> Path:
+    """The same in a folder of the test's own, to be damaged."""
+    return Path(shutil.copytree(made, tmp_path / "audit"))

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from cli.tiny import write_model, write_picture
+from audit.sealed import LANE, OTHER
 
 import xplain
-from xplain.audit.lanes import Benches
 from xplain.audit.reading import Data, Form
-from xplain.audit.shard import make
 from xplain.audit.store import DamagedPart, Store
 from xplain.core.errors import ItemError, UsageError
 
 pytest.importorskip("duckdb")
-
-LANE = "tiny/occlusion:patch=4:stride=4"
-OTHER = "tiny/saliency"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An audit of seven pictures, one of them bad, in three shards of which two are sealed."""
-    base = tmp_path_factory.mktemp("made")
-    write_model(base / "tiny.onnx")
-    for k in range(7):
-        path = base / "photos" / ("bright" if k % 2 else "dark") / f"{k}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(path, bool(k % 2))
-    (base / "photos" / "dark" / "2.png").write_bytes(b"no picture")
-    (base / "site.csv").write_text("file,site\nbright/1.png,A\ndark/0.png,B\n")
-    asked = {"methods": [LANE.removeprefix("tiny/").replace(":stride", ",stride"), "saliency"], "metrics": ""}
-    out = base / "audit"
-    labels = {"labels": "folders", "metadata": base / "site.csv"}
-    plan = xplain.audit.plan(base / "tiny.onnx", base / "photos", out=out, **asked, **labels, shard_rows=3).plan
-    with Benches(out, plan) as benches:
-        for number in (0, 1):
-            make(plan, benches, number, Store(out), Data(out))
-    return out
 
 
 def test_tables_and_queries_say_the_same(made):
@@ -117,20 +89,16 @@ def test_an_audit_without_a_seal_has_empty_tables(made, tmp_path):
         assert audit.root != other.root
 
 
-def test_what_is_damaged_is_not_given_out(made, tmp_path):
-    for path in made.rglob("*"):
-        if path.is_file():
-            (tmp_path / path.relative_to(made)).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path.relative_to(made)).write_bytes(path.read_bytes())
-    seal = Store(tmp_path).seals()[0]
-    maps = tmp_path / "parts" / seal.parts[f"maps/{LANE}"]
+def test_what_is_damaged_is_not_given_out(copied):
+    seal = Store(copied).seals()[0]
+    maps = copied / "parts" / seal.parts[f"maps/{LANE}"]
     maps.write_bytes(maps.read_bytes()[:-20])
-    with xplain.audit.open(tmp_path) as audit:
+    with xplain.audit.open(copied) as audit:
         with pytest.raises(DamagedPart, match="shard 0 cannot be read"):
             audit.maps(LANE)
-        (tmp_path / "parts" / seal.parts["records"]).unlink()
+        (copied / "parts" / seal.parts["records"]).unlink()
         with pytest.raises(DamagedPart, match="missing"):
             audit.records()
-    (tmp_path / "seals" / "00000001.json").write_bytes(b"{}")
+    (copied / "seals" / "00000001.json").write_bytes(b"{}")
     with pytest.raises(DamagedPart, match="seal of shard 1 cannot be understood"):
-        xplain.audit.open(tmp_path)
+        xplain.audit.open(copied)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xplain.audit.planning import plan
     from xplain.audit.progress import Progress
     from xplain.audit.running import run
+    from xplain.audit.verifying import Verified, status, verify
 
 _HOMES = {
     "Audit": ("xplain.audit.opening", "Audit"),
@@ -27,11 +28,14 @@ _HOMES = {
     "open": ("xplain.audit.opening", "open_audit"),
     "plan": ("xplain.audit.planning", "plan"),
     "run": ("xplain.audit.running", "run"),
+    "status": ("xplain.audit.verifying", "status"),
+    "verify": ("xplain.audit.verifying", "verify"),
+    "Verified": ("xplain.audit.verifying", "Verified"),
 }
 """Where each public name stands, and what it is called there. No file here has such a name: it would take its place."""
 
 
-__all__ = ["Audit", "Progress", "open", "plan", "run"]
+__all__ = ["Audit", "Progress", "Verified", "open", "plan", "run", "status", "verify"]
 
 
 def __getattr__(name: str) -> Any:

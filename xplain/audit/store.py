@@ -119,6 +119,23 @@ class Store:
             raise DamagedPart(f"Part {name} holds other bits than its name says. {_REPAIR}")
         return content
 
+    def fault(self, name: str) -> str:
+        """What is wrong with a part, in words; empty where its bytes are those of its name. It is read in blocks."""
+        found, path = _PART.fullmatch(name), self.path(name)
+        if path is None:
+            content = self.place.get(f"parts/{name}")
+            return "is missing" if content is None else "" if _is_named(content, name) else "holds other bits"
+        sha = hashlib.sha256()
+        try:
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                while block := file.read(1 << 20):
+                    sha.update(block)
+        except FileNotFoundError:
+            return "is missing"
+        except OSError as error:
+            return f"cannot be read: {error.strerror or error}"
+        return "" if found is not None and sha.hexdigest() == found[1] else "holds other bits"
+
     def path(self, name: str) -> Path | None:
         """Where a part lies as a file, for readers that map it; None where the place has no files."""
         return self.place.path / "parts" / name if isinstance(self.place, LocalFolder) else None
@@ -186,8 +203,16 @@ class Store:
         return {shard: seal for shard, seal in found if seal is not None}
 
     def unseal(self, shard: int) -> None:
-        """Take a seal away, so that a run makes its shard again."""
+        """Take a seal away, so that a run makes its shard again, and those of its parts that are damaged."""
+        content = self.place.get(_seal_name(shard))
         self.place.remove(_seal_name(shard))
+        try:
+            parts = Seal.from_json(content or b"").parts
+        except ValueError:
+            return
+        for name in parts.values():
+            if self.fault(name):
+                self.place.remove(f"parts/{name}")
 
     def root(self, *heads: bytes, seals: Mapping[int, Seal] | None = None) -> str:
         """sha256 over what the audit is and all that is sealed: ``heads`` (plan, items), then seals in order.
@@ -245,6 +270,10 @@ _REPAIR = "'xplain audit verify --repair' takes the seals of damaged shards away
 
 def _seal_name(shard: int) -> str:
     return f"seals/{shard:08d}.json"
+
+
+def _is_named(content: bytes, name: str) -> bool:
+    return sha256_of(content) == name.partition(".")[0]
 
 
 def _which(there: bytes | None, seal: Seal) -> str:

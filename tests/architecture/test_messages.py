@@ -115,7 +115,7 @@ def verbs() -> dict[str, typer.core.TyperCommand]:
 
 def flags_of(verb: object) -> set[str]:
     """Options that a verb has as flags, in Python's names."""
-    command = verbs()[verb.__name__.rstrip("_")]
+    command = verbs()[verb.__name__.rstrip("_").replace("_", "-")]
     return {flag[2:].replace("-", "_") for one in command.params for flag in one.opts if flag.startswith("--")}
 
 

@@ -98,7 +98,19 @@ def case(fragment: str, wrong: str, *right: str, first: str = "") -> Case:
     return Case(fragment, calls(wrong, first), [calls(one) for one in right])
 
 
+WHY_NOT = "why-not tiny.onnx {} {} --features grid:4 --out out"
+
 COMMANDS = [
+    case(
+        "{} is {} pictures. Name one: why not is asked",
+        WHY_NOT.format("pictures", "dark"),
+        WHY_NOT.format("pictures/a.png", "dark"),
+    ),
+    case(
+        "{} is what the model says of this item. Ask ab",
+        WHY_NOT.format("pictures/a.png", "bright"),
+        WHY_NOT.format("pictures/a.png", "dark"),
+    ),
     case(
         "--endpoint {} cannot be read: {}.",
         "inspect tiny.onnx --endpoint twice.csv",

@@ -16,12 +16,14 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
 from typer.core import TyperGroup
 
+from xplain.cli.telling.pictures import show
 from xplain.core.errors import Unsafe, UsageError, XplainError
 from xplain.core.plain import plain
 from xplain.core.wording import Mention, Words, in_python, in_shell
@@ -47,11 +49,13 @@ class Outcome:
         document: The result for a program: plain values, arrays and numpy scalars.
         text: The same for a person.
         code: Exit code.
+        pictures: PNG files of it, which a terminal that can shows below the text.
     """
 
     document: Mapping[str, Any]
     text: str
     code: int = OK
+    pictures: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class Verbs(TyperGroup):
             outcome = self._outcome(given, rest, extra)
             if isinstance(outcome, Outcome):
                 print(to_json({**outcome.document, "exit_code": outcome.code}) if as_json else plain(outcome.text))
+                if not as_json and sys.stdout.isatty():
+                    show(outcome.pictures)
                 outcome = outcome.code
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as `head`, has seen enough

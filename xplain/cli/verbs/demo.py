@@ -59,7 +59,8 @@ def _drawn(folder: Folder, seed: int, command: str) -> Outcome:
             )
     document = {"command": command, "out": str(folder.path), **run.document(), "causes": causes}
     folder.record({"state": "finished", "run": document})
-    return Outcome(document, _text(document, folder))
+    drawn = [folder.path / item["explanations"][0]["files"]["png"] for item in run.items]
+    return Outcome(document, _text(document, folder), pictures=drawn)
 
 
 def _write(folder: Folder, name: str, pixels: Any) -> str:

@@ -228,7 +228,8 @@ def _finish(run: Run, folder: Folder, document: dict[str, Any], told: Callable[[
     if run.items:
         folder.record({"state": "finished", "run": document})
     code = (PARTIAL if run.items else USAGE) if run.failures else 0
-    return Outcome(document, "\n".join(told(run, folder)), code)
+    files = [one["files"].get("png") for item in run.items for one in item["explanations"] if "files" in one]
+    return Outcome(document, "\n".join(told(run, folder)), code, [folder.path / one for one in files if one])
 
 
 def _lines(run: Run, folder: Folder) -> list[str]:

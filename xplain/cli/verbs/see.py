@@ -86,4 +86,5 @@ def see(
     lines = [repr(result).strip("<>"), *(f"warning: {one}" for one in result.said)]
     lines += [f"{one['picture']}: {one['error']['message']}" for one in failures]
     lines += [f"{name}: {folder.path / file}" for name, file in files.items()]
-    return Outcome(document, "\n".join(lines), PARTIAL if failures else 0)
+    drawn = [folder.path / one for one in files.values() if one.endswith(".png")]
+    return Outcome(document, "\n".join(lines), PARTIAL if failures else 0, drawn)

@@ -74,7 +74,8 @@ def why_not(
         document = _document(told, loaded, found[0]) | {"files": names, "out": str(folder.path)}
         spoken: Shell = shell.obj
         folder.record({"state": "finished", "run": {"command": spoken.line, **document}})
-    return Outcome(document, _text(told, loaded, document), 0 if told.change.found else FINDING)
+    code = 0 if told.change.found else FINDING
+    return Outcome(document, _text(told, loaded, document), code, [folder.path / names["png"]])
 
 
 def _document(told: WhyNot, model: Model, name: str) -> dict[str, Any]:

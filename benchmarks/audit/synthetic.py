@@ -50,6 +50,8 @@ class Wished:
         sample: Items that metrics were asked for.
         seed: Of all draws.
         errors: Share of items that could not be explained.
+        changed: A class whose items are all answered with the next one, with maps in the top left corner; None for
+            none. It changes nothing else, so that two audits differ in it alone.
     """
 
     items: int = 1_000_000
@@ -58,6 +60,7 @@ class Wished:
     sample: int = 2000
     seed: int = 0
     errors: float = 3e-4
+    changed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ def _seal(store: Store, plan: Plan, shard, d: Drawn, sample: np.ndarray, w: Wish
     for k, lane in enumerate(plan.lanes):
         draw = np.random.default_rng([w.seed, 3, shard.number, k])
         answers = dict(shared) if k == 0 else _twin(shared, draw, w)
-        maps = _maps(draw, answers, d, own)
+        maps = _maps(draw, answers, d, own, w.changed)
         maps[d.failed[own]] = np.nan
         tables.append(_records(plan, lane.name, common, answers, maps, d, own))
         parts[f"maps/{lane.name}"] = store.put(_npy(maps.astype(np.float16)), "npy")
@@ -194,8 +197,9 @@ def _answers(number: int, d: Drawn, own: slice, w: Wished) -> dict[str, np.ndarr
     label, n = d.label[own], len(d.label[own])
     skill = np.random.default_rng([w.seed, 5]).beta(9, 2, w.classes)[label]
     skill = skill - 0.25 * (SITES[d.site[own]] == "E") - 0.2 * (d.month[own] == MONTHS - 1)
-    right = draw.random(n) < skill
+    right = (draw.random(n) < skill) & (label != w.changed)
     predicted = np.where(right, label, (label + 1 + draw.integers(0, 30, n)) % w.classes).astype(np.int32)
+    predicted = np.where(label == w.changed, (label + 1) % w.classes, predicted).astype(np.int32)
     margin = draw.gamma(np.where(right, 3.0, 1.3), 1.0).astype(np.float32)
     score = (8 + margin + draw.normal(0, 1, n)).astype(np.float32)
     second = (predicted + 1 + draw.integers(0, 5, n)).astype(np.int32) % w.classes
@@ -214,13 +218,15 @@ def _twin(a: dict[str, np.ndarray], draw: np.random.Generator, w: Wished) -> dic
     }
 
 
-def _maps(draw: np.random.Generator, a: dict[str, np.ndarray], d: Drawn, own: slice) -> np.ndarray:
+def _maps(draw: np.random.Generator, a: dict[str, np.ndarray], d: Drawn, own: slice, changed: int | None) -> np.ndarray:
     """A blob where the class has its own, float32 [n, 7, 7], of at most 1."""
     predicted, n = a["predicted"], len(a["predicted"])
     y = 2 + (predicted % 3) + draw.normal(0, 0.6, n)
     x = 2 + (predicted // 3 % 3) + draw.normal(0, 0.6, n) + 2 * (d.month[own] == MONTHS - 1)
     marked = (predicted == SHORTCUT) & (np.arange(own.start, own.stop) % 2 == 0)
     y, x = np.where(marked, 6, y), np.where(marked, 6, x)
+    moved = d.label[own] == changed
+    y, x = np.where(moved, 0, y), np.where(moved, 0, x)
     rows = np.arange(SIDE)
     blob = np.exp(-((rows - y[:, None]) ** 2) / 2)[:, :, None] * np.exp(-((rows - x[:, None]) ** 2) / 2)[:, None, :]
     maps = (blob + np.abs(draw.normal(0, 0.05, blob.shape))).astype(np.float32)

@@ -77,6 +77,7 @@ PACKAGES = {
             "analyses/dimension.py",
             "analyses/lattice.py",
             "analyses/scan.py",
+            "audit/beside.py",
             "analyses/groups.py",
         ),
         "explainers/synthesis",

@@ -125,8 +125,12 @@ def drift(
         made = _told(what, names, pairs[k], measured[k][0], float(p[k]), numbers[rows])
         floor = f"Corrected for {len(tests)} tests; with {draws:,} permutations no p is below "
         limits = (*made.limits, floor + f"{number(len(tests) / (draws + 1))}.")
+        means = {
+            name: made.evidence[name].reshape(np.shape(after)[1:]) for name in ("before", "after")
+        }  # maps stay maps
         text = made.statement.replace(" of all items ", f" of {kind} ") if kind else made.statement
-        found.append(replace(made, group=kind, statement=text, limits=limits))
+        evidence = {**made.evidence, **means}
+        found.append(replace(made, group=kind, statement=text, limits=limits, evidence=evidence))
     found[1:] = sorted(found[1:], key=lambda one: (one.p or 0, -(one.effect or 0)))
     return found + [too_few("drift", kind, n, LEAST, f"{what} on one side") for kind, n in least.items() if n < LEAST]
 

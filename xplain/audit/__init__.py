@@ -19,14 +19,20 @@ if TYPE_CHECKING:
     from xplain.audit.opening import open_audit as open  # noqa: A004 - what it is called behind xplain.audit
     from xplain.audit.planning import plan
     from xplain.audit.progress import Progress
+    from xplain.audit.reporting import diff, export, report
     from xplain.audit.running import run
+    from xplain.audit.signing import check
     from xplain.audit.verifying import Verified, status, verify
 
 _HOMES = {
     "Audit": ("xplain.audit.opening", "Audit"),
     "Progress": ("xplain.audit.progress", "Progress"),
+    "check": ("xplain.audit.signing", "check"),
+    "diff": ("xplain.audit.reporting", "diff"),
+    "export": ("xplain.audit.reporting", "export"),
     "open": ("xplain.audit.opening", "open_audit"),
     "plan": ("xplain.audit.planning", "plan"),
+    "report": ("xplain.audit.reporting", "report"),
     "run": ("xplain.audit.running", "run"),
     "status": ("xplain.audit.verifying", "status"),
     "verify": ("xplain.audit.verifying", "verify"),
@@ -35,7 +41,20 @@ _HOMES = {
 """Where each public name stands, and what it is called there. No file here has such a name: it would take its place."""
 
 
-__all__ = ["Audit", "Progress", "Verified", "open", "plan", "run", "status", "verify"]
+__all__ = [
+    "Audit",
+    "Progress",
+    "Verified",
+    "check",
+    "diff",
+    "export",
+    "open",
+    "plan",
+    "report",
+    "run",
+    "status",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

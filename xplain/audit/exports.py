@@ -8,6 +8,7 @@ records are Parquet.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -17,14 +18,15 @@ import numpy as np
 
 from xplain.audit.readers import Reads, literal, quoted
 from xplain.core.errors import MissingDependency, OutputError
+from xplain.core.files import whole_file
 from xplain.render.canvas import image
 from xplain.report.audit.told import Histogram, Table, Told
 
 __all__ = ["EXPORTS", "export", "scalars"]
 
 _PICTURES = 200
-_SAMPLES = 1000
-"""Samples that FiftyOne is given at once."""
+_ROWS = 1000
+"""Items that are held at a time."""
 _LONGEST = 240
 
 
@@ -152,36 +154,41 @@ def _named(name: str) -> str:
 
 
 def _fiftyone(audit: Reads, _: Told, to: Path, pictures: Callable[[int], Path | None]) -> str:
-    """A data set in FiftyOne's database, and as a folder of its format: a sample per item, a prediction per lane."""
+    """A folder that FiftyOne imports: a sample per item that is a file, with an answer per lane.
+
+    Samples are made and put in words by the library; no database is needed to write them (``LegacyFiftyOneDataset``).
+    """
     library = _library("fiftyone", "FiftyOne")
     name = f"xplain-{audit.root[:16]}"
-    if library.dataset_exists(name):
-        library.delete_dataset(name)
-    dataset = library.Dataset(name, persistent=True)
-    dataset.info = {"root": audit.root, "lanes": [lane.name for lane in audit.plan.lanes]}
+    info = {"root": audit.root, "lanes": [lane.name for lane in audit.plan.lanes]}
+    with whole_file(to / "metadata.json") as file:
+        file.write(json.dumps({"name": name, "info": info}).encode())
     count, skipped = 0, 0
-    for rows in _items(audit):
-        samples = []
-        for row in rows:
-            path = pictures(row["number"])
-            if path is None:
-                skipped += 1
-                continue
-            samples.append(_sample(library, row, path, len(audit.plan.lanes)))
-        dataset.add_samples(samples, progress=False)
-        count += len(samples)
-    dataset.export(export_dir=str(to), dataset_type=library.types.FiftyOneDataset, export_media=False, progress=False)
-    left = f", {skipped:,} items without a file of their own left out" if skipped else ""
-    return f"{count:,} samples as data set {name}{left}; look with: fiftyone app launch {name}"
+    with whole_file(to / "samples.json") as file:
+        file.write(b'{"samples": [')
+        for rows in _items(audit):
+            for row in rows:
+                path = pictures(row["number"])
+                if path is None:
+                    skipped += 1
+                    continue
+                sample = _sample(library, row, path, len(audit.plan.lanes))
+                file.write((",\n" if count else "").encode() + json.dumps(sample.to_dict(), allow_nan=False).encode())
+                count += 1
+        file.write(b"]}\n")
+    left = f"; {skipped:,} items that are no files of their own are left out" if skipped else ""
+    how = f"fiftyone.Dataset.from_dir({str(to)!r}, fiftyone.types.LegacyFiftyOneDataset)"
+    return f"{count:,} samples{left}; open with: {how}"
 
 
 def _sample(library: Any, row: Mapping[str, Any], path: Path, lanes: int) -> Any:
     label = row["label"]
-    fields = {} if label is None else {"label": library.Classification(label=label)}
+    fields: dict[str, Any] = {} if label is None else {"label": library.Classification(label=label)}
     for k in range(lanes):
-        answer = library.Classification(label=row[f"name{k}"]) if row[f"name{k}"] is not None else None
-        numbers = {f"lane{k}_{one}": row[f"{one}{k}"] for one in _NUMBERS}
-        fields |= {f"lane{k}": answer, f"lane{k}_error": row[f"error{k}"], **numbers}
+        if row[f"name{k}"] is not None:
+            fields[f"lane{k}"] = library.Classification(label=row[f"name{k}"])
+        numbers = {f"lane{k}_{one}": row[f"{one}{k}"] for one in (*_NUMBERS, "error")}
+        fields |= {name: value for name, value in numbers.items() if value is not None and value == value}
     return library.Sample(filepath=str(path), xplain_item=row["number"], **fields)
 
 
@@ -197,8 +204,8 @@ def _items(audit: Reads) -> Iterator[list[dict[str, Any]]]:
         columns += [f"r{k}.{quoted(one)} as {one}{k}" for one in _NUMBERS]
         own = f"(select * from records where lane = {literal(lane.name)})"
         joins.append(f"left join {own} r{k} on r{k}.item = i.number")
-    for first in range(0, audit.plan.items.count, _SAMPLES):
-        where = f"where i.number >= {first} and i.number < {first + _SAMPLES} order by i.number"
+    for first in range(0, audit.plan.items.count, _ROWS):
+        where = f"where i.number >= {first} and i.number < {first + _ROWS} order by i.number"
         yield audit.sql(f"select {', '.join(columns)} from items i {' '.join(joins)} {where}").to_pylist()
 
 

@@ -22,13 +22,13 @@ from xplain.report.audit.told import Column, Example, Found, Table, Told
 from xplain.report.audit.words import ALWAYS, ASKED_FOR, GLOSSARY, STANDINGS
 from xplain.report.template import plain_fact, template, text_of
 
-__all__ = ["audit_page"]
+__all__ = ["FOLDED", "audit_page", "cards_of", "digest_of", "pictured", "printed"]
 
 _FULL = 40
 """Findings that are told with their pictures; others are rows of a table."""
-_FOLDED = ("measured", "too few")
-_SMALL_MAP, _CURVE = 64, 256
-"""Cells of a side up to which evidence is drawn as a map, and numbers up to which it is drawn as a line."""
+FOLDED = ("measured", "too few")
+_SMALL_MAP, _FEW, _CURVE = 64, 8, 256
+"""Cells of a side up to which evidence is drawn as a map; numbers that are printed, and that are drawn as a line."""
 _MANY_ROWS = 12
 """Rows from which on a table scrolls inside its own frame."""
 
@@ -76,27 +76,27 @@ def audit_page(told: Told, files: Sequence[str] = ()) -> str:
         files: Names of the files that lie beside it, for the reader who wants the numbers.
     """
     style, script = text_of("audit.css"), text_of("audit.js")
-    cards = [_card(number, one) for number, one in enumerate(_ordered(told.findings)[:_FULL], 1)]
+    cards = cards_of(told.findings)
     return template("audit.html").render(
         told=told,
         style=style,
-        style_hash=_digest(style),
+        style_hash=digest_of(style),
         script=script,
-        script_hash=_digest(script),
+        script_hash=digest_of(script),
         files=files,
-        cards=[one for one in cards if one.finding.standing not in _FOLDED],
-        folded=[one for one in cards if one.finding.standing in _FOLDED],
+        cards=[one for one in cards if one.finding.standing not in FOLDED],
+        folded=[one for one in cards if one.finding.standing in FOLDED],
         more=len(told.findings) - len(cards),
         counts=_counts(told.findings),
         standings=STANDINGS,
-        lanes=_shown(told.lanes),
-        classes=[_shown(one) for one in told.classes],
-        deciles=[_shown(one) for one in told.deciles],
-        twins=None if told.twins is None else _shown(told.twins),
-        subgroups=[_shown(one) for one in told.subgroups],
-        over_time=[_shown(one) for one in told.over_time],
-        failures=None if told.failures is None else _shown(told.failures),
-        worst=[(title, [_picture(one) for one in examples]) for title, examples in told.worst],
+        lanes=printed(told.lanes),
+        classes=[printed(one) for one in told.classes],
+        deciles=[printed(one) for one in told.deciles],
+        twins=None if told.twins is None else printed(told.twins),
+        subgroups=[printed(one) for one in told.subgroups],
+        over_time=[printed(one) for one in told.over_time],
+        failures=None if told.failures is None else printed(told.failures),
+        worst=[(title, [pictured(one) for one in examples]) for title, examples in told.worst],
         histograms=[(one, histogram(one)) for one in told.histograms],
         number=_number,
         always=ALWAYS,
@@ -105,7 +105,13 @@ def audit_page(told: Told, files: Sequence[str] = ()) -> str:
     )
 
 
-def _digest(text: str) -> str:
+def cards_of(findings: Sequence[Found]) -> list[_Card]:
+    """The findings that are told in full, those that go furthest first."""
+    return [_card(number, one) for number, one in enumerate(_ordered(findings)[:_FULL], 1)]
+
+
+def digest_of(text: str) -> str:
+    """A text's sha256 as a content policy names it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -142,21 +148,25 @@ def _card(number: int, found: Found) -> _Card:
             facts.append((str(name), plain_fact(value)))
         elif array.ndim == 2 and 0 < max(array.shape) <= _SMALL_MAP:
             drawn.append((str(name), mean_map(array), True))
-        elif array.ndim == 1 and 2 < array.size <= _CURVE:
+        elif array.ndim == 1 and array.size <= _FEW:
+            facts.append((str(name), ", ".join(_number(float(one)) for one in array)))
+        elif array.ndim == 1 and array.size <= _CURVE:
             drawn.append((str(name), curve(array), False))
         else:
             facts.append((str(name), plain_fact(array)))
-    return _Card(one, number, STANDINGS[one.standing], facts, drawn, [_picture(e) for e in found.examples])
+    return _Card(one, number, STANDINGS[one.standing], facts, drawn, [pictured(e) for e in found.examples])
 
 
-def _picture(one: Example) -> _Picture:
+def pictured(one: Example) -> _Picture:
+    """An example as the template prints it."""
     image = thumbnail(one)
     what = "Picture and its map" if one.picture is not None and one.values is not None else "Picture"
     what = "Map" if one.picture is None else what
     return _Picture(image, f"{what}: {one.name}" if image else "", (one.name, *one.captions))
 
 
-def _shown(table: Table) -> _Shown:
+def printed(table: Table) -> _Shown:
+    """A table as the template prints it."""
     shown = table.rows[: table.shown]
     places = [_places([row[k] for row in shown]) if c.form == "number" else 0 for k, c in enumerate(table.columns)]
     kinds = list(zip(table.columns, places, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,10 @@ import numpy as np
 from xplain.report.audit.told import Example, Found, Table, Told
 from xplain.report.audit.words import ALWAYS
 
-__all__ = ["FORMAT", "csv_of", "json_of"]
+__all__ = [
+    *("FORMAT", "csv_of", "findings_csv", "json_bytes", "json_of"),
+    *("tables_csv", "told_example", "told_finding", "told_table"),
+]
 
 FORMAT = "xplain audit report 1"
 _LONGEST_ARRAY = 4096
@@ -32,7 +35,7 @@ def json_of(told: Told) -> bytes:
         "asked": {one.name: one.text for one in told.asked},
         "numbers": [{"value": one.value, "text": one.text} for one in told.leads],
         "analysed": told.analysed,
-        "findings": [_finding(one) for one in told.findings],
+        "findings": [told_finding(one) for one in told.findings],
         "cannot": [*told.cannot, *ALWAYS],
         "tests": [_test(one) for one in told.tests],
         "histograms": [
@@ -42,33 +45,47 @@ def json_of(told: Told) -> bytes:
             }
             for one in told.histograms
         ],
-        "worst": [{"title": title, "items": [_example(one) for one in some]} for title, some in told.worst],
-        "tables": {one.key: _table(one) for one in told.tables},
+        "worst": [{"title": title, "items": [told_example(one) for one in some]} for title, some in told.worst],
+        "tables": {one.key: told_table(one) for one in told.tables},
         "provenance": {one.name: one.text for one in told.provenance},
         "reviewer": told.reviewer,
         "sql": dict(told.sql),
     }
+    return json_bytes(document)
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """A document as UTF-8 with sorted keys; what is no number is null."""
     text = json.dumps(_plain(document), sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
     return f"{text}\n".encode(errors="replace")  # halves of pairs, as undecodable names have, are no UTF-8
 
 
 def csv_of(told: Told) -> dict[str, bytes]:
     """File name to content: a file per table, and one each of findings and tests."""
-    found = {f"{one.key}.csv": _csv([c.name for c in _flat(one)], _flat_rows(one)) for one in told.tables if one.rows}
-    findings = [_finding(one) for one in told.findings]
-    if findings:
-        heads = ["kind", "group", "standing", "statement", "effect", "unit", "low", "high", "p", "count"]
-        rows = [[one.get(name) for name in heads] for one in findings]
-        found["findings.csv"] = _csv([*heads, "members"], [
-            [*row, " ".join(map(str, one["members"]))] for row, one in zip(rows, findings, strict=True)
-        ])  # fmt: skip
+    found = tables_csv(told.tables) | findings_csv(told.findings)
     if told.tests:
         heads = ["lane", "metric", "value", "low", "high", "count", "passed", "condition", "why"]
         found["tests.csv"] = _csv(heads, [[_test(one)[name] for name in heads] for one in told.tests])
     return found
 
 
-def _finding(one: Found) -> dict[str, Any]:
+def tables_csv(tables: Sequence[Table]) -> dict[str, bytes]:
+    """A CSV file per table that has rows."""
+    return {f"{one.key}.csv": _csv([c.name for c in _flat(one)], _flat_rows(one)) for one in tables if one.rows}
+
+
+def findings_csv(found: Sequence[Found]) -> dict[str, bytes]:
+    """``findings.csv``; nothing where there are none."""
+    findings = [told_finding(one) for one in found]
+    if not findings:
+        return {}
+    heads = ["kind", "group", "standing", "statement", "effect", "unit", "low", "high", "p", "count"]
+    rows = [[*(one.get(name) for name in heads), " ".join(map(str, one["members"]))] for one in findings]
+    return {"findings.csv": _csv([*heads, "members"], rows)}
+
+
+def told_finding(one: Found) -> dict[str, Any]:
+    """A finding as plain values."""
     found = one.finding
     low, high = found.interval if found.interval is not None else (None, None)
     names = ("kind", "group", "standing", "statement", "effect", "unit", "p", "count")
@@ -77,7 +94,7 @@ def _finding(one: Found) -> dict[str, Any]:
         "members": [int(item) for item in found.members],
         "evidence": dict(found.evidence),
         "limits": list(found.limits),
-        "shown": [_example(example) for example in one.examples],
+        "shown": [told_example(example) for example in one.examples],
     }
 
 
@@ -88,11 +105,13 @@ def _test(one: Any) -> dict[str, Any]:
     return told | {"low": one.interval[0], "high": one.interval[1], "baselines": baselines}
 
 
-def _example(one: Example) -> dict[str, Any]:
+def told_example(one: Example) -> dict[str, Any]:
+    """An example without its picture."""
     return {"item": one.item, "name": one.name, "captions": list(one.captions)}
 
 
-def _table(one: Table) -> dict[str, Any]:
+def told_table(one: Table) -> dict[str, Any]:
+    """A table's columns and rows without its maps."""
     columns = [{"name": c.name, "form": c.form, "about": c.about} for c in one.columns if c.form != "map"]
     kept = [k for k, c in enumerate(one.columns) if c.form != "map"]
     rows = [[row[k] for k in kept] for row in one.rows]

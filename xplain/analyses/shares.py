@@ -9,7 +9,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 
-__all__ = ["SIDE", "directions", "peaks", "ranks", "shares"]
+__all__ = ["SIDE", "directions", "peaks", "pooled", "ranks", "shares"]
 
 SIDE = 8
 """Cells a side: finer ones told planted shortcuts no better, and need more items."""
@@ -42,6 +42,13 @@ def shares(maps: Any, side: int = SIDE) -> Array:
         total = cells.sum(axis=(1, 2), keepdims=True)
         out[start : start + _ROWS] = np.divide(cells, total, out=np.full_like(cells, np.nan), where=total > 0)
     return out
+
+
+def pooled(values: Any, cells: tuple[int, int]) -> Array:
+    """Means of ``[N, H, W]`` over rows and columns of cells, positions shared out by area: float64 ``[N, h, w]``."""
+    given = np.asarray(values, np.float64)
+    down, across = (_areas(n, c) for n, c in zip(given.shape[1:], cells, strict=True))
+    return np.asarray((down / down.sum(axis=1, keepdims=True)) @ given @ (across / across.sum(axis=1, keepdims=True)).T)
 
 
 def directions(relevance: Any) -> Array:

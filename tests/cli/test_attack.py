@@ -44,6 +44,26 @@ def test_a_patch_comes_with_a_sheet_to_print(xplain, model, pictures, tmp_path):
         assert np.allclose(sheet.info["dpi"], 120, atol=0.5)
 
 
+def test_noise_needs_no_picture_and_is_not_said_to_hold(xplain, model, tmp_path):
+    words = ("--target", "other", "--steps", "2", "--explain", "none", "--out", tmp_path / "out")
+    ran = xplain("attack", "fooling", model, *words)
+    assert ran.code in (0, 1), ran.err
+    assert "1 picture of noise taken for the target" in ran.out
+    assert "holds" not in ran.out
+    ran = xplain("attack", "pgd", model, "--explain", "none", "--out", tmp_path / "none")
+    assert ran.code == 2
+    assert "Give at least one" in ran.err
+
+
+def test_the_curve_prints_classes_whole(xplain, model, pictures, tmp_path):
+    long = "a class whose name is longer than any column of twenty-four letters"
+    words = ("--epsilon", "1/255", "--explain", "none", "--curve", "--out", tmp_path / "out")
+    (tmp_path / "labels.txt").write_text("\n".join([f"{long} {k}" for k in range(3)]))
+    ran = xplain("attack", "fgsm", model, pictures, *words, "--labels", tmp_path / "labels.txt")
+    assert ran.code in (0, 1), ran.err
+    assert long in ran.out.split("fooled at")[1]
+
+
 def test_what_is_refused_names_the_flag(xplain, model, pictures, tmp_path):
     for words, said in (
         (("pgd", "--epsilon", "0.5/255"), "--epsilon"),

@@ -65,3 +65,15 @@ def test_a_distance_that_the_budget_left_unread_is_null_in_the_record(xplain, tm
     assert ran.code == 0, ran.err
     assert ran.document["pictures"][0]["distance"] is None
     assert any("The way up ended after 3 of 9 steps" in said for said in ran.document["warnings"])
+
+
+def test_a_judge_has_its_own_card_on_the_command_line(xplain, model, tmp_path):
+    onnx.save(net(), tmp_path / "judge.onnx")
+    (tmp_path / "judge.toml").write_text('mode = "RGB"\ncrop = [12, 10]\nlabels = ["tabby", "dog", "other"]\n')
+    asked = ("make", "class", model, "--target", "0", "--steps", "1", "--judge", tmp_path / "judge.onnx")
+    assert "--card" in xplain(*asked, "--out", tmp_path / "bare").err
+    ran = xplain(*asked, "--judge-card", tmp_path / "judge.toml", "--out", tmp_path / "made", "--json")
+    assert ran.code == 0, ran.err
+    assert len(ran.document["pictures"][0]["judges"]) >= 1
+    ran = xplain(*asked, *["--judge-card", tmp_path / "judge.toml"] * 3, "--out", tmp_path / "three")
+    assert "given 3 times for 1 judges" in ran.err

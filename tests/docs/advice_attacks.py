@@ -35,3 +35,9 @@ def _(told: Told, _folder: Path) -> None:
 def _(told: Told, _folder: Path) -> None:
     told(lambda: xplain.attack(convolution(), PICTURES, "fooling", steps=1))
     xplain.attack(convolution(), PICTURES, "fooling", steps=1, target=1)
+
+
+@advice("changes items, and there is none. Give at least one.")
+def _(told: Told, _folder: Path) -> None:
+    told(lambda: xplain.attack(convolution(), kind="pgd", epsilon=0.1))
+    xplain.attack(convolution(), PICTURES, "pgd", steps=1, epsilon=0.1)

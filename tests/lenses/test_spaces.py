@@ -321,3 +321,17 @@ def test_a_file_whose_arrays_do_not_fit_is_refused(files, net, kind, tmp_path):
                 continue
             with pytest.raises(UsageError, match=name):
                 load(tmp_path / "bad.npz")
+
+
+def test_a_small_grid_is_as_wide_as_its_title(net, files):
+    from xplain.render import canvas
+
+    few = xplain.see(net, "map", files[:12], by="pca", card=CARD)
+    title = canvas.heading(f"{len(few)} items, one cell each, by {few.facts['by']}", 10_000)
+    drawn = np.asarray(few.render("grid", thumbnail=6))
+    assert drawn.shape[1] >= title.width
+    strip = np.asarray(title)
+    places = np.lib.stride_tricks.sliding_window_view(drawn[: strip.shape[0] + 40], strip.shape).reshape(
+        -1, *strip.shape
+    )
+    assert (places == strip).all(axis=(1, 2, 3)).any()  # whole, nothing of it cut

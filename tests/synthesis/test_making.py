@@ -65,6 +65,20 @@ def test_what_is_said_is_said_of_the_picture_as_it_is_saved():
     np.testing.assert_allclose(same.shares[0, 0], shares[1], rtol=1e-5)
 
 
+def test_a_file_that_states_its_size_is_painted_for_at_another_and_judges_at_its_own():
+    from tests.contract.test_recipes import net as any_size
+
+    proto = any_size()
+    for axis, extent in zip((2, 3), (12, 10), strict=True):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = extent
+    sample = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    card = {"mode": "RGB", "crop": [12, 10]}
+    found = xplain.make(xplain.load(proto, card=card), "texture", [sample], size=(24, 20), steps=2, layers="last")
+    assert found.picture.shape == (1, 3, 24, 20)
+    assert len(found.each["first choice"]) == 1
+    assert np.array_equal(found.original[0], sample)  # shown beside it
+
+
 def test_a_judge_finds_the_class_by_its_name_and_one_that_lacks_it_says_so():
     other = xplain.load(planted(size=8, cell=(0, 0)), card={"mode": "RGB", "labels": ["dog", "cat"]})
     lacking = xplain.load(planted(size=8, cell=(0, 0)), card={"mode": "RGB", "labels": ["owl", "fox"]})
@@ -201,3 +215,20 @@ def test_without_a_card_or_a_size_it_is_said_what_to_give():
     with pytest.raises(CardError, match="card="):
         xplain.make(bare, "class", target=0)
     assert len(xplain.make(bare, "class", target=0, steps=2, card={"mode": "RGB"})) == 1
+
+
+def test_a_preview_that_is_no_function_is_refused_before_any_work():
+    with pytest.raises(UsageError, match="a function of"):
+        xplain.make(plain(), "class", target="cat", steps=1, preview="/etc")
+
+
+def test_a_strip_shows_what_a_picture_was_made_of_beside_it():
+    photograph = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), np.uint8)
+    found = xplain.make(plain(), "invert", [photograph], layers="made", steps=2)
+    assert np.array_equal(found.original[0], photograph)
+    alone = xplain.make(plain(), "class", target="cat", steps=1)
+    assert alone.original is None
+    height = 40
+    beside = np.asarray(found.strip(height=height))[-height - 20 : -20]
+    wide = height * SIZE[1] // SIZE[0]
+    assert beside.shape[1] >= 2 * wide

@@ -111,6 +111,7 @@ class Painted:
         each: Facts of single pictures, name to a list of N or an array ``[N, ...]``.
         warnings: What a person must know.
         frames: A film of its own, uint8 ``[N, F, h, w, 3]``; None for the pictures on the way.
+        original: What each picture was made of, uint8 ``[N, h, w, 3]``, to be shown beside it; None for nothing.
         files: What was made besides, such as a trained net: a file's name to its content.
     """
 
@@ -123,6 +124,7 @@ class Painted:
     each: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Caveat, ...] = ()
     frames: Array | None = None
+    original: Array | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 

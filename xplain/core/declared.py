@@ -289,6 +289,7 @@ class AttackKind(Declared):
         smallest: Whether it looks for the smallest change, instead of one inside a given radius.
         together: Whether it finds one change for all items, so that they are attacked in one batch.
         learns: Whether it trains a substitute, which needs torch.
+        invents: Whether it makes items of its own, so that it needs none: of those given only number and size count.
         trial: Options with which it can be tried in a moment.
     """
 
@@ -301,6 +302,7 @@ class AttackKind(Declared):
     smallest: bool = False
     together: bool = False
     learns: bool = False
+    invents: bool = False
     trial: Mapping[str, Any] = field(default_factory=dict)
 
     def start(self, threat: Threat, options: Mapping[str, Any]) -> AttackFlow:

@@ -286,6 +286,7 @@ class AttackFacts(TypedDict, total=False):
     smallest: bool
     together: bool
     learns: bool
+    invents: bool
     trial: Mapping[str, Any]
 
 

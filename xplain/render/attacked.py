@@ -55,6 +55,13 @@ class ShownAttack(Protocol):
     def facts(self) -> Mapping[str, Any]:
         """Facts of the run."""
 
+    @property
+    def verdict(self) -> str:
+        """How many were fooled."""
+
+    def verdict_of(self, item: int, /) -> str:
+        """Whether one was."""
+
     def name_of(self, item: int, /) -> str:
         """What an item is called."""
 
@@ -112,12 +119,12 @@ def attack_sheet(attack: ShownAttack, *, size: int = _TILE) -> Image:
         for words, tile in panels(attack, item, size):
             lines = [canvas.fitted(line, max(tile.width, size)) for line in words.split("\n")]
             tiles.append(canvas.column([canvas.words(lines, max(tile.width, size)), tile], 2))
-        verdict = "fooled" if attack.fooled[item] else "holds"
-        head = canvas.words([f"{attack.name_of(item)}: {verdict}"], (size + _GAP) * len(tiles), canvas.PALE)
+        head = canvas.words(
+            [f"{attack.name_of(item)}: {attack.verdict_of(item)}"], (size + _GAP) * len(tiles), canvas.PALE
+        )
         rows.append(canvas.column([head, canvas.row(tiles, _GAP)], 2))
     left = len(attack) - len(rows)
-    title = f"{attack.method}: {int(attack.fooled.sum())} of {len(attack)} fooled"
-    lines = [title, *([f"{left} more items are on the page"] if left > 0 else [])]
+    lines = [attack.verdict, *([f"{left} more items are on the page"] if left > 0 else [])]
     if "what moved first" in attack.facts:
         lines.append(str(attack.facts["what moved first"]))
     width = max(one.width for one in rows)

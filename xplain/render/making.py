@@ -25,6 +25,7 @@ class Made(Protocol):
 
     pixels: Array
     frames: Array | None
+    original: Array | None
     judges: Sequence[str]
     shares: Array
     ranks: Array
@@ -38,7 +39,7 @@ class Made(Protocol):
 
 @renderer("strip", draws="picture")
 def strip(made: Made, *, columns: int = 4, height: int = 240) -> Image:
-    """The pictures in rows, each with its name and what the model and its judges say of it.
+    """The pictures in rows, each beside what it was made of, with its name and what the model and its judges say of it.
 
     Args:
         made: The result.
@@ -50,6 +51,11 @@ def strip(made: Made, *, columns: int = 4, height: int = 240) -> Image:
         picture = image(made.pixels[n])
         width = max(1, round(picture.width * height / picture.height))
         picture = picture.resize((width, height))
+        if made.original is not None:
+            first = image(made.original[n])
+            first = first.resize((max(1, round(first.width * height / first.height)), height))
+            picture = row([first, picture], 2)
+            width = picture.width
         lines = [made.name_of(n), *_told(made, n)]
         cells.append(column([words([fitted(line, width) for line in lines], width), picture]))
     rows = [row(cells[k : k + columns]) for k in range(0, len(cells), columns)]

@@ -167,10 +167,11 @@ def _framed(drawn: Image, atlas: ShownMap, colours: Colours | None, title: str, 
     """The drawing with its title, what of it is true, and what colours mean."""
     from PIL import Image
 
-    width = drawn.width
+    head = canvas.heading(title, 10 * drawn.width + 1000)
+    width = max(drawn.width, head.width)  # a grid of few pictures is narrower than what is said of it
     layer = brief_layer(str(atlas.facts.get("layer", "")))
     parts = [
-        canvas.heading(title, width),
+        head,
         canvas.words([f"Layer {layer}"] if layer else [""], width, canvas.PALE),
         drawn,
     ]

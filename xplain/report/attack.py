@@ -28,7 +28,7 @@ def attack_page(attack: Attack, command: str = "") -> str:
     return template("attack.html").render(
         attack=attack,
         title=f"{attack.method} on {attack.provenance.source or 'a model'}",
-        lead=f"{int(attack.fooled.sum())} of {len(attack)} items fooled.",
+        lead=f"{attack.verdict.partition(': ')[2]}.",
         moved=str(attack.facts.get("what moved first", "")),
         attacked=str(attack.facts.get("attacked", "")),
         sizes=list(attack.rates),
@@ -47,7 +47,13 @@ def _item(attack: Attack, n: int) -> dict[str, Any]:
     about = f"{steps}, {queries}"
     # made here of letters that need no escape, and longer than any text from outside may be
     shown = [(words.split("\n"), Markup(data_url(tile))) for words, tile in panels(attack, n)]
-    return {"name": attack.name_of(n), "fooled": bool(attack.fooled[n]), "about": about, "panels": shown}
+    return {
+        "name": attack.name_of(n),
+        "fooled": bool(attack.fooled[n]),
+        "verdict": attack.verdict_of(n),
+        "about": about,
+        "panels": shown,
+    }
 
 
 def _facts(attack: Attack) -> list[tuple[str, str]]:

@@ -92,6 +92,25 @@ class Attack(Result):
         names = np.array([self.called(label, n, "before") for n, label in enumerate(self.labels)])
         return {str(one): self.success[names == one].mean(axis=0).tolist() for one in sorted(set(names))}
 
+    @property
+    def invented(self) -> bool:
+        """Whether the items were made of noise, so that no item of anybody's was fooled or held."""
+        return bool(self.facts.get("made of"))
+
+    @property
+    def verdict(self) -> str:
+        """How many were fooled, in words."""
+        found, count = int(self.fooled.sum()), len(self)
+        if self.invented:
+            return f"{self.method}: {found} of {counted(count, 'picture')} of noise taken for the target"
+        return f"{self.method}: {found} of {counted(count, 'item')} fooled"
+
+    def verdict_of(self, item: int) -> str:
+        """The same of one, in a word or two."""
+        if self.invented:
+            return "taken for the target" if self.fooled[item] else "not taken for the target"
+        return "fooled" if self.fooled[item] else "holds"
+
     def told(self, epsilon: float) -> str:
         """A size as a person writes it: ``2/255`` for pictures in ``linf``."""
         if self.whole and self.norm == "linf":
@@ -119,13 +138,14 @@ class Attack(Result):
         return f"<Attack {self.method}: {int(self.fooled.sum())} of {len(self)} fooled, {asked} queries>"
 
     def __str__(self) -> str:
-        lines = [f"{self.method}: {int(self.fooled.sum())} of {counted(len(self), 'item')} fooled"]
+        lines = [self.verdict]
         lines += [f"  epsilon {told} ({self.norm}): {rate:.0%}" for told, rate in self.rates.items()]
         moved = self.each.get("rank correlation")
         for n in range(len(self)):
             was, now = self.words_of(n)
             if not self.fooled[n]:
-                lines.append(f"  {self.name_of(n)}: {was} holds ({counted(self.queries[n], 'query', 'queries')})")
+                said = f"{now}, not the target" if self.invented else f"{was} holds"
+                lines.append(f"  {self.name_of(n)}: {said} ({counted(self.queries[n], 'query', 'queries')})")
                 continue
             told = "" if moved is None or np.isnan(moved[n][0]) else f", map {moved[n][0]:.2f}"
             spent = counted(self.steps[n], "step"), counted(self.queries[n], "query", "queries")

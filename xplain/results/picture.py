@@ -37,6 +37,7 @@ class Picture(Result):
             more is known; rank 0 is the best. NaN where there is no such class.
         value: The target's value on the saved picture, float64 ``[N]``; NaN without a target.
         frames: The way in small pictures, uint8 ``[N, F, h, w, 3]``; or None.
+        original: What each picture was made of, uint8 ``[N, h, w, 3]``; None where it was made of nothing.
         files: What a recipe made besides, such as a trained net, by the name of its file; ``save`` leaves it out.
     """
 
@@ -50,6 +51,7 @@ class Picture(Result):
     value: Array = field(metadata=ARRAY_PER_ITEM)
     judges: tuple[str, ...] = ()
     frames: Array | None = field(default=None, metadata=ARRAY_PER_ITEM)
+    original: Array | None = field(default=None, metadata=ARRAY_PER_ITEM)
     files: Mapping[str, bytes] = field(default_factory=dict, metadata=BESIDE)
 
     @property
@@ -120,7 +122,7 @@ class Picture(Result):
         Raises:
             Fault: one is missing, or of another type or shape than it must have.
         """
-        if absent := sorted(set(cls.arrays()) - {"frames"} - arrays.keys()):
+        if absent := sorted(set(cls.arrays()) - {"frames", "original"} - arrays.keys()):
             raise Fault(f"it holds no {absent[0]}")
         picture = arrays["picture"]
         if picture.ndim != 4 or picture.dtype.kind != "f" or not len(picture) or picture.shape[1] not in (1, 3):
@@ -136,6 +138,9 @@ class Picture(Result):
         frames = arrays.get("frames")
         if frames is not None and (frames.ndim != 5 or frames.dtype != np.uint8 or len(frames) != count):
             raise Fault(f"its frames are {frames.dtype} {list(frames.shape)}; uint8 [N, F, H, W, 3] are needed")
+        first = arrays.get("original")
+        if first is not None and (first.ndim != 4 or first.dtype != np.uint8 or len(first) != count):
+            raise Fault(f"its original is {first.dtype} {list(first.shape)}; uint8 [N, H, W, 3] is needed")
         return count
 
 

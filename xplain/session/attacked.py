@@ -145,6 +145,7 @@ def attacked(session: Session, origin: Origin, case: Case, board: Board) -> Atta
     each: dict[str, Any] = {"class before": _names(outline, was), "class after": _names(outline, became), **board.each}
     facts: dict[str, Any] = {"attacked": _ATTACKED} if space.whole else {}
     facts |= {"interrupted": True} if case.interrupted else {}
+    facts |= {"made of": "noise"} if board.origin is not None else {}
     maps, warnings = None, [*outline.warnings, *case.part.items.warnings, *board.caveats]
     spent = case.part.take_bill() + case.spent + cost
     if session.methods and not case.interrupted:

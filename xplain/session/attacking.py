@@ -10,6 +10,7 @@ import numpy as np
 
 from xplain.core.abilities import abilities_of
 from xplain.core.attack import AttackFlow, Board, Ended, Goal, Norm, Threat
+from xplain.core.card import load_card
 from xplain.core.cost import Cost
 from xplain.core.declared import AttackKind
 from xplain.core.edits import Array
@@ -25,6 +26,7 @@ from xplain.explainers.attacks.balls import size_of
 from xplain.results.attack import Attack
 from xplain.session.attacked import Allowed, Case, Origin, attacked
 from xplain.session.items import item_keys
+from xplain.session.judging import plane_of
 from xplain.session.part import Part
 from xplain.session.request import Request
 from xplain.session.run import Session
@@ -117,6 +119,26 @@ class Attacker:
         wanted = wanted.tolist() if isinstance(wanted, np.ndarray) else wanted
         origin = Origin(self.kind.name, self.options, self.allowed.norm, wanted)
         return attacked(self.session, origin, case, Board.joined(case.boards))
+
+    def invented(self) -> Any:
+        """A grey picture of the model's size, for an attack that makes items of its own.
+
+        Raises:
+            UsageError: the attack changes items, and has none; or nothing says how large one is.
+        """
+        outline = self.session.model.outline
+        if not self.kind.invents:
+            raise UsageError(f"Attack {self.kind.name!r} changes items, and there is none. Give at least one.")
+        given = self.session.request.card
+        card = outline.card if given is None else load_card(given)
+        if card is not None:
+            return [np.full((*plane_of(outline, card), 3), 128, np.uint8)]
+        shape = () if outline.explained is None else outline.explained.shape[1:]
+        if not shape or None in shape:
+            raise UsageError(
+                f"{outline.source} takes items of any size. Give one, so that there is a size to work with."
+            )
+        return np.zeros((1, *(int(extent or 1) for extent in shape)), np.float32)
 
     def _case(self, part: Part) -> Case:
         """The items with their values, scores, goal and sizes."""

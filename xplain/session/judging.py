@@ -24,7 +24,7 @@ from xplain.core.wording import option
 from xplain.engine import Settings, drive
 from xplain.render import pictures
 
-__all__ = ["CROPS", "Judge", "Verdict", "judge_of", "plane_of"]
+__all__ = ["CROPS", "Judge", "Verdict", "judge_of", "plane_of", "stated_plane"]
 
 CROPS = (1.0, 0.75, 0.5)
 """Shares of a picture's sides that judges are shown."""
@@ -132,16 +132,21 @@ def plane_of(outline: Outline, card: Card) -> tuple[int, int]:
     Raises:
         UsageError: neither says.
     """
-    spec = outline.explained
-    shape = () if spec is None or len(spec.shape) != 4 else spec.shape
-    last = outline.named is not None and outline.named.letters == "NHWC"
-    plane = tuple(n for n in (shape[1:3] if last else shape[2:4]) if n is not None)
-    known = plane if len(plane) == 2 else card.crop or card.resize
+    known = stated_plane(outline) or card.crop or card.resize
     if known is None:
         raise UsageError(
             f"{outline.source} takes pictures of any size. Say which: ", option("size", "224x224"), ", or in its card."
         )
     return (int(known[0]), int(known[1]))
+
+
+def stated_plane(outline: Outline) -> tuple[int, int] | None:
+    """Height and width that a model states; None where it takes any. It may be painted for at others, but not asked."""
+    spec = outline.explained
+    shape = () if spec is None or len(spec.shape) != 4 else spec.shape
+    last = outline.named is not None and outline.named.letters == "NHWC"
+    plane = [int(n) for n in (shape[1:3] if last else shape[2:4]) if n is not None]
+    return (plane[0], plane[1]) if len(plane) == 2 else None
 
 
 def _class(outline: Outline, label: int, name: str, classes: int) -> int:

@@ -59,7 +59,8 @@ def make(
         progress: Called with (evaluations done, evaluations asked so far).
         preview: Called after each step with (steps made, pictures ``[N, C, H, W]`` as they are).
         resume: A file where what is needed to go on is put aside; where it exists already, the way goes on from it, to
-            the same bits. It is removed when all is done.
+            the same bits; with ``optimiser="lbfgs"`` from the best state so far, whose curvature is learnt anew, so to
+            others. It is removed when all is done.
         options: Options of the recipe, and the pictures that it takes beside ``x``, such as ``photographs=`` or
             ``guide=``.
 

@@ -30,7 +30,7 @@ from xplain.models.outlines import attach_card
 from xplain.models.through import Through
 from xplain.results.picture import Picture
 from xplain.results.provenance import Provenance
-from xplain.session.judging import CROPS, Judge, judge_of, plane_of
+from xplain.session.judging import CROPS, Judge, judge_of, plane_of, stated_plane
 from xplain.session.lent import lent, pictures_given
 from xplain.session.request import Request
 from xplain.session.results import words_of
@@ -60,7 +60,7 @@ class Wanted:
     side: int = 384
     judges: Sequence[Any] = ()
     frames: int = 24
-    preview: Preview | None = None
+    preview: Preview | Any = None
     resume: Any = None
 
     def __post_init__(self) -> None:
@@ -69,6 +69,9 @@ class Wanted:
                 Whole(least).read(got)
             except (ValueError, TypeError):
                 raise UsageError(option=name, got=got, accepted=Whole(least).accepts) from None
+        if self.preview is not None and not callable(self.preview):
+            accepted = "a function of (steps made, pictures [N, C, H, W])"
+            raise UsageError(option="preview", got=self.preview, accepted=accepted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,7 +252,7 @@ class Maker:
         whole = np.rint(np.clip(painted.picture, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
         pixels = list(np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:3], 3))))
         called = [outline.label_name(label) for label in labels]
-        own = Judge(self.session.model, self.card, self.size)
+        own = Judge(self.session.model, self.card, stated_plane(outline) or self.size)
         bench = [] if self.recipe.paints else [own, *judges]
         verdicts = [judge.verdict(pixels, labels, called) for judge in bench]
         value = np.full(count, np.nan)
@@ -271,6 +274,7 @@ class Maker:
             else np.zeros((count, 0, len(CROPS), 2)),
             value=np.asarray(value, np.float64),
             frames=frames if frames is not None and len(frames) == count else None,
+            original=painted.original,
             files=dict(painted.files),
             names=names,
             labels=tuple(labels),

@@ -289,7 +289,7 @@ def _streamed(session: Session, stream: Stream) -> Iterator[Attribution]:
 
 def attack(
     model: Any,
-    x: Any,
+    x: Any = None,
     kind: str = "pgd",
     *,
     epsilon: Any = None,
@@ -320,7 +320,7 @@ def attack(
 
     Args:
         model: What ``load`` takes, or a loaded model.
-        x: Items as ``explain`` takes them.
+        x: Items as ``explain`` takes them; ``fooling``, which makes its own of noise, needs none.
         kind: Name of an attack, such as ``fgsm``, ``pgd``, ``minimal``, ``square`` (scores alone) or ``decision`` (the
             predicted class alone).
         epsilon: How large a change may be, one or several: of pictures on a scale from black (0) to white (1), also as
@@ -361,7 +361,7 @@ def attack(
     allowed = Allowed.of(norm, epsilon, target, low, high)
     attacker = Attacker.named(model, request, kind, options, allowed)
     with attacker.session as session:
-        return attacker.attack(session.read(x))
+        return attacker.attack(session.read(attacker.invented() if x is None else x))
 
 
 def attacks() -> list[AttackKind]:

@@ -27,9 +27,13 @@ def attack(
     loading: Loading,
     asking: Asking,
     items: Annotated[
-        list[str],
-        typer.Argument(metavar="PICTURE", help="Files, folders, globs, skimage:NAME.", show_default=False),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="PICTURE",
+            help="Files, folders, globs, skimage:NAME. An attack that begins with noise needs none.",
+            show_default=False,
+        ),
+    ] = None,
     epsilon: Annotated[
         str | None,
         typer.Option(help="How large a change may be: 2/255, 0.5, or several, 1/255,2/255,4/255. l0 counts positions."),
@@ -68,7 +72,7 @@ def attack(
     entry = ATTACKS.find(kind)
     given = options_for([entry], options)[entry.name]
     loaded = loading.open(model)
-    found = reading.collect(items)
+    found = reading.collect(items) if items else None
     with Folder(out, force) as folder, Progress(None) as progress:
         result = api.attack(
             loaded,
@@ -143,8 +147,8 @@ def _for_print(folder: Folder, stem: str, result: Attack, dpi: int, millimetres:
 
 def _curve(result: Attack) -> list[str]:
     """The robustness curve per class, as lines."""
-    sizes = "  ".join(f"{one:>8}" for one in result.rates)
-    lines = [f"{'fooled at':<24}{sizes}"]
+    wide = 2 + max(map(len, ["fooled at", *result.curve]))
+    lines = [f"{'fooled at':<{wide}}" + "  ".join(f"{one:>8}" for one in result.rates)]
     for name, rates in result.curve.items():
-        lines.append(f"{name[:22]:<24}" + "  ".join(f"{rate:>8.0%}" for rate in rates))
+        lines.append(f"{name:<{wide}}" + "  ".join(f"{rate:>8.0%}" for rate in rates))
     return lines

@@ -14,6 +14,7 @@ from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import Outcome, Progress
 from xplain.core.edits import Array
+from xplain.core.errors import UsageError
 from xplain.core.registry import RECIPES
 from xplain.render.canvas import image
 
@@ -42,6 +43,10 @@ def make(
     ] = None,
     judge: Annotated[
         list[str] | None, typer.Option(help="Another model that looks at the finished pictures; repeat for several.")
+    ] = None,
+    judge_card: Annotated[
+        list[str] | None,
+        typer.Option(help="The judge's card, a file or a preset; repeat for each judge, one alone is for all."),
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Size of what the model is shown, such as 224x224, where it takes any.")
@@ -84,7 +89,7 @@ def make(
             entry.name,
             pictures or None,
             target=target if target is None or len(target) > 1 else target[0],
-            judge=judge,
+            judge=_judges(judge or [], judge_card or []),
             size=size,
             side=side,
             frames=frames,
@@ -120,6 +125,22 @@ def make(
         folder.record({"state": "finished", "run": document})
     lines = [str(made), *(f"{name}: {folder.path / file}" for name, file in files.items())]
     return Outcome(document, "\n".join([*lines, f"pictures: {folder.path / names[0]}" if names else ""]))
+
+
+def _judges(judges: list[str], cards: list[str]) -> list[Any]:
+    """The judges, loaded with their cards where some are given.
+
+    Raises:
+        UsageError: several cards, and not one for each judge.
+    """
+    if not cards:
+        return list(judges)
+    each = cards * len(judges) if len(cards) == 1 else cards
+    if len(each) != len(judges):
+        raise UsageError(
+            f"--judge-card is given {len(cards)} times for {len(judges)} judges. Give one for each, or one."
+        )
+    return [api.load(model, card=card) for model, card in zip(judges, each, strict=True)]
 
 
 def _told(made: Any, n: int, file: str) -> dict[str, Any]:

@@ -20,13 +20,14 @@ __all__ = ["fooling"]
     paper=Paper("Nguyen 2015", "arXiv:1412.1897, section 3.3"),
     aliases=("fooling-noise", "rubbish"),
     goals="targeted",
+    invents=True,
     trial={"steps": 8},
 )
 def fooling(threat: Threat, *, steps: Positive = 60, step: PositiveReal = 2.0, sure: Share = 0.99) -> AttackFlow:
     """A picture of noise that the model is sure is the target: what a class looks like is not what it is sure of.
 
-    ``x <- round(clip(x + step sign(d margin / d x)))`` from uniform noise, until the target's share is ``sure``. Of the
-    items only their number, size and draws count.
+    ``x <- round(clip(x + step sign(d margin / d x)))`` from uniform noise, until the target's share is ``sure``. No
+    items are needed; of those given only their number, size and draws count.
 
     Args:
         steps: Steps at most.

@@ -21,7 +21,7 @@ from xplain.core.registry import Paper, Source, recipe
 from xplain.core.slope import Slope, Sloped
 from xplain.core.terms import Energy
 from xplain.core.wording import option
-from xplain.explainers.synthesis.features import features_of, layers_named
+from xplain.explainers.synthesis.features import as_pixels, features_of, layers_named
 from xplain.explainers.synthesis.generator import whole_of
 from xplain.explainers.synthesis.invert import psnr, relative
 
@@ -124,7 +124,17 @@ def decode(
     called = tuple(f"{one} from {name}" for one in commission.names["x"])
     notes = {"layer": name}
     state = seen.reshape(len(seen), -1).astype(np.float32)
-    return Painted(picture, state, trace, called, notes=notes, each=each, warnings=tuple(told.caveats), files=files)
+    return Painted(
+        picture,
+        state,
+        trace,
+        called,
+        notes=notes,
+        each=each,
+        warnings=tuple(told.caveats),
+        files=files,
+        original=as_pixels(wanted),
+    )
 
 
 def _by_file(commission: Commission, name: str, seen: Array) -> Generator[Query, Answer, Array]:

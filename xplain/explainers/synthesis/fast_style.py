@@ -18,7 +18,7 @@ from xplain.core.query import Peek
 from xplain.core.registry import Paper, Source, recipe
 from xplain.core.slope import Slope, Sloped
 from xplain.core.terms import Distance, Gram, Variation
-from xplain.explainers.synthesis.features import features_of
+from xplain.explainers.synthesis.features import as_pixels, features_of
 from xplain.explainers.synthesis.film import Film
 from xplain.explainers.synthesis.style import scaled
 from xplain.explainers.synthesis.texture import layers_of, statistics
@@ -176,7 +176,15 @@ def style_fast(commission: Commission) -> Painting:
     films = _films(commission.names["x"], picture)
     files = {f"{stem}.gif": commission.studio.film(frames) for stem, frames in films.items()}
     empty = np.zeros((0, len(picture)))
-    return Painted(picture, np.stack(given), empty, commission.names["x"], warnings=tuple(caveats), files=files)
+    return Painted(
+        picture,
+        np.stack(given),
+        empty,
+        commission.names["x"],
+        warnings=tuple(caveats),
+        files=files,
+        original=as_pixels(np.stack(given)),
+    )
 
 
 def _of(styles: list[list[Gram]], whose: Array) -> list[Gram]:

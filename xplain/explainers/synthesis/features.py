@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+import numpy as np
+
 from xplain.core.canvas import Pixels
 from xplain.core.commission import Commission
 from xplain.core.edits import Array
@@ -14,7 +16,7 @@ from xplain.core.slope import Slope, Sloped
 from xplain.core.terms import Energy
 from xplain.core.wording import option
 
-__all__ = ["features_of", "layers_named"]
+__all__ = ["as_pixels", "features_of", "layers_named"]
 
 
 def layers_named(commission: Commission, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,6 +35,12 @@ def layers_named(commission: Commission, names: tuple[str, ...]) -> tuple[str, .
             f", such as {middle[0]!r}." if middle else ".",
         )
     return tuple(commission.outline.layer_meant(name) for name in names)
+
+
+def as_pixels(pictures: Array) -> Array:
+    """Pictures ``[N, C, H, W]`` in 0..1 as they are shown, uint8 ``[N, H, W, 3]``."""
+    whole = np.rint(np.clip(pictures, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:3], 3)))
 
 
 def features_of(

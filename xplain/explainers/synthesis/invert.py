@@ -17,7 +17,7 @@ from xplain.core.options import NonNegative, Positive, PositiveReal
 from xplain.core.registry import Paper, Source, recipe
 from xplain.core.terms import Distance, Variation
 from xplain.explainers.synthesis.climb import Climb, How, gone
-from xplain.explainers.synthesis.features import features_of, layers_named
+from xplain.explainers.synthesis.features import as_pixels, features_of, layers_named
 from xplain.explainers.synthesis.optimisers import Adam
 
 __all__ = ["invert", "psnr", "relative"]
@@ -99,7 +99,9 @@ def invert(
     near = psnr(picture, np.concatenate([wanted] * len(names)))
     each = {"distance": np.concatenate(rows["distance"]), "PSNR": near}
     trace = np.concatenate(rows["trace"], axis=1)
-    return Painted(picture, state, trace, called, each=each, warnings=tuple(dict.fromkeys(caveats)))
+    said = tuple(dict.fromkeys(caveats))
+    first = as_pixels(np.concatenate([wanted] * len(names)))
+    return Painted(picture, state, trace, called, each=each, warnings=said, original=first)
 
 
 def _falling(done: float) -> float:

@@ -16,7 +16,7 @@ from xplain.core.registry import Paper, Source, recipe
 from xplain.core.terms import Distance, Gram
 from xplain.core.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, How, gone, painted
-from xplain.explainers.synthesis.features import features_of
+from xplain.explainers.synthesis.features import as_pixels, features_of
 from xplain.explainers.synthesis.film import Film
 from xplain.explainers.synthesis.optimisers import Adam
 from xplain.explainers.synthesis.texture import colours_of, layers_of, side_by_side, statistics
@@ -113,7 +113,8 @@ def style(
         done = painted(canvas, found, frames=film.frames)
         made.append(replace(done, picture=_coloured(done.picture, picture)) if keep_colour else done)
     whole = side_by_side(made, names)
-    return replace(whole, notes={**whole.notes, "content layer": deep})
+    first = as_pixels(np.stack(commission.pictures["x"]))
+    return replace(whole, notes={**whole.notes, "content layer": deep}, original=first)
 
 
 def _mean(terms: list[Gram]) -> Gram:

@@ -19,11 +19,11 @@ from xplain.core.registry import Paper, Source, recipe
 from xplain.core.terms import Gram, gram_of
 from xplain.core.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, How, gone, painted
-from xplain.explainers.synthesis.features import features_of
+from xplain.explainers.synthesis.features import as_pixels, features_of
 from xplain.explainers.synthesis.film import Film
 from xplain.explainers.synthesis.optimisers import Adam
 
-__all__ = ["LAYERS", "colours_of", "layers_of", "side_by_side", "statistics", "texture"]
+__all__ = ["LAYERS", "colours_of", "layers_of", "samples_shown", "side_by_side", "statistics", "texture"]
 
 LAYERS = 5
 """Layers whose statistics are matched where none are named."""
@@ -111,7 +111,17 @@ def texture(
         )
         found = yield from gone(optimiser, own, way, _start(own, canvas, sample))
         made.append(painted(canvas, found, frames=film.frames))
-    return side_by_side(made, names)
+    return replace(side_by_side(made, names), original=samples_shown(commission.pictures["x"]))
+
+
+def samples_shown(samples: Sequence[Array]) -> Array:
+    """Samples of any sizes in frames of one, uint8 ``[N, h, w, 3]``: each in the middle of white."""
+    high, wide = (max(one.shape[axis] for one in samples) for axis in (1, 2))
+    framed = np.ones((len(samples), len(samples[0]), high, wide), np.float32)
+    for n, one in enumerate(samples):
+        top, left = (high - one.shape[1]) // 2, (wide - one.shape[2]) // 2
+        framed[n, :, top : top + one.shape[1], left : left + one.shape[2]] = one
+    return as_pixels(framed)
 
 
 def layers_of(commission: Commission, wanted: str, picture: Array) -> Generator[Query, Answer, tuple[str, ...]]:

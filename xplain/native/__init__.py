@@ -7,6 +7,7 @@
 | ``soft_grid_cells`` | the cells and shifts behind RISE's masks |
 | ``rank`` | places of values in descending order, ties and NaN defined |
 | ``gram``, ``gram_backward`` | products of feature maps for texture and style |
+| ``grow``, ``quilt`` | textures by example, from pixels or from blocks of a sample |
 | ``status`` | what is compiled in and what is in use |
 
 All take numpy arrays, or tensors of one CUDA device and a ``stream`` (``xplain.native.place``).
@@ -20,6 +21,7 @@ from xplain.native.order import rank
 from xplain.native.perturb import fill
 from xplain.native.status import status
 from xplain.native.sums import accumulate, coverage, soft_grid_cells
+from xplain.native.texture import grow, quilt
 
 __all__ = [
     "accumulate",
@@ -27,6 +29,8 @@ __all__ = [
     "fill",
     "gram",
     "gram_backward",
+    "grow",
+    "quilt",
     "rank",
     "soft_grid_cells",
     "status",

@@ -236,3 +236,62 @@ def _edits(rng: np.random.Generator, x: Array, layout: Layout) -> Iterator[tuple
     masks = rng.random((count, 3, *layout.map_shape), np.float32)
     yield "full", Full(masks[0], number)
     yield "full-per-item", Full(masks, colour, per_item=True)
+
+
+def grow(sample: Array, out: Array, source: Array, order: Array, draws: Array, weights: Array, slack: int) -> None:
+    """Fill ``out`` uint8 ``[H, W, C]`` at ``order`` with pixels of the sample whose known surroundings are like theirs.
+
+    ``source`` int32 ``[H, W]`` says where known pixels come from, -1 where none is yet. Of the candidates whose
+    weighted squared distance is at most ``best + best * slack // 1000`` that number ``floor(u count)`` is taken.
+    """
+    half, window = len(weights) // 2, len(weights)
+    views = np.lib.stride_tricks.sliding_window_view(sample.astype(np.int64), (window, window), axis=(0, 1))
+    views = np.moveaxis(views, 2, -1)  # [h', w', W, W, C]
+    padded = np.pad(out.astype(np.int64), ((half, half), (half, half), (0, 0)))
+    known = np.pad(source >= 0, half)
+    for place, u in zip(order.tolist(), draws.tolist(), strict=True):
+        y, x = divmod(place, out.shape[1])
+        there = slice(y, y + window), slice(x, x + window)
+        mask = known[there] * weights.astype(np.int64)
+        apart = (((views - padded[there]) ** 2).sum(axis=-1) * mask).sum(axis=(2, 3))
+        fit = np.argwhere(apart <= apart.min() + apart.min() * slack // 1000)
+        v, w = fit[min(len(fit) - 1, int(u * len(fit)))] + half
+        source[y, x] = v * sample.shape[1] + w
+        out[y, x] = padded[y + half, x + half] = sample[v, w]
+        known[y + half, x + half] = True
+
+
+def quilt(sample: Array, out: Array, draws: Array, block: int, overlap: int, slack: int) -> None:
+    """Lay ``out`` with blocks of the sample, row by row, each cut where it differs least from what is there."""
+    views = np.lib.stride_tricks.sliding_window_view(sample.astype(np.int64), (block, block), axis=(0, 1))
+    views = np.moveaxis(views, 2, -1)
+    step = block - overlap
+    for i, j in np.ndindex(*draws.shape):
+        there = out[i * step : i * step + block, j * step : j * step + block]
+        shared = np.zeros((block, block), bool)
+        shared[:overlap] |= i > 0
+        shared[:, :overlap] |= j > 0
+        apart = (((views - there) ** 2).sum(axis=-1) * shared).sum(axis=(2, 3))
+        fit = np.argwhere(apart <= apart.min() + apart.min() * slack // 1000)
+        v, u = fit[min(len(fit) - 1, int(draws[i, j] * len(fit)))]
+        error = ((views[v, u] - there) ** 2).sum(axis=-1)
+        fresh = np.ones((block, block), bool)
+        if j > 0:
+            fresh &= np.arange(block) >= _seam(error[:, :overlap])[:, None]
+        if i > 0:
+            fresh &= np.arange(block)[:, None] >= _seam(error[:overlap].T)
+        there[fresh] = sample[v : v + block, u : u + block][fresh]
+
+
+def _seam(error: Array) -> Array:
+    """The path of least sum through an error ``[length, overlap]``, by at most one element from line to line."""
+    total = error.copy()
+    for i in range(1, len(total)):
+        before = np.pad(total[i - 1], 1, constant_values=np.iinfo(np.int64).max // 2)
+        total[i] += np.minimum(np.minimum(before[:-2], before[1:-1]), before[2:])
+    cut = np.zeros(len(total), np.int64)
+    cut[-1] = total[-1].argmin()
+    for i in range(len(total) - 2, -1, -1):
+        low = max(0, int(cut[i + 1]) - 1)
+        cut[i] = low + total[i, low : cut[i + 1] + 2].argmin()
+    return cut

@@ -1,0 +1,77 @@
+"""Textures by example: the compiled kernels against their definition, and what they must reproduce."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xplain import _native, native
+from xplain.core.errors import UsageError
+from xplain.native import reference
+from xplain.native.texture import bell, onion
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sample=st.tuples(st.integers(5, 12), st.integers(5, 12), st.integers(1, 3)),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    window=st.sampled_from([3, 5]), slack=st.sampled_from([0, 100, 1000]), levels=st.sampled_from([2, 256]),
+    seed=st.integers(0, 999),
+)  # fmt: skip
+def test_grown_pixels_are_those_of_the_definition_to_the_bit(sample, size, window, slack, levels, seed):
+    rng = np.random.default_rng(seed)
+    pixels = (rng.integers(0, levels, sample) * (255 // (levels - 1))).astype(np.uint8)
+    found, source = native.grow(pixels, size, window, slack, np.random.default_rng(seed))
+    own = np.random.default_rng(seed)
+    out, origin, order = onion(pixels, size, own)
+    reference.grow(pixels, out, origin, order, own.random(len(order)), bell(window), slack)
+    assert np.array_equal(found, out)
+    assert np.array_equal(source, origin)
+    assert np.array_equal(found.reshape(-1, sample[2]), pixels.reshape(-1, sample[2])[source.reshape(-1)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sample=st.tuples(st.integers(5, 12), st.integers(5, 12), st.integers(1, 3)),
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)), shape=st.sampled_from([(2, 1), (4, 2), (5, 4)]),
+    slack=st.sampled_from([0, 100, 1000]), seed=st.integers(0, 999),
+)  # fmt: skip
+def test_quilted_blocks_are_those_of_the_definition_to_the_bit(sample, size, shape, slack, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, sample, np.uint8)
+    block, overlap = shape
+    found = native.quilt(pixels, size, block, overlap, slack, np.random.default_rng(seed))
+    step = block - overlap
+    rows, columns = (max(1, -(-(n - overlap) // step)) for n in size)
+    out = np.zeros((rows * step + overlap, columns * step + overlap, sample[2]), np.uint8)
+    draws = np.random.default_rng(seed).random((rows, columns))
+    reference.quilt(pixels, out, draws, block, overlap, slack)
+    assert np.array_equal(found, out[: size[0], : size[1]])
+
+
+@pytest.mark.parametrize("how", ["grow", "quilt"])
+def test_a_checkerboard_goes_on_as_a_checkerboard(how):
+    """Whatever is drawn, squares of two pixels fit only where they continue the pattern."""
+    y, x = np.mgrid[:20, :20]
+    board = np.repeat((255 * ((y // 2 + x // 2) % 2)).astype(np.uint8)[..., None], 3, axis=2)
+    rng = np.random.default_rng(0)
+    out = native.grow(board, (24, 24), 7, 0, rng)[0] if how == "grow" else native.quilt(board, (24, 24), 8, 4, 0, rng)
+    assert np.array_equal(out[2:], 255 - out[:-2])
+    assert np.array_equal(out[:, 2:], 255 - out[:, :-2])
+
+
+def test_what_does_not_fit_is_refused():
+    sample, rng = np.zeros((8, 9, 3), np.uint8), np.random.default_rng(0)
+    for window in (4, 1, 11):
+        with pytest.raises(UsageError, match="odd number of pixels from 3 to 8"):
+            native.grow(sample, (4, 4), window, 0, rng)
+    with pytest.raises(UsageError, match="2 to 8 pixels"):
+        native.quilt(sample, (4, 4), 9, 2, 0, rng)
+    with pytest.raises(UsageError, match="1 to 3 pixels"):
+        native.quilt(sample, (4, 4), 4, 4, 0, rng)
+    out, source, order = onion(sample, (4, 4), rng)
+    with pytest.raises(ValueError, match="places of out"):
+        _native.grow(sample, out, source, order + 9, np.zeros(len(order)), bell(3), slack=0)
+    with pytest.raises(ValueError, match="places of the sample"):
+        _native.grow(sample, out, source + 99, order, np.zeros(len(order)), bell(3), slack=0)

@@ -1,0 +1,97 @@
+"""Textures without a net: pixels, or blocks, of the sample itself, put where they fit what is there already."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from xplain import native
+from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.edits import Array
+from xplain.core.options import Natural, Positive, Share
+from xplain.core.registry import Paper, Source, recipe
+from xplain.explainers.synthesis.texture import samples_shown
+
+__all__ = ["copied", "texture_pixels"]
+
+
+@recipe(
+    "texture-pixels",
+    paper=Paper("Efros 1999", "doi:10.1109/ICCV.1999.790383"),
+    aliases=("efros-leung", "quilting"),
+    target="none",
+    sources=(Source("x", "samples of textures", needed=True),),
+    trial={"window": 5, "edge": 16},
+)
+def texture_pixels(
+    commission: Commission,
+    *,
+    how: Literal["grow", "quilt"] = "grow",
+    edge: Positive = 128,
+    crop: Natural = 96,
+    window: Positive = 13,
+    block: Positive = 24,
+    overlap: Positive = 6,
+    slack: Share = 0.1,
+) -> Painting:
+    """A texture put together of the sample's own pixels: the classical way, to hold one made by a net against.
+
+    ``grow``: a pixel is drawn from those in the sample whose surroundings are most like its known ones, ring after ring
+    around a small piece (Efros and Leung). ``quilt``: blocks that fit those above and to the left, cut along the seam
+    where they differ least (Efros and Freeman). The model is asked nothing; it only judges.
+
+    Args:
+        how: Which of the two.
+        edge: Height and width of the texture, in pixels.
+        crop: Edge of the middle piece of the sample that is used, in pixels; 0 for all of it.
+        window: Edge of a pixel's surroundings, odd: as large as the texture's largest thing (``grow``).
+        block: Edge of a block (``quilt``).
+        overlap: Pixels that blocks share (``quilt``).
+        slack: How far above the smallest distance others may lie that are drawn from, as a share of it; 0 copies more.
+
+    Returns:
+        One picture per sample. With ``grow``, ``copied`` is the share of pixels that stand beside the same neighbour as
+        in the sample: near 1 the window is so large that the sample is pasted.
+
+    Cost:
+        Nothing but what judges are asked. ``edge^2 crop^2`` comparisons, most given up early: seconds at the defaults.
+
+    Differs from the paper:
+        Neighbours count by whole numbers, so every machine draws the same pixels; pixels are filled ring by ring.
+
+    Raises:
+        UsageError: a window or a block larger than the sample.
+
+    Source:
+        Efros and Leung, Texture Synthesis by Non-parametric Sampling, ICCV 1999; Efros and Freeman, Image Quilting for
+        Texture Synthesis and Transfer, SIGGRAPH 2001.
+    """
+    yield from ()
+    made, shares, used = [], [], [_middle(one, crop) for one in commission.pictures["x"]]
+    size, limit = (edge, edge), round(1000 * slack)
+    for sample, rng in zip(used, commission.rngs("texture"), strict=True):
+        pixels = np.rint(255 * sample).astype(np.uint8).transpose(1, 2, 0)
+        if how == "quilt":
+            found = native.quilt(pixels, size, block, overlap, limit, rng)
+        else:
+            found, source = native.grow(pixels, size, window, limit, rng)
+            shares.append(copied(source))
+        made.append(found.transpose(2, 0, 1).astype(np.float32) / 255)
+    picture = np.stack(made)
+    each = {"copied": shares} if shares else {}
+    trace = np.zeros((0, len(picture)))
+    return Painted(
+        picture, picture, trace, commission.names["x"], each=each, notes={"how": how}, original=samples_shown(used)
+    )
+
+
+def copied(source: Array) -> float:
+    """The share of pixels whose right neighbour is that which they have in the sample."""
+    return float((np.diff(source, axis=1) == 1).mean()) if source.shape[1] > 1 else 0.0
+
+
+def _middle(sample: Array, crop: int) -> Array:
+    high, wide = (min(n, crop or n) for n in sample.shape[1:])
+    top, left = (sample.shape[1] - high) // 2, (sample.shape[2] - wide) // 2
+    return sample[:, top : top + high, left : left + wide]

@@ -29,6 +29,8 @@ DOORS = {
     "xplain.plan": "what explain takes, whose cost it foretells",
     "xplain.attack": "what explain takes, and how far an attack may go",
     "xplain.measure.curve": "what explain takes, and the explanation that is judged",
+    "xplain.measure.judge": "what explain takes, the explanation that is judged, and by what",
+    "xplain.measure.randomisation": "the method that is tested with its options, and how weights are drawn",
     "xplain.render.montage": "the drawing options of the renderer 'figure', for several results",
     "xplain.native.fill": "what a plugin's door writes rows with: which rows, in which layout, and where it runs",
 }

@@ -66,6 +66,7 @@ def in_python() -> set[str]:
     doors = [getattr(xplain, name) for name in xplain.__all__]
     judges = (localisation, alignment, distances, neighbours, preservation, projection)
     doors += [getattr(module, name) for module in judges for name in module.__all__]
+    doors += [getattr(xplain.measure, name) for name in xplain.measure.__all__]
     doors += [getattr(xplain.targets, name) for name in xplain.targets.__all__]
     doors += [
         *(AskedOptions, EndpointOptions, FunctionOptions, OnnxOptions, TorchOptions),

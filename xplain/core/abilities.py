@@ -11,11 +11,11 @@ holds, ``Abilities(price=inner.abilities.price, ...)``, and says the rest itself
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from xplain.core.batches import Batches
 from xplain.core.edits import Array
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from xplain.core.rules import Rules
     from xplain.core.target import Target
 
-__all__ = ["Abilities", "Codes", "Compiles", "Piece", "abilities_of", "is_model"]
+__all__ = ["Abilities", "Codes", "Compiles", "Piece", "Redraws", "abilities_of", "is_model"]
 
 Piece: TypeAlias = tuple[tuple[int, int], Array]
 """Rows ``(start, stop)`` and their answer, float64 ``[stop - start, T]``."""
@@ -57,6 +57,7 @@ class Abilities:
         trouble: Why some requests are not written down; empty where all are.
         canonical: Each row of a question as bytes, where the edited tensor does not say what is asked.
         compiles: The model as one that an explanation can be compiled into.
+        redraws: The model as one whose weights can be drawn anew.
         balance: What each node received and passed on in a sweep of one item: the nodes in the order of the sweep, and
             two float64 arrays of their number.
         why_not_finite: One sentence on the first node that makes numbers that are not finite in the sweep of one item;
@@ -89,6 +90,7 @@ class Abilities:
     canonical: Callable[[Score], list[bytes]] | None = None
 
     compiles: Compiles | None = None
+    redraws: Redraws | None = None
     balance: Callable[[Sweep], tuple[tuple[str, ...], Array, Array]] | None = None
     why_not_finite: Callable[[Sweep], str] | None = None
     finds: Callable[[Rules], bool] | None = None
@@ -131,6 +133,20 @@ class Compiles(Model, Protocol):
         out: Path | None = None,
     ) -> Any:
         """The model, an ``onnx.ModelProto``, with what ``flow`` computes as output ``attribution``; also written."""
+
+
+class Redraws(Protocol):
+    """A model whose weights can be drawn anew, layer by layer."""
+
+    def weighted(self) -> tuple[str, ...]:
+        """The layers that hold weights, in order of evaluation."""
+
+    def redrawn(self, layers: Sequence[str], seed: int, draw: Literal["shuffle", "normal"] = "shuffle") -> Model:
+        """The model with the weights of these layers drawn anew.
+
+        Raises:
+            UnknownName: a layer that holds none.
+        """
 
 
 class Codes(Protocol):

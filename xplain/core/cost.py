@@ -27,6 +27,12 @@ class Cost:
         sums = {name: getattr(self, name) + getattr(other, name) for name in numbers}
         return Cost(**sums, currency=self.currency or other.currency)
 
+    def since(self, before: Cost) -> Cost:
+        """What was spent after ``before`` had been."""
+        numbers = ("queries", "sweeps", "reused", "seconds", "money", "calls")
+        left = {name: getattr(self, name) - getattr(before, name) for name in numbers}
+        return Cost(**left, currency=self.currency)
+
     @property
     def asked(self) -> str:
         """Evaluations and sweeps in words: ``1 query, 2 sweeps``."""

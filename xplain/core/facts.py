@@ -40,6 +40,7 @@ class Facts:
         adds: A sum, with weights of its own that are never negative, of elements of its first input, or of all inputs
             where it is element-wise.
         weighted: Multiplies by learned weights.
+        learnt: Inputs that are what a layer has learnt, its weights and biases, where they are constants.
         rises: An increasing function of its first input, element by element, wherever it is not flat.
         low: No element of the output is below this.
         high: No element of the output is above this.
@@ -74,6 +75,7 @@ class Facts:
     linear: Linear = ""
     adds: bool = False
     weighted: bool = False
+    learnt: tuple[int, ...] = ()
     rises: bool = False
     low: float = -math.inf
     high: float = math.inf

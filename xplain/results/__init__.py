@@ -18,6 +18,7 @@ from xplain.results.effect import Effect
 from xplain.results.embedding import Embedding
 from xplain.results.gallery import Gallery
 from xplain.results.importance import Importance
+from xplain.results.judgement import Judgement
 from xplain.results.neighbours import Neighbours
 from xplain.results.picture import Picture
 from xplain.results.provenance import Provenance
@@ -25,12 +26,12 @@ from xplain.results.result import Result
 from xplain.results.saved import read
 
 __all__ = ["Atlas", "Attack", "Attribution", "Comparison", "Curve", "Dimensions", "Embedding", "Gallery"]
-__all__ += ["Effect", "Importance", "Neighbours", "Picture", "Provenance", "Result", "kind_of", "load"]
+__all__ += ["Effect", "Importance", "Judgement", "Neighbours", "Picture", "Provenance", "Result", "kind_of", "load"]
 
 _KINDS: tuple[type[Result], ...] = (
     *(Attribution, Curve, Attack, Gallery, Picture),
     *(Embedding, Neighbours, Atlas, Dimensions, Comparison),
-    *(Effect, Importance),
+    *(Effect, Importance, Judgement),
 )
 
 

@@ -130,10 +130,8 @@ def read_names(
         UsageError: one is given twice, or judges something else than one map for each item.
     """
     if isinstance(names, str):
-        names = _standard(part) if names == "standard" else [one.strip() for one in names.split(";")]
-    given = names if isinstance(names, Mapping) else dict(parsed(one) for one in names)
-    if not given or len(given) < len(names):
-        raise UsageError(f"The metrics are {list(names)}; accepted: one or more, each once, with its options.")
+        names = [one.strip() for one in names.split(";")]
+    given = names if isinstance(names, Mapping) else _given(names, part)
     found = []
     for name, options in given.items():
         entry = METRICS.find(name)
@@ -143,8 +141,18 @@ def read_names(
             options = {**{k: v for k, v in options.items() if k}, next(iter(entry.options), ""): options[""]}
         found.append((entry, entry.read_options(options)))
     if len({entry.name for entry, _ in found}) < len(found):
-        raise UsageError(f"The metrics are {list(given)}; accepted: one or more, each once, with its options.")
+        raise UsageError(f"The metrics are {list(given)}; accepted: each once, with its options.")
     return found
+
+
+def _given(names: Sequence[str], part: Part | None) -> dict[str, dict[str, str]]:
+    """Names with their options; what is given by itself takes the place of what ``standard`` stands for."""
+    own = [parsed(one) for one in names if one != "standard"]
+    said = {name for name, _ in own}
+    rest = [(name, dict[str, str]()) for name in _standard(part) if name not in said] if "standard" in names else []
+    if (not own and not rest) or len(said) < len(own):
+        raise UsageError(f"The metrics are {list(names)}; accepted: one or more, each once, with its options.")
+    return dict([*rest, *own])
 
 
 _OTHERS = {
@@ -153,7 +161,7 @@ _OTHERS = {
     "regions": "boxes or masks against the truth, not maps.",
 }
 _ADVICE = {
-    "pair": "Ask xplain.measure.agreement(first, second).",
+    "pair": "Ask xplain.measure.agreement([first, second]).",
     "models": "Ask xplain.measure.randomisation(model, x, method).",
     "regions": "Call its function in xplain.metrics.localisation.",
 }

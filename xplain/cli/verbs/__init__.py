@@ -16,7 +16,7 @@ __all__ = ["VERBS"]
 
 _FIRST = (
     *("explain", "see", "make", "attack", "methods", "inspect", "check"),
-    *("compile", "localise", "compare", "why_not", "serve", "page", "demo", "doctor"),
+    *("compile", "localise", "measure", "compare", "why_not", "serve", "page", "demo", "doctor"),
 )
 """The order in which help lists them; others follow by name."""
 

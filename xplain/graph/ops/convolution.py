@@ -169,6 +169,7 @@ def _depthwise(call: NodeCall, g: Value, w: Value, x: Value, geo: Geometry) -> V
 facts("Conv ConvTranspose", axes="channels", linear="first")
 facts("FusedConv", axes="channels", weighted=True)
 facts("FusedConv NhwcConv NhwcFusedConv", like="Conv")
+facts("Conv ConvTranspose FusedConv NhwcConv NhwcFusedConv", learnt=(1, 2))
 
 
 @backward("Conv", kind=_kind, weight=1, bias=2)

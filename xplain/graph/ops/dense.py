@@ -25,6 +25,8 @@ facts("MatMul Gemm", axes="last", linear="either")
 facts("FusedGemm FusedMatMul", weighted=True)
 facts("FusedGemm", like="Gemm")
 facts("FusedMatMul", like="MatMul")
+facts("MatMul FusedMatMul", learnt=(0, 1))
+facts("Gemm FusedGemm", learnt=(0, 1, 2))
 
 
 @backward("MatMul", kind=_kind, weight=1)

@@ -20,7 +20,7 @@ facts("BiasGelu FastGelu Gelu QuickGelu FusedConv FusedGemm FusedMatMul Transpos
 facts("NhwcConv NhwcMaxPool SkipLayerNormalization", ageless=True)
 facts("NhwcConv NhwcFusedConv NhwcMaxPool", last=True)
 facts("SkipLayerNormalization SkipSimplifiedLayerNormalization SimplifiedLayerNormalization", axes="same")
-facts("LSTM GRU RNN", recurrent=True)
+facts("LSTM GRU RNN", recurrent=True, learnt=(1, 2, 3))
 facts("Scaler LinearRegressor", linear="first")
 facts("LinearClassifier", linear="first", classifier=True)
 facts("TreeEnsembleClassifier SVMClassifier", classifier=True)

@@ -37,6 +37,7 @@ from xplain.models.onnx.incremental import Incremental, Net, Report
 from xplain.models.onnx.optimiser import LEVELS, opened, settle_level
 from xplain.models.onnx.peeks import OnnxPeeks
 from xplain.models.onnx.providers import CPU, Provider
+from xplain.models.onnx.redrawing import OnnxRedraws
 from xplain.models.onnx.session import Session
 from xplain.models.onnx.session_cache import LARGE, Shelf, open_session
 from xplain.models.onnx.slope_door import OnnxSlopes
@@ -81,7 +82,7 @@ class Running:
     engine: str = "auto"
 
 
-class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
+class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles, OnnxRedraws):
     """A loaded ONNX model.
 
     Args:
@@ -120,7 +121,7 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles):
         """It compiles, diagnoses its sweeps, and says how it answers hidden windows."""
         return Abilities(
             batches=self, cuts=True, compiles=self, balance=self.balance, why_not_finite=self.why_not_finite,
-            finds=partial(finds, self._loaded), windows=lambda: self.windows, forecast=self.forecast,
+            finds=partial(finds, self._loaded), windows=lambda: self.windows, forecast=self.forecast, redraws=self,
         )  # fmt: skip
 
     def __repr__(self) -> str:

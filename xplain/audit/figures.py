@@ -1,7 +1,7 @@
 """Numbers that a map is told by, for many maps at once: how spread, where, and of which sign; and what scores predict.
 
-Every function takes maps ``[N, *shape]`` and gives float64 ``[N]``. Sums are float64 and go along one map alone, so a
-number does not depend on the maps beside it.
+Every function takes maps ``[N, *shape]`` and gives float64 ``[N]``. Shares are float32, as maps are; sums are float64
+and go along one map alone, so a number does not depend on the maps beside it.
 """
 
 from __future__ import annotations
@@ -26,28 +26,31 @@ def geometry(maps: Array) -> dict[str, Array]:
     Of a volume, or a video, the planes are added up; a series and a row of a table count as one line. A map of zeros
     has a scale of 0, a peak in its first position, and no shares: these are NaN.
     """
-    values = maps.astype(np.float64)
-    flat = values.reshape(len(values), -1)
+    flat = np.ascontiguousarray(maps, np.float32).reshape(len(maps), -1)
     mass = np.abs(flat)
-    scale, whole = mass.max(axis=1, initial=0.0), mass.sum(axis=1)
+    scale, whole = mass.max(axis=1, initial=0.0).astype(np.float64), mass.sum(axis=1, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = mass / whole[:, None]
-        plane = _plane(np.abs(values)) / whole[:, None, None]
+        shares = (mass / whole[:, None]).astype(np.float32)
+    plane = _plane(shares.reshape(maps.shape))
     height, width = plane.shape[1:]
     place = plane.reshape(len(plane), -1).argmax(axis=1)
-    upper, left = _half(height), _half(width)
+    rows = plane.sum(axis=2, dtype=np.float64)
+    inner = ((plane @ _inner(width).astype(np.float32)) * _inner(height)).sum(axis=1, dtype=np.float64)
+    left = plane @ _half(width).astype(np.float32)
     found = {
         "scale": scale,
-        "total": flat.sum(axis=1),
-        "positive": np.where(flat > 0, shares, 0.0).sum(axis=1),
+        "total": flat.sum(axis=1, dtype=np.float64),
+        "positive": np.where(flat > 0, shares, 0.0).sum(axis=1, dtype=np.float64),
         "gini": gini(shares),
         "complexity": complexity(shares),
         "peak_y": (place // width + 0.5) / height,
         "peak_x": (place % width + 0.5) / width,
-        "border": 1.0 - ((plane @ _inner(width)) @ _inner(height)),
+        "border": 1.0 - inner,
     }
-    for k, (rows, columns) in enumerate((a, b) for a in (upper, 1 - upper) for b in (left, 1 - left)):
-        found[f"corner{k}"] = (plane @ columns) @ rows
+    upper = _half(height)
+    halves = {"corner0": left * upper, "corner1": (rows - left) * upper}
+    halves |= {"corner2": left * (1 - upper), "corner3": (rows - left) * (1 - upper)}
+    found |= {name: one.sum(axis=1, dtype=np.float64) for name, one in halves.items()}
     nothing = whole == 0
     for name in ("positive", "gini", "complexity", "border", "corner0", "corner1", "corner2", "corner3"):
         found[name] = np.where(nothing, np.nan, found[name])
@@ -73,8 +76,8 @@ def complexity(shares: Array) -> Array:
     Source:
         Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020.
     """
-    safe = np.where(shares > 0, shares, 1.0)
-    return np.asarray(-(safe * np.log(safe)).sum(axis=1))
+    safe = np.where(shares > 0, shares, np.ones((), shares.dtype))
+    return np.asarray(-(safe * np.log(safe)).sum(axis=1, dtype=np.float64))
 
 
 def entropies(scores: Array, outline: Outline) -> Array:
@@ -98,9 +101,8 @@ def relative(values: Array) -> tuple[Array, Array]:
 
     Half precision ends at 65,504 and at 6e-8; so divided, a value keeps three digits whatever its unit.
     """
-    flat = np.abs(values.reshape(len(values), -1)).astype(np.float64)
-    scale = flat.max(axis=1, initial=0.0)
-    by = np.where(scale > 0, scale, 1.0).reshape(-1, *[1] * (values.ndim - 1))
+    scale = np.abs(values.reshape(len(values), -1)).max(axis=1, initial=0.0)
+    by = np.where(scale > 0, scale, np.ones((), scale.dtype)).reshape(-1, *[1] * (values.ndim - 1))
     return (values / by).astype(np.float16), scale
 
 

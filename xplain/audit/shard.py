@@ -171,6 +171,7 @@ class _Lane:
     opened: Opened
     facts: ModelFacts
     judging: Judging | None = None
+    x: Array | None = None
     waiting: list[tuple[Planned, Read, int]] = field(default_factory=list)
     columns: dict[str, list[Any]] = field(default_factory=dict)
     maps: list[Array] = field(default_factory=list)
@@ -203,7 +204,9 @@ class _Lane:
 
     def _batch(self) -> LaneRows:
         lane = self.opened.lane
-        x = np.zeros((lane.rows, *lane.item), np.dtype(self.facts.dtype))
+        if self.x is None:  # one buffer for all batches: fresh memory costs as much as filling it
+            self.x = np.zeros((lane.rows, *lane.item), np.dtype(self.facts.dtype))
+        x = self.x
         real = np.zeros(lane.rows, bool)
         labels = np.full(lane.rows, -1, np.int64)
         for row, (item, read, _) in enumerate(self.waiting):
@@ -211,6 +214,7 @@ class _Lane:
                 x[row], real[row] = read.items.x[0], True
             known = self.facts.class_of(item.label)
             labels[row] = -1 if known is None else known
+        x[~real] = 0
         keys = [f"{seed:016x}" for _, _, seed in self.waiting]
         return LaneRows(x, real, (*keys, *[""] * (lane.rows - len(keys))), labels)
 
@@ -270,12 +274,15 @@ def _predictions(scores: Array, fine: Array, opened: Opened) -> dict[str, Any]:
     """What scores predict: the best two classes, their distance, and how sure the model is."""
     count, classes = scores.shape
     safe = np.where(np.isfinite(scores), scores, np.finfo(np.float64).min)
-    order = np.argsort(-safe, axis=1, kind="stable")[:, :2]
-    rows = np.arange(count)
-    best = [int(order[k, 0]) if fine[k] else None for k in rows] if classes else [None] * count
-    next_best = [int(order[k, 1]) if fine[k] else None for k in rows] if classes > 1 else [None] * count
-    top = scores[rows, order[:, 0]] if classes else np.full(count, np.nan)
-    margin = top - scores[rows, order[:, 1]] if classes > 1 else np.full(count, np.nan)
+    rows, nothing = np.arange(count), [None] * count
+    first = safe.argmax(axis=1) if classes else rows
+    top = scores[rows, first] if classes else np.full(count, np.nan)
+    if classes > 1:
+        safe[rows, first] = -np.inf
+    then = safe.argmax(axis=1) if classes else rows
+    margin = top - scores[rows, then] if classes > 1 else np.full(count, np.nan)
+    best = [int(one) if good else None for one, good in zip(first, fine, strict=True)] if classes else nothing
+    next_best = [int(one) if good else None for one, good in zip(then, fine, strict=True)] if classes > 1 else nothing
     good = np.where(fine[:, None], scores, 0.0)
     return {"predicted": best, "second": next_best, "score": top, "margin": margin,
             "entropy": entropies(good, opened.outline)}  # fmt: skip

@@ -190,8 +190,8 @@ class Compiled:
         elif graph.label is not None:
             wanted = np.full(lane.rows, graph.label, np.int64)
         scores, maps, channels = graph.run(batch.x, np.maximum(wanted, -1))
-        flat = np.concatenate([scores, maps.reshape(len(maps), -1)], axis=1)
-        finite = np.asarray(np.isfinite(flat).all(axis=1))
+        extremes = np.abs(maps.reshape(len(maps), -1)).max(axis=1)  # NaN and infinity are passed on
+        finite = np.asarray(np.isfinite(np.concatenate([scores, extremes[:, None]], axis=1)).all(axis=1))
         sound = np.where(np.isfinite(scores), scores, 0.0)
         if graph.target is None:
             wanted = np.where(wanted < 0, ranking(sound, outline, 1)[:, 0], wanted)

@@ -1,0 +1,245 @@
+"""Where the time of an audit goes: processor time per picture and stage, and the share that is the model's.
+
+    python benchmarks/audit/throughput.py [--pictures 1000] [--workers] [--out benchmarks/results]
+
+MobileNetV2 on JPEG files cut from the shared photographs, one thread for the model, one that decodes ahead. Times are
+processor time, so that a loaded machine changes ratios little: of the main thread, in which the model runs, and apart
+from it that of reading and decoding, which a machine with more cores does beside the model. The goal: what the model
+itself takes is at least 0.95 of all that the main thread does. ``--workers`` compares wall time of two workers with one
+and needs two idle cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import xplain
+from xplain.audit import shard
+from xplain.audit.guarding import planned_audit
+from xplain.audit.lanes import Benches
+from xplain.audit.reading import Data
+from xplain.audit.running import run
+from xplain.audit.store import Store
+from xplain.core.lane import LaneRows
+from xplain.models.onnx.session import Session
+from xplain.session.lane_graph import Graph
+
+ROOT = Path(__file__).parents[2]
+MODELS = Path(os.environ.get("XPLAIN_SHARED_MODELS", ROOT.parent / "shared" / "models"))
+NET = MODELS / "imagenet" / "mobilenetv2_imagenet1001_fp32.onnx"
+CARD = {"mode": "RGB", "resize_short": 256, "crop": [224, 224], "scale": 2 / 255, "mean": [1.0] * 3, "std": [1.0] * 3}
+LANES: dict[str, tuple[str, dict[str, Any], float, int]] = {
+    "grad-cam, compiled": ("grad-cam", {}, 1.0, 0),
+    "saliency, compiled": ("saliency", {}, 0.25, 0),
+    "rise, 250 masks": ("rise", {"samples": 250}, 0.013, 250),
+    "occlusion, 32 px at 16 px, incremental": ("occlusion", {"patch": 32, "stride": 16}, 0.026, 169),
+}
+"""Method, options, share of the pictures, and evaluations per picture of a lane that is driven."""
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """JPEG files of the size of ImageNet's, cut at random from photographs, with a fixed seed."""
+    rng = np.random.default_rng(0)
+    photographs = []
+    for path in sorted((MODELS / "images").iterdir()):
+        with Image.open(path) as one:
+            photographs.append(one.convert("RGB").copy())
+    folder.mkdir(parents=True)
+    for k in range(count):
+        whole = photographs[k % len(photographs)]
+        wide, high = (int(n * rng.uniform(0.6, 1.0)) for n in whole.size)
+        left, top = int(rng.integers(0, whole.size[0] - wide + 1)), int(rng.integers(0, whole.size[1] - high + 1))
+        short = int(rng.integers(333, 501))
+        by = short / min(wide, high)
+        small = whole.crop((left, top, left + wide, top + high)).resize(
+            (max(short, round(wide * by)), max(short, round(high * by)))
+        )
+        small.save(folder / f"p{k:05d}.jpg", quality=int(rng.integers(80, 96)))
+    return folder
+
+
+STAGES = (
+    "read, hash", "decode, resize, normalise", "batches", "model", "columns", "files", "hash, flush, seal",
+)  # fmt: skip
+
+
+class Watch:
+    """Processor time by stage, of whatever thread a stage runs in."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self._undo: list[Callable[[], None]] = []
+
+    def over(self, owner: Any, name: str, stage: str) -> None:
+        """Count what a function takes."""
+        call = getattr(owner, name)
+
+        def watched(*given: Any, **named: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return call(*given, **named)
+            finally:
+                self.spent[stage] += time.thread_time() - began
+
+        setattr(owner, name, watched)
+        self._undo.append(lambda: setattr(owner, name, call))
+
+    def end(self) -> None:
+        """Give the functions back as they were."""
+        for undo in self._undo:
+            undo()
+
+
+def measured(folder: Path) -> dict[str, float]:
+    """Milliseconds per picture and stage of an audit that is made here, in one process."""
+    plan = planned_audit(folder)
+    store = Store(folder)
+    with Benches(folder, plan) as benches, shard.Maker(plan, benches, Data(folder), threads=1) as maker:
+        for lane in maker.lanes:  # the first call of a runtime warms it up
+            rows = lane.lane.rows
+            x = np.random.default_rng(0).standard_normal((rows, *lane.lane.item), np.float32)
+            lane.ask(LaneRows(x, np.arange(rows) < 1, ("warm",) * rows, np.full(rows, -1)))
+        watch, lanes = Watch(), vars(shard)["_Lane"]
+        for owner, name, stage in (  # what makes a shard, taken apart
+            (Data, "content", "read, hash"),
+            (shard, "taken", "decode, resize, normalise"),
+            (Graph, "run", "model"),
+            (lanes, "_batch", "batches"),
+            (lanes, "_keep", "columns"),
+            (shard, "_made", "files"),
+            (shard.Made, "seal", "hash, flush, seal"),
+        ):
+            watch.over(owner, name, stage)
+        began = time.thread_time()
+        for one in plan.shards:
+            maker.make(one.number).seal(plan, store)
+        main = time.thread_time() - began
+        watch.end()
+    each = 1000 / plan.items.count
+    return {**{stage: spent * each for stage, spent in watch.spent.items()}, "main thread": main * each}
+
+
+def forward(rows: int = 13, times: int = 12) -> float:
+    """Milliseconds of one row of the bare model, in batches as the engine cuts them."""
+    runtime = Session(NET.read_bytes(), "the model", [("CPUExecutionProvider", {})], 1)
+    x = np.random.default_rng(0).standard_normal((rows, 3, 224, 224), np.float32)
+    feeds = {runtime.inputs[0]: runtime.fed(x)}
+    runtime.run(feeds)
+    took = []
+    for _ in range(times):
+        began = time.thread_time()
+        runtime.run(feeds)
+        took.append((time.thread_time() - began) / rows)
+    return 1000 * float(np.median(took))
+
+
+def looped(files: list[str]) -> float:
+    """Milliseconds of ``xplain.explain`` per picture, 64 files a call, and decoding alone taken off."""
+    model = xplain.load(str(NET), card=CARD, threads=1)
+    xplain.explain(model, files[:8], "grad-cam")
+    began = time.process_time()
+    for k in range(0, len(files), 64):
+        xplain.explain(model, files[k : k + 64], "grad-cam")
+    return 1000 * (time.process_time() - began) / len(files)
+
+
+def scaling(folder: Path, root: Path) -> tuple[float, float]:
+    """Seconds of wall time of one worker and of two, without the seconds until they have begun."""
+    found = []
+    for workers in (1, 2):
+        place = Path(shutil.copytree(folder, root / f"workers{workers}"))
+        shutil.rmtree(place / "seals", ignore_errors=True)
+        shutil.rmtree(place / "parts", ignore_errors=True)
+        marks: list[float] = []
+        run(place, workers=workers, told=lambda _, marks=marks: marks.append(time.monotonic()))
+        found.append((marks[-1] - marks[workers - 1]) / (len(marks) - workers))
+    return found[0], found[1]
+
+
+def main() -> None:
+    """Measure, print, and write a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--workers", action="store_true")
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    rows, stages = [], []
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        data = pictures(root / "all", asked.pictures)
+        files = sorted(map(str, data.iterdir()))
+        before = forward()
+        for name, (method, options, share, asks) in LANES.items():
+            some = root / method
+            some.mkdir()
+            for file in files[: max(13, round(share * len(files)))]:
+                os.link(file, some / Path(file).name)
+            folder = root / f"{method}-audit"
+            how = {"methods": {method: options}, "card": CARD, "metrics": None}
+            xplain.audit.plan({"net": str(NET)}, str(some), out=folder, shard_rows=len(list(some.iterdir())), **how)
+            found = measured(folder)
+            raw = forward()
+            model = found.get("model", 0.0) or asks * raw
+            rows.append(
+                (name, len(list(some.iterdir())), found["main thread"], model, raw, model / found["main thread"])
+            )
+            stages.append((name, found))
+            if asked.workers and method == "grad-cam":
+                one, two = scaling(folder, root)
+        loop = looped(files[: min(256, len(files))])
+        after = forward()
+    first = stages[0][1]
+    decode = first["read, hash"] + first["decode, resize, normalise"]
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    load = os.getloadavg()[0]
+    command = " ".join(["python", "benchmarks/audit/throughput.py", *sys.argv[1:]])
+    about = (
+        f"`{command}`, commit {commit.stdout.strip()}, onnxruntime {version('onnxruntime')}, numpy {np.__version__}; "
+        f"load {load:.1f} on {os.cpu_count()} cores. Milliseconds of processor time per picture; a forward "
+        f"pass of the bare model took {before:.2f} before and {after:.2f} after."
+    )
+    model = (
+        "The model's time: of a compiled lane what the runtime takes; of one that is driven its evaluations times the "
+        "forward pass beside it (windows that are answered incrementally do less, hence a ratio above 1)."
+    )
+    told = (
+        f"`xplain.explain` in a loop over 64 files a call takes {loop:.2f} ms, {loop - decode:.2f} without reading and "
+        f"decoding: {rows[0][3] / (loop - decode):.2f} of that is what the compiled lane's model takes."
+    )
+    names = " | ".join(name for name, _ in stages)
+    lines = [
+        "# Throughput of an audit", "", about, "",
+        "| lane | pictures | main thread | of it the model | forward pass | model / main thread |",
+        "|---|---|---|---|---|---|",
+        *(f"| {n} | {c} | {m:.2f} | {k:.2f} | {r:.2f} | {s:.3f} |" for n, c, m, k, r, s in rows),
+        "", model, "", f"| stage | {names} |", "|---|" + "---|" * len(stages),
+        *(f"| {one} | " + " | ".join(f"{found.get(one, 0):.3f}" for _, found in stages) + " |" for one in STAGES),
+        "", told,
+    ]  # fmt: skip
+    if asked.workers:
+        lines.append(f"Two workers make {one / two:.2f} times what one makes, wall time, at the load above.")
+    text = "\n".join([*lines, ""])
+    print(text)
+    if asked.out is not None:
+        (asked.out / "audit-throughput.md").write_text(text, encoding="utf-8")
+        told = {"rows": rows, "stages": dict(stages), "loop": loop, "load": load}
+        (asked.out / "audit-throughput.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -50,7 +50,9 @@ def same(one, path):
 # ---------------------------------------------------------------------- neighbours
 
 
-def test_neighbours_are_those_of_brute_force_beside_those_of_pixels(files, net, vectors, tmp_path):
+def test_neighbours_are_those_of_brute_force_beside_those_of_pixels(files, net, vectors, tmp_path, monkeypatch):
+    from xplain.render.canvas import words
+
     found = seen(net, "neighbours", files, k=4, pixels=8)
     assert isinstance(found, Neighbours)
     far = cdist(vectors.astype(float), vectors.astype(float), "cosine")
@@ -67,6 +69,12 @@ def test_neighbours_are_those_of_brute_force_beside_those_of_pixels(files, net, 
     assert found.facts["of one true class"]["features"] == np.mean(kinds[found.near] == kinds[:, None])
     same(found, tmp_path / "near.npz")
     assert found.strips(most=3).width > 400
+    lines: list[str] = []
+    monkeypatch.setattr("xplain.render.canvas.words", lambda said, *rest: (lines.extend(said), words(said, *rest))[1])
+    found.strips()
+    assert "Drawn: 12 of 36 items, evenly spread; the numbers are of all." in lines
+    found.strips(most=36)
+    assert sum(line.startswith("Drawn") for line in lines) == 1
     with pytest.raises(UsageError, match="items is .99.; accepted"):
         found.strips(items=[99])
     with pytest.raises(UsageError, match="draw the whole result"):
@@ -293,6 +301,10 @@ def test_another_net_is_less_alike_and_an_item_that_it_sees_otherwise_is_named(f
     assert other.alignment[0, 0, 1] <= other.alignment[0, 0, 0] <= other.alignment[0, 0, 2]
     assert len(other.different) == 12
     assert (np.diff(other.agreement) >= 0).all()
+    few = xplain.see(net, "compare", files[:9], other=exported(module(5)), card=CARD, draws=5)
+    assert (few.facts["neighbours"], few.facts["neighbours shared by chance"]) == (2, 0.25)  # of 8 others, all of 10
+    assert len(few.different) == 3
+    assert "2 of 8 other items are neighbours instead of 10" in " ".join(few.said)
     with pytest.raises(UsageError, match="give at least 8"):
         xplain.see(net, "compare", files[:5], other=net, card=CARD)
 

@@ -57,6 +57,11 @@ def test_the_largest_come_first_every_layer_has_a_part_and_a_series_is_a_line():
     torch = pytest.importorskip("torch")
     series = torch.nn.Sequential(torch.nn.Conv1d(2, 3, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2))
     series(torch.zeros(1, 2, 20))
+    wide = torch.nn.Sequential(torch.nn.Conv2d(3, 70, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    wide(torch.zeros(1, *X.shape[1:]))
+    some = xplain.see(wide.eval(), "activations", X[:1], layer="0")
+    assert len(some) == 64  # what one can look at; the heading says of how many
+    assert "(64 of 70 channels)" in some.sections[0]
     lines = xplain.see(series.eval(), "activations", np.zeros((1, 2, 20), np.float32), layer="0", layout="NCT")
     assert lines.look == "line"
     assert lines.map(0).shape == (1, 18, 1)

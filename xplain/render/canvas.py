@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -35,6 +36,7 @@ __all__ += ["widened", "words"]
 INK, PALE, PAPER, ALERT = (25, 25, 25), (105, 105, 105), (255, 255, 255), (165, 30, 20)
 LINE = 17
 _SIZE, _TITLE = 13, 19
+_PARTS = re.compile(r"[^/_;]*[/_;]|[^/_;]+")  # of a path or a layer's name, each with the bar behind it
 _LONGEST = 300  # characters of one line before it is cut: names come from files
 _DRAWABLE = "±·…×µ°"  # what Pillow's own font has beyond ASCII, and stands in figures
 _STAND_INS = str.maketrans({"Δ": "delta ", "σ": "sigma", "−": "-", "–": "-", "—": "-", "’": "'", "×": "x"})
@@ -142,10 +144,13 @@ def _wrapped(line: str, width: int) -> list[str]:
             continue
         if out[-1]:
             out.append("")
-        for letter in word:  # a word wider than the paper is broken anywhere
-            if out[-1] and text_width(out[-1] + letter) > width:
+        for part in _PARTS.findall(word) if text_width(word) > width else [word]:  # a path, behind its bars
+            if out[-1] and text_width(out[-1] + part) > width:
                 out.append("")
-            out[-1] += letter
+            for letter in part:  # what is wider than the paper even so is broken anywhere
+                if out[-1] and text_width(out[-1] + letter) > width:
+                    out.append("")
+                out[-1] += letter
     return out
 
 

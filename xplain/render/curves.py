@@ -160,7 +160,7 @@ def _font(size: int) -> Any:
 def _different(shown: ShownComparison) -> Image:
     tiles = []
     for n, name in enumerate(shown.different):
-        text = [canvas.fitted(name, 116), f"{shown.agreement[n]:.2f}"]
+        text = [canvas.fitted(name.rpartition("/")[2], 116), f"{shown.agreement[n]:.2f}"]
         parts = [canvas.words(text, 116, canvas.PALE)]
         if shown.thumbnails is not None:
             parts.insert(0, canvas.image(shown.thumbnails[n]).resize((116, 116)))

@@ -223,7 +223,7 @@ def _cell(gallery: ShownCells, n: int, size: int, limit: Array, stacked: bool) -
         lines = caption.split("\n")
         if gallery.form == "grid" and len(lines) > 1:  # a name and figures, which tell nothing where they are cut
             width = max(width, min(2 * size, max(canvas.text_width(line) for line in lines)))
-        parts += [canvas.words([canvas.fitted(line, width)], width, canvas.PALE) for line in lines]
+        parts += [canvas.words([line], width, canvas.PALE) for line in lines]  # whole: a name's end says most
     return canvas.column(parts, 2)
 
 

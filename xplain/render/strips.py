@@ -41,7 +41,7 @@ class ShownNeighbours(Protocol):
 
 
 @renderer("strips", draws="neighbours")
-def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: int = 8, tile: int = 80) -> Image:
+def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: int = 12, tile: int = 80) -> Image:
     """Draw items with their neighbours.
 
     Args:
@@ -67,6 +67,9 @@ def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: 
     layer = brief_layer(str(shown.facts.get("layer", "")))
     parts = [canvas.heading(f"Nearest of {count} items", width)]
     said = [f"At the left: nearest at layer {layer}; at the right: nearest pixel by pixel."]
+    if len(chosen) < count:
+        spread = ", evenly spread" if items is None else ""
+        said.append(f"Drawn: {len(chosen)} of {count} items{spread}; the numbers are of all.")
     if shown.truth or shown.predicted:
         word = "true" if shown.truth else "predicted"
         said.append(f"Blue: of the same {word} class; orange: of another.")

@@ -25,6 +25,8 @@ __all__ = ["compare"]
 
 _MOST_LAYERS = 12
 _FEW = 50
+_CHANCE = 4  # times the neighbours that there must be other items: of fewer, chance shares most
+_APART = 3  # one of so many items can be among those that are seen most differently
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ def compare(
             spread ones.
         other_layer: Layers of the other one; None: those of the same names, or what ``auto`` means there.
         positions: What becomes of layers with positions, as in ``embed``.
-        k: Neighbours.
+        k: Neighbours; at most a quarter of the other items.
         draws: Draws of an interval.
-        different: Items that are named as seen most differently at the last pair of layers.
+        different: Items that are named as seen most differently at the last pair of layers, at most a third.
         thumbnail: Side of the pictures that are drawn.
 
     Returns:
@@ -112,8 +114,9 @@ def compare(
     if len(names) < LEAST:
         raise UsageError(f"{len(names)} items say too little of two spaces; give at least {LEAST}.")
     first, second = ({name: np.concatenate(rows) for name, rows in part.items()} for part in parts)
-    found = alignment(first, second, k=min(k, len(names) - 1), draws=draws, seed=scene.seed)
-    chosen = found.most_different(count=min(different, len(names)))
+    near = min(k, max(1, (len(names) - 1) // _CHANCE))
+    found = alignment(first, second, k=near, draws=draws, seed=scene.seed)
+    chosen = found.most_different(count=min(different, len(names) // _APART))
     at = {int(row): n for n, row in enumerate(found.items)}
     small_ones = np.concatenate(thumbnails) if thumbnails and sum(map(len, thumbnails)) == len(names) else None
     facts: dict[str, Any] = {
@@ -126,6 +129,9 @@ def compare(
     warnings: tuple[Caveat, ...] = ()
     if len(names) < _FEW:
         warnings = (Caveat(f"{len(names)} items say little of two spaces: look at the intervals, or give more."),)
+    if near < k:
+        text = f"{near} of {len(names) - 1} other items are neighbours instead of {k}: chance would share the rest."
+        warnings += (Caveat(text, "input"),)
     if len(found.items) < len(names):
         warnings += (Caveat(f"{len(found.items)} of {len(names)} items were drawn to be compared."),)
     return Compared(

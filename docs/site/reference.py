@@ -14,7 +14,7 @@ import typer.main
 from typer.core import TyperGroup
 
 import xplain
-from xplain.cli import VERBS, application
+from xplain.cli import GROUPS, VERBS, application
 from xplain.core.docstrings import argument_docs, docstring_sections
 from xplain.core.query import Peek, Score, Sweep
 from xplain.core.registry import CATALOGUES
@@ -141,14 +141,19 @@ def _paragraphs(text: str) -> str:
 
 
 def _command_line() -> dict[str, str]:
-    group = typer.main.get_command(application())
-    assert isinstance(group, TyperGroup)
+    top = typer.main.get_command(application())
+    assert isinstance(top, TyperGroup)
     made, listed = {}, []
-    for verb in VERBS:
-        name = verb.__name__.replace("_", "-")
-        command = group.commands[name]
+    verbs: list[tuple[Any, TyperGroup, str]] = [(verb, top, "") for verb in VERBS]
+    for word, several in GROUPS.items():
+        group = top.commands[word]
+        assert isinstance(group, TyperGroup)
+        verbs += [(verb, group, f"{word} ") for verb in several]
+    for verb, group, before in verbs:
+        called = verb.__name__.replace("_", "-")
+        command, name, page = group.commands[called], f"{before}{called}", f"{before}{called}".replace(" ", "-")
         said = docstring_sections(inspect.getdoc(verb) or "")
-        listed.append((f"[xplain {name}]({name}.md)", said.get("summary", "")))
+        listed.append((f"[xplain {name}]({page}.md)", said.get("summary", "")))
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         flags = [p for p in command.params if p.param_type_name == "option" and not getattr(p, "hidden", False)]
         usage = " ".join(["xplain", name, *[f"{p.metavar or p.name.upper()}" for p in arguments], "[OPTIONS]"])
@@ -161,7 +166,7 @@ def _command_line() -> dict[str, str]:
         if arguments:
             parts.append(rows(("argument", "what it is"), ((f"`{p.metavar or p.name}`", _help(p)) for p in arguments)))
         parts.append(rows(("flag", "default", "what it does"), ((_flags(p), _default(p), _help(p)) for p in flags)))
-        made[f"command-line/{name}.md"] = "\n\n".join(part for part in parts if part) + "\n"
+        made[f"command-line/{page}.md"] = "\n\n".join(part for part in parts if part) + "\n"
     codes = "Exit codes: 0 ok, 1 finding, 2 usage, 3 refused as unsafe, 4 partial, 130 interrupted."
     table = rows(("verb", "what it does"), listed)
     made["command-line/index.md"] = (

@@ -58,7 +58,7 @@ def long_in(path: Path, root: Path) -> dict[tuple[str, str], int]:
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             continue
         name, count = getattr(node, "name", "lambda"), arguments_of(node)
-        verb = path.parent == root / VERBS.relative_to(ROOT) and name == path.stem
+        verb = root / VERBS.relative_to(ROOT) in path.parents and name == path.stem
         if count > MOST and not verb and not decorators_of(node) & DECLARED:
             found[path.relative_to(root).as_posix(), name] = count
     return found

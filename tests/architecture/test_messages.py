@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import typer
 
 import xplain
 from xplain.analyses import alignment, distances, neighbours, preservation, projection
-from xplain.cli import VERBS, application
+from xplain.cli import GROUPS, application
 from xplain.cli.telling.console import words_of
 from xplain.core import registry
 from xplain.core.errors import UsageError
@@ -45,6 +46,7 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
             yield getattr(node.func, "id", getattr(node.func, "attr", "")), node
 
 
+@cache
 def mentioned() -> dict[str, str]:
     """Options that messages mention, by name, and a file that does."""
     found = {}
@@ -66,8 +68,9 @@ def in_python() -> set[str]:
     doors = [getattr(xplain, name) for name in xplain.__all__]
     judges = (localisation, alignment, distances, neighbours, preservation, projection)
     doors += [getattr(module, name) for module in judges for name in module.__all__]
-    doors += [getattr(xplain.measure, name) for name in xplain.measure.__all__]
-    doors += [getattr(xplain.targets, name) for name in xplain.targets.__all__]
+    doors += [
+        getattr(module, name) for module in (xplain.targets, xplain.measure, xplain.audit) for name in module.__all__
+    ]
     doors += [
         *(AskedOptions, EndpointOptions, FunctionOptions, OnnxOptions, TorchOptions),
         *[one for door in doors if isinstance(door, type) for one in vars(door).values()],
@@ -88,8 +91,8 @@ def test_the_scan_sees_messages():
 
 
 def test_every_option_that_a_message_mentions_is_one_in_python():
-    of_verbs = {name for verb in VERBS for name in flags_of(verb)}
-    strange = {name: file for name, file in mentioned().items() if name not in in_python() | of_verbs}
+    known = in_python() | flags()
+    strange = {name: file for name, file in mentioned().items() if name not in known}
     assert not strange
 
 
@@ -109,15 +112,18 @@ def test_no_message_writes_an_option_into_its_text():
 # ---------------------------------------------------------------------- the command line
 
 
+@cache
 def verbs() -> dict[str, typer.core.TyperCommand]:
-    """The commands of the command line by name."""
-    return typer.main.get_command(application()).commands
+    """The commands of the command line by name; ``audit plan`` is one."""
+    found = typer.main.get_command(application()).commands
+    own = {name: one for name, one in found.items() if name not in GROUPS}
+    return own | {f"{group} {name}": one for group in GROUPS for name, one in found[group].commands.items()}
 
 
-def flags_of(verb: object) -> set[str]:
+def flags() -> set[str]:
     """Options that a verb has as flags, in Python's names."""
-    command = verbs()[verb.__name__.rstrip("_").replace("_", "-")]
-    return {flag[2:].replace("-", "_") for one in command.params for flag in one.opts if flag.startswith("--")}
+    every = {flag for command in verbs().values() for one in command.params for flag in one.opts}
+    return {flag[2:].replace("-", "_") for flag in every if flag.startswith("--")}
 
 
 @pytest.mark.parametrize("verb", sorted(verbs()))

@@ -85,19 +85,27 @@ def test_unknown_option_names_the_nearest(xplain):
     assert "--method" in ran.err
 
 
+def named(verb):
+    """What a verb is called on a command line."""
+    return verb.__name__.replace("_", "-")
+
+
 def test_help_and_version(xplain):
     ran = xplain("--help")
     assert ran.code == 0
-    for verb in VERBS:
-        assert verb.__name__ in ran.out
+    for name in (*[named(verb) for verb in VERBS], *cli.GROUPS):
+        assert name in ran.out
     from xplain import __version__
 
     assert xplain("--version").out == f"xplain {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
-def test_every_verb_has_help_and_json(xplain, verb):
-    ran = xplain(verb, "--help")
+WORDS = [*[(named(verb),) for verb in VERBS], *[(g, named(v)) for g, verbs in cli.GROUPS.items() for v in verbs]]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_every_verb_has_help_and_json(xplain, words):
+    ran = xplain(*words, "--help")
     assert ran.code == 0
     assert "--json" in ran.out
     assert "Raises" not in ran.out

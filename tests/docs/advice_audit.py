@@ -58,18 +58,6 @@ def _(told: Told, folder: Path) -> None:
     source_of(folder / "rows.csv", folder, item_column="file")
 
 
-@advice("options by name: '{}:option=value,option=value'")
-def _(told: Told, folder: Path) -> None:
-    told(lambda: planned(folder, methods="occlusion:1"))
-    planned(folder, methods="occlusion:patch=1,stride=1")
-
-
-@advice("a method, such as 'grad-cam' or 'rise:samples=500'")
-def _(told: Told, folder: Path) -> None:
-    told(lambda: planned(folder, methods=[7]))
-    planned(folder, methods=["occlusion:patch=1,stride=1", "lime:samples=20"])
-
-
 @advice("Targets {} hold one twice. Give each once.")
 def _(told: Told, folder: Path) -> None:
     told(lambda: planned(folder, target=["predicted", None]))

@@ -10,7 +10,7 @@ import pytest
 
 import xplain
 from xplain import api
-from xplain.cli import VERBS
+from xplain.cli import GROUPS, VERBS
 from xplain.core.card import Card
 
 from .blocks import Block, blocks_of, commands_of, run, run_command, smaller
@@ -67,8 +67,7 @@ def test_cards_are_cards(place, block):
 
 
 def test_every_verb_is_in_the_readme():
-    for verb in VERBS:
-        name = verb.__name__.replace("_", "-")
+    for name in (*[verb.__name__.replace("_", "-") for verb in VERBS], *GROUPS):
         assert re.search(rf"\bxplain {name}\b", README), f"README does not speak of xplain {name}"
 
 

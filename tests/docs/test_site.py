@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import xplain
-from xplain.cli import VERBS
+from xplain.cli import GROUPS, VERBS
 from xplain.core.registry import CATALOGUES
 
 from .blocks import blocks_of
@@ -64,10 +64,11 @@ def test_everything_that_is_registered_has_its_page(site):
 
 
 def test_every_verb_and_every_public_name_has_its_page(site):
-    for verb in VERBS:
-        assert f"xplain {verb.__name__.replace('_', '-')}" in text_of(
-            site / f"reference/command-line/{verb.__name__.replace('_', '-')}.html"
-        )
+    every = [*VERBS, *(verb for verbs in GROUPS.values() for verb in verbs)]
+    for verb in every:
+        name = verb.__name__.replace("_", "-")
+        words = next((f"{word} {name}" for word, verbs in GROUPS.items() if verb in verbs), name)
+        assert f"xplain {words}" in text_of(site / f"reference/command-line/{words.replace(' ', '-')}.html")
     named = text_of(site / "reference/python/index.html")
     assert [name for name in xplain.__all__ if f"xplain.{name}" not in named] == []
 

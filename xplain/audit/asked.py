@@ -60,11 +60,11 @@ def methods_of(methods: Any) -> list[Asked]:
 
 def _of_text(one: Any) -> Asked:
     if not isinstance(one, str):
-        raise UsageError(option="methods", got=one, accepted="a method, such as 'grad-cam' or 'rise:samples=500'")
+        raise UsageError(option="methods", got=one, accepted="a method's name, with options behind a colon")
     name, options = parsed(one)
     bare = options.pop("", None)
     if bare is not None:
-        raise UsageError(option="methods", got=one, accepted=f"options by name: '{name}:option=value,option=value'")
+        raise UsageError(option="methods", got=one, accepted="options by their names behind the colon")
     return Asked(name.strip(), {key.replace("-", "_"): value for key, value in options.items()})
 
 

@@ -2,7 +2,7 @@
 
 | folder | holds |
 |---|---|
-| ``verbs`` | one file per verb, found by itself |
+| ``verbs`` | one file per verb, found by itself; a folder is a verb with verbs of its own |
 | ``asking`` | what a command line may say: flags of methods and groups of options, tables, texts, boxes, labels |
 | ``keeping`` | what is written while a run goes on: the folder, maps, rows, the page, the record |
 | ``telling`` | what a person or a program is told: text, JSON, errors, exit codes, progress, cost |
@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from xplain.cli.asking.flags import command
-from xplain.cli.telling.console import Verbs
-from xplain.cli.verbs import VERBS
+from xplain.cli.asking.flags import command, help_of
+from xplain.cli.telling.console import Outcome, Verbs
+from xplain.cli.verbs import GROUPS, VERBS
 
-__all__ = ["VERBS", "application", "main"]
+__all__ = ["GROUPS", "VERBS", "application", "main"]
 
 
 def application(arguments: Sequence[str] = ()) -> typer.Typer:
@@ -54,7 +55,17 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
 
     for verb in VERBS:
         app.command()(command(verb, arguments))
+    for name, verbs in GROUPS.items():
+        app.add_typer(_group(name, verbs, arguments))
     return app
+
+
+def _group(name: str, verbs: Sequence[Callable[..., Outcome]], arguments: Sequence[str]) -> typer.Typer:
+    """A verb with verbs of its own."""
+    group = typer.Typer(name=name, cls=Verbs, help=help_of(import_module(verbs[0].__module__.rpartition(".")[0])))
+    for verb in verbs:
+        group.command()(command(verb, arguments[1:]))
+    return group
 
 
 def _version(asked: bool) -> None:

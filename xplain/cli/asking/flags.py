@@ -21,7 +21,7 @@ from xplain.core.errors import unknown
 from xplain.core.registry import ATTACKS, LENSES, METHODS, RECIPES, AttackKind, Declared, Lens, Method, Recipe
 
 __all__ = ["DEFAULT_METHOD", "Force", "OutFolder", "Seed"]
-__all__ += ["chosen_methods", "command", "find_method", "flag", "named_methods", "options_for"]
+__all__ += ["chosen_methods", "command", "find_method", "flag", "help_of", "named_methods", "options_for"]
 
 DEFAULT_METHOD = "auto"
 
@@ -65,7 +65,7 @@ def command(verb: Callable[..., Outcome], arguments: Sequence[str] = ()) -> Call
         return verb(**received)
 
     update_wrapper(run, verb, assigned=("__module__", "__name__", "__qualname__"), updated=())
-    run.__doc__ = _help(inspect.getdoc(verb) or "")
+    run.__doc__ = help_of(verb)
     del run.__dict__["__wrapped__"]  # typer would follow it past the signature below
     run.__dict__["__signature__"] = given.replace(parameters=[*own, *extra])
     return run
@@ -167,9 +167,9 @@ def _flags_of(catalogue: Catalogue[Any], chosen: Sequence[str], taken: set[str])
     return list(flags.values())
 
 
-def _help(docstring: str) -> str:
+def help_of(what: Any) -> str:
     """The part of a docstring that is for users, one line per paragraph so that it is wrapped to the terminal."""
-    paragraphs = docstring.split("\n\n")
+    paragraphs = (inspect.getdoc(what) or "").split("\n\n")
     ours = [p for p in paragraphs if not p.startswith(("Args:", "Returns:", "Raises:"))]
     return _plain_text("\n\n".join(" ".join(p.split()) for p in ours))
 

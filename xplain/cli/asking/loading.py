@@ -21,7 +21,7 @@ from xplain.core.query import Model
 from xplain.models.options import EndpointOptions, OnnxOptions, summary
 from xplain.models.outlines import labelled
 
-__all__ = ["Asking", "Loading", "ModelFile", "Sentinel"]
+__all__ = ["Asking", "Loading", "ModelFile", "Sentinel", "endpoint_options"]
 
 _LOADED, _ASKED = "How the model is loaded", "What it may cost"
 
@@ -105,7 +105,7 @@ class Loading:
             UsageError: one that cannot be understood.
         """
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        remote = {} if self.endpoint is None else _endpoint(self.endpoint)
+        remote = {} if self.endpoint is None else endpoint_options(self.endpoint)
         del given["endpoint"], given["labels"]
         if self.providers is not None:
             given["providers"] = [word.strip() for word in self.providers.split(",") if word.strip()]
@@ -136,7 +136,7 @@ class Asking:
     ] = None
 
 
-def _endpoint(file: Path) -> dict[str, Any]:
+def endpoint_options(file: Path) -> dict[str, Any]:
     """The options in a TOML file; a path in it is beside it."""
     try:
         options = tomllib.loads(read_text(file, UsageError, f"--endpoint {file}"))

@@ -116,11 +116,22 @@ class Verbs(TyperGroup):
             note("xplain: interrupted.")
             return INTERRUPTED
 
+    def speak(self, words: Words) -> None:
+        """Name options in messages by these words from now on."""
+        self._words = words
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Verbs, then those with verbs of their own."""
+        return sorted(super().list_commands(ctx), key=lambda name: isinstance(self.commands[name], TyperGroup))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The verb that is meant; its flags are remembered, for the messages."""
         found = super().resolve_command(ctx, args)
-        self._words = words_of(found[1])
-        ctx.obj = replace(ctx.obj, words=self._words)
+        words = words_of(found[1])
+        root = ctx.find_root().command
+        if isinstance(root, Verbs):  # which prints what a verb of a verb raises
+            root.speak(words)
+        ctx.obj = replace(ctx.obj, words=words)
         _refuse_repeated(found[1], found[2])
         return found
 

@@ -1,0 +1,90 @@
+"""``xplain audit``: what its verbs say, and with which exit codes."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from cli.tiny import write_model, write_picture
+
+import xplain as library
+
+pytest.importorskip("pyarrow")
+
+QUICK = ("--metrics", "none", "--method", "occlusion:patch=4,stride=4", "--shard-rows", 2)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder per label, of three pictures."""
+    for name, bright in (("bright/a", True), ("dark/a", False), ("dusk/a", False)):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True)
+        write_picture(tmp_path / "photos" / f"{name}.png", bright)
+    return tmp_path / "photos"
+
+
+def test_an_audit_is_planned_run_and_verified(xplain, model, photos, tmp_path):
+    out = tmp_path / "audit"
+    planned = xplain("audit", "plan", model, photos, "--out", out, "--labels", "folders", *QUICK, "--json")
+    assert planned.code == 0
+    told = planned.document
+    assert [told["items"], told["shards"], told["folder"]] == [3, 2, str(out)]
+    assert told["lanes"][0]["options"] == {"patch": 4, "stride": 4}
+    assert told["estimate"]["evaluations"] == 3 * 17
+    assert any("'dusk' (1)" in one for one in told["warnings"])
+    assert told["audit"] == library.audit.open(out).plan.identity
+    status = xplain("audit", "status", out, "--json")
+    assert (status.code, status.document["sealed"], status.document["of"]) == (4, 0, 2)
+    assert xplain("audit", "verify", out).code == 4
+    library.audit.run(out, workers=0)
+    assert xplain("audit", "status", out).code == 0
+    found = xplain("audit", "verify", out, "--recompute", 2, "--json")
+    assert (found.code, found.document["sound"], found.document["recomputed"]) == (0, True, [0, 1])
+    part = next((out / "parts").glob("*.npy"))
+    part.write_bytes(part.read_bytes()[:-3])
+    damaged = xplain("audit", "verify", out, "--repair", "--json")
+    assert (damaged.code, len(damaged.document["repaired"])) == (1, 1)
+    assert "holds other bits" in damaged.document["damaged"][0]["what"]
+    assert xplain("audit", "verify", out).code == 4
+
+
+def test_twins_and_a_file_of_wishes_make_one_plan(xplain, model, photos, tmp_path):
+    shutil.copy(write_model(tmp_path / "other.onnx"), tmp_path / "int8.onnx")
+    words = ("audit", "plan", f"fp32={model}", f"int8={tmp_path / 'other.onnx'}", photos, "--out", tmp_path / "one")
+    first = xplain(*words, *QUICK, "--json").document
+    assert [lane["name"].split("/")[0] for lane in first["lanes"]] == ["fp32", "int8"]
+    (tmp_path / "audit.toml").write_text(
+        'items = "photos"\nmethods = "occlusion:patch=4,stride=4"\nmetrics = ""\nshard_rows = 2\n'
+        '[models]\nfp32 = "tiny.onnx"\nint8 = {source = "other.onnx"}\n'
+    )
+    again = xplain("audit", "plan", tmp_path / "audit.toml", "--out", tmp_path / "two", "--json").document
+    assert again["audit"] == first["audit"]
+    other = xplain("audit", "plan", tmp_path / "audit.toml", "--out", tmp_path / "two", "--seed", 5)
+    assert other.code == 2
+    assert "seed was 0 and is 5" in other.err
+
+
+def test_a_rehearsal_writes_nothing(xplain, model, photos, tmp_path):
+    ran = xplain("audit", "plan", model, photos, *QUICK, "--dry-run")
+    assert ran.code == 0
+    assert "nothing was written" in ran.out
+    assert not list(tmp_path.glob("*/plan.json"))
+
+
+def test_errors_name_the_flags_of_the_verb_of_the_verb(xplain, model, photos, tmp_path):
+    cases = (
+        (("plan", model), "Give MODEL ITEMS"),
+        (("plan", model, photos), "Give --out FOLDER, or --dry-run"),
+        (("plan", model, photos, "--out", tmp_path / "a", "--sample", "some"), "--sample is 'some'; accepted"),
+        (("plan", model, photos, "--out", tmp_path / "a", "-m", "occlusoin"), "Did you mean 'occlusion'?"),
+        (("plan", model, tmp_path / "gone", "--out", tmp_path / "a"), "There is nothing at"),
+        (("plan", model, photos, "--out", tmp_path / "a", "--labels", "colour"), "--labels is 'colour'; accepted"),
+        (("status", tmp_path), "holds no audit: 'xplain audit plan' makes one"),
+        (("verify", tmp_path, "--model", "tiny"), "--model is 'tiny'; accepted: NAME=FILE"),
+        (("verify", tmp_path, "--recompute", -1), "--recompute is -1"),
+    )
+    for words, said in cases:
+        ran = xplain("audit", *words)
+        assert (ran.code, said in ran.err) == (2, True), ran.err
+    assert not (tmp_path / "a").exists()
+    assert "--methd" in xplain("audit", "plan", model, photos, "--methd", "x").err

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import shutil
+import time
 
 import httpx
 import numpy as np
@@ -40,6 +41,7 @@ def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
     if CHROMIUM is None:
         pytest.skip("no chromium")
+    playwright.expect.set_options(timeout=30_000)  # of a machine that does other things too
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with playwright.sync_playwright() as tools:
         one = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
@@ -135,10 +137,11 @@ def test_a_person_explains_compares_hides_and_sends_the_address(opened):
     assert wide <= 390
 
 
-def test_a_long_method_shows_its_map_on_the_way(opened):
+def test_a_long_method_shows_its_map_on_the_way_and_is_planned_once(opened, shown):
     from playwright.sync_api import expect
 
-    page = opened()
+    page, asked = opened(), []
+    page.on("request", lambda one: asked.append((one.method, one.url.removeprefix(shown.url).rpartition("/")[0])))
     page.locator(".method").select_option("rise")
     page.locator(".options").fill("samples=1024, cells=5")
     page.get_by_role("button", name=next(iter(SCENES))).click()
@@ -146,6 +149,12 @@ def test_a_long_method_shows_its_map_on_the_way(opened):
     expect(page.locator(".warnings")).to_contain_text("So far: made of", timeout=30_000)
     expect(page.locator(".progress")).to_be_hidden(timeout=60_000)
     expect(page.locator(".warnings")).not_to_contain_text("So far")
+    expect(page.locator("#status")).to_contain_text("rise: ")  # what it cost, from the job's own plan
+    assert [one for one in asked if one[0] == "POST"] == [("POST", "/api")]  # /api/jobs: no plan is asked for before
+    until = time.monotonic() + 20
+    while shown.house.jobs and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not shown.house.jobs  # what has been shown is not kept
     page.locator(".map").hover(position={"x": 60, "y": 60})
     expect(page.locator(".probe")).to_contain_text("±")
 

@@ -285,13 +285,14 @@ def _hf_pair(value: Any, what: str, where: str) -> list[Any]:
     )
 
 
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of 0 to 1
 PRESETS: Mapping[str, Card] = {
     "imagenet": Card(
         mode="RGB",
         resize_short=256,
         crop=(224, 224),
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=_MEAN,
+        std=_STD,
         name="imagenet",
     ),
     "imagenet-pm1": Card(
@@ -305,6 +306,10 @@ PRESETS: Mapping[str, Card] = {
         mean=(103.94, 116.78, 123.68),
         name="imagenet-caffe",
     ),
+    # torchvision's second weights resize to 232; the first are "imagenet"
+    "torchvision-v2": Card(mode="RGB", resize_short=232, crop=(224, 224), mean=_MEAN, std=_STD, name="torchvision-v2"),
+    # Ultralytics' classifiers; their detectors pad to a square, which no card says: pad before, and give "unit"
+    "ultralytics": Card(mode="RGB", resize_short=224, crop=(224, 224), name="ultralytics"),
     "unit": Card(mode="RGB", name="unit"),
     "raw": Card(mode="RGB", scale=1.0, name="raw"),
     "grey": Card(mode="L", name="grey"),

@@ -18,6 +18,8 @@ from xplain.core.edits import Array
 from xplain.core.errors import CardError, ItemError, ModelError, NonFinite, UsageError, XplainError
 from xplain.core.items import Items
 from xplain.core.layout import Axes, Doubt, Layout, stated
+from xplain.core.likely_card import likely_card
+from xplain.core.outline import Outline
 from xplain.core.query import Model
 from xplain.core.wording import Sentence, named, option
 from xplain.models.outlines import attach_card
@@ -195,7 +197,7 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
             f"{outline.source} has no preprocessing card, so it is not known how a picture becomes its input. Write "
             f"<model>.card.toml beside it, or give ",
             option("card"),
-            f" a file or a preset: {', '.join(PRESETS)}.",
+            f" a file or a preset: {', '.join(PRESETS)}.{_proposed(outline)}",
         )
     if known is None:
         known = Axes(used.layout or "NCHW", "stated by the card" if used.layout else "what a card makes by default")
@@ -222,6 +224,11 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     layout = _resolved(model, x, named)
     warnings = (*warnings, *_against(layout))
     return Items(x, names, seen, used, layout=layout, warnings=warnings, sizes=tuple((h, w) for h, w in sizes))
+
+
+def _proposed(outline: Outline) -> str:
+    found = likely_card(outline)
+    return "" if found is None else f" Likely here is {found[0]!r}: {found[1]}."
 
 
 def _tensor(one: Any) -> Array:

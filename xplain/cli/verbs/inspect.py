@@ -16,6 +16,7 @@ from xplain.core.abilities import abilities_of
 from xplain.core.errors import InputsOpen
 from xplain.core.heads import head_of
 from xplain.core.layout import Doubt
+from xplain.core.likely_card import likely_card
 from xplain.core.outline import Outline
 from xplain.core.query import Score
 from xplain.core.wording import said
@@ -174,7 +175,10 @@ def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool
 
 
 def _card_line(outline: Outline) -> str:
-    return f"{outline.card.name or 'given'}, below" if outline.card else "none: pictures need --card"
+    if outline.card:
+        return f"{outline.card.name or 'given'}, below"
+    found = likely_card(outline)
+    return "none: pictures need --card" + (f"; likely {found[0]!r}: {found[1]}" if found else "")
 
 
 def _layout(outline: Outline) -> str:

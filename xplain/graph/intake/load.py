@@ -97,6 +97,8 @@ class Loaded:
             "bytes": self.size,
             "nodes": len(self.model.graph.node),
         }
+        if self.metadata.get("author"):
+            found["author"] = _printable(self.metadata["author"])
         if self.explains:
             found["built in"] = f"an explanation by {_printable(self.explains)}, left out here: the model is explained"
         return found

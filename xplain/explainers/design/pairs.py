@@ -18,7 +18,30 @@ from xplain.explainers.design.draws import Distinct, Sample, sized
 from xplain.explainers.design.game import Game
 from xplain.explainers.estimation.sampling import uniforms
 
-__all__ = ["Pairs"]
+__all__ = ["Asked", "Pairs"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What one item's pairs have said so far, those of sizes that are asked whole first.
+
+    Args:
+        coalitions: 0 and 1, ``[n, S]``; each stands for its complement too.
+        worths: Of each and of its complement, ``[n, 2]``.
+        gains: The worth of each less that of its complement, ``[n]``.
+        weights: Weight of each in a regression.
+        correction: Finite population correction of each; 0 for those that were sure to be asked.
+        total: The worth of everybody less that of nobody.
+        freedom: Degrees of freedom of an error over the drawn ones.
+    """
+
+    coalitions: Array
+    worths: Array
+    gains: Array
+    weights: Array
+    correction: Array
+    total: float
+    freedom: int
 
 
 @dataclass
@@ -109,6 +132,20 @@ class Pairs:
     def ask(self, items: Array, first: int, draws: int) -> Generator[Score, Array, Array]:
         """The worth of each drawn coalition and of its complement."""
         return (yield from self._worths(items, self.drawn.first(first + draws).rows[first:]))
+
+    def asked(self, item: int, scores: Array) -> Asked:
+        """All pairs of an item that were asked, with the scores of its draws ``[draws, 2]``."""
+        drawn = self.drawn.first(len(scores))
+        both = np.concatenate([self.known[item], scores])
+        return Asked(
+            np.concatenate([self.listed, drawn.rows]),
+            both,
+            both[:, 0] - both[:, 1],
+            np.concatenate([self.listed_weights, self.shares(drawn)]),
+            np.concatenate([np.zeros(len(self.listed)), drawn.correction]),
+            float(self.everybody[item] - self.nobody[item]),
+            len(scores) - 1 - (0 if len(self.listed) else self.game.players - 1),
+        )
 
     def shares(self, drawn: Sample) -> Array:
         """What each drawn pair stands for, on the scale of ``listed_weights``."""

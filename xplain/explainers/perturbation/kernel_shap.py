@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from xplain.core.edits import Array
 from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
@@ -89,14 +87,8 @@ class _Additive(Pairs):
 
     def estimate(self, item: int, scores: Array) -> Estimate:
         """The constrained regression, and its sandwich error over the drawn pairs."""
-        drawn = self.drawn.first(len(scores))
-        contrasts = 2.0 * np.concatenate([self.listed, drawn.rows]) - 1.0
-        both = np.concatenate([self.known[item], scores])
-        gains = both[:, 0] - both[:, 1]
-        correction = np.concatenate([np.zeros(len(self.listed)), drawn.correction])
-        total = float(self.everybody[item] - self.nobody[item])
-        fit = contrast_fit(
-            contrasts, gains, np.concatenate([self.listed_weights, self.shares(drawn)]), correction, total
-        )
-        freedom = len(scores) - 1 - (0 if len(self.listed) else self.game.players - 1)
-        return Estimate.of(fit.values, fit.deviations, freedom, float(len(gains)), base=float(self.nobody[item]))
+        asked = self.asked(item, scores)
+        contrasts = 2.0 * asked.coalitions - 1.0
+        fit = contrast_fit(contrasts, asked.gains, asked.weights, asked.correction, asked.total)
+        count = float(len(asked.gains))
+        return Estimate.of(fit.values, fit.deviations, asked.freedom, count, base=float(self.nobody[item]))

@@ -36,6 +36,18 @@ class Counterfactual(Asked, total=False):
     many: int
     most: int
 
+class Dice(Asked, total=False):
+    background: Any
+    many: int
+    above: float | None
+    immutable: Any
+    rising: Any
+    falling: Any
+    proximity: float
+    sparsity: float
+    diversity: float
+    samples: int
+
 class ExactShapley(Asked, total=False):
     features: Any
     baseline: Any
@@ -95,6 +107,14 @@ class PartitionShap(Asked, total=False):
     context: Literal["both", "absent", "present"]
     baseline: Any
     background: Any
+
+class ProxyShap(Asked, total=False):
+    features: Any
+    samples: int
+    baseline: Any
+    background: Any
+    precision: float | None
+    trees: int
 
 class Qii(Asked, total=False):
     features: Any

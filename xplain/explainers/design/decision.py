@@ -23,43 +23,48 @@ Bound: TypeAlias = Annotated[float, Real()]
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What was decided of the items of a game.
+    """What was decided of items.
 
     Args:
-        game: The game.
+        view: The items.
         above: The bound that the target is held against; None for the predicted class.
         was: The class of each item, or 1 for a target of at least the bound, 0 for one below it.
         margins: By how much each was decided so: the score above the best other class, or the distance to the bound.
     """
 
-    game: Game
+    view: View
     above: float | None
     was: Array
     margins: Array
 
-    def of(self, item: int, keep: Array) -> Generator[Score, Array, Array]:
+    def shown(self, game: Game, item: int, keep: Array) -> Generator[Score, Array, Array]:
         """By how much an item with only some features shown is decided as it is, ``[M]``; below 0: it is not.
 
         Args:
+            game: A game of these items.
             item: Which.
             keep: Coalitions, uint8 ``[M, S]``.
         """
-        game, n = self.game, np.array([item])
+        n = np.array([item])
         fill = game.fills if len(game.fills) == 1 else game.fills[n]
         edits = Coalitions(game.labels, np.ascontiguousarray(keep, dtype=np.uint8), fill, game.whole)
-        target = every_score if self.above is None else game.view.target.take(n)
-        scores = yield Score(game.view.x[n], edits, target)
-        found = np.asarray(scores, dtype=np.float64)[0]
-        return _margins(found, int(self.was[item]), self.above, game.view)
+        target = every_score if self.above is None else self.view.target.take(n)
+        scores = yield Score(self.view.x[n], edits, target)
+        return _margins(np.asarray(scores, dtype=np.float64)[0], int(self.was[item]), self.above, self.view)
+
+    def others(self, item: int, rows: Array) -> Generator[Score, Array, Array]:
+        """By how much other items ``[M, *item]`` are decided as an item is, ``[M]``; below 0: they are not."""
+        own = self.view.target.take(np.full(len(rows), item))
+        scores = yield Score(rows, Untouched(), every_score if self.above is None else own)
+        return _margins(np.asarray(scores, dtype=np.float64)[:, 0], int(self.was[item]), self.above, self.view)
 
 
-def decision(game: Game, above: float | None) -> Generator[Score, Array, Decision]:
-    """What is decided of a game's untouched items; costs their predictions.
+def decision(view: View, above: float | None) -> Generator[Score, Array, Decision]:
+    """What is decided of the untouched items; costs their predictions.
 
     Raises:
         UsageError: the model has no classes, and no bound is given.
     """
-    view = game.view
     known = view.outline.kind in ("onnx", "torch") and SCORES not in view.target.tensors
     if above is None and known and view.outline.scores.classes is None:
         raise _undecided(view)
@@ -70,7 +75,7 @@ def decision(game: Game, above: float | None) -> Generator[Score, Array, Decisio
     else:
         was = (scores >= above).astype(int)
     each = [_margins(scores[n : n + 1], int(was[n]), above, view)[0] for n in range(len(was))]
-    return Decision(game, above, was, np.array(each))
+    return Decision(view, above, was, np.array(each))
 
 
 def _undecided(view: View) -> UsageError:

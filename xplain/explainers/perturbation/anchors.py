@@ -99,10 +99,10 @@ def anchors(
     found: list[tuple[Rule, float, float, bool]] = [((), 1.0, 0.0, False)] * len(view.x)
     trust = [(0.0, 1.0)] * len(view.x)
     for game in setup.games:
-        decided = yield from decision(game, above)
+        decided = yield from decision(game.view, above)
         keys = game.view.own_keys
         for k, member in enumerate(game.members):
-            search = _Search(decided, k, keys[k], samples, delta)
+            search = _Search(game, decided, k, keys[k], samples, delta)
             rule = yield from _grow(search, threshold, tolerance, beam, min(longest, game.players))
             values, error = yield from _losses(search, rule)
             bound = search.low(rule, 1)
@@ -155,6 +155,7 @@ def _doubt(rule: Rule, precision: float, bound: float, accepted: bool, threshold
 class _Search:
     """What is known of the rules of one item: how often each was tried, and how often the decision stayed."""
 
+    game: Game
     decided: Decision
     item: int
     key: str
@@ -162,11 +163,6 @@ class _Search:
     delta: float
     tried: dict[Rule, int] = field(default_factory=dict)
     stayed: dict[Rule, int] = field(default_factory=dict)
-
-    @property
-    def game(self) -> Game:
-        """The game."""
-        return self.decided.game
 
     def mean(self, rule: Rule) -> float:
         """Precision seen so far; 1 for the rule of all features, which is the item itself."""
@@ -205,7 +201,7 @@ class _Search:
             return False
         keep = np.stack([self._coalitions(rule) for rule in wanted]).reshape(-1, self.game.players)
         try:
-            margins = yield from self.decided.of(self.item, keep)
+            margins = yield from self.decided.shown(self.game, self.item, keep)
         except BudgetError:
             if not self.tried:
                 raise

@@ -17,7 +17,7 @@ from xplain.core.registry import Paper, method
 from xplain.core.target import every_score
 from xplain.explainers.design.game import Background
 
-__all__ = ["counterfactual"]
+__all__ = ["Changeable", "Columns", "counterfactual"]
 
 _TRIED = 8
 """Nearest unlike rows that are tried before an item is given up."""
@@ -99,7 +99,7 @@ def counterfactual(
     others = others.reshape(-1, x.shape[1]) if others.size % x.shape[1] == 0 else others
     if others.shape[1:] != x.shape[1:]:
         raise UsageError(f"The background has {others.size} numbers; accepted: rows of {x.shape[1]} columns.")
-    rules = _Rules.of(view, (immutable, rising, falling), x.shape[1])
+    rules = Changeable.of(view, (immutable, rising, falling), x.shape[1])
     own = _decided(np.asarray((yield Score(view.x, Untouched(), every_score)))[:, 0], view)
     shaped = others.astype(np.float32).reshape(-1, *view.x.shape[1:])
     theirs = _decided(np.asarray((yield Score(shaped, Untouched(), every_score)))[:, 0], view)
@@ -136,7 +136,7 @@ def counterfactual(
 
 
 @dataclass(frozen=True)
-class _Rules:
+class Changeable:
     """Which columns may change, and how."""
 
     immutable: Array
@@ -145,7 +145,12 @@ class _Rules:
     categories: Array
 
     @classmethod
-    def of(cls, view: View, given: Sequence[Sequence[str]], count: int) -> _Rules:
+    def of(cls, view: View, given: Sequence[Sequence[str]], count: int) -> Changeable:
+        """From names or numbers of immutable, rising and falling columns.
+
+        Raises:
+            UnknownName: no such column; the nearest are named.
+        """
         names = [str(one) for one in view.outline.facts.get("columns", range(count))]
 
         def places(wanted: Sequence[str]) -> Array:

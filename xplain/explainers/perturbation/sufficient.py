@@ -18,7 +18,7 @@ from xplain.core.query import Flow, Score, View
 from xplain.core.registry import Paper, method
 from xplain.core.wording import Sentence, named
 from xplain.explainers.design.decision import Bound, Decision, decision
-from xplain.explainers.design.game import Hidden, Worth, read_off, set_up
+from xplain.explainers.design.game import Game, Hidden, Worth, read_off, set_up
 from xplain.explainers.estimation.bernoulli import lower_bound, upper_bound
 from xplain.explainers.features.spec import Features
 
@@ -91,9 +91,9 @@ def sufficient(
     worths: list[Worth | None] = [None] * len(view.x)
     told: list[dict[str, Any]] = [{}] * len(view.x)
     for game in setup.games:
-        decided = yield from decision(game, above)
+        decided = yield from decision(game.view, above)
         for k, member in enumerate(game.members):
-            search = _Search(decided, k, kind)
+            search = _Search(game, decided, k, kind)
             values, found = yield from _item(search, exhaustive, samples)
             worths[int(member)] = Worth(values, None, float(decided.margins[k]))
             told[int(member)] = found
@@ -111,6 +111,7 @@ def sufficient(
 class _Search:
     """One item's sets: which were asked, and by how much each does what is wanted; below 0 it does not."""
 
+    game: Game
     decided: Decision
     item: int
     kind: str
@@ -119,7 +120,7 @@ class _Search:
 
     @property
     def players(self) -> int:
-        return self.decided.game.players
+        return self.game.players
 
     def does(self, sets: list[Sets]) -> Generator[Score, Array, Array]:
         """By how much each set does what is wanted, ``[len(sets)]``."""
@@ -136,9 +137,9 @@ class _Search:
         """The same for sets as rows of 0 and 1, not kept in mind."""
         alone = undone = None
         if self.kind != "contrastive":
-            alone = yield from self.decided.of(self.item, rows)
+            alone = yield from self.decided.shown(self.game, self.item, rows)
         if self.kind != "sufficient":
-            left = yield from self.decided.of(self.item, 1 - rows)
+            left = yield from self.decided.shown(self.game, self.item, 1 - rows)
             undone = np.where(left >= 0, np.minimum(-left, -np.finfo(np.float64).tiny), -left)
         self.tested += len(rows) * (1 + (self.kind == "both"))
         found = [one for one in (alone, undone) if one is not None]
@@ -189,8 +190,8 @@ def _found(search: _Search) -> Generator[Score, Array, Sets | None]:
     if ends[1] < 0:
         return None
     eye = np.eye(search.players, dtype=np.uint8)
-    alone = yield from search.decided.of(search.item, eye)
-    absent = yield from search.decided.of(search.item, 1 - eye)
+    alone = yield from search.decided.shown(search.game, search.item, eye)
+    absent = yield from search.decided.shown(search.game, search.item, 1 - eye)
     search.tested += 2 * search.players
     ranks = [np.argsort(np.argsort(one)) for one in (-alone, absent)]
     orders = [np.argsort(one, kind="stable") for one in (-alone, absent, ranks[0] + ranks[1])]
@@ -235,12 +236,12 @@ def _certified(
     """How often the decision holds with the set shown, or is undone with it hidden, whatever else is shown."""
     if found is None or not samples:
         return math.nan, 0.0, 1.0
-    game = search.decided.game
+    game = search.game
     rng = game.view.rng("sufficient", game.view.own_keys[search.item])
     rows = (rng.random((samples, search.players)) < 0.5).astype(np.uint8)
     rows[:, list(found)] = search.kind != "contrastive"
     try:
-        margins = yield from search.decided.of(search.item, rows)
+        margins = yield from search.decided.shown(search.game, search.item, rows)
     except BudgetError:
         return math.nan, 0.0, 1.0
     search.tested += samples

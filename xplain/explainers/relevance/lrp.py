@@ -17,7 +17,7 @@ from xplain.core.registry import TABLES, Paper, RuleOf, method
 from xplain.core.rules import Rules
 from xplain.core.wording import CONSERVATION, Sentence, named, option
 
-__all__ = ["lrp"]
+__all__ = ["lrp", "table_of"]
 
 
 _CANCELS = 1e3
@@ -97,7 +97,7 @@ def lrp(
         box Montavon et al., Explaining NonLinear Classification Decisions with Deep Taylor Decomposition, 2017.
     """
     given = {"epsilon": epsilon, "gamma": gamma, "alpha": alpha, "low": low, "high": high, "bias": bias}
-    table = _table(view, rule, given)
+    table = table_of(view, rule, given)
     answer = yield Sweep(view.x[:, None], view.target, table, (layer,))
     relevance = answer[layer][1]
     reached = summed(relevance, tuple(range(1, len(relevance.shape))))
@@ -167,7 +167,7 @@ def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:
     return each((said(*one) for one in zip(share, arrived, score, strict=True)), "incomplete")
 
 
-def _table(view: View, rule: str, given: Mapping[str, Any]) -> Rules:
+def table_of(view: View, rule: str, given: Mapping[str, Any]) -> Rules:
     """The table that ``rule`` names, with its own options and those that the method was given."""
     entry, options = TABLES.read(rule)
     for name, value in given.items():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xplain.audit.running import run
     from xplain.audit.signing import check
     from xplain.audit.verifying import Verified, status, verify
+    from xplain.audit.working import Shop
 
 _HOMES = {
     "Audit": ("xplain.audit.opening", "Audit"),
@@ -36,6 +37,7 @@ _HOMES = {
     "run": ("xplain.audit.running", "run"),
     "status": ("xplain.audit.verifying", "status"),
     "verify": ("xplain.audit.verifying", "verify"),
+    "Shop": ("xplain.audit.working", "Shop"),
     "Verified": ("xplain.audit.verifying", "Verified"),
 }
 """Where each public name stands, and what it is called there. No file here has such a name: it would take its place."""
@@ -44,6 +46,7 @@ _HOMES = {
 __all__ = [
     "Audit",
     "Progress",
+    "Shop",
     "Verified",
     "check",
     "diff",

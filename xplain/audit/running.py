@@ -103,7 +103,7 @@ def _wanted(plan: Plan, shards: Iterable[int] | None) -> list[int]:
 
 
 def _inline(folder: Path, work: Work, models: Mapping[str, Any] | None) -> None:
-    with Shop(folder, work.plan, models) as shop:
+    with Shop(folder, models) as shop:
         while (shard := work.take()) is not None:
             if not work.affords(shard, shop.price(shard)):
                 return

@@ -18,10 +18,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
+from xplain.audit.guarding import planned_audit, refuse_changed
 from xplain.audit.lanes import Benches
-from xplain.audit.plans import Plan
 from xplain.audit.reading import Data
 from xplain.audit.shard import Made, Maker
 from xplain.audit.store import Store
@@ -31,22 +31,30 @@ __all__ = ["Shop", "main"]
 
 
 class Shop:
-    """What makes and seals the shards of an audit in this process; used in a ``with`` block.
+    """What makes and seals the shards of an audit in this process; a driver of any cluster is a loop around it.
+
+        with Shop("audit") as shop:
+            shop.make(3)                                     # in any process, in any order, as often as one likes
 
     Args:
-        folder: The audit's folder.
-        plan: Its plan.
-        models: Models by name, where they can only be given.
-        threads: Threads that read ahead.
+        out: The audit's folder.
+        models: Models by name, where they can only be given, or lie elsewhere here.
+        threads: Threads that read ahead; 0 reads in this one.
+
+    Raises:
+        UsageError: there is no audit, or it is not as it was planned.
+        XplainError: a model cannot be loaded.
     """
 
-    def __init__(self, folder: Path, plan: Plan, models: Mapping[str, Any] | None = None, threads: int = 2) -> None:
-        self._plan, self._store = plan, Store(folder)
-        self._benches, self._data, self._threads = Benches(folder, plan, models), Data(folder), threads
+    def __init__(self, out: str | os.PathLike[str], models: Mapping[str, Any] | None = None, threads: int = 2) -> None:
+        folder = Path(out)
+        self.plan, self._store, self._threads = planned_audit(folder), Store(folder), threads
+        refuse_changed(self.plan, folder)
+        self._benches, self._data = Benches(folder, self.plan, models), Data(folder)
 
-    def __enter__(self) -> Shop:
+    def __enter__(self) -> Self:
         self._benches.__enter__()
-        self._maker = Maker(self._plan, self._benches, self._data, self._threads)
+        self._maker = Maker(self.plan, self._benches, self._data, self._threads)
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -56,10 +64,20 @@ class Shop:
     def make(
         self, number: int, refused: Mapping[int, str] | None = None, told: Callable[[int], None] | None = None
     ) -> dict[str, Any]:
-        """Make a shard, seal it, and say what it took."""
+        """Make a shard, seal it, and say what it took: ``sealed, rows, errors, first, seconds, money``.
+
+        Args:
+            number: Its number.
+            refused: Items that are not touched, and why.
+            told: Called with the number of each item before anything is done with it; see ``Maker.make``.
+
+        Raises:
+            OtherBits: it was sealed with other bits.
+            OutputError: it cannot be written.
+        """
         began, spent = time.perf_counter(), self._benches.spent
         made: Made = self._maker.make(number, refused, told)
-        first = made.seal(self._plan, self._store)
+        first = made.seal(self.plan, self._store)
         took = {"seconds": time.perf_counter() - began, "money": self._benches.spent - spent}
         return {"sealed": number, "rows": made.rows, "errors": made.errors, "first": first, **took}
 
@@ -82,8 +100,7 @@ def main(folder: str, threads: str) -> None:
         out.flush()
 
     try:
-        place = Path(folder)
-        with Shop(place, Plan.from_json((place / "plan.json").read_bytes()), threads=int(threads)) as shop:
+        with Shop(folder, threads=int(threads)) as shop:
             say(ready=os.getpid())
             while asked := waiting.get():
                 if "price" in asked:

@@ -1,0 +1,144 @@
+"""Audits on a Ray cluster: the shards that are left are a data set of numbers, which a pool of actors makes.
+
+    shards left --> ray.data --> actors, each an xplain.audit.Shop --> parts and seals in the audit's folder
+
+Ray decides who makes which shard, restarts what dies, and moves nothing but numbers. That a shard is done says its seal
+alone, which is created once; so a shard that Ray makes twice is counted once, and the store is the same, bit for bit,
+as that of ``xplain.audit.run``. The folder must be visible to every node under the same path.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from xplain.errors import XplainError
+
+from xplain import audit
+
+__all__ = ["Maker", "main", "run"]
+
+RETRIES = 5
+"""How often Ray makes a shard again whose actor died, before it gives up: spot machines go, but an item that ends
+processes would end them for ever."""
+
+
+class RayFailed(XplainError, RuntimeError):
+    """Shards that could not be made."""
+
+
+class Maker:
+    """An actor: opens the audit once, then makes one shard after another.
+
+    Args:
+        out: The audit's folder, as this node sees it.
+    """
+
+    def __init__(self, out: str) -> None:
+        self._shop = audit.Shop(out).__enter__()
+        self._seals = Path(out) / "seals"
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """Make the shards of a batch that have no seal; an error is an answer, for Ray repeats deaths alone."""
+        found: dict[str, list[Any]] = {"shard": [], "rows": [], "errors": [], "failed": []}
+        for number in batch["shard"].tolist():
+            told: dict[str, Any] = {"shard": number, "rows": 0, "errors": 0, "failed": ""}
+            if not (self._seals / f"{number:08d}.json").exists():
+                try:
+                    told |= {name: value for name, value in self._shop.make(number).items() if name in found}
+                except Exception as error:
+                    told["failed"] = f"{type(error).__name__}: {error}"
+            for name, values in found.items():
+                values.append(told[name])
+        return found
+
+
+def run(
+    out: str | os.PathLike[str],
+    *,
+    workers: int = 2,
+    shards: Iterable[int] | None = None,
+    told: Callable[[int, int], None] | None = None,
+    resources: Mapping[str, float] | None = None,
+) -> audit.Progress:
+    """Make the shards of an audit that are not sealed yet, on the Ray cluster that this process is connected to.
+
+    Call ``ray.init`` before, with what your cluster needs; without it Ray starts one on this machine.
+
+    Args:
+        out: The audit's folder, visible to every node under this path.
+        workers: Actors.
+        shards: Numbers of the shards to make; None for all.
+        told: Called with (shards done, shards asked) after every shard.
+        resources: What an actor needs, such as ``{"num_gpus": 1}``; one processor by default.
+
+    Returns:
+        How far the audit is.
+
+    Raises:
+        UsageError: there is no audit, or it is not as it was planned.
+        RayFailed: shards could not be made, or their actors died again and again; the others are sealed.
+    """
+    import ray
+    from ray.exceptions import RayError
+
+    folder = Path(out).resolve()
+    before = audit.status(folder)
+    sealed = {int(one.stem) for one in (folder / "seals").glob("[0-9]*.json")}
+    left = [number for number in (range(before.of) if shards is None else shards) if number not in sealed]
+    if not left:
+        return before
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    asked = ray.data.from_items([{"shard": number} for number in left], override_num_blocks=len(left)).map_batches(
+        Maker,
+        fn_constructor_args=[str(folder)],
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(left))),
+        max_restarts=-1,
+        max_task_retries=RETRIES,
+        **(resources or {"num_cpus": 1}),
+    )
+    failed, done = [], 0
+    try:
+        for batch in asked.iter_batches(batch_size=None):
+            done += len(batch["shard"])
+            failed += [f"shard {n}: {why}" for n, why in zip(batch["shard"], batch["failed"], strict=True) if why]
+            if told is not None:
+                told(done, len(left))
+    except RayError as error:
+        raise RayFailed(
+            f"An actor died {RETRIES + 1} times, or Ray failed: {str(error).strip().splitlines()[0][:300]}. What is "
+            "sealed stays. 'xplain audit run' finds the item that ends processes, and makes it an error row."
+        ) from error
+    if failed:
+        raise RayFailed(f"{len(failed)} shards could not be made: {'; '.join(failed[:3])}.")
+    return audit.status(folder)
+
+
+def main() -> None:
+    """``xplain-ray AUDIT [--workers N] [--address A]``: ends with 0 where all shards are sealed, with 4 where not."""
+    parser = argparse.ArgumentParser(prog="xplain-ray", description="Run an audit of xplain on a Ray cluster.")
+    parser.add_argument("out", metavar="AUDIT", help="the audit's folder, visible to every node")
+    parser.add_argument("--workers", type=int, default=2, help="actors")
+    parser.add_argument("--address", help="a cluster to connect to; left out, one is started here")
+    asked = parser.parse_args()
+    import ray
+
+    ray.init(address=asked.address, log_to_driver=False)
+    try:
+        found = run(asked.out, workers=asked.workers, told=lambda n, of: print(f"{n} of {of} shards", file=sys.stderr))
+    except XplainError as error:
+        sys.exit(f"xplain-ray: {error}")
+    finally:
+        ray.shutdown()
+    print(found)
+    sys.exit(0 if found.done else 4)
+
+
+if __name__ == "__main__":
+    main()

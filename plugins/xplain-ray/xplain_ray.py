@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from xplain.errors import XplainError
-
-from xplain import audit
+from xplain import XplainError, audit
 
 __all__ = ["Maker", "main", "run"]
 

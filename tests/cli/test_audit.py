@@ -36,7 +36,10 @@ def test_an_audit_is_planned_run_and_verified(xplain, model, photos, tmp_path):
     status = xplain("audit", "status", out, "--json")
     assert (status.code, status.document["sealed"], status.document["of"]) == (4, 0, 2)
     assert xplain("audit", "verify", out).code == 4
-    library.audit.run(out, workers=0)
+    some = xplain("audit", "run", out, "--workers", 0, "--shards", "1", "--json")
+    assert (some.code, some.document["sealed"], some.document["done"]) == (4, 1, False)
+    ran = xplain("audit", "run", out, "--workers", 0)
+    assert (ran.code, ran.out.strip()) == (0, "2 of 2 shards sealed")
     assert xplain("audit", "status", out).code == 0
     found = xplain("audit", "verify", out, "--recompute", 2, "--json")
     assert (found.code, found.document["sound"], found.document["recomputed"]) == (0, True, [0, 1])
@@ -62,6 +65,20 @@ def test_twins_and_a_file_of_wishes_make_one_plan(xplain, model, photos, tmp_pat
     other = xplain("audit", "plan", tmp_path / "audit.toml", "--out", tmp_path / "two", "--seed", 5)
     assert other.code == 2
     assert "seed was 0 and is 5" in other.err
+
+
+def test_what_a_run_cannot_be_given_is_said_in_flags(xplain, model, photos, tmp_path):
+    out = tmp_path / "audit"
+    xplain("audit", "plan", model, photos, "--out", out, *QUICK)
+    for words, said in (
+        (("--shards", "0-"), "--shards is '0-'; accepted: numbers and ranges, such as 0,4-7"),
+        (("--shards", "7"), "--shards is [7]; accepted: numbers from 0 to 1"),
+        (("--most-errors", 2), "--most-errors is 2.0; accepted: a share from 0 to 1"),
+    ):
+        ran = xplain("audit", "run", out, *words)
+        assert (ran.code, ran.out) == (2, "")
+        assert said in ran.err
+    assert xplain("audit", "run", tmp_path / "nowhere").code == 2
 
 
 def test_a_rehearsal_writes_nothing(xplain, model, photos, tmp_path):

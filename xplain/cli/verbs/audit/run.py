@@ -1,0 +1,67 @@
+"""``xplain audit run``: make what is left of an audit, through any crash."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xplain import audit
+from xplain.cli.telling.console import OK, PARTIAL, Outcome
+from xplain.core.errors import UsageError
+
+__all__ = ["run"]
+
+
+def run(
+    out: Annotated[Path, typer.Argument(metavar="AUDIT", help="The audit's folder.", show_default=False)],
+    workers: Annotated[int, typer.Option(help="Processes that make shards; 0 makes them in this one.")] = 1,
+    max_hours: Annotated[
+        float | None, typer.Option(help="Begin no shard that is not likely to end by then.", show_default=False)
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(help="Money that models which bill may cost, in their currency.", show_default=False),
+    ] = None,
+    shards: Annotated[
+        str | None, typer.Option(metavar="N,N-M", help="Make these shards alone, such as 0,4-7.", show_default=False)
+    ] = None,
+    most_errors: Annotated[float, typer.Option(help="Share of rows that may fail before the run stops.")] = 0.5,
+) -> Outcome:
+    """Make what is left of AUDIT: as often as it takes, whatever ended the run before.
+
+    What is sealed is done, whoever made it. SIGTERM and Ctrl-C let the shards under way be finished. A file that ends
+    the process that reads it becomes an error row, and so does one that cannot be read or explained.
+
+    Exit code 0 where all shards are sealed, 4 where some are left.
+
+    Raises:
+        XplainError: the folder holds no audit, or one that is not as it was planned; too many rows fail.
+    """
+    numbers = None if shards is None else _numbers(shards)
+    told = _tell if sys.stderr.isatty() else None
+    found = audit.run(
+        out, workers=workers, max_hours=max_hours, max_cost=max_cost, shards=numbers, most_errors=most_errors, told=told
+    )
+    if told is not None:
+        sys.stderr.write("\r\033[K")
+    return Outcome({**asdict(found), "done": found.done}, str(found), OK if found.done else PARTIAL)
+
+
+def _tell(found: audit.Progress) -> None:
+    sys.stderr.write(f"\r\033[K{found}")
+    sys.stderr.flush()
+
+
+def _numbers(text: str) -> list[int]:
+    """``0,4-7`` as numbers."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(option="shards", got=text, accepted="numbers and ranges, such as 0,4-7")
+        found += range(int(first), int(last if dash else first) + 1)
+    return found

@@ -16,7 +16,7 @@ The work is done in ``xplain.session``: ``measuring``, ``judgements``, ``randomi
 from xplain.session.effects import Effect, Importance, effect, importance
 from xplain.session.judgements import Agreed, agreement, judge
 from xplain.session.measuring import Conservation, Curve, conservation, curve, metrics
-from xplain.session.randomising import Randomisation, randomisation
+from xplain.session.randomising import Randomisation, Relearned, randomisation, relearned
 
-__all__ = ["Agreed", "Conservation", "Curve", "Effect", "Importance", "Randomisation", "agreement", "conservation"]
-__all__ += ["curve", "effect", "importance", "judge", "metrics", "randomisation"]
+__all__ = ["Agreed", "Conservation", "Curve", "Effect", "Importance", "Randomisation", "Relearned", "agreement"]
+__all__ += ["conservation", "curve", "effect", "importance", "judge", "metrics", "randomisation", "relearned"]

@@ -10,6 +10,7 @@ import pytest
 from xplain.core.errors import UsageError
 from xplain.core.registry import METRICS
 from xplain.metrics.maps import mean_ranks, pearson, top_share
+from xplain.metrics.mosaics import mosaic
 from xplain.metrics.sparsity import complexity, effective_complexity, sparseness
 from xplain.metrics.truth import focus, mass_accuracy, pointing_game, rank_accuracy, roc_auc, topk_intersection
 
@@ -96,3 +97,19 @@ def test_what_does_not_fit_is_refused_and_ranges_hold(name: str) -> None:
             entry.function(values, masks[:, :, :4])
         with pytest.raises(UsageError, match="other values than 0 and 1"):
             entry.function(values, masks * 2)
+
+
+def test_a_mosaic_holds_its_tiles_where_its_masks_say() -> None:
+    pictures = np.arange(8.0).reshape(8, 1, 1, 1) * np.ones((8, 2, 6, 4))
+    right = np.array([1, 0, 0, 0, 0, 1, 1, 0], bool)
+    made, masks = mosaic(pictures, right)
+    assert made.shape == (2, 2, 6, 4)
+    for n in range(2):
+        for k, (rows, columns) in enumerate([(slice(0, 3), slice(0, 2)), (slice(0, 3), slice(2, 4))]):
+            assert (made[n, :, rows, columns] == 4 * n + k).all()
+            assert (masks[n, rows, columns] == right[4 * n + k]).all()
+        assert (made[n, :, 3:, 2:] == 4 * n + 3).all()
+    np.testing.assert_allclose(focus(made.sum(axis=1), masks), [0, 11 / 22])
+    for wrong, marks in ((pictures, np.zeros(8, bool)), (pictures[:6], right[:6]), (pictures[:, :, :5], right)):
+        with pytest.raises(UsageError, match="mark|accepted"):
+            mosaic(wrong, marks)

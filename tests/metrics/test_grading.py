@@ -51,7 +51,6 @@ def test_curves_of_the_right_explanation() -> None:
             "monotonicity": {"steps": 16},
             "selectivity": {"cells": 4, "steps": 16},
             "region-perturbation": {"cells": 4, "steps": 16},
-            "irof": {"segments": 16, "steps": 16, "whole": "score"},
         }
     )
     curve = descending(TRUE)
@@ -63,6 +62,17 @@ def test_curves_of_the_right_explanation() -> None:
     for name, better in (("deletion", -1), ("insertion", 1), ("selectivity", -1), ("region-perturbation", 1)):
         for other in (found[name].random, found[name].centre, found[name].edge, found[name].gradient):
             assert (better * found[name].values > better * other).all(), "nothing blind beats the truth"
+
+
+def test_superpixels_of_a_series_are_even_parts_and_irof_is_the_area_above_its_curve() -> None:
+    weights = np.random.default_rng(3).permutation(np.arange(1.0, 17))
+    line = Formula(lambda rows: rows[:, 0] @ weights + 5, "NCT", (1, 16))
+    x = np.ones((2, 1, 16), np.float32)
+    curve = descending(np.tile(weights, (2, 1))[:, None])
+    for whole, base in (("range", 0.0), ("score", 5.0)):
+        options = {"irof": {"segments": 16, "steps": 16, "whole": whole}}
+        found = judged(options, np.tile(weights, (2, 1)), line, x)["irof"].values
+        np.testing.assert_allclose(found, 1 - area((curve + base) / (curve[:, :1] + base)), rtol=1e-5)
 
 
 def test_values_that_are_true_are_found_true() -> None:

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 import xplain
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.graph.build.redrawn import redrawn, weighted
-from xplain.measure import agreement, randomisation
+from xplain.measure import agreement, randomisation, relearned
 from xplain.metrics.agreement import rank_agreement, sign_agreement, topk_agreement
 from xplain.metrics.randomisation import efficient_mprt, likeness, mprt
 from xplain.session.grading import grade
@@ -63,7 +63,7 @@ def test_the_model_answers_as_a_file_with_those_weights_does(make):
 
 
 def test_a_map_that_reads_the_model_changes_and_one_that_does_not_stays():
-    """input alone times the sign of nothing: smooth as the picture is; against a gradient of the drawn weights."""
+    """All layers are all layers from either end, one at a time says nothing of entropy, and noise is averaged away."""
     model = nets.cnn()
     found = randomisation(model, X, "saliency", stages=3)
     assert found.stages == (1, 2, 3)
@@ -79,6 +79,17 @@ def test_a_map_that_reads_the_model_changes_and_one_that_does_not_stays():
     assert "3 of 3" in smooth.sentence()
     assert found.forgets is True
     assert "They change as the model forgets" in str(found)
+
+
+def test_models_that_learnt_different_things_are_told_apart_by_what_reads_them():
+    model, same, other = (xplain.load(nets.cnn()) for _ in range(3))
+    found = relearned(model, other.redrawn(other.weighted(), 9), X, "saliency", target=0)
+    assert found.tells_apart is True
+    assert found.alike.max() < 0.9
+    alike = relearned(model, same, X, "saliency", target=0)
+    np.testing.assert_allclose(alike.alike, 1)
+    assert alike.tells_apart is False
+    assert "show the picture rather than what was learnt" in str(alike)
 
 
 def test_what_is_said_of_stages():

@@ -23,9 +23,9 @@ from xplain.metrics.randomisation import efficient_mprt, likeness
 from xplain.session.grading import positions
 from xplain.session.part import Part
 from xplain.session.request import Request
-from xplain.session.run import Session
+from xplain.session.run import Session, load
 
-__all__ = ["Order", "Randomisation", "randomisation"]
+__all__ = ["Order", "Randomisation", "Relearned", "randomisation", "relearned"]
 
 Order: TypeAlias = Literal["cascading", "bottom-up", "independent"]
 """Which layers are drawn anew: from the head down, from the input up, or each by itself."""
@@ -201,6 +201,79 @@ def randomisation(
         zeros=float(constant.mean()),
         warnings=part.model.outline.warnings,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Relearned:
+    """How alike the maps of two models are that learnt different things of the same items.
+
+    Args:
+        method: The method that is tested.
+        alike: float64 ``[N]``: Spearman's correlation of the sizes of both models' maps, in cells.
+        null: float64 ``[N]``: of one model's maps of different items; NaN for one item.
+    """
+
+    method: str
+    alike: Array
+    null: Array
+
+    @property
+    def tells_apart(self) -> bool | None:
+        """Whether maps differ as the models do: they are no more alike than one half, or than maps of other items."""
+        alike, null = mean_of(self.alike), mean_of(self.null)
+        if not alike.count:
+            return None
+        return not (alike.mean > 0.5 and (not null.count or alike.mean > null.mean))
+
+    def __str__(self) -> str:
+        null = mean_of(self.null)
+        beside = f"; one model's maps of different items have {null}" if null.count else ""
+        verdict = {
+            None: "Nothing can be said: the maps are constant",
+            True: "They differ as the models do",
+            False: "They hardly differ, so they show the picture rather than what was learnt",
+        }[self.tells_apart]
+        return plain(
+            f"{self.method}: the models' maps have a rank correlation of {mean_of(self.alike)}{beside}. {verdict}."
+        )
+
+
+def relearned(
+    model: Any, other: Any, x: Any, method: str, *, target: Any = None, card: Any = None, seed: int = 0, **options: Any
+) -> Relearned:
+    """Do maps differ between a model and one of the same classes that learnt something else, such as drawn labels?
+
+    The test of labels drawn anew: train a second model on the same items with their labels put in another order, until
+    it knows them by heart, and explain both for the same classes.
+
+    Args:
+        model: What ``xplain.load`` takes, or a loaded model.
+        other: The one that learnt something else.
+        x: Items.
+        method: The method that is tested.
+        target: As in ``explain``, as the first model says it.
+        card: How pictures become tensors, if the models have no card of their own.
+        seed: Root of what is drawn.
+        options: The method's own.
+
+    Cost:
+        Two explanations of every item.
+
+    Raises:
+        UsageError: a target that stands for several.
+
+    Source:
+        Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, section 4.
+    """
+    session = Session(model, Request({method: options}, target=target, card=card, seed=seed))
+    part = session.read(x)
+    with session:
+        aims = session.aim(part)
+    if len(aims) != 1:
+        raise UsageError(f"Target {target!r} stands for {len(aims)} targets; the test is of one.")
+    maker = _Maker(Request({method: options}, target=aims[0].target, seed=seed), part, 0)
+    first, second = maker.maps(part.model), maker.maps(load(other))
+    return Relearned(next(iter(session.methods)), likeness(np.stack([first, second]))[:, 0], _null(first))
 
 
 @dataclass(frozen=True, slots=True)

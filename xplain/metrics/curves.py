@@ -60,13 +60,19 @@ def insertion(view: View, values: Array, fill: Array, *, steps: Positive = 32) -
     """Show the positions with the largest values first; a good explanation makes the score rise early.
 
     ``area = integral over q in [0, 1] of I(q) dq`` with ``I(q)`` the score while only the share q of positions with the
-    largest values is shown. Larger is better. Returns, cost, errors and source as ``deletion``.
+    largest values is shown. Larger is better. Returns and errors as ``deletion``.
 
     Args:
         view: The items and the target.
         values: An explanation of the view's items, ``[N, *map]``; ties go by position.
         fill: What a position that is not shown becomes, broadcastable against the items.
         steps: Intervals between nothing and everything shown.
+
+    Cost:
+        As ``deletion``.
+
+    Source:
+        Petsiuk, Das and Saenko, RISE, BMVC 2018, section 4.1.
     """
     return _curve(view, values, fill, steps, insert=True)
 

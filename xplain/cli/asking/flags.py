@@ -18,7 +18,7 @@ from xplain.cli.telling.console import Outcome
 from xplain.core import registry
 from xplain.core.catalogue import Catalogue, plain_name
 from xplain.core.errors import unknown
-from xplain.core.registry import ATTACKS, LENSES, METHODS, RECIPES, AttackKind, Declared, Lens, Method, Recipe
+from xplain.core.registry import ATTACKS, LENSES, METHODS, METRICS, RECIPES, AttackKind, Declared, Lens, Method, Recipe
 
 __all__ = ["DEFAULT_METHOD", "Force", "OutFolder", "Seed"]
 __all__ += ["chosen_methods", "command", "find_method", "flag", "help_of", "named_methods", "options_for"]
@@ -37,6 +37,8 @@ CATALOGUE_OF: Mapping[type[Declared], Catalogue[Any]] = {
 """Kind of declaration to all that are declared."""
 _NAMED: Mapping[str, Catalogue[Any]] = {"what": LENSES, "kind": ATTACKS, "recipe": RECIPES}
 """A verb's argument that names what its options are of; ``--method`` does otherwise."""
+_TOLD: Mapping[str, Catalogue[Any]] = {**_NAMED, "metric": METRICS}
+"""A verb's parameters whose help has a line for each that there is."""
 _VERBS: Mapping[str, str] = {"lens": "see", "attack": "attack", "recipe": "make"}
 _Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -49,7 +51,7 @@ def command(verb: Callable[..., Outcome], arguments: Sequence[str] = ()) -> Call
     given = inspect.signature(verb, eval_str=True)
     parameters = [p for p in given.parameters.values() if p.kind is not p.VAR_KEYWORD]
     groups: dict[str, Any] = {p.name: p.annotation for p in parameters if is_dataclass(p.annotation)}
-    parameters = [_telling_names(p) if p.name in _NAMED else p for p in parameters]
+    parameters = [_telling_names(p) if p.name in _TOLD else p for p in parameters]
     own = [flag for p in parameters for flag in (_fields(p.annotation) if p.name in groups else [_by_keyword(p)])]
     names = {p.name for p in own}
     extra: list[inspect.Parameter] = []
@@ -74,7 +76,7 @@ def command(verb: Callable[..., Outcome], arguments: Sequence[str] = ()) -> Call
 def _telling_names(parameter: inspect.Parameter) -> inspect.Parameter:
     """An argument that names a lens ..., its help with a line for each that there is."""
     kind, declared = get_args(parameter.annotation)
-    lines = [f"{entry.name}: {entry.summary}" for entry in _NAMED[parameter.name]]
+    lines = [f"{entry.name}: {entry.summary}" for entry in _TOLD[parameter.name]]
     told = copy(declared)
     told.help = _plain_text("\n\n".join([str(declared.help), *lines]))
     return parameter.replace(annotation=Annotated[kind, told])

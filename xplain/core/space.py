@@ -89,6 +89,16 @@ class Space:
         inside = np.clip(values, self.low, self.high)
         return np.rint(inside) if self.whole else inside
 
+    def valued(self, pictures: Array) -> Array:
+        """The values, float64, of pictures uint8 ``[N, H, W, 3]``; the way back of ``pictures``."""
+        axis = self.layout.channel_axis
+        card = self.card
+        seen = pictures[..., ::-1] if card is not None and card.mode == "BGR" else pictures
+        if axis is None:
+            return np.asarray(seen[..., 0], np.float64)
+        seen = seen[..., :1] if card is not None and card.channels == 1 else seen
+        return np.ascontiguousarray(np.moveaxis(seen, -1, axis), np.float64)
+
     def pictures(self, values: Array) -> Array | None:
         """The pictures for a person, uint8 ``[N, H, W, 3]`` in RGB; None where values are no picture's."""
         if self.card is None or not self.layout.is_picture:

@@ -140,6 +140,7 @@ class Attack(Result):
     def __str__(self) -> str:
         lines = [self.verdict]
         lines += [f"  epsilon {told} ({self.norm}): {rate:.0%}" for told, rate in self.rates.items()]
+        lines += [f"  through {name}: {_defended(one)}" for name, one in self.facts.get("defences", {}).items()]
         moved = self.each.get("rank correlation")
         for n in range(len(self)):
             was, now = self.words_of(n)
@@ -195,3 +196,10 @@ class Attack(Result):
         if maps is not None and (maps.ndim < 3 or maps.shape[:2] != (count, 3) or maps.dtype.kind != "f"):
             raise Fault(f"its maps are {maps.dtype} {list(maps.shape)}; [N, 3, ...] real numbers are needed")
         return count
+
+
+def _defended(told: Mapping[str, Any]) -> str:
+    """What a defence did, in words."""
+    kept, undone, through = (float(told[name]) for name in ("clean kept", "undone", "fooled through"))
+    found = "nothing was found to undo" if np.isnan(undone) else f"{undone:.0%} of what was found is undone"
+    return f"{kept:.0%} keep their class, {found}; attacked through it, {through:.0%} are fooled"

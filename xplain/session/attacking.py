@@ -25,6 +25,7 @@ from xplain.engine.memo import Memo
 from xplain.explainers.attacks.balls import size_of
 from xplain.results.attack import Attack
 from xplain.session.attacked import Allowed, Case, Origin, attacked
+from xplain.session.defending import held_against
 from xplain.session.items import item_keys
 from xplain.session.judging import plane_of
 from xplain.session.part import Part
@@ -51,12 +52,14 @@ class Attacker:
         kind: The attack.
         options: Its options, all of them.
         allowed: How far it may go.
+        defend: Defences that the attack is held against.
     """
 
     session: Session
     kind: AttackKind
     options: Mapping[str, Any]
     allowed: Allowed
+    defend: tuple[str, ...] = ()
 
     @classmethod
     def named(cls, model: Any, request: Request, kind: str, options: Mapping[str, Any], allowed: Allowed) -> Attacker:
@@ -118,7 +121,14 @@ class Attacker:
         wanted = self.allowed.target
         wanted = wanted.tolist() if isinstance(wanted, np.ndarray) else wanted
         origin = Origin(self.kind.name, self.options, self.allowed.norm, wanted)
-        return attacked(self.session, origin, case, Board.joined(case.boards))
+        found = attacked(self.session, origin, case, Board.joined(case.boards))
+        if not self.defend or case.interrupted:
+            return found
+        told = held_against(self.session, part, self.space_of(part), found, self.defend, self._anew)
+        return replace(found, facts={**found.facts, "defences": told}).with_provenance(cost=self.session.spent)
+
+    def _anew(self, session: Session, part: Part) -> Attack:
+        return replace(self, session=session, defend=()).attack(part)
 
     def invented(self) -> Any:
         """A grey picture of the model's size, for an attack that makes items of its own.
@@ -148,17 +158,22 @@ class Attacker:
                 f"{outline.source} gives one score per item, so there is no other class to be taken for. An attack "
                 "needs at least two: let the model return the scores of both classes."
             )
-        layout = part.items.layout if isinstance(part.items.layout, Layout) else Layout.flat(part.items.x.shape[1:])
         if part.items.x.dtype.kind != "f" or part.items.texts:
             what = "texts" if part.items.texts else part.items.x.dtype.name
             raise UsageError(
                 f"The items are {what}: what stands for something else, as words and tokens do, has no small changes. "
                 "Attack pictures (paths or uint8 arrays, with a card), or real numbers."
             )
-        space = Space.of(part.items, layout, self.allowed.low, self.allowed.high)
+        space = self.space_of(part)
         return Case(
             part, space, space.values(part.items.x), scores, self._goal(part, scores), self._epsilons(space), [], Cost()
         )
+
+    def space_of(self, part: Part) -> Space:
+        """The values that the items may have."""
+        known = part.items.layout
+        layout = known if isinstance(known, Layout) else Layout.flat(part.items.x.shape[1:])
+        return Space.of(part.items, layout, self.allowed.low, self.allowed.high)
 
     def _goal(self, part: Part, scores: Array) -> Goal:
         """The classes that are to be left, or reached."""

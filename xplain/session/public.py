@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from xplain.core.declared import AttackKind
@@ -20,6 +20,7 @@ from xplain.session import fitting, run
 from xplain.session.attacked import Allowed
 from xplain.session.attacking import Attacker
 from xplain.session.choosing import AUTO
+from xplain.session.defending import defences_named
 from xplain.session.request import Cache, Request
 from xplain.session.run import Session
 from xplain.session.stream import Stream
@@ -298,6 +299,7 @@ def attack(
     low: float | None = None,
     high: float | None = None,
     explain: str | None = "auto",
+    defend: Any = None,
     seed: int = 0,
     card: Any = None,
     layout: str | None = None,
@@ -331,6 +333,8 @@ def attack(
         high: Largest.
         explain: Method whose map is held before against after, with a layer or options by ``explain`` itself; ``auto``
             is Grad-CAM where the model can be swept; None for none.
+        defend: Simple defences that the attack is held against, ``jpeg``, ``depth``, ``median``, ``resize`` or ``all``:
+            what each undoes, and what the same attack reaches through it.
         seed: Root of all randomness.
         card: How pictures become tensors, if the model has no card of its own.
         layout: How the axes of the items are named, as in ``explain``.
@@ -359,7 +363,8 @@ def attack(
         progress=progress,
     )
     allowed = Allowed.of(norm, epsilon, target, low, high)
-    attacker = Attacker.named(model, request, kind, options, allowed)
+    defences = defences_named(defend)
+    attacker = replace(Attacker.named(model, request, kind, options, allowed), defend=defences)
     with attacker.session as session:
         return attacker.attack(session.read(attacker.invented() if x is None else x))
 

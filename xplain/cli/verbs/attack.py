@@ -48,6 +48,13 @@ def attack(
     explain: Annotated[
         str, typer.Option(help="Method whose map is held before against after; auto, or none.")
     ] = "auto",
+    defend: Annotated[
+        str | None,
+        typer.Option(
+            help="Hold the attack against simple defences, with commas: jpeg, depth, median, resize, or all; each is "
+            "also attacked through."
+        ),
+    ] = None,
     curve: Annotated[
         bool, typer.Option("--curve", help="Print the robustness curve per class: the share fooled at each size.")
     ] = False,
@@ -82,6 +89,7 @@ def attack(
             norm=norm,
             target=target,
             explain=None if explain == "none" else explain,
+            defend=defend,
             seed=seed,
             batch_size=asking.batch_size,
             max_queries=asking.max_queries,
@@ -125,9 +133,14 @@ def _document(result: Attack) -> dict[str, Any]:
         "curve": result.curve if result.epsilons else {},
         "pictures": items,
         "facts": {name: fact for name, fact in result.facts.items() if isinstance(fact, (str, int, float))},
+        "defences": {name: _plain(one) for name, one in result.facts.get("defences", {}).items()},
         "warnings": result.said,
         "cost": cost,
     }
+
+
+def _plain(told: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if one != one else one for name, one in told.items()}  # JSON has no NaN
 
 
 def _for_print(folder: Folder, stem: str, result: Attack, dpi: int, millimetres: float) -> dict[str, str]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 import xplain
 from tests.contract.test_recipes import file
+from tests.synthesis.test_making import Stop
 from xplain.core.errors import PictureError, UsageError
 from xplain.core.query import Peek
 from xplain.models.onnx.open import open_onnx
@@ -98,3 +99,14 @@ def test_a_styles_file_computes_what_its_net_does():
     wanted = net.paint(x, np.array([1, 1]))
     model = open_onnx(net.file("picture", ("N", 3, "H", "W")), OnnxOptions(fixed={"style": [0, 1]}), trusted=True)
     np.testing.assert_allclose(model.answer(Peek(x, ("made",)))["made"][:, :, :13, :11], wanted, atol=1e-5)
+
+
+def test_an_interruption_ends_the_learning_and_leaves_the_net_as_it_is_then(tmp_path):
+    given = {"style": [RED], "photographs": PHOTOGRAPHS, "size": SIZE, "style_layers": "second", "batch": 2, "width": 1}
+    found = xplain.make(file(), "style-train", PHOTOGRAPHS[:1], **given, steps=9, preview=Stop(4))
+    assert any("ended after 3 of 9 steps" in said for said in found.said)
+    assert found.trace.shape == (1, 3)
+    x = PHOTOGRAPHS[0].transpose(2, 0, 1)[None].astype(np.float32) / 255
+    np.testing.assert_allclose(painted(found.files["style.onnx"], x), found.picture, atol=1e-5)
+    with pytest.raises(UsageError, match="trains a net"):
+        xplain.make(file(), "style-train", PHOTOGRAPHS[:1], **given, resume=tmp_path / "way.npz")

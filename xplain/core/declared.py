@@ -342,6 +342,7 @@ class Recipe(Declared):
         paper: Where it comes from.
         target: Whether it excites a target that is named: ``needed``, ``optional`` or ``none``.
         sources: Pictures that it is given.
+        learns: Whether it trains a net, so that it cannot be gone on with later; an interruption ends the learning.
         paints: Whether the model is one that makes pictures of pictures, so that nobody judges them.
         trial: Options that make it quick, for contract tests.
     """
@@ -351,6 +352,7 @@ class Recipe(Declared):
     paper: Paper | None = None
     target: Literal["needed", "optional", "none"] = "needed"
     sources: tuple[Source, ...] = ()
+    learns: bool = False
     paints: bool = False
     trial: Mapping[str, Any] = field(default_factory=dict)
 

@@ -309,6 +309,7 @@ class RecipeFacts(TypedDict, total=False):
     paper: Paper | None
     target: Literal["needed", "optional", "none"]
     sources: tuple[Source, ...]
+    learns: bool
     paints: bool
     trial: Mapping[str, Any]
     aliases: tuple[str, ...]

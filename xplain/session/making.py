@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from xplain.core.card import MOST_PIXELS, Card, load_card
-from xplain.core.commission import Commission, Painted
+from xplain.core.commission import Commission, Painted, Painting
 from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
 from xplain.core.declared import Recipe
-from xplain.core.errors import CapabilityError, CardError, UsageError
+from xplain.core.errors import BudgetError, CapabilityError, CardError, UsageError
 from xplain.core.ink import Ink
 from xplain.core.leaves import Leaf
 from xplain.core.options import Extent, Whole
@@ -145,7 +145,7 @@ class Maker:
                 kept.path.unlink(missing_ok=True)
         except KeyboardInterrupt:
             watcher.put_aside()
-            painted = watcher.interrupted()
+            painted = (_ended(flow) if self.recipe.learns else None) or watcher.interrupted()
             self.session.spent += Cost(sweeps=watcher.sweeps)
         except BaseException:
             watcher.put_aside()
@@ -155,6 +155,9 @@ class Maker:
     def _kept(self) -> Kept | None:
         if self.wanted.resume is None:
             return None
+        if self.recipe.learns:
+            accepted = f"none: recipe {self.recipe.name!r} trains a net, which is not put aside"
+            raise UsageError(option="resume", got=self.wanted.resume, accepted=accepted)
         request, outline = self.session.request, self.session.model.outline
         wanted = {
             "model": outline.digest or outline.source,
@@ -301,6 +304,18 @@ class Maker:
                 versions=versions(),
             ),
         )
+
+
+def _ended(flow: Painting) -> Painted | None:
+    """What a flow that learns makes of what it has learnt, told that nothing more is answered; None if it cannot."""
+    try:
+        flow.throw(BudgetError("it was interrupted."))
+    except StopIteration as stop:
+        done: Painted = stop.value
+        return done
+    except BudgetError:
+        pass
+    return None
 
 
 def read_size(given: Any) -> tuple[int, int] | None:

@@ -103,11 +103,11 @@ class Watcher:
         finite = np.isfinite(answer.value).all() and np.isfinite(answer.gradient).all()
         if query.kept and (finite or self.last is None):
             self.last, self.made = query, answer.made
-        self._seen += 1
+        self._seen += bool(query.kept)  # a question beside the way, such as one for a reference, is no step
         self.sweeps += len(query.state) * query.rows
         every = max(1, self.steps // max(1, self.frames))
         frame = bool(query.kept) and self.frames > 0 and self._seen % every == 0
-        if frame or self.preview is not None:
+        if query.kept and (frame or self.preview is not None):
             picture = self._drawn(query, answer.made)
             film = self._film.setdefault(str(query.kept.get("stage", "")), [])
             if frame and len(film) < 4 * self.frames:

@@ -47,6 +47,7 @@ class _Learnt:
     "decode",
     paper=Paper("Dosovitskiy 2016", "arXiv:1506.02753"),
     target="none",
+    learns=True,
     sources=(
         Source("x", "pictures to decode", needed=True, fitted=True),
         Source("photographs", "photographs to learn from, none of them among those to decode", fitted=True),

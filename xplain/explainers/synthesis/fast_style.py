@@ -36,6 +36,7 @@ _CARD = 'mode = "{}"\nscale = 0.00392156862745098\n'
     "style-train",
     paper=Paper("Dumoulin 2017", "arXiv:1610.07629"),
     target="none",
+    learns=True,
     sources=(
         Source("x", "pictures to try the net on when it has learnt", needed=True, fitted=True),
         Source("style", "pictures in whose manner it learns to paint, one style each", needed=True),
@@ -107,7 +108,9 @@ def style_train(
         try:
             kept = replace(kept, reference=(yield from features_of(commission, given, (deep,)))[deep])
             terms = Objective((*_of(styles, whose), kept, Variation(beta=2.0, weight=-smooth)))
-            found: Sloped = yield Slope(net.paint(given, whose), canvas, terms, ink=commission.ink)
+            painted = net.paint(given, whose)
+            kept_back = {"stage": "train", "step": k, "state": painted}
+            found: Sloped = yield Slope(painted, canvas, terms, ink=commission.ink, kept=kept_back)
         except BudgetError as spent:
             caveats.append(
                 Caveat(f"The way up ended after {k} of {steps} steps, and the net is as it was then: {spent}")
@@ -124,9 +127,9 @@ def style_train(
     mode = "RGB" if commission.channels == 3 else "L"
     shape = ("N", commission.channels, "H", "W")
     file = net.file("picture", shape, card=_CARD.format(mode), style=json.dumps(about))
-    painted = [net.paint(tried, np.full(len(tried), s)) for s in range(len(styles))]
+    whole_row = [net.paint(tried, np.full(len(tried), s)) for s in range(len(styles))]
     names_of = [f"{one} as {style}" for style in commission.names["style"] for one in commission.names["x"]]
-    picture = np.concatenate(painted)
+    picture = np.concatenate(whole_row)
     whole = np.repeat(np.array(trace)[:, None], len(picture), axis=1).reshape(-1, len(picture))
     notes = {"layers": ", ".join(names), "content layer": deep, "weights": net.weights}
     return Painted(

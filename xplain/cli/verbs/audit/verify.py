@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,11 @@ import typer
 
 from xplain import audit
 from xplain.audit.comparing import Difference
+from xplain.audit.signing import SIGNATURE
 from xplain.cli.asking.flags import Seed
 from xplain.cli.telling.console import FINDING, OK, PARTIAL, Outcome
 from xplain.core.errors import UsageError
+from xplain.core.files import there
 
 __all__ = ["verify"]
 
@@ -31,16 +34,23 @@ def verify(
     items: Annotated[
         str | None, typer.Option("--items", help="Where the items lie now, if they were moved.", show_default=False)
     ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Of a report: the signer's public key (PEM).", metavar="FILE", show_default=False),
+    ] = None,
     seed: Seed = 0,
 ) -> Outcome:
     """Hold AUDIT against its plan: every part against its name, every row against the plan, some shards made again.
 
+    A report's folder in place of AUDIT is held against its signature file: files that were altered, and who signed.
     Exit code 0 where it is sound and whole, 1 where anything is damaged, stands twice or comes out otherwise, 4 where
     what there is is sound and shards are left to run.
 
     Raises:
         XplainError: the folder holds no audit, or a model is not the one that was planned.
     """
+    if there(out / SIGNATURE) and not there(out / "plan.json"):
+        return _report(out, key)
     found = audit.verify(out, recompute, repair=repair, seed=seed, models=_named(model or []), items=items)
     code = FINDING if not found.sound else PARTIAL if found.missing else OK
     document: dict[str, Any] = {
@@ -57,6 +67,14 @@ def verify(
         "notes": list(found.told),
     }
     return Outcome(document, str(found), code)
+
+
+def _report(folder: Path, key: Path | None) -> Outcome:
+    """A report against its signature file."""
+    found = audit.check(folder, key)
+    return Outcome(
+        {"report": str(folder), "whole": found.whole, **asdict(found)}, found.said(), OK if found.whole else FINDING
+    )
 
 
 def _named(given: list[str]) -> dict[str, str]:

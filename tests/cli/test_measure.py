@@ -33,6 +33,25 @@ def test_the_cause_is_found_and_beats_chance(xplain, model, pictures, tmp_path):
     assert "3 pictures; " in words.out
 
 
+def test_several_methods_are_held_against_one_another(xplain, model, pictures, tmp_path):
+    asked = (
+        "-m",
+        "input-x-gradient,saliency",
+        "--target",
+        "bright",
+        "--metric",
+        "sparseness",
+        "--out",
+        tmp_path / "out",
+    )
+    ran = xplain("measure", model, pictures, *asked, "--json")
+    assert ran.code == 0, ran.err
+    (pair,) = ran.document["agreement"]
+    assert (pair["first"], pair["second"]) == ("input-x-gradient", "saliency")
+    assert pair["rank-agreement"] > 0.9, "both mark the cause alone"
+    assert "input-x-gradient and saliency: rank-agreement" in xplain("measure", model, pictures, *asked).out
+
+
 def test_a_picture_that_fails_is_told_and_the_others_are_judged(xplain, model, pictures, tmp_path):
     (pictures / "d.png").write_bytes(b"no picture")
     ran = xplain("measure", model, pictures, *METHOD, "--metric", "sparseness", "--out", tmp_path / "out", "--json")

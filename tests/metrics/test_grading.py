@@ -171,6 +171,28 @@ def test_the_truth_is_masks_or_boxes() -> None:
         np.testing.assert_array_equal(found, [1, np.nan])
 
 
+def test_a_truth_that_is_none_is_refused() -> None:
+    for truth, message in ((5, "masks as an array"), ([[("a",)], []], "four numbers"), ("ab", "masks as an array")):
+        with pytest.raises(UsageError, match=message):
+            judged("pointing-game", truth=truth)
+
+
+def test_a_target_may_be_given_and_what_is_not_finite_says_nothing() -> None:
+    both = xplain.load(lambda rows: np.stack([rows.sum(1), -2 * rows.sum(1)], axis=1))
+    x = np.ones((2, 3), np.float32)
+    made = attribution(np.array([[1.0, 1, 1], [1, np.inf, 1]]))
+    wanted = ["completeness-gap", "sparseness", "complexity"]
+    found = xplain.measure.judge(both, x, made, wanted, target=0, layout="NS")
+    np.testing.assert_allclose(found.column("completeness-gap"), [0, np.nan], atol=1e-6)
+    other = xplain.measure.judge(both, x, made, wanted, target=1, layout="NS")
+    np.testing.assert_allclose(other.column("completeness-gap"), [1.5, np.nan])
+    assert other.targets == ("1", "1")
+    with pytest.raises(UsageError, match="give target= an xplain target"):
+        xplain.measure.judge(both, x, made, wanted, layout="NS")
+    with pytest.raises(UsageError, match="stands for 2 targets"):
+        xplain.measure.judge(both, x, made, wanted, target="top2", layout="NS")
+
+
 def test_rows_of_a_table_are_judged_without_what_needs_places() -> None:
     weights = np.array([3.0, 1.0, 2.0])
     rows = Formula(lambda one: one @ weights, "NS", (3,))

@@ -112,6 +112,9 @@ def test_what_has_no_weights_says_so():
         randomisation(linear(np.ones(4)), np.ones((1, 4), np.float32), "occlusion")
     with pytest.raises(UsageError, match="'cascading', 'bottom-up', 'independent'"):
         randomisation(nets.cnn(), X, "saliency", "sideways")
+    for name, value in (("draw", "dice"), ("smooth", -1), ("stages", True)):
+        with pytest.raises(UsageError, match=f"{name} is"):
+            randomisation(nets.cnn(), X, "saliency", **{name: value})
     with pytest.raises(UsageError, match="stages"):
         randomisation(nets.cnn(), X, "saliency", stages=0)
     with pytest.raises(UsageError, match="stands for 2 targets"):

@@ -12,7 +12,7 @@ __all__ = ["flat", "masked", "mean_ranks", "of_view", "pearson", "ratio", "top_s
 
 
 def flat(values: Array) -> Array:
-    """Maps as rows, float64 ``[N, P]``.
+    """Maps as rows, float64 ``[N, P]``; what is not finite is NaN.
 
     Raises:
         UsageError: they are not ``[N, *map]``, or have no positions.
@@ -23,7 +23,8 @@ def flat(values: Array) -> Array:
             f"The explanations are {values.dtype} {list(values.shape)}; accepted: real numbers [N, *map], such as "
             "attribution.values, or one map with a leading axis, values[None]."
         )
-    return values.reshape(len(values), -1).astype(np.float64)
+    rows = values.reshape(len(values), -1).astype(np.float64)
+    return np.where(np.isfinite(rows), rows, np.nan)
 
 
 def of_view(view: View, values: Array) -> Array:

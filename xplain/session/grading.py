@@ -106,9 +106,10 @@ def grade(
     outline = part.model.outline
     view = View(part.items.x, target_of(attribution), outline, seed, read=part.items.layout, keys=keys)
     masks = _masks(truth, values.shape) if any(one.needs == "truth" for one, _ in wanted) else None
+    good = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    values = np.where(good.reshape(-1, *(1,) * (values.ndim - 1)), values, 0)
     judge = _Judge(session, part, view, attribution, masks, baseline)
     blind = baselines_of(view, values, attribution.resolution)
-    good = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     found = {}
     for entry, options in wanted:
         own = np.where(good, judge.asked(entry, options, values), np.nan)
@@ -270,6 +271,8 @@ def _masks(truth: Any, shape: tuple[int, ...]) -> Array:
         )
     if isinstance(truth, np.ndarray):
         return truth
+    if not isinstance(truth, Sequence) or isinstance(truth, str):
+        raise UsageError(option="truth", got=truth, accepted="masks as an array, or a list of boxes for each item")
     if len(truth) != shape[0] or len(shape) != 3:
         raise UsageError(
             f"The truth is {len(truth)} lists of boxes for {shape[0]} maps {list(shape[1:])}; accepted: one list for "
@@ -277,6 +280,10 @@ def _masks(truth: Any, shape: tuple[int, ...]) -> Array:
         )
     masks = np.zeros(shape, bool)
     for mask, boxes in zip(masks, truth, strict=True):
-        for top, left, bottom, right in boxes or ():
-            mask[max(0, int(top)) : max(0, int(bottom)), max(0, int(left)) : max(0, int(right))] = True
+        for box in boxes or ():
+            try:
+                top, left, bottom, right = (max(0, int(edge)) for edge in box)
+            except (TypeError, ValueError, OverflowError):
+                raise UsageError(option="truth", got=box, accepted="a box is four numbers (y0, x0, y1, x1)") from None
+            mask[top:bottom, left:right] = True
     return masks

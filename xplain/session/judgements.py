@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -18,7 +18,7 @@ from xplain.results.judgement import BLIND, Judgement
 from xplain.session.grading import grade, target_of
 from xplain.session.part import Part
 from xplain.session.request import Cache, Request
-from xplain.session.results import provenance
+from xplain.session.results import provenance, words_of
 from xplain.session.run import Session
 
 __all__ = ["Agreed", "agreement", "judge", "judged"]
@@ -30,6 +30,7 @@ def judge(
     attribution: Attribution,
     metrics: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = "standard",
     *,
+    target: Any = None,
     truth: Any = None,
     baseline: Any = None,
     seed: int = 0,
@@ -51,6 +52,7 @@ def judge(
         attribution: Their explanation; values with channels are summed over them.
         metrics: ``"standard"`` (what reads the map alone, deletion, insertion, ROAD), names, also with options as in
             ``"deletion:steps=16"``, or each name with its options. ``xplain.measure.metrics()`` lists them.
+        target: What is scored, as ``explain`` takes it; None takes what the attribution explains.
         truth: For metrics that compare with what is there: masks ``[N, *map]``, or a list of boxes (y0, x0, y1, x1) for
             each item, in positions of what the model sees.
         baseline: What a hidden position becomes; the same as in the explanation is fairest. None: 0, or in a table the
@@ -71,6 +73,7 @@ def judge(
         UsageError: the explanation is of other items, or a metric is not known or needs what is not given.
     """
     request = Request(
+        target=target,
         seed=seed,
         card=card,
         layout=layout,
@@ -83,6 +86,12 @@ def judge(
         part = session.read(x)
         if len(part) != len(attribution):
             raise UsageError(f"There are {len(part)} items, but the explanation is of {len(attribution)}.")
+        if target is not None:
+            aims = session.aim(part)
+            if len(aims) != 1:
+                raise UsageError(f"Target {target!r} stands for {len(aims)} targets; a judgement is of one.")
+            names = words_of(aims[0].target, len(part))
+            attribution = replace(attribution, explained=aims[0].target, labels=aims[0].labels, targets=names)
         return judged(session, part, attribution, metrics, truth=truth, baseline=baseline)
 
 

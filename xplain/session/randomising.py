@@ -165,6 +165,10 @@ def randomisation(
     """
     if order not in get_args(Order):
         raise UsageError(option="order", got=order, accepted=", ".join(map(repr, get_args(Order))))
+    if draw not in ("shuffle", "normal"):
+        raise UsageError(option="draw", got=draw, accepted="'shuffle' or 'normal'")
+    if isinstance(smooth, bool) or not isinstance(smooth, int) or smooth < 0:
+        raise UsageError(option="smooth", got=smooth, accepted="a whole number of at least 0")
     session = Session(model, Request({method: options}, target=target, card=card, seed=seed))
     part = session.read(x)
     redraws = abilities_of(part.model).redraws

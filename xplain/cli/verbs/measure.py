@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from xplain.cli.asking.backgrounds import read_baselines
@@ -18,13 +19,14 @@ from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import INTERRUPTED, OK, PARTIAL, USAGE, Outcome, Progress, note
 from xplain.core.errors import UsageError, XplainError
+from xplain.core.intervals import mean_of
 from xplain.core.plain import counted
 from xplain.metrics.localisation import Box
 from xplain.results.join import joined
 from xplain.results.judgement import Judgement
 from xplain.session import Request, Session
 from xplain.session.grading import read_names
-from xplain.session.judgements import judged
+from xplain.session.judgements import agreement, judged
 
 __all__ = ["measure"]
 
@@ -67,8 +69,8 @@ def measure(
     """Judge the explanations of PICTURES by metrics, beside chance, the centre, a frame and the picture's own gradient.
 
     Writes per method the numbers of every picture (.npz), a drawing (.png) with 95 % intervals, and says in a sentence
-    per metric whether the explanation beats chance. Questions are shared between metrics. A picture that fails is told
-    at the end, and the others go on; Ctrl-C keeps what was judged.
+    per metric whether the explanation beats chance; of several methods also how far they agree. Questions are shared
+    between metrics. A picture that fails is told at the end, and the others go on; Ctrl-C keeps what was judged.
 
     Raises:
         XplainError: what concerns the method, a metric, the model or all pictures.
@@ -107,6 +109,7 @@ def measure(
             "model": {"source": loaded.outline.source, "sha256": loaded.outline.digest},
             "out": str(folder.path),
             "methods": {name: {**_document(one), "files": files[name]} for name, one in results.items()},
+            "agreement": work.agreement(),
             "failures": work.failures,
             "interrupted": work.interrupted,
             "cost": {"queries": session.spent.queries, "sweeps": session.spent.sweeps},
@@ -127,6 +130,7 @@ class _Work:
     has_truth: bool
     judged: dict[str, list[Judgement]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    agreed: dict[tuple[str, str], dict[str, list[float]]] = field(default_factory=dict)
     interrupted: bool = False
 
     def picture(self, session: Session, name: str, words: Any) -> None:
@@ -138,12 +142,17 @@ class _Work:
         try:
             part = session.read([name])
             truth = self._truth(part, name)
-            done = {}
+            done, maps = {}, []
             for method in session.methods:
                 explained = session.explain(part, method)
                 if len(explained) != 1:
                     raise UsageError("A judgement is of one target per picture; leave out 'top3'.")
                 done[method] = judged(session, part, explained[0], self.wanted, truth=truth, baseline=self.hide_with)
+                maps += explained
+            for pair in agreement(maps) if len(maps) > 1 else []:
+                kept = self.agreed.setdefault((pair.first, pair.second), {})
+                for metric, values in pair.values.items():
+                    kept.setdefault(metric, []).append(float(values[0]))
         except XplainError as error:
             self.failures.append({"picture": name, "error": error.fields(words)})
             return
@@ -160,6 +169,13 @@ class _Work:
             raise UsageError("True boxes are in pixels of the files, so the pictures must be read through a card.")
         frame = Frame.of(card, *sizes[0])
         return [[frame.to_seen(box) for box in self.boxes.get(name, [])]]
+
+    def agreement(self) -> list[dict[str, Any]]:
+        """How far every two methods say the same, on average over pictures."""
+        return [
+            {"first": first, "second": second, **{name: _known(mean_of(np.array(v)).mean) for name, v in found.items()}}
+            for (first, second), found in self.agreed.items()
+        ]
 
     def code(self, any_judged: bool) -> int:
         """The exit code."""
@@ -205,6 +221,9 @@ def _text(
     lines: list[str] = []
     for name, one in results.items():
         lines += [str(one), *(f"{what}: {folder.path / file}" for what, file in files[name].items())]
+    for pair in document["agreement"]:
+        told = [f"{name} {value:.2f}" for name, value in pair.items() if isinstance(value, float)]
+        lines.append(f"{pair['first']} and {pair['second']}: {', '.join(told)}")
     count = max((len(one) for one in results.values()), default=0)
     failed = f", {len(document['failures'])} failed" if document["failures"] else ""
     cost = counted(document["cost"]["queries"], "evaluation")

@@ -38,7 +38,7 @@ class Formula:
         digest: Stands for the formula in stored answers; empty: they cannot be stored.
     """
 
-    answers = frozenset({Score})
+    answers: frozenset[type[Any]] = frozenset({Score})
 
     def __init__(
         self,
@@ -51,8 +51,8 @@ class Formula:
     ) -> None:
         self.function = function
         self.queries: list[Query] = []
-        self.rows = 0
-        self.outline = Outline(
+        self.rows: int = 0
+        self.outline: Outline = Outline(
             source="formula",
             kind="function",
             digest=digest,

@@ -125,7 +125,7 @@ class Method(Declared):
 
     word: ClassVar[str] = "method"
 
-    needs: frozenset[type]
+    needs: frozenset[type[Any]]
     paper: Paper
     unit: str
     family: str
@@ -152,7 +152,7 @@ class Method(Declared):
             options = {**options, "layer": view.outline.layer_meant(layer)}
         return laid_out(self.function(view, **options), view)
 
-    def needs_with(self, options: Mapping[str, Any]) -> frozenset[type]:
+    def needs_with(self, options: Mapping[str, Any]) -> frozenset[type[Any]]:
         """Kinds of question it asks with these options: a method that runs another one asks what that one asks."""
         kinds = [(name, getattr(option.kind, "needs", None)) for name, option in self.options.items()]
         found = [needs(options[name]) for name, needs in kinds if needs is not None and name in options]
@@ -172,7 +172,7 @@ class Lens(Declared):
 
     word: ClassVar[str] = "lens"
 
-    needs: frozenset[type] = frozenset()
+    needs: frozenset[type[Any]] = frozenset()
     items: Wants = "must"
     paper: Paper | None = None
     trial: Mapping[str, Any] = field(default_factory=dict)
@@ -295,7 +295,7 @@ class AttackKind(Declared):
 
     word: ClassVar[str] = "attack"
 
-    needs: frozenset[type]
+    needs: frozenset[type[Any]]
     paper: Paper
     norms: tuple[Norm, ...] = ()
     goals: Literal["both", "targeted", "untargeted"] = "both"

@@ -96,7 +96,10 @@ class XplainError(Exception):
         advice: Piece | tuple[Piece, ...] = (),
     ) -> None:
         BaseException.__init__(self, *pieces)  # OSError would take the pieces for a number, its text and a file
-        self.option, self.got, self.accepted, self.nearest = option, got, accepted, tuple(nearest)
+        self.option: str = option
+        self.got: Any = got
+        self.accepted: str = accepted
+        self.nearest: tuple[str, ...] = tuple(nearest)
         self._advice: tuple[Piece, ...] = advice if isinstance(advice, tuple) else (advice,) if advice else ()
 
     @property

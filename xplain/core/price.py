@@ -71,8 +71,8 @@ class Account:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.calls = 0
-        self.spent = Decimal(0)
+        self.calls: int = 0
+        self.spent: Decimal = Decimal(0)
 
     def add(self, cost: Decimal) -> None:
         """Write one request down."""

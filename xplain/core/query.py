@@ -382,7 +382,7 @@ class Model(Protocol):
         """What is known of the model."""
 
     @property
-    def answers(self) -> frozenset[type]:
+    def answers(self) -> frozenset[type[Any]]:
         """The kinds of question this model can answer: its capability."""
 
     def answer(self, query: Query) -> Answer:

@@ -161,7 +161,7 @@ def facts_of(function: Callable[..., Any], any_type: bool = False) -> dict[str, 
 class MethodFacts(TypedDict, total=False):
     """What ``@method`` is told besides the name; see ``Method``."""
 
-    needs: Required[type | tuple[type, ...]]
+    needs: Required[type[Any] | tuple[type[Any], ...]]
     paper: Required[Paper]
     unit: Required[str]
     aliases: tuple[str, ...]
@@ -278,7 +278,7 @@ def renderer(name: str, *, draws: str = "attribution", aliases: tuple[str, ...] 
 class AttackFacts(TypedDict, total=False):
     """What ``@attack`` is told besides the name; see ``AttackKind``."""
 
-    needs: Required[type | tuple[type, ...]]
+    needs: Required[type[Any] | tuple[type[Any], ...]]
     paper: Required[Paper]
     aliases: tuple[str, ...]
     norms: tuple[Norm, ...]

@@ -38,7 +38,9 @@ class Swept(dict[str, tuple[Any, Any]]):
         scores: Array | None = None,
     ) -> None:
         super().__init__(found)
-        self.target, self.below, self.scores = target, below, scores
+        self.target: Array | None = target
+        self.below: Array | None = below
+        self.scores: Array | None = scores
         self.biases: Mapping[str, Axes | None] = {}
 
     def biased(self, biases: Mapping[str, Axes | None]) -> Swept:

@@ -227,7 +227,7 @@ class EveryScore:
         return self
 
 
-every_score = EveryScore()
+every_score: EveryScore = EveryScore()
 
 
 def label(index: int | Sequence[int], name: str | Sequence[str] = "") -> Target:

@@ -62,7 +62,8 @@ class VectorFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str], about: Mapping[str, Any], width: int) -> None:
-        self.path, self.width = Path(path), width
+        self.path: Path = Path(path)
+        self.width: int = width
         self._about = {"format": FORMAT, **about, "width": width}
         self._place: dict[tuple[str, str], int | None] = {}  # name and key to the row; None for an error
         self._row: dict[str, int] = {}  # content to a row that holds its vector

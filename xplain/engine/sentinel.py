@@ -33,7 +33,8 @@ class Sentinel:
             raise UsageError(option="sentinel", got=every, accepted="a whole number of evaluations between two looks")
         if not 0 <= tolerance < 1:
             raise UsageError(f"The sentinel's tolerance is {tolerance!r}; accepted: a number in [0, 1).")
-        self.every, self.tolerance = every, tolerance
+        self.every: int = every
+        self.tolerance: float = tolerance
         self._expected: Array | None = None
         self._since = 0
 

@@ -74,9 +74,9 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str], lease: float = 15.0) -> None:
-        self.folder = Path(folder)
-        self.file = self.folder / _FILE
-        self.trouble = ""
+        self.folder: Path = Path(folder)
+        self.file: Path = self.folder / _FILE
+        self.trouble: str = ""
         self._unsaved: dict[bytes, Array] = {}
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

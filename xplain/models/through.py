@@ -42,7 +42,7 @@ class Through:
         CapabilityError: the generator gives no gradients.
     """
 
-    answers: frozenset[type] = frozenset({Slope})
+    answers: frozenset[type[Any]] = frozenset({Slope})
     abilities = Abilities()
 
     def __init__(self, generator: Model, model: Model) -> None:

@@ -40,7 +40,7 @@ class Atlas(Result):
     """
 
     what: ClassVar[str] = "atlas"
-    made_of: ClassVar[type | None] = Plane
+    made_of: ClassVar[type[Any] | None] = Plane
     checks: ClassVar[Mapping[str, Check]] = {
         **dict.fromkeys(_LISTS, ("a list of texts", list_of(text))),
         "says": ("a text", text),

@@ -36,7 +36,7 @@ class Comparison(Result):
     """
 
     what: ClassVar[str] = "comparison"
-    made_of: ClassVar[type | None] = Compared
+    made_of: ClassVar[type[Any] | None] = Compared
     checks: ClassVar[Mapping[str, Check]] = dict.fromkeys(_LISTS, ("a list of texts", list_of(text)))
 
     others: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ class Dimensions(Result):
     """
 
     what: ClassVar[str] = "dimensions"
-    made_of: ClassVar[type | None] = Found
+    made_of: ClassVar[type[Any] | None] = Found
     checks: ClassVar[Mapping[str, Check]] = {"estimators": ("a list of texts", list_of(text))}
 
     values: Array = field(metadata=ARRAY_PER_ITEM)

@@ -39,7 +39,7 @@ class Embedding(Result):
     """
 
     what: ClassVar[str] = "embedding"
-    made_of: ClassVar[type | None] = Vectors
+    made_of: ClassVar[type[Any] | None] = Vectors
     checks: ClassVar[Mapping[str, Check]] = dict.fromkeys(("predicted", "truth"), ("a list of texts", list_of(text)))
 
     vectors: Array = field(metadata=ARRAY_PER_ITEM)

@@ -48,7 +48,7 @@ class Gallery(Result):
     """
 
     what: ClassVar[str] = "gallery"
-    made_of: ClassVar[type | None] = Cells
+    made_of: ClassVar[type[Any] | None] = Cells
     checks: ClassVar[Mapping[str, Check]] = {
         **dict.fromkeys(("title", "unit"), ("a text", text)),
         **dict.fromkeys(("units", "captions", "sections", "map_names"), ("a list of texts", list_of(text))),

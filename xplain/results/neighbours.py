@@ -34,7 +34,7 @@ class Neighbours(Result):
     """
 
     what: ClassVar[str] = "neighbours"
-    made_of: ClassVar[type | None] = Near
+    made_of: ClassVar[type[Any] | None] = Near
     checks: ClassVar[Mapping[str, Check]] = dict.fromkeys(("predicted", "truth"), ("a list of texts", list_of(text)))
 
     near: Array = field(metadata=ARRAY_PER_ITEM)

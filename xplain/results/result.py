@@ -74,7 +74,7 @@ class Result:
 
     what: ClassVar[str] = "result"
     checks: ClassVar[Mapping[str, Check]] = {}
-    made_of: ClassVar[type | None] = None
+    made_of: ClassVar[type[Any] | None] = None
     """What a flow returns that becomes this kind: a frozen dataclass of core with fields of the same names."""
 
     provenance: Provenance

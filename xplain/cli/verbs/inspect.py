@@ -71,7 +71,7 @@ class _Described:
     """A model that is asked with whole feeds: what is known of it, and what can be asked once its items are given."""
 
     outline: Outline
-    answers: frozenset[type] = frozenset({Score})
+    answers: frozenset[type[Any]] = frozenset({Score})
 
 
 def _by_rows(model: str, loading: Loading) -> tuple[_Described, tuple[str, ...]]:

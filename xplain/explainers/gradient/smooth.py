@@ -41,7 +41,7 @@ class _Inner:
             raise ValueError
         return value
 
-    def needs(self, value: str) -> frozenset[type]:
+    def needs(self, value: str) -> frozenset[type[Any]]:
         return METHODS.read(value)[0].needs
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Endpoint:
         concurrency: Requests under way at a time.
     """
 
-    answers = frozenset({Score})
+    answers: frozenset[type[Any]] = frozenset({Score})
 
     def __init__(
         self,

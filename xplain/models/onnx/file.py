@@ -95,7 +95,7 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles, OnnxRedraws):
         ModelError: the runtime refuses the model.
     """
 
-    answers: frozenset[type] = frozenset({Score, Peek, Sweep, Slope})
+    answers: frozenset[type[Any]] = frozenset({Score, Peek, Sweep, Slope})
 
     def __init__(self, loaded: Loaded, outline: Outline, fixed: Mapping[str, Array], how: Running) -> None:
         self.outline = outline

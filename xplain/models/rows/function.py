@@ -103,7 +103,7 @@ class Function:
         trees: How to read the trees whose sum it is, if it is one.
     """
 
-    answers: frozenset[type] = frozenset({Score})
+    answers: frozenset[type[Any]] = frozenset({Score})
     fills_up = False  # each row may be billed
 
     def __init__(
@@ -118,7 +118,7 @@ class Function:
         self.trees = trees
         self.answers |= {Ensemble} if trees is not None else set()
         self._function, self.outline, self.takes, self.limit = function, outline, takes, limit
-        self.abilities = Abilities(batches=self if takes == "items" else None, price=price)
+        self.abilities: Abilities = Abilities(batches=self if takes == "items" else None, price=price)
 
     def least_rows(self, item: tuple[int, ...]) -> int:
         """One: numpy rounds a row by its place in a batch."""

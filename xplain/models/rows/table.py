@@ -46,7 +46,7 @@ class Table:
         texts: Columns that the model takes as text, whatever a frame holds there.
     """
 
-    answers = frozenset({Score})
+    answers: frozenset[type[Any]] = frozenset({Score})
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Table:
         self._names = None if names is None else tuple(names)
         self._columns: dict[str, Column] = {}
         self._seen: Array | None = None  # the rows of columns=
-        self.abilities = Abilities(read=self.read, codes=self, price=abilities_of(inner).price)
+        self.abilities: Abilities = Abilities(read=self.read, codes=self, price=abilities_of(inner).price)
         self.outline: Outline = inner.outline
         self.answers = inner.answers
         if self._names is not None:
@@ -256,7 +256,7 @@ class Rows:
         self._whole = reader.exact
         # a model that sees categories by numbers of its own splits by those, which these rows do not hold
         unread = {Ensemble} if self._whole and reader.categorical else set()
-        self.answers: frozenset[type] = inner.answers - unread
+        self.answers: frozenset[type[Any]] = inner.answers - unread
         names = reader.names
         facts = {**inner.outline.facts, "columns": names, "categories": reader.categorical}
         self.outline = replace(inner.outline, facts=facts, layout=Layout("NS", (len(names),), "columns of a table"))

@@ -32,14 +32,14 @@ _HALF = 0.5  # a soft mask keeps a word from here on
 class Text:
     """Reads texts; see ``xplain.models.text``. ``tokens``: the model is one of token ids, which can be items too."""
 
-    answers = frozenset({Score})
+    answers: frozenset[type[Any]] = frozenset({Score})
 
     def __init__(
         self, inner: Model, split: str | Split, mask: str | None, longest: int | None, tokens: bool = False
     ) -> None:
         self._inner, self._split, self._mask, self._longest = inner, split, mask, longest
         beyond = (" To explain what is inside, read token ids, with ", option("split", "ids"), ".") if tokens else ()
-        self.abilities = Abilities(read=self.read, price=abilities_of(inner).price, beyond=beyond)
+        self.abilities: Abilities = Abilities(read=self.read, price=abilities_of(inner).price, beyond=beyond)
         self.outline = inner.outline
         if isinstance(split, str):
             split_with(split, "")  # a name that is not known is refused now
@@ -96,7 +96,7 @@ class Text:
 class _Rows:
     """Answers questions about rows of positions by asking the inner model about the texts that are left."""
 
-    answers = frozenset({Score})
+    answers: frozenset[type[Any]] = frozenset({Score})
 
     def __init__(self, inner: Model, passages: Sequence[Passage], mask: str | None, length: int) -> None:
         self._inner, self._passages, self._mask, self._length = inner, passages, mask, length

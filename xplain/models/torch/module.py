@@ -73,7 +73,7 @@ class TorchModule(TorchBatches):
         CardError: the card cannot be used.
     """
 
-    answers: frozenset[type] = frozenset({Score, Peek, Sweep, Slope})
+    answers: frozenset[type[Any]] = frozenset({Score, Peek, Sweep, Slope})
 
     def __init__(self, module: torch.nn.Module, options: TorchOptions | None = None) -> None:
         module = getattr(module, "_orig_mod", module)  # a compiled module calls no hooks; its original does

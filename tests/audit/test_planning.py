@@ -50,8 +50,8 @@ def test_a_plan_names_every_choice(asked, tmp_path):
         {"bright": 0, "dark": 1},
     )
     assert facts.unknown == {"dusk": 1}
-    assert any("does not know 1 labels of 1 items, such as 'dusk'" in one for one in made.told)
-    assert any("1 labels have one item each, such as 'dusk'" in one for one in made.told)
+    assert any("does not know 1 label of 1 item, such as 'dusk'" in one for one in made.told)
+    assert any("1 label of one item alone, such as 'dusk'" in one for one in made.told)
     evaluations = [one.evaluations for one in made.estimate.lanes]
     assert evaluations[0] == 17  # 4 x 4 windows and the untouched picture
     assert made.estimate.hours > 0

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from xplain.core.errors import MissingDependency
 
-__all__ = ["canonical", "differing", "needed", "sha256_of"]
+__all__ = ["canonical", "differing", "file_sha256", "needed", "sha256_of"]
 
 
 def canonical(value: Any) -> bytes:
@@ -28,6 +29,12 @@ def canonical(value: Any) -> bytes:
 def sha256_of(content: bytes | memoryview) -> str:
     """sha256 in hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file in hex, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def differing(was: Any, now: Any, at: str = "") -> list[tuple[str, Any, Any]]:

@@ -104,8 +104,8 @@ class Estimate:
     def __str__(self) -> str:
         lines = []
         for one in self.lanes:
-            each = [f"{one.evaluations:g} evaluations"] if one.evaluations else []
-            each += [f"{one.sweeps:g} sweeps"] if one.sweeps else []
+            each = [counted(round(one.evaluations), "evaluation")] if one.evaluations else []
+            each += [counted(round(one.sweeps), "sweep")] if one.sweeps else []
             took = "not measured" if one.seconds is None else f"{1000 * one.seconds:.3g} ms"
             why = f" ({one.why})" if one.why else ""
             lines.append(f"  {one.lane}: {', '.join(each) or 'nothing asked'} an item, {took}, {one.engine}{why}")

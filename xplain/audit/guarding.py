@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from xplain.audit.canonical import sha256_of
+from xplain.audit.canonical import file_sha256
 from xplain.audit.plans import Plan
 from xplain.core.errors import UsageError
 from xplain.core.files import there
@@ -67,9 +67,9 @@ def refuse_changed(plan: Plan, folder: Path, now: Mapping[str, str] | None = Non
             "those, or plan another audit."
         )
     items = folder / "items.parquet"
-    if there(items) != "file" or sha256_of(items.read_bytes()) != plan.items.sha256:
+    if there(items) != "file" or file_sha256(items) != plan.items.sha256:
         raise UsageError(f"{items} is missing or was changed. Take it from a copy, or plan again.")
     for lane in plan.lanes:
         path = folder / "lanes" / f"{lane.file}.onnx"
-        if lane.file and (there(path) != "file" or sha256_of(path.read_bytes()) != lane.file):
+        if lane.file and (there(path) != "file" or file_sha256(path) != lane.file):
             raise UsageError(f"{path} is missing or was changed. Take it from a copy, or plan again.")

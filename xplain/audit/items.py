@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xplain.audit.canonical import needed, sha256_of
+from xplain.audit.canonical import file_sha256, needed, sha256_of
 from xplain.audit.labels import Joined
 from xplain.audit.schema import ITEMS, Column, schema_of
 from xplain.audit.sources import Content, Entry, Source
@@ -104,8 +104,9 @@ def write_items(source: Source, beside: Joined, items: Path, places: Path, threa
             raise UsageError(f"There is nothing to audit: {source.kind} holds no item. {told}".strip(), option="items")
     if not source.placed:
         places.unlink()
-    _refuse_twins(items)
-    return Listed(sha256_of(items.read_bytes()), count, dict(sorted(labels.items())), unreadable, empty, source.told)
+    if not source.unique:
+        _refuse_twins(items)
+    return Listed(file_sha256(items), count, dict(sorted(labels.items())), unreadable, empty, source.told)
 
 
 def _hashed(source: Source, threads: int) -> Iterator[tuple[Entry, int, str]]:

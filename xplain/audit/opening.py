@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from xplain.audit.canonical import needed
+from xplain.audit.canonical import file_sha256, needed
 from xplain.audit.guarding import planned_audit
 from xplain.audit.reading import Data, Planned
 from xplain.audit.schema import METRICS, RECORDS, Column, empty, read_parquet
@@ -54,7 +54,7 @@ class Audit:
         if stray:
             raise DamagedPart(f"The seal of shard {stray[0]} is of another audit. 'xplain audit verify' lists such.")
         self.root = self.store.root(
-            (folder / "plan.json").read_bytes(), (folder / "items.parquet").read_bytes(), seals=self.seals
+            (folder / "plan.json").read_bytes(), file_sha256(folder / "items.parquet"), seals=self.seals
         )
         self._moved = items
         self._data: Data | None = None

@@ -10,6 +10,7 @@ from xplain.audit.models import Given
 from xplain.audit.plans import ModelFacts, Plan
 from xplain.audit.trial import Trial
 from xplain.core.errors import UsageError
+from xplain.core.plain import counted
 
 __all__ = ["remarks"]
 
@@ -42,18 +43,17 @@ def remarks(listed: Listed, made: Plan, settled: Sequence[Settled]) -> list[str]
         UsageError: labels are to be explained, and there is none.
     """
     found = []
-    if listed.unreadable or listed.empty:
-        found.append(
-            f"{listed.unreadable:,} items cannot be read and {listed.empty:,} are empty; they become error rows."
-        )
+    for count, why in ((listed.unreadable, "cannot be read"), (listed.empty, "without a byte")):
+        if count:
+            found.append(f"{counted(count, 'item')} {why}: error rows, when it is run.")
     for one in settled:
         facts = one.facts
         if facts.unknown:
             some = ", ".join(f"{label!r} ({count:,})" for label, count in list(facts.unknown.items())[:5])
-            total = sum(facts.unknown.values())
+            which = f"{counted(len(facts.unknown), 'label')} of {counted(sum(facts.unknown.values()), 'item')}"
             found.append(
-                f"Model {facts.name} does not know {len(facts.unknown):,} labels of {total:,} items, such as {some}: "
-                "they are kept, and say nothing of whether it is right."
+                f"Model {facts.name} does not know {which}, such as {some}: they are kept, and say nothing of whether "
+                "it is right."
             )
         if not facts.sha256:
             found.append(f"Model {facts.name} has no digest, so nothing holds a later run to the same one.")
@@ -66,9 +66,8 @@ def remarks(listed: Listed, made: Plan, settled: Sequence[Settled]) -> list[str]
             found.append(f"Model {facts.name} was given as an object: a run must be given it again.")
     alone = [label for label, count in listed.labels.items() if count == 1]
     if alone:
-        found.append(
-            f"{len(alone):,} labels have one item each, such as {alone[0]!r}: nothing can be said of such a class."
-        )
+        few = f"{counted(len(alone), 'label')} of one item alone, such as {alone[0]!r}"
+        found.append(f"{few}: nothing can be said of such a class.")
     if not listed.labels and any(lane.target == "label" for lane in made.lanes):
         raise UsageError("No item has a label, and the label's class is to be explained", option="labels")
     return found

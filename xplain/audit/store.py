@@ -214,16 +214,16 @@ class Store:
             if self.fault(name):
                 self.place.remove(f"parts/{name}")
 
-    def root(self, *heads: bytes, seals: Mapping[int, Seal] | None = None) -> str:
+    def root(self, *heads: bytes | str, seals: Mapping[int, Seal] | None = None) -> str:
         """sha256 over what the audit is and all that is sealed: ``heads`` (plan, items), then seals in order.
 
         Args:
-            heads: Bytes of the plan and of the items.
+            heads: Bytes of the plan and of the items, or their sha256.
             seals: Seals as they were read; None to read them.
         """
         sha = hashlib.sha256()
         for head in heads:
-            sha.update(sha256_of(head).encode())
+            sha.update((head if isinstance(head, str) else sha256_of(head)).encode())
         for _, seal in sorted((self.seals() if seals is None else seals).items()):
             sha.update(sha256_of(seal.to_json()).encode())
         return sha.hexdigest()

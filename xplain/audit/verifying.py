@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.audit.canonical import file_sha256
 from xplain.audit.comparing import Difference, differences
 from xplain.audit.guarding import planned_audit, refuse_changed, versions_now
 from xplain.audit.lanes import Benches
@@ -157,7 +158,7 @@ def verify(
     chosen = _drawn(good, recompute, plan, seed)
     differing = tuple(_made_again(plan, folder, store, chosen, models, items)) if chosen else ()
     missing = tuple(sorted(set(range(len(plan.shards))) - sealed))
-    root = store.root(plan.to_json(), _bytes(folder / "items.parquet"), seals={n: _seal(store, n) for n in good})
+    root = store.root(plan.to_json(), _items(folder / "items.parquet"), seals={n: _seal(store, n) for n in good})
     repaired = tuple(bad) if repair else ()
     return Verified(
         len(sealed), len(plan.shards), tuple(damaged), missing, tuple(doubled), differing, chosen, repaired,
@@ -285,11 +286,11 @@ def _seal(store: Store, number: int) -> Seal:
     return seal
 
 
-def _bytes(path: Path) -> bytes:
+def _items(path: Path) -> str:
     try:
-        return path.read_bytes()
+        return file_sha256(path)
     except OSError:
-        return b""
+        return "absent"
 
 
 def _doubled(item: int | None, lane: str) -> str:

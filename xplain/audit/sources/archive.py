@@ -38,6 +38,7 @@ class Archives:
     """
 
     placed = True
+    unique = False
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]], kind: str = "tar") -> None:
         self.kind = kind

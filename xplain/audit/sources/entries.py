@@ -56,6 +56,8 @@ class Source(Protocol):
     kind: str
     placed: bool
     """Whether an item lies at a place in a file, which its name alone does not say."""
+    unique: bool
+    """Whether no name can stand twice, so that nobody has to look."""
 
     @property
     def metadata(self) -> Mapping[str, str]:

@@ -27,6 +27,7 @@ class Folder:
 
     kind = "folder"
     placed = False
+    unique = True
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links that a person named
@@ -101,6 +102,7 @@ class Files(Folder):
     """Files by their paths, in the order given; names are relative to the folder that holds them all."""
 
     kind = "files"
+    unique = False
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]], root: str | os.PathLike[str] | None = None) -> None:
         whole = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - links stay as they are named
@@ -138,18 +140,20 @@ def _sorted(root: Path, below: str) -> Iterator[tuple[str, bool]]:
     """A folder's entries by name: the name relative to ``root``, and whether it is a folder."""
     try:
         with os.scandir(root / below) as entries:
-            found = [
-                (one.name, one.is_dir(follow_symlinks=False))
-                for one in entries
-                if not one.name.startswith(".") and not (one.is_symlink() and one.is_dir())
-            ]
+            names, folders = [], set()  # no more than a name is kept of each of what may be a million
+            for one in entries:
+                if one.name.startswith(".") or (one.is_symlink() and one.is_dir()):
+                    continue
+                names.append(one.name)
+                if one.is_dir(follow_symlinks=False):
+                    folders.add(one.name)
     except OSError as error:
         raise UsageError(
             f"Folder {str(root / below)[:300]!r} cannot be listed: {error.strerror or error}. Make it readable, or "
             "name another."
         ) from None
-    found.sort()
-    return ((f"{below}{name}", folder) for name, folder in found)
+    names.sort()
+    return ((f"{below}{name}", name in folders) for name in names)
 
 
 def _left_out(left: Mapping[str, int]) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class Datasets:
 
     kind = "datasets"
     placed = True
+    unique = True
     told: tuple[str, ...] = ()
 
     def __init__(self, name: str, item: str | None = None, label: str | None = None) -> None:

@@ -104,6 +104,7 @@ class CsvTable:
 
     kind = "csv"
     placed = False
+    unique = False
 
     def __init__(
         self,
@@ -273,6 +274,7 @@ class ReadRows:
 
     kind = "parquet"
     placed = True
+    unique = False
     told: tuple[str, ...] = ()
 
     def __init__(self, path: str, item: str) -> None:

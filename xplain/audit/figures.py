@@ -37,10 +37,11 @@ def geometry(maps: Array) -> dict[str, Array]:
     rows = plane.sum(axis=2, dtype=np.float64)
     inner = ((plane @ _inner(width).astype(np.float32)) * _inner(height)).sum(axis=1, dtype=np.float64)
     left = plane @ _half(width).astype(np.float32)
+    total = flat.sum(axis=1, dtype=np.float64)
     found = {
         "scale": scale,
-        "total": flat.sum(axis=1, dtype=np.float64),
-        "positive": np.where(flat > 0, shares, 0.0).sum(axis=1, dtype=np.float64),
+        "total": total,
+        "positive": (1.0 + total / np.where(whole > 0, whole, 1.0)) / 2,
         "gini": gini(shares),
         "complexity": complexity(shares),
         "peak_y": (place // width + 0.5) / height,
@@ -66,8 +67,9 @@ def gini(shares: Array) -> Array:
         Hurley and Rickard, Comparing Measures of Sparsity, 2009.
     """
     count = shares.shape[1]
-    weights = 2 * np.arange(1, count + 1) - count - 1
-    return np.asarray((np.sort(shares, axis=1) * weights).sum(axis=1) / count)
+    weights = ((2 * np.arange(1, count + 1) - count - 1) / count).astype(shares.dtype)
+    ranked = np.sort(shares, axis=1) * weights  # no product of matrices, which rounds by the number of rows
+    return np.asarray(ranked.sum(axis=1, dtype=np.float64))
 
 
 def complexity(shares: Array) -> Array:
@@ -76,8 +78,9 @@ def complexity(shares: Array) -> Array:
     Source:
         Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020.
     """
-    safe = np.where(shares > 0, shares, np.ones((), shares.dtype))
-    return np.asarray(-(safe * np.log(safe)).sum(axis=1, dtype=np.float64))
+    logs = np.log(np.maximum(shares, np.finfo(shares.dtype).tiny))  # times 0 where a share is 0
+    logs *= shares
+    return np.asarray(-logs.sum(axis=1, dtype=np.float64))
 
 
 def entropies(scores: Array, outline: Outline) -> Array:

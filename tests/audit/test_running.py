@@ -11,16 +11,21 @@ import signal
 import subprocess
 import sys
 import threading
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from toy import Toy
 
 import xplain
+from xplain import audit
 from xplain.audit.running import run
 from xplain.audit.store import Store
 from xplain.audit.workload import TooManyErrors
 from xplain.core.errors import OutputError, UsageError
+from xplain.core.price import Price
 
 sys.path.insert(0, str(Path(__file__).parent))
 import planted
@@ -175,3 +180,22 @@ def test_a_run_in_another_thread_leaves_signals_alone(stage):
     thread.start()
     thread.join()
     assert found[0].done
+
+
+def test_no_paid_query_is_asked_twice_whatever_broke_in_between(tmp_path):
+    """Answers of a shard that was not sealed lie in the audit's folder; money ends a run before what it may exceed."""
+    rows = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
+    price = Price(per_row=Decimal("0.5"))
+    how = {"methods": {"occlusion": {"patch": 1, "stride": 1}}, "metrics": None, "shard_rows": 2}
+    audit.plan({"toy": Toy(price=price)}, rows, out=tmp_path / "out", **how)
+    first, second = Toy(price=price, fail_after=18), Toy(price=price)
+    with pytest.raises(RuntimeError, match="the toy broke"):
+        run(tmp_path / "out", models={"toy": first})
+    assert Store(tmp_path / "out").sealed() == {0}
+    found = run(tmp_path / "out", models={"toy": second}, max_cost=3)
+    assert not found.done
+    assert "does not pay for another shard of up to 7" in found.why
+    assert not second.rows
+    assert run(tmp_path / "out", models={"toy": second}, max_cost=7 * 2).done
+    asked = first.rows + second.rows
+    assert len(asked) == len(set(asked)) == 6 * 7

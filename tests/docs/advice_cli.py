@@ -54,6 +54,8 @@ def prepared(folder: Path) -> None:
         "words.csv": BOX.format("a.png").replace("4,", "four,"),
         "behind.csv": "file,y0,x0,y1,x1\na.png,8,8,4,12\n",
         "rows.csv": "a,b,c,d\n1,2,3,4\n0,1,0,1\n",
+        "true.csv": "a,b,c,d,y\n1,2,3,4,bright\n0,1,0,1,dark\n",
+        "numbered.csv": "a,b,c,d,y\n1,2,3,4,0\n0,1,0,1,1\n",
         "gap.csv": "a,b,c,d,e\n1,2,3,4,\n2,1,0,1,\n",
         "dropped.csv": "a,b,c,d\n0,1,0,1\n2,1,0,1\n",
         "twice.csv": "a,b,b,d\n1,2,3,4\n",
@@ -196,6 +198,12 @@ COMMANDS = [
         "explain tiny.onnx pictures/a.png -m deeplift --out deeplift --conservation",
     ),
     case("There is nothing to explain. Name pictures (files", "explain tiny.onnx --out out", EXPLAIN, ROWS),
+    case(
+        "The truth is text, such as",
+        "importance rows.onnx true.csv --truth y --out out",
+        "importance rows.onnx true.csv --truth y --out out --labels labels.txt",
+        "importance rows.onnx numbered.csv --truth y --out out",
+    ),
     case("--labelled {} holds neither labels.csv nor la", f"{CHECK} empty", f"{CHECK} pictures"),
     case("--labelled {} is not a folder; give one with", f"{CHECK} notes.txt", f"{CHECK} pictures"),
     case(

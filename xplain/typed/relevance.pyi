@@ -14,6 +14,13 @@ class AttentionRollout(Asked, total=False):
     grid: tuple[int, ...] | None
     tokens: int
 
+class Crp(Asked, total=False):
+    layer: str
+    concepts: Any
+    most: int
+    rule: str
+    channels: bool
+
 class DeepShap(Asked, total=False):
     baseline: Any
     layer: str

@@ -124,3 +124,13 @@ def test_maps_that_cannot_be_made_are_said_and_the_attack_stands(weights, pictur
     found = xplain.attack(model, pictures, "pgd", epsilon="8/255", explain="grad-cam")
     assert found.maps is None
     assert any("no map of 'grad-cam'" in said for said in found.said)
+
+
+def test_rows_with_a_column_of_words_are_refused_by_its_name():
+    def scores(rows):
+        return np.stack([np.asarray(rows["age"], float), -np.asarray(rows["age"], float)], 1)
+
+    rows = {"age": [1.0, 2.0], "job": ["nurse", "clerk"]}
+    model = xplain.table(scores, columns=rows)
+    with pytest.raises(UsageError, match="Column 'job' holds words"):
+        xplain.attack(model, rows, "square", epsilon=0.5)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
+from onnx import helper
 from PIL import Image
 
+from tests.nets import FLOAT
+from tests.nets import model as nets_model
 from xplain.results import load
 
 
@@ -77,3 +81,35 @@ def test_what_is_refused_names_the_flag(xplain, model, pictures, tmp_path):
         assert ran.code == 2
         assert said in ran.err
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_of_a_table_are_attacked_in_their_own_units(xplain, tmp_path):
+    """A row's margin is 2 (age + 2 income), and linf moves both by 0.5: the first can be turned, the second cannot."""
+    weights = {"w": np.array([[1, -1], [2, -2]], np.float32)}
+    one = helper.make_node("MatMul", ["x", "w"], ["y"])
+    onnx.save(nets_model([one], {"x": (FLOAT, ["N", 2])}, {"y": (FLOAT, ["N", 2])}, weights), tmp_path / "rows.onnx")
+    (tmp_path / "rows.csv").write_text("age,income\n0.4,0.3\n1.0,0.9\n")
+    asked = ("attack", "pgd", tmp_path / "rows.onnx", tmp_path / "rows.csv", "--explain", "none")
+    ran = xplain(*asked, "--epsilon", "0.5", "--out", tmp_path / "out", "--json")
+    assert ran.code == 1, ran.err
+    assert [row["fooled"] for row in ran.document["pictures"]] == [True, False]
+    assert "--epsilon" in xplain(*asked, "--out", tmp_path / "none").err  # their own units are theirs to say
+
+
+def test_arrays_are_attacked_within_their_limits(xplain, tmp_path):
+    weights = {"w": np.array([[1, -1]] * 6, np.float32)}
+    made = nets_model(
+        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["y"])],
+        {"x": (FLOAT, ["N", 1, 6])}, {"y": (FLOAT, ["N", 2])}, weights,
+    )  # fmt: skip
+    onnx.save(made, tmp_path / "series.onnx")
+    series = np.full((2, 1, 6), 0.1, np.float32)
+    np.save(tmp_path / "series.npy", series)
+    asked = ("attack", "pgd", tmp_path / "series.onnx", tmp_path / "series.npy", "--explain", "none", "--layout", "NCT")
+    ran = xplain(*asked, "--epsilon", "0.5", "--out", tmp_path / "free")
+    assert ran.code == 1, ran.err  # sums of 0.6 fall below 0
+    held = xplain(*asked, "--epsilon", "0.5", "--low", "0.05", "--high", "1", "--out", tmp_path / "held")
+    assert held.code == 0, held.err  # none can
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    said = xplain("attack", "pgd", tmp_path / "series.onnx", tmp_path / "bad.npy", "--out", tmp_path / "bad").err
+    assert "numpy.save" in said

@@ -15,6 +15,7 @@ from xplain.core.cost import Cost
 from xplain.core.declared import AttackKind
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, CapabilityError, NonFinite, UsageError
+from xplain.core.items import Items
 from xplain.core.layout import Layout
 from xplain.core.query import Score, Sweep, View
 from xplain.core.registry import ATTACKS
@@ -164,6 +165,11 @@ class Attacker:
                 f"The items are {what}: what stands for something else, as words and tokens do, has no small changes. "
                 "Attack pictures (paths or uint8 arrays, with a card), or real numbers."
             )
+        if (words := _worded(part.items)) is not None:
+            raise UsageError(
+                f"Column {words!r} holds words, which have no small changes, so rows of this table cannot be attacked. "
+                "Attack a model of its columns of numbers, with this one fixed."
+            )
         space = self.space_of(part)
         return Case(
             part, space, space.values(part.items.x), scores, self._goal(part, scores), self._epsilons(space), [], Cost()
@@ -274,6 +280,18 @@ class Attacker:
             case.spent += Cost(queries=int(board.queries.sum()) - before)
             raise
         case.spent += cost
+
+
+def _worded(items: Items) -> str | None:
+    """The first column of a table that holds something else than numbers."""
+    columns = items.columns
+    for name, held in zip(columns.names, zip(*columns.values, strict=True), strict=False) if columns else ():
+        for one in held:
+            try:
+                float(one)
+            except ValueError:
+                return name
+    return None
 
 
 def _trainer() -> Any:

@@ -6,14 +6,17 @@ import io
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from xplain import api
 from xplain.cli.asking.flags import Force, OutFolder, Seed, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile
+from xplain.cli.asking.reading import RowOptions, given
 from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import FINDING, INTERRUPTED, OK, Outcome, Progress
+from xplain.core.errors import UsageError
 from xplain.core.registry import ATTACKS
 from xplain.results.attack import Attack
 
@@ -26,11 +29,13 @@ def attack(
     model: ModelFile,
     loading: Loading,
     asking: Asking,
+    reading: RowOptions,
     items: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PICTURE",
-            help="Files, folders, globs, skimage:NAME. An attack that begins with noise needs none.",
+            metavar="ITEM",
+            help="Pictures (files, folders, globs, skimage:NAME), a table (.csv ...), or arrays (.npy) as the model "
+            "takes them, a row per item. An attack that begins with noise needs none.",
             show_default=False,
         ),
     ] = None,
@@ -44,6 +49,12 @@ def attack(
     target: Annotated[
         str | None,
         typer.Option(help="Class number or label to reach. Default: any other than the one that is said."),
+    ] = None,
+    low: Annotated[
+        float | None, typer.Option(help="Smallest value of rows and arrays. Default: no limit.", show_default=False)
+    ] = None,
+    high: Annotated[
+        float | None, typer.Option(help="Largest value of rows and arrays. Default: no limit.", show_default=False)
     ] = None,
     explain: Annotated[
         str, typer.Option(help="Method whose map is held before against after; auto, or none.")
@@ -74,12 +85,9 @@ def attack(
     Raises:
         XplainError: what concerns the attack, the model or all pictures.
     """
-    from xplain.render import pictures as reading
-
     entry = ATTACKS.find(kind)
-    given = options_for([entry], options)[entry.name]
-    loaded = loading.open(model)
-    found = reading.collect(items) if items else None
+    own = options_for([entry], options)[entry.name]
+    loaded, found = _read(model, loading, items or [], reading)
     with Folder(out, force) as folder, Progress(None) as progress:
         result = api.attack(
             loaded,
@@ -88,6 +96,8 @@ def attack(
             epsilon=epsilon,
             norm=norm,
             target=target,
+            low=low,
+            high=high,
             explain=None if explain == "none" else explain,
             defend=defend,
             seed=seed,
@@ -95,7 +105,7 @@ def attack(
             max_queries=asking.max_queries,
             cache=asking.cache,
             progress=lambda done, _asked: progress.to(done),
-            **given,
+            **own,
         )
         files = keep_result(folder, entry.name, result, shell.obj.line)
         files |= _for_print(folder, entry.name, result, dpi, millimetres)
@@ -105,6 +115,33 @@ def attack(
     lines += [f"{name}: {folder.path / file}" for name, file in files.items()]
     code = INTERRUPTED if result.facts.get("interrupted") else FINDING if result.fooled.any() else OK
     return Outcome(document, "\n".join(lines), code)
+
+
+def _read(model: str, loading: Loading, items: list[str], reading: RowOptions) -> tuple[Any, Any]:
+    """The model, and what is attacked: pictures, the rows of a table, arrays as they are, or nothing.
+
+    Raises:
+        UsageError: an array that cannot be read, or does not fit the others.
+    """
+    from xplain.render import pictures
+
+    if items and all(Path(one).suffix.lower() == ".npy" for one in items):
+        return loading.open(model), _arrays(items)
+    rows = given(items, reading) if items else None
+    if rows is not None:
+        return rows.open(model, loading), rows.source
+    return loading.open(model), pictures.collect(items) if items else None
+
+
+def _arrays(files: list[str]) -> Any:
+    try:
+        found = [np.load(one, allow_pickle=False) for one in files]
+        return np.concatenate(found)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{', '.join(files)[:200]} cannot be read as items [N, ...] of one shape: {error}. Save such an array with "
+            "numpy.save."
+        ) from None
 
 
 def _document(result: Attack) -> dict[str, Any]:

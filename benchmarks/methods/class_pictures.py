@@ -3,20 +3,25 @@
     python benchmarks/methods/class_pictures.py MODEL CARD JUDGE CARD PHOTOGRAPHS [--classes 20]
 
 A net's own score says nothing: plain pixels raise it to 1. So each recipe's pictures of the same classes, drawn by a
-seed, are shown to a judge that had no part in them; printed are its median share and rank (best of the whole picture
-and two crops), and the processor time of a picture. The answers are compared before any time is told: every picture
-must convince the model that it was made for.
+seed, are shown to a judge that had no part in them; printed and kept are its median share and rank (best of the whole
+picture and two crops), and the processor time of a picture. The answers are compared before any time is told: every
+picture must convince the model that it was made for.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import xplain
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import bench
 
 RECIPES: dict[str, dict[str, Any]] = {"class": {}, "yosinski": {}, "fourier": {}, "maco": {}}
 
@@ -35,9 +40,7 @@ def main() -> None:
     known = {name.split(",")[0].strip() for name in judge.outline.labels}
     shared = [k for k, name in enumerate(model.outline.labels) if any(name.split(",")[0] in one for one in known)]
     chosen = sorted(np.random.default_rng(given.seed).choice(shared, given.classes, replace=False).tolist())
-    print(f"xplain {xplain.__version__}, numpy {np.__version__}; classes {chosen}")
-    print("| recipe | own share | judge's share | its rank | rank below 20 | CPU s a picture |")
-    print("|---|---|---|---|---|---|")
+    rows = []
     for name in given.recipes:
         more = {"photographs": given.photographs} if name == "maco" else {}
         started = time.process_time()
@@ -45,11 +48,24 @@ def main() -> None:
         spent = (time.process_time() - started) / len(chosen)
         own, other = made.judged[:, 0, 0, 0], made.judged[:, 1]
         share, rank = np.nanmax(other[..., 0], axis=1), np.nanmin(other[..., 1], axis=1)
-        print(
-            f"| {name} | {np.median(own):.3f} | {np.nanmedian(share):.5f} | {np.nanmedian(rank):.0f} "
-            f"| {np.nanmean(rank < 20):.0%} | {spent:.1f} |",
-            flush=True,
+        rows.append(
+            {
+                "recipe": name,
+                "own share": float(np.median(own)),
+                "judge's share": float(np.nanmedian(share)),
+                "its rank": float(np.nanmedian(rank)),
+                "rank below 20": float(np.nanmean(rank < 20)),
+                "CPU s a picture": spent,
+                "ranks": " ".join(f"{one:.0f}" for one in rank),
+            }
         )
+        print(rows[-1], flush=True)
+    note = (
+        f"Medians over {given.classes} classes, {' '.join(map(str, chosen))}. Command: `python "
+        f"benchmarks/methods/class_pictures.py MODEL CARD JUDGE CARD PHOTOGRAPHS --classes {given.classes} "
+        f"--recipes {' '.join(given.recipes)}`."
+    )
+    bench.save("class_pictures", rows, note)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def style_train(
         smooth: Weight of the total variation.
         steps: Training steps.
         batch: Photographs in each step, their styles in turn.
-        width: Channels of the net's first stage; 16 is 190 thousand weights.
+        width: Channels of the net's first stage; 16 is 165 thousand weights.
 
     Returns:
         Each ``x`` in each style. ``files["style.onnx"]`` is the net, for ``xplain make style-fast style.onnx``; with

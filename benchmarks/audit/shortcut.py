@@ -95,3 +95,42 @@ def trained(train: Pictures, seed: int, epochs: int = 6) -> Any:
             optimiser.step()
             rate.step()
     return net.eval()
+
+
+def as_onnx(net: Any) -> bytes:
+    """The net as an ONNX file, batch normalisation folded into the convolutions."""
+    import torch
+    from onnx import TensorProto, helper, numpy_helper
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    layers, nodes, weights, last = list(net), [], [], "input"
+
+    def add(kind: str, inputs: list[str], **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [f"{kind}_{len(nodes)}"], **attributes))
+        return str(nodes[-1].output[0])
+
+    def keep(name: str, value: Any) -> str:
+        weights.append(numpy_helper.from_array(value.detach().numpy(), name))
+        return name
+
+    for k, layer in enumerate(layers):
+        if isinstance(layer, torch.nn.Conv2d):
+            conv = fuse_conv_bn_eval(layer, layers[k + 1])
+            held = [keep(f"w{k}", conv.weight), keep(f"b{k}", conv.bias)]
+            pads = [*conv.padding, *conv.padding]
+            last = add("Conv", [last, *held], strides=list(conv.stride), pads=pads, kernel_shape=list(conv.kernel_size))
+        elif isinstance(layer, torch.nn.ReLU):
+            last = add("Relu", [last])
+        elif isinstance(layer, torch.nn.Linear):
+            last = add("Flatten", [add("GlobalAveragePool", [last])])
+            last = add("Gemm", [last, keep("w", layer.weight), keep("b", layer.bias)], transB=1)
+    nodes[-1].output[0] = "logits"
+    graph = helper.make_graph(
+        nodes,
+        "textures",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 1, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 4])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())

@@ -21,10 +21,15 @@ def test_copies_leaks_and_labels_that_differ_are_told_apart():
         ("leak", "measured"),
         ("labels", "measured"),
     ]
-    assert found[0].evidence["groups"] == [[100, 102], [101, 106]]  # what could not be read is no copy of another
+    assert found[0].evidence["copies"].tolist() == [
+        [0, 100],
+        [0, 102],
+        [1, 101],
+        [1, 106],
+    ]  # what could not be read is no copy of another
     assert found[0].effect == 0.5
-    assert found[1].evidence["groups"] == [[100, 102]]
-    assert found[2].evidence["groups"] == [[101, 106]]
+    assert found[1].evidence["copies"].tolist() == [[0, 100], [0, 102]]
+    assert found[2].evidence["copies"].tolist() == [[0, 101], [0, 106]]
     none = copies(["a", "b"])
     assert len(none) == 1
     assert none[0].statement.startswith("No two of 2")
@@ -84,9 +89,9 @@ def test_the_hash_is_that_of_each_cell_against_its_right_neighbour():
 def test_pairs_that_hang_together_are_one_group_and_a_near_leak_is_a_candidate():
     pairs = np.array([[1, 4], [4, 6], [2, 3]])
     found = near_copies(pairs, of=8, splits=["a"] * 6 + ["b"] * 2)
-    assert found[0].evidence["groups"] == [[1, 4, 6], [2, 3]]
+    assert found[0].evidence["copies"].tolist() == [[0, 1], [0, 4], [0, 6], [1, 2], [1, 3]]
     assert [(one.group, one.standing) for one in found] == [("", "measured"), ("leak", "candidate")]
-    assert found[1].evidence["groups"] == [[1, 4, 6]]
+    assert found[1].evidence["copies"].tolist() == [[0, 1], [0, 4], [0, 6]]
     assert near_copies(np.zeros((0, 2), int), of=8)[0].effect == 0
 
 

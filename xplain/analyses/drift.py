@@ -24,7 +24,7 @@ Distance: TypeAlias = Literal["energy", "hellinger"]
 LEAST = 20
 """Items on either side below which nothing is tested."""
 
-_PAIRS = 1500
+_PAIRS = 1000
 """Items of a side of which all pairs are compared."""
 
 _MEANS = 20000
@@ -44,7 +44,7 @@ def apart(
     Args:
         before: ``[N, D]``; of ``hellinger`` shares, which are not negative.
         after: ``[M, D]``.
-        distance: Which of the two. More rows than 1,500 a side (20,000 for ``hellinger``) are drawn from.
+        distance: Which of the two. More rows than 1,000 a side (20,000 for ``hellinger``) are drawn from.
         draws: Permutations; the smallest p is ``1 / (draws + 1)``.
         seed: Root of all randomness.
 

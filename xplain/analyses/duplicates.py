@@ -41,7 +41,7 @@ def copies(
         items: The items' numbers; None for 0, 1, ...
 
     Returns:
-        One measured finding. Where copies lie on both sides of a split, or have different labels, one candidate each.
+        One measured finding; one more each where copies lie on both sides of a split, or have different labels.
     """
     numbers = np.arange(len(digests)) if items is None else np.asarray(items, np.int64)
     names, own = np.unique(np.asarray(digests, dtype=str), return_inverse=True)
@@ -185,7 +185,7 @@ def _told(
     found = [
         Finding(
             *("duplicates", "", text, "measured", share, "share of items", bounds, None, len(numbers), members),
-            evidence={"how": how, "groups": [numbers[rows].tolist() for rows in groups[:200]]},
+            evidence={"how": how, "copies": _listed(groups, numbers)},
             limits=limits,
         )
     ]
@@ -209,8 +209,14 @@ def _told(
                     "items",
                     count=len(numbers),
                     members=numbers[np.concatenate(mixed)[:24]],
-                    evidence={"how": how, "groups": [numbers[rows].tolist() for rows in mixed[:200]]},
+                    evidence={"how": how, "copies": _listed(mixed, numbers)},
                     limits=limits,
                 )
             )
     return found
+
+
+def _listed(groups: Sequence[Array], numbers: Array) -> Array:
+    """Group and item of each copy, int64 ``[M, 2]``, of the first 200 groups."""
+    rows = [np.stack([np.full(len(rows), k), numbers[rows]], axis=1) for k, rows in enumerate(groups[:200])]
+    return np.concatenate(rows).astype(np.int64) if rows else np.zeros((0, 2), np.int64)

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xplain.audit.analysing import analyse
     from xplain.audit.opening import Audit
     from xplain.audit.opening import open_audit as open  # noqa: A004 - what it is called behind xplain.audit
     from xplain.audit.planning import plan
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Audit": ("xplain.audit.opening", "Audit"),
+    "analyse": ("xplain.audit.analysing", "analyse"),
     "Progress": ("xplain.audit.progress", "Progress"),
     "check": ("xplain.audit.signing", "check"),
     "diff": ("xplain.audit.reporting", "diff"),
@@ -48,6 +50,7 @@ __all__ = [
     "Progress",
     "Shop",
     "Verified",
+    "analyse",
     "check",
     "diff",
     "export",

@@ -86,15 +86,16 @@ def told(lead: Lead, trial: Trial, p: float, trials: int, names: Sequence[str], 
         limits.append("Pasting cannot confirm it: its pictures were chosen by what they show, as honest ones would be.")
     evidence = {
         **lead.evidence,
-        "way": {arm: float(np.mean(way)) for arm, way in trial.way.items()},
-        "turned": dict(trial.turned),
-        "change of score": dict(trial.change),
+        **{f"way, {arm}": float(np.mean(way)) for arm, way in trial.way.items()},
+        **{f"turned, {arm}": share for arm, share in trial.turned.items()},
+        **{f"change of score, {arm}": rise for arm, rise in trial.change.items()},
         "control": trial.control,
         "p of the lead": lead.p,
         "trials": trials,
         "pasted": trial.pasted,
-        "box": None if lead.box is None else (np.asarray(lead.box) / np.array([*plane, *plane])).tolist(),
     }
+    if lead.box is not None:
+        evidence["box"] = np.asarray(lead.box) / np.array([*plane, *plane])
     return Finding(
         *(lead.kind, name, text, standing, trial.contrast, _UNIT, trial.interval, p, len(lead.rows), lead.rows[:24]),
         evidence=evidence,

@@ -160,12 +160,21 @@ class Paster:
         """
         x = self.part.items.x
         made = x[receivers].copy()
-        down, across = self.layout.plane_axes
         for n, (donor, box) in enumerate(zip(donors, boxes, strict=True)):
-            at: list[Any] = [slice(None)] * (x.ndim - 1)
-            at[down - 1], at[across - 1] = slice(int(box[0]), int(box[2])), slice(int(box[1]), int(box[3]))
+            at = self.at(box)
             made[(n, *at)] = x[(int(donor), *at)]
         return made
+
+    def at(self, box: Array) -> tuple[Any, ...]:
+        """The slices of one item that are a box (y0, x0, y1, x1)."""
+        found: list[Any] = [slice(None)] * (self.part.items.x.ndim - 1)
+        for axis, low, high in zip(self.layout.plane_axes, box[:2], box[2:], strict=True):
+            found[axis - 1] = slice(int(low), int(high))
+        return tuple(found)
+
+    def scored(self, made: Array) -> Array:
+        """The scores of pictures that were made, float64 ``[P, K]``."""
+        return self._ended(_asked(self, made))
 
     def effect(self, donors: Array, receivers: Array, boxes: Array, target: int) -> Effect:
         """What pasting does; the receivers are of other classes.
@@ -180,12 +189,14 @@ class Paster:
         was = _margin(before, target)
         if (was >= 0).any():
             raise UsageError("A receiver is predicted as the class already, so nothing pasted could turn it.")
-        settings = self.session.settings(None, calls=self.part.calls, together=True)
-        flow = _asked(self, donors, receivers, boxes)
-        (told,), _ = self.session.ask([flow], self.part.model, settings)
-        after = told.values
+        after = self._ended(_pasted(self, donors, receivers, boxes))
         now = _margin(after, target)
         return Effect((now - was) / -was.mean(), now > 0, after[:, target] - before[:, target])
+
+    def _ended(self, flow: Generator[Query, Any, Scored]) -> Array:
+        settings = self.session.settings(None, calls=self.part.calls, together=True)
+        (told,), _ = self.session.ask([flow], self.part.model, settings)
+        return told.values
 
 
 def _margin(scores: Array, target: int) -> Array:
@@ -193,15 +204,19 @@ def _margin(scores: Array, target: int) -> Array:
     return np.asarray(scores[:, target] - np.delete(scores, target, axis=1).max(axis=1))
 
 
-def _asked(paster: Paster, donors: Array, receivers: Array, boxes: Array) -> Generator[Query, Any, Scored]:
+def _pasted(paster: Paster, donors: Array, receivers: Array, boxes: Array) -> Generator[Query, Any, Scored]:
     """Ask about pasted pictures, few at a time: what lies in memory does not grow with their number."""
     found = []
     for start in range(0, len(donors), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
-        x = paster.paste(donors[some], receivers[some], boxes[some])
-        answer = yield Score(x, Untouched(), every_score, layout=paster.layout)
-        found.append(np.asarray(answer, np.float64)[:, 0])
+        told = yield from _asked(paster, paster.paste(donors[some], receivers[some], boxes[some]))
+        found.append(told.values)
     return Scored(np.concatenate(found) if found else np.zeros((0, paster.scores.shape[1])))
+
+
+def _asked(paster: Paster, made: Array) -> Generator[Query, Any, Scored]:
+    answer = yield Score(made, Untouched(), every_score, layout=paster.layout)
+    return Scored(np.asarray(answer, np.float64)[:, 0])
 
 
 def boxes_at(peaks: Array, plane: tuple[int, int], size: tuple[int, int]) -> Array:
@@ -237,7 +252,7 @@ def tried(
     flagged: tuple[Array, Array],
     controls: Mapping[str, tuple[Array, Array]],
     *,
-    each: int = 12,
+    each: int = 8,
     seed: int = 0,
 ) -> Trial:
     """Paste what a lead names, and what it does not, into pictures of other classes.
@@ -256,7 +271,7 @@ def tried(
         seed: Root of all randomness.
 
     Cost:
-        ``each`` evaluations per donor and arm: 5 * 20 * 12 = 1,200 for the usual numbers.
+        ``each`` evaluations per donor and arm: 5 * 40 * 8 = 1,600 for the usual numbers.
 
     Raises:
         UsageError: no picture is predicted as another class, or there are fewer than 5 donors of an arm.

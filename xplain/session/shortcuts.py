@@ -10,7 +10,7 @@ confirmed still waits for a person, who alone can say whether the model may use 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,22 +26,42 @@ from xplain.core.finding import Finding
 from xplain.session.leads import Lead, told
 from xplain.session.pasting import Paster, Trial, boxes_at, tried
 
-__all__ = ["ENOUGH", "leads", "shortcuts"]
+__all__ = [
+    "ENOUGH",
+    "WINDOW",
+    "Tried",
+    "leads",
+    "place_lead",
+    "shortcuts",
+    "told_together",
+    "tried_class",
+    "tried_lead",
+]
 
 ENOUGH = 40
 """Items of a class below which it is not looked at: a lead names up to half, and controls need as many."""
 
-DONORS = 20
+DONORS = 40
 """Pictures of each arm of a trial."""
 
-_WINDOW = (0.1875, 0.25)
+WINDOW = (0.1875, 0.25)
 """Height and width of the window around a peak, as shares of the sides: what a mark, a tag, a ruler take."""
 
-_WINDOWS = 200
+_WINDOWS = 120
 """Windows of a class that are compared with one another."""
 
 _SIDE = 64
 """Positions of the longer side at which windows are compared."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """A lead with what its trial showed; ``numbers`` are the items', ``plane`` is height and width of the pictures."""
+
+    lead: Lead
+    trial: Trial
+    numbers: Array
+    plane: tuple[int, int]
 
 
 def shortcuts(
@@ -67,37 +87,74 @@ def shortcuts(
         One finding per lead, its p corrected by Holm; ``too few`` for classes of fewer than 40 items.
 
     Cost:
-        1,200 evaluations per lead, at most four leads per class; fewer where a class has few items.
+        1,600 evaluations per lead, at most four leads per class; fewer where a class has few items.
     """
-    numbers = np.arange(len(maps)) if numbers is None else np.asarray(numbers, np.int64)
-    predicted = paster.predicted
-    cells = shares(maps)
-    good = np.flatnonzero(np.isfinite(cells).all(axis=(1, 2)))
-    found: list[tuple[Lead, Trial]] = []
+    tried: list[Tried] = []
     short: list[Finding] = []
-    for target in np.unique(predicted[good]):
-        name = names[target] if len(names) else str(target)
-        own = good[predicted[good] == target]
-        rest = good[predicted[good] != target]
+    for target in np.unique(paster.predicted):
+        own, rest = _sides(paster, maps, int(target))
         if len(own) < ENOUGH or len(rest) < ENOUGH:
+            name = names[target] if len(names) else str(target)
             have = min(len(own), len(rest))
             short.append(too_few("shortcuts", name, have, ENOUGH, "explained items, or of other classes,"))
             continue
-        for lead in leads(paster, maps, relevance, (own, rest), int(target), seed):
-            arms = _arms(paster, maps, lead, rest, seed)
-            if arms is not None:
-                found.append((lead, tried(paster, int(target), *arms, seed=seed)))
-    p = np.array([trial.p for _, trial in found])
-    places = np.array([lead.box is not None for lead, _ in found], bool)
+        tried += tried_class(paster, maps, int(target), relevance=relevance, numbers=numbers, seed=seed)
+    return told_together(tried, names) + short
+
+
+def tried_class(
+    paster: Paster,
+    maps: Array,
+    target: int,
+    *,
+    relevance: Array | None = None,
+    numbers: Array | None = None,
+    seed: int = 0,
+) -> list[Tried]:
+    """The leads of one class, tried; see ``shortcuts``. None where it or the others have fewer than 40 items."""
+    rows = _sides(paster, maps, target)
+    if min(map(len, rows)) < ENOUGH:
+        return []
+    given = np.arange(len(maps)) if numbers is None else np.asarray(numbers, np.int64)
+    found = []
+    for lead in leads(paster, maps, relevance, rows, target, seed):
+        trial = tried_lead(paster, maps, lead, seed)
+        if trial is not None:
+            found.append(Tried(lead, trial, given, paster.layout.plane))
+    return found
+
+
+def tried_lead(paster: Paster, maps: Array, lead: Lead, seed: int) -> Trial | None:
+    """A lead's trial; None where it names too few pictures, or a place that is half of the picture."""
+    arms = _arms(paster, maps, lead, _sides(paster, maps, lead.target)[1], seed)
+    return None if arms is None else tried(paster, lead.target, *arms, seed=seed)
+
+
+def place_lead(paster: Paster, maps: Array, target: int, seed: int) -> Lead | None:
+    """The place on which a class leans and others do not; None where there is none."""
+    own, rest = _sides(paster, maps, target)
+    return None if min(len(own), len(rest)) < ENOUGH else _place(paster, maps, own, rest, target, seed)
+
+
+def told_together(found: Sequence[Tried], names: Sequence[str]) -> list[Finding]:
+    """Tried leads of one model as findings, the strongest first, their p corrected for one another."""
+    p = np.array([one.trial.p for one in found])
+    places = np.array([one.lead.box is not None for one in found], bool)
     for some in (places, ~places):  # only those of places can be confirmed, so the others are no tests of theirs
         p[some] = holm(p[some])
-    made = [
-        told(lead, trial, float(q), int(places.sum()), names, paster.layout.plane)
-        for (lead, trial), q in zip(found, p, strict=True)
-    ]
-    made = [replace(one, members=numbers[one.members]) for one in made]
+    made = []
+    for one, q in zip(found, p, strict=True):
+        said = told(one.lead, one.trial, float(q), int(places.sum()), names, one.plane)
+        made.append(replace(said, members=one.numbers[said.members]))
     rank = {"confirmed": 0, "candidate": 1, "refuted": 2}
-    return sorted(made, key=lambda one: (rank[one.standing], -(one.effect or 0))) + short
+    return sorted(made, key=lambda one: (rank[one.standing], -(one.effect or 0)))
+
+
+def _sides(paster: Paster, maps: Array, target: int) -> tuple[Array, Array]:
+    """Rows of the class, and of the others, whose maps have positive mass."""
+    good = np.isfinite(shares(maps)).all(axis=(1, 2))
+    own = paster.predicted == target
+    return np.flatnonzero(good & own), np.flatnonzero(good & ~own)
 
 
 def leads(
@@ -154,11 +211,11 @@ def _returning(paster: Paster, maps: Array, own: Array, rest: Array, target: int
     own, rest = (rng.permutation(one)[:_WINDOWS] for one in (own, rest))
     pictures, factor = _small(paster, np.concatenate([own, rest]))
     plane = (pictures.shape[2], pictures.shape[3])
-    size = (max(3, round(_WINDOW[0] * plane[0])), max(3, round(_WINDOW[1] * plane[1])))
+    size = (max(3, round(WINDOW[0] * plane[0])), max(3, round(WINDOW[1] * plane[1])))
     slack = (size[0] // 2, size[1] // 3)
     if size[0] + 2 * slack[0] > plane[0] or size[1] + 2 * slack[1] > plane[1]:
         return None
-    boxes = boxes_at(peaks(maps[np.concatenate([own, rest])], _WINDOW), plane, size)
+    boxes = boxes_at(peaks(maps[np.concatenate([own, rest])], WINDOW), plane, size)
     cut = windows(pictures, boxes, slack)
     seen = again(cut[: len(own)], cut[len(own) :], slack)
     if not len(seen.members):
@@ -203,7 +260,7 @@ def _group(vectors: Array, others: Array, own: Array, target: int, seed: int) ->
     evidence = {
         "unlike other classes": away,
         "grouping": how,
-        "sizes": {f"{way.way} {way.count}": np.bincount(way.own[way.own >= 0]).tolist() for way in ways},
+        **{f"sizes, {way.way} {way.count}": np.bincount(way.own[way.own >= 0], minlength=1) for way in ways},
         "eigengap would choose": int(ways[0].gaps[1:].argmax() + 2),
     }
     return Lead("clusters", target, rows, own[order[::-1]][: max(5, len(own) // 4)], None, None, evidence)
@@ -218,7 +275,7 @@ def _arms(
     flagged, same = lead.rows[:count], lead.rest[:count]
     foreign = np.random.default_rng([seed, 0xF0, lead.target]).permutation(others)[:count]
     if lead.box is None:
-        size = (max(1, round(_WINDOW[0] * plane[0])), max(1, round(_WINDOW[1] * plane[1])))
+        size = (max(1, round(WINDOW[0] * plane[0])), max(1, round(WINDOW[1] * plane[1])))
     else:
         size = (int(lead.box[2] - lead.box[0]), int(lead.box[3] - lead.box[1]))
     if count < 5 or size[0] * size[1] > 0.5 * plane[0] * plane[1]:

@@ -1,0 +1,88 @@
+"""``xplain.audit.analyse``: the analyses of an audit, by name, and what they found kept under its root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from xplain.audit.asking_models import Asks
+from xplain.audit.finding_store import keep, kept
+from xplain.audit.opening import Audit, open_audit
+from xplain.audit.questions import drifts, duplicated, grouped_maps, leaning, parts, twinned
+from xplain.core.errors import BudgetError, UsageError, unknown
+from xplain.core.finding import Finding
+
+__all__ = ["ANALYSES", "analyse"]
+
+
+def analyse(
+    out: str | os.PathLike[str],
+    which: str = "all",
+    *,
+    models: Mapping[str, Any] | None = None,
+    items: Any = None,
+    max_queries: int | None = None,
+) -> list[Finding]:
+    """Ask of an audit whether its models are right for the right reasons.
+
+    Most analyses read records and maps alone. ``shortcuts``, ``labels`` and a planted control ask the models again, of
+    items that the plan's seed draws. What ``"all"`` found is kept in ``findings/<root>.json`` and read from there the
+    next time; an audit that has grown since has another root, and is analysed anew.
+
+    Args:
+        out: The audit's folder.
+        which: ``"all"``, or names with commas between: ``shortcuts``, ``mass``, ``clusters``, ``drift``, ``twins``,
+            ``triage``, ``duplicates``, ``subgroups``, ``labels``.
+        models: Name to another place of a model, or to the object itself, where it was given as one.
+        items: Another place of the same items, where they were moved.
+        max_queries: Evaluations that may be spent; None for no limit. Where it is reached, the analyses that ask say
+            so, and the others are told.
+
+    Returns:
+        The findings of each analysis in the order above; ``too few`` where there are not enough items to say anything.
+
+    Raises:
+        UsageError: no audit is there, nothing of it is sealed, or there is no such analysis.
+    """
+    names = [*ANALYSES] if which == "all" else [one.strip() for one in which.split(",") if one.strip()]
+    for name in names:
+        if name not in ANALYSES:
+            raise unknown("analysis", name, ["all", *ANALYSES])
+    with open_audit(out, items) as audit:
+        if not audit.seals:
+            raise UsageError("Nothing of this audit is sealed yet, so there is nothing to analyse. Run it first.")
+        found = kept(audit.folder, audit.root) if which == "all" else None
+        if found is not None:
+            return found
+        found = []
+        with Asks(audit, models, max_queries) as asks:
+            for name in names:
+                found += _one(name, audit, asks)
+        if which == "all":
+            keep(audit.folder, audit.root, found)
+    return found
+
+
+def _one(name: str, audit: Audit, asks: Asks) -> list[Finding]:
+    """An analysis; one that reached the limit of evaluations says so, and stops no other."""
+    try:
+        return [replace(one, kind=one.kind or name) for one in ANALYSES[name](audit, asks)]
+    except BudgetError as error:
+        text = f"The analysis {name} was not made: {error}"
+        return [Finding(name, "", text, "too few", limits=("It was not looked, so nothing is known of it.",))]
+
+
+ANALYSES: Mapping[str, Callable[[Audit, Asks], list[Finding]]] = {
+    "shortcuts": lambda audit, asks: asks.shortcuts(),
+    "mass": lambda audit, asks: leaning(audit),
+    "clusters": lambda audit, asks: grouped_maps(audit),
+    "drift": lambda audit, asks: drifts(audit),
+    "twins": lambda audit, asks: twinned(audit, "twins"),
+    "triage": lambda audit, asks: twinned(audit, "triage"),
+    "duplicates": lambda audit, asks: duplicated(audit),
+    "subgroups": lambda audit, asks: parts(audit),
+    "labels": lambda audit, asks: asks.labels(),
+}
+"""The analyses by name, in the order in which they are told."""

@@ -19,7 +19,7 @@ def test_the_channels_add_up_to_the_whole_map():
     whole = xplain.explain(net, X, "lrp", target=1, rule="epsilon")
     parts = [xplain.explain(net, X, "crp", target=1, rule="epsilon", layer="relu1", concepts=c) for c in range(8)]
     np.testing.assert_allclose(sum(a.values for a in parts), whole.values, atol=1e-4 * np.abs(whole.values).max())
-    several = xplain.explain(net, X, "crp", target=1, rule="epsilon", layer="relu1", concepts="0,3")
+    several = xplain.explain(net, X, "crp", target=1, rule="epsilon", layer="relu1", concepts="0,3,0")
     scale = 1e-4 * np.abs(whole.values).max()
     np.testing.assert_allclose(several.values, parts[0].values + parts[3].values, atol=scale)
     assert several.each["concepts"] == [(0, 3)] * 2

@@ -102,3 +102,9 @@ def test_a_background_of_other_columns_is_refused():
     model = Formula(lambda rows: rows[:, 0], "NS", (2,))
     with pytest.raises(UsageError, match="rows of 2 columns"):
         xplain.explain(model, np.ones((1, 2), np.float32), "dice", background=np.ones((3, 1)), target=0)
+
+
+def test_a_budget_is_shared_and_what_it_bought_is_kept():
+    a = asked(many=2, max_queries=80)
+    assert a.cost.queries <= 80
+    assert all(rows for rows in a.each["counterfactuals"]), "each of both items had its half"

@@ -99,9 +99,10 @@ def dice(
     space = _Space.of(seen, may)
     decided = yield from decision(view, above)
     weights = (proximity, sparsity, diversity)
+    share = samples if view.budget is None else view.budget // len(x) - 1  # each item has looked at itself
     changes, found = np.zeros(x.shape), []
     for n, rng in enumerate(replace(view, seed=0).rngs("dice")):  # a search, no sample: nothing to estimate
-        search = _Search(decided, n, x[n], space, rng, samples, samples)
+        search = _Search(decided, n, x[n], space, rng, *[min(samples, share) if share > 0 else samples] * 2)
         valid = yield from _drawn(search, many)
         valid = yield from _thinned(search, valid)
         picked = chosen(valid, x[n], space, many, weights)

@@ -34,7 +34,7 @@ class _Units:
         given = [value] if isinstance(value, (int, np.integer)) else list(value)
         if not all(isinstance(one, (int, np.integer)) and not isinstance(one, bool) and one >= 0 for one in given):
             raise ValueError
-        return tuple(int(one) for one in given)
+        return tuple(dict.fromkeys(int(one) for one in given))
 
 
 Units: TypeAlias = Annotated[Any, _Units()]

@@ -81,8 +81,8 @@ def test_values_are_those_of_shaps_tree_explainer(name: str, kind: str) -> None:
     reader = xplain.table(model, columns=[f"c{k}" for k in range(COLUMNS)], **how)
     given = {"background": BACKGROUND} if kind == "interventional" else {"kind": kind}
     a = xplain.explain(reader, rows(ITEMS), "tree-shap", target=target, **given)
-    np.testing.assert_allclose(a.values, theirs, atol=2e-6)
-    np.testing.assert_allclose(a.base, base, atol=2e-6)
+    np.testing.assert_allclose(a.values, theirs, atol=1e-6)
+    np.testing.assert_allclose(a.base, base, atol=1e-6)
     np.testing.assert_allclose(a.values.sum(axis=1), a.scores - a.base, atol=1e-5)
     assert a.cost.queries <= 2 * len(ITEMS)
 
@@ -160,7 +160,7 @@ def test_a_file_is_explained_as_the_estimator_that_it_was_exported_from(name: st
     theirs, _ = peer(fitted(name)[0], "interventional", target)
     classes = model.outline.scores.classes
     sign = -1.0 if classes == 2 and name in ("lightgbm", "boosting") else 1.0  # shap has the second class's margin
-    np.testing.assert_allclose(sign * a.values, theirs, atol=2e-5)
+    np.testing.assert_allclose(sign * a.values, theirs, atol=1e-6)
     np.testing.assert_allclose(a.values.sum(axis=1), a.scores - a.base, atol=1e-4)
     assert not [text for text in a.said if "something else" in text]
     with pytest.raises(UsageError, match="number of training rows at each split"):

@@ -214,5 +214,26 @@ def test_an_item_has_the_same_grades_alone() -> None:
         np.testing.assert_allclose(both[name].random[1:], alone[name].random, rtol=1e-12)
 
 
+def test_many_items_are_judged_in_groups_alike() -> None:
+    """Items, targets, masks and baselines of each group are its own."""
+    rng = np.random.default_rng(8)
+    x = rng.uniform(0.5, 1.5, (37, *SHAPE)).astype(np.float32)
+    x[20] = x[3]  # equal items draw apart, wherever they stand
+    values, masks = (WEIGHTS * x).sum(axis=1), rng.random((37, 4, 4)) < 0.5
+    fill = rng.random((37, *SHAPE)).astype(np.float32)
+    names = ["deletion:steps=4", "faithfulness-correlation:runs=6", "relevance-mass", "completeness-gap"]
+    whole = judged(names, values, x=x, truth=masks, baseline=fill)
+    assert whole["deletion"].values.shape == (37,)
+    some = [0, 17, 36]
+    apart = judged(names, values[some], x=x[some], truth=masks[some], baseline=fill[some])
+    for name, one in whole.items():
+        np.testing.assert_allclose(one.values[some], apart[name].values, rtol=1e-9)
+        np.testing.assert_allclose(one.random[some], apart[name].random, rtol=1e-9)
+    right = ((WEIGHTS * x).sum(axis=(1, 2, 3)) - (WEIGHTS * fill).sum(axis=(1, 2, 3)))[:, None]
+    gap = np.abs(values.sum(axis=(1, 2))[:, None] - right) / np.abs(right)
+    np.testing.assert_allclose(whole["completeness-gap"].values, gap[:, 0], rtol=1e-4)
+    assert whole["deletion"].random[20] != whole["deletion"].random[3]
+
+
 def test_the_metrics_are_listed() -> None:
     assert {"deletion", "road", "pointing-game", "sparseness"} <= {one.name for one in xplain.measure.metrics()}

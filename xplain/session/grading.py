@@ -10,8 +10,7 @@ the untouched item is asked once, whatever the number of metrics and maps.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -41,6 +40,9 @@ FREE = ("sparseness", "complexity", "effective-complexity")
 
 STANDARD = (*FREE, "deletion", "insertion", "road")
 """What ``"standard"`` stands for; rows of a table, whose columns have no neighbours, are judged without ``road``."""
+
+_TOGETHER = 16
+"""Items that are asked about together: some metrics make tens of copies of them."""
 
 Again = Callable[[View], Generator[Query, Answer, Array]]
 """Explains other items, or other targets, as the explanation that is judged was made: maps ``[N, *map]``."""
@@ -102,24 +104,36 @@ def grade(
             f"The explanation is {list(values.shape)} for {len(part)} items of {list(shape)} positions; accepted: one "
             "value per position of each item that is judged."
         )
-    keys = cache(partial(item_keys, part.items))
-    outline = part.model.outline
-    view = View(part.items.x, target_of(attribution), outline, seed, read=part.items.layout, keys=keys)
     masks = _masks(truth, values.shape) if any(one.needs == "truth" for one, _ in wanted) else None
-    good = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    values = np.where(good.reshape(-1, *(1,) * (values.ndim - 1)), values, 0)
-    judge = _Judge(session, part, view, attribution, masks, baseline)
-    blind = baselines_of(view, values, attribution.resolution)
-    found = {}
-    for entry, options in wanted:
-        own = np.where(good, judge.asked(entry, options, values), np.nan)
-        others: dict[str, Array | None] = {}
-        if entry.needs != "maps":
-            others = {name: None if one is None else judge.asked(entry, options, one) for name, one in blind.items()}
-        found[entry.name] = Grades(
-            own, **{k: None if v is None else np.where(good, v, np.nan) for k, v in others.items()}
+    keys, target = item_keys(part.items), target_of(attribution)
+    found: list[dict[str, Grades]] = []
+    first = 0
+    for some in part.in_groups(_TOGETHER):
+        where = slice(first, first := first + len(some))
+        places = np.arange(len(part))[where]
+        view = View(
+            *(some.items.x, target.take(places), some.model.outline, seed),
+            read=some.items.layout,
+            keys=keys[where],
         )
-    return found
+        truths, fill = None if masks is None else masks[where], _of_group(baseline, part, where)
+        judge = _Judge(session, some, view, attribution, truths, fill)
+        found.append(judge.graded(wanted, values[where]))
+    return {name: _joined([one[name] for one in found]) for name in found[0]}
+
+
+def _of_group(baseline: Any, part: Part, where: slice) -> Any:
+    """A baseline for some of the items, where there is one for each."""
+    each = isinstance(baseline, np.ndarray) and baseline.ndim == part.items.x.ndim and len(baseline) == len(part) > 1
+    return baseline[where] if each else baseline
+
+
+def _joined(parts: Sequence[Grades]) -> Grades:
+    columns: dict[str, Any] = {}
+    for field in fields(Grades):
+        each = [getattr(one, field.name) for one in parts]
+        columns[field.name] = None if each[0] is None else np.concatenate(each)
+    return Grades(**columns)
 
 
 def read_names(
@@ -189,6 +203,22 @@ class _Judge:
     def __post_init__(self) -> None:
         object.__setattr__(self, "seen", {})
 
+    def graded(self, wanted: Sequence[tuple[Metric, Mapping[str, Any]]], values: Array) -> dict[str, Grades]:
+        """What metrics say of maps, and of those that know nothing; NaN of a map that holds gaps."""
+        good = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        values = np.where(good.reshape(-1, *(1,) * (values.ndim - 1)), values, 0)
+        blind = baselines_of(self.view, values, self.attribution.resolution)
+        found = {}
+        for entry, options in wanted:
+            columns: dict[str, Any] = {"values": self.asked(entry, options, values)}
+            for name, one in blind.items() if entry.needs != "maps" else ():
+                columns[name] = None if one is None else self.asked(entry, options, one)
+            gaps: dict[str, Any] = {
+                name: None if one is None else np.where(good, one, np.nan) for name, one in columns.items()
+            }
+            found[entry.name] = Grades(**gaps)
+        return found
+
     def asked(self, entry: Metric, options: Mapping[str, Any], values: Array) -> Array:
         """What a metric says of maps, float64 ``[N]``."""
         source = self.part.model.outline.source
@@ -253,7 +283,7 @@ def hidden_value(part: Part, baseline: Any) -> Any:
     """What a hidden position becomes, as an option: what is stated, else 0, or in a table the typical row."""
     if baseline is None:
         codes = abilities_of(part.model).codes
-        baseline = 0.0 if codes is None else codes.typical(part.items.x)[0]
+        baseline = 0.0 if codes is None else codes.typical((part.basis or part.items).x)[0]
     return as_codes({"baseline": baseline}, part.model)["baseline"]
 
 

@@ -152,10 +152,10 @@ def test_a_metric_in_the_wrong_direction_fails_and_an_unknown_one_is_not_judged(
     turned = {"deletion": ("higher", "")}
     tests = {(one.lane, one.metric): one for one in trials(audit, turned.get)}
     failed = tests[FIRST, "deletion"]
-    assert (failed.passed, failed.why) == (False, "Not better than: random, centre, edge, gradient.")
+    assert (failed.passed, failed.why) == (False, "Worse than: random, centre, edge, gradient.")
     assert tests[FIRST, "insertion"].passed is None
     sentences = told(audit, None, (4, 4), turned.get).cannot
-    assert any(text.startswith(f"Explanations that failed a test (deletion of {FIRST}") for text in sentences)
+    assert any(text.startswith(f"Explanations that did not pass a test (deletion of {FIRST}") for text in sentences)
 
 
 def test_metrics_that_read_a_map_alone_have_no_direction():

@@ -104,7 +104,7 @@ def _leads(lanes: Table, findings: Sequence[Finding], shared: int) -> tuple[Lead
     if lanes.rows:
         row = dict(zip([c.name for c in lanes.columns], lanes.rows[0], strict=True))
         if row["same answer"] is not None:
-            leads.append(Lead(f"{row['same answer']:.2%}", f"of them are answered alike in {row['lane']}"))
+            leads.append(Lead(f"{100 * row['same answer']:.2f} %", f"of them are answered alike in {row['lane']}"))
         if row["newly wrong"] is not None:
             leads.append(Lead(f"{row['newly wrong']:,}", f"are newly wrong, {row['newly right']:,} newly right"))
     moved = sum(one.standing == "candidate" for one in findings)

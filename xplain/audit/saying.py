@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xplain.audit.plans import Plan
-from xplain.core.plain import counted
+from xplain.core.plain import brief_layer, counted
 from xplain.report.audit.told import Fact, Table, Trial
 
 __all__ = ["asked", "cannot", "provenance"]
@@ -50,7 +50,8 @@ def _article(kind: str) -> str:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    told = ", ".join(f"{name}={value}" for name, value in options.items())
+    brief = {name: brief_layer(value) if isinstance(value, str) else value for name, value in options.items()}
+    told = ", ".join(f"{name}={value}" for name, value in brief.items())
     return f" ({told})" if told else ""
 
 
@@ -111,7 +112,7 @@ def cannot(
     failed = [one for one in tests if one.passed is False]
     if failed:
         which = ", ".join(dict.fromkeys(f"{one.metric} of {one.lane}" for one in failed))
-        said.append(f"Explanations that failed a test ({which}) should not be relied on for what that test asks.")
+        said.append(f"Explanations that did not pass a test ({which}) should not be relied on for what that test asks.")
     if not plan.planted:
         said.append("How small a shortcut these analyses would have found: no control was planted.")
     if any(not model.sha256 for model in plan.models):

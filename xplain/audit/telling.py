@@ -208,7 +208,9 @@ def _leads(
         Lead(f"{row['bad']:,}", "of them have no explanation in some lane, each with its reason"),
     ]
     if first["right"] is not None:
-        leads.append(Lead(f"{first['right'][0]:.1%}", f"right answers of {first['model']}, of items with a label"))
+        leads.append(
+            Lead(f"{100 * first['right'][0]:.1f} %", f"right answers of {first['model']}, of items with a label")
+        )
     judged = [one for one in tests if one.passed is not None]
     if judged:
         passed = sum(bool(one.passed) for one in judged)
@@ -218,5 +220,5 @@ def _leads(
         candidates = sum(one.standing == "candidate" for one in findings)
         leads.append(Lead(str(confirmed), f"findings confirmed at the model, beside {candidates} to look at"))
     if twins is not None and twins.rows[0][2] is not None:
-        leads.append(Lead(f"{twins.rows[0][2]:.2%}", f"same answers of {twins.rows[0][0]}"))
+        leads.append(Lead(f"{100 * twins.rows[0][2]:.2f} %", f"same answers of {twins.rows[0][0]}"))
     return tuple(leads)

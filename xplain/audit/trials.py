@@ -22,7 +22,7 @@ _ENOUGH = 20
 """Items from which on a test is judged."""
 _DRAWS, _BOOTSTRAPPED = 1000, 4000
 """Repetitions of the bootstrap, and items up to which it is asked; a mean of more is normal by itself."""
-_CONDITION = "passed if better than each of: {names} (95 % of the paired mean difference above zero)"
+_CONDITION = "Passed if better than each of: {names} (95 % interval of the mean difference above zero)."
 
 Known = Callable[[str], tuple[str, str] | None]
 """Of a metric by its name: ``higher`` or ``lower``, whichever is better, and what it asks in a sentence."""
@@ -65,30 +65,35 @@ def _test(
     sign = -1.0 if better == "lower" else 1.0
     baselines: list[tuple[str, float, float, float]] = []
     beaten: list[str] = []
-    missed: list[str] = []
+    unsure: list[str] = []
+    worse: list[str] = []
     for name in BASELINES:
         both = valued & np.isfinite(columns[name])
         if not both.any():
             continue
         _, low, high = _mean(sign * (values[both] - columns[name][both]), seed)
         baselines.append((name, float(columns[name][both].mean()), low, high))
-        (beaten if low > 0 else missed).append(name)
+        (beaten if low > 0 else worse if high < 0 else unsure).append(name)
     count = int(valued.sum())
-    passed, why = _verdict(count, bool(better), beaten, missed)
+    passed, why = _verdict(count, bool(better), beaten, unsure, worse)
     condition = _CONDITION.format(names=", ".join(name for name, *_ in baselines)) if baselines else "no condition"
     return Trial(
         lane, metric, question, condition, middle, (bounds[0], bounds[1]), tuple(baselines), count, passed, why
     )
 
 
-def _verdict(count: int, directed: bool, beaten: Sequence[str], missed: Sequence[str]) -> tuple[bool | None, str]:
-    if not beaten and not missed:
+def _verdict(
+    count: int, directed: bool, beaten: Sequence[str], unsure: Sequence[str], worse: Sequence[str]
+) -> tuple[bool | None, str]:
+    if not beaten and not unsure and not worse:
         return None, "Nothing stands beside it, so it is shown and not judged."
     if not directed:
         return None, "It says how a map looks, not whether it is true, so it is shown and not judged."
     if count < _ENOUGH:
         return None, f"{count} items are too few to judge: at least {_ENOUGH} are needed."
-    return not missed, f"Not better than: {', '.join(missed)}." if missed else ""
+    said = [f"Worse than: {', '.join(worse)}."] * bool(worse)
+    said += [f"Not surely better than: {', '.join(unsure)}."] * bool(unsure)
+    return not said, " ".join(said)
 
 
 def _mean(values: Array, seed: int) -> tuple[float, float, float]:

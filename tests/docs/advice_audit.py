@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import nets
 import numpy as np
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from docs.advice_models import W, brightness
 
 import xplain
+from xplain.audit import signing
 from xplain.audit.models import opened_models
 from xplain.audit.sources import source_of
 from xplain.audit.where import Where
+from xplain.core.folders import write_folder
+
+PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
 
 Told = Callable[[Callable[[], Any]], str]
 
@@ -93,3 +101,30 @@ def _(told: Told, folder: Path) -> None:
 def _(told: Told, folder: Path) -> None:
     told(lambda: planned(folder, metrics=3))
     planned(folder, metrics="sparseness")
+
+
+@advice("is a public one, which can check and not sign. Give the private key to key=.")
+def _(told: Told, folder: Path) -> None:
+    private = Ed25519PrivateKey.generate()
+    (folder / "key.pem").write_bytes(private.private_bytes(PEM, PKCS8, serialization.NoEncryption()))
+    public = private.public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "public.pem").write_bytes(public)
+    told(lambda: signing.read_private(folder / "public.pem"))
+    signing.read_private(folder / "key.pem")
+
+
+@advice("give the password of an encrypted key in the environment variable {}.")
+def _(told: Told, folder: Path) -> None:
+    hidden = serialization.BestAvailableEncryption(b"secret")
+    (folder / "key.pem").write_bytes(Ed25519PrivateKey.generate().private_bytes(PEM, PKCS8, hidden))
+    said = told(lambda: signing.read_private(folder / "key.pem"))
+    name = said.removesuffix(".").rpartition(" ")[2]
+    with mock.patch.dict(os.environ, {name: "secret"}):
+        signing.read_private(folder / "key.pem")
+
+
+@advice("{} is a {}; give a folder, or a name that is free.")
+def _(told: Told, folder: Path) -> None:
+    (folder / "report").write_text("mine")
+    told(lambda: write_folder(folder / "report", {"a": b""}, lambda _: False))
+    write_folder(folder / "free", {"a": b""}, lambda _: False)

@@ -88,3 +88,11 @@ def test_what_has_no_defence_is_refused():
     rows = xplain.load(lambda x: x @ np.array([[1.0, -1.0]] * 4))
     with pytest.raises(UsageError, match="are of pictures"):
         xplain.attack(rows, np.ones((1, 4)), "square", epsilon=3.0, queries=20, defend="all")
+
+
+def test_noise_that_is_still_taken_for_the_target_is_not_undone():
+    found = xplain.attack(brightness(), kind="fooling", target=1, steps=4, defend="median", explain=None, seed=3)
+    assert found.fooled.all()
+    told = found.facts["defences"]["median"]
+    again = xplain.predict(brightness(), DEFENCES["median"](found.after).transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    assert told["undone"] == float(again.argmax() != 1)

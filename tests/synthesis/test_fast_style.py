@@ -110,3 +110,11 @@ def test_an_interruption_ends_the_learning_and_leaves_the_net_as_it_is_then(tmp_
     np.testing.assert_allclose(painted(found.files["style.onnx"], x), found.picture, atol=1e-5)
     with pytest.raises(UsageError, match="trains a net"):
         xplain.make(file(), "style-train", PHOTOGRAPHS[:1], **given, resume=tmp_path / "way.npz")
+
+
+def test_a_classifier_is_no_painter_and_a_judge_of_paintings_is_heard(trained):
+    with pytest.raises(UsageError, match="style-train made"):
+        xplain.make(file(), "style-fast", PHOTOGRAPHS[:1])
+    found = xplain.make(trained.files["style.onnx"], "style-fast", PHOTOGRAPHS[:2], judge=file())
+    assert len(found.judges) == 1
+    assert len(found.each["first choice"]) == 2

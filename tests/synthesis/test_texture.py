@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import xplain
+from tests.contract.test_recipes import file
 from xplain.core.errors import UsageError
 from xplain.explainers.synthesis.texture import colours_of
 
@@ -92,3 +93,19 @@ def test_what_has_no_statistics_is_refused(net, stripes):
     flat = xplain.load(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 2)).eval(), card=CARD)
     with pytest.raises(UsageError, match="no layer"):
         xplain.make(flat, "texture", [stripes], size=32)
+
+
+def test_pixels_of_the_sample_make_a_texture_beside_which_it_is_shown():
+    y, x = np.mgrid[:24, :24]
+    board = np.repeat((255 * ((y // 3 + x // 3) % 2)).astype(np.uint8)[..., None], 3, axis=2)
+    for how in ("grow", "quilt"):
+        more = {"how": how, "edge": 40, "crop": 20, "window": 9, "block": 12, "overlap": 6, "slack": 0.0}
+        found = xplain.make(file(), "texture-pixels", [board], **more)
+        out = found.pixels[0]
+        assert out.shape == (40, 40, 3)
+        assert np.array_equal(out[3:], 255 - out[:-3])
+        assert found.original.shape == (1, 20, 20, 3)
+    with pytest.raises(UsageError, match="odd number of pixels from 3 to 20"):
+        xplain.make(file(), "texture-pixels", [board], crop=20, window=21)
+    with pytest.raises(UsageError, match="up to 2048"):
+        xplain.make(file(), "texture-pixels", [board], edge=100_000)

@@ -92,6 +92,7 @@ def held_against(
 ) -> Mapping[str, dict[str, float]]:
     """What each defence does: to clean pictures, to those that were found, and to the attack made through it.
 
+    A success is undone where the class before is said again, or, of an attack that reached for a class, not that class.
     Costs two evaluations per item and defence, and the attack once more for each.
 
     Args:
@@ -116,10 +117,11 @@ def held_against(
         ends = (found.before, found.after)
         said = [_said(session, Part(model, replace(part.items, x=space.tensor(space.valued(one))))) for one in ends]
         labels = np.asarray(found.labels)
+        lost = said[1] != np.asarray(found.goals) if found.goals else said[1] == labels
         again = anew(session, Part(model, part.items))
         told[name] = {
             "clean kept": float((said[0] == labels).mean()),
-            "undone": float((said[1] == labels)[fooled].mean()) if fooled.any() else float("nan"),
+            "undone": float(lost[fooled].mean()) if fooled.any() else float("nan"),
             "fooled through": float(again.fooled.mean()),
         }
         own.spent += session.spent

@@ -256,7 +256,7 @@ class Maker:
         pixels = list(np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:3], 3))))
         called = [outline.label_name(label) for label in labels]
         own = Judge(self.session.model, self.card, stated_plane(outline) or self.size)
-        bench = [] if self.recipe.paints else [own, *judges]
+        bench = [*judges] if self.recipe.paints else [own, *judges]
         verdicts = [judge.verdict(pixels, labels, called) for judge in bench]
         value = np.full(count, np.nan)
         if target is not None:

@@ -11,7 +11,7 @@ from xplain.core.canvas import Pixels
 from xplain.core.caveat import Caveat
 from xplain.core.commission import Commission, Painted, Painting
 from xplain.core.edits import Array
-from xplain.core.errors import BudgetError
+from xplain.core.errors import BudgetError, UsageError
 from xplain.core.objective import Objective
 from xplain.core.options import NonNegative, Positive, PositiveReal
 from xplain.core.query import Peek
@@ -162,6 +162,9 @@ def style_fast(commission: Commission) -> Painting:
     Cost:
         1 evaluation per picture.
 
+    Raises:
+        UsageError: the model makes no pictures of pictures.
+
     Source:
         Johnson, Alahi and Fei-Fei, Perceptual Losses for Real-Time Style Transfer, ECCV 2016.
     """
@@ -174,6 +177,12 @@ def style_fast(commission: Commission) -> Painting:
     made = []
     for one in given:
         seen = yield Peek(commission.ink.apply(one[None].astype(np.float32)), (name,))
+        shape = tuple(np.shape(seen[name]))
+        if len(shape) != 4 or shape[1] != commission.channels or shape[2] < high or shape[3] < wide:
+            raise UsageError(
+                f"{commission.outline.source} makes {list(shape)} of a picture {list(one.shape)}; a net that paints "
+                "makes pictures of at least its size. Give one that recipe style-train made."
+            )
         made.append(np.asarray(seen[name], np.float32)[:, :, :high, :wide])
     picture = np.clip(np.concatenate(made), 0, 1)
     films = _films(commission.names["x"], picture)

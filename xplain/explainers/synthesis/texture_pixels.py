@@ -9,11 +9,15 @@ import numpy as np
 from xplain import native
 from xplain.core.commission import Commission, Painted, Painting
 from xplain.core.edits import Array
+from xplain.core.errors import UsageError
 from xplain.core.options import Natural, Positive, Share
 from xplain.core.registry import Paper, Source, recipe
 from xplain.explainers.synthesis.texture import samples_shown
 
 __all__ = ["copied", "texture_pixels"]
+
+_LARGEST = 2048
+"""Pixels of a texture's edge, at most: growing takes minutes there already."""
 
 
 @recipe(
@@ -68,6 +72,8 @@ def texture_pixels(
         Texture Synthesis and Transfer, SIGGRAPH 2001.
     """
     yield from ()
+    if edge > _LARGEST:
+        raise UsageError(option="edge", got=edge, accepted=f"up to {_LARGEST} pixels")
     made, shares, used = [], [], [_middle(one, crop) for one in commission.pictures["x"]]
     size, limit = (edge, edge), round(1000 * slack)
     for sample, rng in zip(used, commission.rngs("texture"), strict=True):

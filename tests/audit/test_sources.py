@@ -190,3 +190,23 @@ def test_what_is_no_source_says_what_is(listing: Listing, tmp_path: Path) -> Non
             listing(odd)
     with pytest.raises(UsageError, match=r"accepted: folders, top-folder"):
         listing([np.zeros(3)], "colour")
+
+
+def test_datasets_of_hugging_face_are_read_through_their_library(tmp_path: Path, listing: Listing) -> None:
+    datasets = pytest.importorskip("datasets")  # an extra of nobody's: what needs it has it
+    kinds = {
+        "image": datasets.Image(),
+        "label": datasets.ClassLabel(names=["cat", "dog"]),
+        "age": datasets.Value("int64"),
+    }
+    pictures = [{"bytes": picture(k), "path": None} for k in range(3)]
+    rows = {"image": pictures, "label": [0, 1, -1], "age": [3, None, 5]}
+    made = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+    datasets.DatasetDict({"train": made, "test": made.select([2])}).save_to_disk(tmp_path / "both")
+    data, _ = listing(f"datasets:{tmp_path / 'both'}:train")
+    assert contents(data) == [picture(0), picture(1), picture(2)]
+    assert data.table.rows(range(3), ("label", "age")) == {"label": ["cat", "dog", None], "age": [3, None, 5]}
+    with pytest.raises(UsageError, match=r"several splits; accepted: .*both:train"):
+        listing(f"datasets:{tmp_path / 'both'}")
+    with pytest.raises(UsageError, match="save it with save_to_disk"):
+        listing(made)

@@ -149,3 +149,11 @@ def test_seals_are_not_taken_away_under_a_run(copied):
             xplain.audit.verify(copied, repair=True)
     with pytest.raises(UsageError, match="recompute is -1"):
         xplain.audit.verify(copied, recompute=-1)
+
+
+def test_a_foreign_folder_does_not_make_anybody_ask_an_address(copied):
+    path = copied / "plan.json"
+    path.write_bytes(path.read_bytes().replace(b'"kind":"onnx"', b'"kind":"endpoint"'))
+    assert not xplain.audit.verify(copied).sound  # seals of another plan; nothing was asked
+    with pytest.raises(UsageError, match="asked over a wire.*Say that it is meant: models="):
+        xplain.audit.verify(copied, recompute=1)

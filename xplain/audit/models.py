@@ -17,7 +17,7 @@ from xplain.core.items import Items
 from xplain.core.layout import Layout
 from xplain.core.outline import class_names
 from xplain.core.query import Model
-from xplain.core.wording import option
+from xplain.core.wording import way
 from xplain.session import load
 
 __all__ = ["Given", "facts_of", "models_of", "opened_models"]
@@ -103,7 +103,7 @@ def models_of(models: Any, card: Any = None) -> list[Given]:
     if not found or len(set(names)) < len(names) or not all(names):
         raise UsageError(
             f"Models are known by their names, and these are {', '.join(names) or 'none'}. Give each its own: ",
-            option("models", {"fp32": "a.onnx", "int8": "b.onnx"}, shell="fp32=a.onnx"),
+            way("shard_rows", python="models={'fp32': a, 'int8': b}", shell="fp32=a.onnx int8=b.onnx"),
             ".",
         )
     for name in names:
@@ -166,7 +166,7 @@ def opened_models(
         if given is None and not told:
             raise UsageError(
                 f"Model {facts.name!r} was given as an object, which a later run cannot find. Give it again: ",
-                option("models", python=f"{{{facts.name!r}: model}}", shell=f"{facts.name}=FILE"),
+                way("model", python=f"models={{{facts.name!r}: model}}", shell=f"--model {facts.name}=FILE"),
                 ".",
             )
         one = Given(facts.name, given or told["source"], told.get("options", {}), facts.classes)

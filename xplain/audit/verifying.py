@@ -31,6 +31,7 @@ from xplain.audit.sources import source_of
 from xplain.audit.store import DamagedPart, Seal, Store
 from xplain.core.errors import UsageError
 from xplain.core.plain import counted
+from xplain.core.wording import way
 
 __all__ = ["Damage", "Verified", "status", "verify"]
 
@@ -139,6 +140,14 @@ def verify(
     if isinstance(recompute, bool) or not isinstance(recompute, int) or recompute < 0:
         raise UsageError(option="recompute", got=recompute, accepted="a whole number of at least 0")
     plan, store = planned_audit(folder), Store(folder)
+    wired = [model.name for model in plan.models if model.kind == "endpoint" and model.name not in (models or {})]
+    if recompute and wired:
+        raise UsageError(
+            f"Model {wired[0]!r} is asked over a wire, so that making shards again sends items, money and secrets to "
+            "the address that this folder names. Say that it is meant: ",
+            way("model", python=f"models={{{wired[0]!r}: address}}", shell=f"--model {wired[0]}=URL"),
+            ".",
+        )
     told: list[str] = []
     damaged = [Damage(None, one) for one in _of_audit(plan, folder, told)]
     doubled: list[tuple[int, int | None, str]] = []

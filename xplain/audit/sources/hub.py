@@ -99,7 +99,9 @@ class Datasets:
 
     def recipe(self) -> dict[str, Any]:
         """Its name, and which columns are meant."""
-        return {"kind": self.kind, "name": self.name, "item": self.item, "label": self.label}
+        path, colon, split = self.name.rpartition(":") if there(self.name) != "folder" else (self.name, "", "")
+        name = f"{Path(path).resolve()}{colon}{split}" if there(path) == "folder" else self.name
+        return {"kind": self.kind, "name": name, "item": self.item, "label": self.label}
 
     def _called(self, value: Any) -> str | None:
         """A label as text: numbers stand for the names that the dataset states."""

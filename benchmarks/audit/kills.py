@@ -262,6 +262,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--worker-kills", type=int, default=40)
+    parser.add_argument("--stride", type=int, default=1, help="durable steps between two that are tried")
+    parser.add_argument("--rounds", type=int, default=20, help="full disks and jumping clocks")
     parser.add_argument("--minutes", type=float, default=20.0, help="at most, for each kind of kill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)

@@ -76,7 +76,7 @@ def dice(
         changed, ``each["distance"]`` and ``each["changed"]`` of each, ``each["diversity"]`` the determinant.
 
     Cost:
-        1 + at most ``samples`` evaluations per item.
+        1 + at most ``samples`` evaluations per item, each a model call of its own.
 
     Differs from the paper:
         No gradient: rows are drawn by copying columns of rows that were seen, a few at a time, so that any model has

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from audit.sealed import LANE, OTHER
@@ -102,3 +105,13 @@ def test_what_is_damaged_is_not_given_out(copied):
     (copied / "seals" / "00000001.json").write_bytes(b"{}")
     with pytest.raises(DamagedPart, match="seal of shard 1 cannot be understood"):
         xplain.audit.open(copied)
+
+
+def test_reading_leaves_no_thread_of_pyarrows_scanner_behind(made):
+    """Its threads may let go of Python's objects while the interpreter ends, which aborts a process that is done."""
+    code = (
+        "import sys, xplain.audit as audit\n"
+        f"audit.status({str(made)!r}); audit.open({str(made)!r}).records(['item'])\n"
+        "sys.exit('pyarrow.dataset' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from xplain.audit.canonical import file_sha256, needed, sha256_of
 from xplain.audit.labels import Joined
-from xplain.audit.schema import ITEMS, Column, schema_of
+from xplain.audit.schema import ITEMS, Column, read_parquet, schema_of
 from xplain.audit.sources import Content, Entry, Source
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.files import whole_file
@@ -157,7 +157,7 @@ def _table(rows: Sequence[Sequence[Any]], schema: Any) -> Any:
 def _refuse_twins(items: Path) -> None:
     """Names are what items are known by in a table and a report."""
     pc = needed("pyarrow.compute")
-    names = needed("pyarrow.parquet").read_table(items, columns=["name"])["name"]
+    names = read_parquet(items, ["name"])["name"]
     if pc.count_distinct(names).as_py() == len(names):
         return
     counts = pc.value_counts(names)

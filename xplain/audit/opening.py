@@ -83,7 +83,7 @@ class Audit:
     @property
     def items(self) -> Any:
         """All items that were planned: number, name, bytes, sha256, label, split, metadata; a ``pyarrow.Table``."""
-        return needed("pyarrow.parquet").read_table(self.folder / "items.parquet")
+        return read_parquet(self.folder / "items.parquet")
 
     def records(self, columns: Sequence[str] | None = None, lane: str | None = None) -> Any:
         """Records of the shards that are sealed, in their order; a ``pyarrow.Table``.

@@ -14,7 +14,6 @@ import numpy as np
 
 from xplain.audit.asked import Asked, methods_of, targets_of
 from xplain.audit.building import building_in, keep
-from xplain.audit.canonical import needed
 from xplain.audit.estimate import Estimate, LaneCost, counts, measured, shard_rows
 from xplain.audit.guarding import planned_audit, versions_now
 from xplain.audit.items import Listed, write_items
@@ -24,6 +23,7 @@ from xplain.audit.plans import Grading, ItemFacts, ModelFacts, Plan
 from xplain.audit.reading import Data
 from xplain.audit.remarks import remarks
 from xplain.audit.sampling import Precision, judges, sampled
+from xplain.audit.schema import read_parquet
 from xplain.audit.sources import Source, source_of
 from xplain.audit.trial import Trial, trial_items
 from xplain.audit.where import Where
@@ -297,8 +297,7 @@ def _shard_rows(made: Plan, wanted: Wanted, estimate: Estimate, folder: Path) ->
 
 def _labels(data: Data) -> Any:
     """Labels of all items; their number where none has one."""
-    parquet = needed("pyarrow.parquet")
-    labels = parquet.read_table(data.table.path, columns=["label"])["label"]
+    labels = read_parquet(data.table.path, ["label"])["label"]
     return len(labels) if labels.null_count == len(labels) else labels.to_pylist()
 
 

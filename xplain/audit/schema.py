@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from xplain.audit.canonical import needed
@@ -150,6 +151,12 @@ def parquet_bytes(table: Any) -> bytes:
     return buffer.getvalue()
 
 
-def read_parquet(content: bytes, columns: Sequence[str] | None = None) -> Any:
-    """The table that a part holds, or some of its columns."""
-    return needed("pyarrow.parquet").read_table(io.BytesIO(content), columns=None if columns is None else list(columns))
+def read_parquet(source: bytes | Path, columns: Sequence[str] | None = None) -> Any:
+    """The table that a part or a file holds, or some of its columns.
+
+    Read in this thread: ``read_table`` goes through pyarrow's scanner, whose threads may let go of what Python owns
+    while the interpreter ends, and then the process aborts behind its last line (seen with pyarrow 26).
+    """
+    given = needed("pyarrow").BufferReader(source) if isinstance(source, bytes) else source
+    with needed("pyarrow.parquet").ParquetFile(given) as file:
+        return file.read(columns=None if columns is None else list(columns), use_threads=False)

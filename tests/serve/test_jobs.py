@@ -192,3 +192,11 @@ def test_stopping_finishes_what_waits_or_hands_it_back(items):
         assert house.jobs[job].state == "failed"
         assert "stopping" in str(house.jobs[job].error)
         gate.opened.set()
+
+
+@pytest.mark.parametrize("samples", [200_001, 10**9])
+def test_a_count_that_would_fill_the_memory_is_refused_before_it_is_planned(client, items, samples):
+    for path in ("/api/plan", "/api/explain", "/api/jobs"):
+        told = client.post(path, json=body(items, method="rise", options={"samples": samples}))
+        assert told.status_code == 400
+        assert "up to 200000 on a server" in told.json()["error"]

@@ -24,6 +24,8 @@ __all__ = ["Asked", "asked", "instance", "scores_asked", "strict_json"]
 
 _KNOWN = ("method", "options", "target", "seed", "max_queries", "deadline", "preview")
 _LONGEST_SEED = 2**63
+_MOST = 200_000
+"""What a count among the options may be: to plan more draws than anybody waits for takes gigabytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +136,7 @@ def asked(served: Served, given: Sequence[Any], told: Mapping[str, Any], most_se
     target = _target(told.get("target"), len(given))
     model, items = served.read(given)
     _refuse_files(method, options, target, model)
+    _refuse_floods(method, options)
     request = Request({method.name: options}, target=target, seed=seed, max_queries=told.get("max_queries"))
     session = Session(model, request)
     plan = session.plan(session.part(model, items), method.name)
@@ -191,6 +194,17 @@ def strict_json(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError("The body is no JSON object.")
     return value
+
+
+def _refuse_floods(method: Method, options: Mapping[str, Any]) -> None:
+    """A count that alone would fill the memory.
+
+    Raises:
+        UsageError: one is too large.
+    """
+    for name, value in method.read_options(options).items():
+        if isinstance(value, int) and value > _MOST:
+            raise UsageError(option=name, got=value, accepted=f"up to {_MOST} on a server")
 
 
 def _refuse_files(method: Method, options: Mapping[str, Any], target: Any, model: Model) -> None:

@@ -32,6 +32,7 @@ from xplain.core.errors import UsageError, XplainError
 from xplain.core.files import there
 from xplain.core.items import Items
 from xplain.core.lane import Lane
+from xplain.core.plain import counted
 from xplain.core.query import Model
 from xplain.session import called
 from xplain.session.lane import planned as settle
@@ -91,10 +92,12 @@ class Planned:
 
     def __str__(self) -> str:
         plan, shards = self.plan, self.plan.shards
+        numbers = [counted(plan.items.count, "item"), counted(len(plan.lanes), "lane")]
+        numbers += [f"{counted(len(shards), 'shard')} of {plan.shard_rows:,}"]
         where = "nothing was written" if self.folder is None else f"in {self.folder}"
         lines = [
             f"audit {plan.identity[:16]} {where}",
-            f"{plan.items.count:,} items, {len(plan.lanes)} lanes, {len(shards):,} shards of {plan.shard_rows:,}",
+            ", ".join(numbers),
             str(self.estimate),
         ]
         lines += [_precise(self.power, plan)] if self.power else []

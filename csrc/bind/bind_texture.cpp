@@ -22,14 +22,24 @@ void grow(Object sample, Object out, Object source, Object order, Object draws, 
   const Borrowed d = borrow(draws, Access::read, kernel, 0), w = borrow(weights, Access::read, kernel, 0);
   require(!on_device(kernel, same_place(kernel, {&s, &o, &f, &p, &d, &w})), kernel, "arrays must lie on the CPU");
   const Sample from = sample_of(s, kernel);
-  require(o.axes == 3 && o.contiguous() && o.shape[2] == from.channels, kernel, "out must be contiguous uint8 [H, W, C]");
+  require(o.axes == 3 && o.contiguous() && o.shape[2] == from.channels, kernel,
+          "out must be contiguous uint8 [H, W, C]");
   require(f.contiguous() && f.has_shape({o.shape[0], o.shape[1]}), kernel, "source must be int32 [H, W]");
   require(p.axes == 1 && p.contiguous() && d.contiguous() && d.has_shape({p.shape[0]}), kernel, "one draw per place");
   require(w.axes == 2 && w.contiguous() && w.shape[0] == w.shape[1] && w.shape[0] % 2 == 1 &&
               w.shape[0] <= from.height && w.shape[0] <= from.width,
           kernel, "weights must be [W, W], W odd and no larger than the sample");
-  const GrowArgs args{from, o.as<uint8_t>(kernel), f.as<int32_t>(kernel), p.as<int32_t>(kernel), d.as<double>(kernel),
-                      w.as<int32_t>(kernel), o.shape[0], o.shape[1], p.shape[0], w.shape[0], slack};
+  const GrowArgs args{from,
+                      o.as<uint8_t>(kernel),
+                      f.as<int32_t>(kernel),
+                      p.as<int32_t>(kernel),
+                      d.as<double>(kernel),
+                      w.as<int32_t>(kernel),
+                      o.shape[0],
+                      o.shape[1],
+                      p.shape[0],
+                      w.shape[0],
+                      slack};
   const int64_t places = args.height * args.width, origins = from.height * from.width;
   for (int64_t k = 0; k < args.count; ++k)
     require(args.order[k] >= 0 && args.order[k] < places, kernel, "order must be places of out");
@@ -38,7 +48,8 @@ void grow(Object sample, Object out, Object source, Object order, Object draws, 
   grow_cpu(args);
 }
 
-// out uint8 [rows * step + overlap, columns * step + overlap, C] is laid out with blocks, chosen by draws [rows, columns]
+// out uint8 [rows * step + overlap, columns * step + overlap, C] is laid out with blocks, chosen by draws [rows,
+// columns]
 void quilt(Object sample, Object out, Object draws, int64_t block, int64_t overlap, int64_t slack) {
   constexpr const char* kernel = "quilt";
   const Borrowed s = borrow(sample, Access::read, kernel, 0), o = borrow(out, Access::write, kernel, 0);
@@ -50,7 +61,8 @@ void quilt(Object sample, Object out, Object draws, int64_t block, int64_t overl
   require(d.axes == 2 && d.contiguous(), kernel, "draws must be [rows, columns]");
   const int64_t step = block - overlap, high = d.shape[0] * step + overlap, wide = d.shape[1] * step + overlap;
   require(o.contiguous() && o.has_shape({high, wide, from.channels}), kernel, "out has not the blocks' size");
-  const QuiltArgs args{from, o.as<uint8_t>(kernel), d.as<double>(kernel), d.shape[0], d.shape[1], block, overlap, slack};
+  const QuiltArgs args{from, o.as<uint8_t>(kernel), d.as<double>(kernel), d.shape[0], d.shape[1], block, overlap,
+                       slack};
   py::gil_scoped_release release;
   quilt_cpu(args);
 }

@@ -63,7 +63,8 @@ void grow_cpu(const GrowArgs& a) {
   for (int64_t dy = -half; dy <= half; ++dy)
     for (int64_t dx = -half; dx <= half; ++dx)
       if (dy || dx)
-        places.push_back({dy, dx, (dy * s.width + dx) * pixels, a.weights[(dy + half) * a.window + dx + half], nullptr});
+        places.push_back(
+            {dy, dx, (dy * s.width + dx) * pixels, a.weights[(dy + half) * a.window + dx + half], nullptr});
   std::stable_sort(places.begin(), places.end(), [](const Neighbour& p, const Neighbour& q) {
     return p.dy * p.dy + p.dx * p.dx < q.dy * q.dy + q.dx * q.dx;
   });
@@ -160,12 +161,14 @@ void quilt_cpu(const QuiltArgs& a) {
       top.assign(a.block, 0);
       if (j > 0) {
         for (int64_t y = 0; y < a.block; ++y)
-          for (int64_t x = 0; x < a.overlap; ++x) error[y * a.overlap + x] = apart(s.at(v + y, u + x), there(y, x), pixels);
+          for (int64_t x = 0; x < a.overlap; ++x)
+            error[y * a.overlap + x] = apart(s.at(v + y, u + x), there(y, x), pixels);
         seam(error, a.block, a.overlap, left);
       }
       if (i > 0) {
         for (int64_t x = 0; x < a.block; ++x)
-          for (int64_t y = 0; y < a.overlap; ++y) error[x * a.overlap + y] = apart(s.at(v + y, u + x), there(y, x), pixels);
+          for (int64_t y = 0; y < a.overlap; ++y)
+            error[x * a.overlap + y] = apart(s.at(v + y, u + x), there(y, x), pixels);
         seam(error, a.block, a.overlap, top);
       }
       for (int64_t y = 0; y < a.block; ++y)

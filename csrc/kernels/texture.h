@@ -1,6 +1,6 @@
-// Textures by example: pixels whose surroundings are like those in a sample, one after another (Efros and Leung 1999), or
-// whole blocks cut along the seam where they differ least (Efros and Freeman 2001). All in whole numbers, so that every
-// machine finds the same pixels; chance comes in as numbers that are given.
+// Textures by example: pixels whose surroundings are like those in a sample, one after another (Efros and Leung 1999),
+// or whole blocks cut along the seam where they differ least (Efros and Freeman 2001). All in whole numbers, so that
+// every machine finds the same pixels; chance comes in as numbers that are given.
 #pragma once
 #include "core/portable.h"
 
@@ -17,11 +17,11 @@ XP_HD int64_t near_enough(int64_t best, int64_t slack) { return best + best * sl
 
 struct GrowArgs {
   Sample sample;
-  uint8_t* out;             // [height, width, channels]; what is known already stays
-  int32_t* source;          // [height, width]: row * sample width + column, -1 where nothing is known yet
-  const int32_t* order;     // [count]: places of out that are filled, one after another
-  const double* draws;      // [count] in 0..1: which of those that are near enough
-  const int32_t* weights;   // [window, window]
+  uint8_t* out;            // [height, width, channels]; what is known already stays
+  int32_t* source;         // [height, width]: row * sample width + column, -1 where nothing is known yet
+  const int32_t* order;    // [count]: places of out that are filled, one after another
+  const double* draws;     // [count] in 0..1: which of those that are near enough
+  const int32_t* weights;  // [window, window]
   int64_t height, width, count, window, slack;  // slack: per mille of the smallest distance
 };
 

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from xplain.core.errors import OutputError
 
@@ -22,7 +22,6 @@ __all__ = ["LocalFolder", "Place"]
 _TEMPORARY = ".tmp."
 
 
-@runtime_checkable
 class Place(Protocol):
     """What keeps bytes by a name of the form ``folder/name``."""
 

@@ -132,7 +132,10 @@ def main() -> None:
         found = re.search(r"http://[\d.:]+", server.stderr.readline())
         url = f"{found[0]}/v2/models/textures"
         wanted = [kind for kind in KINDS if not given.only or kind.rpartition(" ")[2] in given.only]
-        rows = [tried(kind, given.wheel, given.torch, url) for kind in wanted]
+        rows = []
+        for kind in wanted:
+            rows.append(tried(kind, given.wheel, given.torch, url))
+            print(rows[-1], file=sys.stderr, flush=True)
     finally:
         server.terminate()
         server.wait()

@@ -154,3 +154,15 @@ def test_a_link_in_place_of_a_part_is_not_followed(tmp_path: Path) -> None:
     assert LocalFolder(tmp_path).get(f"parts/{name}") is None
     with pytest.raises(DamagedPart):
         store.get(name)
+
+
+def test_a_part_that_is_there_and_cannot_be_flushed_is_told(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.put(b"bytes", "npy")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        store.put(b"bytes", "npy")

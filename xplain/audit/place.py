@@ -68,7 +68,10 @@ class LocalFolder:
         """
         target = self.path / name
         if _size(target) == len(content):  # one that was cut short is written again
-            _flush_folder(target.parent)  # whoever wrote it may have been killed before it did
+            try:
+                _flush_folder(target.parent)  # whoever wrote it may have been killed before it did
+            except OSError as error:
+                raise OutputError(f"Cannot write {str(target)[:300]}: {error.strerror or error}.") from None
             return
         with _Writing(target, content) as temporary:
             temporary.replace(target)

@@ -67,7 +67,14 @@ def hostile() -> Told:
     finding = Finding(
         *("scan", EVIL, EVIL, "confirmed", 0.5, EVIL, (0.4, 0.6), 0.01, 9),
         members=np.array([3]),
-        evidence={EVIL: EVIL, "map": np.eye(4), "curve": np.arange(5.0), "volume": np.zeros((2, 2, 2))},
+        evidence={
+            EVIL: EVIL,
+            "map": np.eye(4),
+            "curve": np.arange(5.0),
+            "volume": np.zeros((2, 2, 2)),
+            "empty": np.zeros((0, 7)),
+            "no": [],
+        },
         limits=(EVIL,),
     )
     example = Example(3, EVIL, (EVIL,), np.full((8, 8, 3), 90, np.uint8), np.eye(4))

@@ -146,7 +146,9 @@ def _card(number: int, found: Found) -> _Card:
         array = np.asarray(value) if isinstance(value, (np.ndarray, list, tuple)) else None
         if array is None or array.dtype.kind not in "fiub":
             facts.append((str(name), plain_fact(value)))
-        elif array.ndim == 2 and 0 < max(array.shape) <= _SMALL_MAP:
+        elif not array.size:
+            facts.append((str(name), "none"))
+        elif array.ndim == 2 and max(array.shape) <= _SMALL_MAP:
             drawn.append((str(name), mean_map(array), True))
         elif array.ndim == 1 and array.size <= _FEW:
             facts.append((str(name), ", ".join(_number(float(one)) for one in array)))

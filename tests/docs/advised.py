@@ -50,8 +50,8 @@ class Unknown(str):
     __str__ = __repr__
 
 
-def messages() -> dict[str, str]:
-    """Every message with advice, and where it stands."""
+def messages(every: bool = False) -> dict[str, str]:
+    """Every message with advice in the words that are looked for, or any message; and where it stands."""
     found = {}
     for path in sorted(HOUSE.rglob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
@@ -62,7 +62,7 @@ def messages() -> dict[str, str]:
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             parts = [*node.args, *[one.value for one in node.keywords if one.arg in ("accepted", "advice")]]
             text = "".join(literal(one) for one in parts)
-            if (RAISED.search(name) or (node in raised and name[:1].isupper())) and ADVISES.search(text):
+            if (RAISED.search(name) or (node in raised and name[:1].isupper())) and (every or ADVISES.search(text)):
                 found[text] = f"{path.relative_to(HOUSE)}"
     return found
 

@@ -147,9 +147,9 @@ def table(told: dict[str, Any]) -> str:
     lines = [
         "# The finder of shortcuts, on planted truth",
         "",
-        f"`python benchmarks/audit/finder.py --seeds {told['seeds']}`, commit {told['commit']}, "
+        f"`python benchmarks/audit/finder.py`, commit {told['commit']}, "
         + ", ".join(f"{name} {version}" for name, version in told["versions"].items())
-        + f"; {told['seconds']:,} s of processor time.",
+        + f"; {told['seconds']:,.0f} s of processor time.",
         "",
         "| set | asked | met | nets' accuracy | evaluations for pasting and looking, a set |",
         "|---|---|---|---|---|",
@@ -205,35 +205,39 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 
 
 def main() -> None:
-    """Run what is asked, and write the table of all that was run beside the numbers."""
+    """Make what is asked, and write the table of what is kept beside the numbers."""
     read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     read.add_argument("--seeds", type=int, default=20)
     read.add_argument("--only", choices=["corner", "anywhere", "none", "drift"], help="make this, write no table")
     read.add_argument("--repeats", type=int, default=100)
-    read.add_argument(
-        "--work", type=Path, default=Path("build/audit-finder"), help="where seeds that are done are kept"
-    )
+    read.add_argument("--work", type=Path, default=Path("build/audit-finder"), help="where what is done is kept")
+    read.add_argument("--table", action="store_true", help="make nothing: the table of what is kept")
     given = read.parse_args()
+    for where in () if given.table else ("corner", "anywhere", "none"):
+        for seed in range(given.seeds if given.only in (None, where) else 0):
+            row = kept(given.work / f"{where}-{seed}.json", partial(found_of, where, seed))  # type: ignore[arg-type]
+            print(where, seed, row["made"]["good"], row["made"]["findings"][:3], flush=True)
+    if given.only in (None, "drift") and not given.table:
+        print(kept(given.work / "drift.json", partial(drifts, given.repeats))["made"])
+    if given.only is None:
+        write(given.work)
+
+
+def write(work: Path) -> None:
+    """The table and the numbers of what is kept."""
     import onnxruntime
     import torch
 
-    held: dict[str, list[Any]] = {}
-    for where in ("corner", "anywhere", "none"):
-        for seed in range(given.seeds if given.only in (None, where) else 0):
-            row = kept(given.work / f"{where}-{seed}.json", partial(found_of, where, seed))  # type: ignore[arg-type]
-            held.setdefault(where, []).append(row)
-            print(where, seed, row["made"]["good"], row["made"]["findings"][:3], flush=True)
-    drifted = None
-    if given.only in (None, "drift"):
-        drifted = kept(given.work / "drift.json", partial(drifts, given.repeats))
-        print(drifted["made"])
-    if given.only or drifted is None:
-        return
+    told: dict[str, Any] = {"seconds": 0.0}
+    for where in ("corner", "anywhere", "none"):  # as many seeds as are kept
+        rows = [json.loads(one.read_text(encoding="utf-8")) for one in work.glob(f"{where}-*.json")]
+        told[where] = sorted((row["made"] for row in rows), key=lambda made: made["seed"])
+        told["seconds"] += sum(row["seconds"] for row in rows)
+    if (work / "drift.json").exists():
+        row = json.loads((work / "drift.json").read_text(encoding="utf-8"))
+        told["drift"], told["seconds"] = row["made"], told["seconds"] + row["seconds"]
     head = ["git", "rev-parse", "--short", "HEAD"]
-    told: dict[str, Any] = {where: [one["made"] for one in rows] for where, rows in held.items()}
-    told |= {"seeds": given.seeds, "drift": drifted["made"]}
     told["commit"] = subprocess.run(head, capture_output=True, text=True, check=True, cwd=HERE).stdout.strip()
-    told["seconds"] = round(sum(one["seconds"] for rows in held.values() for one in rows) + drifted["seconds"])
     told["versions"] = {"numpy": np.__version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
     path = OUT / "audit-finder.json"
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -186,3 +186,14 @@ def test_a_file_of_wishes_is_read_beside_itself(asked, tmp_path):
     (tmp_path / "audit.toml").write_text('label = "folders"\n')
     with pytest.raises(UsageError, match="Did you mean 'labels'"):
         read_toml(tmp_path / "audit.toml", known)
+
+
+def test_metrics_are_named_as_the_other_verbs_name_them():
+    from xplain.audit.sampling import judges
+    from xplain.session.grading import STANDARD
+
+    assert judges("standard") == (STANDARD, {})
+    named = (("deletion", "sparseness"), {"deletion": {"steps": "8"}})
+    assert judges("deletion:steps=8, sparseness") == judges(["deletion:steps=8", "sparseness"]) == named
+    assert judges({"deletion": {"steps": "8"}, "sparseness": {}}) == named
+    assert judges("") == judges(None) == ((), {})

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.options import parsed
 from xplain.core.registry import METRICS
 from xplain.metrics.sampling import Precision, plan_sample, power_table
+from xplain.session.grading import STANDARD
 
-__all__ = ["STANDARD", "Precision", "judges", "sampled"]
+__all__ = ["Precision", "judges", "sampled"]
 
-STANDARD = ("deletion", "insertion", "road", "sparseness", "complexity")
-"""What ``metrics="standard"`` stands for: the two areas, ROAD, and two that ask nothing."""
+_BETWEEN = re.compile(r",(?![\w-]+=)")
+"""A comma that parts two metrics: one in front of a name and ``=`` parts two options of one."""
 
 
 def sampled(
@@ -35,6 +38,9 @@ def sampled(
 def judges(metrics: Any) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
     """The metrics that a person names, and their options.
 
+    Args:
+        metrics: ``"standard"``, ``"deletion:steps=8,sparseness"``, a list of such names, name to options, or None.
+
     Raises:
         UnknownName: one is not known; the message names the nearest.
         UsageError: they are no names.
@@ -43,11 +49,16 @@ def judges(metrics: Any) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
     if isinstance(metrics, Mapping):
         named = {str(name): dict(options) for name, options in metrics.items()}
     elif isinstance(metrics, str):
-        named = {name.strip(): {} for name in metrics.split(",") if name.strip()}
+        named = _named(_BETWEEN.split(metrics))
     elif metrics is None or isinstance(metrics, (list, tuple)):
-        named = {str(name): {} for name in metrics or ()}
+        named = _named(metrics or ())
     else:
         raise UsageError(option="metrics", got=metrics, accepted="standard, names of metrics, or name to options")
     options: dict[str, dict[str, Any]] = {name: {} for name in STANDARD} if "standard" in named else {}
     options |= {METRICS.find(name).name: told for name, told in named.items() if name != "standard"}
     return tuple(options), {name: told for name, told in options.items() if told}
+
+
+def _named(texts: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    """Names of metrics, each with the options behind its colon."""
+    return dict(parsed(str(one).strip()) for one in texts if str(one).strip())

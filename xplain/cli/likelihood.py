@@ -92,7 +92,8 @@ def other_cards(used: Card) -> dict[str, Card]:
     found: dict[str, Card] = {}
     if used.channels == 3:
         found["this card, channels exchanged"] = _exchanged(used)
-    for name, preset in PRESETS.items():
+    plainest = sorted(PRESETS.items(), key=lambda one: one[1].crop is not None)  # of equal numbers, by the plain name
+    for name, preset in plainest:
         if preset.channels != used.channels:
             continue
         card = replace(used, mode=preset.mode, scale=preset.scale, mean=preset.mean, std=preset.std)

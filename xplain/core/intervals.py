@@ -53,7 +53,7 @@ def mean_of(values: Array, seed: int = 0, rounds: int = _ROUNDS) -> Interval:
     """The mean of what is known, with a 95 % bootstrap interval over items.
 
     Percentiles of the means of ``rounds`` resamples, moved outwards so that a sample of n covers nearly as Student's
-    interval does (91 to 93 of 100 for 8 normal numbers): the percentile is ``Phi(-sqrt(n / (n - 1)) t_{n - 1})`` with
+    interval does (91 of 100 for 8 normal numbers): the percentile is ``Phi(-sqrt(n / (n - 1)) t_{n - 1})`` with
     the normal distribution's Phi.
 
     Args:

@@ -62,7 +62,10 @@ def plan(
         ),
     ] = None,
     metrics: Annotated[
-        str | None, _flag("--metrics", text="standard (default), names with commas, or none.", panel=_ASKED)
+        str | None,
+        _flag(
+            "--metrics", text="standard (default), names such as deletion:steps=8 with commas, or none.", panel=_ASKED
+        ),
     ] = None,
     analyses: Annotated[
         str | None, _flag("--analyses", text="standard (default), or names with commas.", panel=_ASKED)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audit.sealed import seal
+from audit.sealed import LANE, seal
 
 import xplain
 from xplain.audit.sources.folder import listing
@@ -112,3 +112,40 @@ def test_a_seal_that_another_machine_made_otherwise_is_told(copied):
     with pytest.raises(Exception, match="sealed with other bits before: records differ"):
         store.seal(2, {"audit": was.audit, "shard": 2, "first": was.first, "rows": was.rows, "parts": parts})
     assert store.seals()[2] == was
+
+
+@pytest.mark.parametrize(
+    ("ask", "option"),
+    [
+        (lambda out: xplain.audit.run(out, max_cost="5"), "max_cost"),
+        (lambda out: xplain.audit.run(out, most_errors=None), "most_errors"),
+        (lambda out: xplain.audit.run(out, shards="0"), "shards"),
+        (lambda out: xplain.audit.run(out, shards=2), "shards"),
+        (lambda out: xplain.audit.run(out, shards=[0.5]), "shards"),
+        (lambda out: xplain.audit.verify(out, 1, seed=-1), "seed"),
+        (lambda out: xplain.audit.analyse(out, which=3), "which"),
+        (lambda out: xplain.audit.report(out, out.parent / "page", reviewer=5), "reviewer"),
+        (lambda out: xplain.audit.open(out).maps(LANE, [0.5]), "items"),
+        (lambda out: xplain.audit.open(out).maps(LANE, 3), "items"),
+        (lambda out: xplain.audit.open(out).maps(LANE, [99]), "items"),
+        (lambda out: xplain.audit.open(out).picture("a"), "items"),
+    ],
+)
+def test_values_of_another_kind_are_refused_with_what_is_accepted(made, ask, option):
+    with pytest.raises(UsageError) as caught:
+        ask(made)
+    assert caught.value.option == option
+
+
+@pytest.mark.parametrize("name", ["gradient", "vanilla-gradient"])
+def test_another_name_of_a_method_is_that_method(model, photos, tmp_path, name):
+    planned = xplain.audit.plan(str(model), str(photos), out=tmp_path / "out", methods=name, metrics="", shard_rows=9)
+    own = xplain.audit.plan(str(model), str(photos), out=tmp_path / "own", methods="saliency", metrics="", shard_rows=9)
+    assert planned.plan.identity == own.plan.identity
+
+
+def test_analyses_are_planned_by_name_or_refused(model, photos, tmp_path):
+    asked = {"out": tmp_path / "out", "dry_run": True, **ASKED}
+    with pytest.raises(UsageError, match="analyses is 3; accepted: names"):
+        xplain.audit.plan(str(model), str(photos), analyses=3, **asked)
+    assert xplain.audit.plan(str(model), str(photos), analyses=["mass "], **asked).plan.analyses == ("mass",)

@@ -180,7 +180,7 @@ def test_an_iterator_is_kept_and_read_again(listing: Listing) -> None:
     assert np.array_equal(np.stack(contents(data)), np.stack(given))
     assert (found.labels, data.table.rows([1])["label"]) == ({"a": 2}, [None])
     assert listing(np.stack(given), ["a", None, "a"])[1].sha256 == found.sha256
-    with pytest.raises(UsageError, match="2 labels for more items"):
+    with pytest.raises(UsageError, match="more items than the 2 labels given"):
         listing(iter(given), ["a", "b"])
 
 

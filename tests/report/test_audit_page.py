@@ -216,6 +216,15 @@ def test_findings_stand_in_the_order_of_how_far_they_go():
     assert page.index("<summary>1 more: figures") < places[-1]  # folded
 
 
+def test_pairs_of_items_are_told_as_numbers_and_not_drawn_as_a_map():
+    pairs = np.array([[3, 17], [4, 9]])
+    page = audit_page(
+        told(findings=(Found(Finding("duplicates", "", "copies", "measured", evidence={"copies": pairs})),))
+    )
+    assert str(pairs.tolist()) in page
+    assert len(Read(page).all("img")) == len(Read(audit_page(told(findings=()))).all("img"))
+
+
 def decoded(address: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("L"), np.int64)
 

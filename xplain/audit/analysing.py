@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ __all__ = ["ANALYSES", "analyse"]
 
 def analyse(
     out: str | os.PathLike[str],
-    which: str = "all",
+    which: str | Sequence[str] = "all",
     *,
     models: Mapping[str, Any] | None = None,
     items: Any = None,
@@ -33,8 +33,8 @@ def analyse(
 
     Args:
         out: The audit's folder.
-        which: ``"all"``, or names with commas between: ``shortcuts``, ``mass``, ``clusters``, ``drift``, ``twins``,
-            ``triage``, ``duplicates``, ``subgroups``, ``labels``.
+        which: ``"all"``, or names, with commas between or in a list: ``shortcuts``, ``mass``, ``clusters``, ``drift``,
+            ``twins``, ``triage``, ``duplicates``, ``subgroups``, ``labels``.
         models: Name to another place of a model, or to the object itself, where it was given as one.
         items: Another place of the same items, where they were moved.
         max_queries: Evaluations that may be spent; None for no limit. Where it is reached, the analyses that ask say
@@ -46,7 +46,10 @@ def analyse(
     Raises:
         UsageError: no audit is there, nothing of it is sealed, or there is no such analysis.
     """
-    names = [*ANALYSES] if which == "all" else [one.strip() for one in which.split(",") if one.strip()]
+    several = which.split(",") if isinstance(which, str) else which
+    if not isinstance(several, Sequence) or not all(isinstance(one, str) for one in several):
+        raise UsageError(option="which", got=which, accepted=f"all, {', '.join(ANALYSES)}")
+    names = [*ANALYSES] if which == "all" else [one.strip() for one in several if one.strip()]
     for name in names:
         if name not in ANALYSES:
             raise unknown("analysis", name, ["all", *ANALYSES])

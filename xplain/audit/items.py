@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,11 @@ from xplain.audit.canonical import file_sha256, needed, sha256_of
 from xplain.audit.labels import Joined
 from xplain.audit.schema import ITEMS, Column, read_parquet, schema_of
 from xplain.audit.sources import Content, Entry, Source
+from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.files import whole_file
 
-__all__ = ["GROUP", "PLACES", "ItemTable", "Listed", "content_sha256", "write_items"]
+__all__ = ["GROUP", "PLACES", "ItemTable", "Listed", "content_sha256", "whole", "write_items"]
 
 GROUP = 16384
 """Items of a row group: what is held at a time."""
@@ -170,6 +171,22 @@ def _refuse_twins(items: Path) -> None:
     )
 
 
+def whole(items: Iterable[Any]) -> Array:
+    """Numbers of items as int64 ``[N]``.
+
+    Raises:
+        UsageError: one is no whole number.
+    """
+    given = items if isinstance(items, np.ndarray) or not isinstance(items, Iterable) else list(items)
+    try:
+        found = np.asarray(given)
+    except ValueError:  # lists of several lengths
+        found = np.asarray(None)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise UsageError(option="items", got=given, accepted="whole numbers of items, in a list")
+    return found.astype(np.int64)
+
+
 class ItemTable:
     """``items.parquet``, read where it is needed.
 
@@ -196,7 +213,7 @@ class ItemTable:
 
     def rows(self, numbers: Sequence[int] | range, columns: Sequence[str] | None = None) -> dict[str, list[Any]]:
         """Columns of some items, in the order asked: ``{name: values}``; reads the row groups that they lie in."""
-        wanted = np.asarray(numbers, np.int64)
+        wanted = whole(numbers)
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < self.count):
             raise UsageError(
                 f"Items are numbered 0 to {self.count - 1}", option="items", got=[int(n) for n in wanted[:8]]

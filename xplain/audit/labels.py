@@ -11,6 +11,7 @@ from typing import Any
 from xplain.audit.sources.tables import free_name, item_column, read_csv, typed
 from xplain.core.errors import UsageError
 from xplain.core.outline import Outline
+from xplain.core.plain import counted
 
 __all__ = ["Joined", "column_of", "joined", "known_classes"]
 
@@ -74,7 +75,9 @@ def _rule(labels: Any) -> tuple[Callable[[int, str], str | None], str]:
 
 def _of_list(listed: Sequence[Any], number: int) -> str | None:
     if number >= len(listed):
-        raise UsageError(f"There are {len(listed):,} labels for more items than that", option="labels")
+        raise UsageError(
+            f"There are more items than the {counted(len(listed), 'label')} given. Give one for each.", option="labels"
+        )
     return None if listed[number] is None else str(listed[number])
 
 

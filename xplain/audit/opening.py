@@ -11,6 +11,7 @@ import numpy as np
 
 from xplain.audit.canonical import file_sha256, needed
 from xplain.audit.guarding import planned_audit
+from xplain.audit.items import whole
 from xplain.audit.reading import Data, Planned
 from xplain.audit.schema import METRICS, RECORDS, Column, empty, read_parquet
 from xplain.audit.seen import seen
@@ -182,7 +183,7 @@ class Audit:
     def _gathered(
         self, kind: str, lane: str, shape: tuple[int, ...], items: Iterable[int] | None, scales: Any
     ) -> Array:
-        numbers = self.sealed_items() if items is None else np.asarray(list(items), np.int64)
+        numbers = self.sealed_items() if items is None else whole(items)
         made = np.empty((len(numbers), *shape), np.float32)
         shards = numbers // self.plan.shard_rows
         for shard in np.unique(shards):
@@ -191,6 +192,8 @@ class Audit:
             rows = numbers[places] - (0 if seal is None else seal.first)
             if seal is None or rows.min() < 0 or rows.max() >= seal.rows:
                 missing = int(numbers[places[0]])
+                if not 0 <= missing < self.plan.items.count:
+                    raise UsageError(option="items", got=missing, accepted=f"0 to {self.plan.items.count - 1}")
                 raise UsageError(
                     f"Item {missing} is not sealed: {len(self.seals)} of {len(self.plan.shards)} shards are. Run the "
                     "audit to its end, or ask for items of sealed shards."

@@ -310,10 +310,10 @@ def _whole(name: str, value: Any, least: int) -> None:
 
 
 def _names(name: str, given: Any) -> tuple[str, ...]:
-    several = [one.strip() for one in given.split(",")] if isinstance(given, str) else list(given or ())
-    if not all(isinstance(one, str) for one in several):
+    several = given.split(",") if isinstance(given, str) else () if given is None else given
+    if not isinstance(several, Sequence) or not all(isinstance(one, str) for one in several):
         raise UsageError(option=name, got=given, accepted="names")
-    return tuple(one for one in several if one)
+    return tuple(one.strip() for one in several if one.strip())
 
 
 def _precise(power: Sequence[Precision], plan: Plan) -> str:

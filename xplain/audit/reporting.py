@@ -142,7 +142,7 @@ def _told(audit: Audit, reviewer: str) -> Told:
 
 
 def _signer(reviewer: str, key: str | os.PathLike[str] | None) -> Key | None:
-    if len(reviewer) > _LONGEST_NAME or not reviewer.isprintable():
+    if not isinstance(reviewer, str) or len(reviewer) > _LONGEST_NAME or not reviewer.isprintable():
         raise UsageError(option="reviewer", got=reviewer, accepted=f"a name of at most {_LONGEST_NAME} characters")
     return None if key is None else read_private(key)
 

@@ -67,9 +67,9 @@ def run(
     """
     for name, value, good in (
         ("workers", workers, type(workers) is int and workers >= 0),
-        ("max_hours", max_hours, max_hours is None or max_hours > 0),
-        ("max_cost", max_cost, max_cost is None or max_cost >= 0),
-        ("most_errors", most_errors, 0 <= most_errors <= 1),
+        ("max_hours", max_hours, max_hours is None or (_number(max_hours) and max_hours > 0)),
+        ("max_cost", max_cost, max_cost is None or (_number(max_cost) and max_cost >= 0)),
+        ("most_errors", most_errors, _number(most_errors) and 0 <= most_errors <= 1),
     ):
         if not good:
             accepted = "a share from 0 to 1" if name == "most_errors" else "a number of at least 0"
@@ -95,11 +95,17 @@ def run(
     return found
 
 
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _wanted(plan: Plan, shards: Iterable[int] | None) -> list[int]:
-    wanted = list(range(len(plan.shards))) if shards is None else [int(one) for one in shards]
-    if wanted and not 0 <= min(wanted) <= max(wanted) < len(plan.shards):
-        raise UsageError(option="shards", got=wanted, accepted=f"numbers from 0 to {len(plan.shards) - 1}")
-    return wanted
+    if shards is None:
+        return list(range(len(plan.shards)))
+    wanted = list(shards) if isinstance(shards, Iterable) else [-1]
+    if not all(_number(one) and one in range(len(plan.shards)) for one in wanted):
+        raise UsageError(option="shards", got=shards, accepted=f"numbers from 0 to {len(plan.shards) - 1}")
+    return [int(one) for one in wanted]
 
 
 def _inline(folder: Path, work: Work, models: Mapping[str, Any] | None) -> None:

@@ -139,6 +139,8 @@ def verify(
     folder = Path(out)
     if isinstance(recompute, bool) or not isinstance(recompute, int) or recompute < 0:
         raise UsageError(option="recompute", got=recompute, accepted="a whole number of at least 0")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UsageError(option="seed", got=seed, accepted="a whole number of at least 0")
     plan, store = planned_audit(folder), Store(folder)
     wired = [model.name for model in plan.models if model.kind == "endpoint" and model.name not in (models or {})]
     if recompute and wired:
@@ -264,7 +266,7 @@ def _table(store: Store, name: str, columns: tuple[Column, ...]) -> Any:
 
 def _drawn(good: list[int], count: int, plan: Plan, seed: int) -> tuple[int, ...]:
     """Shards drawn by chance, of the plan's identity and a seed: whoever draws again draws the same."""
-    draw = np.random.Generator(np.random.Philox(key=int(plan.identity[:16], 16) ^ seed))
+    draw = np.random.Generator(np.random.Philox(key=(int(plan.identity[:16], 16) ^ seed) % 2**128))
     return tuple(sorted(int(n) for n in draw.permutation(good)[:count]))
 
 

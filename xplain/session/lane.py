@@ -30,6 +30,7 @@ from xplain.core.target import SCORES
 from xplain.core.target_parser import ranking
 from xplain.core.units import noun, spelled
 from xplain.engine.schedule import batch_rows
+from xplain.session.fitting import called as the_method
 from xplain.session.lane_driven import UNKNOWN_LABEL, Driven, ranked
 from xplain.session.lane_graph import Graph, compiled, graph_of
 from xplain.session.lane_readings import native_of, relevance_of
@@ -84,7 +85,7 @@ def planned(
     Args:
         model: What ``xplain.load`` takes, or a loaded model.
         items: Trial items, as ``Session.read`` makes them; two are enough.
-        method: A method's name.
+        method: A method's name, or another name of it: the lane has its own.
         options: Its options.
         name: What records call the lane; empty for model, method and target.
         called: What the plan calls the model.
@@ -97,7 +98,7 @@ def planned(
     """
     seed, rows, threads = how.get("seed", 0), how.get("rows"), how.get("threads", 1)
     loaded = load(model)
-    options = dict(options or {})
+    method, options = the_method(method).name, dict(options or {})
     rows = rows or max(1, min(_MOST, batch_rows(items.x, None)))
     trial = items[: min(2, len(items))]
     lane = Lane(

@@ -148,7 +148,7 @@ def _card(number: int, found: Found) -> _Card:
             facts.append((str(name), plain_fact(value)))
         elif not array.size:
             facts.append((str(name), "none"))
-        elif array.ndim == 2 and max(array.shape) <= _SMALL_MAP:
+        elif array.ndim == 2 and array.dtype.kind == "f" and max(array.shape) <= _SMALL_MAP:
             drawn.append((str(name), mean_map(array), True))
         elif array.ndim == 1 and array.size <= _FEW:
             facts.append((str(name), ", ".join(_number(float(one)) for one in array)))

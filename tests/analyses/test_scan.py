@@ -159,3 +159,14 @@ def test_no_class_is_named_where_none_leans_and_small_classes_are_told_how_many_
     short = [one for one in found if one.standing == "too few"]
     assert [(one.group, one.count, one.evidence["needed"]) for one in short] == [("c", 2, 10)]
     assert mass_on({"border": np.arange(5.0)}, ["a"] * 5)[-1].standing == "too few"
+
+
+def test_small_groups_are_one_finding_that_names_the_largest():
+    from xplain.analyses.enough import small_groups
+
+    (found,) = small_groups("mass", {"a": 3, "b": 12, "c": 5, "d": 1, "e": 2, "f": 9}, 10)
+    assert found.statement.startswith("5 classes have fewer than 10 items (f, c, a and 2 more);")
+    assert (found.standing, found.group, found.count) == ("too few", "", 9)
+    (one,) = small_groups("drift", {"a": 3, "b": 12}, 10, "items on one side")
+    assert (one.group, one.statement.split(" (")[0]) == ("a", "1 class has fewer than 10 items on one side")
+    assert small_groups("mass", {"b": 12}, 10) == []

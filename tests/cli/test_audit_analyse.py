@@ -13,7 +13,7 @@ def test_findings_are_lines_and_json_and_only_what_is_asked(xplain, tmp_path):
     out = write_audit(tmp_path)
     told = xplain("audit", "analyse", out, "--only", "mass,duplicates")
     assert told.code == 0
-    assert "too few: mass: " in told.out
+    assert "too few: mass of tiny/occlusion:patch=4:stride=4: 2 classes have fewer than 10 items (" in told.out
     assert "measured: duplicates: " in told.out
     findings = xplain("audit", "analyse", out, "--only", "duplicates", "--json").document["findings"]
     assert {one["kind"] for one in findings} == {"duplicates"}

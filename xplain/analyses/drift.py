@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from xplain.analyses.chance import holm, permuted_p, relabelled
-from xplain.analyses.enough import drawn, number, too_few
+from xplain.analyses.enough import drawn, number, small_groups, too_few
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.finding import Finding
@@ -132,7 +132,7 @@ def drift(
         evidence = {**made.evidence, **means}
         found.append(replace(made, group=kind, statement=text, limits=limits, evidence=evidence))
     found[1:] = sorted(found[1:], key=lambda one: (one.p or 0, -(one.effect or 0)))
-    return found + [too_few("drift", kind, n, LEAST, f"{what} on one side") for kind, n in least.items() if n < LEAST]
+    return found + small_groups("drift", least, LEAST, f"{what} on one side")
 
 
 def _told(

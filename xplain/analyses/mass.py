@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xplain.analyses.chance import bootstrap
-from xplain.analyses.enough import drawn, percent, too_few
+from xplain.analyses.enough import drawn, percent, small_groups, too_few
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.finding import Finding
@@ -85,7 +85,7 @@ def mass_on(
 
     Returns:
         One candidate per class and region that differs at p <= 0.05, the largest difference first; one measured finding
-        where none does; ``too few`` for classes of fewer than 10 items.
+        where none does; one ``too few`` for all classes of fewer than 10 items.
 
     Source:
         Westfall and Young, Resampling-Based Multiple Testing, 1993.
@@ -95,7 +95,7 @@ def mass_on(
     numbers = np.arange(len(names)) if items is None else np.asarray(items, np.int64)
     good = np.isfinite(values).all(axis=1)
     kinds, sizes = np.unique(names[good], return_counts=True)
-    found = [too_few("mass", str(k), int(n), LEAST) for k, n in zip(kinds, sizes, strict=True) if n < LEAST]
+    found = small_groups("mass", dict(zip(map(str, kinds), map(int, sizes), strict=True)), LEAST)
     enough = kinds[sizes >= LEAST]
     if len(enough) < 2:
         return [*found, too_few("mass", "", len(enough), 2, f"classes of at least {LEAST} items")]

@@ -43,7 +43,9 @@ def analyse(
 
 def _line(one: Finding) -> str:
     members = ", ".join(str(n) for n in one.members[:_SHOWN].tolist())
-    return f"{one.standing}: {one.kind}: {one.statement}" + (f" Items {members}." if members else "")
+    lane = one.evidence.get("lane")
+    whom = f"{one.kind} of {lane}" if isinstance(lane, str) else one.kind
+    return f"{one.standing}: {whom}: {one.statement}" + (f" Items {members}." if members else "")
 
 
 def _plain(one: Finding) -> dict[str, object]:

@@ -65,7 +65,7 @@ class Driven:
             return 0.0
         # no two of its edited rows are alike, so that none is taken for another, and none is known
         x = np.random.default_rng(0).standard_normal((1, *self.lane.item), np.float32)
-        part = self._session.part(self._model, Items(x, ("one",), layout=_layout(self.lane, self.outline)))
+        part = self._session.part(self._model, Items(x, ("one",), layout=_layout(self.lane)))
         return float(self._session.plan(part, self.lane.method).money or 0.0)
 
     def ask(self, batch: LaneRows) -> LaneAnswer:
@@ -137,7 +137,7 @@ class Driven:
 
     def _items(self, batch: LaneRows, rows: Sequence[int] | Array) -> Items:
         """Some rows of a batch."""
-        return Items(batch.x[rows], tuple(map(str, rows)), layout=_layout(self.lane, self.outline))
+        return Items(batch.x[rows], tuple(map(str, rows)), layout=_layout(self.lane))
 
     def _asked(self, batch: LaneRows, group: Array) -> LaneAnswer:
         """The answer about some rows of a batch."""
@@ -171,6 +171,6 @@ def ranked(scores: Array, outline: Outline, rank: int) -> Array:
     return ranking(scores, outline, rank)[:, -1].astype(np.int64)
 
 
-def _layout(lane: Lane, outline: Outline) -> Any:
-    """The layout of items as it was read when the lane was planned."""
-    return Layout(lane.layout, lane.item) if lane.layout else outline.layout_of(lane.item)
+def _layout(lane: Lane) -> Layout | None:
+    """The layout of items as it was read when the lane was planned; None where nothing but the model says it."""
+    return Layout(lane.layout, lane.item) if lane.layout else None

@@ -237,3 +237,34 @@ def test_many_items_are_judged_in_groups_alike() -> None:
 
 def test_the_metrics_are_listed() -> None:
     assert {"deletion", "road", "pointing-game", "sparseness"} <= {one.name for one in xplain.measure.metrics()}
+
+
+@pytest.mark.parametrize("metrics", [3, [4], {"deletion": 5}])
+def test_metrics_of_another_kind_are_refused_with_what_is_accepted(metrics) -> None:
+    with pytest.raises(UsageError, match="accepted: standard, names, or name to options") as caught:
+        judged(metrics)
+    assert caught.value.option == "metrics"
+
+
+def test_an_explanation_of_other_pictures_is_neither_judged_nor_compared() -> None:
+    rng = np.random.default_rng(1)
+    asked, card = Formula(lambda rows: rows.mean(axis=(1, 2, 3)), "NCHW", (3, 4, 4)), xplain.Card(scale=1 / 255)
+    first, second = rng.integers(0, 256, (2, 4, 4, 3), np.uint8)
+    of_first, of_both = (
+        xplain.explain(asked, x, method="ablation", card=card, target=0) for x in ([first], [first, second])
+    )
+    swapped = xplain.explain(asked, [second, first], method="ablation", card=card, target=0)
+    assert xplain.measure.judge(asked, [first], of_first, "sparseness", card=card, target=0).values.shape == (1, 1)
+    with pytest.raises(UsageError, match="The explanation is of other items: item 0"):
+        xplain.measure.judge(asked, [second], of_first, "sparseness", card=card, target=0)
+    assert len(xplain.measure.agreement([of_both, of_both])) == 1
+    with pytest.raises(UsageError, match="The explanations are of different items: item 0"):
+        xplain.measure.agreement([of_both, swapped])
+
+
+@pytest.mark.parametrize("given", [None, [], "map.npz"])
+def test_what_is_no_explanation_is_refused_by_name(given) -> None:
+    with pytest.raises(UsageError, match="attribution is .*; accepted: what xplain.explain returns"):
+        xplain.measure.judge(model(), X, given, layout="NCHW")
+    with pytest.raises(UsageError, match="accepted: two or more in a list"):
+        xplain.measure.agreement([given, given])

@@ -146,10 +146,14 @@ def read_names(
     """
     if isinstance(names, str):
         names = [one.strip() for one in names.split(";")]
+    if not isinstance(names, (Mapping, Sequence)) or not all(isinstance(one, str) for one in names):
+        raise UsageError(option="metrics", got=names, accepted=_METRICS)
     given = names if isinstance(names, Mapping) else _given(names, part)
     found = []
     for name, options in given.items():
         entry = METRICS.find(name)
+        if not isinstance(options, Mapping):
+            raise UsageError(option="metrics", got=names, accepted=_METRICS)
         if entry.needs in ("pair", "models", "regions"):
             raise UsageError(f"Metric {entry.name!r} judges {_OTHERS[entry.needs]}", advice=_ADVICE[entry.needs])
         if "" in options:
@@ -170,6 +174,7 @@ def _given(names: Sequence[str], part: Part | None) -> dict[str, dict[str, str]]
     return dict([*rest, *own])
 
 
+_METRICS = "standard, names, or name to options: {'deletion': {'steps': 16}}"
 _OTHERS = {
     "pair": "two explanations of the same items against each other, not one map each.",
     "models": "explanations of models whose weights were drawn anew, not one map each.",

@@ -12,6 +12,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.intervals import mean_of
+from xplain.core.items import Passage
 from xplain.core.registry import METRICS
 from xplain.results.attribution import Attribution
 from xplain.results.judgement import BLIND, Judgement
@@ -83,9 +84,12 @@ def judge(
         progress=progress,
     )
     with Session(model, request) as session:
+        if not isinstance(attribution, Attribution):
+            raise UsageError(option="attribution", got=attribution, accepted=_ONE)
         part = session.read(x)
         if len(part) != len(attribution):
             raise UsageError(f"There are {len(part)} items, but the explanation is of {len(attribution)}.")
+        _refuse_others(attribution, part.items.pictures, part.items.texts, "The explanation is of other items")
         if target is not None:
             aims = session.aim(part)
             if len(aims) != 1:
@@ -167,6 +171,10 @@ def agreement(attributions: Sequence[Attribution], *, top: float = 0.1) -> list[
     Raises:
         UsageError: fewer than two, or maps of other items or positions.
     """
+    if isinstance(attributions, Attribution) or not all(isinstance(one, Attribution) for one in attributions):
+        raise UsageError(option="attributions", got=attributions, accepted=f"two or more in a list, each {_ONE}")
+    for one in attributions[1:]:
+        _refuse_others(one, attributions[0].pictures, attributions[0].texts, "The explanations are of different items")
     if len(attributions) < 2:
         raise UsageError(f"Agreement is between explanations; got {len(attributions)}, accepted: two or more.")
     maps = [_summed(one) for one in attributions]
@@ -180,6 +188,27 @@ def agreement(attributions: Sequence[Attribution], *, top: float = 0.1) -> list[
         )
         for (k, first), (j, second) in combinations(enumerate(attributions), 2)
     ]
+
+
+_ONE = "what xplain.explain returns for one method and target"
+
+
+def _refuse_others(of: Attribution, pictures: Array | None, texts: Sequence[Passage], what: str) -> None:
+    """Refuse an explanation of other pictures or texts than these; arrays and rows are not told apart.
+
+    Raises:
+        UsageError: what the model saw differs.
+    """
+    differ: list[int] = []
+    if of.pictures is not None and pictures is not None and of.pictures.shape == pictures.shape:
+        differ = [k for k, (one, two) in enumerate(zip(of.pictures, pictures, strict=True)) if (one != two).any()]
+    if len(of.texts) == len(texts):
+        differ += [k for k, (one, two) in enumerate(zip(of.texts, texts, strict=True)) if one.text != two.text]
+    if differ:
+        raise UsageError(
+            f"{what}: item {differ[0]}, {of.names[differ[0]]!r:.200}, is not what was explained. Give those that were "
+            "explained, in the same order."
+        )
 
 
 def _summed(one: Attribution) -> Array:

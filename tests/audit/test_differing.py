@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,9 +126,17 @@ def test_audits_that_share_no_item_are_compared_as_samples(tmp_path, folders, au
     assert told.findings
 
 
-def test_lanes_stand_for_each_other_by_name_or_by_being_the_only_ones_alike(audits):
-    from dataclasses import replace
+def test_audits_without_lanes_in_common_say_what_to_plan_anew(folders, audits):
+    after = Reader(folders[1])
+    lanes = tuple(replace(one, name=f"new/{k}", method="rise") for k, one in enumerate(after.plan.lanes))
+    after.plan = replace(after.plan, lanes=lanes)
+    told = compared(audits[0], after, folders)
+    assert not told.lanes.rows
+    assert [one.value for one in told.leads] == ["1,000", "0"]
+    assert "NAME=FILE" in told.leads[1].text
 
+
+def test_lanes_stand_for_each_other_by_name_or_by_being_the_only_ones_alike(audits):
     plan = audits[0].plan
     second = replace(plan, lanes=(replace(plan.lanes[0], name="v2/grad-cam/predicted"),))
     only = replace(plan, lanes=plan.lanes[:1])

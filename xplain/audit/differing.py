@@ -32,6 +32,10 @@ _SIDE = 2000
 _GROUPS = 8
 """Classes that drift is tested for by themselves; the others are one group."""
 _CLASS_LANES = 3
+_UNPAIRED = (
+    "they are paired by name, else by method and target where each audit has one such lane left; "
+    "plan both with the same names, NAME=FILE for a model"
+)
 _SHOWN = 6
 
 
@@ -107,8 +111,12 @@ def _leads(lanes: Table, findings: Sequence[Finding], shared: int) -> tuple[Lead
             leads.append(Lead(f"{100 * row['same answer']:.2f} %", f"of them are answered alike in {row['lane']}"))
         if row["newly wrong"] is not None:
             leads.append(Lead(f"{row['newly wrong']:,}", f"are newly wrong, {row['newly right']:,} newly right"))
-    moved = sum(one.standing == "candidate" for one in findings)
-    return (*leads, Lead(str(moved), f"of {counted(len(findings), 'test')} see scores or explanations move"))
+    else:
+        leads.append(Lead("0", f"lanes are compared: {_UNPAIRED}"))
+    if findings:
+        moved = sum(one.standing == "candidate" for one in findings)
+        leads.append(Lead(str(moved), f"of {counted(len(findings), 'test')} see scores or explanations move"))
+    return tuple(leads)
 
 
 def _cannot(pairs: Sequence[tuple[Lane, Lane]], shared: int, lanes: Table) -> tuple[str, ...]:
@@ -122,7 +130,7 @@ def _cannot(pairs: Sequence[tuple[Lane, Lane]], shared: int, lanes: Table) -> tu
     else:
         said.append("What became of single items: the audits share none.")
     if not pairs:
-        said.append("Anything of explanations: no lane stands for one of the other audit.")
+        said.append("Anything of answers and explanations: no lane stands for one of the other audit.")
     if all(row[3] is None for row in lanes.rows):
         said.append("Whether answers became better: no item of both has a label that both models know.")
     return tuple(said)

@@ -134,6 +134,11 @@ def test_items_are_read_as_planned_with_blank_rows_for_bad_ones(asked, tmp_path)
     assert np.array_equal(batch.items.x[0], alone.items.x[0])
 
 
+def test_folders_that_lie_flat_are_said_to_give_no_label(asked, tmp_path):
+    made = xplain.audit.plan(**asked | {"items": asked["items"] / "bright"}, out=tmp_path / "audit", dry_run=True)
+    assert any("Labels come from folders, and no item has one" in one for one in made.told)
+
+
 def test_an_object_must_be_given_again(tmp_path):
     def scores(x):
         return x @ np.array([[1.0, -1.0], [0.5, 2.0]])
@@ -143,6 +148,7 @@ def test_an_object_must_be_given_again(tmp_path):
         {"f": scores}, rows, out=tmp_path / "audit", methods="occlusion:patch=1,stride=1", labels=[0, 1, 1, 0, 7, None]
     )
     assert any("f has no digest" in one for one in made.told)
+    assert any("Labels come from labels in order, and 1 of 6 items have none" in one for one in made.told)
     assert made.plan.models[0].known == {"0": 0, "1": 1}
     assert made.plan.models[0].unknown == {"7": 1}
     with pytest.raises(UsageError, match="was given as an object"):

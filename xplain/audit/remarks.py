@@ -64,6 +64,12 @@ def remarks(listed: Listed, made: Plan, settled: Sequence[Settled]) -> list[str]
             )
         if not one.given.where:
             found.append(f"Model {facts.name} was given as an object: a run must be given it again.")
+    bare = listed.count - sum(listed.labels.values())
+    if made.items.labels and bare:
+        which = "no item has one" if bare == listed.count else f"{bare:,} of {counted(listed.count, 'item')} have none"
+        found.append(
+            f"Labels come from {made.items.labels}, and {which}: whether an answer to them is right is not said."
+        )
     alone = [label for label, count in listed.labels.items() if count == 1]
     if alone:
         few = f"{counted(len(alone), 'label')} of one item alone, such as {alone[0]!r}"

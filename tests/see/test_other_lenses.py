@@ -42,6 +42,16 @@ def test_activations_are_the_layer_s_own_values_in_their_order(door):
     np.testing.assert_allclose(found.values, wanted.max(axis=(1, 2)), rtol=1e-5, atol=1e-6)
 
 
+def test_a_layer_with_the_names_of_what_was_fused_is_headed_by_the_first():
+    named = nets.cnn()
+    fused = "net/relu1;net/conv1/add_fold;net/conv1/bias"
+    for node in named.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [fused if name == "relu1" else name for name in names]
+    found = xplain.see(xplain.load(named), "activations", X[:1], layer=fused, k=1)
+    assert "net/relu1 (1 of 8 channels)" in found.sections[0]
+
+
 def test_the_largest_come_first_every_layer_has_a_part_and_a_series_is_a_line():
     model = xplain.load(nets.cnn())
     few = xplain.see(model, "activations", X, layer="relu1", k=3, sort="largest", pictures=2)

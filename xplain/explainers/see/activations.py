@@ -10,6 +10,7 @@ from xplain.core.cells import Cell, Cells, cells
 from xplain.core.edits import Array
 from xplain.core.options import Cells as CellsOption
 from xplain.core.options import Natural, Positive
+from xplain.core.plain import brief_layer
 from xplain.core.query import Peek
 from xplain.core.registry import Paper, lens
 from xplain.core.scene import More, Scene, Seeing
@@ -108,7 +109,7 @@ def _cells(layer: MapLayer | Heads, maps: Array, name: str, picture: Array | Non
     order = order if sort == "largest" else np.sort(order)
     words = "channels" if isinstance(layer, MapLayer) else f"heads, attention of token {layer.token}"
     some = f"{len(order)} of {len(maps)}" if len(order) < len(maps) else f"{len(maps)}"
-    section = f"{name}: {layer.name} ({some} {words})"
+    section = f"{name}: {brief_layer(layer.name)} ({some} {words})"
     short = short_name(layer.name)
     return [
         Cell(

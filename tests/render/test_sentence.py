@@ -85,3 +85,10 @@ def test_a_volume_is_one():
     how = {"layout": "NCDHW", "patch": 2, "stride": 2, "baseline": 0.0}
     said = xplain.explain(lambda v: v[:, 0, 2:4, 2:4, 2:4].sum((1, 2, 3)), x, "occlusion", **how)
     assert "lies on 2% of the volume, in the middle (z 2 to 3, y 2 to 3, x 2 to 3)" in said.sentence()
+
+
+def test_what_float32_leaves_of_a_zero_is_not_named_and_no_sample_makes_it_sure():
+    values = np.array([[1.5, 3.0, 1.7e-16, -2.2e-16]], np.float32)
+    said = map_of(values[0], error=np.zeros_like(values), layout="NC").sentence()
+    assert "mostly column 1 (+3) and column 0 (+1.5): 100% of all that the columns do." in said
+    assert said.endswith("Its standard errors are all zero.")

@@ -237,7 +237,8 @@ def test_endless_names_are_cut():
 def test_tables_and_items_without_pictures():
     table = attribution(values=np.ones((2, 5), np.float32), error=None, pictures=None, resolution=None, base=None)
     text = Tags(page([table, table])).text
-    assert "every pixel" in text
+    assert "every column" in text
+    assert "every pixel" in Tags(page(attribution(resolution=None))).text
     assert "colours end at" not in text
 
 

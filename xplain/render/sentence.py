@@ -16,6 +16,7 @@ __all__ = ["sentence"]
 _HALF = 0.5
 _SPREAD = 0.25  # share of the area from which half of the evidence is said to be spread out
 _FEW = 3  # columns or words that are named
+_ROUNDED = 1e-6  # share of the largest value below which a value is what float32 leaves of a zero
 _TWO_SIDED = 1.96  # 95 % of a normal distribution
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
@@ -51,7 +52,8 @@ def _named(one: Shown, target: str) -> str:
     values = np.asarray(one.values[0][: len(names)], np.float64)
     order = np.argsort(-np.abs(values), kind="stable")[:_FEW]
     share = np.abs(values[order]).sum() / np.abs(values).sum()
-    listed = [f"{names[k]} ({values[k]:+.3g})" for k in order if values[k]]
+    least = _ROUNDED * np.abs(values).max()
+    listed = [f"{names[k]} ({values[k]:+.3g})" for k in order if abs(values[k]) > least]
     what = "words" if one.texts else "columns"
     most = f"{' and '.join([', '.join(listed[:-1]), listed[-1]]) if len(listed) > 1 else listed[0]}"
     rest = f"{share:.0%} of all that the {what} do" if len(values) > len(order) else "all that is found"
@@ -127,7 +129,9 @@ def _percent(share: float) -> str:
 def _doubt(one: Shown) -> list[str]:
     """How sure it is: the share of all sizes whose 95 % interval holds zero; and that there are warnings."""
     said = []
-    if one.error is not None:
+    if one.error is not None and not np.any(one.error):
+        said.append("Its standard errors are all zero.")
+    elif one.error is not None:
         sizes, error = np.abs(np.asarray(one.values[0], np.float64)), np.asarray(one.error[0], np.float64)
         unsure = float(sizes[(sizes <= _TWO_SIDED * error) & (error > 0)].sum() / sizes.sum())
         sure = "All of it is surely not zero (95 %)."

@@ -23,6 +23,7 @@ from xplain.render.figure import draw, target_of
 from xplain.render.notebook import data_url
 from xplain.render.overlay import limit_of, map_of
 from xplain.render.sentence import sentence
+from xplain.render.shown import kind_of
 from xplain.render.text import shades_css, words_html
 from xplain.report.front import cards, rules
 from xplain.report.template import plain_fact, template, text_of
@@ -135,8 +136,12 @@ def _repeated(a: Attribution, listed: Sequence[Attribution]) -> bool:
     return sum(one.method == a.method for one in listed) > 1
 
 
+_PARTS = {"picture": "pixel", "volume": "voxel", "series": "moment", "row": "column", "text": "word"}
+"""What of an item has a value of its own, by the item's kind."""
+
+
 def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: bool) -> _Section:
-    cost = a.cost
+    cost, kind = a.cost, kind_of(a)
     facts = [
         ("Target", a.target),
         ("Unit of the values", a.unit),
@@ -144,10 +149,15 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
         ("Cost", f"{cost.asked}, {cost.reused:,} reused, {cost.seconds:.2f} s"),
         ("Layout of the items", a.layout or "not needed"),
         ("Seed", str(a.seed)),
-        ("True resolution", "every pixel" if a.resolution is None else f"{' x '.join(map(str, a.resolution))} cells"),
+        (
+            "True resolution",
+            f"every {_PARTS[kind]}" if a.resolution is None else f"{' x '.join(map(str, a.resolution))} cells",
+        ),
         (
             "Standard error",
-            "estimated, see the hatching" if a.error is not None else "none: the method does not sample",
+            "none: the method does not sample"
+            if a.error is None
+            else f"estimated{', see the hatching' if kind in ('picture', 'volume') else ''}",
         ),
         ("Model", a.provenance.source or "not known"),
         ("Model, sha256", a.model or "not known"),

@@ -17,6 +17,7 @@ from xplain.core.errors import UsageError
 from xplain.core.fold import TopK
 from xplain.core.grid import Grid
 from xplain.core.options import Positive
+from xplain.core.plain import brief_layer
 from xplain.core.query import Peek, View
 from xplain.core.registry import Paper, lens
 from xplain.core.scene import Again, More, Scene, Seeing, Some
@@ -203,7 +204,7 @@ def _rows(
     scene: Scene, layer: _Layer, tops: Tops, shown: Sequence[int], beside: Sequence[str]
 ) -> Generator[Any, Any, tuple[list[Cell], dict[str, str]]]:
     """The cells of the units that are shown, their items read once more."""
-    short, section = short_name(layer.name), layer.name
+    short, section = short_name(layer.name), brief_layer(layer.name)
     wanted: dict[int, list[tuple[int, int]]] = {}
     for c in shown:
         for rank in range(tops.values.shape[1]):

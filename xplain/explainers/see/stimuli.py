@@ -16,6 +16,7 @@ from xplain.core.errors import UsageError
 from xplain.core.fold import Max
 from xplain.core.grid import Grid
 from xplain.core.options import Fraction, Positive
+from xplain.core.plain import brief_layer
 from xplain.core.query import Answer, Peek, Query, View
 from xplain.core.registry import Paper, lens
 from xplain.core.scene import Again, More, Scene, Seeing, Some, handle
@@ -163,7 +164,7 @@ def _cells(
             name=names[item],
             caption=f"{value:.3g}\n{Path(names[item].removeprefix('skimage:')).stem}",
             box=box,
-            section=layer,
+            section=brief_layer(layer),
         )
         for c in shown
         for value, item, box in best.get(c, [])

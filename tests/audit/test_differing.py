@@ -88,7 +88,9 @@ def test_two_runs_of_one_plan_differ_in_nothing(folders, audits):
     assert rows(same.lanes)[0]["same answer"] == 1.0
     assert (rows(same.lanes)[0]["newly wrong"], rows(same.lanes)[0]["p"]) == (0, None)
     assert not [one for one in same.findings if one.finding.standing == "candidate"]
-    assert {title for title, _ in same.examples} == {"Answered alike for another reason: the peak moved furthest"}
+    assert same.examples == ()  # no answer turned, and no peak moved
+    explained = rows(same.lanes)[0]["items"]
+    assert same.leads[1].text.startswith(f"of {explained:,} items that both explained are answered alike")
     assert "Nothing: both are runs of one plan." in compared_page(same)
 
 
@@ -108,6 +110,13 @@ def test_items_are_shown_as_they_were_and_as_they_are(said, both):
     lost = both[both.correct_a & ~both.correct_b].sort_values("margin_b", ascending=False).item_b[:6]
     assert [one.item for one in examples[::2]] == lost.tolist()
     assert [one.captions[0].partition(":")[0] for one in examples] == ["before", "after"] * 6
+
+
+def test_answered_alike_for_another_reason_is_where_the_peak_moved(said, both):
+    shown = dict(said.examples)["Answered alike for another reason: the peak moved furthest"]
+    apart = np.maximum(abs(both.peak_y_a - both.peak_y_b), abs(both.peak_x_a - both.peak_x_b))
+    moved = both[(both.predicted_a == both.predicted_b) & (apart >= 0.1)]
+    assert {one.item for one in shown[::2]} <= set(moved.item_a)
 
 
 def test_audits_that_share_no_item_are_compared_as_samples(tmp_path, folders, audits):

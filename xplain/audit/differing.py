@@ -108,7 +108,8 @@ def _leads(lanes: Table, findings: Sequence[Finding], shared: int) -> tuple[Lead
     if lanes.rows:
         row = dict(zip([c.name for c in lanes.columns], lanes.rows[0], strict=True))
         if row["same answer"] is not None:
-            leads.append(Lead(f"{100 * row['same answer']:.2f} %", f"of them are answered alike in {row['lane']}"))
+            of = f"of {counted(row['items'], 'item')} that both explained are answered alike in {row['lane']}"
+            leads.append(Lead(f"{100 * row['same answer']:.2f} %", of))
         if row["newly wrong"] is not None:
             leads.append(Lead(f"{row['newly wrong']:,}", f"are newly wrong, {row['newly right']:,} newly right"))
     else:
@@ -175,7 +176,7 @@ def _examples(
         ("Answered otherwise, the surest first", "a_predicted <> b_predicted and a_correct is null", "b_margin desc"),
         (
             "Answered alike for another reason: the peak moved furthest",
-            "a_predicted = b_predicted",
+            "a_predicted = b_predicted and (abs(a_peak_y - b_peak_y) >= 0.1 or abs(a_peak_x - b_peak_x) >= 0.1)",
             "power(a_peak_y - b_peak_y, 2) + power(a_peak_x - b_peak_x, 2) desc",
         ),
     )

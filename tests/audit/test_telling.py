@@ -60,6 +60,14 @@ def test_a_class_is_told_as_pandas_has_it(said, records):
     assert worst == sorted(worst)
 
 
+def test_the_share_of_right_answers_says_of_which_items_it_is(said, records):
+    fp32 = records[FIRST]
+    judged = fp32[(fp32.status == "ok") & fp32.correct.notna()]
+    lead = next(one for one in said.leads if one.text.startswith("right answers"))
+    assert lead.value == f"{100 * judged.correct.astype(bool).mean():.1f} %"
+    assert lead.text == "right answers of fp32, of items with a label that it knows"
+
+
 def test_the_mean_map_of_a_class_is_the_mean_of_its_maps_as_shares(said, audit, records):
     fp32 = records[FIRST]
     own = fp32[(fp32.status == "ok") & (fp32.predicted == 7)]

@@ -208,9 +208,8 @@ def _leads(
         Lead(f"{row['bad']:,}", "of them have no explanation in some lane, each with its reason"),
     ]
     if first["right"] is not None:
-        leads.append(
-            Lead(f"{100 * first['right'][0]:.1f} %", f"right answers of {first['model']}, of items with a label")
-        )
+        of = f"right answers of {first['model']}, of items with a label that it knows"
+        leads.append(Lead(f"{100 * first['right'][0]:.1f} %", of))
     judged = [one for one in tests if one.passed is not None]
     if judged:
         passed = sum(bool(one.passed) for one in judged)

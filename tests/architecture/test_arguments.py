@@ -26,6 +26,7 @@ DOORS = {
     "xplain.see": "the door to lenses: what explain takes, but for a target and an endpoint's bill",
     "xplain.make": "the door to recipes: all that a person may set for a picture",
     "xplain.audit.plan": "the door to audits: all that decides what a million explanations will be",
+    "xplain.audit.run": "the door to an audit's work: what it may spend, and where models and items are now",
     "xplain.plan": "what explain takes, whose cost it foretells",
     "xplain.attack": "what explain takes, and how far an attack may go",
     "xplain.measure.curve": "what explain takes, and the explanation that is judged",

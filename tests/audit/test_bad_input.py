@@ -149,3 +149,28 @@ def test_analyses_are_planned_by_name_or_refused(model, photos, tmp_path):
     with pytest.raises(UsageError, match="analyses is 3; accepted: names"):
         xplain.audit.plan(str(model), str(photos), analyses=3, **asked)
     assert xplain.audit.plan(str(model), str(photos), analyses=["mass "], **asked).plan.analyses == ("mass",)
+
+
+def test_items_that_were_moved_are_gone_on_with_from_where_they_are(model, photos, tmp_path):
+    stays, out = tmp_path / "stays", tmp_path / "out"
+    for one in (stays, out):
+        xplain.audit.plan(str(model), str(photos), out=one, **ASKED)
+    xplain.audit.run(stays, workers=0)
+    xplain.audit.run(out, workers=0, shards=[0])
+    photos.rename(tmp_path / "moved")
+    with pytest.raises(UsageError, match=r"Were the items moved\? Say where they are: items="):
+        xplain.audit.run(out, workers=0)
+    assert xplain.audit.run(out, workers=2, items=str(tmp_path / "moved")).done
+    assert xplain.audit.open(out).root == xplain.audit.open(stays).root
+
+
+def test_a_plan_that_could_not_be_kept_leaves_no_empty_folders(model, photos, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("xplain.audit.where.Where.write", full)
+    with pytest.raises(OutputError, match="No space left"):
+        xplain.audit.plan(
+            str(model), str(photos), out=tmp_path / "out", methods="occlusion:patch=4,stride=4", metrics=""
+        )
+    assert not [one for one in tmp_path.glob("out/*") if one.is_dir()]

@@ -122,6 +122,8 @@ def test_what_is_inside_leads_to_the_reading_that_shows_it(attentive, tokenizer)
 
 
 def test_ids_that_cannot_be_read(attentive, tokenizer):
+    with pytest.raises(UsageError, match=r"tokenizer is 5; accepted: the path of a tokenizer.json"):
+        xplain.text(attentive, tokenizer=5, split="ids")
     with pytest.raises(UsageError, match=r"Ids are those of a tokenizer; give tokenizer='tokenizer.json'"):
         xplain.text(attentive, split="ids")
     with pytest.raises(UsageError, match=r"mask= is of words in a text; ids are hidden by a method's baseline="):

@@ -44,9 +44,10 @@ def building_in(folder: Path, dry_run: bool) -> Iterator[Path]:
         raise OutputError(f"Cannot plan in {str(folder)[:300]}: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(place, ignore_errors=True)
-        if made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # stays where something was kept in it
+        if made and not there(folder / "plan.json"):
+            for one in (*(folder / name for name in _MADE), folder):
+                with contextlib.suppress(OSError):
+                    one.rmdir()  # stays where something was kept in it
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -58,6 +59,7 @@ def _refuse_foreign(folder: Path) -> None:
         raise OutputError(f"{str(folder)[:300]} holds other files ({strange[0][:80]}). Choose another for the audit.")
 
 
+_MADE = ("lanes", "parts", "seals", "log")
 _OWN = ("items.parquet", "places.parquet", "where.json", KEPT, "lanes", "log", "parts", "seals", "findings")
 
 
@@ -67,7 +69,7 @@ def keep(
     """Move what was built to its place; the plan itself comes last, and says that the audit is there."""
     if there(folder / "plan.json"):
         refuse_other(planned_audit(folder), made, str(folder))
-    for one in ("lanes", "parts", "seals", "log"):
+    for one in _MADE:
         (folder / one).mkdir(exist_ok=True)
     for several in files:
         for name, content in several.items():

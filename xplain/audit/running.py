@@ -39,6 +39,7 @@ def run(
     max_cost: float | None = None,
     shards: Iterable[int] | None = None,
     models: Mapping[str, Any] | None = None,
+    items: Any = None,
     most_errors: float = 0.5,
     told: Told | None = None,
 ) -> Progress:
@@ -47,12 +48,13 @@ def run(
     Args:
         out: The audit's folder.
         workers: Processes that make shards; 0 makes them in this one, which is what models that were given as objects
-            need, and is chosen for them.
+            need, and is chosen for them, and for items that were moved.
         max_hours: Begin no shard that is not likely to end by then; None for no limit.
         max_cost: Begin no shard that could cost more than is left of this, for models that bill; None for no limit.
             What a killed run has paid for lies in ``answers/``, and is not paid again.
         shards: Numbers of the shards to make; None for all.
         models: Models by their names in the plan, where they can only be given, or lie elsewhere now.
+        items: Another place of the items, where they were moved; each is held to the digest that was planned.
         most_errors: Share of error rows, of those of this run, beyond which it stops.
         told: Called after every shard.
 
@@ -80,11 +82,16 @@ def run(
     with store.hold():
         work = Work(plan, store, _wanted(plan, shards), max_hours, max_cost, most_errors, told)
         with Log(folder) as work.log, _signals(work):
-            here = not workers or bool(models) or any(not one for one in Where.read(folder).models.values())
+            here = (
+                not workers
+                or bool(models)
+                or items is not None
+                or any(not one for one in Where.read(folder).models.values())
+            )
             if not work.left:
                 pass
             elif here:
-                _inline(folder, work, models)
+                _inline(folder, work, models, items)
             else:
                 in_processes(folder, work, min(workers, len(work.left)))
         if work.failure is not None:
@@ -108,8 +115,8 @@ def _wanted(plan: Plan, shards: Iterable[int] | None) -> list[int]:
     return [int(one) for one in wanted]
 
 
-def _inline(folder: Path, work: Work, models: Mapping[str, Any] | None) -> None:
-    with Shop(folder, models) as shop:
+def _inline(folder: Path, work: Work, models: Mapping[str, Any] | None, items: Any) -> None:
+    with Shop(folder, models, items=items) as shop:
         while (shard := work.take()) is not None:
             if not work.affords(shard, shop.price(shard)):
                 return

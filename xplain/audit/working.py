@@ -24,6 +24,7 @@ from xplain.audit.guarding import planned_audit, refuse_changed
 from xplain.audit.lanes import Benches
 from xplain.audit.reading import Data
 from xplain.audit.shard import Made, Maker
+from xplain.audit.sources import source_of
 from xplain.audit.store import Store
 from xplain.core.errors import XplainError
 
@@ -40,17 +41,25 @@ class Shop:
         out: The audit's folder.
         models: Models by name, where they can only be given, or lie elsewhere here.
         threads: Threads that read ahead; 0 reads in this one.
+        items: Another place of the items, where they were moved.
 
     Raises:
         UsageError: there is no audit, or it is not as it was planned.
         XplainError: a model cannot be loaded.
     """
 
-    def __init__(self, out: str | os.PathLike[str], models: Mapping[str, Any] | None = None, threads: int = 2) -> None:
+    def __init__(
+        self,
+        out: str | os.PathLike[str],
+        models: Mapping[str, Any] | None = None,
+        threads: int = 2,
+        items: Any = None,
+    ) -> None:
         folder = Path(out)
         self.plan, self._store, self._threads = planned_audit(folder), Store(folder), threads
         refuse_changed(self.plan, folder)
-        self._benches, self._data = Benches(folder, self.plan, models), Data(folder)
+        self._benches = Benches(folder, self.plan, models)
+        self._data = Data(folder, None if items is None else source_of(items, folder))
 
     def __enter__(self) -> Self:
         self._benches.__enter__()

@@ -33,6 +33,8 @@ class Encoder:
             from tokenizers import Tokenizer
         except ImportError:
             raise MissingDependency("Token models need the package tokenizers: pip install 'xplain[text]'.") from None
+        if not isinstance(file, (str, os.PathLike)):
+            raise UsageError(option="tokenizer", got=file, accepted="the path of a tokenizer.json")
         content = read_text(file, UsageError, f"The tokenizer file {os.fspath(file)!r:.200}", _MOST_BYTES).encode()
         with _speaking(f"{os.fspath(file)!r:.200} is no tokenizer file"):
             self._tokenizer = Tokenizer.from_buffer(content)

@@ -29,6 +29,10 @@ def run(
     shards: Annotated[
         str | None, typer.Option(metavar="N,N-M", help="Make these shards alone, such as 0,4-7.", show_default=False)
     ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(help="Another place of the items, where they were moved; one process.", show_default=False),
+    ] = None,
     most_errors: Annotated[float, typer.Option(help="Share of rows that may fail before the run stops.")] = 0.5,
 ) -> Outcome:
     """Make what is left of AUDIT: as often as it takes, whatever ended the run before.
@@ -44,7 +48,14 @@ def run(
     numbers = None if shards is None else _numbers(shards)
     told = _tell if sys.stderr.isatty() else None
     found = audit.run(
-        out, workers=workers, max_hours=max_hours, max_cost=max_cost, shards=numbers, most_errors=most_errors, told=told
+        out,
+        workers=workers,
+        max_hours=max_hours,
+        max_cost=max_cost,
+        shards=numbers,
+        items=items,
+        most_errors=most_errors,
+        told=told,
     )
     if told is not None:
         sys.stderr.write("\r\033[K")

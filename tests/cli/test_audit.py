@@ -72,6 +72,8 @@ def test_what_a_run_cannot_be_given_is_said_in_flags(xplain, model, photos, tmp_
     xplain("audit", "plan", model, photos, "--out", out, *QUICK)
     for words, said in (
         (("--shards", "0-"), "--shards is '0-'; accepted: numbers and ranges, such as 0,4-7"),
+        (("--shards", "1-0"), "--shards is '1-0'; accepted: numbers and ranges, such as 0,4-7"),
+        (("--shards", "0-99999999999"), "--shards is '0-99999999999'; accepted: numbers and ranges"),
         (("--shards", "7"), "--shards is [7]; accepted: numbers from 0 to 1"),
         (("--most-errors", 2), "--most-errors is 2.0; accepted: a share from 0 to 1"),
     ):

@@ -33,6 +33,8 @@ def building_in(folder: Path, dry_run: bool) -> Iterator[Path]:
             folder.mkdir(parents=True, exist_ok=True)
             _refuse_foreign(folder)
         place = Path(tempfile.mkdtemp(prefix=".planning.", dir=None if dry_run else folder))
+    except XplainError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         why = getattr(error, "strerror", None) or error
         raise OutputError(f"Cannot plan in {str(folder)[:300]!r}: {why}.") from None

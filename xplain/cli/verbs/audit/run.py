@@ -67,12 +67,18 @@ def _tell(found: audit.Progress) -> None:
     sys.stderr.flush()
 
 
+_DIGITS = 7
+"""Digits that a shard's number has at most: a list of all of them still fits into memory."""
+
+
 def _numbers(text: str) -> list[int]:
     """``0,4-7`` as numbers."""
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        last = last if dash else first
+        sound = first.isdecimal() and last.isdecimal() and max(len(first), len(last)) <= _DIGITS
+        if not sound or int(last) < int(first):
             raise UsageError(option="shards", got=text, accepted="numbers and ranges, such as 0,4-7")
-        found += range(int(first), int(last if dash else first) + 1)
+        found += range(int(first), int(last) + 1)
     return found

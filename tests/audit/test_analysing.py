@@ -106,6 +106,15 @@ def test_an_analysis_that_may_spend_nothing_says_so_and_the_others_are_told(fold
     assert any(one.kind == "mass" for one in found[1:])
 
 
+def test_damaged_findings_are_looked_for_again_as_their_message_advises(copied):
+    first = xplain.audit.analyse(copied)
+    (file,) = (copied / "findings").glob("*.json")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9])
+    assert [one.statement for one in xplain.audit.analyse(copied)] == [one.statement for one in first]
+    assert file.read_bytes() == whole
+
+
 def test_few_items_are_told_how_many_each_analysis_needs(made):
     found = xplain.audit.analyse(made, "shortcuts,clusters,mass,labels")
     assert {one.standing for one in found} == {"too few"}

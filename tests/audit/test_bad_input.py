@@ -174,3 +174,12 @@ def test_a_plan_that_could_not_be_kept_leaves_no_empty_folders(model, photos, tm
             str(model), str(photos), out=tmp_path / "out", methods="occlusion:patch=4,stride=4", metrics=""
         )
     assert not [one for one in tmp_path.glob("out/*") if one.is_dir()]
+
+
+def test_a_log_that_cannot_be_written_ends_a_run_in_words(copied):
+    for one in (copied / "log").glob("*"):
+        one.unlink()
+    (copied / "log").rmdir()
+    (copied / "log").write_text("no folder")
+    with pytest.raises(OutputError, match=r"Cannot write \S+jsonl: "):
+        xplain.audit.run(copied, workers=0)

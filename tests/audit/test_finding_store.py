@@ -36,6 +36,14 @@ def test_another_root_has_none_and_no_findings_are_not_none(tmp_path):
     assert kept(tmp_path, "cd") is None
 
 
+def test_an_archive_of_arrays_cut_in_half_is_refused_as_damaged(tmp_path):
+    keep(tmp_path, "ab", [FULL])
+    arrays = tmp_path / "findings" / "ab.npz"
+    arrays.write_bytes(arrays.read_bytes()[:-30])
+    with pytest.raises(UsageError, match="cannot be read.*xplain audit analyse"):
+        kept(tmp_path, "ab")
+
+
 @pytest.mark.parametrize("damage", ["cut", "standing", "array", "root"])
 def test_damaged_findings_are_refused_with_what_to_do(tmp_path, damage):
     keep(tmp_path, "ab", [FULL])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -56,9 +57,11 @@ def analyse(
     with open_audit(out, items) as audit:
         if not audit.seals:
             raise UsageError("Nothing of this audit is sealed yet, so there is nothing to analyse. Run it first.")
-        found = kept(audit.folder, audit.root) if which == "all" else None
-        if found is not None:
-            return found
+        if which == "all":
+            with suppress(UsageError):  # damaged: looked for again, and written anew
+                found = kept(audit.folder, audit.root)
+                if found is not None:
+                    return found
         found = []
         with Asks(audit, models, max_queries) as asks:
             for name in names:

@@ -10,6 +10,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def kept(folder: Path, root: str) -> list[Finding] | None:
         with np.load(io.BytesIO(path.with_suffix(".npz").read_bytes()), allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
         return [_read(one, held) for one in document["findings"]]
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, BadZipFile) as error:
         raise UsageError(
             f"The findings {path} cannot be read: {str(error)[:200]}. Run 'xplain audit analyse' again."
         ) from None

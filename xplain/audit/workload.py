@@ -16,7 +16,7 @@ from typing import Any
 from xplain.audit.plans import Plan
 from xplain.audit.progress import Progress
 from xplain.audit.store import Store
-from xplain.core.errors import XplainError
+from xplain.core.errors import OutputError, XplainError
 from xplain.core.wording import option
 
 __all__ = ["FEW", "Log", "Told", "TooManyErrors", "Work"]
@@ -35,11 +35,14 @@ class Log:
     """What happened and when, line by line; never read again by a run, and under no hash."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "log").mkdir(exist_ok=True)
         self._path = folder / "log" / f"run-{time.time_ns()}-{os.getpid()}.jsonl"
 
     def __enter__(self) -> Log:
-        self._file = self._path.open("a", encoding="utf-8")
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            self._file = self._path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"Cannot write {str(self._path)[:300]}: {error.strerror or error}.") from None
         self.write(began=os.uname().nodename)
         return self
 

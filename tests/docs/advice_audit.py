@@ -46,6 +46,21 @@ def planned(folder: Path, models: Any = None, **asked: Any) -> Any:
     return xplain.audit.plan({"f": brightness} if models is None else models, ROWS, out=folder / "audit", **asked)
 
 
+@advice("There are more items than the {} given. Give one for each.")
+def _(told: Told, folder: Path) -> None:
+    told(lambda: planned(folder, labels=["a"]))
+    planned(folder, labels=["a"] * len(ROWS))
+
+
+@advice("is not what was explained. Give those that were explained, in the same order.")
+def _(told: Told, folder: Path) -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    model = xplain.load(lambda x: x.mean((1, 2, 3)), card=xplain.Card(scale=1 / 255))
+    found = xplain.explain(model, list(pictures), method="ablation", target=0)
+    told(lambda: xplain.measure.judge(model, list(pictures[::-1]), found, "sparseness", target=0))
+    xplain.measure.judge(model, list(pictures), found, "sparseness", target=0)
+
+
 @advice("Items are known by their names, and some stand twice")
 def _(told: Told, folder: Path) -> None:
     (folder / "a.npy").write_bytes(b"")

@@ -16,8 +16,9 @@ LANE = "tiny/occlusion:patch=4:stride=4"
 OTHER = "tiny/saliency"
 
 
-def write_audit(base: Path) -> Path:
+def write_audit(base: Path, analyses: str = "standard") -> Path:
     """Write it, with its model and pictures beside it; the last shard is left open."""
+    base.mkdir(exist_ok=True)
     write_model(base / "tiny.onnx")
     for k in range(7):
         path = base / "photos" / ("bright" if k % 2 else "dark") / f"{k}.png"
@@ -26,7 +27,7 @@ def write_audit(base: Path) -> Path:
     (base / "photos" / "dark" / "2.png").write_bytes(b"no picture")
     (base / "site.csv").write_text("file,site\nbright/1.png,A\ndark/0.png,B\n")
     out, how = base / "audit", {"methods": ["occlusion:patch=4,stride=4", "saliency"], "metrics": "", "shard_rows": 3}
-    labels = {"labels": "folders", "metadata": base / "site.csv"}
+    labels = {"labels": "folders", "metadata": base / "site.csv", "analyses": analyses}
     xplain.audit.plan(base / "tiny.onnx", base / "photos", out=out, **how, **labels)
     seal(out, (0, 1))
     return out

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from audit.sealed import LANE, seal
+from audit.sealed import LANE, seal, write_audit
 from cli.tiny import write_model
 
 import xplain
-from xplain.audit.analysing import ANALYSES
+from xplain.audit.analysing import _MADE_BY
+from xplain.audit.plans import ANALYSES
 from xplain.core.errors import UnknownName, UsageError
 
 
@@ -95,7 +96,7 @@ def test_what_is_no_analysis_or_no_audit_is_refused(folder, tmp_path):
         xplain.audit.analyse(folder, "shortcut")
     with pytest.raises(UsageError):
         xplain.audit.analyse(tmp_path)
-    assert next(iter(ANALYSES)) == "shortcuts"
+    assert set(_MADE_BY) == set(ANALYSES)
 
 
 def test_an_analysis_that_may_spend_nothing_says_so_and_the_others_are_told(folder):
@@ -120,3 +121,12 @@ def test_few_items_are_told_how_many_each_analysis_needs(made):
     assert {one.standing for one in found} == {"too few"}
     assert all(one.evidence["needed"] > one.count for one in found)
     assert any(one.evidence.get("lane") == LANE for one in found)
+
+
+def test_what_was_planned_is_asked_where_nothing_else_is_said(tmp_path):
+    folder = write_audit(tmp_path, analyses="mass, duplicates")
+    assert {one.kind for one in xplain.audit.analyse(folder)} == {"mass", "duplicates"}
+    assert len(list((folder / "findings").glob("*.json"))) == 1
+    assert {one.kind for one in xplain.audit.analyse(folder, "all")} > {"mass", "duplicates"}
+    with pytest.raises(UnknownName, match="Unknown analysis 'nonsense'"):
+        write_audit(tmp_path / "other", analyses="nonsense")

@@ -146,7 +146,7 @@ def test_another_name_of_a_method_is_that_method(model, photos, tmp_path, name):
 
 def test_analyses_are_planned_by_name_or_refused(model, photos, tmp_path):
     asked = {"out": tmp_path / "out", "dry_run": True, **ASKED}
-    with pytest.raises(UsageError, match="analyses is 3; accepted: names"):
+    with pytest.raises(UsageError, match="analyses is 3; accepted: standard, shortcuts, mass"):
         xplain.audit.plan(str(model), str(photos), analyses=3, **asked)
     assert xplain.audit.plan(str(model), str(photos), analyses=["mass "], **asked).plan.analyses == ("mass",)
 

@@ -11,16 +11,17 @@ from typing import Any
 from xplain.audit.asking_models import Asks
 from xplain.audit.finding_store import keep, kept
 from xplain.audit.opening import Audit, open_audit
+from xplain.audit.plans import ANALYSES
 from xplain.audit.questions import drifts, duplicated, grouped_maps, leaning, parts, twinned
 from xplain.core.errors import BudgetError, UsageError, unknown
 from xplain.core.finding import Finding
 
-__all__ = ["ANALYSES", "analyse"]
+__all__ = ["analyse"]
 
 
 def analyse(
     out: str | os.PathLike[str],
-    which: str | Sequence[str] = "all",
+    which: str | Sequence[str] = "planned",
     *,
     models: Mapping[str, Any] | None = None,
     items: Any = None,
@@ -29,13 +30,13 @@ def analyse(
     """Ask of an audit whether its models are right for the right reasons.
 
     Most analyses read records and maps alone. ``shortcuts``, ``labels`` and a planted control ask the models again, of
-    items that the plan's seed draws. What ``"all"`` found is kept in ``findings/<root>.json`` and read from there the
-    next time; an audit that has grown since has another root, and is analysed anew.
+    items that the plan's seed draws. What the planned ones found is kept in ``findings/<root>.json`` and read from
+    there the next time; an audit that has grown since has another root, and is analysed anew.
 
     Args:
         out: The audit's folder.
-        which: ``"all"``, or names, with commas between or in a list: ``shortcuts``, ``mass``, ``clusters``, ``drift``,
-            ``twins``, ``triage``, ``duplicates``, ``subgroups``, ``labels``.
+        which: ``"planned"``: those of the plan; ``"all"``; or names, with commas between or in a list: ``shortcuts``,
+            ``mass``, ``clusters``, ``drift``, ``twins``, ``triage``, ``duplicates``, ``subgroups``, ``labels``.
         models: Name to another place of a model, or to the object itself, where it was given as one.
         items: Another place of the same items, where they were moved.
         max_queries: Evaluations that may be spent; None for no limit. Where it is reached, the analyses that ask say
@@ -49,15 +50,18 @@ def analyse(
     """
     several = which.split(",") if isinstance(which, str) else which
     if not isinstance(several, Sequence) or not all(isinstance(one, str) for one in several):
-        raise UsageError(option="which", got=which, accepted=f"all, {', '.join(ANALYSES)}")
-    names = [*ANALYSES] if which == "all" else [one.strip() for one in several if one.strip()]
-    for name in names:
-        if name not in ANALYSES:
-            raise unknown("analysis", name, ["all", *ANALYSES])
+        raise UsageError(option="which", got=which, accepted=f"planned, all, {', '.join(ANALYSES)}")
+    asked = [one.strip() for one in several if one.strip()]
+    for name in asked:
+        if name not in (*ANALYSES, "planned", "all"):
+            raise unknown("analysis", name, ["planned", "all", *ANALYSES])
     with open_audit(out, items) as audit:
+        meant = audit.plan.analyses
+        planned = [*ANALYSES] if "standard" in meant else [name for name in ANALYSES if name in meant]
+        names = [*ANALYSES] if "all" in asked else planned if "planned" in asked else asked
         if not audit.seals:
             raise UsageError("Nothing of this audit is sealed yet, so there is nothing to analyse. Run it first.")
-        if which == "all":
+        if names == planned:
             with suppress(UsageError):  # damaged: looked for again, and written anew
                 found = kept(audit.folder, audit.root)
                 if found is not None:
@@ -66,7 +70,7 @@ def analyse(
         with Asks(audit, models, max_queries) as asks:
             for name in names:
                 found += _one(name, audit, asks)
-        if which == "all":
+        if names == planned and not any(one.evidence.get("not made") for one in found):
             keep(audit.folder, audit.root, found)
     return found
 
@@ -74,13 +78,14 @@ def analyse(
 def _one(name: str, audit: Audit, asks: Asks) -> list[Finding]:
     """An analysis; one that reached the limit of evaluations says so, and stops no other."""
     try:
-        return [replace(one, kind=one.kind or name) for one in ANALYSES[name](audit, asks)]
+        return [replace(one, kind=one.kind or name) for one in _MADE_BY[name](audit, asks)]
     except BudgetError as error:
         text = f"The analysis {name} was not made: {error}"
-        return [Finding(name, "", text, "too few", limits=("It was not looked, so nothing is known of it.",))]
+        limits = ("It was not looked, so nothing is known of it.",)
+        return [Finding(name, "", text, "too few", evidence={"not made": True}, limits=limits)]
 
 
-ANALYSES: Mapping[str, Callable[[Audit, Asks], list[Finding]]] = {
+_MADE_BY: Mapping[str, Callable[[Audit, Asks], list[Finding]]] = {
     "shortcuts": lambda audit, asks: asks.shortcuts(),
     "mass": lambda audit, asks: leaning(audit),
     "clusters": lambda audit, asks: grouped_maps(audit),
@@ -91,4 +96,4 @@ ANALYSES: Mapping[str, Callable[[Audit, Asks], list[Finding]]] = {
     "subgroups": lambda audit, asks: parts(audit),
     "labels": lambda audit, asks: asks.labels(),
 }
-"""The analyses by name, in the order in which they are told."""
+"""What makes each of ``ANALYSES``."""

@@ -19,7 +19,7 @@ from xplain.audit.guarding import planned_audit, versions_now
 from xplain.audit.items import Listed, write_items
 from xplain.audit.labels import column_of, joined
 from xplain.audit.models import Given, facts_of, models_of
-from xplain.audit.plans import Grading, ItemFacts, ModelFacts, Plan
+from xplain.audit.plans import ANALYSES, Grading, ItemFacts, ModelFacts, Plan
 from xplain.audit.reading import Data
 from xplain.audit.remarks import remarks
 from xplain.audit.sampling import Precision, judges, sampled
@@ -28,7 +28,7 @@ from xplain.audit.sources import Source, source_of
 from xplain.audit.trial import Trial, trial_items
 from xplain.audit.where import Where
 from xplain.core.abilities import abilities_of
-from xplain.core.errors import UsageError, XplainError
+from xplain.core.errors import UsageError, XplainError, unknown
 from xplain.core.files import there
 from xplain.core.items import Items
 from xplain.core.lane import Lane
@@ -147,7 +147,7 @@ def plan(
         metadata: A ``.csv`` of names and further columns, which may have gaps.
         card: How pictures become tensors, for models that do not say.
         metrics: ``"standard"``, names, or name to options; empty for none.
-        analyses: ``"standard"``, or names.
+        analyses: What ``xplain.audit.analyse`` asks where nothing else is said: ``"standard"`` for all, or names.
         sample: Items that metrics are asked for, drawn by class; None for all.
         seed: Root of all draws.
         shard_seconds: How long a shard should take here: what a kill loses at most.
@@ -271,7 +271,7 @@ def _plan(settled: Sequence[_Settled], listed: Listed, source: Source, data: Dat
         tuple(one.facts for one in settled),
         lanes,
         Grading(chosen if sample != () else (), sample, options),
-        _names("analyses", wanted.analyses),
+        _analyses(wanted.analyses),
         wanted.planted,
         wanted.seed,
         1,
@@ -309,11 +309,16 @@ def _whole(name: str, value: Any, least: int) -> None:
         raise UsageError(option=name, got=value, accepted=f"a whole number of at least {least}")
 
 
-def _names(name: str, given: Any) -> tuple[str, ...]:
+def _analyses(given: Any) -> tuple[str, ...]:
+    """The analyses that are meant, by name; ``standard`` alone stands for all."""
     several = given.split(",") if isinstance(given, str) else () if given is None else given
     if not isinstance(several, Sequence) or not all(isinstance(one, str) for one in several):
-        raise UsageError(option=name, got=given, accepted="names")
-    return tuple(one.strip() for one in several if one.strip())
+        raise UsageError(option="analyses", got=given, accepted=f"standard, {', '.join(ANALYSES)}")
+    names = tuple(one.strip() for one in several if one.strip())
+    for name in names:
+        if name not in (*ANALYSES, "standard"):
+            raise unknown("analysis", name, ["standard", *ANALYSES])
+    return ("standard",) if "standard" in names else names
 
 
 def _precise(power: Sequence[Precision], plan: Plan) -> str:

@@ -23,6 +23,7 @@ from xplain.core.lane import Lane
 from xplain.core.strict import strict
 
 __all__ = [
+    "ANALYSES",
     "FORMAT",
     "Grading",
     "ItemFacts",
@@ -33,6 +34,11 @@ __all__ = [
     "card_facts",
     "refuse_other",
 ]
+
+ANALYSES = (
+    "shortcuts", "mass", "clusters", "drift", "twins", "triage", "duplicates", "subgroups", "labels",
+)  # fmt: skip
+"""The analyses that a plan may name, in the order in which they are told."""
 
 FORMAT = 1
 """Version of the folder; one of a higher version is refused."""

@@ -18,7 +18,7 @@ _SHOWN = 8
 
 def analyse(
     out: Annotated[Path, typer.Argument(metavar="AUDIT", help="The audit's folder.", show_default=False)],
-    only: Annotated[str, typer.Option(help="Analyses, with commas between; all keeps what was found.")] = "all",
+    only: Annotated[str, typer.Option(help="Names with commas, all, or what was planned.")] = "planned",
     items: Annotated[
         str | None, typer.Option("--items", help="Where the items lie now, if they were moved.", show_default=False)
     ] = None,

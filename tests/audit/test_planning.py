@@ -203,3 +203,10 @@ def test_metrics_are_named_as_the_other_verbs_name_them():
     assert judges("deletion:steps=8, sparseness") == judges(["deletion:steps=8", "sparseness"]) == named
     assert judges({"deletion": {"steps": "8"}, "sparseness": {}}) == named
     assert judges("") == judges(None) == ((), {})
+
+
+def test_a_dry_run_needs_no_folder_and_nothing_else_goes_without(model, photos):
+    planned = xplain.audit.plan(str(model), str(photos), methods="saliency", metrics="", dry_run=True)
+    assert planned.folder is None
+    with pytest.raises(UsageError, match=r"not said where the audit is kept. Give out='AUDIT', or dry_run=True"):
+        xplain.audit.plan(str(model), str(photos), methods="saliency")

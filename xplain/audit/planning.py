@@ -34,6 +34,7 @@ from xplain.core.items import Items
 from xplain.core.lane import Lane
 from xplain.core.plain import counted
 from xplain.core.query import Model
+from xplain.core.wording import option
 from xplain.session import called
 from xplain.session.lane import planned as settle
 
@@ -108,7 +109,7 @@ def plan(
     models: Any,
     items: Any,
     *,
-    out: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
     methods: Any = "grad-cam",
     target: Any = None,
     labels: Any = None,
@@ -136,7 +137,7 @@ def plan(
         items: A folder, a pattern, a table (``.csv``, ``.parquet``), WebDataset archives (``.tar``),
             ``datasets:NAME:SPLIT`` of Hugging Face, or arrays or pictures in a list or iterator, which are kept in
             the audit's folder.
-        out: The audit's folder.
+        out: The audit's folder; None for a dry run.
         methods: ``"grad-cam"``, ``"rise:samples=500"``, several, or name to options.
         target: None for the predicted class, ``"label"``, ``"runner-up"``, ``"top3"`` (a lane for each), a class, a
             target in words; or several.
@@ -165,13 +166,16 @@ def plan(
         UsageError: something cannot be planned, or the folder holds another audit; the message says what differs.
         OutputError: the folder cannot be written.
     """
+    if out is None and not dry_run:
+        where_to, dry = option("out", python="'AUDIT'", shell="FOLDER"), option("dry_run", True)
+        raise UsageError("It is not said where the audit is kept. Give ", where_to, ", or ", dry, ".")
     wanted = Wanted(
         methods, target, labels, metadata, card, metrics, analyses, sample, seed, shard_seconds, shard_rows, planted,
         threads, item_column, root,
     )  # fmt: skip
     given = models_of(models, wanted.card)
     asked, rules = methods_of(wanted.methods), targets_of(wanted.target)
-    folder = Path(out)
+    folder = Path("." if out is None else out)
     with building_in(folder, dry_run) as building:
         column = column_of(wanted.labels)
         source = source_of(items, building, item_column=wanted.item_column, label_column=column, root=wanted.root)

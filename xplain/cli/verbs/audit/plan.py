@@ -138,12 +138,10 @@ def plan(
         raise UsageError(f"Models and items are needed, and {sources[0]!r:.200} alone is given. Give MODEL ITEMS.")
     else:
         asked |= {"models": _models(sources[:-1], classes, endpoint), "items": sources[-1]}
-    if "out" not in asked and not dry_run:
-        raise UsageError("It is not said where the audit is kept. Give --out FOLDER, or --dry-run.")
     lacking = [name for name in ("models", "items") if name not in asked]
     if lacking:
         raise UsageError(f"{sources[0]} does not say: {' and '.join(lacking)}.")
-    made = audit.plan(asked.pop("models"), asked.pop("items"), out=asked.pop("out", "."), dry_run=dry_run, **asked)
+    made = audit.plan(asked.pop("models"), asked.pop("items"), out=asked.pop("out", None), dry_run=dry_run, **asked)
     return Outcome({"command": shell.obj.line, **_document(made)}, str(made))
 
 

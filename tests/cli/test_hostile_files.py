@@ -13,7 +13,8 @@ from xplain.cli.asking.tables import labels_of, read_table
 from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError, UsageError
 from xplain.models.rows.dataframes import names_of
-from xplain.models.rows.tokens import Tokens, _speaking
+from xplain.models.rows.encoder import _speaking
+from xplain.models.rows.tokens import Tokens
 
 
 def test_thirty_thousand_columns_are_read_in_seconds(tmp_path):

@@ -9,8 +9,8 @@ from unittest import mock
 
 import made
 import numpy as np
-from metrics import parity_case as case
 
+from metrics import parity_case as case
 from xplain.core.layout import Layout
 from xplain.core.query import View
 from xplain.core.target import label

@@ -6,6 +6,7 @@ Quantus' numbers were written by ``oracle/bin/python benchmarks/audit/parity_ora
 from __future__ import annotations
 
 import pytest
+
 from metrics.parity import Pair, pairs
 
 PAIRS = list(pairs())

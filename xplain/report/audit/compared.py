@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xplain.report.audit.page import FOLDED, cards_of, digest_of, pictured, printed
+from xplain.report.audit.page import framed, pictured, printed
 from xplain.report.audit.told import Example, Fact, Found, Lead, Table
 from xplain.report.audit.twin import findings_csv, json_bytes, tables_csv, told_example, told_finding, told_table
-from xplain.report.audit.words import STANDINGS
-from xplain.report.template import template, text_of
 
 __all__ = ["Compared", "compared_csv", "compared_json", "compared_page"]
 
@@ -54,18 +52,10 @@ class Compared:
 
 def compared_page(told: Compared, files: Sequence[str] = ()) -> str:
     """The page as text; ``files`` lie beside it."""
-    style, script = text_of("audit.css"), text_of("audit.js")
-    cards = cards_of(told.findings)
-    return template("difference.html").render(
-        told=told,
-        style=style,
-        style_hash=digest_of(style),
-        script=script,
-        script_hash=digest_of(script),
-        files=files,
-        cards=[one for one in cards if one.finding.standing not in FOLDED],
-        folded=[one for one in cards if one.finding.standing in FOLDED],
-        standings=STANDINGS,
+    return framed(
+        "difference.html",
+        told,
+        files,
         plan=None if told.plan is None else printed(told.plan),
         lanes=printed(told.lanes),
         metrics=None if told.metrics is None else printed(told.metrics),

@@ -22,11 +22,11 @@ from xplain.report.audit.told import Column, Example, Found, Table, Told
 from xplain.report.audit.words import ALWAYS, ASKED_FOR, GLOSSARY, STANDINGS
 from xplain.report.template import plain_fact, template, text_of
 
-__all__ = ["FOLDED", "audit_page", "cards_of", "digest_of", "pictured", "printed"]
+__all__ = ["audit_page", "framed", "pictured", "printed"]
 
 _FULL = 40
 """Findings that are told with their pictures; others are rows of a table."""
-FOLDED = ("measured", "too few")
+_FOLDED = ("measured", "too few")
 _SMALL_MAP, _FEW, _CURVE = 64, 8, 256
 """Cells of a side up to which evidence is drawn as a map; numbers that are printed, and that are drawn as a line."""
 _MANY_ROWS = 12
@@ -75,20 +75,12 @@ def audit_page(told: Told, files: Sequence[str] = ()) -> str:
         told: What is told.
         files: Names of the files that lie beside it, for the reader who wants the numbers.
     """
-    style, script = text_of("audit.css"), text_of("audit.js")
-    cards = cards_of(told.findings)
-    return template("audit.html").render(
-        told=told,
-        style=style,
-        style_hash=digest_of(style),
-        script=script,
-        script_hash=digest_of(script),
-        files=files,
-        cards=[one for one in cards if one.finding.standing not in FOLDED],
-        folded=[one for one in cards if one.finding.standing in FOLDED],
-        more=len(told.findings) - len(cards),
+    return framed(
+        "audit.html",
+        told,
+        files,
+        more=max(0, len(told.findings) - _FULL),
         counts=_counts(told.findings),
-        standings=STANDINGS,
         lanes=printed(told.lanes),
         classes=[printed(one) for one in told.classes],
         deciles=[printed(one) for one in told.deciles],
@@ -105,12 +97,32 @@ def audit_page(told: Told, files: Sequence[str] = ()) -> str:
     )
 
 
-def cards_of(findings: Sequence[Found]) -> list[_Card]:
-    """The findings that are told in full, those that go furthest first."""
-    return [_card(number, one) for number, one in enumerate(_ordered(findings)[:_FULL], 1)]
+def framed(name: str, told: Any, files: Sequence[str], **parts: Any) -> str:
+    """A page of findings in the frame that all share: style, script, the policy that allows just these, and cards.
+
+    Args:
+        name: The template.
+        told: What is told; its ``findings`` become cards, those that go furthest first.
+        files: Names of the files that lie beside the page.
+        parts: What else the template prints.
+    """
+    style, script = text_of("audit.css"), text_of("audit.js")
+    cards = [_card(number, one) for number, one in enumerate(_ordered(told.findings)[:_FULL], 1)]
+    return template(name).render(
+        told=told,
+        style=style,
+        style_hash=_digest(style),
+        script=script,
+        script_hash=_digest(script),
+        files=files,
+        cards=[one for one in cards if one.finding.standing not in _FOLDED],
+        folded=[one for one in cards if one.finding.standing in _FOLDED],
+        standings=STANDINGS,
+        **parts,
+    )
 
 
-def digest_of(text: str) -> str:
+def _digest(text: str) -> str:
     """A text's sha256 as a content policy names it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 

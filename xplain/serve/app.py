@@ -201,11 +201,21 @@ class _Server(uvicorn.Server):
         self._listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
+class _StandardError(logging.Handler):
+    """Lines to what is standard error when they come: who replaces it, as a test does, gets them, and may close it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr)
+        except Exception:
+            self.handleError(record)
+
+
 def _log() -> None:
     """One line of JSON per request on standard error."""
     log = logging.getLogger("xplain.serve")
     if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _StandardError()
         handler.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,6 +49,8 @@ LANES: dict[str, tuple[str, dict[str, Any], float, int]] = {
     "occlusion, 32 px at 16 px, incremental": ("occlusion", {"patch": 32, "stride": 16}, 0.026, 169),
 }
 """Method, options, share of the pictures, and evaluations per picture of a lane that is driven."""
+SHARD = 50
+"""Pictures a shard where workers are compared."""
 
 
 def pictures(folder: Path, count: int) -> Path:
@@ -158,15 +159,16 @@ def looped(files: list[str]) -> float:
     return 1000 * (time.process_time() - began) / len(files)
 
 
-def scaling(folder: Path, root: Path) -> tuple[float, float]:
-    """Seconds of wall time of one worker and of two, without the seconds until they have begun."""
+def scaling(data: Path, root: Path, how: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of wall time a shard by one worker and by two, without the seconds until each has done its first."""
     found = []
     for workers in (1, 2):
-        place = Path(shutil.copytree(folder, root / f"workers{workers}"))
-        shutil.rmtree(place / "seals", ignore_errors=True)
-        shutil.rmtree(place / "parts", ignore_errors=True)
+        place = root / f"workers{workers}"
+        xplain.audit.plan({"net": str(NET)}, str(data), out=place, shard_rows=SHARD, **how)
         marks: list[float] = []
         run(place, workers=workers, told=lambda _, marks=marks: marks.append(time.monotonic()))
+        if len(marks) < 4 * workers:
+            raise SystemExit(f"--workers needs {8 * SHARD} pictures or more: {len(marks)} shards say too little.")
         found.append((marks[-1] - marks[workers - 1]) / (len(marks) - workers))
     return found[0], found[1]
 
@@ -200,7 +202,7 @@ def main() -> None:
             )
             stages.append((name, found))
             if asked.workers and method == "grad-cam":
-                one, two = scaling(folder, root)
+                one, two = scaling(some, root, how)
         loop = looped(files[: min(256, len(files))])
         after = forward()
     first = stages[0][1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xplain.core.registry import CATALOGUES
+from xplain.core.declaring.registry import CATALOGUES
 from xplain.graph.safety import Check, Verdict
 from xplain.models.onnx.contact import Contact
 

@@ -11,7 +11,7 @@ import pytest
 
 import xplain
 from xplain import plugins
-from xplain.core import catalogue
+from xplain.core.declaring import catalogue
 from xplain.core.errors import ModelError, UnknownName, UsageError
 from xplain.testing import check_method, linear
 
@@ -154,8 +154,8 @@ def test_a_rule_table_of_a_plugin_is_offered_wherever_tables_are(site):
 
 def test_a_torch_module_follows_a_table_by_what_it_declares(site):
     torch = pytest.importorskip("torch")
+    from xplain.core.declaring.registry import TABLES
     from xplain.core.query import Sweep
-    from xplain.core.registry import TABLES
     from xplain.rules.guided import GUIDED
 
     site("table-plugin", "half-guided = table_plugin:half_guided", "table_plugin", TABLE, group="xplain.tables")

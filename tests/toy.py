@@ -7,8 +7,8 @@ import numpy as np
 from xplain import native
 from xplain.core.abilities import Abilities
 from xplain.core.edits import Coalitions, Untouched
-from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Reading, Score
 from xplain.core.target import SCORES, label
 from xplain.engine import Settings, drive

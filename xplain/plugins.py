@@ -25,17 +25,9 @@ Listing imports nothing. The first use of a name imports its plugin; a failure n
 from __future__ import annotations
 
 from xplain.core.arrays import collapse, enlarge, namespace
-from xplain.core.attack import AttackFlow, Ended, Threat
-from xplain.core.canvas import Canvas, Cosines, Phases, Pixels
-from xplain.core.catalogue import Plugin
-from xplain.core.cells import Cell, Cells, cells
-from xplain.core.commission import Commission, Painted, Painting
-from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
-from xplain.core.fold import Max, Mean, Top, TopK
-from xplain.core.objective import Aimed, Objective, Term
-from xplain.core.options import Baseline, Fraction, Natural, NonNegative, Positive, PositiveReal, Share, Size
-from xplain.core.query import Flow, Peek, Reading, Score, Sweep, View
-from xplain.core.registry import (
+from xplain.core.declaring.catalogue import Plugin
+from xplain.core.declaring.options import Baseline, Fraction, Natural, NonNegative, Positive, PositiveReal, Share, Size
+from xplain.core.declaring.registry import (
     METHODS,
     Paper,
     Source,
@@ -49,9 +41,17 @@ from xplain.core.registry import (
     renderer,
     table,
 )
+from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
+from xplain.core.lenses.cells import Cell, Cells, cells
+from xplain.core.lenses.fold import Max, Mean, Top, TopK
+from xplain.core.lenses.scene import Again, More, Scene, Seeing, Some
+from xplain.core.query import Flow, Peek, Reading, Score, Sweep, View
 from xplain.core.rules import Rules, Where
-from xplain.core.scene import Again, More, Scene, Seeing, Some
-from xplain.core.slope import Slope, Sloped
+from xplain.core.synthesis.attack import AttackFlow, Ended, Threat
+from xplain.core.synthesis.canvas import Canvas, Cosines, Phases, Pixels
+from xplain.core.synthesis.commission import Commission, Painted, Painting
+from xplain.core.synthesis.objective import Aimed, Objective, Term
+from xplain.core.synthesis.slope import Slope, Sloped
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.cam.layers import reading as map_reading
 from xplain.explainers.cam.template import cam

@@ -1,10 +1,10 @@
 """What can be explained of a model: any number that follows from its outputs, its layers and its input, as data."""
 
-from xplain.core.class_wishes import Above, Finer, Margin
-from xplain.core.detections import Box
-from xplain.core.output_wishes import Anomaly, Horizon, Point, Region, Similar, Words
 from xplain.core.target import Target, channel, inner, label, neuron
-from xplain.core.writing import (
+from xplain.core.targets.class_wishes import Above, Finer, Margin
+from xplain.core.targets.detections import Box
+from xplain.core.targets.output_wishes import Anomaly, Horizon, Point, Region, Similar, Words
+from xplain.core.targets.writing import (
     Read,
     distance,
     exp,

@@ -17,8 +17,8 @@ import numpy as np
 from xplain import native
 from xplain.api import explain, load, methods
 from xplain.core.edits import Array
-from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Query, Score
 from xplain.core.target import SCORES
 from xplain.results.attribution import Attribution

@@ -17,7 +17,7 @@ import torch
 from gpu_cases import Bench, relative
 
 from xplain.core.edits import SoftGrid, Windows
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.native import device, place, sums
 
 __all__ = ["end_to_end"]

@@ -33,7 +33,7 @@ def torch_loop(net: Any) -> Callable[[], None]:
     """A step of the peer."""
     import torch
 
-    from xplain.core.canvas import COLOURS
+    from xplain.core.synthesis.canvas import COLOURS
 
     half = SIDE // 2 + 1
     scale = 1 / torch.clamp(
@@ -57,11 +57,11 @@ def torch_loop(net: Any) -> Callable[[], None]:
 def our_loop(path: str) -> tuple[Callable[[], None], Any]:
     """A step of ours, asked through the engine, and the model."""
     import xplain
-    from xplain.core.canvas import Cosines
-    from xplain.core.ink import PLAIN
-    from xplain.core.objective import Aimed, Objective
-    from xplain.core.slope import Slope
-    from xplain.core.views import Transforms
+    from xplain.core.synthesis.canvas import Cosines
+    from xplain.core.synthesis.ink import PLAIN
+    from xplain.core.synthesis.objective import Aimed, Objective
+    from xplain.core.synthesis.slope import Slope
+    from xplain.core.synthesis.views import Transforms
     from xplain.engine import Settings
     from xplain.engine.run import Run
     from xplain.explainers.synthesis.optimisers import Adam
@@ -86,9 +86,9 @@ def pixel_gradients(net: Any, model: Any) -> float:
     import torch
 
     import xplain
-    from xplain.core.canvas import Pixels
-    from xplain.core.objective import Aimed, Objective
-    from xplain.core.slope import Slope
+    from xplain.core.synthesis.canvas import Pixels
+    from xplain.core.synthesis.objective import Aimed, Objective
+    from xplain.core.synthesis.slope import Slope
 
     x = np.random.default_rng(1).uniform(0.2, 0.8, (1, 3, SIDE, SIDE)).astype(np.float32)
     found = model.answer(Slope(x, Pixels((SIDE, SIDE)), Objective((Aimed(target=xplain.label(LABEL)),))))

@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw
 
 import xplain
 from xplain import demo
+from xplain.core.declaring.registry import Method
 from xplain.core.errors import XplainError
-from xplain.core.registry import Method
 from xplain.render.canvas import image, words
 from xplain.render.colormap import find
 from xplain.render.overlay import Style, limit_of, map_of, overlay

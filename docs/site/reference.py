@@ -15,11 +15,11 @@ from typer.core import TyperGroup
 
 import xplain
 from xplain.cli import GROUPS, VERBS, application
-from xplain.core.docstrings import argument_docs, docstring_sections
+from xplain.core.declaring.docstrings import argument_docs, docstring_sections
+from xplain.core.declaring.registry import CATALOGUES
 from xplain.core.query import Peek, Score, Sweep
-from xplain.core.registry import CATALOGUES
+from xplain.core.targets.units import spelled
 from xplain.core.trees import Ensemble
-from xplain.core.units import spelled
 
 _NEEDS = {Score: "scores", Ensemble: "trees", Peek: "inner values", Sweep: "gradients"}
 _PLURALS = {"features": "features"}

@@ -1,4 +1,4 @@
-"""Messages name options as pieces (``xplain.core.wording``), and only options that the reader's door has."""
+"""Messages name options as pieces (``xplain.core.declaring.wording``), and only options that the reader's door has."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import xplain
 from xplain.analyses import alignment, distances, neighbours, preservation, projection
 from xplain.cli import GROUPS, application
 from xplain.cli.telling.console import words_of
-from xplain.core import registry
+from xplain.core.declaring import registry
+from xplain.core.declaring.wording import Mention, named, option
 from xplain.core.errors import UsageError
-from xplain.core.wording import Mention, named, option
 from xplain.graph.safety import Limits
 from xplain.metrics import localisation
 from xplain.models.options import AskedOptions, EndpointOptions, FunctionOptions, OnnxOptions, TorchOptions
@@ -51,7 +51,7 @@ def mentioned() -> dict[str, str]:
     """Options that messages mention, by name, and a file that does."""
     found = {}
     for path in SOURCES:
-        imported = "xplain.core.wording import" in path.read_text(encoding="utf-8")
+        imported = "xplain.core.declaring.wording import" in path.read_text(encoding="utf-8")
         for name, call in calls(path):
             first = literal(call.args[0]) if call.args else ""
             if imported and name in MAKERS and first.isidentifier():

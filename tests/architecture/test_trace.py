@@ -60,7 +60,7 @@ def test_one_grad_cam_passes_few_rooms_and_never_climbs(script, given, loaded, m
 
 
 def test_a_climb_is_seen(script):
-    from xplain.core.plain import plain
+    from xplain.core.keeping.plain import plain
     from xplain.session.part import fresh
 
     namespace = {"__name__": "xplain.core.somewhere", "fresh": fresh, "plain": plain}

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from xplain.core.attack import NORMS
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
+from xplain.core.synthesis.attack import NORMS
 from xplain.explainers.attacks.balls import Ball, size_of
 
 PICTURE = Layout("NCHW", (2, 3, 4))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import xplain
-from xplain.core.attack import NORMS, Goal, margins
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
 from xplain.core.outline import Outline, ScoreSpec, TensorSpec
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score
+from xplain.core.synthesis.attack import NORMS, Goal, margins
 from xplain.explainers.attacks.balls import Ball, size_of
 from xplain.explainers.attacks.minimal import onto_plane
 

@@ -13,8 +13,8 @@ from PIL import Image
 import xplain
 from tests.nets import FLOAT, model
 from xplain.core.errors import UnknownName, UsageError
-from xplain.core.layout import Layout
-from xplain.core.space import Space
+from xplain.core.positions.layout import Layout
+from xplain.core.synthesis.space import Space
 from xplain.render.defences import DEFENCES
 
 RNG = np.random.default_rng(0)

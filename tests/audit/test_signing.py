@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from xplain.audit import signing
 from xplain.audit.canonical import canonical, sha256_of
 from xplain.core.errors import OutputError, UsageError
-from xplain.core.folders import write_folder
+from xplain.core.keeping.folders import write_folder
 
 FILES = {"index.html": b"<p>page", "audit.json": b"{}", "tests.csv": b"a,b\r\n"}
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8

@@ -14,10 +14,10 @@ from xplain.cli.asking.loading import Asking, Loading
 from xplain.cli.asking.reading import RowOptions
 from xplain.cli.telling.console import Outcome
 from xplain.cli.verbs.explain import explain
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Untouched
-from xplain.core.options import Positive
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import Paper, method
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import onnx
 from PIL import Image
 
 from tests.contract.test_recipes import net
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
 from xplain.results import load
 
 

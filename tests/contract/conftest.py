@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import xplain
+from xplain.core.declaring.registry import Method
 from xplain.core.query import Score
-from xplain.core.registry import Method
 from xplain.core.trees import Ensemble, Forest
 from xplain.testing import Formula
 

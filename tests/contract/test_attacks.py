@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import xplain
+from xplain.core.declaring.registry import ATTACKS, RENDERERS, AttackKind
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.query import Sweep
-from xplain.core.registry import ATTACKS, RENDERERS, AttackKind
 from xplain.results import load
 
 from .conftest import ITEM, small_network, smooth_formula

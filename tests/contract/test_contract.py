@@ -13,9 +13,9 @@ import xplain
 from xplain.cli.asking.loading import Asking, Loading
 from xplain.cli.asking.reading import RowOptions
 from xplain.cli.verbs.explain import explain as verb
+from xplain.core.declaring.registry import Method
 from xplain.core.errors import BudgetError, UnknownName, UsageError
 from xplain.core.query import Score
-from xplain.core.registry import Method
 from xplain.results.result import plain_values
 from xplain.testing import Formula, constant, linear, product
 

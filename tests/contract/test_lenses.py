@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import xplain
+from xplain.core.declaring.registry import LENSES, RENDERERS, Lens
 from xplain.core.errors import CapabilityError, UnknownName, UsageError
-from xplain.core.registry import LENSES, RENDERERS, Lens
 from xplain.results import load
 
 from .conftest import ITEM, small_network, smooth_formula

@@ -9,8 +9,8 @@ import pytest
 from made import attribution
 
 import xplain
+from xplain.core.declaring.registry import METRICS, Metric
 from xplain.core.errors import CapabilityError
-from xplain.core.registry import METRICS, Metric
 from xplain.session.grading import grade
 from xplain.session.request import Request
 from xplain.session.run import Session

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import xplain
+from xplain.core.declaring.registry import CATALOGUES, FEATURES, TABLES, Declared, Maker, Table
 from xplain.core.errors import UsageError
 from xplain.core.query import Sweep, View
-from xplain.core.registry import CATALOGUES, FEATURES, TABLES, Declared, Maker, Table
 from xplain.explainers.features.spec import partition
 from xplain.testing import Formula
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import xplain
+from xplain.core.declaring.registry import RECIPES, RENDERERS, Recipe
 from xplain.core.errors import BudgetError, CapabilityError, UnknownName, UsageError
-from xplain.core.registry import RECIPES, RENDERERS, Recipe
 from xplain.results import load
 
 from .conftest import smooth_formula

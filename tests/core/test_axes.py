@@ -7,9 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from xplain.core import axes as ax
-from xplain.core.grid import Grid, describe, grid_of, layer_layout, stated, tokens_of
-from xplain.core.layout import Layout
+from xplain.core.positions import axes as ax
+from xplain.core.positions.grid import Grid, describe, grid_of, layer_layout, stated, tokens_of
+from xplain.core.positions.layout import Layout
 
 PICTURE = Layout("NCHW", (3, 8, 12))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.core.content import fingerprint
 from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
 from xplain.core.errors import UsageError
+from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Score
 from xplain.core.target import label
 

@@ -7,8 +7,8 @@ import copy
 import pytest
 
 from xplain.core import errors
+from xplain.core.declaring.wording import fixed_input, in_shell, limit, listed, named, option, way
 from xplain.core.errors import UsageError, XplainError, unknown
-from xplain.core.wording import fixed_input, in_shell, limit, listed, named, option, way
 
 EVERY = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, XplainError)]
 FLAGS = [

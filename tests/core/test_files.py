@@ -11,11 +11,11 @@ import pytest
 
 from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError
-from xplain.core.files import hidden_part, hold, let_go, remove_stale, whole_file
+from xplain.core.keeping.files import hidden_part, hold, let_go, remove_stale, whole_file
 
 HALF = """
 import os, signal, sys
-from xplain.core.files import whole_file
+from xplain.core.keeping.files import whole_file
 with whole_file(sys.argv[1]) as file:
     file.write(b"half")
     file.flush()
@@ -26,7 +26,7 @@ with whole_file(sys.argv[1]) as file:
 """
 MANY = """
 import sys
-from xplain.core.files import whole_file
+from xplain.core.keeping.files import whole_file
 for _ in range(60):
     with whole_file(sys.argv[1]) as file:
         for _ in range(20):

@@ -10,7 +10,7 @@ import pytest
 
 from xplain.core.card import PRESETS, Card, load_card
 from xplain.core.errors import CardError, UsageError
-from xplain.core.files import lines_of, read_text, there
+from xplain.core.keeping.files import lines_of, read_text, there
 from xplain.render.pictures import prepare
 
 BAD = [

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import xplain
-from xplain.core.content import fingerprint
+from xplain.core.declaring.wording import in_shell
 from xplain.core.errors import UsageError
-from xplain.core.layout import Doubt, Layout, by_sizes, stated
-from xplain.core.wording import in_shell
+from xplain.core.keeping.content import fingerprint
+from xplain.core.positions.layout import Doubt, Layout, by_sizes, stated
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_nobody_but_the_outline_reads_sizes():
     """A layout is resolved in one place; a second guess was the cause of maps that were wrong without a word."""
     root = Path(xplain.__file__).parent
     callers = [path.relative_to(root).as_posix() for path in root.rglob("*.py") if "by_sizes(" in path.read_text()]
-    assert sorted(callers) == ["core/layout.py", "core/outline.py"]
+    assert sorted(callers) == ["core/outline.py", "core/positions/layout.py"]
     askers = [path.relative_to(root).as_posix() for path in root.rglob("*.py") if ".layout_of((" in path.read_text()]
     assert not askers
     readers = {p.relative_to(root).as_posix() for p in root.rglob("*.py") if "outline.layout_of(" in p.read_text()}

@@ -11,8 +11,8 @@ import pytest
 import xplain
 from xplain.core.card import PRESETS
 from xplain.core.errors import CardError
-from xplain.core.layout import Layout
 from xplain.core.likely_card import likely_card
+from xplain.core.positions.layout import Layout
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from xplain.core import errors
 from xplain.core.caveat import Caveat
-from xplain.core.plain import plain
+from xplain.core.keeping.plain import plain
 
 CONTROLS = [
     chr(n) for n in range(0x110000) if unicodedata.category(chr(n)) in ("Cc", "Zl", "Zp") and chr(n) not in "\n\t"

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import numpy as np
 import pytest
 
-from xplain.core import registry
-from xplain.core.docstrings import docstring_sections
+from xplain.core.declaring import registry
+from xplain.core.declaring.docstrings import docstring_sections
+from xplain.core.declaring.options import Baseline, Fraction, Natural, Positive, Size, options_of
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.errors import UnknownName, UsageError, nearest
-from xplain.core.options import Baseline, Fraction, Natural, Positive, Size, options_of
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import Paper, method
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from xplain.core.errors import NonFinite, UnknownName, UsageError
 from xplain.core.outline import LayerSpec, Outline, ScoreSpec
 from xplain.core.target import SCORES, Stack, channel, inner, label, neuron
-from xplain.core.target_parser import aim
+from xplain.core.targets.target_parser import aim
 
 SCORE = np.array([[1.0, 5.0, 3.0], [7.0, 2.0, 9.0]])
 ITEMS = np.arange(2)

@@ -8,7 +8,7 @@ import numpy as np
 
 import xplain
 from xplain.core.caveat import Caveat, sentences, worded
-from xplain.core.wording import Sentence, in_shell, named, option, said
+from xplain.core.declaring.wording import Sentence, in_shell, named, option, said
 
 TOLD = Sentence("Too few. Allow more ", named("steps"), ", or give ", option("tolerance", 0.01), ".")
 SHELL = in_shell(["steps", "tolerance", "baseline", "background", "rule", "conservation"])

@@ -19,7 +19,7 @@ from xplain.audit import signing
 from xplain.audit.models import opened_models
 from xplain.audit.sources import source_of
 from xplain.audit.where import Where
-from xplain.core.folders import write_folder
+from xplain.core.keeping.folders import write_folder
 
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
 

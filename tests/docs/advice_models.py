@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import xplain
 from xplain.core.edits import Ranked, Untouched, Windows
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score
 
 RNG = np.random.default_rng(0)

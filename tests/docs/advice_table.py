@@ -50,7 +50,7 @@ from docs.advice_models import (
 
 import xplain
 from xplain import native, render, report
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score
 from xplain.graph.safety import Limits
 from xplain.metrics.localisation import localisation_error

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from xplain.core import wording
+from xplain.core.declaring import wording
 
 HERE = Path(__file__).parent
 HOUSE = HERE.parents[1] / "xplain"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import xplain
+from xplain.core.declaring.registry import TABLES
 from xplain.core.query import Peek, Score, Sweep
-from xplain.core.registry import TABLES
 from xplain.core.trees import Ensemble
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "methods.md"

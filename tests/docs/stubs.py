@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import xplain
-from xplain.core.registry import Declared
+from xplain.core.declaring.registry import Declared
 
 FOLDER = Path(xplain.__file__).parent
 _HEAD = '"""Made from the registry by tests/docs/methods_table.py; do not edit."""\n\n'

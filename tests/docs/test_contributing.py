@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 import xplain
 from xplain import cli
+from xplain.core.declaring.registry import ATTACKS, CATALOGUES, FEATURES, LENSES, METHODS, METRICS, TABLES
+from xplain.core.declaring.wording import in_shell
 from xplain.core.query import Peek
-from xplain.core.registry import ATTACKS, CATALOGUES, FEATURES, LENSES, METHODS, METRICS, TABLES
-from xplain.core.wording import in_shell
 from xplain.graph import operators
 from xplain.graph.ops import elementwise
 from xplain.results import Provenance

@@ -13,7 +13,7 @@ import pytest
 
 import xplain
 from xplain import api
-from xplain.core.docstrings import argument_docs, docstring_sections
+from xplain.core.declaring.docstrings import argument_docs, docstring_sections
 
 
 def modules() -> list[ModuleType]:

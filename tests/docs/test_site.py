@@ -13,7 +13,7 @@ import pytest
 
 import xplain
 from xplain.cli import GROUPS, VERBS
-from xplain.core.registry import CATALOGUES
+from xplain.core.declaring.registry import CATALOGUES
 
 from .blocks import blocks_of
 

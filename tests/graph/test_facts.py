@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import xplain
-from xplain.core.grid import describe
-from xplain.core.layout import Layout
+from xplain.core.positions.grid import describe
+from xplain.core.positions.layout import Layout
 from xplain.graph.operators import facts_of, find_operator, known, operators, parameters_of
 from xplain.graph.runtime import evaluate
 

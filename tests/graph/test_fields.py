@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 from random_nets import Builder, random_net
 
 import xplain
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import neuron

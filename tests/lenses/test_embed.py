@@ -15,7 +15,7 @@ import pytest
 
 import xplain
 from xplain.core.errors import OutputError, UsageError
-from xplain.core.vector_folder import VectorFolder, content_key, read_vectors
+from xplain.core.lenses.vector_folder import VectorFolder, content_key, read_vectors
 from xplain.results import Embedding, load
 
 from .embedded import CARD, exported, folder, module
@@ -283,7 +283,7 @@ def test_no_pipe_in_a_folder_of_vectors_is_waited_for(tmp_path):
 SLOWLY = """
 import json, sys, time
 import xplain
-from xplain.core import vector_folder
+from xplain.core.lenses import vector_folder
 append, done = vector_folder.VectorFolder.append, []
 def slow(self, *given):
     append(self, *given)

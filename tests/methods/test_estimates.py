@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.explainers.design.baseline import blurred
 from xplain.explainers.estimation.sampling import HALF_WIDTH, Estimate
 

@@ -9,10 +9,10 @@ import pytest
 
 import xplain
 from xplain import native
-from xplain.core.content import keys_of
 from xplain.core.edits import SoftGrid
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.keeping.content import keys_of
+from xplain.core.positions.layout import Layout
 from xplain.core.query import View
 from xplain.core.target import label
 

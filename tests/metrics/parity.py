@@ -11,7 +11,7 @@ import made
 import numpy as np
 
 from metrics import parity_case as case
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import View
 from xplain.core.target import label
 from xplain.engine import drive

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from xplain.core.declaring.registry import METRICS
 from xplain.core.errors import UsageError
-from xplain.core.registry import METRICS
 from xplain.metrics.maps import mean_ranks, pearson, top_share
 from xplain.metrics.mosaics import mosaic
 from xplain.metrics.sparsity import complexity, effective_complexity, sparseness

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import View
 from xplain.core.target import label
 from xplain.engine import drive

@@ -45,7 +45,7 @@ def test_the_map_of_a_sum_moves_as_the_item_does():
 
 def _noise(samples):
     """What is drawn, as a session of seed 0 draws it."""
-    from xplain.core.content import keys_of
+    from xplain.core.keeping.content import keys_of
     from xplain.core.query import View
     from xplain.core.target import label
 

@@ -117,7 +117,7 @@ def test_ranges_of_items_are_the_same_rows(monkeypatch):
     from xplain.native import fill
 
     x = np.random.default_rng(3).random((5, 3, 8, 8)).astype(np.float32)
-    layout = xplain.core.layout.Layout("NCHW", (3, 8, 8))
+    layout = xplain.core.positions.layout.Layout("NCHW", (3, 8, 8))
     per_item = np.random.default_rng(4).random((5, 3, 1, 1)).astype(np.float32)
     rank = np.stack([np.random.default_rng(k).permutation(64).reshape(8, 8) for k in range(5)]).astype(np.int32)
     masks = np.random.default_rng(5).random((5, 2, 8, 8)).astype(np.float32)

@@ -13,7 +13,7 @@ import xplain
 from xplain.core.abilities import abilities_of
 from xplain.core.blank import zero_answer
 from xplain.core.caveat import Caveat
-from xplain.core.fold import Max, Mean, Top, TopK, folded, joined
+from xplain.core.lenses.fold import Max, Mean, Top, TopK, folded, joined
 from xplain.core.query import Peek
 from xplain.core.target import SCORES
 from xplain.engine import Settings, drive

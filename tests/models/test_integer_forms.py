@@ -15,8 +15,8 @@ from integer_nets import CLASSES, SIZE, correlation, integers, items, trunk
 from onnx import helper, numpy_helper, version_converter
 
 import xplain
-from xplain.core.grid import describe
-from xplain.core.layout import Layout
+from xplain.core.positions.grid import describe
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Peek
 from xplain.render.pictures import prepare
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 import xplain
 from xplain.core.errors import CardError, UsageError
-from xplain.core.layout import Axes
+from xplain.core.positions.layout import Axes
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

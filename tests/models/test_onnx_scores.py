@@ -10,7 +10,7 @@ from onnx import helper
 import xplain
 from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
 from xplain.core.errors import ModelError, UnknownName, UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score
 from xplain.core.target import Stack, channel, every_score, inner, label, neuron
 from xplain.native import reference

@@ -14,14 +14,13 @@ from onnx import TensorProto, helper
 
 import xplain
 from tests.nets import FLOAT, cnn, model
-from xplain.core.canvas import Canvas, Cosines, Phases, Pixels
-from xplain.core.canvas_within import Patch
 from xplain.core.errors import BudgetError, ModelError, NoPath, UsageError
-from xplain.core.ink import Ink
-from xplain.core.objective import Aimed, Objective, Term
-from xplain.core.slope import PICTURE, Slope
-from xplain.core.target import channel, inner, label, neuron
-from xplain.core.terms import (
+from xplain.core.synthesis.canvas import Canvas, Cosines, Phases, Pixels
+from xplain.core.synthesis.canvas_within import Patch
+from xplain.core.synthesis.ink import Ink
+from xplain.core.synthesis.objective import Aimed, Objective, Term
+from xplain.core.synthesis.slope import PICTURE, Slope
+from xplain.core.synthesis.terms import (
     Direction,
     Distance,
     Diversity,
@@ -33,7 +32,8 @@ from xplain.core.terms import (
     Margin,
     Variation,
 )
-from xplain.core.views import Transforms, Views
+from xplain.core.synthesis.views import Transforms, Views
+from xplain.core.target import channel, inner, label, neuron
 from xplain.engine import Settings, drive, plan
 from xplain.engine.budget import Budget
 from xplain.targets import exp, log, output, similarity

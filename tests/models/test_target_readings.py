@@ -16,10 +16,10 @@ import xplain
 from xplain.core.arrays import namespace
 from xplain.core.edits import Untouched
 from xplain.core.errors import UsageError
-from xplain.core.leaves import KINDS, REDUCTIONS, LeafKind, Reduction
 from xplain.core.query import Score, Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import Leaf, Target, channel, inner, label, neuron
+from xplain.core.targets.leaves import KINDS, REDUCTIONS, LeafKind, Reduction
 
 ITEM, HIDDEN, CLASSES, ITEMS = (2, 4, 5), (3, 4, 5), 6, 3
 RNG = np.random.default_rng(3)

@@ -9,7 +9,7 @@ from models.test_torch import Net, state
 import xplain
 from xplain.core.edits import Coalitions, SoftGrid, Untouched, Windows
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Peek, Score, Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import every_score, label

@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from xplain.core import axes as ax
+from xplain.core.positions import axes as ax
 
 torch = pytest.importorskip("torch")
 nn, fn = torch.nn, torch.nn.functional

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from xplain import native
 from xplain.core.edits import Coalitions, Full, Ranked, SoftGrid, Untouched, Windows
 from xplain.core.errors import NonFinite, UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.native import reference
 
 CASES = list(reference.edit_cases())

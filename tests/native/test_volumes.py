@@ -10,7 +10,7 @@ import pytest
 from xplain import native
 from xplain.core.edits import SoftGrid, Windows
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.native import reference
 from xplain.native.volumes import grid_cells
 

@@ -7,7 +7,7 @@ import pytest
 from contract.conftest import ITEM, small_network
 
 import xplain
-from xplain.core.registry import ATTACKS, LENSES, METRICS, RECIPES
+from xplain.core.declaring.registry import ATTACKS, LENSES, METRICS, RECIPES
 from xplain.results import Picture, Provenance
 from xplain.testing import linear
 

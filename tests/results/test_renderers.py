@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from made import attribution
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.errors import UnknownName, UsageError
-from xplain.core.registry import renderer
 from xplain.results import Curve, Provenance
 
 MAP = np.arange(6).reshape(1, 2, 3)

@@ -10,7 +10,7 @@ from reference_net import CLASSES, items, model
 from test_deeplift import torch_net
 
 import xplain
-from xplain.core.content import fingerprint
+from xplain.core.keeping.content import fingerprint
 from xplain.core.rules import Rules, Where
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.reverse.seeds import Seed

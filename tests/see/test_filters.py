@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import xplain
 from xplain.core.errors import UsageError
-from xplain.core.scene import Scene
+from xplain.core.lenses.scene import Scene
 from xplain.results import load
 
 RED_EDGE = np.zeros((3, 3, 3), np.float32)

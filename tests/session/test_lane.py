@@ -8,8 +8,8 @@ import onnx
 import pytest
 
 import xplain
-from xplain.core.content import keys_of
 from xplain.core.errors import UsageError
+from xplain.core.keeping.content import keys_of
 from xplain.core.lane import Lane, LaneRows, rank_of
 from xplain.core.query import Sweep
 from xplain.core.rules import Rules

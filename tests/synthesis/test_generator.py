@@ -11,12 +11,12 @@ from onnx import helper
 import xplain
 from tests.nets import FLOAT, model
 from tests.synthesis.test_making import SIZE, Stop, plain
-from xplain.core.canvas_within import Code
 from xplain.core.errors import CapabilityError, UsageError
-from xplain.core.objective import Aimed, Objective
-from xplain.core.slope import Slope
+from xplain.core.synthesis.canvas_within import Code
+from xplain.core.synthesis.objective import Aimed, Objective
+from xplain.core.synthesis.slope import Slope
+from xplain.core.synthesis.views import Views
 from xplain.core.target import label
-from xplain.core.views import Views
 from xplain.models.through import Through
 
 CODE = 5

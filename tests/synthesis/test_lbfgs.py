@@ -13,11 +13,11 @@ from scipy.optimize import minimize, rosen, rosen_der
 import xplain
 from tests.contract.test_recipes import file
 from tests.synthesis.test_making import Stop
-from xplain.core.canvas import Pixels
-from xplain.core.commission import Commission
-from xplain.core.ink import PLAIN
-from xplain.core.objective import Objective
-from xplain.core.slope import Sloped
+from xplain.core.synthesis.canvas import Pixels
+from xplain.core.synthesis.commission import Commission
+from xplain.core.synthesis.ink import PLAIN
+from xplain.core.synthesis.objective import Objective
+from xplain.core.synthesis.slope import Sloped
 from xplain.explainers.synthesis.climb import Climb, gone
 from xplain.explainers.synthesis.optimisers import Adam, Lbfgs
 

@@ -10,10 +10,10 @@ from onnx import helper
 import xplain
 from xplain.core.edits import Untouched
 from xplain.core.errors import UsageError
-from xplain.core.functions import FUNCTIONS
 from xplain.core.query import Score, Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import Target, channel, label, neuron
+from xplain.core.targets.functions import FUNCTIONS
 from xplain.targets import distance, exp, input, iou, log, logit, output, sigmoid, similarity, softmax  # noqa: A004
 
 RNG = np.random.default_rng(5)

@@ -9,7 +9,7 @@ import xplain
 from tests.targets import heads
 from tests.targets.heads import HEADS, patch_of, picture
 from xplain.core.errors import ModelError, UsageError
-from xplain.core.heads import head_of
+from xplain.core.targets.heads import head_of
 from xplain.results import load
 from xplain.targets import Box, Finer, Region, Similar, distance, input  # noqa: A004
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xplain.core.declaring.options import parsed
 from xplain.core.errors import UsageError, unknown
-from xplain.core.files import read_text
+from xplain.core.keeping.files import read_text
 from xplain.core.lane import PREDICTED
-from xplain.core.options import parsed
 
 __all__ = ["Asked", "methods_of", "read_toml", "targets_of"]
 

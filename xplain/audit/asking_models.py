@@ -19,7 +19,7 @@ from xplain.core.edits import Array
 from xplain.core.finding import Finding
 from xplain.core.items import Items
 from xplain.core.lane import PREDICTED, Lane
-from xplain.core.layout import stated
+from xplain.core.positions.layout import stated
 from xplain.core.query import Model
 from xplain.session.part import Part
 from xplain.session.pasting import Paster

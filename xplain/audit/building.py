@@ -17,7 +17,7 @@ from xplain.audit.plans import Plan, refuse_other
 from xplain.audit.sources import KEPT
 from xplain.audit.where import Where
 from xplain.core.errors import OutputError, XplainError
-from xplain.core.files import there, whole_file
+from xplain.core.keeping.files import there, whole_file
 
 __all__ = ["building_in", "keep"]
 

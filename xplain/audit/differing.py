@@ -19,9 +19,9 @@ from xplain.audit.mean_maps import mean_maps
 from xplain.audit.readers import Reads, literal, rows_of
 from xplain.core.edits import Array
 from xplain.core.finding import Finding
+from xplain.core.keeping.plain import counted
+from xplain.core.keeping.strict import strict
 from xplain.core.lane import Lane
-from xplain.core.plain import counted
-from xplain.core.strict import strict
 from xplain.report.audit import Compared
 from xplain.report.audit.told import Column, Example, Fact, Found, Lead, Table
 

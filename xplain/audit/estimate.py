@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from xplain.core.items import Items
+from xplain.core.keeping.plain import counted
 from xplain.core.lane import Lane, LaneRows
-from xplain.core.plain import counted
 from xplain.core.price import Price
 from xplain.core.query import Model
 from xplain.session import Request, Session

@@ -18,7 +18,7 @@ import numpy as np
 
 from xplain.audit.readers import Reads, literal, quoted
 from xplain.core.errors import MissingDependency, OutputError
-from xplain.core.files import whole_file
+from xplain.core.keeping.files import whole_file
 from xplain.render.canvas import image
 from xplain.report.audit.told import Histogram, Table, Told
 

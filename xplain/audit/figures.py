@@ -12,7 +12,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.outline import Outline
-from xplain.core.units import kind_of, probabilities
+from xplain.core.targets.units import kind_of, probabilities
 
 __all__ = ["entropies", "geometry", "relative"]
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from xplain.audit.canonical import canonical
 from xplain.core.errors import UsageError
-from xplain.core.files import read_text, there, whole_file
 from xplain.core.finding import Finding, Standing
-from xplain.core.strict import strict
+from xplain.core.keeping.files import read_text, there, whole_file
+from xplain.core.keeping.strict import strict
 
 __all__ = ["keep", "kept"]
 

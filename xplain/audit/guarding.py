@@ -9,7 +9,7 @@ from pathlib import Path
 from xplain.audit.canonical import file_sha256
 from xplain.audit.plans import Plan
 from xplain.core.errors import UsageError
-from xplain.core.files import there
+from xplain.core.keeping.files import there
 from xplain.core.versions import versions
 from xplain.render.pictures import decoders
 

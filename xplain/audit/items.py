@@ -18,7 +18,7 @@ from xplain.audit.schema import ITEMS, Column, read_parquet, schema_of
 from xplain.audit.sources import Content, Entry, Source
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
-from xplain.core.files import whole_file
+from xplain.core.keeping.files import whole_file
 
 __all__ = ["GROUP", "PLACES", "ItemTable", "Listed", "content_sha256", "whole", "write_items"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from xplain.audit.sources.tables import free_name, item_column, read_csv, typed
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline
-from xplain.core.plain import counted
 
 __all__ = ["Joined", "column_of", "joined", "known_classes"]
 

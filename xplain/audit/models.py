@@ -12,12 +12,12 @@ from typing import Any
 from xplain.audit.labels import known_classes
 from xplain.audit.plans import ModelFacts, Plan, card_facts
 from xplain.audit.where import Where
+from xplain.core.declaring.wording import way
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.items import Items
-from xplain.core.layout import Layout
 from xplain.core.outline import class_names
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Model
-from xplain.core.wording import way
 from xplain.session import load
 
 __all__ = ["Given", "facts_of", "models_of", "opened_models"]

@@ -28,13 +28,13 @@ from xplain.audit.sources import Source, source_of
 from xplain.audit.trial import Trial, trial_items
 from xplain.audit.where import Where
 from xplain.core.abilities import abilities_of
+from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError, XplainError, unknown
-from xplain.core.files import there
 from xplain.core.items import Items
+from xplain.core.keeping.files import there
+from xplain.core.keeping.plain import counted
 from xplain.core.lane import Lane
-from xplain.core.plain import counted
 from xplain.core.query import Model
-from xplain.core.wording import option
 from xplain.session import called
 from xplain.session.lane import planned as settle
 

@@ -19,8 +19,8 @@ import numpy as np
 from xplain.audit.canonical import canonical, differing, sha256_of
 from xplain.core.card import Card
 from xplain.core.errors import UsageError
+from xplain.core.keeping.strict import strict
 from xplain.core.lane import Lane
-from xplain.core.strict import strict
 
 __all__ = [
     "ANALYSES",

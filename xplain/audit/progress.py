@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
 
 __all__ = ["Progress"]
 

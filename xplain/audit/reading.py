@@ -18,10 +18,10 @@ from xplain.audit.items import ItemTable, content_sha256
 from xplain.audit.plans import ModelFacts
 from xplain.audit.sources import Content, Source, reopened
 from xplain.audit.where import Where
+from xplain.core.declaring.wording import option
 from xplain.core.errors import ItemError, UsageError, XplainError
 from xplain.core.items import Items
 from xplain.core.query import Model
-from xplain.core.wording import option
 from xplain.session.items import items_of
 
 __all__ = ["Batch", "Data", "Form", "Planned", "Read", "batch_of", "taken"]

@@ -10,7 +10,7 @@ from xplain.audit.models import Given
 from xplain.audit.plans import ModelFacts, Plan
 from xplain.audit.trial import Trial
 from xplain.core.errors import UsageError
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
 
 __all__ = ["remarks"]
 

@@ -16,9 +16,9 @@ from xplain.audit.opening import Audit, open_audit
 from xplain.audit.signing import SIGNATURE, Key, Statement, is_report, read_private, signed
 from xplain.audit.telling import told
 from xplain.audit.where import Where
+from xplain.core.declaring.registry import METRICS
 from xplain.core.errors import UnknownName, UsageError, unknown
-from xplain.core.folders import write_folder
-from xplain.core.registry import METRICS
+from xplain.core.keeping.folders import write_folder
 from xplain.report.audit import (
     Compared,
     Told,

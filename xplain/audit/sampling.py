@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.options import parsed
+from xplain.core.declaring.registry import METRICS
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import parsed
-from xplain.core.registry import METRICS
 from xplain.metrics.sampling import Precision, plan_sample, power_table
 from xplain.session.grading import STANDARD
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xplain.audit.plans import Plan
-from xplain.core.plain import brief_layer, counted
+from xplain.core.keeping.plain import brief_layer, counted
 from xplain.report.audit.told import Fact, Table, Trial
 
 __all__ = ["asked", "cannot", "provenance"]

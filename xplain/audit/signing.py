@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from xplain.audit.canonical import canonical, needed, sha256_of
+from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError
-from xplain.core.files import read_text
-from xplain.core.strict import strict
-from xplain.core.wording import option
+from xplain.core.keeping.files import read_text
+from xplain.core.keeping.strict import strict
 
 __all__ = ["PASSWORD", "SIGNATURE", "Checked", "Key", "Statement", "check", "is_report", "read_private", "signed"]
 

@@ -22,8 +22,8 @@ from typing import Any, Self
 from xplain.audit.canonical import canonical, sha256_of
 from xplain.audit.place import LocalFolder, Place
 from xplain.core.errors import OutputError, UsageError, XplainError
-from xplain.core.files import hold, let_go
-from xplain.core.strict import strict
+from xplain.core.keeping.files import hold, let_go
+from xplain.core.keeping.strict import strict
 
 __all__ = ["DamagedPart", "OtherBits", "Seal", "Store"]
 

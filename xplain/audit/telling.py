@@ -29,8 +29,8 @@ from xplain.audit.tables import (
 from xplain.audit.trials import Known, trials
 from xplain.core.errors import UsageError
 from xplain.core.finding import Finding
+from xplain.core.keeping.plain import counted
 from xplain.core.lane import Lane
-from xplain.core.plain import counted
 from xplain.report.audit.told import Example, Found, Lead, Table, Told, Trial
 
 __all__ = ["told"]

@@ -29,9 +29,9 @@ from xplain.audit.schema import METRICS, RECORDS, Column, read_parquet, schema_o
 from xplain.audit.shard import Maker
 from xplain.audit.sources import source_of
 from xplain.audit.store import DamagedPart, Seal, Store
+from xplain.core.declaring.wording import way
 from xplain.core.errors import UsageError
-from xplain.core.plain import counted
-from xplain.core.wording import way
+from xplain.core.keeping.plain import counted
 
 __all__ = ["Damage", "Verified", "status", "verify"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from xplain.core.errors import UsageError
-from xplain.core.files import read_text, whole_file
-from xplain.core.strict import strict
+from xplain.core.keeping.files import read_text, whole_file
+from xplain.core.keeping.strict import strict
 
 __all__ = ["Where"]
 

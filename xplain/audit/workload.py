@@ -16,8 +16,8 @@ from typing import Any
 from xplain.audit.plans import Plan
 from xplain.audit.progress import Progress
 from xplain.audit.store import Store
+from xplain.core.declaring.wording import option
 from xplain.core.errors import OutputError, XplainError
-from xplain.core.wording import option
 
 __all__ = ["FEW", "Log", "Told", "TooManyErrors", "Work"]
 

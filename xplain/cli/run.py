@@ -15,10 +15,10 @@ from xplain.cli.telling.bill import Bill, Planned
 from xplain.cli.telling.console import Progress, note
 from xplain.core.caveat import worded
 from xplain.core.cost import Cost
+from xplain.core.declaring.wording import Words, in_python, named
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.outline import Outline
 from xplain.core.query import Model
-from xplain.core.wording import Words, in_python, named
 from xplain.results.attribution import Attribution
 from xplain.session import Explained, Request, Session, Stream
 from xplain.session.predictions import best

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from xplain.core.batches import Batches
+from xplain.core.declaring.wording import Mention
 from xplain.core.edits import Array
 from xplain.core.items import Items
 from xplain.core.price import Price
 from xplain.core.query import Flow, Model, Score, Sweep, TargetInput, View
-from xplain.core.wording import Mention
 
 if TYPE_CHECKING:
     from xplain.core.rules import Rules

@@ -14,7 +14,7 @@ import array_api_compat
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 
 __all__ = ["collapse", "constant", "doubled", "enlarge", "enlarge_to", "enlarging", "namespace", "one_hot", "sigmoid"]
 __all__ += ["summed"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.fold import folded
+from xplain.core.lenses.fold import folded
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Peek, Slope, Sweep
-from xplain.core.slope import PICTURE, Sloped
 from xplain.core.swept import Swept
+from xplain.core.synthesis.slope import PICTURE, Sloped
 
 __all__ = ["zero_answer"]
 

@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, nearest, unknown
-from xplain.core.files import lines_of, read_text, there
-from xplain.core.wording import option
+from xplain.core.keeping.files import lines_of, read_text, there
 
 __all__ = ["MOST_PIXELS", "PRESETS", "Card", "card_of_module", "find_card", "load_card"]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
-from xplain.core.plain import plain
-from xplain.core.wording import Words, said
+from xplain.core.declaring.wording import Words, said
+from xplain.core.keeping.plain import plain
 
 __all__ = ["Caveat", "Kind", "caveat_of", "each", "joined", "of_items", "sentences", "worded"]
 

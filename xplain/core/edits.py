@@ -4,8 +4,8 @@ An ``Edits`` value stands for M edited versions of each of N items. Nothing of p
 native fill (``xplain.native.fill``) writes the edited rows straight into the model's input buffer, and
 ``xplain.native.accumulate`` adds up scores over the same description.
 
-An item is seen as ``C`` channels over a *plane* of positions (see ``xplain.core.layout``): a picture's plane is
-``(H, W)``, a time series' is ``(1, T)``, a table's is ``(1, S)``. An edit acts on all channels of a position alike,
+An item is seen as ``C`` channels over a *plane* of positions (see ``xplain.core.positions.layout``): a picture's plane
+is ``(H, W)``, a time series' is ``(1, T)``, a table's is ``(1, S)``. An edit acts on all channels of a position alike,
 except ``Coalitions`` whose labels have the shape of the whole item ``[C, H, W]``.
 
 What a hidden position becomes is ``fill``: a float32 array that broadcasts against ``[N, *item]`` in the model's own

@@ -22,8 +22,8 @@ A message says what was asked, what was got, what is accepted and what to do nex
     raise UsageError(option="seed", got=seed, accepted="a whole number of at least 0")
     raise CardError(f"{source} has no preprocessing card", advice=("Give ", option("card"), " a file or a preset."))
 
-It is kept in pieces, so that each door mentions options in its own words (``xplain.core.wording``). Each class is also
-a built-in's subclass, so callers that know nothing of xplain still catch what they expect.
+It is kept in pieces, so that each door mentions options in its own words (``xplain.core.declaring.wording``). Each
+class is also a built-in's subclass, so callers that know nothing of xplain still catch what they expect.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from xplain.core.plain import plain
-from xplain.core.wording import UNSET, Mention, Words, in_python, named
+from xplain.core.declaring.wording import UNSET, Mention, Words, in_python, named
+from xplain.core.keeping.plain import plain
 
 __all__ = [
     "BudgetError",
@@ -77,8 +77,8 @@ class XplainError(Exception):
     The message is ``pieces``, then "; accepted: ...", "Did you mean ...?" and the advice, as far as there are any.
 
     Args:
-        pieces: What is wrong: texts, and options by ``xplain.core.wording.option``. Without any, the message begins
-            "``option`` is ``got``".
+        pieces: What is wrong: texts, and options by ``xplain.core.declaring.wording.option``. Without any, the message
+            begins "``option`` is ``got``".
         option: Name of the option that is wrong, as Python calls it.
         got: What was given.
         accepted: What can be given, as the end of a sentence, without a full stop.

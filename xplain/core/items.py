@@ -11,7 +11,7 @@ import numpy as np
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat, joined, of_items
 from xplain.core.edits import Array
-from xplain.core.layout import Doubt, Layout
+from xplain.core.positions.layout import Doubt, Layout
 
 __all__ = ["Columns", "Items", "Passage"]
 

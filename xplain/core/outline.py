@@ -10,17 +10,17 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from xplain.core.axes import shape_of
-from xplain.core.boxes import Boxes
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.wording import named
 from xplain.core.errors import UnknownName, UsageError, unknown
-from xplain.core.fields import Field
-from xplain.core.kernels import Kernel
-from xplain.core.layout import Axes, Doubt, Layout, by_sizes
-from xplain.core.lineage import Lineage
+from xplain.core.lenses.fields import Field
+from xplain.core.lenses.kernels import Kernel
+from xplain.core.positions.axes import shape_of
+from xplain.core.positions.layout import Axes, Doubt, Layout, by_sizes
+from xplain.core.positions.lineage import Lineage
 from xplain.core.target import Target, label
-from xplain.core.wording import named
+from xplain.core.targets.boxes import Boxes
 
 Kind: TypeAlias = Literal["logits", "probabilities", "log-probabilities", "scores", "decisions"]
 

@@ -9,7 +9,7 @@ at once; the engine cuts the question into chunks, packs, caches, counts and ret
 | ``Peek``  | models with a graph | ``{tap: values [N, *shape]}``, or what its ``fold`` keeps of them |
 | ``Ensemble`` | sums of decision trees | ``Trees``: their splits and leaves |
 | ``Sweep`` | models with a graph | ``{tap: (value, cotangent)}``, each ``[N, *shape]`` |
-| ``Slope`` | models with a graph | an objective of painted pictures, and its gradient: ``xplain.core.slope`` |
+| ``Slope`` | models with a graph | what an objective comes to, and its gradient: ``xplain.core.synthesis.slope`` |
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ import numpy as np
 
 from xplain.core.batches import Cut
 from xplain.core.caveat import Caveat
-from xplain.core.content import keys_of
 from xplain.core.edits import Array, Edits, Untouched
 from xplain.core.errors import BudgetError, UsageError
-from xplain.core.fold import Fold
-from xplain.core.grid import layer_layout
-from xplain.core.layout import Doubt, Layout
-from xplain.core.lineage import Lineage
+from xplain.core.keeping.content import keys_of
+from xplain.core.lenses.fold import Fold
 from xplain.core.outline import Outline
+from xplain.core.positions.grid import layer_layout
+from xplain.core.positions.layout import Doubt, Layout
+from xplain.core.positions.lineage import Lineage
 from xplain.core.price import Account
-from xplain.core.slope import Slope
+from xplain.core.synthesis.slope import Slope
 from xplain.core.target import SCORES, EveryScore, Stack, Target
 from xplain.core.trees import Ensemble
 
@@ -109,8 +109,8 @@ class Score:
 class Peek:
     """The values of named tensors, ``{tap: [N, *shape]}``, for items ``x`` ``[N, *item]``; ``"input"`` is the item.
 
-    ``fold`` says what is kept of each tensor's positions, None for all: see ``xplain.core.fold``. ``batch`` is the
-    number of rows that the model evaluates at once, filled up with copies; set by the engine alone.
+    ``fold`` says what is kept of each tensor's positions, None for all: see ``xplain.core.lenses.fold``. ``batch`` is
+    the number of rows that the model evaluates at once, filled up with copies; set by the engine alone.
     """
 
     x: Any  # an array; a graph value while the flow is compiled

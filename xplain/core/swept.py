@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xplain.core.axes import Axes
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite
+from xplain.core.positions.axes import Axes
 
 __all__ = ["BIAS", "Swept", "first_row", "not_a_number"]
 

@@ -8,9 +8,10 @@
     similarity(output("embedding"), other)        the cosine of two vectors
     log(label(3)) * 2.0                           functions, products and quotients of targets
 
-A ``Target`` is a weighted sum of leaves (``xplain.core.leaves``) and of formulas (``xplain.core.formulas``). It reads
-the scores ``[R, K]`` of the model, or named tensors of it, and gives one number per row. A label may differ from item
-to item. What a person reads is derived from the data, and nothing is ever parsed back out of it.
+A ``Target`` is a weighted sum of leaves (``xplain.core.targets.leaves``) and of formulas
+(``xplain.core.targets.formulas``). It reads the scores ``[R, K]`` of the model, or named tensors of it, and gives one
+number per row. A label may differ from item to item. What a person reads is derived from the data, and nothing is ever
+parsed back out of it.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.formulas import Formula, Term, leaves_of, parts_of, spelled_out, term_of
-from xplain.core.leaves import SCORES, Leaf, side_by_side
-from xplain.core.parts import Part
+from xplain.core.targets.formulas import Formula, Term, leaves_of, parts_of, spelled_out, term_of
+from xplain.core.targets.leaves import SCORES, Leaf, side_by_side
+from xplain.core.targets.parts import Part
 
 __all__ = ["SCORES", "EveryScore", "Leaf", "Stack", "Target", "channel", "every_score", "inner", "label", "neuron"]
 __all__ += ["predicted", "side_by_side"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from xplain.core.declaring.wording import named, option
 from xplain.core.errors import BudgetError, UsageError
 from xplain.core.price import Price, money
-from xplain.core.wording import named, option
 
 __all__ = ["Budget"]
 

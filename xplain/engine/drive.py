@@ -11,9 +11,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
 from xplain.core.errors import BudgetError
+from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Answer, Model, Query, R, Score
 from xplain.core.target import Stack, Target
 from xplain.engine.run import Run

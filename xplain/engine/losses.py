@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import abilities_of
+from xplain.core.declaring.wording import Sentence
 from xplain.core.edits import Array
 from xplain.core.errors import XplainError
-from xplain.core.plain import plain
+from xplain.core.keeping.plain import plain
 from xplain.core.query import Flow, Model, Reading, Sweep
-from xplain.core.wording import Sentence
 
 __all__ = ["with_nodes"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.content import fingerprint
 from xplain.core.edits import Array, Untouched
+from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Score
 from xplain.core.target import SCORES, Stack, Target, every_score
 

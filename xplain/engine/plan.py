@@ -12,7 +12,7 @@ from xplain.core.abilities import Abilities, Piece, abilities_of
 from xplain.core.blank import zero_answer
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
 from xplain.core.price import Price
 from xplain.core.query import Answer, Flow, Model, Query, Score
 from xplain.core.target import EveryScore, Stack

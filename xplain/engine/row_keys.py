@@ -18,12 +18,12 @@ import numpy as np
 
 from xplain import native
 from xplain.core.abilities import abilities_of
-from xplain.core.content import fingerprint
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
+from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Model, Score
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
-from xplain.core.wording import option
 from xplain.engine.schedule import batch_rows, chunks
 
 __all__ = ["canonical_rows", "row_keys", "runs", "widest"]

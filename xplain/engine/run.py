@@ -13,16 +13,16 @@ import numpy as np
 from xplain.core.abilities import Piece, abilities_of
 from xplain.core.batches import Cut
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError
-from xplain.core.fold import Top, joined
+from xplain.core.lenses.fold import Top, joined
 from xplain.core.partial_answers import pieces
 from xplain.core.price import Account
 from xplain.core.query import Answer, Ensemble, Model, Peek, Query, Score, Slope, Sweep
-from xplain.core.slope import Sloped
 from xplain.core.swept import Swept
+from xplain.core.synthesis.slope import Sloped
 from xplain.core.target import SCORES, EveryScore, Target, every_score
-from xplain.core.wording import option
 from xplain.engine.finite import check_rows, check_seen, check_sweep
 from xplain.engine.row_keys import row_keys, runs, widest
 from xplain.engine.schedule import batch_rows, chunks, cut_of, rows_together, whole_calls

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Model, Score
 from xplain.core.target import every_score
-from xplain.core.wording import option
 
 __all__ = ["Sentinel", "Spread", "probe"]
 

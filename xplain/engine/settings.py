@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from xplain.core.slope import Slope, Sloped
+from xplain.core.synthesis.slope import Slope, Sloped
 from xplain.engine.budget import Budget
 from xplain.engine.memo import Memo
 from xplain.engine.sentinel import Sentinel

@@ -19,7 +19,7 @@ from xplain.core.query import Answer, Flow, Peek, Query, Score, Slope, Sweep, th
 from xplain.core.rules import Rules
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target
-from xplain.core.target_parser import ranking
+from xplain.core.targets.target_parser import ranking
 from xplain.core.trees import Ensemble
 
 __all__ = ["Sight", "on_the_way"]

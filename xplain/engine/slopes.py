@@ -10,7 +10,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.query import Model
-from xplain.core.slope import Slope, Sloped
+from xplain.core.synthesis.slope import Slope, Sloped
 from xplain.engine.schedule import batch_rows
 
 __all__ = ["canvases_at_once", "joined", "like_items"]

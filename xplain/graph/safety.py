@@ -21,8 +21,8 @@ from typing import NoReturn, TypeAlias
 
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
+from xplain.core.declaring.wording import limit, option
 from xplain.core.errors import ModelError, Piece, Unsafe
-from xplain.core.wording import limit, option
 from xplain.graph.attributes import check_attributes
 from xplain.graph.naming import subgraphs_of
 from xplain.graph.visit import Place, every, texts

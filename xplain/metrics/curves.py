@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from xplain import native
-from xplain.core.declared import Paper
+from xplain.core.declaring.declared import Paper
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import metric
 from xplain.core.edits import Array, Ranked
-from xplain.core.options import Positive
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import metric
 from xplain.metrics.asking import blank, clean
 from xplain.metrics.maps import of_view
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.declared import Paper
+from xplain.core.declaring.declared import Paper
+from xplain.core.declaring.options import NonNegative, Positive, Share
+from xplain.core.declaring.registry import metric
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import NonNegative, Positive, Share
 from xplain.core.query import Flow, Reading, View
-from xplain.core.registry import metric
 from xplain.metrics.asking import blank, clean, each_cell, random_cells, summed_by
 from xplain.metrics.maps import flat, of_view, pearson, ratio
 

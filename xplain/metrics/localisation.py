@@ -11,11 +11,11 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from xplain.core.declaring.options import Share
+from xplain.core.declaring.registry import metric
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
-from xplain.core.options import Share
-from xplain.core.registry import metric
-from xplain.core.wording import option
 
 __all__ = [
     "SPREAD",

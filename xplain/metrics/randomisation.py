@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from xplain.core.declared import Paper
+from xplain.core.declaring.declared import Paper
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import metric
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive
 from xplain.core.query import Flow, Reading, View
-from xplain.core.registry import metric
 from xplain.core.target import label
 from xplain.metrics.maps import flat, mean_ranks, of_view, pearson, ratio
 from xplain.metrics.stability import Again

@@ -11,11 +11,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from xplain.core.declared import Paper
+from xplain.core.declaring.declared import Paper
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import metric
 from xplain.core.edits import Array
-from xplain.core.options import Positive
 from xplain.core.query import Answer, Flow, Query, Reading, View
-from xplain.core.registry import metric
 from xplain.metrics.asking import blank, clean, grid, summed_by, without
 from xplain.metrics.maps import of_view, ratio
 

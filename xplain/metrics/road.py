@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from xplain import native
-from xplain.core.declared import Paper
+from xplain.core.declaring.declared import Paper
+from xplain.core.declaring.options import NonNegative, Positive, Share
+from xplain.core.declaring.registry import metric
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
-from xplain.core.options import NonNegative, Positive, Share
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import metric
 from xplain.metrics.asking import clean
 from xplain.metrics.maps import of_view
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.declared import Paper
+from xplain.core.declaring.declared import Paper
+from xplain.core.declaring.options import Share
+from xplain.core.declaring.registry import metric
 from xplain.core.edits import Array
-from xplain.core.options import Share
-from xplain.core.registry import metric
 from xplain.metrics.maps import flat, ratio
 
 __all__ = ["complexity", "effective_complexity", "sparseness"]

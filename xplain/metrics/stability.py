@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xplain.core.declared import Paper
+from xplain.core.declaring.declared import Paper
+from xplain.core.declaring.options import Positive, PositiveReal
+from xplain.core.declaring.registry import metric
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive, PositiveReal
 from xplain.core.query import Answer, Flow, Peek, Query, Reading, Score, View
-from xplain.core.registry import metric
 from xplain.core.target import every_score
-from xplain.core.wording import option
 from xplain.metrics.maps import flat, of_view, ratio
 
 __all__ = [

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.declared import Paper
+from xplain.core.declaring.declared import Paper
+from xplain.core.declaring.options import Positive, Share
+from xplain.core.declaring.registry import metric
 from xplain.core.edits import Array
-from xplain.core.options import Positive, Share
-from xplain.core.registry import metric
 from xplain.metrics.maps import masked, mean_ranks, ratio, top_share
 
 __all__ = ["focus", "mass_accuracy", "pointing_game", "rank_accuracy", "roc_auc", "topk_intersection"]

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.errors import ModelError, UnsupportedOperator, UsageError
 from xplain.core.outline import Outline
 from xplain.core.rules import Rules
-from xplain.core.wording import option
 from xplain.graph.intake.load import Loaded
 from xplain.graph.operators import facts_of
 

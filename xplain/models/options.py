@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from xplain.core.card import Card
-from xplain.core.docstrings import argument_docs, docstring_sections
+from xplain.core.declaring.docstrings import argument_docs, docstring_sections
+from xplain.core.declaring.wording import listed
 from xplain.core.errors import UsageError, unknown
-from xplain.core.wording import listed
 
 if TYPE_CHECKING:
     from xplain.graph.safety import Limits
@@ -92,7 +92,7 @@ class OnnxOptions(FeedsOptions):
         input: Name of the input that is explained, where there are several.
         fixed: Values of the other inputs, by name, with or without a batch axis of 1.
         layout: How the axes of the explained input are named, a letter each, such as NHWC, NTC or NCDHW. See
-            ``xplain.core.layout``. None: what the model's operators, its card, the names of its
+            ``xplain.core.positions.layout``. None: what the model's operators, its card, the names of its
             dimensions and last the sizes of the items say, and where those leave a doubt, a question.
         engine: How hidden windows (occlusion) are answered: auto (incrementally where that pays), plain (each in full)
             or fast (approximate). ``"auto"``: incrementally, computing again only what a

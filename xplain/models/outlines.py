@@ -8,8 +8,8 @@ from dataclasses import replace
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import CardError, UsageError
-from xplain.core.layout import Axes, Layout, by_free, stated
 from xplain.core.outline import Outline
+from xplain.core.positions.layout import Axes, Layout, by_free, stated
 
 __all__ = ["attach_card", "labelled", "settled", "tell_providers", "warned"]
 

@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 
 from xplain.core.batches import Cut
 from xplain.core.edits import Array, Coalitions, Edits, Full, Ranked, SoftGrid, Untouched, Windows
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score
 
 __all__ = ["Chunk", "Place", "in_flight", "item_ranges", "rows_at_once"]

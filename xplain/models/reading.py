@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from xplain import native
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import ItemError, ModelError, UsageError
-from xplain.core.layout import Layout
 from xplain.core.outline import Kind, ScoreSpec
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score, Sweep
 from xplain.core.swept import not_a_number
 from xplain.core.target import SCORES, Target
-from xplain.core.wording import option
 
 __all__ = [
     "KERNEL_TYPES",

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import is_model
+from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError
 from xplain.core.outline import class_names
 from xplain.core.price import Price
-from xplain.core.wording import option
 from xplain.models import load
 from xplain.models.options import AskedOptions, FeedsOptions, OnnxOptions, options_for, refuse
 from xplain.models.outlines import labelled

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xplain.core.abilities import is_model
+from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError
 from xplain.core.outline import TensorSpec, class_names
 from xplain.core.price import Price
 from xplain.core.query import Model
-from xplain.core.wording import option
 from xplain.models import load
 from xplain.models.options import AskedOptions, FeedsOptions, OnnxOptions, options_for, refuse
 from xplain.models.outlines import labelled

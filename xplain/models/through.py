@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import Abilities
-from xplain.core.canvas import Pixels
-from xplain.core.canvas_within import Code
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Model, Peek, Query, Sweep
 from xplain.core.rules import Rules
-from xplain.core.slope import Slope, Sloped
+from xplain.core.synthesis.canvas import Pixels
+from xplain.core.synthesis.canvas_within import Code
+from xplain.core.synthesis.slope import Slope, Sloped
 from xplain.core.target import inner
-from xplain.core.wording import option
 
 __all__ = ["Through"]
 

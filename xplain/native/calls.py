@@ -11,7 +11,7 @@ import numpy as np
 
 from xplain.core.edits import Array, Coalitions, Edits, Full, Ranked, SoftGrid, Untouched, Windows
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.native.views import shared
 
 __all__ = ["Call", "describe", "describe_sum", "grid_of", "rows_by_item"]

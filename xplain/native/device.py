@@ -19,7 +19,7 @@ import numpy as np
 from xplain import _native
 from xplain.core.edits import Array, Edits, SoftGrid
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.native.calls import describe, grid_of, rows_by_item
 from xplain.native.place import call, need_device_kernels, pack, upload
 from xplain.native.volumes import is_volumetric

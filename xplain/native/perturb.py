@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from xplain import _native
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Edits, SoftGrid, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
-from xplain.core.wording import option
+from xplain.core.positions.layout import Layout
 from xplain.native.calls import describe, rows_by_item
 from xplain.native.device import DeviceEdits
 from xplain.native.place import device_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xplain.core.edits import Array, Coalitions, Edits, Full, Ranked, SoftGrid, Untouched, Windows
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 
 __all__ = [
     "EditCase",

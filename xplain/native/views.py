@@ -8,7 +8,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 
 __all__ = ["elements", "planes", "shared", "spread"]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from xplain.core.edits import Array, Coalitions, Edits, Full, Ranked, SoftGrid, Untouched, Windows
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 
 __all__ = ["accumulate_volume", "grid_cells", "is_volumetric", "on_plane", "parts"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
-from xplain.core.registry import renderer
 from xplain.render import canvas
 from xplain.render.tiles import framed, tile_of
 

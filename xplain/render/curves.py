@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from xplain.core.caveat import Caveat, sentences
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
-from xplain.core.plain import brief_layer
-from xplain.core.registry import renderer
+from xplain.core.keeping.plain import brief_layer
 from xplain.render import canvas
 from xplain.render.colormap import find
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, PictureError
-from xplain.core.wording import option
 from xplain.render.samples import Range, eight_bits
 
 __all__ = ["is_dicom", "read_dicom"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
-from xplain.core.registry import renderer
 from xplain.render import canvas
 from xplain.render.colormap import find
 

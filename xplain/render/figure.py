@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xplain.core.caveat import sentences
+from xplain.core.declaring.registry import renderer
+from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError
-from xplain.core.registry import renderer
-from xplain.core.wording import option
 from xplain.render import canvas
 from xplain.render.bars import bars, names_of
 from xplain.render.colormap import Colormap, find

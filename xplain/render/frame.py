@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.errors import MissingDependency
-from xplain.core.registry import renderer
 from xplain.render.shown import Shown, kind_of
 
 __all__ = ["to_frame"]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.registry import renderer
 from xplain.render import canvas
 from xplain.render.bars import names_of
 from xplain.render.colormap import Colormap, find

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from xplain.core.caveat import Caveat, sentences
+from xplain.core.declaring.registry import renderer
 from xplain.core.intervals import Interval
-from xplain.core.registry import renderer
 from xplain.render import canvas
 
 if TYPE_CHECKING:

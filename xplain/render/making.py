@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.registry import renderer
-from xplain.core.wording import option
 from xplain.render.canvas import column, fitted, image, row, words
 
 if TYPE_CHECKING:

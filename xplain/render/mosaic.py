@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from xplain.core.caveat import Caveat, sentences
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.plain import brief_layer
-from xplain.core.registry import renderer
+from xplain.core.keeping.plain import brief_layer
 from xplain.render import canvas
 from xplain.render.palette import Colouring, Colours, colours_of
 

@@ -7,7 +7,7 @@ import io
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
-from xplain.core.registry import renderer
+from xplain.core.declaring.registry import renderer
 from xplain.render.figure import draw
 from xplain.render.sentence import sentence
 from xplain.render.shown import Shown

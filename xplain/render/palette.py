@@ -9,9 +9,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
-from xplain.core.wording import option
 from xplain.render.colormap import find
 
 __all__ = ["COLOURINGS", "Coloured", "Colouring", "Colours", "colours_of"]

@@ -22,7 +22,7 @@ import numpy as np
 from xplain.core.card import MOST_PIXELS, Card
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, PictureError, unknown
-from xplain.core.files import there
+from xplain.core.keeping.files import there
 from xplain.render.dicom import is_dicom, read_dicom
 from xplain.render.samples import Range, deep_samples, eight_bits
 

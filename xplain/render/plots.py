@@ -19,9 +19,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.errors import MissingDependency, UsageError
-from xplain.core.files import whole_file
-from xplain.core.registry import renderer
+from xplain.core.keeping.files import whole_file
 from xplain.render import plots_of_rows as rows
 from xplain.render.bars import names_of
 from xplain.render.colormap import find

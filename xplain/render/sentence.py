@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
-from xplain.core.plain import plain
-from xplain.core.registry import renderer
+from xplain.core.keeping.plain import plain
 from xplain.render.bars import names_of
 from xplain.render.overlay import map_of
 from xplain.render.shown import Shown, kind_of

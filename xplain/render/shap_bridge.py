@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency
 from xplain.core.items import Passage
-from xplain.core.registry import renderer
 from xplain.render.shown import Shown
 
 __all__ = ["to_shap"]

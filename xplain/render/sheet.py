@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from xplain.core.caveat import Caveat, sentences
-from xplain.core.cells import Contrast
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.registry import renderer
+from xplain.core.lenses.cells import Contrast
 from xplain.render import canvas
 from xplain.render.tiles import framed, limits_of, tile_of
 

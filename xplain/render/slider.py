@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.errors import UsageError
-from xplain.core.registry import renderer
 from xplain.render import canvas
 from xplain.render.colormap import find
 from xplain.render.notebook import data_url

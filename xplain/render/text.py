@@ -14,11 +14,11 @@ from html import escape
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Passage
-from xplain.core.plain import plain
-from xplain.core.registry import renderer
+from xplain.core.keeping.plain import plain
 from xplain.render.colormap import find
 from xplain.render.figure import target_of
 from xplain.render.shown import Shown

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from xplain.core.arrays import enlarge
-from xplain.core.cells import Contrast
 from xplain.core.edits import Array
+from xplain.core.lenses.cells import Contrast
 from xplain.render import canvas
 from xplain.render.colormap import find
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
 from xplain.render.attacked import panels
 from xplain.render.notebook import data_url
 from xplain.report.template import plain_fact, template, text_of

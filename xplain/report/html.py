@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.errors import UsageError
-from xplain.core.files import whole_file
+from xplain.core.keeping.files import whole_file
 from xplain.render.figure import draw, target_of
 from xplain.render.notebook import data_url
 from xplain.render.overlay import limit_of, map_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.embedding import Plane
+from xplain.core.lenses.embedding import Plane
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from xplain.core.attack import NORMS
 from xplain.core.edits import Array
-from xplain.core.plain import counted, plain
+from xplain.core.keeping.plain import counted, plain
+from xplain.core.synthesis.attack import NORMS
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text, truth, whole
 from xplain.results.result import ARRAY, ARRAY_PER_ITEM, PER_ITEM, Result

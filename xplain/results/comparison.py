@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from xplain.core.edits import Array
-from xplain.core.embedding import Compared
-from xplain.core.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer
+from xplain.core.lenses.embedding import Compared
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, text
 from xplain.results.result import ARRAY, ARRAY_PER_ITEM, Result

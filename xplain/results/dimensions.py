@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.embedding import Dimensions as Found
-from xplain.core.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer
+from xplain.core.lenses.embedding import Dimensions as Found
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit

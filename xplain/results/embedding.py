@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.embedding import Vectors
 from xplain.core.errors import MissingDependency
-from xplain.core.files import whole_file
-from xplain.core.plain import counted
-from xplain.core.vector_folder import read_vectors
+from xplain.core.keeping.files import whole_file
+from xplain.core.keeping.plain import counted
+from xplain.core.lenses.embedding import Vectors
+from xplain.core.lenses.vector_folder import read_vectors
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xplain.core.cells import Cells, Contrast, Form, Look
 from xplain.core.edits import Array
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
+from xplain.core.lenses.cells import Cells, Contrast, Form, Look
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, one_of, text, texts_by_name, truth
 from xplain.results.result import ARRAY_PER_ITEM, PER_ITEM, Result

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from xplain.core.caveat import joined as joined_caveats
-from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
-from xplain.core.formulas import together
 from xplain.core.items import Columns
+from xplain.core.keeping.content import fingerprint
 from xplain.core.target import Target
+from xplain.core.targets.formulas import together
 from xplain.results.result import Result
 
 __all__ = ["joined", "joined_calls"]

@@ -11,7 +11,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import unknown
 from xplain.core.intervals import Interval, mean_of, worst_tenth
-from xplain.core.plain import counted, plain
+from xplain.core.keeping.plain import counted, plain
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.files import whole_file
-from xplain.core.plain import counted, plain
+from xplain.core.keeping.files import whole_file
+from xplain.core.keeping.plain import counted, plain
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.result import ARRAY_PER_ITEM, BESIDE, Result

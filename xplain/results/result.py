@@ -26,10 +26,10 @@ import numpy as np
 
 from xplain.core.caveat import Caveat, of_items, sentences
 from xplain.core.cost import Cost
+from xplain.core.declaring.registry import RENDERERS
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Columns
-from xplain.core.registry import RENDERERS
 from xplain.core.target import Target, side_by_side
 from xplain.results.archive import MOST_BYTES
 from xplain.results.checks import Check

@@ -21,10 +21,10 @@ from xplain.core.caveat import caveat_of
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.files import whole_file
-from xplain.core.leaves import Leaf
-from xplain.core.packing import EXTRA, pack, unpack
+from xplain.core.keeping.files import whole_file
+from xplain.core.keeping.packing import EXTRA, pack, unpack
 from xplain.core.target import Target
+from xplain.core.targets.leaves import Leaf
 from xplain.results.archive import Fault, read_archive
 from xplain.results.checks import COMMON, Check, check_fields
 from xplain.results.old import modern

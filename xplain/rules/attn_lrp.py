@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xplain.core.options import NonNegative, PositiveReal
-from xplain.core.registry import Paper, table
+from xplain.core.declaring.options import NonNegative, PositiveReal
+from xplain.core.declaring.registry import Paper, table
 from xplain.core.rules import Call, Cotangents, Rules, Where
 from xplain.rules.lrp import Epsilon, Gamma, Gates, gate_of
 from xplain.rules.lrp_tables import relevance

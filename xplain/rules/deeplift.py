@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from xplain.core.registry import Paper, table
+from xplain.core.declaring.registry import Paper, table
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
 
 __all__ = ["RESCALE", "LogSoftmaxSecant", "Midpoint", "Quotient", "Rounded", "Secant", "SoftmaxSecant"]

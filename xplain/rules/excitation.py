@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from xplain.core.registry import Paper, table
+from xplain.core.declaring.registry import Paper, table
 from xplain.core.rules import Call, Cotangents, Rules, Where
 from xplain.rules.lrp import Gates, Sums, Through
 from xplain.rules.shares import positive, stabilised

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xplain.core.registry import table
+from xplain.core.declaring.registry import table
 from xplain.core.rules import Rules
 
 __all__ = ["gradient"]

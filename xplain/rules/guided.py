@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xplain.core.registry import Paper, table
+from xplain.core.declaring.registry import Paper, table
 from xplain.core.rules import Call, Cotangents, Rules, Where
 
 __all__ = ["DECONVNET", "GUIDED", "DeconvRelu", "GuidedRelu", "Unquantised", "deconvnet", "guided"]

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from xplain.core.declaring.options import AtLeastOne, Bounds, NonNegative, PositiveReal
+from xplain.core.declaring.registry import Paper, table
 from xplain.core.errors import UsageError
-from xplain.core.options import AtLeastOne, Bounds, NonNegative, PositiveReal
-from xplain.core.registry import Paper, table
 from xplain.core.rules import Rule, Rules, Where
 from xplain.rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Gates, Sums, Through, WSquare, ZBox
 from xplain.rules.shares import CONVOLUTIONS

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from xplain.core.registry import table
+from xplain.core.declaring.registry import table
 from xplain.core.rules import Call, Cotangents, Rules, Value, Where
 from xplain.rules.deeplift import PAPER, RESCALE, noise, switched
 from xplain.rules.shares import negative, positive

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xplain.core.declaring.registry import Paper, table
 from xplain.core.errors import UsageError
-from xplain.core.registry import Paper, table
 from xplain.core.rules import Call, Cotangents, Rules, Where
 from xplain.rules.lrp import Flat, Through, is_gate
 from xplain.rules.shares import stabilised

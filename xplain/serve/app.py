@@ -19,8 +19,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from xplain.core.declaring.wording import in_python, option
 from xplain.core.errors import BudgetError, UsageError, XplainError
-from xplain.core.wording import in_python, option
 from xplain.serve import pages, plain, v1, v2
 from xplain.serve.desk import Full, Late, Stopped
 from xplain.serve.figures import Figures

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.registry import Method
 from xplain.core.errors import UsageError
 from xplain.core.items import Items
+from xplain.core.keeping.strict import strict
 from xplain.core.query import Model
-from xplain.core.registry import Method
-from xplain.core.strict import strict
-from xplain.core.words import wish_of
+from xplain.core.targets.words import wish_of
 from xplain.serve.served import Served
 from xplain.session import Plan, Request, Session
 

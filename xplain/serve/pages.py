@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from xplain.core.errors import UsageError
 from xplain.core.items import Items
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.render.pictures import collect
 from xplain.serve.asked import Asked, instance, scores_asked, strict_json
 from xplain.serve.guard import Refused

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from xplain.core.declaring.wording import in_python
 from xplain.core.errors import UsageError, XplainError
-from xplain.core.wording import in_python
 from xplain.render.colormap import find
 from xplain.results.result import plain_values
 from xplain.serve.asked import strict_json

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import abilities_of
-from xplain.core.content import fingerprint
+from xplain.core.declaring.registry import Method
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 from xplain.core.items import Items
+from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Model
-from xplain.core.registry import Method
 from xplain.session import methods
 from xplain.session.items import entered
 from xplain.session.seeing import layers_shown

@@ -16,10 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from xplain.core.declaring.wording import option
 from xplain.core.errors import CardError, MissingDependency, OutputError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Model
-from xplain.core.wording import option
 from xplain.render.colormap import find
 from xplain.session import called
 from xplain.session.compiling import compile as build_in

@@ -8,9 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError
-from xplain.core.files import read_text
-from xplain.core.wording import option
+from xplain.core.keeping.files import read_text
 from xplain.serve.guard import Token
 
 __all__ = ["token_of", "tokens_in"]

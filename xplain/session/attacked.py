@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.attack import NORMS, Board, Goal, Norm
 from xplain.core.cost import Cost
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Flow, Reading, Score
-from xplain.core.space import Space
+from xplain.core.synthesis.attack import NORMS, Board, Goal, Norm
+from xplain.core.synthesis.space import Space
 from xplain.core.target import every_score
-from xplain.core.target_parser import ranking
-from xplain.core.units import confidence
+from xplain.core.targets.target_parser import ranking
+from xplain.core.targets.units import confidence
 from xplain.engine.memo import Memo
 from xplain.explainers.attacks.balls import size_of
 from xplain.results.attack import Attack

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import abilities_of
-from xplain.core.attack import AttackFlow, Board, Ended, Goal, Norm, Threat
 from xplain.core.card import load_card
 from xplain.core.cost import Cost
-from xplain.core.declared import AttackKind
+from xplain.core.declaring.declared import AttackKind
+from xplain.core.declaring.registry import ATTACKS
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, CapabilityError, NonFinite, UsageError
 from xplain.core.items import Items
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score, Sweep, View
-from xplain.core.registry import ATTACKS
-from xplain.core.space import Space
-from xplain.core.target_parser import aim, ranking
-from xplain.core.wording import option
+from xplain.core.synthesis.attack import AttackFlow, Board, Ended, Goal, Norm, Threat
+from xplain.core.synthesis.space import Space
+from xplain.core.targets.target_parser import aim, ranking
 from xplain.engine.memo import Memo
 from xplain.explainers.attacks.balls import size_of
 from xplain.results.attack import Attack

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import abilities_of
+from xplain.core.declaring.registry import Method
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Model, Sweep, View
-from xplain.core.registry import Method
 from xplain.core.target import label
 from xplain.core.trees import Ensemble
 from xplain.explainers.cam.layers import map_layer

@@ -13,18 +13,18 @@ from typing import Any, get_args
 
 import numpy as np
 
-from xplain.core import registry
 from xplain.core.abilities import Compiles, abilities_of
 from xplain.core.card import MOST_PIXELS
+from xplain.core.declaring import registry
+from xplain.core.declaring.wording import listed, named, option
 from xplain.core.errors import CapabilityError, NonFinite, NotExported, Piece, UnsupportedOperator, UsageError
 from xplain.core.items import Items
 from xplain.core.outline import Outline
 from xplain.core.query import TargetInput
 from xplain.core.target import label
-from xplain.core.target_parser import Aim, aim, needs_scores
-from xplain.core.units import noun, spelled
-from xplain.core.wording import listed, named, option
-from xplain.core.words import wish_of
+from xplain.core.targets.target_parser import Aim, aim, needs_scores
+from xplain.core.targets.units import noun, spelled
+from xplain.core.targets.words import wish_of
 from xplain.graph.build.outputs import also_outputs
 from xplain.session.fitting import advise_others, called
 from xplain.session.request import Request

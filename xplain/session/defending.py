@@ -17,7 +17,7 @@ from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, UsageError, unknown
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Model, Query, Score, Sweep
-from xplain.core.space import Space
+from xplain.core.synthesis.space import Space
 from xplain.render.defences import DEFENCES, Defence
 from xplain.results.attack import Attack
 from xplain.session.part import Part

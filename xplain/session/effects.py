@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 from xplain.core.query import View
 from xplain.core.target import label
-from xplain.core.wording import option
 from xplain.explainers.tables.effects import bins_of, dependence, local_effects, permutation_importance, sage
 from xplain.results.effect import Effect
 from xplain.results.importance import Importance

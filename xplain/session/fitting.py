@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xplain.core import registry
 from xplain.core.abilities import abilities_of
+from xplain.core.declaring import registry
+from xplain.core.declaring.registry import Method
+from xplain.core.declaring.wording import option
 from xplain.core.errors import CapabilityError, ModelError, NotExported, UsageError
 from xplain.core.query import Model, Sweep
-from xplain.core.registry import Method
-from xplain.core.wording import option
 from xplain.session.hidden import without_rows
 
 __all__ = ["advise_others", "called", "methods", "named_methods", "require"]

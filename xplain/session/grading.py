@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import abilities_of
-from xplain.core.content import fingerprint
+from xplain.core.declaring.options import Reference, parsed
+from xplain.core.declaring.registry import METHODS, METRICS, Metric
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
-from xplain.core.layout import Layout
-from xplain.core.options import Reference, parsed
+from xplain.core.keeping.content import fingerprint
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Answer, Flow, Query, Score, View
-from xplain.core.registry import METHODS, METRICS, Metric
 from xplain.core.target import Target, label
-from xplain.core.wording import option
 from xplain.explainers.design.baseline import fill_of
 from xplain.metrics.baselines import baselines_of
 from xplain.results.attribution import Attribution

@@ -14,12 +14,12 @@ import numpy as np
 
 from xplain.core.abilities import abilities_of
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.registry import Method
+from xplain.core.declaring.wording import Sentence, option, way
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.query import Model
-from xplain.core.registry import Method
-from xplain.core.wording import Sentence, option, way
 from xplain.models.rows.dataframes import columns_of, is_rows, numbers_of
 
 __all__ = ["as_codes", "said_or_typical", "without_rows"]

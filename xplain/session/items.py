@@ -13,15 +13,15 @@ import numpy as np
 from xplain.core.abilities import abilities_of
 from xplain.core.card import PRESETS, load_card
 from xplain.core.caveat import Caveat
-from xplain.core.content import keys_of
+from xplain.core.declaring.wording import Sentence, named, option
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, ItemError, ModelError, NonFinite, UsageError, XplainError
 from xplain.core.items import Items
-from xplain.core.layout import Axes, Doubt, Layout, stated
+from xplain.core.keeping.content import keys_of
 from xplain.core.likely_card import likely_card
 from xplain.core.outline import Outline
+from xplain.core.positions.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model
-from xplain.core.wording import Sentence, named, option
 from xplain.models.outlines import attach_card
 from xplain.models.rows.dataframes import is_rows
 from xplain.models.table import table
@@ -58,7 +58,7 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     ``[H, W, 3]`` and go through the preprocessing card.
 
     The layout is resolved here, once: ``layout`` if it is given, else what is known of the model, else what the sizes
-    of an item say, or a ``Doubt`` (``xplain.core.layout``).
+    of an item say, or a ``Doubt`` (``xplain.core.positions.layout``).
 
     Raises:
         CardError: pictures for a model without a card.

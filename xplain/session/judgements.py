@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.registry import METRICS
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.intervals import mean_of
 from xplain.core.items import Passage
-from xplain.core.registry import METRICS
 from xplain.results.attribution import Attribution
 from xplain.results.judgement import BLIND, Judgement
 from xplain.session.grading import grade, target_of

@@ -14,13 +14,13 @@ import numpy as np
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CardError, UsageError, XplainError
 from xplain.core.outline import Outline
 from xplain.core.query import Flow, Model, Reading, Score
 from xplain.core.target import EveryScore, Target, every_score
-from xplain.core.units import confidence
-from xplain.core.wording import option
+from xplain.core.targets.units import confidence
 from xplain.engine import Settings, drive
 from xplain.render import pictures
 

@@ -23,12 +23,12 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.items import Items
 from xplain.core.lane import CHANNELS, PREDICTED, Lane, LaneAnswer, LaneRows, rank_of
-from xplain.core.layout import Layout
 from xplain.core.outline import Outline
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Model, Reading
 from xplain.core.target import SCORES
-from xplain.core.target_parser import ranking
-from xplain.core.units import noun, spelled
+from xplain.core.targets.target_parser import ranking
+from xplain.core.targets.units import noun, spelled
 from xplain.engine.schedule import batch_rows
 from xplain.session.fitting import called as the_method
 from xplain.session.lane_driven import UNKNOWN_LABEL, Driven, ranked

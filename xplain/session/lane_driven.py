@@ -15,10 +15,10 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.items import Items
 from xplain.core.lane import Lane, LaneAnswer, LaneRows, rank_of
-from xplain.core.layout import Layout
 from xplain.core.outline import Outline
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Model, Reading
-from xplain.core.target_parser import aim, ranking
+from xplain.core.targets.target_parser import aim, ranking
 from xplain.session.grading import Grades, grade
 from xplain.session.lane_readings import native_of, relevance_of
 from xplain.session.part import Part

@@ -11,11 +11,11 @@ from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.items import Items
 from xplain.core.lane import Lane, rank_of
-from xplain.core.leaves import Leaf
 from xplain.core.query import Flow, Model, Reading
 from xplain.core.target import SCORES, Target, label
-from xplain.core.target_parser import Aim
-from xplain.core.units import noun, spelled
+from xplain.core.targets.leaves import Leaf
+from xplain.core.targets.target_parser import Aim
+from xplain.core.targets.units import noun, spelled
 from xplain.graph.build.outputs import also_outputs
 from xplain.models.onnx.session import Session as Runtime
 from xplain.session.fitting import called

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xplain.core.card import Card
-from xplain.core.declared import Recipe, Source
+from xplain.core.declaring.declared import Recipe, Source
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 from xplain.core.query import Model
-from xplain.core.wording import option
 from xplain.render import pictures
 from xplain.render.films import frames_of
 from xplain.session.run import load

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from xplain.core.declared import Recipe
-from xplain.core.registry import RECIPES
+from xplain.core.declaring.declared import Recipe
+from xplain.core.declaring.registry import RECIPES
 from xplain.engine import Progress
 from xplain.results.picture import Picture
 from xplain.session.making import Maker, Wanted, read_size

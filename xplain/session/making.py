@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 
 from xplain.core.card import MOST_PIXELS, Card, load_card
-from xplain.core.commission import Commission, Painted, Painting
-from xplain.core.content import fingerprint
 from xplain.core.cost import Cost
-from xplain.core.declared import Recipe
+from xplain.core.declaring.declared import Recipe
+from xplain.core.declaring.options import Extent, Whole
+from xplain.core.declaring.registry import RECIPES
+from xplain.core.declaring.wording import option
 from xplain.core.errors import BudgetError, CapabilityError, CardError, UsageError
-from xplain.core.ink import Ink
-from xplain.core.leaves import Leaf
-from xplain.core.options import Extent, Whole
+from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Model, Slope
-from xplain.core.registry import RECIPES
+from xplain.core.synthesis.commission import Commission, Painted, Painting
+from xplain.core.synthesis.ink import Ink
 from xplain.core.target import Target
-from xplain.core.target_parser import aim, needs_scores, ranks
+from xplain.core.targets.leaves import Leaf
+from xplain.core.targets.target_parser import aim, needs_scores, ranks
 from xplain.core.versions import versions
-from xplain.core.wording import option
 from xplain.engine import Settings
 from xplain.models.outlines import attach_card
 from xplain.models.through import Through

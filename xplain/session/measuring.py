@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import Abilities, abilities_of
-from xplain.core.catalogue import plain_name
+from xplain.core.declaring.catalogue import plain_name
+from xplain.core.declaring.options import Reference
+from xplain.core.declaring.registry import METRICS, Metric
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
-from xplain.core.options import Reference
+from xplain.core.keeping.plain import plain
 from xplain.core.outline import Outline
-from xplain.core.plain import plain
 from xplain.core.query import Answer, Model, Query, Sweep, View
-from xplain.core.registry import METRICS, Metric
 from xplain.core.target import Target
 from xplain.explainers.design.baseline import fill_of
 from xplain.results.attribution import Attribution

@@ -18,9 +18,9 @@ from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import XplainError
 from xplain.core.query import View
-from xplain.core.space import Space
+from xplain.core.synthesis.space import Space
 from xplain.core.target import label
-from xplain.core.target_parser import Aim
+from xplain.core.targets.target_parser import Aim
 from xplain.session.part import Part
 from xplain.session.run import Session
 

@@ -12,10 +12,10 @@ from xplain.core.cost import Cost
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.items import Items
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Model, Score
 from xplain.core.target import EveryScore, Target, every_score
-from xplain.core.target_parser import Aim
+from xplain.core.targets.target_parser import Aim
 from xplain.engine import Sentinel
 from xplain.engine.memo import Memo
 from xplain.engine.sight import Sight

@@ -20,7 +20,7 @@ from xplain.analyses.chance import bootstrap, permuted_p, relabelled
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Query, Score
 from xplain.core.target import every_score
 from xplain.session.part import Part

@@ -9,7 +9,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.outline import Outline
-from xplain.core.units import probabilities
+from xplain.core.targets.units import probabilities
 
 __all__ = ["best", "in_words"]
 

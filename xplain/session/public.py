@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from xplain.core.declared import AttackKind
+from xplain.core.declaring.declared import AttackKind
+from xplain.core.declaring.registry import ATTACKS, Method
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.query import Model
-from xplain.core.registry import ATTACKS, Method
-from xplain.core.wording import option
 from xplain.engine import Plan, Progress, Sentinel
 from xplain.engine.sentinel import Spread
 from xplain.results.attack import Attack

@@ -16,7 +16,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
 from xplain.core.intervals import Interval, mean_of
-from xplain.core.plain import counted, plain
+from xplain.core.keeping.plain import counted, plain
 from xplain.core.query import Model
 from xplain.metrics.maps import flat, mean_ranks, pearson
 from xplain.metrics.randomisation import efficient_mprt, likeness

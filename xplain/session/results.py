@@ -10,14 +10,14 @@ import numpy as np
 
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
+from xplain.core.declaring.registry import Method
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite
 from xplain.core.items import Items
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Model, Reading
-from xplain.core.registry import Method
 from xplain.core.target import Target
-from xplain.core.units import noun, spelled, unlinked
+from xplain.core.targets.units import noun, spelled, unlinked
 from xplain.core.versions import versions
 from xplain.results.attribution import Attribution
 from xplain.results.provenance import Provenance

@@ -13,15 +13,15 @@ import numpy as np
 from xplain.core.abilities import abilities_of, is_model
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
+from xplain.core.declaring.registry import Method
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, NoPath, NotExported, UnsupportedOperator
 from xplain.core.items import Items
 from xplain.core.query import Answer, Flow, Model, Query, R, Reading, Score, Sweep, View
-from xplain.core.registry import Method
 from xplain.core.target import SCORES, Target, predicted
-from xplain.core.target_parser import Aim, aim, check_items, classes_for, needs_scores, ranks
-from xplain.core.wish import Wish
-from xplain.core.words import wish_of
+from xplain.core.targets.target_parser import Aim, aim, check_items, classes_for, needs_scores, ranks
+from xplain.core.targets.wish import Wish
+from xplain.core.targets.words import wish_of
 from xplain.engine import Plan, Sentinel, Settings, Store, drive, probe
 from xplain.engine import plan as plan_flows
 from xplain.engine.budget import Budget

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from xplain.core.declaring.registry import Lens
 from xplain.core.errors import XplainError
-from xplain.core.registry import Lens
 from xplain.engine import Progress
 from xplain.results.result import Result
 from xplain.session import seeing

@@ -14,10 +14,10 @@ from xplain.core.abilities import abilities_of
 from xplain.core.card import Card, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
+from xplain.core.declaring.registry import LENSES, Lens
 from xplain.core.errors import CapabilityError, UsageError, XplainError
+from xplain.core.lenses.scene import Again, Beside, More, Scene, Some
 from xplain.core.query import Answer, Flow, Model, Query, Reading, View, through
-from xplain.core.registry import LENSES, Lens
-from xplain.core.scene import Again, Beside, More, Scene, Some
 from xplain.core.target import Target, label
 from xplain.core.versions import versions
 from xplain.engine.memo import Memo

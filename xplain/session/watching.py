@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from xplain.core.caveat import Caveat
-from xplain.core.commission import Commission, Painted
 from xplain.core.edits import Array
 from xplain.core.errors import OutputError, UsageError
-from xplain.core.files import whole_file
-from xplain.core.slope import Slope, Sloped
+from xplain.core.keeping.files import whole_file
+from xplain.core.synthesis.commission import Commission, Painted
+from xplain.core.synthesis.slope import Slope, Sloped
 from xplain.results.archive import MOST_BYTES, Fault, read_archive
 
 __all__ = ["Kept", "Preview", "Watcher"]

@@ -11,7 +11,7 @@ import numpy as np
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Coalitions
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Model, Score, View
 from xplain.core.target import every_score, label
 from xplain.explainers.design.game import Game, set_up

@@ -10,14 +10,14 @@ import numpy as np
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, ModelError
-from xplain.core.formulas import Formula
-from xplain.core.heads import head_of
 from xplain.core.outline import Outline
-from xplain.core.parts import Part as Elements
 from xplain.core.query import Answer, Flow, Model, Peek, Query, R, Reading
 from xplain.core.target import SCORES, Target
-from xplain.core.target_parser import Aim
-from xplain.core.wish import At, Wish, proposed
+from xplain.core.targets.formulas import Formula
+from xplain.core.targets.heads import head_of
+from xplain.core.targets.parts import Part as Elements
+from xplain.core.targets.target_parser import Aim
+from xplain.core.targets.wish import At, Wish, proposed
 from xplain.engine import Settings
 from xplain.session.part import Part
 

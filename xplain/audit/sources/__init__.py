@@ -15,7 +15,7 @@ from xplain.audit.sources.folder import Files, Folder, Pattern
 from xplain.audit.sources.hub import PREFIX, Datasets
 from xplain.audit.sources.tables import CsvTable, ParquetTable, ReadRows
 from xplain.core.errors import UsageError, unknown
-from xplain.core.files import there
+from xplain.core.keeping.files import there
 
 __all__ = ["ACCEPTED", "KEPT", "Content", "Entry", "Source", "reopened", "source_of"]
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from xplain.audit.sources.entries import MOST_BYTES, Content, Entry, array_of, is_item
 from xplain.core.errors import ItemError, PictureError, UsageError
-from xplain.core.files import there, whole_file
-from xplain.core.strict import strict
+from xplain.core.keeping.files import there, whole_file
+from xplain.core.keeping.strict import strict
 
 __all__ = ["Archives", "pack"]
 

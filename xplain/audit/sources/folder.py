@@ -11,7 +11,7 @@ from typing import Any
 
 from xplain.audit.sources.entries import Content, Entry, file_content, is_item
 from xplain.core.errors import UsageError
-from xplain.core.files import there
+from xplain.core.keeping.files import there
 
 __all__ = ["Files", "Folder", "Pattern", "listing"]
 

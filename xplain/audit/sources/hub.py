@@ -11,9 +11,9 @@ import numpy as np
 
 from xplain.audit.sources.entries import Content, Entry, file_content
 from xplain.audit.sources.tables import free_name
+from xplain.core.declaring.wording import option
 from xplain.core.errors import ItemError, MissingDependency, PictureError, UsageError
-from xplain.core.files import there
-from xplain.core.wording import option
+from xplain.core.keeping.files import there
 
 __all__ = ["PREFIX", "Datasets"]
 

@@ -12,9 +12,9 @@ import numpy as np
 from xplain.audit.canonical import needed
 from xplain.audit.schema import ITEMS
 from xplain.audit.sources.entries import MOST_BYTES, Content, Entry, file_content
+from xplain.core.declaring.wording import option
 from xplain.core.errors import ItemError, PictureError, UsageError
-from xplain.core.files import there
-from xplain.core.wording import option
+from xplain.core.keeping.files import there
 
 __all__ = ["CsvTable", "ParquetTable", "free_name", "item_column", "read_csv"]
 

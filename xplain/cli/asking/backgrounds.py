@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core import registry
+from xplain.core.declaring import registry
+from xplain.core.declaring.options import Reference
 from xplain.core.errors import UsageError
-from xplain.core.files import there
-from xplain.core.options import Reference
+from xplain.core.keeping.files import there
 from xplain.core.query import Model
 from xplain.results.attribution import Attribution
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xplain.core.errors import UsageError
-from xplain.core.files import read_text
+from xplain.core.keeping.files import read_text
 from xplain.metrics.localisation import Box
 
 __all__ = ["read_boxes"]

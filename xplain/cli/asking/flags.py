@@ -15,10 +15,21 @@ import typer
 
 from xplain import api
 from xplain.cli.telling.console import Outcome
-from xplain.core import registry
-from xplain.core.catalogue import Catalogue, plain_name
+from xplain.core.declaring import registry
+from xplain.core.declaring.catalogue import Catalogue, plain_name
+from xplain.core.declaring.registry import (
+    ATTACKS,
+    LENSES,
+    METHODS,
+    METRICS,
+    RECIPES,
+    AttackKind,
+    Declared,
+    Lens,
+    Method,
+    Recipe,
+)
 from xplain.core.errors import unknown
-from xplain.core.registry import ATTACKS, LENSES, METHODS, METRICS, RECIPES, AttackKind, Declared, Lens, Method, Recipe
 
 __all__ = ["DEFAULT_METHOD", "Force", "OutFolder", "Seed"]
 __all__ += ["chosen_methods", "command", "find_method", "flag", "help_of", "named_methods", "options_for"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xplain.core.errors import PictureError, UsageError
-from xplain.core.files import read_text, there
+from xplain.core.keeping.files import read_text, there
 
 __all__ = ["Labelled", "read_labelled"]
 

@@ -16,7 +16,7 @@ import typer
 from xplain import api
 from xplain.cli.asking.tables import labels_of
 from xplain.core.errors import UsageError, unknown
-from xplain.core.files import read_text
+from xplain.core.keeping.files import read_text
 from xplain.core.query import Model
 from xplain.models.options import EndpointOptions, OnnxOptions, summary
 from xplain.models.outlines import labelled

@@ -13,7 +13,7 @@ import typer
 from xplain.cli.asking.loading import Loading
 from xplain.cli.asking.tables import TABLES, content_of, labels_of, read_table
 from xplain.core.errors import ItemError, UsageError
-from xplain.core.files import there
+from xplain.core.keeping.files import there
 
 __all__ = ["Given", "RowOptions", "given"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.errors import ItemError, UsageError, unknown
-from xplain.core.files import lines_of, read_text, there
+from xplain.core.keeping.files import lines_of, read_text, there
 
 __all__ = ["TABLES", "Table", "content_of", "labels_of", "read_table"]
 

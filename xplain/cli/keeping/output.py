@@ -14,7 +14,7 @@ from typing import Any
 from xplain.cli.keeping.whole import whole
 from xplain.cli.telling.console import to_json
 from xplain.core.errors import OutputError
-from xplain.core.files import hidden_part, hold, let_go, read_text, remove_stale, whole_file
+from xplain.core.keeping.files import hidden_part, hold, let_go, read_text, remove_stale, whole_file
 
 __all__ = ["RECORD", "Folder", "file_stem"]
 

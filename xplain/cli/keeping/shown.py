@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from xplain.cli.keeping.output import Folder
+from xplain.core.declaring.registry import RENDERERS
 from xplain.core.errors import UsageError
-from xplain.core.registry import RENDERERS
 from xplain.report.pages import page_of
 from xplain.results.result import Result
 

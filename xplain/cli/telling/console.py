@@ -24,9 +24,9 @@ import typer
 from typer.core import TyperGroup
 
 from xplain.cli.telling.pictures import show
+from xplain.core.declaring.wording import Mention, Words, in_python, in_shell
 from xplain.core.errors import Unsafe, UsageError, XplainError
-from xplain.core.plain import plain
-from xplain.core.wording import Mention, Words, in_python, in_shell
+from xplain.core.keeping.plain import plain
 
 __all__ = ["DEFECT", "FINDING", "INTERRUPTED", "OK", "PARTIAL", "UNSAFE", "USAGE"]
 __all__ += ["Outcome", "Progress", "Shell", "Verbs", "note", "table", "to_json", "words_of"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xplain.core.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer
 from xplain.results.attribution import Attribution
 from xplain.results.result import plain_values
 

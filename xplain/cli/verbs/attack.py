@@ -16,8 +16,8 @@ from xplain.cli.asking.reading import RowOptions, given
 from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import FINDING, INTERRUPTED, OK, Outcome, Progress
+from xplain.core.declaring.registry import ATTACKS
 from xplain.core.errors import UsageError
-from xplain.core.registry import ATTACKS
 from xplain.results.attack import Attack
 
 __all__ = ["attack"]

@@ -16,11 +16,11 @@ from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.likelihood import RULE, Comparison, compared, label_log_probabilities, numbers, other_cards, statement
 from xplain.cli.telling.console import FINDING, OK, PARTIAL, Outcome, Progress, table
 from xplain.core.card import PRESETS, Card
+from xplain.core.declaring.wording import Words
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, CardError, NonFinite, PictureError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Model
-from xplain.core.wording import Words
 from xplain.session.predictions import best, in_words
 
 __all__ = ["check"]

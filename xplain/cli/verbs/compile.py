@@ -18,7 +18,7 @@ from xplain.cli.asking.loading import Loading, ModelFile
 from xplain.cli.telling.console import Outcome, table
 from xplain.cli.telling.notes import layer_of
 from xplain.core.errors import OutputError, UsageError
-from xplain.core.files import whole_file
+from xplain.core.keeping.files import whole_file
 from xplain.graph.build.triton import configuration, repository_name
 from xplain.session.compiling import compile as build_in
 

@@ -22,11 +22,11 @@ from xplain.cli.telling.bill import Planned
 from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, Shell, note
 from xplain.cli.telling.notes import layer_of, warnings_of
 from xplain.core.abilities import abilities_of
-from xplain.core.catalogue import plain_name
+from xplain.core.declaring.catalogue import plain_name
+from xplain.core.declaring.registry import Method
 from xplain.core.errors import UsageError
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
 from xplain.core.query import Model, Sweep
-from xplain.core.registry import Method
 from xplain.session.choosing import AUTO, choose
 from xplain.session.predictions import in_words
 

@@ -13,13 +13,13 @@ from xplain import api
 from xplain.cli.asking.loading import Loading, ModelFile
 from xplain.cli.telling.console import Outcome, table
 from xplain.core.abilities import abilities_of
+from xplain.core.declaring.wording import said
 from xplain.core.errors import InputsOpen
-from xplain.core.heads import head_of
-from xplain.core.layout import Doubt
 from xplain.core.likely_card import likely_card
 from xplain.core.outline import Outline
+from xplain.core.positions.layout import Doubt
 from xplain.core.query import Score
-from xplain.core.wording import said
+from xplain.core.targets.heads import head_of
 
 __all__ = ["inspect"]
 

@@ -13,9 +13,9 @@ from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import Outcome, Progress
+from xplain.core.declaring.registry import RECIPES
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.registry import RECIPES
 from xplain.render.canvas import image
 
 __all__ = ["make"]

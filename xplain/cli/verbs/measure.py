@@ -20,7 +20,7 @@ from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import INTERRUPTED, OK, PARTIAL, USAGE, Outcome, Progress, note
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.intervals import mean_of
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
 from xplain.metrics.localisation import Box
 from xplain.results.join import joined
 from xplain.results.judgement import Judgement

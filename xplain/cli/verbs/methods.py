@@ -12,9 +12,9 @@ import typer
 from xplain import api
 from xplain.cli.asking.flags import find_method, flag
 from xplain.cli.telling.console import Outcome, table
+from xplain.core.declaring.registry import Method
 from xplain.core.query import Peek, Score, Sweep
-from xplain.core.registry import Method
-from xplain.core.units import spelled
+from xplain.core.targets.units import spelled
 
 __all__ = ["methods"]
 

@@ -13,8 +13,8 @@ from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import PARTIAL, Outcome, Progress
+from xplain.core.declaring.registry import LENSES
 from xplain.core.errors import XplainError
-from xplain.core.registry import LENSES
 
 __all__ = ["see"]
 

@@ -13,10 +13,10 @@ from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.telling.console import FINDING, Outcome, Shell
 from xplain.core.errors import UsageError
-from xplain.core.plain import counted
+from xplain.core.keeping.plain import counted
 from xplain.core.query import Model
 from xplain.core.target import label
-from xplain.core.units import noun
+from xplain.core.targets.units import noun
 from xplain.session import Request
 from xplain.session.predictions import best
 from xplain.session.why_not import METHOD, WhyNot

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xplain.core.attack import Norm
 from xplain.core.edits import Array
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
+from xplain.core.synthesis.attack import Norm
 
 __all__ = ["Ball", "size_of"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.attack import Threat
 from xplain.core.edits import Array
+from xplain.core.synthesis.attack import Threat
 from xplain.explainers.attacks.balls import Ball
 
 __all__ = ["Nudge", "ball_of"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.attack import AttackFlow, Ended, Threat
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, attack
 from xplain.core.edits import Array
-from xplain.core.options import Positive
 from xplain.core.query import Query, Score
-from xplain.core.registry import Paper, attack
+from xplain.core.synthesis.attack import AttackFlow, Ended, Threat
 
 __all__ = ["decision"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.attack import AttackFlow, Ended, Threat
-from xplain.core.options import Positive, PositiveReal, Share
+from xplain.core.declaring.options import Positive, PositiveReal, Share
+from xplain.core.declaring.registry import Paper, attack
 from xplain.core.query import Sweep
-from xplain.core.registry import Paper, attack
-from xplain.core.units import confidence
+from xplain.core.synthesis.attack import AttackFlow, Ended, Threat
+from xplain.core.targets.units import confidence
 from xplain.explainers.attacks.climbing import Nudge, ball_of
 
 __all__ = ["fooling"]

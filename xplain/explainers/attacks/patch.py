@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.attack import AttackFlow, Ended, Threat
+from xplain.core.declaring.options import NonNegative, Positive, Share
+from xplain.core.declaring.registry import Paper, attack
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import NonNegative, Positive, Share
 from xplain.core.query import Query, Sweep
-from xplain.core.registry import Paper, attack
-from xplain.core.units import confidence
+from xplain.core.synthesis.attack import AttackFlow, Ended, Threat
+from xplain.core.targets.units import confidence
 from xplain.explainers.attacks.universal import held_out_of
 from xplain.explainers.attacks.warp import Placement, drawn_placement
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.attack import AttackFlow, Ended, Threat
+from xplain.core.declaring.options import Natural, Positive, PositiveReal, Share
+from xplain.core.declaring.registry import Paper, attack
 from xplain.core.edits import Array
-from xplain.core.options import Natural, Positive, PositiveReal, Share
 from xplain.core.query import Sweep
-from xplain.core.registry import Paper, attack
+from xplain.core.synthesis.attack import AttackFlow, Ended, Threat
 from xplain.explainers.attacks.climbing import Nudge, ball_of
 
 __all__ = ["climbed", "fgsm", "pgd"]

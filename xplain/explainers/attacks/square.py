@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.attack import AttackFlow, Ended, Threat
+from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.registry import Paper, attack
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Fraction, Positive
 from xplain.core.query import Score
-from xplain.core.registry import Paper, attack
+from xplain.core.synthesis.attack import AttackFlow, Ended, Threat
 from xplain.explainers.attacks.climbing import ball_of
 
 __all__ = ["square"]

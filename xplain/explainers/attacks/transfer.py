@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.attack import AttackFlow, Ended, Threat
+from xplain.core.declaring.options import Natural, Positive
+from xplain.core.declaring.registry import Paper, attack
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency
-from xplain.core.options import Natural, Positive
 from xplain.core.query import Query, Score
-from xplain.core.registry import Paper, attack
+from xplain.core.synthesis.attack import AttackFlow, Ended, Threat
 from xplain.explainers.attacks.climbing import ball_of
 
 __all__ = ["transfer"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.attack import AttackFlow, Ended, Threat
+from xplain.core.declaring.options import Positive, Share
+from xplain.core.declaring.registry import Paper, attack
 from xplain.core.edits import Array
-from xplain.core.options import Positive, Share
 from xplain.core.query import Sweep
-from xplain.core.registry import Paper, attack
+from xplain.core.synthesis.attack import AttackFlow, Ended, Threat
 from xplain.explainers.attacks.balls import Ball
 
 __all__ = ["held_out_of", "universal"]

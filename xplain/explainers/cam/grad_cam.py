@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import doubled, namespace
+from xplain.core.declaring.options import Cells, Natural
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Cells, Natural
 from xplain.core.query import Flow, Score, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.explainers.cam.layers import MapLayer, map_layer, reading
 from xplain.explainers.cam.template import cam

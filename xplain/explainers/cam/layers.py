@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import enlarge_to, namespace
-from xplain.core.axes import shape_of
 from xplain.core.caveat import Caveat, each
+from xplain.core.declaring.wording import Sentence, option
 from xplain.core.edits import Array, Coalitions
 from xplain.core.errors import UsageError
-from xplain.core.grid import Grid, describe, stated
-from xplain.core.lineage import Lineage
 from xplain.core.outline import LayerSpec
+from xplain.core.positions.axes import shape_of
+from xplain.core.positions.grid import Grid, describe, stated
+from xplain.core.positions.lineage import Lineage
 from xplain.core.query import Reading, View
 from xplain.core.target import SCORES
-from xplain.core.wording import Sentence, option
 
 __all__ = ["MapLayer", "map_layer", "reading"]
 

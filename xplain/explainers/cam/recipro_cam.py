@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from xplain.core.declaring.options import Cells, Natural
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, Full
-from xplain.core.layout import Layout
-from xplain.core.options import Cells, Natural
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Flow, Peek, Score, View
-from xplain.core.registry import Paper, method
 from xplain.explainers.cam.layers import MapLayer, map_layer, reading
 
 __all__ = ["recipro_cam"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from xplain.core.arrays import enlarge_to
+from xplain.core.declaring.options import Baseline, Cells, Natural, PositiveReal, Share
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, Full, Untouched
-from xplain.core.options import Baseline, Cells, Natural, PositiveReal, Share
 from xplain.core.query import Flow, Peek, Score, View
-from xplain.core.registry import Paper, method
 from xplain.core.target import every_score
 from xplain.explainers.cam.layers import map_layer, reading
 from xplain.explainers.design.baseline import fill_of

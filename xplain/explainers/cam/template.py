@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import Any, Required, TypedDict, Unpack
 
 from xplain.core.arrays import summed
-from xplain.core.docstrings import argument_docs, docstring_sections
-from xplain.core.options import Cells, Natural
+from xplain.core.declaring.docstrings import argument_docs, docstring_sections
+from xplain.core.declaring.options import Cells, Natural
+from xplain.core.declaring.registry import METHODS, Paper, facts_of, method_of
 from xplain.core.query import Flow, Sweep, View
-from xplain.core.registry import METHODS, Paper, facts_of, method_of
 from xplain.core.rules import Rules
 from xplain.explainers.cam.layers import map_layer, reading
 

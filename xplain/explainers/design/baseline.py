@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.options import parsed
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
-from xplain.core.options import parsed
+from xplain.core.positions.layout import Layout
 from xplain.core.query import View
-from xplain.core.wording import option
 
 __all__ = ["background_of", "fill_of"]
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
+from xplain.core.declaring.options import Real
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Coalitions, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import Real
 from xplain.core.query import Score, View
 from xplain.core.target import SCORES, every_score
-from xplain.core.wording import option
 from xplain.explainers.design.game import Game
 
 __all__ = ["Bound", "Decision", "decision"]

@@ -14,9 +14,9 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.options import Reference
 from xplain.core.edits import Array, Coalitions, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import Reference
 from xplain.core.query import Reading, Score, View
 from xplain.explainers.design.baseline import fill_of
 from xplain.explainers.design.inpaint import inpainted

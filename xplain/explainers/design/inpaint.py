@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
 from xplain.core.query import View
-from xplain.core.wording import option
 from xplain.explainers.features.partition import Partition
 
 __all__ = ["inpainted"]

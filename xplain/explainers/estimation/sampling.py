@@ -17,11 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from xplain.core.caveat import Caveat, each
+from xplain.core.declaring.wording import Sentence, named
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score, View
-from xplain.core.wording import Sentence, named
 
 __all__ = ["Design", "Estimate", "Outcome", "affordable_draws", "cells_of", "map_notes", "sample", "sampling_notes"]
 __all__ += ["shortfalls"]

@@ -6,10 +6,10 @@ from collections import Counter
 
 import numpy as np
 
+from xplain.core.declaring.options import Positive, Size
+from xplain.core.declaring.registry import features
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive, Size
 from xplain.core.query import View
-from xplain.core.registry import features
 from xplain.explainers.features.partition import Partition, numbered
 
 __all__ = ["channels", "columns", "grid", "ngrams", "segments", "tokens"]

@@ -7,12 +7,12 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import FEATURES, features
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
-from xplain.core.options import Positive
+from xplain.core.positions.layout import Layout
 from xplain.core.query import View
-from xplain.core.registry import FEATURES, features
 from xplain.explainers.features import blocks, superpixels
 from xplain.explainers.features.partition import Partition, numbered
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.options import Fraction, NonNegative, Positive, PositiveReal
+from xplain.core.declaring.registry import features
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
-from xplain.core.options import Fraction, NonNegative, Positive, PositiveReal
 from xplain.core.query import View
-from xplain.core.registry import features
-from xplain.core.wording import option
 from xplain.explainers.features.partition import Partition, numbered
 
 __all__ = ["felzenszwalb", "pictures", "quickshift", "slic", "watershed"]

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import collapse, doubled, namespace
+from xplain.core.declaring.options import Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
-from xplain.core.wording import option
 from xplain.explainers.gradient.points import missed
 
 __all__ = ["blur_integrated_gradients", "blurring"]

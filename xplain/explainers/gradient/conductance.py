@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import collapse
+from xplain.core.declaring.options import Baseline, Positive
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import Baseline, Positive
 from xplain.core.query import Flow, Peek, Reading, Score, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.design.baseline import fill_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from xplain.core.arrays import enlarging
+from xplain.core.declaring.options import Fraction, Positive, PositiveReal, Size
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import Fraction, Positive, PositiveReal, Size
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.explainers.design.baseline import blurred
 from xplain.explainers.design.windows import extent

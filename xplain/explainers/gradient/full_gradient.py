@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import collapse, enlarge_to, enlarging
-from xplain.core.axes import Axes
 from xplain.core.caveat import Caveat, each
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import Sentence, option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.grid import grid_of
+from xplain.core.positions.axes import Axes
+from xplain.core.positions.grid import grid_of
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
-from xplain.core.wording import Sentence, option
 from xplain.explainers.cam.layers import MapLayer
 
 __all__ = ["full_gradient"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xplain.core.arrays import collapse
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.query import Flow, Reading, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.rules.guided import DECONVNET, GUIDED
 

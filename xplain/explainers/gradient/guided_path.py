@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from xplain.core.arrays import collapse
+from xplain.core.declaring.options import Baseline, Fraction, Positive, Share
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, Untouched
-from xplain.core.options import Baseline, Fraction, Positive, Share
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.explainers.design.baseline import fill_of
 from xplain.explainers.gradient.points import missed

@@ -6,10 +6,10 @@ import numpy as np
 
 from xplain.core.arrays import collapse
 from xplain.core.caveat import each
+from xplain.core.declaring.options import Baseline, Positive
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
-from xplain.core.options import Baseline, Positive
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.explainers.design.baseline import fill_of
 from xplain.explainers.gradient.points import blocks, heights, slopes
 from xplain.explainers.gradient.starts import Path, layer_values, passes_through

@@ -9,12 +9,12 @@ import numpy as np
 
 from xplain.core.arrays import collapse, doubled
 from xplain.core.caveat import each
+from xplain.core.declaring.options import Baseline, NonNegative, Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import Sentence, named, option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import Baseline, NonNegative, Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import Paper, method
-from xplain.core.wording import Sentence, named, option
 from xplain.explainers.design.baseline import background_of, fill_of
 from xplain.explainers.estimation.sampling import Estimate, cells_of, map_notes
 from xplain.explainers.gradient.starts import Path, layer_values, passes_through

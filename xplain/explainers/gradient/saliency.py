@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from xplain.core.arrays import collapse
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.query import Flow, Reading, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 
 __all__ = ["input_x_gradient", "saliency"]

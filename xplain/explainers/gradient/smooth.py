@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.options import Positive, PositiveReal
+from xplain.core.declaring.registry import METHODS, Method, Paper, method
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive, PositiveReal
 from xplain.core.query import Flow, Reading, Sweep, View
-from xplain.core.registry import METHODS, Method, Paper, method
-from xplain.core.wording import option
 from xplain.explainers.estimation.sampling import Estimate, cells_of, map_notes
 
 __all__ = ["smoothgrad", "vargrad"]

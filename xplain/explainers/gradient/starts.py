@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.layout import Layout
-from xplain.core.lineage import Lineage
+from xplain.core.positions.layout import Layout
+from xplain.core.positions.lineage import Lineage
 from xplain.core.query import Peek, Score, Sweep, View
 from xplain.core.rules import Rules
-from xplain.core.wording import option
 
 __all__ = ["INPUT", "Path", "layer_values", "passes_through"]
 

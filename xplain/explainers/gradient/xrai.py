@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive
 from xplain.core.query import Flow, Reading, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.explainers.features.superpixels import felzenszwalb, pictures
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
 from xplain.explainers.design.game import Background, Hidden, Worth, read_off, set_up
 from xplain.explainers.features.spec import Features
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 
 from xplain.core.caveat import each
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError, unknown
-from xplain.core.options import Positive
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import Paper, method
 from xplain.core.target import every_score
 from xplain.explainers.design.game import Background
 

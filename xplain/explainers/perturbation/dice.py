@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xplain.core.caveat import each
+from xplain.core.declaring.options import NonNegative, Positive
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import Sentence, named
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, UsageError
-from xplain.core.options import NonNegative, Positive
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import Paper, method
-from xplain.core.wording import Sentence, named
 from xplain.explainers.design.decision import Bound, Decision, decision
 from xplain.explainers.design.game import Background
 from xplain.explainers.perturbation.counterfactual import Changeable, Columns

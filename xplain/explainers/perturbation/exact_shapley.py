@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
-from xplain.core.wording import option
 from xplain.explainers.design.game import Background, Hidden, Worth, read_off, set_up
 from xplain.explainers.features.spec import Features
 

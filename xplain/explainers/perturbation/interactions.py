@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 
+from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
-from xplain.core.wording import option
 from xplain.explainers.design.game import Background, Game, Hidden, Worth, play, read_off, set_up
 from xplain.explainers.design.pairs import Pairs
 from xplain.explainers.estimation.regression import quadratic_fit

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
-from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
 from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, set_up
 from xplain.explainers.design.pairs import Pairs
 from xplain.explainers.estimation.regression import contrast_fit

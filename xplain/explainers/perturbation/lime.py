@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from xplain.core.declaring.options import Fraction, NonNegative, Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
-from xplain.core.options import Fraction, NonNegative, Positive, PositiveReal
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
 from xplain.explainers.design.draws import Distinct, sized
 from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, set_up
 from xplain.explainers.estimation.regression import Fit, ridge_fit

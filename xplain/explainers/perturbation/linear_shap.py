@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from xplain.core.declaring.options import PositiveReal
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.errors import UsageError
-from xplain.core.options import PositiveReal
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
 from xplain.core.target import SCORES
 from xplain.explainers.design.game import Background, Hidden, Worth, read_off, set_up
 from xplain.explainers.estimation.sampling import uniforms

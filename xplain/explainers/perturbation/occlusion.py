@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from xplain import native
+from xplain.core.declaring.options import Size
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Untouched, Windows
 from xplain.core.errors import UsageError
-from xplain.core.options import Size
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import Paper, method
 from xplain.explainers.design.baseline import fill_of
 from xplain.explainers.design.game import Hidden
 from xplain.explainers.design.windows import extent, sliding_windows

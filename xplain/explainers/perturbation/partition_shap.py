@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
 from xplain.explainers.design.game import Background, Game, Hidden, Worth, read_off, set_up
 from xplain.explainers.features.spec import Features
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from xplain import native
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.options import Baseline, Fraction, Positive, Size
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, SoftGrid
 from xplain.core.errors import UsageError
-from xplain.core.formulas import Formula
-from xplain.core.functions import DETECTIONS
-from xplain.core.options import Baseline, Fraction, Positive, Size
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import Paper, method
+from xplain.core.targets.formulas import Formula
+from xplain.core.targets.functions import DETECTIONS
 from xplain.explainers.design.baseline import fill_of
 from xplain.explainers.design.windows import extent
 from xplain.explainers.estimation.sampling import Estimate, affordable_draws, sample, sampling_notes, shortfalls

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
-from xplain.core.options import Fraction, Positive
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
 from xplain.explainers.design.game import Background, Game, Hidden, play, read_off, set_up
 from xplain.explainers.estimation.sampling import Estimate, uniforms
 from xplain.explainers.features.spec import Features

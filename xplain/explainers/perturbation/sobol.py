@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.options import Baseline, Fraction, Positive
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Full
 from xplain.core.errors import UsageError
-from xplain.core.options import Baseline, Fraction, Positive
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
-from xplain.core.wording import option
 from xplain.explainers.design.game import Game, play, read_off, set_up
 from xplain.explainers.estimation.sampling import Estimate
 from xplain.explainers.features.spec import Features

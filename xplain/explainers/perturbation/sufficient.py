@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 
 from xplain.core.caveat import each
+from xplain.core.declaring.options import Natural
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import Sentence, named
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
-from xplain.core.options import Natural
 from xplain.core.query import Flow, Score, View
-from xplain.core.registry import Paper, method
-from xplain.core.wording import Sentence, named
 from xplain.explainers.design.decision import Bound, Decision, decision
 from xplain.explainers.design.game import Game, Hidden, Worth, read_off, set_up
 from xplain.explainers.estimation.bernoulli import lower_bound, upper_bound

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.leaves import Leaf
 from xplain.core.query import Flow, Reading, Score, View
-from xplain.core.registry import Paper, method
+from xplain.core.targets.leaves import Leaf
 from xplain.core.trees import Ensemble, Trees
-from xplain.core.wording import option
 from xplain.explainers.design.game import Background
 
 __all__ = ["interventional", "path_dependent", "tree_shap"]

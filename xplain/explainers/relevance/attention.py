@@ -8,17 +8,17 @@ from typing import Any, Literal
 import numpy as np
 
 from xplain.core.arrays import collapse, enlarge_to
-from xplain.core.axes import positional, shape_of
+from xplain.core.declaring.options import Cells, Natural, Share
+from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.grid import Tokens, tokens_of
-from xplain.core.lineage import Lineage
-from xplain.core.options import Cells, Natural, Share
+from xplain.core.positions.axes import positional, shape_of
+from xplain.core.positions.grid import Tokens, tokens_of
+from xplain.core.positions.lineage import Lineage
 from xplain.core.query import Flow, Peek, Reading, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.core.rules import Rules
 from xplain.core.target import label
-from xplain.core.wording import option
 from xplain.rules.rollout import ROLLOUT
 
 __all__ = ["attention_relevance", "attention_rollout"]

@@ -7,13 +7,13 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 
 from xplain.core.arrays import collapse
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, RuleOf, method
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive
 from xplain.core.query import Flow, Reading, Sweep, View
-from xplain.core.registry import Paper, RuleOf, method
 from xplain.core.target import inner
-from xplain.core.wording import option
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.relevance.lrp import table_of
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from xplain.core.arrays import collapse, doubled, summed
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.options import Baseline
+from xplain.core.declaring.registry import TABLES, Paper, RuleOf, method
+from xplain.core.declaring.wording import CONSERVATION, Sentence
 from xplain.core.edits import Array, Untouched
-from xplain.core.options import Baseline
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import TABLES, Paper, RuleOf, method
-from xplain.core.wording import CONSERVATION, Sentence
 from xplain.explainers.design.baseline import background_of, fill_of
 from xplain.explainers.gradient.starts import layer_values, passes_through
 from xplain.rules.deeplift import RESCALE

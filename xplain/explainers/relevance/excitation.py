@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from xplain.core.arrays import collapse, doubled, namespace
-from xplain.core.options import Cells, Natural
+from xplain.core.declaring.options import Cells, Natural
+from xplain.core.declaring.registry import Paper, method
 from xplain.core.query import Flow, Reading, Sweep, View
-from xplain.core.registry import Paper, method
 from xplain.explainers.cam.layers import map_layer, reading
 from xplain.rules.excitation import CONTRASTIVE, EXCITATION
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from xplain.core.arrays import collapse, summed
 from xplain.core.caveat import Caveat, each
+from xplain.core.declaring.options import AtLeastOne, Bounds, NonNegative, PositiveReal
+from xplain.core.declaring.registry import TABLES, Paper, RuleOf, method
+from xplain.core.declaring.wording import CONSERVATION, Sentence, named, option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
-from xplain.core.options import AtLeastOne, Bounds, NonNegative, PositiveReal
 from xplain.core.query import Flow, Reading, Score, Sweep, View
-from xplain.core.registry import TABLES, Paper, RuleOf, method
 from xplain.core.rules import Rules
-from xplain.core.wording import CONSERVATION, Sentence, named, option
 
 __all__ = ["lrp", "table_of"]
 

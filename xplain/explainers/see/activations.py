@@ -6,14 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from xplain.core.cells import Cell, Cells, cells
+from xplain.core.declaring.options import Cells as CellsOption
+from xplain.core.declaring.options import Natural, Positive
+from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
-from xplain.core.options import Cells as CellsOption
-from xplain.core.options import Natural, Positive
-from xplain.core.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer
+from xplain.core.lenses.cells import Cell, Cells, cells
+from xplain.core.lenses.scene import More, Scene, Seeing
 from xplain.core.query import Peek
-from xplain.core.registry import Paper, lens
-from xplain.core.scene import More, Scene, Seeing
 from xplain.explainers.cam.layers import MapLayer, map_layer
 from xplain.explainers.see.heads import Heads, heads_of
 from xplain.explainers.see.layers import short_name, with_positions

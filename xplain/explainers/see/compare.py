@@ -10,14 +10,14 @@ import numpy as np
 
 from xplain.analyses.alignment import LEAST, alignment
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
-from xplain.core.embedding import Compared
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive
+from xplain.core.lenses.embedding import Compared
+from xplain.core.lenses.scene import Again, Beside, More, Scene, Seeing, Some
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Peek, View
-from xplain.core.registry import Paper, lens
-from xplain.core.scene import Again, Beside, More, Scene, Seeing, Some
 from xplain.explainers.see.positions import Positions, Read, vector_reader
 from xplain.explainers.see.vectors import asked, called, finite, small
 

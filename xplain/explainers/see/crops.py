@@ -9,13 +9,13 @@ import numpy as np
 
 from xplain.core.card import Card
 from xplain.core.edits import Array
-from xplain.core.fields import Field
-from xplain.core.layout import Layout
-from xplain.core.leaves import Leaf
+from xplain.core.lenses.fields import Field
+from xplain.core.lenses.scene import Some
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Answer, Query, Sweep, View
 from xplain.core.rules import Rules
-from xplain.core.scene import Some
 from xplain.core.target import Target
+from xplain.core.targets.leaves import Leaf
 
 __all__ = ["Sight", "cut", "field_of", "in_picture", "projected", "seen_as_picture"]
 

@@ -10,13 +10,13 @@ from xplain.analyses.dimension import ESTIMATORS, dimension
 from xplain.analyses.distances import deep_mds, distance_correlation, verification
 from xplain.analyses.projection import principal
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.options import Natural, Positive, Share
+from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
-from xplain.core.embedding import Dimensions
 from xplain.core.errors import UsageError
-from xplain.core.options import Natural, Positive, Share
+from xplain.core.lenses.embedding import Dimensions
+from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek
-from xplain.core.registry import Paper, lens
-from xplain.core.scene import Scene, Seeing
 from xplain.explainers.see.positions import Positions
 from xplain.explainers.see.vectors import Gathered, gathered
 

@@ -12,15 +12,15 @@ import numpy as np
 
 from xplain.core.arrays import enlarge
 from xplain.core.caveat import Caveat
-from xplain.core.cells import Cell, Cells, cells
+from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.registry import Paper, lens
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.fold import TopK
-from xplain.core.options import Fraction, Positive
+from xplain.core.lenses.cells import Cell, Cells, cells
+from xplain.core.lenses.fold import TopK
+from xplain.core.lenses.scene import Again, More, Scene, Seeing, Some, handle
 from xplain.core.query import Peek
-from xplain.core.registry import Paper, lens
-from xplain.core.scene import Again, More, Scene, Seeing, Some, handle
-from xplain.core.wording import option
 from xplain.explainers.cam.layers import MapLayer, map_layer
 from xplain.explainers.see.crops import seen_as_picture
 from xplain.explainers.see.layers import short_name

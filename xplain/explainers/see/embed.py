@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.embedding import Vectors
+from xplain.core.declaring.registry import lens
 from xplain.core.errors import XplainError
+from xplain.core.lenses.embedding import Vectors
+from xplain.core.lenses.scene import More, Scene, Seeing, Some
+from xplain.core.lenses.vector_folder import VectorFolder, content_key
 from xplain.core.query import Peek
-from xplain.core.registry import lens
-from xplain.core.scene import More, Scene, Seeing, Some
 from xplain.core.target import SCORES
-from xplain.core.vector_folder import VectorFolder, content_key
 from xplain.explainers.see.positions import Positions, Read, vector_reader
 from xplain.explainers.see.vectors import asked, best, finite, gathered, named_outline, true_class
 

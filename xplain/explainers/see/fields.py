@@ -9,19 +9,19 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 
 from xplain.core.caveat import Caveat
-from xplain.core.cells import Cell, Cells, cells
+from xplain.core.declaring.options import Positive, Whole
+from xplain.core.declaring.registry import Paper, lens
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.fields import Field, Group
-from xplain.core.grid import Grid
-from xplain.core.layout import Layout
-from xplain.core.options import Positive, Whole
+from xplain.core.lenses.cells import Cell, Cells, cells
+from xplain.core.lenses.fields import Field, Group
+from xplain.core.lenses.scene import More, Scene, Seeing
+from xplain.core.positions.grid import Grid
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Answer, Query, Sweep, View
-from xplain.core.registry import Paper, lens
 from xplain.core.rules import Rules
-from xplain.core.scene import More, Scene, Seeing
 from xplain.core.target import inner
-from xplain.core.wording import option
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.crops import in_picture, seen_as_picture
 from xplain.explainers.see.layers import short_name

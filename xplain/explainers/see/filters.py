@@ -10,14 +10,14 @@ import numpy as np
 
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
-from xplain.core.cells import Cell, Cells, cells
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, lens
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.kernels import Kernel
-from xplain.core.options import Positive
-from xplain.core.registry import Paper, lens
-from xplain.core.scene import Scene, Seeing
-from xplain.core.wording import option
+from xplain.core.lenses.cells import Cell, Cells, cells
+from xplain.core.lenses.kernels import Kernel
+from xplain.core.lenses.scene import Scene, Seeing
 from xplain.explainers.see.layers import short_name
 
 __all__ = ["filters"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.grid import Tokens, tokens_of
+from xplain.core.positions.grid import Tokens, tokens_of
 from xplain.core.query import View
 
 __all__ = ["Heads", "heads_of"]

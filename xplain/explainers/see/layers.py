@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from xplain.core.grid import Grid
+from xplain.core.positions.grid import Grid
 from xplain.core.query import View
 from xplain.explainers.cam.layers import MapLayer, map_layer
 

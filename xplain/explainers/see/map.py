@@ -11,12 +11,12 @@ from xplain.analyses.lattice import lattice
 from xplain.analyses.preservation import preservation
 from xplain.analyses.projection import project
 from xplain.core.caveat import Caveat
-from xplain.core.embedding import Plane
+from xplain.core.declaring.options import Natural, Positive, PositiveReal
+from xplain.core.declaring.registry import lens
 from xplain.core.errors import UsageError
-from xplain.core.options import Natural, Positive, PositiveReal
+from xplain.core.lenses.embedding import Plane
+from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek
-from xplain.core.registry import lens
-from xplain.core.scene import Scene, Seeing
 from xplain.explainers.see.positions import Positions
 from xplain.explainers.see.vectors import gathered
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from xplain.analyses.neighbours import nearest, recall
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import lens
 from xplain.core.edits import Array
-from xplain.core.embedding import Near
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive
+from xplain.core.lenses.embedding import Near
+from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek
-from xplain.core.registry import lens
-from xplain.core.scene import Scene, Seeing
 from xplain.explainers.see.positions import Positions
 from xplain.explainers.see.vectors import gathered
 

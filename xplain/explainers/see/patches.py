@@ -11,16 +11,16 @@ from typing import Any, Literal
 import numpy as np
 
 from xplain.core.caveat import Caveat
-from xplain.core.cells import Cell, Cells, cells
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.fold import TopK
-from xplain.core.grid import Grid
-from xplain.core.options import Positive
-from xplain.core.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer
+from xplain.core.lenses.cells import Cell, Cells, cells
+from xplain.core.lenses.fold import TopK
+from xplain.core.lenses.scene import Again, More, Scene, Seeing, Some
+from xplain.core.positions.grid import Grid
 from xplain.core.query import Peek, View
-from xplain.core.registry import Paper, lens
-from xplain.core.scene import Again, More, Scene, Seeing, Some
 from xplain.core.target import SCORES
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.crops import Sight, cut, field_of, projected, seen_as_picture

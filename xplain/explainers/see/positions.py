@@ -7,14 +7,14 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from xplain.core.axes import shape_of
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.grid import Grid, describe, tokens_of
 from xplain.core.outline import Outline
+from xplain.core.positions.axes import shape_of
+from xplain.core.positions.grid import Grid, describe, tokens_of
 from xplain.core.query import View
 from xplain.core.target import SCORES
-from xplain.core.wording import option
 from xplain.explainers.cam.layers import MapLayer
 
 __all__ = ["Positions", "Read", "layer_of", "penultimate", "vector_reader"]

@@ -9,12 +9,12 @@ import numpy as np
 from xplain.analyses.prototypes import Critique
 from xplain.analyses.prototypes import prototypes as chosen_of
 from xplain.core.caveat import Caveat
-from xplain.core.cells import Cell, Cells, cells
+from xplain.core.declaring.options import Natural, Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, lens
 from xplain.core.errors import UsageError
-from xplain.core.options import Natural, Positive, PositiveReal
+from xplain.core.lenses.cells import Cell, Cells, cells
+from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek
-from xplain.core.registry import Paper, lens
-from xplain.core.scene import Scene, Seeing
 from xplain.explainers.see.layers import short_name
 from xplain.explainers.see.positions import Positions
 from xplain.explainers.see.vectors import Gathered, gathered

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency
-from xplain.core.wording import option
 
 __all__ = ["Box", "apart", "overlap_of", "proposed"]
 

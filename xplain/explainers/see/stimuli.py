@@ -10,16 +10,16 @@ import numpy as np
 
 from xplain.core.arrays import enlarge
 from xplain.core.caveat import Caveat
-from xplain.core.cells import Cell, Cells, cells
+from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.fold import Max
-from xplain.core.grid import Grid
-from xplain.core.options import Fraction, Positive
-from xplain.core.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer
+from xplain.core.lenses.cells import Cell, Cells, cells
+from xplain.core.lenses.fold import Max
+from xplain.core.lenses.scene import Again, More, Scene, Seeing, Some, handle
+from xplain.core.positions.grid import Grid
 from xplain.core.query import Answer, Peek, Query, View
-from xplain.core.registry import Paper, lens
-from xplain.core.scene import Again, More, Scene, Seeing, Some, handle
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.crops import cut, seen_as_picture
 from xplain.explainers.see.layers import short_name

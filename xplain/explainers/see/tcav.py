@@ -10,16 +10,16 @@ import numpy as np
 
 from xplain.analyses.concepts import holm, sensitivity
 from xplain.core.caveat import Caveat
-from xplain.core.cells import Cell, Cells, cells
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, lens
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Positive
+from xplain.core.lenses.cells import Cell, Cells, cells
+from xplain.core.lenses.scene import More, Scene, Seeing, Some
 from xplain.core.query import Peek, Sweep
-from xplain.core.registry import Paper, lens
 from xplain.core.rules import Rules
-from xplain.core.scene import More, Scene, Seeing, Some
 from xplain.core.target import label as score_of
-from xplain.core.wording import option
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.layers import short_name
 from xplain.explainers.see.vectors import folder_of, named_outline, small

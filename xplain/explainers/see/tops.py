@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.content import fingerprint
 from xplain.core.edits import Array
-from xplain.core.fold import Top
-from xplain.core.scene import Some, handle
+from xplain.core.keeping.content import fingerprint
+from xplain.core.lenses.fold import Top
+from xplain.core.lenses.scene import Some, handle
 
 __all__ = ["ByClass", "Tops"]
 

@@ -13,10 +13,10 @@ from xplain.core.arrays import enlarge
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.fold import Mean
+from xplain.core.lenses.fold import Mean
+from xplain.core.lenses.scene import More, Scene, Some
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Peek
-from xplain.core.scene import More, Scene, Some
 from xplain.core.target import SCORES
 from xplain.explainers.see.positions import Read, vector_reader
 

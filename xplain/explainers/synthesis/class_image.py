@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from xplain.core.canvas import Pixels
-from xplain.core.commission import Commission, Painting
+from xplain.core.declaring.options import Natural, NonNegative, Positive, PositiveReal, Share
+from xplain.core.declaring.registry import Paper, recipe
 from xplain.core.edits import Array
-from xplain.core.objective import Aimed
-from xplain.core.options import Natural, NonNegative, Positive, PositiveReal, Share
-from xplain.core.registry import Paper, recipe
-from xplain.core.terms import Magnitude
-from xplain.core.views import Transforms
+from xplain.core.synthesis.canvas import Pixels
+from xplain.core.synthesis.commission import Commission, Painting
+from xplain.core.synthesis.objective import Aimed
+from xplain.core.synthesis.terms import Magnitude
+from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, climbed, painted
 from xplain.explainers.synthesis.optimisers import Ascent
 

@@ -12,15 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xplain.core.canvas import Canvas
 from xplain.core.caveat import Caveat
-from xplain.core.commission import Commission, Painted
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, UsageError
-from xplain.core.objective import Objective
 from xplain.core.query import Answer, Query
-from xplain.core.slope import Slope, Sloped
-from xplain.core.views import Transforms
+from xplain.core.synthesis.canvas import Canvas
+from xplain.core.synthesis.commission import Commission, Painted
+from xplain.core.synthesis.objective import Objective
+from xplain.core.synthesis.slope import Slope, Sloped
+from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.optimisers import Lbfgs, Optimiser
 
 __all__ = ["Climb", "Climbed", "How", "climbed", "gone", "painted"]

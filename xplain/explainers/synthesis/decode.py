@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xplain.core.canvas_within import Code
 from xplain.core.caveat import Caveat
-from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.declaring.option_names import Layers
+from xplain.core.declaring.options import Positive
+from xplain.core.declaring.registry import Paper, Source, recipe
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.objective import Objective
-from xplain.core.option_names import Layers
-from xplain.core.options import Positive
 from xplain.core.query import Answer, Query
-from xplain.core.registry import Paper, Source, recipe
-from xplain.core.slope import Slope, Sloped
-from xplain.core.terms import Energy
-from xplain.core.wording import option
+from xplain.core.synthesis.canvas_within import Code
+from xplain.core.synthesis.commission import Commission, Painted, Painting
+from xplain.core.synthesis.objective import Objective
+from xplain.core.synthesis.slope import Slope, Sloped
+from xplain.core.synthesis.terms import Energy
 from xplain.explainers.synthesis.features import as_pixels, features_of, layers_named
 from xplain.explainers.synthesis.generator import whole_of
 from xplain.explainers.synthesis.invert import psnr, relative

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.ndimage import zoom as resampled
 
-from xplain.core.canvas import Pixels
 from xplain.core.caveat import Caveat
-from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.declaring.options import Natural, Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, UsageError
-from xplain.core.objective import Aimed, Objective, Term
-from xplain.core.options import Natural, Positive, PositiveReal
 from xplain.core.query import Answer, Query
-from xplain.core.registry import Paper, Source, recipe
-from xplain.core.slope import Slope, Sloped
+from xplain.core.synthesis.canvas import Pixels
+from xplain.core.synthesis.commission import Commission, Painted, Painting
+from xplain.core.synthesis.objective import Aimed, Objective, Term
+from xplain.core.synthesis.slope import Slope, Sloped
+from xplain.core.synthesis.terms import Energy, Guide
 from xplain.core.target import channel as channel_of
-from xplain.core.terms import Energy, Guide
 from xplain.explainers.synthesis.features import features_of, layers_named
 
 __all__ = ["dream"]

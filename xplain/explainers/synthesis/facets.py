@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from xplain.core.canvas import Cosines, Pixels
-from xplain.core.commission import Commission, Painting
+from xplain.core.declaring.options import Fraction, NonNegative, Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.objective import Aimed, Objective
-from xplain.core.options import Fraction, NonNegative, Positive, PositiveReal
-from xplain.core.registry import Paper, Source, recipe
-from xplain.core.slope import Slope, Sloped
-from xplain.core.views import Transforms
+from xplain.core.synthesis.canvas import Cosines, Pixels
+from xplain.core.synthesis.commission import Commission, Painting
+from xplain.core.synthesis.objective import Aimed, Objective
+from xplain.core.synthesis.slope import Slope, Sloped
+from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, climbed, painted
 from xplain.explainers.synthesis.features import layers_named
 from xplain.explainers.synthesis.optimisers import Adam

@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from xplain.core.canvas import Pixels
 from xplain.core.caveat import Caveat
-from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.declaring.options import NonNegative, Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, UsageError
-from xplain.core.objective import Objective
-from xplain.core.options import NonNegative, Positive, PositiveReal
 from xplain.core.query import Peek
-from xplain.core.registry import Paper, Source, recipe
-from xplain.core.slope import Slope, Sloped
-from xplain.core.terms import Distance, Gram, Variation
+from xplain.core.synthesis.canvas import Pixels
+from xplain.core.synthesis.commission import Commission, Painted, Painting
+from xplain.core.synthesis.objective import Objective
+from xplain.core.synthesis.slope import Slope, Sloped
+from xplain.core.synthesis.terms import Distance, Gram, Variation
 from xplain.explainers.synthesis.features import as_pixels, features_of
 from xplain.explainers.synthesis.film import Film
 from xplain.explainers.synthesis.style import scaled

@@ -6,15 +6,15 @@ from collections.abc import Generator
 
 import numpy as np
 
-from xplain.core.canvas import Pixels
-from xplain.core.commission import Commission
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.objective import Objective
 from xplain.core.query import Answer, Query
-from xplain.core.slope import Slope, Sloped
-from xplain.core.terms import Energy
-from xplain.core.wording import option
+from xplain.core.synthesis.canvas import Pixels
+from xplain.core.synthesis.commission import Commission
+from xplain.core.synthesis.objective import Objective
+from xplain.core.synthesis.slope import Slope, Sloped
+from xplain.core.synthesis.terms import Energy
 
 __all__ = ["as_pixels", "features_of", "layers_named"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xplain.core.canvas import Canvas
 from xplain.core.edits import Array
+from xplain.core.synthesis.canvas import Canvas
 
 __all__ = ["Film"]
 

@@ -8,17 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-from xplain.core.canvas_within import Code
-from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.declaring.options import Natural, NonNegative, Positive, PositiveReal, Share
+from xplain.core.declaring.registry import Paper, Source, recipe
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, UsageError
-from xplain.core.objective import Aimed, Objective
-from xplain.core.options import Natural, NonNegative, Positive, PositiveReal, Share
 from xplain.core.outline import Outline
-from xplain.core.registry import Paper, Source, recipe
-from xplain.core.slope import Slope, Sloped
-from xplain.core.views import Transforms
-from xplain.core.wording import option
+from xplain.core.synthesis.canvas_within import Code
+from xplain.core.synthesis.commission import Commission, Painted, Painting
+from xplain.core.synthesis.objective import Aimed, Objective
+from xplain.core.synthesis.slope import Slope, Sloped
+from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, climbed
 from xplain.explainers.synthesis.optimisers import Adam
 

@@ -6,16 +6,16 @@ from contextlib import suppress
 
 import numpy as np
 
-from xplain.core.canvas import Cosines
 from xplain.core.caveat import Caveat
-from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.declaring.option_names import Layers
+from xplain.core.declaring.options import NonNegative, Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
-from xplain.core.objective import Objective
-from xplain.core.option_names import Layers
-from xplain.core.options import NonNegative, Positive, PositiveReal
-from xplain.core.registry import Paper, Source, recipe
-from xplain.core.terms import Distance, Variation
+from xplain.core.synthesis.canvas import Cosines
+from xplain.core.synthesis.commission import Commission, Painted, Painting
+from xplain.core.synthesis.objective import Objective
+from xplain.core.synthesis.terms import Distance, Variation
 from xplain.explainers.synthesis.climb import Climb, How, gone
 from xplain.explainers.synthesis.features import as_pixels, features_of, layers_named
 from xplain.explainers.synthesis.optimisers import Adam

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.canvas import Canvas, Cosines, Phases
-from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.declaring.option_names import Layers
+from xplain.core.declaring.options import AtLeastOne, Fraction, NonNegative, Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.errors import UsageError
-from xplain.core.leaves import Leaf
-from xplain.core.objective import Aimed, Objective
-from xplain.core.option_names import Layers
-from xplain.core.options import AtLeastOne, Fraction, NonNegative, Positive, PositiveReal
-from xplain.core.registry import Paper, Source, recipe
+from xplain.core.synthesis.canvas import Canvas, Cosines, Phases
+from xplain.core.synthesis.commission import Commission, Painted, Painting
+from xplain.core.synthesis.objective import Aimed, Objective
+from xplain.core.synthesis.views import Transforms
 from xplain.core.target import Target
-from xplain.core.views import Transforms
+from xplain.core.targets.leaves import Leaf
 from xplain.explainers.synthesis.climb import Climb, climbed, painted
 from xplain.explainers.synthesis.features import layers_named
 from xplain.explainers.synthesis.optimisers import Adam

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
-from xplain.core.canvas import COLOURS, as_logits
 from xplain.core.edits import Array
+from xplain.core.synthesis.canvas import COLOURS, as_logits
 
 __all__ = ["magnitude_of"]
 

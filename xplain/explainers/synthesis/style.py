@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from xplain.core.arrays import enlarge
-from xplain.core.canvas import Cosines
-from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.declaring.options import NonNegative, Positive, PositiveReal
+from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
-from xplain.core.objective import Objective
-from xplain.core.options import NonNegative, Positive, PositiveReal
-from xplain.core.registry import Paper, Source, recipe
-from xplain.core.terms import Distance, Gram
-from xplain.core.views import Transforms
+from xplain.core.synthesis.canvas import Cosines
+from xplain.core.synthesis.commission import Commission, Painted, Painting
+from xplain.core.synthesis.objective import Objective
+from xplain.core.synthesis.terms import Distance, Gram
+from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, How, gone, painted
 from xplain.explainers.synthesis.features import as_pixels, features_of
 from xplain.explainers.synthesis.film import Film

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 
 from xplain import native
-from xplain.core.commission import Commission, Painted, Painting
+from xplain.core.declaring.options import Natural, Positive, Share
+from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.options import Natural, Positive, Share
-from xplain.core.registry import Paper, Source, recipe
+from xplain.core.synthesis.commission import Commission, Painted, Painting
 from xplain.explainers.synthesis.texture import samples_shown
 
 __all__ = ["copied", "texture_pixels"]

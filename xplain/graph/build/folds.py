@@ -2,7 +2,7 @@
 
     [N, C, 112, 112] -> TopK(1) -> values [N, C, 1] and places [N, C, 1]
 
-``xplain.core.fold`` says what each fold means.
+``xplain.core.lenses.fold`` says what each fold means.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from xplain.core.fold import Fold, Max, Mean, TopK
+from xplain.core.lenses.fold import Fold, Max, Mean, TopK
 
 __all__ = ["fold_outputs", "foldable"]
 

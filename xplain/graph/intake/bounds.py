@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, defs, numpy_helper
 
+from xplain.core.declaring.wording import limit
 from xplain.core.edits import Array
 from xplain.core.errors import Unsafe
-from xplain.core.wording import limit
 from xplain.graph.analysis.inference import Kind, infer_node
 from xplain.graph.analysis.order import ordered
 from xplain.graph.analysis.small import compute

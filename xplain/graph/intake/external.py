@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe
-from xplain.core.wording import option
 from xplain.graph.safety import Check, Limits, Verdict, elements_bits, human
 from xplain.graph.visit import external_tensors
 

@@ -17,10 +17,10 @@ from typing import TypeAlias
 
 from onnx import ModelProto, TensorProto, inliner, numpy_helper
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, Unsafe, UsageError
 from xplain.core.rules import Rules
-from xplain.core.wording import option
 from xplain.graph.analysis.order import ordered
 from xplain.graph.analysis.quantised import Quantised, quantised_tensors
 from xplain.graph.intake.bounds import Extents, Known, measure

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from onnx import ModelProto, TensorProto
 
+from xplain.core.declaring.wording import limit
 from xplain.core.errors import ModelError, Unsafe
-from xplain.core.wording import limit
 from xplain.graph.visit import every
 
 __all__ = ["settle"]

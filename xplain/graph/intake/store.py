@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, OutputError
-from xplain.core.files import whole_file
-from xplain.core.wording import option
+from xplain.core.keeping.files import whole_file
 from xplain.graph.intake.external import embed
 from xplain.graph.intake.load import to_bytes
 

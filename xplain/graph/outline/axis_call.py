@@ -7,10 +7,10 @@ from typing import Any
 
 from onnx import NodeProto
 
-from xplain.core import axes as ax
-from xplain.core.axes import Axes
 from xplain.core.edits import Array
-from xplain.core.lineage import Pick
+from xplain.core.positions import axes as ax
+from xplain.core.positions.axes import Axes
+from xplain.core.positions.lineage import Pick
 from xplain.graph.intake.bounds import Known
 from xplain.graph.nodes import attribute
 from xplain.graph.operators import channels_last, facts_of

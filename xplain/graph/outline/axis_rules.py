@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xplain.core import axes as ax
-from xplain.core.axes import Axes, Axis
 from xplain.core.edits import Array
+from xplain.core.positions import axes as ax
+from xplain.core.positions.axes import Axes, Axis
 from xplain.graph.operators import facts_of
 from xplain.graph.outline.axis_call import Call
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 from onnx import ModelProto, NodeProto
 
-from xplain.core.fields import Field, Group
-from xplain.core.layout import Layout
+from xplain.core.lenses.fields import Field, Group
+from xplain.core.positions.layout import Layout
 from xplain.graph.intake.bounds import Known
 from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import reads

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from onnx import ModelProto, NodeProto
 
-from xplain.core import axes as ax
-from xplain.core.lineage import Lineage
+from xplain.core.positions import axes as ax
+from xplain.core.positions.lineage import Lineage
 from xplain.graph.intake.bounds import Known, measure
 from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import reads

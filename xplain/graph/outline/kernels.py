@@ -9,7 +9,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from xplain.core.edits import Array
-from xplain.core.kernels import Kernel
+from xplain.core.lenses.kernels import Kernel
 from xplain.graph.analysis.order import part_of
 from xplain.graph.intake.load import Loaded
 from xplain.graph.nodes import attribute

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnx import NodeProto, TensorProto
 
-from xplain.core.axes import positional
 from xplain.core.outline import LayerSpec
+from xplain.core.positions.axes import positional
 from xplain.graph.analysis.affine import affine_tensors
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.dtypes import FLOATS

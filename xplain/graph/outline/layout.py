@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from onnx import NodeProto
 
-from xplain.core.layout import Axes
+from xplain.core.positions.layout import Axes
 from xplain.graph.intake.load import Loaded
 from xplain.graph.nodes import attribute
 from xplain.graph.operators import channels_last, facts_of

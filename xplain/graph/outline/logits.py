@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from xplain.core.declaring.wording import Sentence, option
 from xplain.core.errors import ModelError, unknown
 from xplain.core.outline import Kind, ScoreSpec, called_scores
-from xplain.core.wording import Sentence, option
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.load import Loaded

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from onnx import NodeProto
 
-from xplain.core.boxes import Boxes
 from xplain.core.outline import ScoreSpec
-from xplain.core.parts import Part
+from xplain.core.targets.boxes import Boxes
+from xplain.core.targets.parts import Part
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import reads

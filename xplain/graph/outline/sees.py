@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.fields import Group, Product
+from xplain.core.lenses.fields import Group, Product
 
 __all__ = ["UNIONS", "Seen", "any_of", "cut_out", "grouped", "joined", "mixed", "one_group", "pieces_of", "repacked"]
 __all__ += ["slid", "union"]

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from xplain.core.edits import Array
-from xplain.core.fields import Group, Product
+from xplain.core.lenses.fields import Group, Product
 from xplain.graph.intake.bounds import Known
 from xplain.graph.naming import reads
 from xplain.graph.nodes import attribute, attributes_of

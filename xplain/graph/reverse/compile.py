@@ -24,11 +24,11 @@ from onnx import ModelProto, TensorProto, helper
 from xplain.core.blank import zero_answer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.leaves import Leaf
 from xplain.core.query import Answer, Flow, Peek, Query, Sweep, TargetInput, View
 from xplain.core.rules import Rules
 from xplain.core.target import SCORES, Target
-from xplain.core.units import spelled
+from xplain.core.targets.leaves import Leaf
+from xplain.core.targets.units import spelled
 from xplain.graph.build.tracer import Value
 from xplain.graph.intake.compiled import ATTRIBUTION, TARGET
 from xplain.graph.intake.store import store

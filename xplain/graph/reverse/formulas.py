@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from onnx import TensorProto, helper
 
 from xplain.core.edits import Array
-from xplain.core.given import named
-from xplain.core.leaves import Leaf
-from xplain.core.parts import Part
+from xplain.core.targets.given import named
+from xplain.core.targets.leaves import Leaf
+from xplain.core.targets.parts import Part
 from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.reverse.seeds import Seed, leaf_value
 
@@ -24,7 +24,7 @@ __all__ = ["attach"]
 
 @dataclass(frozen=True, slots=True)
 class _Nodes:
-    """Reads values of the graph; see ``xplain.core.formulas.Reader``."""
+    """Reads values of the graph; see ``xplain.core.targets.formulas.Reader``."""
 
     tracer: Tracer
     value: Callable[[str], Value]

@@ -1,13 +1,13 @@
 """Seeds: where a sweep starts, as inputs of the emitted graph, so that one session serves every class and every unit.
 
-Each leaf of a core ``Target`` (``xplain.core.leaves``) becomes one input of the graph: the numbers of its index, int64
-``[N]`` or ``[N, k]``, or its factors, in the tensor's dtype and shape. The cotangent of its tensor is
+Each leaf of a core ``Target`` (``xplain.core.targets.leaves``) becomes one input of the graph: the numbers of its
+index, int64 ``[N]`` or ``[N, k]``, or its factors, in the tensor's dtype and shape. The cotangent of its tensor is
 
     one-hot of the index  x  slope of the reduction over the axes left  x  factors
 
 The first label's input is called ``target``; others are ``target_1``, ``place_2``, ``cotangent_3`` by their number.
 
-A formula (``xplain.core.formulas``) is computed by nodes of the graph, behind the tensors that it reads
+A formula (``xplain.core.targets.formulas``) is computed by nodes of the graph, behind the tensors that it reads
 (``xplain.graph.reverse.formulas``); its seed starts at what they make, one number per row, and its inputs are the
 numbers of the leaves and arrays in it: ``target_0_1_0`` by their path.
 """
@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
-from xplain.core.content import fingerprint
 from xplain.core.errors import UsageError
-from xplain.core.formulas import Formula
-from xplain.core.given import Given, given_of
-from xplain.core.leaves import KINDS, PREDICTED, REDUCTIONS, Leaf, LeafKind
+from xplain.core.keeping.content import fingerprint
 from xplain.core.target import SCORES, Target
+from xplain.core.targets.formulas import Formula
+from xplain.core.targets.given import Given, given_of
+from xplain.core.targets.leaves import KINDS, PREDICTED, REDUCTIONS, Leaf, LeafKind
 from xplain.graph.build.tracer import Shape, Tracer, Value
 
 __all__ = ["Seed", "feeds_of", "kinds_of", "leaf_value", "numbers_of", "plant", "seeds_of"]
@@ -43,7 +43,7 @@ class Seed:
 
     Args:
         tensor: The tensor it reads; of a formula, the tensor that its nodes make.
-        kind: How it reads it, a name in ``xplain.core.leaves.KINDS``, or ``formula``.
+        kind: How it reads it, a name in ``xplain.core.targets.leaves.KINDS``, or ``formula``.
         input: Name of the graph input that holds its numbers; of a formula, what those of its inputs begin with.
         weight: Factor of the term.
         reads: The tensors that a formula reads.

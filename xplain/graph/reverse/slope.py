@@ -4,10 +4,10 @@
     session = onnxruntime.InferenceSession(built.model.SerializeToString())
     found = session.run(None, query.given)            # value, gradient, term/..., tap/...
 
-Canvas and objective are functions of arrays (``xplain.core.canvas``, ``xplain.core.objective``): here they are called
-with values of the graph under construction, once before the model and once behind it, and the walk that explains a
-model differentiates all of it. Extents are those of the painted pictures, whatever the file says of its input, as far
-as the file has not fixed them inside.
+Canvas and objective are functions of arrays (``xplain.core.synthesis.canvas``, ``xplain.core.synthesis.objective``):
+here they are called with values of the graph under construction, once before the model and once behind it, and the walk
+that explains a model differentiates all of it. Extents are those of the painted pictures, whatever the file says of its
+input, as far as the file has not fixed them inside.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from xplain.core.errors import ModelError, NoPath, UsageError
-from xplain.core.leaves import SCORES
 from xplain.core.rules import Rules
-from xplain.core.slope import PICTURE, Slope
+from xplain.core.synthesis.slope import PICTURE, Slope
+from xplain.core.targets.leaves import SCORES
 from xplain.graph.build.tracer import Value, known
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.naming import reads

@@ -10,8 +10,8 @@ from fnmatch import fnmatch
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from xplain.core.declaring.wording import option
 from xplain.core.errors import ModelError, Unsafe, UsageError
-from xplain.core.wording import option
 
 __all__ = ["Address", "read_address", "resolve"]
 

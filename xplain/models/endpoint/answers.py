@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, NonFinite, UsageError, unknown
+from xplain.core.keeping.strict import strict
 from xplain.core.outline import class_names
-from xplain.core.strict import strict
-from xplain.core.wording import option
 from xplain.models.endpoint.outside import MOST_CLASSES, digits, shown
 from xplain.models.endpoint.secrets import hide
 from xplain.models.endpoint.tensors import json_name, json_types

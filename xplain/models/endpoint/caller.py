@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
+from xplain.core.declaring.wording import option
 from xplain.core.errors import BudgetError, ModelError, Piece, Unsafe, XplainError
 from xplain.core.price import Account, Price
-from xplain.core.wording import option
 from xplain.models.endpoint.ledger import Entry, Ledger, now
 from xplain.models.endpoint.outside import digits
 from xplain.models.endpoint.secrets import Auth, heard, hide_parts

@@ -46,7 +46,7 @@ import numpy as np
 from xplain.core.card import Card
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
-from xplain.core.files import read_text
+from xplain.core.keeping.files import read_text
 from xplain.core.outline import TensorSpec
 from xplain.models.endpoint.answers import LabelSpace, score_rows, strict_json
 from xplain.models.endpoint.codec import Facts, Kind

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from xplain.core.card import load_card
-from xplain.core.content import fingerprint
+from xplain.core.declaring.wording import Sentence, named, option
 from xplain.core.errors import ModelError, Unsafe, UsageError
-from xplain.core.layout import Axes
+from xplain.core.keeping.content import fingerprint
 from xplain.core.outline import Outline, ScoreSpec
+from xplain.core.positions.layout import Axes
 from xplain.core.price import Price, money
-from xplain.core.wording import Sentence, named, option
 from xplain.models.endpoint.address import Address, read_address
 from xplain.models.endpoint.answers import LabelSpace
 from xplain.models.endpoint.caller import Allowed, Caller, Patience

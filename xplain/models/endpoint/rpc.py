@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xplain.core.declaring.wording import named, option
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError, UsageError
 from xplain.core.outline import TensorSpec
-from xplain.core.wording import named, option
 from xplain.models.endpoint import wire
 from xplain.models.endpoint.address import Address, resolve
 from xplain.models.endpoint.outside import extents

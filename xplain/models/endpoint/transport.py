@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from xplain.core.declaring.wording import named, option
 from xplain.core.errors import MissingDependency, Piece, UsageError
-from xplain.core.wording import named, option
 from xplain.models.endpoint.address import Address, resolve
 from xplain.models.endpoint.outside import digits
 from xplain.models.endpoint.secrets import heard, hush

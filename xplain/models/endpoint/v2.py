@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.wording import fixed_input, option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
 from xplain.core.outline import TensorSpec
-from xplain.core.wording import fixed_input, option
 from xplain.models.endpoint.answers import LabelSpace, finite, strict_json
 from xplain.models.endpoint.codec import Facts, Kind
 from xplain.models.endpoint.outside import digits, extents, name_of, real, shown, whole

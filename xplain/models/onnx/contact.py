@@ -37,10 +37,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xplain.core.content import fingerprint
+from xplain.core.declaring.wording import limit
 from xplain.core.errors import Piece, Unsafe
+from xplain.core.keeping.content import fingerprint
 from xplain.core.rules import Rules
-from xplain.core.wording import limit
 from xplain.graph.intake.load import Read
 from xplain.graph.safety import Check, Limits, Verdict, human
 

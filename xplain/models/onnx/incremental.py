@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.edits import Array, Windows
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score
 from xplain.incremental import LayerGain, Plan, Refused, Way, affordable, measure, plan
 from xplain.incremental.boxes import clipped

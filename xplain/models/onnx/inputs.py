@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.wording import fixed_input, option, way
 from xplain.core.edits import Array
 from xplain.core.errors import InputsOpen, UsageError, unknown
 from xplain.core.outline import TensorSpec
-from xplain.core.wording import fixed_input, option, way
 from xplain.graph.intake.inputs import inputs_of, put_first, restate, state
 from xplain.graph.intake.load import Loaded
 from xplain.models.onnx.batch_axis import batch_axis

@@ -22,8 +22,8 @@ from xplain.core.abilities import Abilities
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 from xplain.core.items import Items
-from xplain.core.layout import Layout
 from xplain.core.outline import Outline
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Answer, Query
 from xplain.graph.intake.joined import Segment, joined
 from xplain.graph.intake.load import read

@@ -9,9 +9,9 @@ from typing import Any
 
 from xplain.core.card import Card, find_card, load_card
 from xplain.core.caveat import Caveat
-from xplain.core.content import fingerprint
+from xplain.core.keeping.content import fingerprint
 from xplain.core.outline import Outline
-from xplain.core.units import stated_scores
+from xplain.core.targets.units import stated_scores
 from xplain.graph.intake.load import Loaded, OnnxSource, read
 from xplain.graph.outline.fields import fields
 from xplain.graph.outline.follow import follow

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from xplain.core.edits import Array, Untouched
-from xplain.core.fold import Fold, Top, folded
+from xplain.core.lenses.fold import Fold, Top, folded
 from xplain.core.outline import LayerSpec, Outline
 from xplain.core.query import Peek, Score
 from xplain.core.target import SCORES, Target

@@ -27,7 +27,7 @@ import numpy as np
 
 from xplain import native
 from xplain.core.edits import Array
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score
 from xplain.models.onnx.providers import CUDA, TENSORRT, Provider
 from xplain.models.onnx.session import Session

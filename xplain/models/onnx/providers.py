@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from xplain import native
+from xplain.core.declaring.wording import option
 from xplain.core.errors import ModelError, UsageError, unknown
-from xplain.core.wording import option
 from xplain.models.options import Wanted
 
 __all__ = ["CPU", "CUDA", "TENSORRT", "Choice", "Opened", "Provider", "choose", "devices", "usable"]

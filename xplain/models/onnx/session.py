@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.wording import limit
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError
-from xplain.core.wording import limit
 from xplain.graph.runtime import private
 from xplain.models.onnx.providers import Choice, Provider, choose, open_first, usable
 from xplain.models.options import Wanted

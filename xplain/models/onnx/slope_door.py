@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from xplain.core.edits import Array
 from xplain.core.outline import Outline
 from xplain.core.rules import Rules
-from xplain.core.slope import PICTURE, Slope, Sloped
+from xplain.core.synthesis.slope import PICTURE, Slope, Sloped
 from xplain.graph.intake.load import Loaded
 from xplain.graph.understood import understood
 from xplain.models.onnx.optimiser import opened
@@ -26,7 +26,7 @@ _NOT_MADE = "cannot be made part of a picture's graph"
 
 
 class OnnxSlopes:
-    """Values and gradients by the states of canvases; see ``xplain.core.slope``."""
+    """Values and gradients by the states of canvases; see ``xplain.core.synthesis.slope``."""
 
     _loaded: Loaded
     _model: Any

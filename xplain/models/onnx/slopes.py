@@ -15,7 +15,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError
-from xplain.core.slope import Slope, Sloped
+from xplain.core.synthesis.slope import Slope, Sloped
 from xplain.graph.reverse.cut import header
 from xplain.graph.reverse.slope import BuiltSlope
 from xplain.models.onnx.session import Session

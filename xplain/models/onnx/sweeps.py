@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xplain.core.axes import Axes
 from xplain.core.edits import Array
 from xplain.core.outline import LayerSpec, Outline
+from xplain.core.positions.axes import Axes
 from xplain.core.query import Sweep
 from xplain.core.swept import BIAS, Swept
 from xplain.core.target import SCORES

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
-from xplain.core.wording import option
 from xplain.models.rows import dataframes as frames
 
 __all__ = ["MISSING", "Column"]

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from xplain.core.errors import ItemError, MissingDependency, UsageError
-from xplain.core.files import read_text
 from xplain.core.items import Passage
+from xplain.core.keeping.files import read_text
 
 __all__ = ["Encoder"]
 

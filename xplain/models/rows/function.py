@@ -11,16 +11,16 @@ import numpy as np
 
 from xplain.core.abilities import Abilities
 from xplain.core.card import load_card
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError, UsageError
 from xplain.core.outline import Kind, Outline, ScoreSpec, TensorSpec
-from xplain.core.parts import INPUT
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
 from xplain.core.target import SCORES
+from xplain.core.targets.parts import INPUT
+from xplain.core.targets.units import stated_scores
 from xplain.core.trees import Ensemble, Trees
-from xplain.core.units import stated_scores
-from xplain.core.wording import option
 from xplain.models.options import FunctionOptions
 from xplain.models.outlines import attach_card, settled
 from xplain.models.reading import as_float32, both_sides, read_target, rows_given, score_rows, write_rows

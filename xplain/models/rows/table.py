@@ -11,17 +11,17 @@ import numpy as np
 from xplain import native
 from xplain.core.abilities import Abilities, Piece, abilities_of
 from xplain.core.batches import cut
+from xplain.core.declaring.wording import Sentence, named, option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, NonFinite, UsageError, unknown
 from xplain.core.items import Columns, Items
-from xplain.core.layout import Layout
 from xplain.core.outline import Outline, TensorSpec
 from xplain.core.partial_answers import pieces
+from xplain.core.positions.layout import Layout
 from xplain.core.price import Price
 from xplain.core.query import Answer, Model, Query, Score
 from xplain.core.target import SCORES, every_score
 from xplain.core.trees import Ensemble, Trees
-from xplain.core.wording import Sentence, named, option
 from xplain.models.options import AskedOptions
 from xplain.models.rows.asked import of_columns
 from xplain.models.rows.columns import MISSING, Column

@@ -11,14 +11,14 @@ import numpy as np
 
 from xplain import native
 from xplain.core.abilities import Abilities, Piece, abilities_of
+from xplain.core.declaring.wording import option, way
 from xplain.core.edits import Untouched
 from xplain.core.errors import CapabilityError, ItemError, UsageError
 from xplain.core.items import Items, Passage
-from xplain.core.layout import Layout
 from xplain.core.outline import Outline, TensorSpec
 from xplain.core.partial_answers import pieces
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Answer, Model, Query, Score
-from xplain.core.wording import option, way
 from xplain.models.rows.function import Function
 from xplain.models.rows.words import Split, called_of, rebuilt, split_with, texts_of
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import Abilities
-from xplain.core.content import fingerprint
 from xplain.core.edits import Array
 from xplain.core.errors import ItemError, UsageError
 from xplain.core.items import Items
-from xplain.core.layout import Layout
+from xplain.core.keeping.content import fingerprint
 from xplain.core.outline import Outline, TensorSpec
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Answer, Query
 from xplain.graph.intake.inputs import inputs_of
 from xplain.graph.intake.load import Loaded, OnnxSource

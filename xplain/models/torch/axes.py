@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from xplain.core.layout import Axes
+from xplain.core.positions.layout import Axes
 from xplain.models.torch.operators import facts_of
 
 __all__ = ["AxesSeen"]

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import torch
 
-from xplain.core import axes as ax
-from xplain.core.axes import Axes
-from xplain.core.lineage import Pick
+from xplain.core.positions import axes as ax
+from xplain.core.positions.axes import Axes
+from xplain.core.positions.lineage import Pick
 
 __all__ = ["Call", "Trail", "tree_leaves"]
 

@@ -1,4 +1,4 @@
-"""What each operator of the dispatcher does to the axes of the explained item; see ``xplain.core.axes``.
+"""What each operator of the dispatcher does to the axes of the explained item; see ``xplain.core.positions.axes``.
 
 One that is not known here has no rule, and the axes behind it are unknown.
 """
@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import torch
 
-from xplain.core import axes as ax
-from xplain.core.axes import Axes
+from xplain.core.positions import axes as ax
+from xplain.core.positions.axes import Axes
 from xplain.models.torch.axis_call import Call
 from xplain.models.torch.operators import facts_of
 

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 
 from xplain import native
+from xplain.core.declaring.wording import Sentence, option
 from xplain.core.edits import Array, Coalitions
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score
-from xplain.core.wording import Sentence, option
 from xplain.models.options import TorchOptions
 from xplain.models.reading import write_rows
 from xplain.models.torch.guard import in_export

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from xplain.core.edits import Array
-from xplain.core.fold import Fold, Max, Mean, Top, folded, rows_of
+from xplain.core.lenses.fold import Fold, Max, Mean, Top, folded, rows_of
 from xplain.models.torch.modes import to_numpy
 
 __all__ = ["kept"]

@@ -1,6 +1,7 @@
-"""Follow the axes of the explained item through a torch module's pass, at the dispatcher; see ``xplain.core.axes``.
+"""Follow the axes of the explained item through a torch module's pass, at the dispatcher.
 
-Every operator arrives there, be it of a module, a function or a method of a tensor, with tensors in their true sizes.
+``xplain.core.positions.axes`` says what an axis is. Every operator arrives there, be it of a module, a function or a
+method of a tensor, with tensors in their true sizes.
 Each result that descends from the item is a tensor of its own in the lineage; what a view or an operator in place
 writes is one as well.
 """
@@ -13,9 +14,9 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xplain.core import axes as ax
-from xplain.core.axes import Axes
-from xplain.core.lineage import Lineage, Pick
+from xplain.core.positions import axes as ax
+from xplain.core.positions.axes import Axes
+from xplain.core.positions.lineage import Lineage, Pick
 from xplain.models.torch.axis_call import Call, tree_leaves
 from xplain.models.torch.axis_rules import axes_after
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from xplain.core.errors import UsageError
-from xplain.core.fields import Field
-from xplain.core.layout import Layout
+from xplain.core.lenses.fields import Field
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Flow, Sweep, TargetInput, View
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from xplain.core.kernels import Kernel
+from xplain.core.lenses.kernels import Kernel
 from xplain.models.torch.modes import to_numpy
 
 __all__ = ["kernels_of"]

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.wording import Sentence, option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
-from xplain.core.layout import Axes
 from xplain.core.outline import Kind, LayerSpec, Outline, ScoreSpec, TensorSpec
+from xplain.core.positions.layout import Axes
 from xplain.core.target import SCORES
-from xplain.core.units import stated_scores
-from xplain.core.wording import Sentence, option
+from xplain.core.targets.units import stated_scores
 from xplain.models.integers import no_gradient
 from xplain.models.torch.attention import AttentionsSeen
 from xplain.models.torch.axes import AxesSeen
@@ -99,7 +99,7 @@ class Look:
         return torch.cat([other, found], 1)
 
     def stated(self, said: str | None) -> Look:
-        """The look with what somebody says that the scores are; see ``xplain.core.units.stated_scores``."""
+        """The look with what somebody says that the scores are; see ``xplain.core.targets.units.stated_scores``."""
         return replace(self, outline=replace(self.outline, scores=stated_scores(self.outline.scores, said)))
 
     def two_sided(self) -> Look:

@@ -26,8 +26,8 @@ from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Flow, OfItems, Peek, Query, Score, Slope, Sweep, TargetInput, View
 from xplain.core.rules import Rules
-from xplain.core.slope import Sloped
 from xplain.core.swept import Swept, first_row
+from xplain.core.synthesis.slope import Sloped
 from xplain.core.target import SCORES, Target
 from xplain.models.integers import no_gradient
 from xplain.models.options import TorchOptions

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from xplain.core.errors import NoPath
-from xplain.core.slope import PICTURE, Slope, Sloped
+from xplain.core.synthesis.slope import PICTURE, Slope, Sloped
 from xplain.core.target import SCORES
 from xplain.models.torch.cuts import CutsSeen, GradKept, NormGradients
 from xplain.models.torch.modes import to_numpy

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.plain import brief_layer, plain
-from xplain.core.registry import renderer
+from xplain.core.keeping.plain import brief_layer, plain
 from xplain.render.mosaic import ShownMap
 from xplain.render.palette import COLOURINGS, colours_of
 

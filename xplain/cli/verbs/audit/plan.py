@@ -14,7 +14,7 @@ from xplain.cli.asking.loading import endpoint_options
 from xplain.cli.asking.tables import labels_of
 from xplain.cli.telling.console import Outcome
 from xplain.core.errors import UsageError
-from xplain.core.files import there
+from xplain.core.keeping.files import there
 
 __all__ = ["plan"]
 

@@ -14,7 +14,7 @@ from xplain.audit.signing import SIGNATURE
 from xplain.cli.asking.flags import Seed
 from xplain.cli.telling.console import FINDING, OK, PARTIAL, Outcome
 from xplain.core.errors import UsageError
-from xplain.core.files import there
+from xplain.core.keeping.files import there
 
 __all__ = ["verify"]
 

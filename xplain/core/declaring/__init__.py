@@ -1,0 +1,1 @@
+"""How things are declared once, above their function: registries, options, and how messages mention them."""

@@ -18,6 +18,7 @@ import pytest
 from docs.advice_attacks import ATTACKS
 from docs.advice_audit import AUDIT
 from docs.advice_cli import COMMANDS
+from docs.advice_coordinates import COORDINATES
 from docs.advice_making import MAKING
 from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
@@ -313,7 +314,7 @@ def _(told, _folder):
 
 for one in (*TABLE.values(), *COMMANDS, *METHODS):
     advice(one.fragment)(partial(follow, one))
-for fragment, case in {**ATTACKS, **AUDIT, **MAKING, **SPACES, **TARGETS}.items():
+for fragment, case in {**ATTACKS, **AUDIT, **MAKING, **SPACES, **COORDINATES, **TARGETS}.items():
     advice(fragment)(case)
 
 

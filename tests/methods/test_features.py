@@ -196,3 +196,56 @@ def test_spelling() -> None:
         xplain.explain(model, x, "lime", features="slic:0")
     with pytest.raises(UnknownName, match="Unknown features 'soup'"):
         partition(view(x, "NS"), "soup")
+
+
+def boxes() -> np.ndarray:
+    """Two volumes ``[1, 8, 24, 24]`` of two bright halves, cut along y."""
+    x = np.zeros((2, 1, 8, 24, 24), np.float32)
+    x[:, :, :, 12:] = 1.0
+    x[1] += 0.02 * RNG.normal(size=x[1].shape)
+    return x
+
+
+def test_supervoxels_keep_to_the_edges_of_a_volume() -> None:
+    x = boxes()
+    parts = partition(view(x, "NCDHW"), "slic:24")
+    for n in range(2):
+        labels = parts.of(n)
+        assert labels.shape == (8, 24, 24)
+        assert np.array_equal(np.unique(labels), np.arange(labels.max() + 1))
+        assert 12 <= labels.max() + 1 <= 48
+        half = np.broadcast_to(np.arange(24)[None, :, None] >= 12, labels.shape)
+        assert all(half[labels == s].all() or not half[labels == s].any() for s in range(labels.max() + 1))
+    alone = partition(view(x[1:], "NCDHW"), "slic:24")
+    assert np.array_equal(alone.of(0), parts.of(1))
+    last = partition(view(np.moveaxis(x, 1, -1).copy(), "NDHWC"), "slic:24")
+    assert np.array_equal(last.of(0), parts.of(0))
+
+
+def test_supervoxels_are_as_deep_as_wide_in_units_of_length() -> None:
+    x = np.zeros((1, 1, 16, 16, 16), np.float32)
+
+    def depth(spacing: list[float]) -> float:
+        seen = view(x, "NCDHW")
+        card = Card.from_dict({"coordinates": {"spacing": spacing}})
+        labels = partition(replace(seen, outline=replace(seen.outline, card=card)), "slic:16").of(0)
+        return float(np.mean([np.ptp(np.argwhere(labels == s)[:, 0]) + 1 for s in range(labels.max() + 1)]))
+
+    assert depth([4.0, 1.0, 1.0]) < 0.8 * depth([1.0, 1.0, 1.0])
+
+
+def test_an_ablation_of_supervoxels_finds_the_half_that_is_read() -> None:
+    x = boxes()
+    found = xplain.explain(lambda b: b[:, 0, :, 12:].mean((1, 2, 3)), x, "ablation", features="slic:24", layout="NCDHW")
+    assert found.values[:, :, 12:].sum() > 0.99 * np.abs(found.values).sum()
+
+
+def test_stretches_may_be_hidden_in_each_channel_for_itself() -> None:
+    x = np.zeros((1, 3, 20), np.float32)
+    apart = partition(view(x, "NCT"), "segments:4,apart=true")
+    assert apart.whole
+    assert apart.labels.shape == (3, 20)
+    assert apart.labels.tolist() == [[4 * c + t // 5 for t in range(20)] for c in range(3)]
+    last = partition(view(x.transpose(0, 2, 1).copy(), "NTC"), "segments:4,apart=true")
+    assert last.labels.T.tolist() == apart.labels.tolist()
+    assert partition(view(np.zeros((1, 20), np.float32), "NT"), "segments:4,apart=true").labels.shape == (20,)

@@ -117,7 +117,7 @@ def test_a_volume_is_drawn_as_its_slices(axes, word, monkeypatch):
     assert min(picture.size) > 100
     assert [line for line in seen if line.startswith(word)] == [f"{word} {k}" for k in range(10)]
     assert f"10 of 10 {word}s; 4, 5 (yellow) hold 100% of the magnitude." in seen
-    assert figure.montage([found, found]).size > picture.size
+    assert figure.montage([found, found]).width > figure.montage([found]).width
 
 
 def test_many_slices_are_thinned_out_and_the_most_active_kept():

@@ -12,6 +12,9 @@ A card is a small TOML file ``<model>.card.toml`` beside the model::
     range = [0, 4095]       # black and white of files with more than 8 bits per sample; left out: what they suggest
     labels = "labels.txt"   # one per line, or a list
 
+What the axes of series, spectra, bands and volumes measure (names of channels, seconds, hertz, millimetres) stands in a
+table ``[coordinates]`` of it: ``xplain.core.positions.coordinates``.
+
 It may also lie in the ONNX metadata ``xplain.card`` (the same TOML), be named as a preset, or be read from a Hugging
 Face ``preprocessor_config.json``. Applying a card to a picture is ``xplain.render.pictures``.
 """
@@ -27,18 +30,17 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
-from xplain.core.errors import CardError, nearest, unknown
+from xplain.core.errors import CardError, UsageError, nearest, unknown
 from xplain.core.keeping.files import lines_of, read_text, there
+from xplain.core.positions.coordinates import UNSTATED, Coordinates, labelled_bands
+from xplain.core.positions.layout import KNOWN, stated
+from xplain.core.preprocessor_config import fields_of
 
 __all__ = ["MOST_PIXELS", "PRESETS", "Card", "card_of_module", "find_card", "load_card"]
 
 _MODES = ("", "RGB", "BGR", "L", "BANDS")
-_LAYOUTS = ("", "NCHW", "NHWC")
 _FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
-_HF_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-_WRITE_CARD = ("Write a card of your own: MODEL.card.toml beside the model, or ", option("card"), ".")
 _LARGEST = 1e12
 MOST_PIXELS = 50_000_000
 """Largest picture that is decoded, or made by a card; a 20 KB file can hold more."""
@@ -58,15 +60,17 @@ class Card:
         resize: Resize to exactly (height, width), after ``resize_short`` if both are given; or None.
         crop: Centre crop (height, width); a picture that is smaller is padded with zeros; or None.
         resample: Filter of the resize.
-        layout: ``NCHW`` or ``NHWC``. Empty: the model's own, NCHW where that is not known.
+        layout: ``NCHW`` or ``NHWC`` for pictures, ``NCT``, ``NCDHW`` and so on for other items. Empty: the model's own,
+            of pictures NCHW where that is not known.
         scale: Factor on the 0..255 values.
         mean: Subtracted after scaling, one per channel of the tensor in its own order.
         std: Divides last, one per channel.
         labels: Class names.
         name: Where the card came from.
-        bands: Number of channels of mode ``BANDS``.
+        bands: Number of channels of mode ``BANDS``; a file may give their names instead.
         range: (black, white) of picture files with more than 8 bits per sample, in their own numbers (of DICOM: the
             rescaled ones, such as Hounsfield units); they become 0 and 255. None: what the file suggests, and says.
+        coordinates: What the axes of the items measure, for drawings.
     """
 
     mode: str = ""
@@ -82,15 +86,17 @@ class Card:
     name: str = ""
     bands: int | None = None
     range: tuple[float, float] | None = None
+    coordinates: Coordinates = UNSTATED
 
     def __post_init__(self) -> None:
         for what, value, accepted in (
             ("mode", self.mode, _MODES),
-            ("layout", self.layout, _LAYOUTS),
             ("resample", self.resample, _FILTERS),
         ):
             if value not in accepted:
                 raise CardError(f"{self._where}{what} is {value!r}; accepted: {', '.join(filter(None, accepted))}.")
+        if self.layout and not _is_layout(self.layout):
+            raise CardError(f"{self._where}layout is {self.layout!r:.40}; accepted: {KNOWN}.")
         if (self.mode == "BANDS") != (self.bands is not None) and self.bands is not None and self.mode:
             raise CardError(f"{self._where}bands is {self.bands}, which only mode BANDS has; the mode is {self.mode}.")
         for what, numbers in (("mean", self.mean), ("std", self.std)):
@@ -116,6 +122,11 @@ class Card:
         if self.mode == "BANDS":
             return self.bands or max(len(self.mean), len(self.std))
         return 1 if self.mode == "L" else 3
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether it says how pictures become tensors; recorded sound and spectrograms are made by their owner."""
+        return not self.coordinates.kind
 
     @property
     def _where(self) -> str:
@@ -159,9 +170,15 @@ class Card:
         left_out = ("name",) if labels else ("name", "labels")
         lines = []
         for key, value in asdict(self).items():
-            if value is None or value == "" or key in left_out:
+            if value is None or value == "" or key in (*left_out, "coordinates"):
                 continue
             lines.append(f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
+        told = self.coordinates.data()
+        lines += (
+            ["[coordinates]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in told.items())]
+            if told
+            else []
+        )
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -178,11 +195,11 @@ class Card:
         """Read a card from a mapping of this class's fields; an unknown key is an error that names the nearest."""
         known = [f.name for f in fields(cls)]
         values: dict[str, Any] = {"name": name}
-        for key, value in raw.items():
+        where = f"Preprocessing card {name}: "
+        for key, value in labelled_bands(dict(raw), where).items():
             if key not in known:
                 raise CardError(str(unknown(f"key in preprocessing card {name}:", str(key)[:100], known)))
             values[key] = value
-        where = f"Preprocessing card {name}: "
         try:
             for key in ("resize", "crop"):
                 if values.get(key) is not None:
@@ -206,6 +223,8 @@ class Card:
                 values[key] = values[key] if key in ("name", "resample") else values[key].upper()
         except (TypeError, ValueError, OverflowError) as error:
             raise CardError(f"{where}{key} is {raw.get(key)!r:.100}: {error}.") from None
+        if "coordinates" in values:
+            values["coordinates"] = Coordinates.from_dict(values["coordinates"], where)
         if "labels" in values:
             values["labels"] = _labels(values["labels"], where, folder)
         return cls(**values)
@@ -213,25 +232,7 @@ class Card:
     @classmethod
     def from_hugging_face(cls, raw: Mapping[str, Any], name: str = "") -> Card:
         """Read a Hugging Face ``preprocessor_config.json`` of an image processor."""
-        where = f"Preprocessing card {name}: "
-        if not isinstance(raw, Mapping):
-            raise CardError(f"{where}it is no JSON object.")
-        if raw.get("rescale_offset"):
-            raise CardError(f"{where}rescale_offset is not understood.", advice=_WRITE_CARD)
-        crop = raw.get("crop_size") if raw.get("do_center_crop", True) else None
-        resample = raw.get("resample", 2)
-        if isinstance(resample, bool) or not isinstance(resample, int) or resample not in _HF_FILTERS:
-            raise CardError(f"{where}resample is {resample!r:.80}", accepted="0 to 3", advice=_WRITE_CARD)
-        flipped = raw.get("do_flip_channel_order", False)
-        card: dict[str, Any] = {"mode": "BGR" if flipped else "RGB", "resample": _HF_FILTERS[resample]}
-        if raw.get("do_resize", True) and (raw.get("size") is not None or raw.get("do_resize")):
-            card |= _hf_size(raw.get("size"), crop, raw.get("crop_pct"), where)
-        if crop is not None:
-            card["crop"] = _hf_pair(crop, "crop_size", where)
-        card["scale"] = raw.get("rescale_factor", 1 / 255) if raw.get("do_rescale", True) else 1.0
-        if raw.get("do_normalize", "image_mean" in raw or "image_std" in raw or not flipped):
-            card["mean"], card["std"] = raw.get("image_mean", [0.5] * 3), raw.get("image_std", [0.5] * 3)
-        return cls.from_dict(card, name)
+        return cls.from_dict(fields_of(raw, f"Preprocessing card {name}: "), name)
 
 
 def card_of_module(module: Any) -> Card | None:
@@ -253,36 +254,6 @@ def card_of_module(module: Any) -> Card | None:
     filters = {"bilinear", "bicubic", "nearest", "lanczos"}
     card["resample"] = raw.get("interpolation") if raw.get("interpolation") in filters else "bilinear"
     return Card.from_dict(card, f"timm's {raw.get('architecture', 'pretrained_cfg')}")
-
-
-def _hf_size(size: Any, crop: Any, crop_pct: Any, where: str) -> dict[str, Any]:
-    """The resize that a Hugging Face size means. One that cannot be said here is refused, never left out."""
-    if isinstance(size, Mapping) and size.keys() == {"shortest_edge"}:
-        edge = size["shortest_edge"]
-        if crop_pct is None:
-            return {"resize_short": edge}
-        if not isinstance(edge, int) or isinstance(crop_pct, bool) or not isinstance(crop_pct, (int, float)):
-            raise CardError(f"{where}crop_pct is {crop_pct!r:.80} beside size {size!r:.80}.", advice=_WRITE_CARD)
-        if edge >= 384 or not 0 < crop_pct <= 1:  # as ConvNeXt does: large pictures are squeezed into the square
-            return {"resize": [edge, edge]}
-        return {"resize_short": int(edge / crop_pct), "crop": [edge, edge]}
-    if isinstance(size, int) and not isinstance(size, bool):  # older files: a crop cuts the square, else it is one
-        return {"resize_short": size} if crop is not None else {"resize": [size, size]}
-    return {"resize": _hf_pair(size, "size", where)}
-
-
-def _hf_pair(value: Any, what: str, where: str) -> list[Any]:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [value, value]
-    if isinstance(value, Mapping) and value.keys() == {"height", "width"}:
-        return [value["height"], value["width"]]
-    if isinstance(value, list) and len(value) == 2:
-        return value
-    raise CardError(
-        f"{where}{what} is {value!r:.100}",
-        accepted="a number, shortest_edge, or height and width",
-        advice=_WRITE_CARD,
-    )
 
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of 0 to 1
@@ -358,6 +329,13 @@ def find_card(model: Path, metadata: Mapping[str, str]) -> Card | None:
         return Card.from_toml(metadata["xplain.card"], "in the model's metadata")
     config = model.with_name("preprocessor_config.json")
     return load_card(config) if there(config) == "file" else None
+
+
+def _is_layout(word: str) -> bool:
+    try:
+        return stated(word).letters == word
+    except UsageError:
+        return False
 
 
 def _extent(value: Any) -> int:

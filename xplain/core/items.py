@@ -11,6 +11,7 @@ import numpy as np
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat, joined, of_items
 from xplain.core.edits import Array
+from xplain.core.positions.coordinates import UNSTATED, Coordinates
 from xplain.core.positions.layout import Doubt, Layout
 
 __all__ = ["Columns", "Items", "Passage"]
@@ -75,6 +76,7 @@ class Items:
         layout: How the axes of ``x`` are named, resolved once when the items are read; or what is in doubt.
         warnings: What was done to an item on reading that a person must know.
         sizes: Height and width of each picture as it was given, which the card may have changed; empty for others.
+        coordinates: What the axes of the items measure, as the card states it.
     """
 
     x: Array
@@ -86,6 +88,7 @@ class Items:
     layout: Layout | Doubt | None = None
     warnings: tuple[Caveat, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
+    coordinates: Coordinates = UNSTATED
 
     def __len__(self) -> int:
         return len(self.x)
@@ -109,7 +112,7 @@ class Items:
 
         def way(one: Items) -> tuple[Any, ...]:
             names = None if one.columns is None else one.columns.names
-            return one.x.shape[1:], one.x.dtype, one.card, one.layout, names, one.pictures is None
+            return one.x.shape[1:], one.x.dtype, one.card, one.layout, names, one.pictures is None, one.coordinates
 
         return way(self) == way(other) and not (self.texts or other.texts)  # whose codes are of their own items
 

@@ -22,6 +22,7 @@ from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.keeping.content import fingerprint
+from xplain.core.positions.coordinates import UNSTATED
 from xplain.core.query import Model, Score
 from xplain.core.target import SCORES, EveryScore, Stack, Target, every_score
 from xplain.engine.schedule import batch_rows, chunks
@@ -48,7 +49,8 @@ def row_keys(model: Model, query: Score) -> list[bytes]:
             option("version", "2024-05", of="load"),
             ".",
         )
-    card = "" if outline.card is None else replace(outline.card, name="").to_toml()
+    # what axes measure is drawn and changes no answer, so that naming channels pays for nothing twice
+    card = "" if outline.card is None else replace(outline.card, name="", coordinates=UNSTATED).to_toml()
     target = None if isinstance(query.target, EveryScore) else query.target
     read = (outline.input, outline.scores.tensor, outline.scores.kind)  # not how many classes: a function tells late
     axes = query.layout.axes if query.layout is not None else outline.named.letters if outline.named else ""

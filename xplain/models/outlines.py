@@ -58,15 +58,18 @@ def attach_card(outline: Outline, card: Card | None) -> Outline:
             "classes. A shifted list gives wrong names silently: check for a background class in front."
         )
     named, spec = outline.named, outline.explained
-    if named is not None and card.layout and card.layout != named.letters and len(named.letters) == 4:
+    foreign = card.layout not in ("", "NCHW", "NHWC")  # a picture card says nothing of rows of a table
+    if named is not None and card.layout not in ("", named.letters) and (len(named.letters) == 4 or foreign):
         raise CardError(
             f"Preprocessing card {card.name}: it states {card.layout}, but {outline.source} takes {named.letters}: "
             f"{named.why}. Correct the layout in the card, or leave it out."
         )
-    if named is None and card.layout and (spec is None or len(spec.shape) in (0, 4)):
+    if named is None and card.layout and (spec is None or len(spec.shape) in (0, len(card.layout))):
         outline = outline.with_axes(Axes(card.layout, "stated by the preprocessing card"))
         named = outline.named
-    if spec is not None and len(spec.shape) == 4 and named is not None:
+    if outline.layout is not None:
+        card.coordinates.check(outline.layout)
+    if spec is not None and len(spec.shape) == 4 and named is not None and card.of_pictures:
         card = _fitting(card, named, spec.shape, outline.source)
     return replace(outline, card=card, labels=card.labels or outline.labels)
 

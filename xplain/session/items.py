@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import abilities_of
-from xplain.core.card import PRESETS, load_card
+from xplain.core.card import PRESETS, Card, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.declaring.wording import Sentence, named, option
 from xplain.core.edits import Array
@@ -20,6 +20,7 @@ from xplain.core.items import Items
 from xplain.core.keeping.content import keys_of
 from xplain.core.likely_card import likely_card
 from xplain.core.outline import Outline
+from xplain.core.positions.coordinates import UNSTATED, Coordinates
 from xplain.core.positions.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model
 from xplain.models.outlines import attach_card
@@ -57,6 +58,8 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     axis, and are used as they are. Paths, the bytes of files, PIL pictures and uint8 arrays are pictures ``[H, W]`` or
     ``[H, W, 3]`` and go through the preprocessing card.
 
+    What a card states of the axes (``Coordinates``) goes with tensors too.
+
     The layout is resolved here, once: ``layout`` if it is given, else what is known of the model, else what the sizes
     of an item say, or a ``Doubt`` (``xplain.core.positions.layout``).
 
@@ -71,7 +74,8 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     given = list(source) if many else [source]
     if not given:
         raise UsageError("There is nothing to explain: the list of items is empty.")
-    named = None if layout is None else stated(layout)
+    carded = model.outline.card if card is None else load_card(card)
+    named = _named(model.outline, carded, layout)
     if all(_is_picture(one) for one in given):
         return _pictures(model, given, card, named)
     if any(_is_picture(one) for one in given):
@@ -83,7 +87,10 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
         if rank is None:
             tensors = [t[None] for t in tensors]
         if len({t.shape[1:] for t in tensors}) > 1:
-            raise UsageError(f"The items have different shapes: {sorted({t.shape for t in tensors})}.")
+            raise UsageError(
+                f"The items have different shapes: {sorted({t.shape for t in tensors})}. Items of one call make one "
+                "batch: cut or pad them alike, or give each alone, with xplain.explain_stream."
+            )
         x = np.concatenate(tensors)
     else:
         x = tensors[0][None] if rank is not None and tensors[0].ndim == rank - 1 else tensors[0]
@@ -92,7 +99,38 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     _check_tensor(x, model, rank if model.outline.named is not None or named is None else None)
     x = np.ascontiguousarray(x)
     found = _resolved(model, x, named)
-    return Items(x, tuple(str(n) for n in range(len(x))), layout=found, warnings=_against(found))
+    told = UNSTATED if carded is None else carded.coordinates
+    names = tuple(str(n) for n in range(len(x)))
+    return Items(x, names, _seen(x, found, told), layout=found, warnings=_against(found), coordinates=told)
+
+
+def _named(outline: Outline, card: Card | None, layout: str | None) -> Axes | None:
+    """The axes that a person states of these items, by an option or, where nothing else says them, by the card."""
+    if layout is not None:
+        return stated(layout)
+    if card is None or not card.layout or outline.named is not None or card.layout in ("NCHW", "NHWC"):
+        return None
+    return Axes(card.layout, "stated by the preprocessing card")
+
+
+def _seen(x: Array, layout: Layout | Doubt, told: Coordinates) -> Array | None:
+    """Tensors as pictures to look at, where the card says how: bands in false colours, a spectrogram in grey.
+
+    Raises:
+        CardError: the card's coordinates contradict the items' axes.
+    """
+    if isinstance(layout, Doubt) or not told.stated:
+        return None
+    told.check(layout)
+    from xplain.render import bands
+
+    if told.kind == "spectrogram":
+        alone = told.frequency == "C" or layout.channel_axis is None
+        return bands.grey(x if alone else x.mean(axis=layout.channel_axis))
+    which = told.colours(layout.channels)
+    if which is None or not layout.is_picture or layout.channel_axis is None:
+        return None
+    return bands.false_colours(np.moveaxis(x, layout.channel_axis, -1)[..., list(which)])
 
 
 def _against(layout: Layout | Doubt) -> tuple[Caveat, ...]:
@@ -201,6 +239,11 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
         )
     if known is None:
         known = Axes(used.layout or "NCHW", "stated by the card" if used.layout else "what a card makes by default")
+    if not used.of_pictures or known.letters not in ("NCHW", "NHWC"):
+        what = used.coordinates.kind or f"items of layout {known.letters}"
+        raise CardError(
+            f"The card of {outline.source} is for {what}, not for pictures. Give arrays in the model's own layout."
+        )
     used = replace(used, layout=known.letters)
     if outline.layout is not None and outline.layout.is_picture:
         used = used.sized(*outline.layout.plane)
@@ -223,7 +266,19 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     seen = np.stack([one for _, one in prepared])
     layout = _resolved(model, x, named)
     warnings = (*warnings, *_against(layout))
-    return Items(x, names, seen, used, layout=layout, warnings=warnings, sizes=tuple((h, w) for h, w in sizes))
+    told_axes = used.coordinates
+    if isinstance(layout, Layout):
+        told_axes.check(layout)
+    return Items(
+        x,
+        names,
+        seen,
+        used,
+        layout=layout,
+        warnings=warnings,
+        sizes=tuple((h, w) for h, w in sizes),
+        coordinates=told_axes,
+    )
 
 
 def _proposed(outline: Outline) -> str:

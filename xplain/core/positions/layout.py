@@ -24,11 +24,13 @@ from typing import Any
 from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError
 
-__all__ = ["Axes", "Doubt", "Layout", "by_free", "by_sizes", "stated"]
+__all__ = ["KNOWN", "Axes", "Doubt", "Layout", "by_free", "by_sizes", "stated"]
 
 _POSITIONS = "DHWTSX"
 _ALIASES = {"F": "C", "L": "T", "1": "C"}
-_KNOWN = "NCHW, NHWC, NHW, NCT, NTC, NCDHW, NDHWC, NCTHW, NTHWC, NTCHW, NT, NS, or NX.. for elements without a place"
+KNOWN = "NCHW, NHWC, NHW, NCT, NTC, NCDHW, NDHWC, NCTHW, NTHWC, NTCHW, NT, NS, or NX.. for elements without a place"
+"""The layouts that most items have, for messages."""
+
 _READINGS = {1: ("NS",), 2: ("NCT", "NTC", "NHW"), 3: ("NCHW", "NHWC", "NDHW"), 4: ("NCDHW", "NDHWC", "NTCHW")}
 _WORDS = {2: {0: "NCT", 1: "NTC"}, 3: {0: "NCHW", 2: "NHWC"}, 4: {0: "NCDHW", 3: "NDHWC", 1: "NTCHW"}}
 """Layouts by the number of an item's axes, and by which of them is the channels."""
@@ -190,7 +192,7 @@ def stated(word: Any, why: str = "stated by layout=") -> Axes:
             option="layout",
             got=word,
             accepted="one letter per axis, N (batch) first, then C (channels) and up to three positions of D (depth), "
-            f"T (time), H (height), W (width), S (columns): {_KNOWN}",
+            f"T (time), H (height), W (width), S (columns): {KNOWN}",
         )
     return Axes(letters, why)
 

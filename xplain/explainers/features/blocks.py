@@ -9,6 +9,7 @@ import numpy as np
 from xplain.core.declaring.options import Positive, Size
 from xplain.core.declaring.registry import features
 from xplain.core.errors import UsageError
+from xplain.core.positions.coordinates import UNSTATED
 from xplain.core.query import View
 from xplain.explainers.features.partition import Partition, numbered
 
@@ -43,16 +44,23 @@ def grid(view: View, *, cells: Size = 7) -> Partition:
 
 
 @features("segments")
-def segments(view: View, *, number: Positive = 10) -> Partition:
+def segments(view: View, *, number: Positive = 10, apart: bool = False) -> Partition:
     """``number`` stretches of the last position axis, as equal as whole positions allow: a time series' segments.
 
     Args:
         number: How many.
+        apart: Each channel for itself, so that channels can be told apart; values then keep the item's own shape.
     """
     shape = view.layout.map_shape
     if number > shape[-1]:
         raise UsageError(f"features 'segments': {number} stretches of {shape[-1]} positions; use fewer.")
-    return Partition(np.broadcast_to(np.arange(shape[-1]) * number // shape[-1], shape).astype(np.int32))
+    places = np.broadcast_to(np.arange(shape[-1]) * number // shape[-1], shape).astype(np.int32)
+    axis = view.layout.channel_axis
+    if not apart or axis is None:
+        return Partition(places)
+    rows = np.arange(view.layout.channels, dtype=np.int32) * number
+    each = rows.reshape([-1 if k == axis - 1 else 1 for k in range(view.x.ndim - 1)])
+    return Partition(np.ascontiguousarray(np.expand_dims(places, axis - 1) + each), whole=True)
 
 
 @features("channels")
@@ -66,8 +74,9 @@ def channels(view: View) -> Partition:
     axis = layout.channel_axis - 1
     shape = [-1 if k == axis else 1 for k in range(view.x.ndim - 1)]
     labels = np.broadcast_to(np.arange(layout.channels).reshape(shape), view.x.shape[1:])
-    names = tuple(f"channel {c}" for c in range(layout.channels))
-    return Partition(labels.astype(np.int32), whole=True, names=names)
+    card = view.outline.card
+    names = (UNSTATED if card is None else card.coordinates).names(layout.channels)
+    return Partition(labels.astype(np.int32), whole=True, names=tuple(names))
 
 
 @features("columns")

@@ -1,4 +1,4 @@
-"""Superpixels of pictures, by scikit-image: SLIC, Felzenszwalb, quickshift, watershed."""
+"""Superpixels of pictures, by scikit-image: SLIC (also of volumes), Felzenszwalb, quickshift, watershed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ from xplain.explainers.features.partition import Partition, numbered
 
 __all__ = ["felzenszwalb", "pictures", "quickshift", "slic", "watershed"]
 
+_LIGHTNESS = 100.0  # of white, in the colour space that pictures are cut in
+_LONGEST = 8  # times that a position may be longer along one axis than along another
+
 
 @features("slic")
 def slic(
     view: View, *, segments: Positive = 50, compactness: PositiveReal = 10.0, sigma: NonNegative = 0.0
 ) -> Partition:
-    """Compact superpixels of about equal size: k-means in colour and place (Achanta 2012).
+    """Compact superpixels of about equal size: k-means in colour and place (Achanta 2012); of volumes supervoxels.
+
+    Positions of a volume are as long as its card says (``spacing``), so that supervoxels are about as deep as they are
+    wide in millimetres, not in slices.
 
     Args:
         segments: About how many.
-        compactness: Weight of place against colour; large values give squares.
+        compactness: Weight of place against colour; large values give squares. Of volumes against values that are
+            stretched to 0..100, as lightness is.
         sigma: Width of the Gaussian that smooths the picture first, in pixels.
     """
+    if view.layout.is_volume:
+        return _supervoxels(view, segments, compactness, sigma)
 
     def cut(picture: Array, seed: int) -> Array:
         return np.asarray(
@@ -107,6 +116,32 @@ def watershed(view: View, *, segments: Positive = 50, compactness: NonNegative =
     return _each(view, cut)
 
 
+def _supervoxels(view: View, segments: int, compactness: float, sigma: float) -> Partition:
+    layout, card = view.layout, view.outline.card
+    x = np.asarray(view.x, np.float64)
+    x = x[..., None] if layout.channel_axis is None else np.moveaxis(x, layout.channel_axis, -1)
+    stated = () if card is None else card.coordinates.spacing
+    spacing = np.array(stated if len(stated) == len(layout.grid) else (1.0,) * len(layout.grid))
+    # scikit-image sets its seeds by counting voxels, so positions are made cubes first
+    times = np.minimum(np.maximum(np.rint(spacing / spacing.min()), 1), _LONGEST).astype(int)
+    labels = []
+    for volume in x:
+        for axis, n in enumerate(times):
+            volume = volume.repeat(n, axis=axis)
+        found = _segmentation().slic(
+            volume,
+            n_segments=segments,
+            compactness=compactness / _LIGHTNESS,  # values are stretched to 0..1 there
+            sigma=sigma,
+            start_label=0,
+            channel_axis=-1,
+            convert2lab=False,
+        )
+        middle = tuple(slice(int(n) // 2, None, int(n)) for n in times)
+        labels.append(numbered(np.asarray(found)[middle]))
+    return Partition(np.stack(labels), per_item=True)
+
+
 def pictures(view: View) -> Array:
     """The items as pictures in [0, 1], float64 ``[N, H, W, C]``, red first: undone by the card, or stretched to fit.
 
@@ -121,7 +156,7 @@ def pictures(view: View) -> Array:
         )
     x = np.asarray(view.x, dtype=np.float64)
     x = x[..., None] if layout.channel_axis is None else np.moveaxis(x, layout.channel_axis, -1)
-    if card is not None and card.channels == x.shape[-1]:
+    if card is not None and card.of_pictures and card.channels == x.shape[-1]:
         shown = (x * np.asarray(card.std) + np.asarray(card.mean)) / (card.scale * 255.0)
         return np.asarray(np.clip(shown[..., ::-1] if card.mode == "BGR" else shown, 0.0, 1.0))
     low, high = x.min(axis=(1, 2, 3), keepdims=True), x.max(axis=(1, 2, 3), keepdims=True)

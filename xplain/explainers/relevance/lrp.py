@@ -196,7 +196,7 @@ def _box(view: View, rule: str, low: _Bound | None, high: _Bound | None) -> tupl
             raise UsageError(option="low", got=low, accepted=f"a number below high, which is {high}")
         return low, high
     card = view.outline.card
-    if card is None or low is not None or high is not None:
+    if card is None or not card.of_pictures or low is not None or high is not None:
         got = "" if low is None and high is None else f" Only {'low' if high is None else 'high'} was given."
         raise UsageError(
             f"method 'lrp': rule {rule!r} needs the least and largest value that an input can have.{got} Give low and "

@@ -147,8 +147,8 @@ def test_bars_of_a_text_have_its_words(make, lines):
 
 def test_montage_shares_one_scale(make, scene, hills, lines, monkeypatch):
     bars = []
-    scale_bar = figure._scale_bar
-    monkeypatch.setattr(figure, "_scale_bar", lambda *given: bars.append(given[2]) or scale_bar(*given))
+    scale_bar = figure.scale_bar
+    monkeypatch.setattr(figure, "scale_bar", lambda *given: bars.append(given[2]) or scale_bar(*given))
     small, large = make(hills, pictures=scene), make(10 * hills, pictures=scene, method="rise")
     together = np.asarray(montage([small, large], size=64)).astype(int)
     assert bars.count("delta logit when hidden") == 1, "one colour bar"

@@ -6,12 +6,14 @@ import xml.dom.minidom
 
 import numpy as np
 import pytest
+from made import attribution
 
 import xplain
 from xplain import demo
 from xplain.core.errors import UsageError
 from xplain.render.colormap import find
 from xplain.render.series import series
+from xplain.render.tracks import tracks_of
 from xplain.results import Provenance
 from xplain.results.attribution import Attribution
 
@@ -84,15 +86,16 @@ def test_a_series_is_drawn_over_time_and_several_as_a_heat_map():
 
 
 def test_a_series_in_a_drawing_has_a_bar_per_moment():
-    values = np.array([0.0, 2.0, -1.0, 0.0])
-    drawn = np.asarray(series(values, None, None, find(None, True), 2.0, 40)).astype(int)
-    zero = 55  # half of the bars' height
-    assert (drawn[5, 10:20, 0] > drawn[5, 10:20, 2] + 60).all()  # the second moment, to the top, red
-    assert (drawn[zero + 20, 20:30, 2] > drawn[zero + 20, 20:30, 0] + 60).all()  # the third, half way down, blue
-    assert (drawn[zero + 35, 20:30] == 255).all()
-    assert (drawn[5, :10] == 255).all()
-    above = np.asarray(series(values, None, np.arange(4.0), find(None, True), 2.0, 40)).astype(int)
-    assert above[70, 15, 0] > above[70, 15, 2] + 60  # the ground of the signal at that moment
+    plain = attribution(np.array([[0.0, 2.0, -1.0, 0.0]]), layout="NT")
+    drawn = np.asarray(series(tracks_of(plain), find(None, True), 2.0, 40)).astype(int)[:, -40:]
+    zero = 5 + 24  # behind the marks, half of the bars' height
+    assert (drawn[7, 10:20, 0] > drawn[7, 10:20, 2] + 60).all()  # the second moment, to the top, red
+    assert (drawn[zero + 8, 20:30, 2] > drawn[zero + 8, 20:30, 0] + 60).all()  # the third, half way down, blue
+    assert (drawn[zero + 18, 20:30] == 255).all()
+    assert (drawn[7, :10] == 255).all()
+    above = attribution(plain.values, layout="NT", rows=np.arange(4.0)[None])
+    drawn = np.asarray(series(tracks_of(above), find(None, True), 2.0, 40)).astype(int)[:, -40:]
+    assert drawn[70, 15, 0] > drawn[70, 15, 2] + 15  # the ground of the signal at that moment
 
 
 def test_a_figure_shows_itself_and_is_written_with_real_letters_and_the_same_bytes(tmp_path):

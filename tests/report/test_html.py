@@ -16,6 +16,7 @@ from PIL import Image
 from xplain.core.caveat import Caveat, each
 from xplain.core.cost import Cost
 from xplain.core.errors import NonFinite, OutputError, UsageError
+from xplain.core.positions.coordinates import Coordinates
 from xplain.report import page, write
 from xplain.results.attribution import Attribution
 
@@ -261,3 +262,35 @@ def test_what_is_refused(tmp_path):
 
 def test_drawing_options_reach_the_figures():
     assert "colours end at ±5 " in Tags(page(attribution(), limit=5.0)).text
+
+
+def test_a_volume_can_be_scrolled_and_everything_has_a_small_drawing():
+    cube = np.zeros((1, 6, 8, 8), np.float32)
+    cube[0, 4, 2:4, 2:4] = 1
+    line = np.zeros((1, 2, 30), np.float32)
+    line[0, 1, 5:9] = 1
+    sound = Coordinates(kind="spectrogram", frequency="H", bins="linear", hertz=(0.0, 50.0), rate=100.0, hop=10.0)
+    source = page(
+        [
+            made.attribution(cube, layout="NDHW", signals=cube, names=(HOSTILE,), method="of a volume"),
+            made.attribution(line, layout="NCT", signals=line, method="of a series"),
+            made.attribution(cube[:, 4], layout="NHW", coordinates=sound, method="of sound"),
+        ]
+    )
+    tags = Tags(source)
+    assert tags.open == []
+    slices = [one for tag, one in tags.tags if tag == "figure" and "slice" in (one.get("class") or "").split()]
+    assert len(slices) == 6
+    assert [("main" in (one["class"] or "").split()) for one in slices] == [k == 4 for k in range(6)]
+    assert "slice 4 of 6: 100% of the magnitude" in tags.text
+    assert not [tag for tag, one in tags.tags if tag == "script" or any(name.startswith("on") for name in one)]
+    assert all("style" not in one for _, one in tags.tags)  # which the page's policy would not apply
+    tiles = re.findall(r'<a class="tile.*?</a>', source, re.DOTALL)
+    assert len(tiles) == 3
+    assert all('src="data:image/webp' in tile for tile in tiles)
+    small = re.findall(r'<img class="small"[^>]*src="([^"]*)"', source)
+    assert len(small) == 2
+    for address in small:
+        picture = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+        assert max(picture.size) <= 64
+    assert "every frequency at every moment" in tags.text

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
+import made
 import numpy as np
 import pytest
 from made import attribution
 
 from xplain.core.cost import Cost
 from xplain.core.errors import OutputError, UsageError
+from xplain.core.positions.coordinates import Coordinates
 from xplain.results.attribution import Attribution
 
 
@@ -164,3 +168,38 @@ def test_items_are_gone_through_and_cut():
         }
     with pytest.raises(UsageError, match=r"No item is in slice\(4, None, None\); there are 4 items"):
         a[4:]
+
+
+def test_signals_and_what_axes_measure_come_back(tmp_path):
+    told = Coordinates(channels=("I", "II"), rate=250.0, unit="mV")
+    signals = np.arange(12, dtype=np.float32).reshape(1, 2, 6)
+    a = made.attribution(np.ones((1, 6)), signals=signals, coordinates=told, layout="NCT (stated)")
+    again = Attribution.load(a.save(tmp_path / "a.npz"))
+    assert again.coordinates == told
+    np.testing.assert_array_equal(again.signals, signals)
+    assert again.meta() == a.meta()
+    assert again[0].sentence() == a.sentence()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("signals", np.ones((2, 2, 6), np.float32), r"its signals are float32 \[2, 2, 6\]; float32 \[1, ...\]"),
+        ("signals", np.ones((1, 2, 6)), "its signals are float64"),
+        ("signals", np.full((1, 2, 6), np.inf, np.float32), "its signals holds NaN or infinity"),
+        ("coordinates", {"rate": -1}, "its field 'coordinates' is a dict"),
+        ("coordinates", {"colour": 1}, "its field 'coordinates' is a dict"),
+        ("coordinates", [], "its field 'coordinates' is a list"),
+    ],
+)
+def test_signals_of_a_hostile_file_are_refused(tmp_path, name, value, said):
+    a = made.attribution(np.ones((1, 6)), signals=np.ones((1, 2, 6), np.float32), layout="NCT")
+    with np.load(a.save(tmp_path / "a.npz")) as file:
+        arrays = dict(file)
+    if name == "signals":
+        arrays["signals"] = value
+    else:
+        arrays["meta"] = np.array(json.dumps({**json.loads(str(arrays["meta"])), name: value}))
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(UsageError, match=said):
+        Attribution.load(tmp_path / "a.npz")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from xplain.cli.asking.backgrounds import read_baselines, with_names
@@ -40,6 +41,7 @@ class Order:
         each: Whether every item has an equal share of the evaluations, so that one cannot spend those of the others.
         look: Whether predictions are asked for even where the target does not follow from them.
         at_once: Items that are read together, or rows that are asked about together; None for the usual number.
+        named: Whether items come without names of their own, so that results are called as the command line calls them.
         begins: A line for a person once it is known that it can be asked, such as which method was chosen.
     """
 
@@ -51,6 +53,7 @@ class Order:
     each: bool = True
     look: bool = False
     at_once: int | None = None
+    named: bool = False
     begins: str = ""
 
     def tell(self) -> None:
@@ -139,7 +142,7 @@ def explain_items(
 
     Args:
         model: A loaded model.
-        source: Paths, columns of a table, or texts.
+        source: Paths, arrays, columns of a table, or texts.
         names: What each item is called.
         order: What is asked.
         run: Filled as the work goes on, so that an interruption finds what was done.
@@ -168,6 +171,8 @@ def explain_items(
                 given = order.methods.get(one.method, {})
                 results = [_told(with_names(result, given), run.words) for result in one.results]
                 name = names[one.place]
+                if order.named:
+                    results = [replace(result, names=(Path(name).name,)) for result in results]
                 with whole():
                     told = keeper.keep(name, replace(one, results=results))
                     if one.place not in entries:

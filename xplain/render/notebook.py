@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from xplain.core.declaring.registry import renderer
 from xplain.render.figure import draw
+from xplain.render.scroll import scroller
 from xplain.render.sentence import sentence
 from xplain.render.shown import Shown
 from xplain.render.text import item_html
@@ -50,4 +51,5 @@ def to_html(attribution: Shown) -> str:
 def _figure(attribution: Shown, item: int) -> str:
     if attribution.texts or attribution.columns is not None:
         return item_html(attribution, item)
-    return f'<img alt="" style="vertical-align:top" src="{data_url(draw(attribution, item))}">'
+    drawn = f'<img alt="" style="vertical-align:top" src="{data_url(draw(attribution, item))}">'
+    return drawn + scroller(attribution[item])

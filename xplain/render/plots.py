@@ -23,10 +23,12 @@ from xplain.core.declaring.registry import renderer
 from xplain.core.errors import MissingDependency, UsageError
 from xplain.core.keeping.files import whole_file
 from xplain.render import plots_of_rows as rows
+from xplain.render import plots_of_signals as signals
+from xplain.render.band_maps import bands_of
 from xplain.render.bars import names_of
 from xplain.render.colormap import find
 from xplain.render.overlay import Style, limit_of, map_of, overlay
-from xplain.render.plot_sheet import Sheet, palette, signs
+from xplain.render.plot_sheet import Sheet, palette
 from xplain.render.shown import Shown, kind_of
 
 __all__ = ["plot"]
@@ -38,7 +40,6 @@ WIDTHS = {"column": 3.5, "text": 7.2}
 
 _WIDEST = 100
 _FORMATS = ("pdf", "svg", "png")
-_TWO_SIDED = 1.96  # 95 % of a normal distribution
 _LOOK: dict[Any, Any] = {
     "font.size": 8,
     "axes.spines.top": False,
@@ -68,7 +69,10 @@ def plot(
     | kind | shows |
     |---|---|
     | ``map`` | a picture's map over it, with its colour bar |
-    | ``series`` | one item over time |
+    | ``series`` | one item over time: a coloured line per channel, and its values with their 95 % interval |
+    | ``spectrogram`` | one item in hertz and seconds |
+    | ``bands`` | what each of many bands holds, and one small map per band |
+    | ``planes`` | a volume: three planes through its most important place, and projections; a video's projection |
     | ``heatmap`` | all items, a line each: rows by column, series by moment |
     | ``bars`` | one row or text, the largest values first, with their 95 % intervals |
     | ``waterfall`` | one row or text, from what values are relative to up to the score, with what does not add up |
@@ -77,11 +81,12 @@ def plot(
 
     Args:
         attribution: What to draw.
-        kind: ``auto`` takes ``map`` for pictures, ``series`` or, of several, ``heatmap``; for rows ``beeswarm`` from 8
-            items on, else ``waterfall`` where values have a base, else ``bars``.
+        kind: ``auto`` takes ``map`` for pictures (``bands`` where bands have values of their own), ``planes`` for
+            volumes, ``spectrogram``, ``series`` or, of several, ``heatmap``; for rows ``beeswarm`` from 8 items on,
+            else ``waterfall`` where values have a base, else ``bars``.
         item: Which item, where one is drawn.
         width: ``column`` (3.5 inches), ``text`` (7.2), or inches.
-        most: Columns or words that are drawn one by one; the rest are added up.
+        most: Columns, words, channels or bands that are drawn one by one; other columns and words are added up.
         to: A file to write as well: .pdf, .svg or .png.
 
     Returns:
@@ -136,28 +141,33 @@ def _kinds(attribution: Shown) -> Mapping[str, Drawer]:
     """The kinds of plot that fit these items."""
     kind = kind_of(attribution)
     if kind == "picture":
-        return {"map": _map}
-    if kind == "series" and attribution.values.ndim == 2:
-        return {"series": _series, "heatmap": _heatmap}
+        own = {"bands": signals.bands} if bands_of(attribution) is not None else {}
+        return {"map": _map, **own}
+    if kind == "volume":
+        return {"planes": signals.planes}
+    if kind == "spectrogram":
+        return {"spectrogram": signals.spectrogram}
+    if kind == "series":
+        return {"series": signals.series, **({"heatmap": _heatmap} if attribution.values.ndim == 2 else {})}
     if kind == "text":
         return {"bars": rows.bars, "waterfall": rows.waterfall}
-    if kind == "row":
-        return {
-            "bars": rows.bars,
-            "waterfall": rows.waterfall,
-            "mean": rows.mean,
-            "beeswarm": rows.beeswarm,
-            "heatmap": _heatmap,
-        }
-    raise UsageError("Volumes, and series with a value per channel, have no plot; a.overlay(item) draws them.")
+    return {
+        "bars": rows.bars,
+        "waterfall": rows.waterfall,
+        "mean": rows.mean,
+        "beeswarm": rows.beeswarm,
+        "heatmap": _heatmap,
+    }
 
 
 def _auto(attribution: Shown) -> str:
     kind = kind_of(attribution)
     if kind == "series":
-        return "series" if len(attribution) == 1 else "heatmap"
-    if kind in ("picture", "volume"):
-        return "map"
+        return "series" if len(attribution) == 1 or attribution.values.ndim > 2 else "heatmap"
+    if kind == "picture":
+        return "map" if bands_of(attribution) is None else "bands"
+    if kind in ("volume", "spectrogram"):
+        return "planes" if kind == "volume" else "spectrogram"
     if kind == "row" and len(attribution) >= 8:
         return "beeswarm"
     return "bars" if attribution.base is None else "waterfall"
@@ -177,32 +187,6 @@ def _map(sheet: Sheet, attribution: Shown, item: int) -> None:
     axes.set_title(f"{attribution.method}: {attribution.target_of(item)}", loc="left")
     scale = ScalarMappable(Normalize(-limit if drawn.signed else 0.0, limit), palette(drawn.signed))
     sheet.figure.colorbar(scale, ax=axes, label=attribution.unit, shrink=0.9)
-
-
-def _series(sheet: Sheet, attribution: Shown, item: int) -> None:
-    one = attribution[item]
-    values = np.asarray(one.values[0], np.float64)
-    limit = limit_of(values) or 1.0
-    sheet.figure.set_size_inches(sheet.width, 2.6 if one.rows is not None else 1.6)
-    time = np.arange(len(values))
-    low = sheet.figure.subplots(2 if one.rows is not None else 1, sharex=True)
-    if one.rows is not None:
-        top, low = low
-        ground = values[None]
-        edges = (-0.5, len(values) - 0.5, float(one.rows[0].min()), float(one.rows[0].max()) or 1.0)
-        top.imshow(
-            ground, aspect="auto", extent=edges, cmap=palette(one.signed), alpha=0.7, interpolation="nearest",
-            vmin=-limit if one.signed else 0, vmax=limit,
-        )  # fmt: skip
-        top.plot(time, one.rows[0], color="black", linewidth=0.9)
-        top.set_ylabel("signal")
-        top.margins(y=0.05)
-    error = None if one.error is None else _TWO_SIDED * np.asarray(one.error[0])
-    low.bar(time, values, width=1.0, color=signs(values), yerr=error, error_kw={"linewidth": 0.5})
-    low.axhline(0, color="0.4", linewidth=0.6)
-    low.set_ylabel(attribution.unit, fontsize=7)
-    low.set_xlabel("moment")
-    sheet.figure.suptitle(f"{attribution.method}: {attribution.target_of(item)}", x=0.02, ha="left", fontsize=8)
 
 
 def _heatmap(sheet: Sheet, attribution: Shown, item: int) -> None:

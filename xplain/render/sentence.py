@@ -7,9 +7,13 @@ import numpy as np
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.keeping.plain import plain
+from xplain.render.band_maps import bands_of
 from xplain.render.bars import names_of
 from xplain.render.overlay import map_of
+from xplain.render.planes import volume_of
 from xplain.render.shown import Shown, kind_of
+from xplain.render.spectra import Spectrum, spectrum_of
+from xplain.render.tracks import Tracks, seconds, stretches, tracks_of
 
 __all__ = ["sentence"]
 
@@ -27,7 +31,8 @@ def sentence(attribution: Shown, item: int = 0, *, named: bool = True) -> str:
 
     Of pictures: on how little of the picture half of the positive values lie, and where; how much speaks against; and
     what share of the sizes cannot be told from zero. Of rows and texts: the largest values by name. Of series: the
-    moments that hold half.
+    moments that hold half, or the channels and stretches of time that hold most. Of spectrograms: between which
+    frequencies and when. Of many bands: what each holds besides.
 
     Args:
         attribution: What to say.
@@ -40,10 +45,12 @@ def sentence(attribution: Shown, item: int = 0, *, named: bool = True) -> str:
         return plain(f"Nothing is said of {target}: all values are zero.")
     if kind in ("row", "text"):
         said = _named(one, target)
-    elif kind == "series" and one.values.ndim == 2:
-        said = _moments(np.asarray(one.values[0], np.float64), target)
+    elif kind == "series":
+        said = _over_time(tracks_of(one, most=None), target, one.signed)
+    elif kind == "spectrogram":
+        said = _over_frequencies(spectrum_of(one), target)
     else:
-        said = _placed(map_of(one, 0).values, target, one.signed)
+        said = f"{_placed(map_of(one, 0).values, target, one.signed)}{_further(one)}"
     return plain(" ".join([said, *_doubt(one)]))
 
 
@@ -61,16 +68,70 @@ def _named(one: Shown, target: str) -> str:
     return f"{what_for} mostly {most}: {rest}."
 
 
-def _moments(values: Array, target: str) -> str:
+def _over_time(tracks: Tracks, target: str, signed: bool) -> str:
+    """Channels with values of their own are named, with the stretch of time that holds most of each."""
+    values = tracks.values
+    if len(values) == 1:
+        return _moments(values[0], target, tracks)
+    found = stretches(values)
+    if not found:
+        return f"Nothing speaks for {target}; all that is found speaks against it."
+    told = []
+    for one in found:
+        track = tracks.tracks[one.row]
+        name = track.name if track.name.startswith("channel ") else f"channel {track.name}"
+        long = one.stop - one.start > _HALF * tracks.moments
+        told.append(
+            f"{name}{', over most of the time' if long else f' {tracks.time(one.start, one.stop)}'}: {one.share:.0%}"
+        )
+    what = f"What speaks for {target}" if signed else f"What matters to {target}"
+    return f"{what} lies on {'; '.join(told)}.{_against(values)}"
+
+
+def _over_frequencies(drawn: Spectrum, target: str) -> str:
+    positive = np.maximum(drawn.values, 0)
+    if not positive.any():
+        return f"Nothing speaks for {target}; all that is found speaks against it."
+    held = _holding(positive)
+    (low, high), (first, last) = _spans(np.where(held, positive, 0))
+    inside = positive[low : high + 1, first : last + 1]
+    share = float(inside.sum() / positive.sum())
+    start, stop = (drawn.start + k * drawn.step for k in (first, last + 1))
+    when = f"between {seconds(start, drawn.step)} and {seconds(stop, drawn.step)} s"
+    what = f"what speaks for {target}" if drawn.signed else f"what matters to {target}"
+    if drawn.shared:
+        return f"{share:.0%} of {what} lies {when}.{_against(drawn.values)}"
+    edges = [float(drawn.place(row)) for row in (low - 0.5, high + 0.5)]
+    between = f"between {edges[0]:.3g} and {edges[1]:.3g} Hz"
+    return f"{share:.0%} of {what} lies {between}, {when}.{_against(drawn.values)}"
+
+
+def _further(one: Shown) -> str:
+    """What is told of bands, and of places that have a unit of length."""
+    bands = bands_of(one)
+    if bands is not None:
+        listed = [f"{bands.names[k]} {bands.shares[k]:.0%}" for k in bands.order[:_FEW]]
+        return f" Of the magnitude, bands hold: {', '.join(listed)}."
+    if len(one.coordinates.spacing) == 3 and kind_of(one) == "volume":
+        volume = volume_of(one)
+        return f" The most important place is {', '.join(volume.at(axis) for axis in range(3))}."
+    return ""
+
+
+def _moments(values: Array, target: str, tracks: Tracks) -> str:
     positive = np.maximum(values, 0)
     if not positive.any():
         return f"Nothing speaks for {target}; all that is found speaks against it."
     held = np.flatnonzero(_holding(positive))
     runs = np.split(held, np.flatnonzero(np.diff(held) > 1) + 1)
-    told = ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs[:_FEW])
+    if tracks.step is None:
+        listed = (f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs[:_FEW])
+        told = f"at moments {', '.join(listed)}"
+    else:
+        told = ", ".join(tracks.time(int(run[0]), int(run[-1]) + 1) for run in runs[:_FEW])
     more = f" and {len(runs) - _FEW} more stretches" if len(runs) > _FEW else ""
     return (
-        f"Half of what speaks for {target} lies at moments {told}{more}, {len(held) / len(values):.0%} of the "
+        f"Half of what speaks for {target} lies {told}{more}, {len(held) / len(values):.0%} of the "
         f"time.{_against(values)}"
     )
 
@@ -100,17 +161,25 @@ def _holding(positive: Array) -> Array:
 def _where(held: Array, positive: Array) -> str:
     """A place in words, and in positions: the middle of what is held, and a box that holds 90 % of it."""
     weight = np.where(held, positive, 0)
-    spans, middle = [], []
+    spans, middle = _spans(weight), []
     for axis in range(held.ndim):
         along = weight.sum(axis=tuple(k for k in range(held.ndim) if k != axis))
-        reached = np.cumsum(along) / along.sum()
-        spans.append((int(np.searchsorted(reached, 0.05)), int(np.searchsorted(reached, 0.95))))
         middle.append(float((along * (np.arange(len(along)) + 0.5)).sum() / along.sum() / len(along)))
     named = dict(zip("zyx"[-held.ndim :], spans, strict=True))
     box = ", ".join(f"{axis} {low} to {high}" for axis, (low, high) in named.items())
     row, column = (min(2, int(3 * place)) for place in middle[-2:])
     place = "in the middle" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"
     return f"{place} ({box})"
+
+
+def _spans(weight: Array) -> list[tuple[int, int]]:
+    """The first and last position along each axis between which 90 % of the weight lies."""
+    spans = []
+    for axis in range(weight.ndim):
+        along = weight.sum(axis=tuple(k for k in range(weight.ndim) if k != axis))
+        reached = np.cumsum(along) / along.sum()
+        spans.append((int(np.searchsorted(reached, 0.05)), int(np.searchsorted(reached, 0.95))))
+    return spans
 
 
 def _against(values: Array) -> str:

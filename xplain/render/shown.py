@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
 
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.items import Columns, Passage
+from xplain.core.positions.coordinates import Coordinates
 
-__all__ = ["Kind", "Shown", "kind_of"]
+__all__ = ["Kind", "Shown", "axes_of", "kind_of"]
 
-Kind: TypeAlias = Literal["text", "row", "series", "picture", "volume"]
+Kind: TypeAlias = Literal["text", "row", "series", "spectrogram", "picture", "volume"]
 """What an item is, for one who looks at it."""
 
 
@@ -58,6 +59,22 @@ class Shown(Protocol):
     @property
     def rows(self) -> Array | None:
         """float64 ``[N, S]``, or None."""
+
+    @property
+    def signals(self) -> Array | None:
+        """float32 ``[N, *item]``: the items, where they are series with channels, volumes or video; or None."""
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """What the axes of the items measure."""
+
+    @property
+    def each(self) -> Mapping[str, Any]:
+        """Facts of each item."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Facts of the run."""
 
     @property
     def columns(self) -> Columns | None:
@@ -106,9 +123,16 @@ def kind_of(shown: Shown) -> Kind:
     """What the items are: from what was kept of them, and for maps from how their axes were read."""
     if shown.texts:
         return "text"
-    axes = shown.layout.partition(" ")[0]
+    axes = axes_of(shown)
+    if shown.coordinates.kind == "spectrogram":
+        return "spectrogram"
     if shown.columns is None and "T" in axes and not {"H", "D"} & set(axes):
         return "series"
     if shown.values.ndim == 2:
         return "row"
     return "volume" if shown.values.ndim > 3 and len(axes.replace("C", "")) > 3 else "picture"
+
+
+def axes_of(shown: Shown) -> str:
+    """The letters of the items' axes, batch first; empty where they were not needed."""
+    return shown.layout.partition(" ")[0]

@@ -13,16 +13,47 @@ from xplain.render import canvas
 from xplain.render.colormap import Colormap
 from xplain.render.geometry import Box
 from xplain.render.overlay import Map, Style, border, overlay
+from xplain.render.shown import Shown, axes_of
+from xplain.render.tracks import seconds
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["MOST", "chosen", "sheet", "slice_size", "told"]
+__all__ = ["MOST", "chosen", "ground_of", "sheet", "slice_name", "slice_size", "told", "word_of"]
 
 MOST = 16
 """Slices that are drawn."""
 
 _MARK = (255, 210, 0)
+_ENDS = (0.5, 99.5)  # percentiles of what the item holds that become black and white
+
+
+def word_of(one: Shown) -> str:
+    """What a volume's first position axis is made of."""
+    return "frame" if "T" in axes_of(one) else "slice"
+
+
+def slice_name(one: Shown, number: int) -> str:
+    """What a slice or frame is called: its number and, where the card says how far or long a step is, its place."""
+    told, word = one.coordinates, word_of(one)
+    if word == "frame":
+        return f"{word} {number}" + ("" if told.step is None else f", {seconds(number * told.step, told.step)} s")
+    return f"{word} {number}" + (f", {number * told.spacing[0]:.4g} {told.length}" if len(told.spacing) == 3 else "")
+
+
+def ground_of(one: Shown, shape: tuple[int, ...]) -> Array | None:
+    """What the item holds, channels averaged, uint8 ``[D, H, W]``; None where it was not kept or has another size."""
+    axes = axes_of(one)
+    if one.signals is None:
+        return None
+    held = np.asarray(one.signals[0], np.float64)
+    if "C" in axes and held.ndim == len(axes) - 1:
+        held = held.mean(axis=axes.index("C") - 1)
+    if held.shape != shape:
+        return None
+    low, high = np.percentile(held, _ENDS)
+    wide = high - low if high > low else 1.0
+    return np.asarray(np.rint(np.clip((held - low) / wide, 0, 1) * 255.0).astype(np.uint8))
 
 
 def chosen(values: Array) -> tuple[Array, Array]:
@@ -40,19 +71,21 @@ def chosen(values: Array) -> tuple[Array, Array]:
     return np.unique(np.concatenate([even, active])), active
 
 
-def sheet(drawn: Map, limit: float, colormap: Colormap, style: Style, word: str) -> Image:
-    """The slices of a map ``[D, H, W]`` in rows, each under its number; ``word`` says what a slice is called."""
+def sheet(one: Shown, drawn: Map, limit: float, colormap: Colormap, style: Style) -> Image:
+    """The slices of a map ``[D, H, W]`` of a result of one item in rows, over what it holds, each under its name."""
     which, active = chosen(drawn.values)
+    ground = ground_of(one, drawn.values.shape)
     panels = []
     for number in which:
         noise = None if drawn.noise is None else drawn.noise[number]
-        one = replace(drawn, values=drawn.values[number], noise=noise, picture=None)
-        big = overlay(one, limit, colormap, replace(style, line=False))
+        picture = None if ground is None else ground[number][..., None].repeat(3, axis=2)
+        cut = replace(drawn, values=drawn.values[number], noise=noise, picture=picture)
+        big = overlay(cut, limit, colormap, replace(style, line=False))
         if number in active:
-            whole: Box = (0, 0, *one.values.shape)
+            whole: Box = (0, 0, *cut.values.shape)
             border(big, [whole], _MARK, style.zoom)
         body = canvas.image(big)
-        panels.append(canvas.column([canvas.words([f"{word} {number}"], max(body.width, 60)), body], gap=0))
+        panels.append(canvas.column([canvas.words([slice_name(one, int(number))], max(body.width, 60)), body], gap=0))
     across = math.ceil(math.sqrt(len(panels)))
     rows = [canvas.row(panels[k : k + across], gap=6) for k in range(0, len(panels), across)]
     return canvas.column(rows)

@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from xplain.render.canvas import image
-from xplain.render.colormap import find
 from xplain.render.figure import target_of
 from xplain.render.notebook import data_url
-from xplain.render.overlay import Style, limit_of, map_of, overlay
 from xplain.render.sentence import sentence
-from xplain.render.shown import kind_of
+from xplain.render.thumbnails import item_small, map_small
 from xplain.report.agreement import agreement
 from xplain.results.attribution import Attribution
 
@@ -132,21 +127,12 @@ def rules(listed: Sequence[Card], methods: int) -> str:
 
 
 def thumbnail(a: Attribution, item: int) -> str:
-    """The picture of one item, small; empty for what is no picture."""
-    if a.pictures is None or np.ndim(a.pictures[item]) != 3:
-        return ""
-    small = image(np.asarray(a.pictures[item]))
-    small.thumbnail((_SMALL, _SMALL))
-    return data_url(small)
+    """The item, small: a picture, a line, a slice; empty for what is none of these."""
+    small = item_small(a[item], _SMALL)
+    return "" if small is None else data_url(small)
 
 
 def _tile(one: Attribution) -> str:
     """The map, small and without words; empty for what has none."""
-    if kind_of(one) != "picture":
-        return ""
-    drawn = map_of(one, 0)
-    zoom = max(1, -(-_TILE // max(drawn.values.shape)))
-    limit = limit_of(drawn.values)
-    laid = image(overlay(drawn, limit, find(None, drawn.signed), Style(zoom=zoom)))
-    laid.thumbnail((_TILE, _TILE))
-    return data_url(laid, "WEBP")
+    small = map_small(one, _TILE)
+    return "" if small is None else data_url(small, "WEBP")

@@ -19,9 +19,10 @@ import numpy as np
 
 from xplain.core.errors import UsageError
 from xplain.core.keeping.files import whole_file
+from xplain.render.bodies import scale_of
 from xplain.render.figure import draw, target_of
 from xplain.render.notebook import data_url
-from xplain.render.overlay import limit_of, map_of
+from xplain.render.scroll import Slice, slices_of
 from xplain.render.sentence import sentence
 from xplain.render.shown import kind_of
 from xplain.render.text import shades_css, words_html
@@ -44,6 +45,7 @@ class _Shown:
     said: str
     figure: str
     words: str
+    slices: Sequence[Slice]
     facts: Sequence[tuple[str, str]]
 
 
@@ -136,8 +138,21 @@ def _repeated(a: Attribution, listed: Sequence[Attribution]) -> bool:
     return sum(one.method == a.method for one in listed) > 1
 
 
-_PARTS = {"picture": "pixel", "volume": "voxel", "series": "moment", "row": "column", "text": "word"}
+_PARTS = {
+    "picture": "pixel",
+    "volume": "voxel",
+    "series": "moment",
+    "row": "column",
+    "text": "word",
+    "spectrogram": "frequency at every moment",
+}
 """What of an item has a value of its own, by the item's kind."""
+
+_SCROLLED = 12
+"""Volumes of a section that can be scrolled through; a page with more is too large to be opened."""
+
+_MARKED = {**dict.fromkeys(("picture", "volume", "spectrogram"), ", see the hatching"), "series": ", see the grey band"}
+"""Where a drawing shows the error, by the item's kind."""
 
 
 def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: bool) -> _Section:
@@ -155,9 +170,7 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
         ),
         (
             "Standard error",
-            "none: the method does not sample"
-            if a.error is None
-            else f"estimated{', see the hatching' if kind in ('picture', 'volume') else ''}",
+            "none: the method does not sample" if a.error is None else f"estimated{_MARKED.get(kind, '')}",
         ),
         ("Model", a.provenance.source or "not known"),
         ("Model, sha256", a.model or "not known"),
@@ -200,8 +213,8 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
     limit = drawing.get("limit")
     if a.texts:
         limit = float(np.abs(one.values[0, : len(one.texts[0].spans)]).max(initial=0.0))
-    elif limit is None and one.values.ndim > 2:
-        limit = limit_of(map_of(a, item, native).values)
+    elif limit is None:
+        limit = scale_of(one, native)
     return _Shown(
         name=one.names[0] if one.names else f"item {item}",
         target=target_of(a, item),
@@ -211,6 +224,7 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
         said=sentence(a, item),
         figure="" if a.texts else data_url(draw(a, item, **drawing), "WEBP"),
         words=words_html(a, item) if a.texts else "",
+        slices=slices_of(one) if item < _SCROLLED else [],
         facts=[(str(name), plain_fact(entries[item])) for name, entries in a.each.items()],
     )
 

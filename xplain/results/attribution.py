@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.core.errors import CardError
 from xplain.core.items import Columns, Passage
+from xplain.core.positions.coordinates import UNSTATED, Coordinates
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, null_or, object_of, text, truth, whole
 from xplain.results.result import ARRAY_PER_ITEM, PER_ITEM, Result
@@ -24,6 +26,14 @@ _SPANS = list_of(lambda value: isinstance(value, list) and len(value) == 2 and a
 
 def _cells(value: Any) -> bool:
     return isinstance(value, list) and len(value) in (2, 3) and all(whole(n) and n for n in value)
+
+
+def _coordinates(value: Any) -> bool:
+    try:
+        Coordinates.from_dict(value)
+    except CardError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +54,9 @@ class Attribution(Result):
         columns: Names and values of the S columns, if the items are rows of a table.
         texts: The texts and where their features lie, one per item, if the items are texts; the values beyond a
             text's own features belong to longer texts and mean nothing.
+        signals: float32 ``[N, *item]``, the items themselves where they are series with channels, volumes or video, for
+            drawing; None for others, and for items above 64 MiB.
+        coordinates: What the axes of the items measure, as the card stated it.
     """
 
     what: ClassVar[str] = "attribution"
@@ -55,6 +68,7 @@ class Attribution(Result):
             "null, or names and rows of texts",
             null_or(object_of(("names", "values"), names=list_of(text), values=list_of(list_of(text)))),
         ),
+        "coordinates": ("an object as a card's table [coordinates]", _coordinates),
         "texts": ("a list of texts with spans", list_of(object_of(("text", "spans"), text=text, spans=_SPANS))),
     }
 
@@ -69,6 +83,8 @@ class Attribution(Result):
     rows: Array | None = field(default=None, metadata=ARRAY_PER_ITEM)
     columns: Columns | None = field(default=None, metadata=PER_ITEM)
     texts: tuple[Passage, ...] = field(default=(), metadata=PER_ITEM)
+    signals: Array | None = field(default=None, metadata=ARRAY_PER_ITEM)
+    coordinates: Coordinates = UNSTATED
 
     def overlay(self, item: int = 0, **drawing: Any) -> Image:
         """The map of one item over its picture, with a colour bar; see ``xplain.render.draw`` for ``drawing``."""
@@ -117,7 +133,9 @@ class Attribution(Result):
         cells = given.get("resolution")
         columns = Columns.from_dict(given.get("columns"))
         texts = tuple(Passage.from_dict(one) for one in given.get("texts", ()))
-        return cls(**{**given, "resolution": tuple(cells) if cells else None, "columns": columns, "texts": texts})
+        axes = Coordinates.from_dict(given.get("coordinates") or {})
+        own = {"resolution": tuple(cells) if cells else None, "columns": columns, "texts": texts, "coordinates": axes}
+        return cls(**{**given, **own})
 
     @classmethod
     def holds(cls, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> int:
@@ -162,7 +180,10 @@ def _checked(arrays: Mapping[str, Array]) -> Array:
             raise Fault(
                 f"its {name} is {got}; real numbers {list(shape)} are needed beside values {list(values.shape)}"
             )
-    for name in ("values", "scores", "base"):
+    signals = arrays.get("signals")
+    if signals is not None and (signals.dtype != np.float32 or signals.ndim < 2 or len(signals) != count):
+        raise Fault(f"its signals are {signals.dtype} {list(signals.shape)}; float32 [{count}, ...] are needed")
+    for name in ("values", "scores", "base", "signals"):
         if name in arrays and not np.isfinite(arrays[name]).all():
             raise Fault(f"its {name} holds NaN or infinity")
     pictures = arrays.get("pictures")

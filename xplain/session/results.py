@@ -93,6 +93,8 @@ def attribution(
         rows=items.x.astype(np.float64) if _are_rows(items, values) else None,
         columns=items.columns,
         texts=items.texts,
+        signals=np.asarray(items.x, np.float32) if _are_signals(items) else None,
+        coordinates=items.coordinates,
         provenance=provenance(part, entry.name, options, **run),
     )
 
@@ -121,6 +123,19 @@ def words_of(target: Target, count: int) -> tuple[str, ...]:
 def _are_rows(items: Items, values: Array) -> bool:
     """Whether each item is a row of numbers, one for each value; the codes of words are none."""
     return items.x.ndim == 2 and items.x.shape == values.shape and items.x.dtype.kind in "fiub" and not items.texts
+
+
+_MOST_KEPT = 64 * 2**20
+"""Bytes of an item that a result keeps for drawing."""
+
+
+def _are_signals(items: Items) -> bool:
+    """Whether items are kept to be drawn: series with channels, volumes and video; a plain series is kept as a row."""
+    layout = items.layout
+    if not isinstance(layout, Layout) or items.pictures is not None or items.texts or items.columns is not None:
+        return False
+    drawn = ("T" in layout.axes and layout.channel_axis is not None) or layout.is_volume
+    return drawn and items.x.dtype.kind in "fiub" and items.x[:1].size * 4 <= _MOST_KEPT
 
 
 def _of_scores(model: Model) -> tuple[Caveat, ...]:

@@ -36,10 +36,11 @@ class Sheets:
     Args:
         folder: Where.
         drawing: How.
+        what: What an item is called.
     """
 
-    def __init__(self, folder: Folder, drawing: Drawing) -> None:
-        self.folder, self._drawing = folder, drawing
+    def __init__(self, folder: Folder, drawing: Drawing, what: str = "picture") -> None:
+        self.folder, self._drawing, self._what = folder, drawing, what
         self._stems: set[str] = set()
         self._known: dict[str, tuple[str, int]] = {}  # what files of a picture are called, and its place
         self._limits: dict[str, float] = {}
@@ -92,7 +93,7 @@ class Sheets:
         count = len(self._known)
         shown = min(count, _MOST_ON_PAGE)
         of = f" of {count}" if shown < count else ""
-        title = f"{outline.called}: {shown}{of} {'picture' if count == 1 else 'pictures'}"
+        title = f"{outline.called}: {shown}{of} {self._what}{'' if count == 1 else 's'}"
         # the page has one scale for all it shows, so it can be shared only where there is one method
         limit = next(iter(self._limits.values())) if len(self._limits) == 1 else None
         drawing = {"native_resolution": self._drawing.native_resolution, "limit": limit or None}
@@ -102,9 +103,9 @@ class Sheets:
         report.write(groups, self.folder.path / PAGE, title=title, command=command, predicted=predicted, **drawing)
 
     def _limit(self, one: Attribution) -> float:
-        from xplain.render.overlay import limit_of, map_of
+        from xplain.render.bodies import scale_of
 
-        return limit_of(map_of(one, 0, self._drawing.native_resolution).values)
+        return scale_of(one, self._drawing.native_resolution) or 0.0
 
     def _draw(self, one: Attribution, name: str, limit: float | None) -> None:
         picture = one.overlay(0, native_resolution=self._drawing.native_resolution, limit=limit or None)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xplain.cli.asking.arrays import arrays_in, is_array
 from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, named_methods, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.asking.reading import Given, RowOptions, given
@@ -46,7 +47,8 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="ITEM",
-            help="Pictures: files, folders, globs, skimage:NAME. Or a table (.csv, .tsv), or texts (.txt, --text).",
+            help="Pictures: files, folders, globs, skimage:NAME. Or arrays (.npy) of series, spectrograms, bands, "
+            "volumes; a table (.csv, .tsv); texts (.txt, --text).",
             show_default=False,
         ),
     ] = None,
@@ -85,10 +87,10 @@ def explain(
 ) -> Outcome:
     """Explain why MODEL scores each ITEM as it does, and draw it.
 
-    Writes per picture and method a PNG and an .npz, and one index.html with all of them. The rows of a table and texts
-    are printed as columns and coloured words. The flags of a method are shown by 'xplain explain --method NAME --help'
-    and 'xplain methods NAME'. A folder that holds only files of earlier runs is used again; their files stay unless
-    they are written anew.
+    Writes per picture or array and method a PNG and an .npz, and one index.html with all of them. The rows of a table
+    and texts are printed as columns and coloured words. The flags of a method are shown by 'xplain explain --method
+    NAME --help' and 'xplain methods NAME'. A folder that holds only files of earlier runs is used again; their files
+    stay unless they are written anew.
 
     Raises:
         XplainError: what concerns all items; what concerns one picture is told at the end, and the others are written.
@@ -103,8 +105,8 @@ def explain(
         options_for(entries, options)  # what is wrong with them is said before anything is opened
     if rows is None and not items:
         raise UsageError(
-            "There is nothing to explain. Name pictures (files, folders, globs, skimage:chelsea), a table (rows.csv), "
-            "or texts (review.txt, --text 'so good')."
+            "There is nothing to explain. Name pictures (files, folders, globs, skimage:chelsea), arrays (ecg.npy), a "
+            "table (rows.csv), or texts (review.txt, --text 'so good')."
         )
     found = [] if rows is not None else reader.collect(items or [])
     loaded = loading.open(model) if rows is None else rows.open(model, loading)
@@ -123,16 +125,22 @@ def explain(
             Folder(out, force) as folder,
         ):
             return _explain_rows(loaded, rows, order, folder, run, shell.obj)
+    given_arrays = arrays_in(found, loaded) if any(map(is_array, found)) else None
+    what, source = ("picture", found) if given_arrays is None else ("item", given_arrays)
+    called: Sequence[str] = found if given_arrays is None else given_arrays.names
+    order = replace(order, named=given_arrays is not None)
     if dry_run:
-        return _price(loaded, "pictures", len(found), planned(loaded, found, len(found), order))
-    run = Run(words=shell.obj.words)
+        return _price(loaded, f"{what}s", len(called), planned(loaded, source, len(called), order))
+    run, count = Run(what, shell.obj.words), len(called) + (0 if given_arrays is None else len(given_arrays.failed))
+    for name, error in () if given_arrays is None else given_arrays.failed:
+        run.fail(name, error)
     with (
-        told_when_interrupted(lambda: _told_done(run, len(found), len(order.methods), out)),
+        told_when_interrupted(lambda: _told_done(run, count, len(order.methods), out)),
         Folder(out, force) as folder,
     ):
-        sheets = Sheets(folder, Drawing(native_resolution, shared_scale))
+        sheets = Sheets(folder, Drawing(native_resolution, shared_scale), what)
         keeper = Conserved(loaded, order, sheets) if conserved else sheets
-        return _explain_pictures(loaded, found, order, sheets, keeper, run, shell.obj)
+        return _explain_pictures(loaded, (source, called), order, sheets, keeper, run, shell.obj)
 
 
 def _asked(
@@ -159,17 +167,25 @@ def _check_conserved(entries: Sequence[Method], rows: bool, order: Order) -> Non
 
 
 def _explain_pictures(
-    model: Model, found: list[str], order: Order, sheets: Sheets, keeper: Keeper, run: Run, shell: Shell
+    model: Model,
+    given: tuple[Any, Sequence[str]],
+    order: Order,
+    sheets: Sheets,
+    keeper: Keeper,
+    run: Run,
+    shell: Shell,
 ) -> Outcome:
-    folder = sheets.folder
+    """Pictures or arrays, with what each is called."""
+    (source, names), folder = given, sheets.folder
+    count = len(names) + len(run.failures)
     book = Book(
         folder,
         lambda: _document(run, model, folder, shell.line),
         lambda: sheets.page(model.outline, shell.line),
         lambda: sheets.finish(model.outline, shell.line),
     )
-    with book.kept_whatever_happens(lambda: _told_done(run, len(found), len(order.methods), folder.path)):
-        explain_items(model, found, found, order, run, keeper, book.kept)
+    with book.kept_whatever_happens(lambda: _told_done(run, count, len(order.methods), folder.path)):
+        explain_items(model, source, names, order, run, keeper, book.kept)
         sheets.finish(model.outline, shell.line)
     return _finish(run, folder, _document(run, model, folder, shell.line), _lines)
 
@@ -236,7 +252,7 @@ def _lines(run: Run, folder: Folder) -> list[str]:
     """What a person is told of pictures."""
     lines = []
     for picture in run.items:
-        lines.append(f"{picture['picture']}: {in_words(picture['predictions'])}".removesuffix(": "))
+        lines.append(f"{picture[run.what]}: {in_words(picture['predictions'])}".removesuffix(": "))
         for one in picture["explanations"]:
             what = f"{one['method']} of {one['target']!r}{layer_of(one)}, {one['unit']}"
             lines.append(f"  {what}: {folder.path / one['files']['png']}")
@@ -246,7 +262,7 @@ def _lines(run: Run, folder: Folder) -> list[str]:
     swept = f", {counted(run.spent.sweeps, 'sweep')}" if run.spent.sweeps else ""
     cost = f"{counted(run.spent.queries, 'evaluation')}{swept}{run.bill or ''}"
     count = len(run.items)
-    lines.append(f"{count} {'picture' if count == 1 else 'pictures'}{failed}; {cost}, {run.seconds:.1f} s.")
+    lines.append(f"{counted(count, run.what)}{failed}; {cost}, {run.seconds:.1f} s.")
     if run.items:
         lines.append(f"Open {folder.path / PAGE}; {RECORD} tells how it was made.")
     return lines

@@ -16,6 +16,7 @@ from xplain.core.abilities import abilities_of
 from xplain.core.declaring.wording import said
 from xplain.core.errors import InputsOpen
 from xplain.core.likely_card import likely_card
+from xplain.core.likely_coordinates import likely_coordinates
 from xplain.core.outline import Outline
 from xplain.core.positions.layout import Doubt
 from xplain.core.query import Score
@@ -112,6 +113,7 @@ def _document(outline: Outline, kinds: list[str], fits: list[str]) -> dict[str, 
         "rows": outline.rows,
         "labels": len(outline.labels),
         "card": _card(outline),
+        "coordinates proposed": _proposed(outline),
         "facts": dict(outline.facts),
         "quirks": list(outline.quirks),
         "answers": kinds,
@@ -159,6 +161,7 @@ def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool
         ),
         ("labels", labels),
         *([] if doors else [("card", _card_line(outline))]),
+        *([("coordinates", _coordinates_line(outline))] if _proposed(outline) and not doors else []),
         *[(name, str(value)) for name, value in outline.facts.items()],
         ("answers", ", ".join(kinds) or "once it is stated which input is explained, and what the others hold"),
         *([("methods", ", ".join(fits))] if kinds else []),
@@ -179,6 +182,19 @@ def _card_line(outline: Outline) -> str:
         return f"{outline.card.name or 'given'}, below"
     found = likely_card(outline)
     return "none: pictures need --card" + (f"; likely {found[0]!r}: {found[1]}" if found else "")
+
+
+def _proposed(outline: Outline) -> dict[str, str] | None:
+    """What the input's axes likely measure, for a card; nothing takes it by itself."""
+    found = likely_coordinates(outline)
+    return None if found is None else {"lines": found[0], "why": found[1]}
+
+
+def _coordinates_line(outline: Outline) -> str:
+    found = likely_coordinates(outline)
+    return (
+        "" if found is None else f"not stated, so drawings count positions; likely in a card: {found[0]} ({found[1]})"
+    )
 
 
 def _layout(outline: Outline) -> str:

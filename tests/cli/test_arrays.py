@@ -1,0 +1,104 @@
+"""Series, spectrograms and volumes as .npy files: explained, drawn with their axes, and listed on the page."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import onnx
+import pytest
+from nets import FLOAT
+from nets import model as nets_model
+from onnx import helper
+
+CARD = """
+[coordinates]
+channels = ["I", "II", "V1"]
+rate = 250
+unit = "mV"
+"""
+
+
+@pytest.fixture
+def ecg(tmp_path):
+    """A 1-D convolutional net that reads the second channel, and an item with a bump on it from 0.8 to 1.2 s."""
+    kernel = np.zeros((2, 3, 25), np.float32)
+    kernel[0, 1] = 1 / 25
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel", "bias"], ["filtered"], pads=[12, 12]),
+        helper.make_node("Relu", ["filtered"], ["found"]),
+        helper.make_node("GlobalAveragePool", ["found"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["y"]),
+    ]
+    weights = {"kernel": kernel, "bias": np.array([-0.3, 0.01], np.float32)}
+    made = nets_model(nodes, {"x": (FLOAT, ["N", 3, 500])}, {"y": (FLOAT, ["N", 2])}, weights)
+    onnx.save(made, tmp_path / "ecg.onnx")
+    (tmp_path / "ecg.card.toml").write_text(CARD, encoding="utf-8")
+    x = np.random.default_rng(0).normal(0, 0.05, (3, 500)).astype(np.float32)
+    x[1, 200:300] += 1
+    np.save(tmp_path / "beat.npy", x)
+    return tmp_path
+
+
+def test_a_series_is_explained_and_told_in_seconds(xplain, ecg):
+    out = ecg / "out"
+    words = ("explain", ecg / "ecg.onnx", ecg / "beat.npy", "-m", "occlusion,gradient-x-input", "--target", "0")
+    ran = xplain(*words, "--features", "segments:50,apart=true", "--channels", "true", "--out", out, "--json")
+    assert ran.code == 0, ran.err
+    (item,) = ran.document["items"]
+    assert item["item"].endswith("beat.npy")
+    files = [one["files"] for one in item["explanations"]]
+    page = (out / "index.html").read_text()
+    assert "ecg.onnx: 1 item<" in page
+    for one in files:
+        assert (out / one["png"]).is_file()
+        import xplain as package
+
+        a = package.Attribution.load(out / one["npz"])
+        assert a.names == ("beat.npy",)
+        assert a.coordinates.channels == ("I", "II", "V1")
+        assert a.signals.shape == (1, 3, 500)
+        assert re.search(r"lies on channel II between 0\.[789]\d* and 1\.\d+ s: \d+%", a.sentence())
+        assert a.sentence().partition("lies on ")[2].partition(".")[0] in page
+    assert page.count("data:image/webp") >= 4  # two small drawings, two figures
+    assert "script-src" not in page
+
+
+def test_a_file_may_hold_several_items_and_a_bad_one_stops_no_other(xplain, ecg):
+    x = np.load(ecg / "beat.npy")
+    np.save(ecg / "two.npy", np.stack([x, -x]))
+    (ecg / "bad.npy").write_bytes(b"no array")
+    np.save(ecg / "objects.npy", np.array([{}], object), allow_pickle=True)
+    np.save(ecg / "short.npy", x[:, :100])
+    words = ("explain", ecg / "ecg.onnx", *(ecg / f"{name}.npy" for name in ("bad", "two", "objects", "short", "beat")))
+    ran = xplain(*words, "-m", "occlusion", "--patch", "50", "--out", ecg / "out", "--json", "--shared-scale")
+    assert ran.code == 4, ran.err
+    assert [one["item"].rpartition("/")[2] for one in ran.document["items"]] == ["two-0.npy", "two-1.npy", "beat.npy"]
+    failed = {one["item"].rpartition("/")[2]: one["error"]["message"] for one in ran.document["failures"]}
+    assert set(failed) == {"bad.npy", "objects.npy", "short.npy"}
+    assert "it is no .npy file. Save one with numpy.save" in failed["bad.npy"]
+    assert "it holds Python objects, which could run code" in failed["objects.npy"]
+    assert "takes items of [3, 500]" in failed["short.npy"]
+    dry = xplain(*words, "-m", "occlusion", "--patch", "50", "--dry-run")
+    assert dry.out.startswith("4 items would take 80 model evaluations")  # what short.npy holds is not read
+
+
+def test_arrays_and_pictures_are_not_mixed(xplain, ecg):
+    (ecg / "cat.png").write_bytes(b"")
+    ran = xplain("explain", ecg / "ecg.onnx", ecg / "beat.npy", ecg / "cat.png", "--out", ecg / "out")
+    assert "The items mix arrays (.npy) and pictures (cat.png)" in ran.err
+
+
+def test_a_card_that_contradicts_the_model_is_refused(xplain, ecg):
+    (ecg / "ecg.card.toml").write_text('[coordinates]\nchannels = ["I", "II"]\n')
+    ran = xplain("explain", ecg / "ecg.onnx", ecg / "beat.npy", "--out", ecg / "out")
+    assert ran.code == 2
+    assert "names 2 channels" in ran.err
+
+
+def test_inspect_proposes_what_the_axes_measure(xplain, ecg):
+    assert "coordinates" not in xplain("inspect", ecg / "ecg.onnx").out.replace("[coordinates]", "")
+    (ecg / "ecg.card.toml").unlink()
+    ran = xplain("inspect", ecg / "ecg.onnx")
+    assert "not stated, so drawings count positions; likely in a card: channels = " in ran.out
+    assert xplain("inspect", ecg / "ecg.onnx", "--json").document["coordinates proposed"]["why"].endswith("over time")

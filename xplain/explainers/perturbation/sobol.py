@@ -19,7 +19,7 @@ from xplain.explainers.design.game import Game, play, read_off, set_up
 from xplain.explainers.estimation.sampling import Estimate
 from xplain.explainers.features.spec import Features
 
-__all__ = ["sobol", "total_indices"]
+__all__ = ["exchanged", "shades", "sobol", "total_indices"]
 
 _MASK_BYTES = 64 * 2**20
 """Masks that one question holds."""
@@ -91,16 +91,41 @@ def sobol(
 _LEAST = 4
 
 
+def shades(rng: np.random.Generator, players: int, count: int, first: int = 0) -> Array:
+    """A and B of a design, ``[count, 2, players]`` in [0, 1), from draw ``first`` on: a scrambled Sobol sequence.
+
+    The sequence is the same however it is cut.
+    """
+    from scipy.stats import qmc
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it would rather be asked for a power of two
+        sequence = qmc.Sobol(2 * players, scramble=True, seed=int(rng.integers(2**31)))
+        found = sequence.random(first + count)[first:]
+    return np.asarray(found.reshape(count, 2, players))
+
+
+def exchanged(pairs: Array) -> Array:
+    """A, and A with each feature in turn of B: ``[..., 2, S]`` to ``[..., 1 + S, S]``."""
+    players = pairs.shape[-1]
+    made = np.repeat(pairs[..., :1, :], players + 1, axis=-2)
+    each = np.arange(players)
+    made[..., 1 + each, each] = pairs[..., 1, :]
+    return made
+
+
 def total_indices(plain: Array, changed: Array) -> tuple[Array, Array]:
-    """Jansen's total indices ``[S]``, and how each design moved them, from f(A) ``[n]`` and f(C) ``[n, S]``."""
+    """Jansen's total indices ``[S]``, and how each design moved them, from f(A) ``[n]`` and f(C) ``[n, S]``.
+
+    The variance is over n, not n - 1: the points of a sequence spread evenly, so that it is that of all shades.
+    """
     count, centre = len(plain), plain - plain.mean()
-    variance = float((centre**2).sum() / (count - 1))
+    variance = float((centre**2).mean())
     if variance == 0:
         return np.zeros(changed.shape[1]), np.zeros(changed.shape)
     halves = (plain[:, None] - changed) ** 2 / 2
     values = halves.mean(axis=0) / variance
-    moved = (halves - values * (centre**2)[:, None] * count / (count - 1)) / (variance * count)
-    return values, moved
+    return values, (halves - values * (centre**2)[:, None]) / (variance * count)
 
 
 @dataclass
@@ -129,16 +154,8 @@ class _Shades:
         self.nobody, _ = yield from self.game.ends()
 
     def _pairs(self, first: int, count: int) -> Array:
-        """Shades ``[items, count, 2, S]`` of draws from ``first`` on; a stream is the same however it is cut."""
-        from scipy.stats import qmc
-
-        players, found = self.game.players, []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it would rather be asked for a power of two
-            for rng in self.view.rngs("sobol"):
-                sequence = qmc.Sobol(2 * players, scramble=True, seed=int(rng.integers(2**31)))
-                found.append(sequence.random(first + count)[first:])
-        return np.stack(found).reshape(-1, count, 2, players)
+        """Shades ``[items, count, 2, S]`` of draws from ``first`` on."""
+        return np.stack([shades(rng, self.game.players, count, first) for rng in self.view.rngs("sobol")])
 
     def ask(self, items: Array, first: int, draws: int) -> Generator[Score, Any, Array]:
         """f(A) and f(A with one feature of B), ``[items, draws, 1 + S]``."""
@@ -150,10 +167,8 @@ class _Shades:
         fills, parts = self.game.fills, []
         fill = fills if len(fills) == 1 else fills[items]
         for left in range(0, draws, few):
-            shades = np.repeat(pairs[:, left : left + few, :1], players + 1, axis=2)  # [items, few, 1 + S, S]
-            each = np.arange(players)
-            shades[:, :, 1 + each, each] = pairs[:, left : left + few, 1]
-            wide = np.concatenate([shades, np.ones((*shades.shape[:3], 1))], axis=3)  # -1 is never hidden
+            shown = exchanged(pairs[:, left : left + few])  # [items, few, 1 + S, S]
+            wide = np.concatenate([shown, np.ones((*shown.shape[:3], 1))], axis=3)  # -1 is never hidden
             masks = wide[..., labels].astype(np.float32).reshape(len(items), -1, *plane)
             target = self.view.target.take(items)
             answer = yield Score(self.view.x[items], Full(masks, fill, per_item=True), target)

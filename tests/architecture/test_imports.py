@@ -87,7 +87,7 @@ PACKAGES = {
     "pyarrow": {"results/embedding.py", "audit"},
     "duckdb": {"audit"},
     "cryptography": {"audit"},
-    "sklearn": {"analyses/projection.py", "analyses/clusters.py", "analyses/groups.py"},
+    "sklearn": {"analyses/projection.py", "analyses/clusters.py", "analyses/factorisation.py", "analyses/groups.py"},
     "umap": {"analyses/projection.py"},
     "pacmap": {"analyses/projection.py"},
     "usearch": {"analyses/neighbours.py"},

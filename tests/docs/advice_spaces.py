@@ -76,3 +76,33 @@ def _(told: Told, _folder: Path) -> None:
     more: dict[str, Any] = {"groups": groups, "label": "1", "sets": 2, "draws": 9}
     assert "noise" in told(lambda: xplain.see(convolution(), "tcav", ITEMS, **more))
     xplain.see(convolution(), "tcav", ITEMS, random="noise", **more)
+
+
+CONCEPTS: dict[str, Any] = {"label": "1", "of": "all", "concepts": 2, "patch": 4, "designs": 4}
+
+
+@advice("Concepts are those of a class. Name it, by label=, as a name or a number.")
+def _(told: Told, _folder: Path) -> None:
+    more = {name: value for name, value in CONCEPTS.items() if name != "label"}
+    told(lambda: xplain.see(convolution(), "craft", ITEMS, **more))
+    xplain.see(convolution(), "craft", ITEMS, **CONCEPTS)
+
+
+@advice("A concept is split at a layer before its own: give split= and below= both.")
+def _(told: Told, _folder: Path) -> None:
+    import torch
+
+    deeper = torch.nn.Conv2d(4, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1)
+    net = convolution(*deeper, torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    told(lambda: xplain.see(net, "craft", ITEMS, split="1", **CONCEPTS))
+    xplain.see(net, "craft", ITEMS, split="1", below="1", parts=2, **CONCEPTS)
+
+
+@advice("Name one of these by label=, or take all pictures: of='all'.")
+def _(told: Told, _folder: Path) -> None:
+    net = convolution()
+    net[-1].bias.data[2] = 100.0  # everything is class 2
+    said = told(lambda: xplain.see(net, "craft", ITEMS, **{**CONCEPTS, "of": "predicted"}))
+    assert "they are 2 (9)" in said
+    xplain.see(net, "craft", ITEMS, **{**CONCEPTS, "of": "predicted", "label": "2"})
+    xplain.see(net, "craft", ITEMS, **CONCEPTS)

@@ -14,15 +14,15 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 from xplain.render.colormap import find
 
-__all__ = ["COLOURINGS", "Coloured", "Colouring", "Colours", "colours_of"]
+__all__ = ["COLOURINGS", "DISTINCT", "OTHERS", "Coloured", "Colouring", "Colours", "colours_of"]
 
 Colouring: TypeAlias = Literal["none", "class", "true", "error", "score", "group"]
 
 COLOURINGS = ("none", "class", "true", "error", "score", "group")
 
-_OTHERS = (150, 150, 150)
+OTHERS = (150, 150, 150)
 _RIGHT, _WRONG = (0, 114, 178), (213, 94, 0)
-_CLASSES = (
+DISTINCT = (
     *((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0)),
     *((120, 94, 240), (190, 170, 20), (51, 34, 136), (136, 34, 85), (17, 119, 51), (221, 204, 119)),
 )
@@ -102,11 +102,11 @@ def _named(shown: Coloured, number: int) -> str:
 
 def _by_name(names: Sequence[str]) -> Colours:
     counted = Counter(names).most_common()
-    of = {name: _CLASSES[k] if k < len(_CLASSES) else _OTHERS for k, (name, _) in enumerate(counted)}
-    legend = [(of[name], f"{name} ({count})") for name, count in counted[: len(_CLASSES)]]
-    rest = counted[len(_CLASSES) :]
+    of = {name: DISTINCT[k] if k < len(DISTINCT) else OTHERS for k, (name, _) in enumerate(counted)}
+    legend = [(of[name], f"{name} ({count})") for name, count in counted[: len(DISTINCT)]]
+    rest = counted[len(DISTINCT) :]
     if rest:
-        legend.append((_OTHERS, f"{len(rest)} others ({sum(count for _, count in rest)})"))
+        legend.append((OTHERS, f"{len(rest)} others ({sum(count for _, count in rest)})"))
     return Colours(np.array([of[name] for name in names], np.uint8), tuple(legend))
 
 

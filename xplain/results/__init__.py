@@ -12,6 +12,7 @@ from xplain.results.atlas import Atlas
 from xplain.results.attack import Attack
 from xplain.results.attribution import Attribution
 from xplain.results.comparison import Comparison
+from xplain.results.concepts import Concepts
 from xplain.results.curve import Curve
 from xplain.results.dimensions import Dimensions
 from xplain.results.effect import Effect
@@ -25,13 +26,14 @@ from xplain.results.provenance import Provenance
 from xplain.results.result import Result
 from xplain.results.saved import read
 
-__all__ = ["Atlas", "Attack", "Attribution", "Comparison", "Curve", "Dimensions", "Embedding", "Gallery"]
-__all__ += ["Effect", "Importance", "Judgement", "Neighbours", "Picture", "Provenance", "Result", "kind_of", "load"]
+__all__ = ["Atlas", "Attack", "Attribution", "Comparison", "Concepts", "Curve", "Dimensions", "Embedding", "Gallery"]
+__all__ += ["Effect", "Importance", "Judgement", "Neighbours", "Picture", "Provenance", "Result"]
+__all__ += ["kind_of", "load"]
 
 _KINDS: tuple[type[Result], ...] = (
     *(Attribution, Curve, Attack, Gallery, Picture),
     *(Embedding, Neighbours, Atlas, Dimensions, Comparison),
-    *(Effect, Importance, Judgement),
+    *(Effect, Importance, Judgement, Concepts),
 )
 
 

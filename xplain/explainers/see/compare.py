@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
@@ -17,9 +17,9 @@ from xplain.core.errors import UsageError
 from xplain.core.lenses.embedding import Compared
 from xplain.core.lenses.scene import Again, Beside, More, Scene, Seeing, Some
 from xplain.core.outline import Outline
-from xplain.core.query import Answer, Peek, View
+from xplain.core.query import Peek, View
 from xplain.explainers.see.positions import Positions, Read, vector_reader
-from xplain.explainers.see.vectors import asked, called, finite, small
+from xplain.explainers.see.vectors import asked, beside, called, finite, small
 
 __all__ = ["compare"]
 
@@ -100,7 +100,7 @@ def compare(
             parts[0].update({read.layer: [] for read in reads[0]})
             parts[1].update({read.layer: [] for read in reads[1]})
         own = yield from asked(some, [*reads[0], *reads[1]] if alone else reads[0])
-        theirs = own if alone else (yield from _beside(other, asked(twin, reads[1])))
+        theirs = own if alone else (yield from beside(other, asked(twin, reads[1])))
         rows = [read.vectors(own[read.layer]) for read in reads[0]]
         twins = [read.vectors(theirs[read.layer]) for read in reads[1]]
         kept = finite([*rows, *twins])
@@ -145,21 +145,6 @@ def compare(
         facts,
         warnings,
     )
-
-
-_Asking: TypeAlias = Generator[Any, Answer, Mapping[str, Array]]
-
-
-def _beside(model: Any, flow: _Asking) -> _Asking:
-    """The same flow, its questions asked of another model."""
-    answer = None
-    while True:
-        try:
-            question = flow.send(answer)
-        except StopIteration as stop:
-            found: Mapping[str, Array] = stop.value
-            return found
-        answer = yield Beside(model, question)
 
 
 def _reads(view: View, layer: str, positions: str | None, first: Sequence[Read] = ()) -> list[Read]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.arrays import enlarge
 from xplain.core.card import Card
 from xplain.core.edits import Array
 from xplain.core.lenses.fields import Field
@@ -17,7 +18,7 @@ from xplain.core.rules import Rules
 from xplain.core.target import Target
 from xplain.core.targets.leaves import Leaf
 
-__all__ = ["Sight", "cut", "field_of", "in_picture", "projected", "seen_as_picture"]
+__all__ = ["Sight", "alone", "cut", "field_of", "in_picture", "projected", "seen_as_picture"]
 
 Box = tuple[int, int, int, int]
 
@@ -108,6 +109,15 @@ def cut(picture: Array, box: Box, size: tuple[int, int] | None = None, blank: fl
     front = [gap if low == 0 else 0 for gap, low in zip(missing, (y0, x0), strict=True)]
     pads = [(before, gap - before) for before, gap in zip(front, missing, strict=True)]
     return np.ascontiguousarray(np.pad(part, (*pads, (0, 0)), constant_values=blank))
+
+
+def alone(view: View, n: int, boxes: Sequence[Box]) -> Array:
+    """Parts of one item, each cut out and enlarged bilinearly to the whole: float32 ``[R, *item]``."""
+    rows, columns = (axis - 1 for axis in view.layout.plane_axes)
+    item = np.moveaxis(view.x[n], (rows, columns), (-2, -1)).astype(np.float32)
+    size = item.shape[-2:]
+    made = [np.moveaxis(enlarge(item[..., y0:y1, x0:x1], size), (-2, -1), (rows, columns)) for y0, x0, y1, x1 in boxes]
+    return np.ascontiguousarray(np.stack(made), np.float32)
 
 
 def projected(

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xplain.core.arrays import enlarge
 from xplain.core.caveat import Caveat
 from xplain.core.declaring.options import Fraction, Positive
 from xplain.core.declaring.registry import Paper, lens
@@ -21,7 +20,7 @@ from xplain.core.lenses.scene import Again, More, Scene, Seeing, Some, handle
 from xplain.core.positions.grid import Grid
 from xplain.core.query import Answer, Peek, Query, View
 from xplain.explainers.cam.layers import map_layer
-from xplain.explainers.see.crops import cut, seen_as_picture
+from xplain.explainers.see.crops import alone, cut, seen_as_picture
 from xplain.explainers.see.layers import short_name
 from xplain.explainers.see.patches import no_unit, numbers_of
 from xplain.explainers.see.regions import Box, apart, proposed
@@ -129,15 +128,7 @@ def _channel(view: View, layer: str) -> tuple[str, int]:
 
 def _alone(view: View, n: int, boxes: list[Box], layer: str, channel: int) -> Generator[Query, Answer, Array]:
     """The largest value of each unit for each region of one item, enlarged to the whole: ``[R, C]``."""
-    layout = view.layout
-    rows, columns = layout.plane_axes
-    item = np.moveaxis(view.x[n], (rows - 1, columns - 1), (-2, -1)).astype(np.float32)
-    size = item.shape[-2:]
-    made = [
-        np.moveaxis(enlarge(item[..., y0:y1, x0:x1], size), (-2, -1), (rows - 1, columns - 1))
-        for y0, x0, y1, x1 in boxes
-    ]
-    answer = yield Peek(np.ascontiguousarray(np.stack(made), np.float32), (layer,), Max(channel))
+    answer = yield Peek(alone(view, n, boxes), (layer,), Max(channel))
     return np.asarray(answer[layer], np.float64)
 
 

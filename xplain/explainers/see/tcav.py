@@ -22,7 +22,7 @@ from xplain.core.rules import Rules
 from xplain.core.target import label as score_of
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.layers import short_name
-from xplain.explainers.see.vectors import folder_of, named_outline, small
+from xplain.explainers.see.vectors import class_asked, folder_of, small
 
 __all__ = ["GroupsOf", "tcav"]
 
@@ -109,7 +109,7 @@ def tcav(
         name = name or _layer(part, layer)
         own = _groups(part, groups, place)
         place += len(part)
-        target = _class(part, label or of)
+        target = score_of(class_asked(part, label or of)[0])
         asked = np.flatnonzero([one == of for one in own])
         shown = np.flatnonzero([one != of for one in own])
         if len(shown):
@@ -195,15 +195,6 @@ def _groups(part: Some, groups: Sequence[str] | None, place: int) -> list[str]:
             option="groups", got=f"{len(groups)} names", accepted="one for each item, of which there are more"
         )
     return list(groups[place : place + len(part)])
-
-
-def _class(part: Some, wanted: str) -> Any:
-    """The score that is asked about."""
-    outline = named_outline(part)
-    classes = outline.scores.classes
-    if classes is None:
-        raise UsageError("Concepts are asked of a class's score, and this model answers no vector of classes.")
-    return score_of(outline.label_index(int(wanted) if wanted.lstrip("-").isdecimal() else wanted, classes))
 
 
 def _require(of: str, random: str, steep: Sequence[Array], held: dict[str, list[Array]], concepts: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -14,14 +14,16 @@ from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.lenses.fold import Mean
-from xplain.core.lenses.scene import More, Scene, Some
+from xplain.core.lenses.scene import Beside, More, Scene, Some
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Peek
 from xplain.core.target import SCORES
 from xplain.explainers.see.positions import Read, vector_reader
 
-__all__ = ["Gathered", "asked", "best", "called", "finite", "folder_of", "gathered", "named_outline", "small"]
-__all__ += ["true_class"]
+__all__ = ["Gathered", "asked", "beside", "best", "called", "class_asked", "finite", "folder_of", "gathered"]
+__all__ += ["named_outline", "small", "true_class"]
+
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -148,6 +150,18 @@ def asked(some: Some, reads: Iterable[Read]) -> Generator[Any, Answer, Mapping[s
     return answer
 
 
+def beside(model: Any, flow: Generator[Any, Answer, R]) -> Generator[Any, Answer, R]:
+    """The same flow, its questions asked of another model."""
+    answer = None
+    while True:
+        try:
+            question = flow.send(answer)
+        except StopIteration as stop:
+            returned: R = stop.value
+            return returned
+        answer = yield Beside(model, question)
+
+
 def _scored(outline: Outline) -> bool:
     return outline.scores.classes is not None
 
@@ -183,6 +197,20 @@ def named_outline(some: Some) -> Outline:
     labels = () if some.card is None else some.card.labels
     fits = not outline.labels and len(labels) == outline.scores.classes
     return replace(outline, labels=labels) if fits else outline
+
+
+def class_asked(some: Some, wanted: str) -> tuple[int, str]:
+    """The class that is called so, or has that number: its number, and its name.
+
+    Raises:
+        UsageError: there is none, or the model answers no vector of classes.
+    """
+    outline = named_outline(some)
+    classes = outline.scores.classes
+    if classes is None:
+        raise UsageError("Concepts are asked of a class's score, and this model answers no vector of classes.")
+    index = outline.label_index(int(wanted) if wanted.lstrip("-").isdecimal() else wanted, classes)
+    return index, outline.label_name(index)
 
 
 def true_class(given: Any, outline: Outline) -> tuple[str, bool]:

@@ -80,6 +80,7 @@ PACKAGES = {
             "audit/beside.py",
             "analyses/groups.py",
             "render/spectra.py",
+            "analyses/influence.py",
         ),
         "explainers/synthesis",
     },

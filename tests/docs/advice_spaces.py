@@ -106,3 +106,47 @@ def _(told: Told, _folder: Path) -> None:
     assert "they are 2 (9)" in said
     xplain.see(net, "craft", ITEMS, **{**CONCEPTS, "of": "predicted", "label": "2"})
     xplain.see(net, "craft", ITEMS, **CONCEPTS)
+
+
+TRAINING: dict[str, Any] = {"labels": [0, 1, 2] * 3, "plant": 0}
+
+
+@advice("Take the mean over positions, positions='mean', where the scores are a function of it, or name another layer")
+def _(told: Told, _folder: Path) -> None:
+    import torch
+
+    ends = torch.nn.Conv2d(4, 3, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    wide = np.random.default_rng(5).random((9, 3, 65, 65)).astype(np.float32)
+    told(lambda: xplain.see(convolution(*ends), "influence", wide, positions="all", **TRAINING))
+    xplain.see(convolution(*ends), "influence", wide, positions="mean", **TRAINING)
+
+
+@advice("Influence by the last layer needs what enters the last layer of weights: name it by layer=.")
+def _(told: Told, _folder: Path) -> None:
+    told(lambda: xplain.see(convolution(), "influence", ITEMS, layer="1", positions="max", **TRAINING))
+    xplain.see(convolution(), "influence", ITEMS, layer="3", **TRAINING)
+
+
+@advice("Checkpoints are those of one training, read together: give them with by='tracin' and without vectors=.")
+def _(told: Told, _folder: Path) -> None:
+    more = {"checkpoints": [(convolution(), 0.1)], **TRAINING}
+    told(lambda: xplain.see(convolution(), "influence", ITEMS, **more))
+    xplain.see(convolution(), "influence", ITEMS, by="tracin", **more)
+
+
+@advice("items that could be read. Give one for each, in their order, and leave out what cannot be read.")
+def _(told: Told, _folder: Path) -> None:
+    told(lambda: xplain.see(convolution(), "influence", ITEMS, labels=[0, 1, 2], plant=0))
+    xplain.see(convolution(), "influence", ITEMS, **TRAINING)
+
+
+@advice("items have no label, such as {}: they lie in no folder. Give labels=, one for each item.")
+def _(told: Told, _folder: Path) -> None:
+    told(lambda: xplain.see(convolution(), "influence", ITEMS, plant=0))
+    xplain.see(convolution(), "influence", ITEMS, **TRAINING)
+
+
+@advice("All items have the same label, so nothing tells one class from another. Give items of two.")
+def _(told: Told, _folder: Path) -> None:
+    told(lambda: xplain.see(convolution(), "influence", ITEMS, labels=[1] * 9, plant=0))
+    xplain.see(convolution(), "influence", ITEMS, labels=[1, 2, 1] * 3, plant=0)

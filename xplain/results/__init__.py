@@ -19,6 +19,7 @@ from xplain.results.effect import Effect
 from xplain.results.embedding import Embedding
 from xplain.results.gallery import Gallery
 from xplain.results.importance import Importance
+from xplain.results.influence import Influence
 from xplain.results.judgement import Judgement
 from xplain.results.neighbours import Neighbours
 from xplain.results.picture import Picture
@@ -27,13 +28,13 @@ from xplain.results.result import Result
 from xplain.results.saved import read
 
 __all__ = ["Atlas", "Attack", "Attribution", "Comparison", "Concepts", "Curve", "Dimensions", "Embedding", "Gallery"]
-__all__ += ["Effect", "Importance", "Judgement", "Neighbours", "Picture", "Provenance", "Result"]
+__all__ += ["Effect", "Importance", "Influence", "Judgement", "Neighbours", "Picture", "Provenance", "Result"]
 __all__ += ["kind_of", "load"]
 
 _KINDS: tuple[type[Result], ...] = (
     *(Attribution, Curve, Attack, Gallery, Picture),
     *(Embedding, Neighbours, Atlas, Dimensions, Comparison),
-    *(Effect, Importance, Judgement, Concepts),
+    *(Effect, Importance, Judgement, Concepts, Influence),
 )
 
 

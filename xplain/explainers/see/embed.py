@@ -16,7 +16,7 @@ from xplain.core.target import SCORES
 from xplain.explainers.see.positions import Positions, Read, vector_reader
 from xplain.explainers.see.vectors import asked, best, finite, gathered, named_outline, true_class
 
-__all__ = ["embed"]
+__all__ = ["embed", "kept_vectors"]
 
 
 @lens("embed", needs=Peek)
@@ -57,7 +57,7 @@ def embed(
         Features of the layer before the last as a description of pictures: Donahue et al. 2014, arXiv:1310.1531.
     """
     if vectors is not None:
-        return (yield from _kept(scene, layer, positions, labelled, vectors))
+        return (yield from kept_vectors(scene, layer, positions, labelled, vectors))
     found = yield from gathered(scene, [layer], positions, labelled=labelled)
     (rows,) = found.vectors.values()
     confidence = np.array(found.confidence or [np.nan] * len(rows))
@@ -66,7 +66,7 @@ def embed(
     )
 
 
-def _kept(scene: Scene, layer: str, positions: str | None, labelled: bool, path: str) -> Seeing[Vectors]:
+def kept_vectors(scene: Scene, layer: str, positions: str | None, labelled: bool, path: str) -> Seeing[Vectors]:
     """The same, written to a folder as they come."""
     folder: VectorFolder | None = None
     read: Read | None = None

@@ -1,0 +1,203 @@
+"""Training items as the last layer sees them: vectors at one checkpoint or several, labels, pictures to be drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xplain.core.caveat import Caveat
+from xplain.core.declaring.wording import option
+from xplain.core.edits import Array
+from xplain.core.errors import UsageError
+from xplain.core.lenses.scene import Again, Beside, More, Scene, Some
+from xplain.core.outline import Outline
+from xplain.explainers.see.embed import kept_vectors
+from xplain.explainers.see.last_layer import LastLayer, last_layer
+from xplain.explainers.see.vectors import asked, beside, called, finite, folder_of, named_outline, small
+
+__all__ = ["Others", "Training", "kept_training", "others", "pictures_of", "training"]
+
+_AT_ONCE = 16
+_MOST_SAID = 5
+
+
+@dataclass(eq=False)
+class Training:
+    """What was read of all training items.
+
+    Args:
+        outline: What is known of the model, with the names of its classes.
+        models: None for the model itself, then the other checkpoints.
+        lasts: The last layer of each.
+        names: What items are called.
+        given: What reads each once more, a file's path; None for what is no file.
+        folders: The folder that each lies in.
+        features: For each model what enters its last layer, ``[N, D]``.
+        thumbnails: Small pictures of items that are no files, by place.
+        left_out: Items for which a layer holds NaN or infinity.
+    """
+
+    outline: Outline
+    models: tuple[Any, ...]
+    lasts: list[LastLayer]
+    names: list[str] = field(default_factory=list)
+    given: list[Any] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    features: list[Array] = field(default_factory=list)
+    thumbnails: dict[int, Array] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def labels(self, given: Sequence[str] | None) -> Array:
+        """The class of each item, int64 ``[N]``: as it is given, or the folder that it lies in.
+
+        Raises:
+            UsageError: an item has no label, or one that is no class; all such are counted.
+        """
+        count = len(self.names)
+        if given is not None and len(given) != count:
+            raise UsageError(
+                f"There are {len(given)} labels for the {count} items that could be read. Give one for each, in their "
+                "order, and leave out what cannot be read.",
+                option="labels",
+            )
+        words = self.folders if given is None else list(given)
+        missing = [name for name, word in zip(self.names, words, strict=True) if not word]
+        if missing:
+            raise UsageError(
+                f"{len(missing)} of {count} items have no label, such as {missing[0]!r}: they lie in no folder. Give ",
+                option("labels"),
+                ", one for each item.",
+                option="labels",
+            )
+        classes, strange = {}, Counter[str]()
+        for word in dict.fromkeys(words):
+            try:
+                if word.startswith("-"):  # the last class in Python, and no class of data
+                    raise UsageError(f"{word!r} is no class.")
+                classes[word] = self.outline.label_index(word, self.outline.scores.classes or 0)
+            except UsageError:
+                strange[word] = words.count(word)
+        if strange:
+            known = ", ".join(self.outline.labels[:_MOST_SAID]) or f"0 to {(self.outline.scores.classes or 1) - 1}"
+            told = ", ".join(f"{word!r} ({many})" for word, many in strange.most_common(_MOST_SAID))
+            raise UsageError(
+                f"{sum(strange.values())} of {count} items have a label that is no class of the model: {told}. Its "
+                f"classes are {known}{' ...' if len(self.outline.labels) > _MOST_SAID else ''}.",
+                option="labels",
+            )
+        return np.array([classes[word] for word in words], np.int64)
+
+    @property
+    def warnings(self) -> tuple[Caveat, ...]:
+        """What must be known of the vectors."""
+        if not self.left_out:
+            return ()
+        more = f" and {len(self.left_out) - 1} more" if len(self.left_out) > 1 else ""
+        return (Caveat(f"The layer holds NaN or infinity for {self.left_out[0]}{more}, left out here.", "input"),)
+
+
+def training(models: Sequence[Any], layer: str, positions: str | None, side: int) -> Generator[Any, Any, Training]:
+    """All items, one part after another, each read by every checkpoint.
+
+    Args:
+        models: The other checkpoints.
+        layer: What enters the last layer of weights; see ``last_layer``.
+        positions: As for ``vector_reader``.
+        side: Pixels of the small pictures that are kept of items that are no files.
+    """
+    found: Training | None = None
+    parts: list[list[Array]] = []
+    while (part := (yield More())) is not None:
+        views = [part]
+        for model in models:
+            views.append((yield Beside(model, Again(part.given, part.view.x))))
+        if found is None:
+            lasts = [(yield from last_layer(part.view, layer, positions))]
+            for model, some in zip(models, views[1:], strict=True):
+                lasts.append((yield from beside(model, last_layer(some.view, layer, positions))))
+            found = Training(named_outline(part), (None, *models), lasts)
+            parts = [[] for _ in lasts]
+        rows = yield from _vectors(found, views)
+        fine = finite(rows)
+        for own, one in zip(parts, rows, strict=True):
+            own.append(one[fine])
+        for n, name in enumerate(called(part)):
+            if not fine[n]:
+                found.left_out.append(name)
+                continue
+            given = part.given[n] if _is_path(part.given[n]) else None
+            if given is None and part.pictures is not None:
+                found.thumbnails[len(found.names)] = small(part.pictures[n : n + 1], side)[0]
+            found.names.append(name)
+            found.given.append(given)
+            found.folders.append(folder_of(part.given[n]))
+    assert found is not None  # there are items
+    found.features = [np.concatenate(own) for own in parts]
+    return found
+
+
+def kept_training(scene: Scene, layer: str, positions: str | None, vectors: str) -> Generator[Any, Any, Training]:
+    """All items of a folder of vectors, after those that are given were added; vectors stay on the disk."""
+    kept = yield from kept_vectors(scene, layer, positions, False, vectors)
+    some: Some = yield Again((kept.names[0],))
+    last = yield from last_layer(some.view, layer, positions)
+    found = Training(named_outline(some), (None,), [last])
+    found.names = ["/".join(name.split("/")[-2:]) for name in kept.names]
+    found.given, found.folders = list(kept.names), [folder_of(name) for name in kept.names]
+    found.features = [kept.vectors]
+    return found
+
+
+def _vectors(found: Training, views: Sequence[Some]) -> Generator[Any, Any, list[Array]]:
+    """What enters the last layer of each model for some items."""
+    rows = []
+    for model, last, some in zip(found.models, found.lasts, views, strict=True):
+        flow = asked(some, [last.read])
+        answer = yield from (flow if model is None else beside(model, flow))
+        rows.append(last.read.vectors(answer[last.read.layer]))
+    return rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Others:
+    """Items that are asked about: names, what enters the last layer of each model ``[A, D]``, and small pictures."""
+
+    names: tuple[str, ...]
+    features: tuple[Array, ...]
+    thumbnails: Array | None
+
+
+def others(found: Training, given: Sequence[Any], side: int) -> Generator[Any, Any, Others]:
+    """Items that are asked about, read as the training items were."""
+    if not len(given):
+        return Others((), tuple(np.zeros((0, one.shape[1]), np.float32) for one in found.features), None)
+    again = Again(tuple(given))
+    views: list[Some] = []
+    for model in found.models:
+        views.append((yield again if model is None else Beside(model, again)))
+    rows = yield from _vectors(found, views)
+    if not finite(rows).all():
+        raise UsageError("The layer holds NaN or infinity for an item that is asked about.", option="asked")
+    pictures = views[0].pictures
+    return Others(tuple(called(views[0])), tuple(rows), None if pictures is None else small(pictures, side))
+
+
+def pictures_of(found: Training, places: Array, side: int) -> Generator[Any, Any, Array | None]:
+    """Small pictures of some training items, uint8 ``[S, s, s, 3]``; None where one has none."""
+    made: dict[int, Array] = {n: found.thumbnails[n] for n in places.tolist() if n in found.thumbnails}
+    wanted = [n for n in places.tolist() if n not in made and found.given[n] is not None]
+    for first in range(0, len(wanted), _AT_ONCE):
+        some_places = wanted[first : first + _AT_ONCE]
+        some: Some = yield Again(tuple(found.given[n] for n in some_places))
+        if some.pictures is None:
+            return None
+        made |= dict(zip(some_places, small(some.pictures, side), strict=True))
+    return np.stack([made[n] for n in places.tolist()]) if len(made) == len(places) and len(places) else None
+
+
+def _is_path(given: Any) -> bool:
+    return isinstance(given, str) or hasattr(given, "__fspath__")

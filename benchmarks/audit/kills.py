@@ -1,11 +1,14 @@
 """Kills audits at random, at every durable step, on a full disk and under jumping clocks, and compares what is left.
 
-    nice -n 19 python benchmarks/audit/kills.py [--kills 1000] [--worker-kills 40] [--out benchmarks/results]
+    nice -n 19 python benchmarks/audit/kills.py --kills 150 --worker-kills 40 --seed 1 --out benchmarks/results
 
-Each life of a run is a process that was forked with everything imported, so that it is killed while it works rather
-than while it starts. The reference is a run that nobody disturbs. What is claimed after each story: the store is equal
-to the reference bit for bit, and every item stands in it once per lane. SIGKILL does not test a loss of power: that
-files are flushed before they are named is seen in the order of the calls.
+Each life of a run is a process that was forked with everything imported, and so are its workers, so that they are
+killed while they work rather than while they start. The reference is a run that nobody disturbs. What is claimed after
+each story: the store is equal to the reference bit for bit, and every item stands in it once per lane. SIGKILL does not
+test a loss of power: that files are flushed before they are named is seen in the order of the calls.
+
+With ``--out`` what was counted is added to ``audit-kills.json`` there, and the table sums over all that stands in it:
+begin it as often as there is time, each time with another ``--seed``.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import argparse
 import contextlib
 import errno
 import io
+import json
 import os
 import random
 import shutil
@@ -24,15 +28,16 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "audit")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "audit"), str(Path(__file__).parent)]
 
 import planted
 import pyarrow.parquet as pq
+from forked import forking, workers_of
 
 from xplain.audit.attending import WorkerDied
 from xplain.audit.plans import Plan
@@ -84,6 +89,16 @@ class Stage:
         told += [f"{len(twice)} doubled"] if twice else []
         told += ["other bits"] if store.root() != self.wanted else []
         return ", ".join(told)
+
+    def blames(self, folder: Path) -> bool:
+        """Whether a store differs by nothing but items that were refused because their workers were killed."""
+        rows = []
+        for one in (self.reference, folder):
+            store = Store(one)
+            parts = [io.BytesIO(store.get(seal.parts["records"])) for _, seal in sorted(store.seals().items())]
+            rows.append([row for part in parts for row in pq.read_table(part).to_pylist()])
+        other = [b for a, b in zip(*rows, strict=True) if a != b]
+        return bool(other) and all("died, again and again" in (row["error"] or "") for row in other)
 
 
 def life(folder: Path, before: Callable[[], None] = lambda: None, **how: Any) -> int:
@@ -140,30 +155,40 @@ def random_kills(stage: Stage, rng: random.Random, kills: int, seconds: float) -
 
 
 def worker_kills(stage: Stage, rng: random.Random, kills: int, seconds: float) -> Counter[str]:
-    """SIGKILL one of two workers, or now and then the supervisor, which its workers must not survive."""
+    """SIGKILL one of two workers, or now and then the supervisor, which its workers must not survive.
+
+    Kills are a fifth to all of an undisturbed run apart, so that there is progress between them. An item whose worker
+    is killed three times in a row is refused, for a run cannot know that it was somebody else: an audit that differs in
+    nothing but that is counted as ``blamed``.
+    """
     told: Counter[str] = Counter()
     limit = time.monotonic() + seconds
+    first = stage.copy("workers")
+    began = time.monotonic()
+    assert os.waitstatus_to_exitcode(os.waitpid(life(first, forking, workers=2), 0)[1]) == 0
+    span = time.monotonic() - began
+    assert not stage.whole(first)
+    shutil.rmtree(first)
     while told["worker kills"] + told["supervisor kills"] < kills and time.monotonic() < limit:
-        folder = stage.copy(f"workers-{told['audits']}")
-        while True:
-            number = life(folder, workers=2)
+        folder, done = stage.copy(f"workers-{told['audits']}"), False
+        while not done:
+            number = life(folder, forking, workers=2)
             driver = rng.random() < 0.25
-            while (status := ended(number, rng.uniform(0.1, 3))) is None:
+            while (status := ended(number, rng.uniform(0.2 * span, span))) is None:
                 if driver:
                     os.kill(number, signal.SIGKILL)
                     os.waitpid(number, 0)
                     told["supervisor kills"] += 1
                     break
-                children = subprocess.run(["pgrep", "-P", str(number)], capture_output=True, text=True).stdout.split()
-                if children:
+                if children := workers_of(number):
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(int(rng.choice(children)), signal.SIGKILL)
+                        os.kill(rng.choice(children), signal.SIGKILL)
                         told["worker kills"] += 1
-            if status is not None and status != UNFINISHED:
-                assert status == 0, status
-                break
+            assert status in (None, 0, UNFINISHED), status
+            done = status == 0
         told["audits"] += 1
-        told["wrong"] += bool(stage.whole(folder))
+        fault = stage.whole(folder)
+        told["blamed" if fault and stage.blames(folder) else "wrong"] += bool(fault)
         shutil.rmtree(folder)
     return told
 
@@ -260,51 +285,88 @@ def jumping_clock(stage: Stage, rng: random.Random, rounds: int) -> Counter[str]
     return told
 
 
+RANDOM, STEP, WORKERS = (
+    "a run, killed at random and begun again",
+    "a run, killed after each durable step",
+    "one of two workers, or their supervisor, killed at random",
+)
+DISK, CLOCK = "a full disk at a random flush", "a wall clock that jumps by years"
+
+
+def table(batches: list[dict[str, Any]]) -> str:
+    """All that was counted, batch by batch and in sum."""
+    sums: dict[str, Counter[str]] = {}
+    for batch in batches:
+        for story, told in batch["stories"].items():
+            sums.setdefault(story, Counter()).update(told)
+    wrong = sum(one["wrong"] for one in sums.values())
+    rows = [f"| {name} | {'; '.join(f'{k}: {v}' for k, v in told.items())} |" for name, told in sums.items()]
+    each = [
+        f"| {one['seed']} | {one['commit']} | {one['items']} items, {one['shards']} shards "
+        f"| {killed(one['stories'])} | {one['minutes']:.1f} | {one['load']:.0f} |"
+        for one in batches
+    ]
+    head = (
+        f"**{killed(sums):,} processes killed by SIGKILL; {wrong} audits that ended wrong.** *wrong*: audits whose "
+        "final store is not equal, bit for bit, to that of an undisturbed run, or in which an item is lost or doubled. "
+        "*blamed*: an item was refused because its worker was killed there three times in a row by somebody else, "
+        "which a run cannot tell from an item that kills. A loss of power is not tested."
+    )
+    how = (
+        "`nice -n 19 python benchmarks/audit/kills.py --seed SEED --out benchmarks/results`, in batches, Grad-CAM "
+        "compiled and RISE driven:"
+    )
+    lines = ["# Audits that are killed", "", head, "", "| what happened | how often |", "|---|---|", *rows, "", how, ""]
+    lines += ["| seed | commit | audit | kills | minutes | load |", "|---|---|---|---|---|---|", *each, ""]
+    return "\n".join(lines)
+
+
+def killed(stories: Mapping[str, Mapping[str, int]]) -> int:
+    """Processes that were killed."""
+    kinds = ("kills", "worker kills", "supervisor kills", "steps")
+    return sum(told.get(kind, 0) for told in stories.values() for kind in kinds)
+
+
 def main() -> None:
     """Tell all stories and write what came of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--worker-kills", type=int, default=40)
-    parser.add_argument("--stride", type=int, default=1, help="durable steps between two that are tried")
-    parser.add_argument("--rounds", type=int, default=20, help="full disks and jumping clocks")
+    parser.add_argument("--steps", type=int, default=0, help="kill after each so-many-th durable step; 0 for none")
+    parser.add_argument("--disks", type=int, default=0, help="full disks")
+    parser.add_argument("--clocks", type=int, default=0, help="jumping clocks")
+    parser.add_argument("--items", type=int, default=24)
     parser.add_argument("--minutes", type=float, default=20.0, help="at most, for each kind of kill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    rng, limit = random.Random(asked.seed), 60 * asked.minutes
+    rng, limit, began = random.Random(asked.seed), 60 * asked.minutes, time.monotonic()
+    stories: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as place:
-        stage = Stage(Path(place))
-        stories = {
-            "a run, killed at random": random_kills(stage, rng, asked.kills, limit),
-            "a run, killed after each durable step": every_step(stage, limit),
-            "one of two workers, or their supervisor, killed at random": worker_kills(
-                stage, rng, asked.worker_kills, limit
-            ),
-            "a full disk at a random flush": full_disk(stage, rng, 20),
-            "a wall clock that jumps by years": jumping_clock(stage, rng, 5),
-        }
-        rows = [f"| {name} | {'; '.join(f'{k}: {v}' for k, v in told.items())} |" for name, told in stories.items()]
+        stage = Stage(Path(place), asked.items)
+        for name, count, tell in (
+            (RANDOM, asked.kills, lambda n: random_kills(stage, rng, n, limit)),
+            (WORKERS, asked.worker_kills, lambda n: worker_kills(stage, rng, n, limit)),
+            (STEP, asked.steps, lambda n: every_step(stage, limit, n)),
+            (DISK, asked.disks, lambda n: full_disk(stage, rng, n)),
+            (CLOCK, asked.clocks, lambda n: jumping_clock(stage, rng, n)),
+        ):
+            if count:
+                stories[name] = tell(count)
+                print(f"{name}: {dict(stories[name])}", file=sys.stderr, flush=True)
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    command = " ".join(["python", "benchmarks/audit/kills.py", *sys.argv[1:]])
-    about = (
-        f"`{command}`, commit {commit.stdout.strip()}; {stage.plan.items.count} items, {len(stage.plan.shards)} shards "
-        f"and {len(stage.plan.lanes)} lanes. *wrong*: audits whose final store is not equal, bit for bit, to that of "
-        "an undisturbed run, or in which an item is lost or stands twice."
-    )
-    lines = [
-        "# Audits that are killed",
-        "",
-        about,
-        "",
-        "| what happened | how often |",
-        "|---|---|",
-        *rows,
-        "",
-    ]
-    text = "\n".join(lines)
+    batch = {
+        "seed": asked.seed, "commit": commit.stdout.strip(), "items": stage.plan.items.count,
+        "shards": len(stage.plan.shards), "minutes": (time.monotonic() - began) / 60, "load": os.getloadavg()[0],
+        "stories": stories,
+    }  # fmt: skip
+    kept = None if asked.out is None else asked.out / "audit-kills.json"
+    before = json.loads(kept.read_text(encoding="utf-8")) if kept is not None and kept.exists() else []
+    text = table([*before, batch])
     print(text)
-    if asked.out is not None:
-        (asked.out / "audit-kills.md").write_text(text, encoding="utf-8")
+    if kept is not None:
+        kept.write_text(json.dumps([*before, batch], indent=1) + "\n", encoding="utf-8")
+        kept.with_suffix(".md").write_text(text, encoding="utf-8")
     if any(told["wrong"] for told in stories.values()):
         raise SystemExit(1)
 

@@ -90,7 +90,13 @@ def test_bad_items_keep_their_place_and_say_why(photos: Path, listing: Listing) 
 def test_an_empty_folder_says_so_and_what_was_left_out(tmp_path: Path, listing: Listing) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.txt").write_text("x")
-    with pytest.raises(UsageError, match=r"nothing to audit: folder holds no item\. 1 files.*\.txt: 1"):
+    where = rf"nothing to audit: folder '{tmp_path}/empty' holds no item\."
+    with pytest.raises(
+        UsageError, match=rf"{where} 1 file is no picture or array.*\.txt: 1.*Names of items end in \.png"
+    ):
+        listing(tmp_path / "empty")
+    (tmp_path / "empty" / "a.txt").unlink()
+    with pytest.raises(UsageError, match=rf"{where} It is empty\."):
         listing(tmp_path / "empty")
     assert not list((tmp_path / "out").iterdir())
 

@@ -28,8 +28,10 @@ def test_the_cause_is_found_and_beats_chance(xplain, model, pictures, tmp_path):
     np.testing.assert_allclose(kept.column("pointing-game"), [1, np.nan, 1])
     with Image.open(tmp_path / "out" / told["files"]["judgement"]) as drawn:
         drawn.verify()
-    words = xplain("measure", model, pictures, *METHOD, "--metric", "sparseness", "--out", tmp_path / "out")
+    both = "deletion:steps=4,sparseness"  # as an audit's plan takes them
+    words = xplain("measure", model, pictures, *METHOD, "--metrics", both, "--out", tmp_path / "out")
     assert "sparseness of input-x-gradient is" in words.out
+    assert "deletion of input-x-gradient is" in words.out
     assert "3 pictures; " in words.out
 
 

@@ -16,6 +16,7 @@ from xplain.audit.canonical import file_sha256, needed, sha256_of
 from xplain.audit.labels import Joined
 from xplain.audit.schema import ITEMS, Column, read_parquet, schema_of
 from xplain.audit.sources import Content, Entry, Source
+from xplain.audit.sources.entries import SUFFIXES
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.keeping.files import whole_file
@@ -101,13 +102,25 @@ def write_items(source: Source, beside: Joined, items: Path, places: Path, threa
                 if len(labels) > _MOST_LABELS:
                     raise UsageError(f"The labels have more than {_MOST_LABELS:,} values: no labels of classes.")
         if not count:
-            told = " ".join(source.told)
-            raise UsageError(f"There is nothing to audit: {source.kind} holds no item. {told}".strip(), option="items")
+            told = " ".join(source.told) or "It is empty."
+            raise UsageError(
+                f"There is nothing to audit: {_called(source)} holds no item. {told} Names of items end in "
+                f"{', '.join(SUFFIXES)}.",
+                option="items",
+            )
     if not source.placed:
         places.unlink()
     if not source.unique:
         _refuse_twins(items)
     return Listed(file_sha256(items), count, dict(sorted(labels.items())), unreadable, empty, source.told)
+
+
+def _called(source: Source) -> str:
+    """A source as a person named it: its kind, and where it lies."""
+    told = source.recipe()
+    place = [str(told[name]) for name in ("root", "pattern", "path", "name") if told.get(name)]
+    place += [str(one) for one in told.get("paths", ())][:1]
+    return f"{source.kind} {'/'.join(place)!r:.300}" if place else source.kind
 
 
 def _hashed(source: Source, threads: int) -> Iterator[tuple[Entry, int, str]]:

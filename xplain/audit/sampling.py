@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from xplain.core.declaring.options import parsed
+from xplain.core.declaring.options import parsed, several
 from xplain.core.declaring.registry import METRICS
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -16,9 +15,6 @@ from xplain.metrics.sampling import Precision, plan_sample, power_table
 from xplain.session.grading import STANDARD
 
 __all__ = ["Precision", "judges", "sampled"]
-
-_BETWEEN = re.compile(r",(?![\w-]+=)")
-"""A comma that parts two metrics: one in front of a name and ``=`` parts two options of one."""
 
 
 def sampled(
@@ -49,7 +45,7 @@ def judges(metrics: Any) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
     if isinstance(metrics, Mapping):
         named = {str(name): dict(options) for name, options in metrics.items()}
     elif isinstance(metrics, str):
-        named = _named(_BETWEEN.split(metrics))
+        named = _named(several(metrics))
     elif metrics is None or isinstance(metrics, (list, tuple)):
         named = _named(metrics or ())
     else:

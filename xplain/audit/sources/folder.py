@@ -161,4 +161,10 @@ def _left_out(left: Mapping[str, int]) -> tuple[str, ...]:
         return ()
     most = sorted(left.items(), key=lambda one: (-one[1], one[0]))[:5]
     told = ", ".join(f"{suffix}: {count:,}" for suffix, count in most)
-    return (f"{sum(left.values()):,} files are no pictures or arrays by their names and were left out ({told}).",)
+    count = sum(left.values())
+    are = (
+        "1 file is no picture or array by its name and was"
+        if count == 1
+        else (f"{count:,} files are no pictures or arrays by their names and were")
+    )
+    return (f"{are} left out ({told}).",)

@@ -18,6 +18,7 @@ from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import INTERRUPTED, OK, PARTIAL, USAGE, Outcome, Progress, note
+from xplain.core.declaring.options import several
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.intervals import mean_of
 from xplain.core.keeping.plain import counted
@@ -47,8 +48,9 @@ def measure(
         list[str] | None,
         typer.Option(
             "--metric",
-            help="Metric, or one with options: deletion:steps=16; may be given several times. Default: standard, which "
-            "reads the maps alone and asks deletion, insertion and road.",
+            "--metrics",
+            help="Metric, or one with options: deletion:steps=16; several with commas, or given several times. "
+            "Default: standard, which reads the maps alone and asks deletion, insertion and road.",
         ),
     ] = None,
     target: Annotated[
@@ -79,7 +81,7 @@ def measure(
 
     entries = [find_method(name) for name in named_methods(method or []) or ["grad-cam"]]
     given = options_for(entries, options)
-    named = metric or ["standard"]
+    named = [one for given_as in metric or ["standard"] for one in several(given_as)]
     wanted: str | list[str] = "standard" if named == ["standard"] else named
     read_names(wanted)  # what is wrong with them is said before anything is opened
     found = reading.collect(pictures)

@@ -57,8 +57,14 @@ def parsed(text: str) -> tuple[str, dict[str, str]]:
     return name, words
 
 
+def several(text: str) -> list[str]:
+    """Names with commas between, each with its options: ``"deletion:steps=8,seed=1,road"`` is two."""
+    return [one.strip() for one in _BETWEEN.split(text) if one.strip()]
+
+
 _KEY = re.compile(r"\w[\w-]*")
 _NEXT = re.compile(rf",(?={_KEY.pattern}=)")
+_BETWEEN = re.compile(rf",(?!{_KEY.pattern}=)")
 
 
 class Kind(Protocol):

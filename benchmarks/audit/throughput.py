@@ -1,12 +1,12 @@
 """Where the time of an audit goes: processor time per picture and stage, and the share that is the model's.
 
-    python benchmarks/audit/throughput.py [--pictures 1000] [--workers] [--out benchmarks/results]
+    python benchmarks/audit/throughput.py [--pictures 1000] [--out benchmarks/results]
 
-MobileNetV2 on JPEG files cut from the shared photographs, one thread for the model, one that decodes ahead. Times are
-processor time, so that a loaded machine changes ratios little: of the main thread, in which the model runs, and apart
-from it that of reading and decoding, which a machine with more cores does beside the model. The goal: what the model
-itself takes is at least 0.95 of all that the main thread does. ``--workers`` compares wall time of two workers with one
-and needs two idle cores.
+MobileNetV2 on JPEG files cut from the shared photographs: one thread for the model, one that decodes ahead, one that
+gathers batches, one that keeps what was answered. Times are processor time, so that a loaded machine changes ratios
+little. Two shares are told: what the model takes of the thread that asks it, which is what an audit waits for where
+cores are free; and of all threads together, less reading and decoding, which is what is paid where they are not. How
+workers, Ray and clusters scale says ``scaling.py``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -30,12 +31,14 @@ from PIL import Image
 import xplain
 from xplain.audit import shard
 from xplain.audit.guarding import planned_audit
+from xplain.audit.keeping import Kept
 from xplain.audit.lanes import Benches
 from xplain.audit.reading import Data
-from xplain.audit.running import run
-from xplain.audit.store import Store
+from xplain.audit.store import Part, Store
+from xplain.audit.trays import Tray
 from xplain.core.lane import LaneRows
 from xplain.models.onnx.session import Session
+from xplain.session.lane import Compiled
 from xplain.session.lane_graph import Graph
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +52,6 @@ LANES: dict[str, tuple[str, dict[str, Any], float, int]] = {
     "occlusion, 32 px at 16 px, incremental": ("occlusion", {"patch": 32, "stride": 16}, 0.026, 169),
 }
 """Method, options, share of the pictures, and evaluations per picture of a lane that is driven."""
-SHARD = 50
-"""Pictures a shard where workers are compared."""
 
 
 def pictures(folder: Path, count: int) -> Path:
@@ -75,27 +76,33 @@ def pictures(folder: Path, count: int) -> Path:
 
 
 STAGES = (
-    "read, hash", "decode, resize, normalise", "batches", "model", "columns", "files", "hash, flush, seal",
+    "read, hash", "decode, resize, normalise", "batches", "model", "answers", "columns", "hash, write", "records",
+    "flush, name, seal",
 )  # fmt: skip
 
 
 class Watch:
-    """Processor time by stage, of whatever thread a stage runs in."""
+    """Processor time by stage, each without the stages that it calls, of whatever thread it runs in."""
 
     def __init__(self) -> None:
         self.spent: Counter[str] = Counter()
         self._undo: list[Callable[[], None]] = []
+        self._inner, self._lock = threading.local(), threading.Lock()
 
     def over(self, owner: Any, name: str, stage: str) -> None:
         """Count what a function takes."""
         call = getattr(owner, name)
 
         def watched(*given: Any, **named: Any) -> Any:
+            outer, self._inner.spent = getattr(self._inner, "spent", 0.0), 0.0
             began = time.thread_time()
             try:
                 return call(*given, **named)
             finally:
-                self.spent[stage] += time.thread_time() - began
+                took = time.thread_time() - began
+                with self._lock:
+                    self.spent[stage] += took - self._inner.spent
+                self._inner.spent = outer + took
 
         setattr(owner, name, watched)
         self._undo.append(lambda: setattr(owner, name, call))
@@ -115,24 +122,29 @@ def measured(folder: Path) -> dict[str, float]:
             rows = lane.lane.rows
             x = np.random.default_rng(0).standard_normal((rows, *lane.lane.item), np.float32)
             lane.ask(LaneRows(x, np.arange(rows) < 1, ("warm",) * rows, np.full(rows, -1)))
-        watch, lanes = Watch(), vars(shard)["_Lane"]
+        watch = Watch()
         for owner, name, stage in (  # what makes a shard, taken apart
             (Data, "content", "read, hash"),
             (shard, "taken", "decode, resize, normalise"),
+            (Tray, "put", "batches"),
+            (Tray, "take", "batches"),
             (Graph, "run", "model"),
-            (lanes, "_batch", "batches"),
-            (lanes, "_keep", "columns"),
-            (shard, "_made", "files"),
-            (shard.Made, "seal", "hash, flush, seal"),
+            (Compiled, "_answer", "answers"),
+            (Kept, "keep", "columns"),
+            (Part, "write", "hash, write"),
+            (Kept, "table", "records"),
+            (Part, "end", "flush, name, seal"),
+            (Store, "seal", "flush, name, seal"),
         ):
             watch.over(owner, name, stage)
-        began = time.thread_time()
+        began, every, clock = time.thread_time(), time.process_time(), time.perf_counter()
         for one in plan.shards:
-            maker.make(one.number).seal(plan, store)
-        main = time.thread_time() - began
+            maker.seal(one.number, store)
+        main, every, clock = time.thread_time() - began, time.process_time() - every, time.perf_counter() - clock
         watch.end()
     each = 1000 / plan.items.count
-    return {**{stage: spent * each for stage, spent in watch.spent.items()}, "main thread": main * each}
+    whole = {"main thread": main * each, "all threads": every * each, "clock": clock * each}
+    return {**{stage: spent * each for stage, spent in watch.spent.items()}, **whole}
 
 
 def forward(rows: int = 13, times: int = 12) -> float:
@@ -159,25 +171,10 @@ def looped(files: list[str]) -> float:
     return 1000 * (time.process_time() - began) / len(files)
 
 
-def scaling(data: Path, root: Path, how: dict[str, Any]) -> tuple[float, float]:
-    """Seconds of wall time a shard by one worker and by two, without the seconds until each has done its first."""
-    found = []
-    for workers in (1, 2):
-        place = root / f"workers{workers}"
-        xplain.audit.plan({"net": str(NET)}, str(data), out=place, shard_rows=SHARD, **how)
-        marks: list[float] = []
-        run(place, workers=workers, told=lambda _, marks=marks: marks.append(time.monotonic()))
-        if len(marks) < 4 * workers:
-            raise SystemExit(f"--workers needs {8 * SHARD} pictures or more: {len(marks)} shards say too little.")
-        found.append((marks[-1] - marks[workers - 1]) / (len(marks) - workers))
-    return found[0], found[1]
-
-
 def main() -> None:
     """Measure, print, and write a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=1000)
-    parser.add_argument("--workers", action="store_true")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     rows, stages = [], []
@@ -197,12 +194,12 @@ def main() -> None:
             found = measured(folder)
             raw = forward()
             model = found.get("model", 0.0) or asks * raw
+            rest = found["all threads"] - found["read, hash"] - found["decode, resize, normalise"]
+            count = len(list(some.iterdir()))
             rows.append(
-                (name, len(list(some.iterdir())), found["main thread"], model, raw, model / found["main thread"])
+                (name, count, found["main thread"], rest, model, raw, model / found["main thread"], model / rest)
             )
             stages.append((name, found))
-            if asked.workers and method == "grad-cam":
-                one, two = scaling(some, root, how)
         loop = looped(files[: min(256, len(files))])
         after = forward()
     first = stages[0][1]
@@ -221,20 +218,20 @@ def main() -> None:
     )
     told = (
         f"`xplain.explain` in a loop over 64 files a call takes {loop:.2f} ms, {loop - decode:.2f} without reading and "
-        f"decoding: {rows[0][3] / (loop - decode):.2f} of that is what the compiled lane's model takes."
+        f"decoding: {rows[0][4] / (loop - decode):.2f} of that is what the compiled lane's model takes."
     )
     names = " | ".join(name for name, _ in stages)
+    heads = ("lane", "pictures", "thread that asks", "all threads less decoding", "the model", "forward pass",
+             "model / thread that asks", "model / all less decoding")  # fmt: skip
     lines = [
         "# Throughput of an audit", "", about, "",
-        "| lane | pictures | main thread | of it the model | forward pass | model / main thread |",
-        "|---|---|---|---|---|---|",
-        *(f"| {n} | {c} | {m:.2f} | {k:.2f} | {r:.2f} | {s:.3f} |" for n, c, m, k, r, s in rows),
+        f"| {' | '.join(heads)} |", "|---" * len(heads) + "|",
+        *(f"| {n} | {c} | {m:.2f} | {a:.2f} | {k:.2f} | {r:.2f} | **{s:.3f}** | {t:.3f} |"
+          for n, c, m, a, k, r, s, t in rows),
         "", model, "", f"| stage | {names} |", "|---|" + "---|" * len(stages),
         *(f"| {one} | " + " | ".join(f"{found.get(one, 0):.3f}" for _, found in stages) + " |" for one in STAGES),
         "", told,
     ]  # fmt: skip
-    if asked.workers:
-        lines.append(f"Two workers make {one / two:.2f} times what one makes, wall time, at the load above.")
     text = "\n".join([*lines, ""])
     print(text)
     if asked.out is not None:

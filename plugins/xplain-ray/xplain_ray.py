@@ -4,7 +4,7 @@
 
 Ray decides who makes which shard, restarts what dies, and moves nothing but numbers. That a shard is done says its seal
 alone, which is created once; so a shard that Ray makes twice is counted once, and the store is the same, bit for bit,
-as that of ``xplain.audit.run``. The folder must be visible to every node under the same path.
+as that of ``xplain.audit.run``. The folder must be visible to every node under the same path; or it is a URL.
 """
 
 from __future__ import annotations
@@ -33,23 +33,21 @@ class Maker:
     """An actor: opens the audit once, then makes one shard after another.
 
     Args:
-        out: The audit's folder, as this node sees it.
+        out: The audit's folder, as this node sees it, or its URL.
     """
 
     def __init__(self, out: str) -> None:
         self._shop = audit.Shop(out).__enter__()
-        self._seals = Path(out) / "seals"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Make the shards of a batch that have no seal; an error is an answer, for Ray repeats deaths alone."""
+        """Make the shards of a batch; an error is an answer, for Ray repeats deaths alone."""
         found: dict[str, list[Any]] = {"shard": [], "rows": [], "errors": [], "failed": []}
         for number in batch["shard"].tolist():
             told: dict[str, Any] = {"shard": number, "rows": 0, "errors": 0, "failed": ""}
-            if not (self._seals / f"{number:08d}.json").exists():
-                try:
-                    told |= {name: value for name, value in self._shop.make(number).items() if name in found}
-                except Exception as error:
-                    told["failed"] = f"{type(error).__name__}: {error}"
+            try:
+                told |= {name: value for name, value in self._shop.make(number).items() if name in found}
+            except Exception as error:
+                told["failed"] = f"{type(error).__name__}: {error}"
             for name, values in found.items():
                 values.append(told[name])
         return found
@@ -68,7 +66,7 @@ def run(
     Call ``ray.init`` before, with what your cluster needs; without it Ray starts one on this machine.
 
     Args:
-        out: The audit's folder, visible to every node under this path.
+        out: The audit's folder, visible to every node under this path; or its URL, which every node can reach.
         workers: Actors.
         shards: Numbers of the shards to make; None for all.
         told: Called with (shards done, shards asked) after every shard.
@@ -84,17 +82,17 @@ def run(
     import ray
     from ray.exceptions import RayError
 
-    folder = Path(out).resolve()
-    before = audit.status(folder)
-    sealed = {int(one.stem) for one in (folder / "seals").glob("[0-9]*.json")}
-    left = [number for number in (range(before.of) if shards is None else shards) if number not in sealed]
+    place = os.fspath(out)
+    place = place if "://" in place else str(Path(place).resolve())
+    wanted = None if shards is None else set(shards)
+    left = [number for number in audit.left(place) if wanted is None or number in wanted]
     if not left:
-        return before
+        return audit.status(place)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     asked = ray.data.from_items([{"shard": number} for number in left], override_num_blocks=len(left)).map_batches(
         Maker,
-        fn_constructor_args=[str(folder)],
+        fn_constructor_args=[place],
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(left))),
         max_restarts=-1,
@@ -115,13 +113,13 @@ def run(
         ) from error
     if failed:
         raise RayFailed(f"{len(failed)} shards could not be made: {'; '.join(failed[:3])}.")
-    return audit.status(folder)
+    return audit.status(place)
 
 
 def main() -> None:
     """``xplain-ray AUDIT [--workers N] [--address A]``: ends with 0 where all shards are sealed, with 4 where not."""
     parser = argparse.ArgumentParser(prog="xplain-ray", description="Run an audit of xplain on a Ray cluster.")
-    parser.add_argument("out", metavar="AUDIT", help="the audit's folder, visible to every node")
+    parser.add_argument("out", metavar="AUDIT", help="the audit's folder, visible to every node, or its URL")
     parser.add_argument("--workers", type=int, default=2, help="actors")
     parser.add_argument("--address", help="a cluster to connect to; left out, one is started here")
     asked = parser.parse_args()

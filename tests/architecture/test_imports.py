@@ -87,6 +87,7 @@ PACKAGES = {
     "openTSNE": {"analyses/projection.py"},
     "pyarrow": {"results/embedding.py", "audit"},
     "duckdb": {"audit"},
+    "fsspec": {"audit/far.py"},
     "cryptography": {"audit"},
     "sklearn": {"analyses/projection.py", "analyses/clusters.py", "analyses/factorisation.py", "analyses/groups.py"},
     "umap": {"analyses/projection.py"},

@@ -199,3 +199,36 @@ def test_no_paid_query_is_asked_twice_whatever_broke_in_between(tmp_path):
     assert run(tmp_path / "out", models={"toy": second}, max_cost=7 * 2).done
     asked = first.rows + second.rows
     assert len(asked) == len(set(asked)) == 6 * 7
+
+
+def test_a_run_that_was_killed_keeps_nobody_out_and_one_that_lives_says_who_it_is(kills, stage):
+    """A lock ends with its process; the file that is left holds nobody off, nor do the parts that were half-written."""
+    folder = stage.copy("locked")
+    number = kills.life(folder)
+    while not list((folder / "seals").glob("*.json")):
+        pass
+    with pytest.raises(OutputError, match=rf"Another run is at work on .*: process {number} on .*Wait until it has en"):
+        run(folder, workers=0)
+    os.kill(number, signal.SIGKILL)
+    os.waitpid(number, 0)
+    assert (folder / ".xplain.lock").exists()
+    (folder / "parts" / ".tmp.1.aa").write_bytes(b"half")
+    assert run(folder, workers=0, shards=[0]).sealed >= 1
+    assert not (folder / "parts" / ".tmp.1.aa").exists()
+    assert run(folder, workers=0).done
+    assert stage.whole(folder) == ""
+
+
+def test_a_folder_in_place_of_a_seal_is_no_seal(stage):
+    folder = stage.copy("blocked")
+    (folder / "seals").mkdir(exist_ok=True)
+    (folder / "seals" / "00000001.json").mkdir()
+    assert audit.status(folder).sealed == 0
+    with pytest.raises(OutputError, match=r"00000001\.json is no file, and a seal is one\. Remove it, and run again"):
+        run(folder, workers=0)
+    assert [str(one) for one in audit.verify(folder).damaged] == [
+        "shard 1: its seal's name is taken by something that is no file"
+    ]
+    assert audit.verify(folder, repair=True).repaired == (1,)
+    assert run(folder, workers=0).done
+    assert stage.whole(folder) == ""

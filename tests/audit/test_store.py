@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -166,3 +167,31 @@ def test_a_part_that_is_there_and_cannot_be_flushed_is_told(tmp_path, monkeypatc
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         store.put(b"bytes", "npy")
+
+
+def test_a_part_that_grows_is_the_part_that_was_put(tmp_path: Path) -> None:
+    one, other = Store(tmp_path / "one"), Store(tmp_path / "other")
+    part = one.begin("npy")
+    for block in (b"rows ", memoryview(b"of "), b"a table"):
+        part.write(block)
+    assert list(one.parts()) == []
+    assert one.tidy() == 0  # a living process holds it
+    assert part.end() == other.put(b"rows of a table", "npy")
+    assert one.get(other.put(b"rows of a table", "npy")) == b"rows of a table"
+    again = one.begin("npy")
+    again.write(b"rows of a table")
+    again.end()
+    dropped = one.begin("npy")
+    dropped.write(b"half")
+    dropped.drop()
+    assert len(list((tmp_path / "one" / "parts").iterdir())) == 1
+
+
+def test_where_files_know_no_locks_nobody_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("xplain.core.keeping.files.lock_file", none)
+    (tmp_path / "audit").mkdir()
+    with Store(tmp_path / "audit").hold(), Store(tmp_path / "audit").hold():
+        pass

@@ -51,6 +51,15 @@ def test_an_audit_is_planned_run_and_verified(xplain, model, photos, tmp_path):
     assert xplain("audit", "verify", out).code == 4
 
 
+def test_metrics_are_named_as_for_measure(xplain, model, photos, tmp_path):
+    words = ("audit", "plan", model, photos, "--dry-run", "--method", "occlusion:patch=4,stride=4", "--json")
+    for asked in (
+        ("--metrics", "deletion:steps=4,sparseness"),
+        ("--metric", "deletion:steps=4", "--metric", "sparseness"),
+    ):
+        assert xplain(*words, *asked).document["metrics"] == ["deletion", "sparseness"]
+
+
 def test_twins_and_a_file_of_wishes_make_one_plan(xplain, model, photos, tmp_path):
     shutil.copy(write_model(tmp_path / "other.onnx"), tmp_path / "int8.onnx")
     words = ("audit", "plan", f"fp32={model}", f"int8={tmp_path / 'other.onnx'}", photos, "--out", tmp_path / "one")

@@ -16,6 +16,7 @@ from docs.advice_models import W, brightness
 
 import xplain
 from xplain.audit import signing
+from xplain.audit.budgeting import Allowed
 from xplain.audit.models import opened_models
 from xplain.audit.sources import source_of
 from xplain.audit.where import Where
@@ -110,6 +111,21 @@ def _(told: Told, folder: Path) -> None:
     where = Where.read(folder / "audit")
     told(lambda: opened_models(plan, where))
     assert set(opened_models(plan, where, {"f": brightness})) == {"f"}
+
+
+@advice("does not pay for both. Allow {}, or ask for less")
+def _(told: Told, folder: Path) -> None:
+    said = told(lambda: planned(folder, max_queries=20))
+    planned(folder, max_queries=int(said.partition("Allow ")[2].partition(",")[0]))
+
+
+@advice("The budget {} is damaged: {}. Plan again into the folder with")
+def _(told: Told, folder: Path) -> None:
+    planned(folder)
+    (folder / "audit" / "budget.json").write_text("{}")
+    told(lambda: Allowed.read(folder / "audit"))
+    planned(folder, max_queries=1000)
+    assert Allowed.read(folder / "audit").most == 1000
 
 
 @advice("standard, names of metrics, or name to options")

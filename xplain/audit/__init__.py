@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xplain.audit.reporting import diff, export, report
     from xplain.audit.running import run
     from xplain.audit.signing import check
-    from xplain.audit.verifying import Verified, status, verify
+    from xplain.audit.verifying import Verified, left, status, verify
     from xplain.audit.working import Shop
 
 _HOMES = {
@@ -33,6 +33,7 @@ _HOMES = {
     "check": ("xplain.audit.signing", "check"),
     "diff": ("xplain.audit.reporting", "diff"),
     "export": ("xplain.audit.reporting", "export"),
+    "left": ("xplain.audit.verifying", "left"),
     "open": ("xplain.audit.opening", "open_audit"),
     "plan": ("xplain.audit.planning", "plan"),
     "report": ("xplain.audit.reporting", "report"),
@@ -54,6 +55,7 @@ __all__ = [
     "check",
     "diff",
     "export",
+    "left",
     "open",
     "plan",
     "report",

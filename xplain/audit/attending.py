@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from xplain.audit.home import Home
 from xplain.audit.workload import FEW, Work
 from xplain.core.errors import XplainError
 
@@ -35,12 +36,12 @@ class WorkerDied(XplainError, RuntimeError):
     """A worker ends before, or between, its items: nothing can be blamed on one of them."""
 
 
-def in_processes(folder: Path, work: Work, workers: int) -> None:
+def in_processes(home: Home, work: Work, workers: int) -> None:
     """Make shards in so many processes until nothing is left, or nothing may be begun."""
 
     def attend() -> None:
         try:
-            _attend(folder, work)
+            _attend(home, work)
         except XplainError as error:
             work.fail(error)
         except Exception as error:
@@ -54,19 +55,19 @@ def in_processes(folder: Path, work: Work, workers: int) -> None:
             one.join(0.2)
 
 
-def _attend(folder: Path, work: Work) -> None:
+def _attend(home: Home, work: Work) -> None:
     """One worker after another, until there is nothing to do."""
     while (shard := work.take()) is not None:
-        with _begun(folder) as worker:
+        with _begun(home) as worker:
             while shard is not None:
-                price = worker.asked("price", shard).get("price", 0.0) if work.max_cost is not None else 0.0
-                if not work.affords(shard, price):
+                price = worker.asked("price", shard).get("price", (0.0, 0)) if work.limited else (0.0, 0)
+                if not work.affords(shard, *price):
                     return
                 if work.deaths.get(shard, 0) >= _SUSPECT:
                     worker.close()
-                    _carefully(folder, work, shard)
+                    _carefully(home, work, shard)
                     break
-                answer = worker.asked("make", shard)
+                answer = worker.asked("make", shard, most=work.granted(shard))
                 if "sealed" not in answer:
                     _died(work, shard, worker, answer)
                     break
@@ -74,7 +75,7 @@ def _attend(folder: Path, work: Work) -> None:
                 shard = work.take()
 
 
-def _begun(folder: Path, threads: int = 2) -> _Worker:
+def _begun(home: Home, threads: int = 2) -> _Worker:
     """A worker that has opened everything; one that is killed on its way there is followed by another.
 
     Raises:
@@ -82,7 +83,7 @@ def _begun(folder: Path, threads: int = 2) -> _Worker:
         XplainError: it says what is wrong.
     """
     for attempt in range(1, _BORN_DEAD + 1):
-        worker = _Worker(folder, threads)
+        worker = _Worker(home, threads)
         if worker.ready():
             return worker
         words, killed = worker.last_words(), worker.status() < 0
@@ -102,14 +103,14 @@ def _died(work: Work, shard: int, worker: _Worker, answer: Mapping[str, Any]) ->
         work.log.write(died=worker.pid, shard=shard, status=worker.status())
 
 
-def _carefully(folder: Path, work: Work, shard: int) -> None:
+def _carefully(home: Home, work: Work, shard: int) -> None:
     """A shard in processes that say which item they touch; one at which they die again and again is refused."""
     refused: dict[int, str] = {}
     last, times = -1, 0
     while True:
-        with _begun(folder, threads=0) as worker:
+        with _begun(home, threads=0) as worker:
             item = -1
-            worker.send(make=shard, careful=True, refused=refused)
+            worker.send(make=shard, careful=True, refused=refused, most=work.granted(shard))
             for answer in worker.answers():
                 if "failed" in answer:
                     raise _Failed.named(answer)
@@ -146,9 +147,9 @@ class _Failed(XplainError, RuntimeError):
 class _Worker:
     """A process that makes shards; it is gone when the block ends."""
 
-    def __init__(self, folder: Path, threads: int = 2) -> None:
-        command = [sys.executable, "-m", "xplain.audit.working", str(folder), str(threads)]
-        self._words = (folder / "log" / f"words-{os.getpid()}-{threading.get_ident()}.txt").open("wb+")
+    def __init__(self, home: Home, threads: int = 2) -> None:
+        command = [sys.executable, "-m", "xplain.audit.working", home.out, str(threads)]
+        self._words = (home.folder / "log" / f"words-{os.getpid()}-{threading.get_ident()}.txt").open("wb+")
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._words, text=True
         )
@@ -188,9 +189,9 @@ class _Worker:
             with suppress(ValueError):
                 yield json.loads(line)
 
-    def asked(self, what: str, shard: int) -> dict[str, Any]:
+    def asked(self, what: str, shard: int, **how: Any) -> dict[str, Any]:
         """The answer to a question about a shard; nothing where it dies."""
-        self.send(**{what: shard})
+        self.send(**{what: shard}, **how)
         return next(self.answers(), {})
 
     def ready(self) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from xplain.audit.canonical import needed
+from xplain.audit.home import home_of
 from xplain.audit.plans import Plan
 from xplain.audit.readers import literal, rows_of, wilson
-from xplain.audit.store import Store
 from xplain.core.errors import UsageError
 from xplain.core.lane import Lane
 from xplain.report.audit.told import Column, Table
@@ -25,40 +26,78 @@ _SIDES = ("before", "after")
 class Beside:
     """Records and metrics of two audits as the schemas ``before`` and ``after`` of one database.
 
-    ``pairs`` holds rows of one item in lanes that stand for each other, with columns ``a_...`` and ``b_...``.
+    ``pairs`` holds rows of one item in lanes that stand for each other, with columns ``a_...`` and ``b_...``. It is
+    joined once, into a file, and what a query needs beyond half a GiB goes to the disk too: memory does not follow from
+    the number of items. Used in a ``with`` block, at whose end the file is gone.
 
     Args:
         folders: Both audits.
         lanes: Pairs of lanes.
-        key: ``sha256`` or ``name``: what makes items the same.
     """
 
-    def __init__(self, folders: Sequence[str | os.PathLike[str]], lanes: Sequence[tuple[Lane, Lane]], key: str) -> None:
+    def __init__(self, folders: Sequence[str | os.PathLike[str]], lanes: Sequence[tuple[Lane, Lane]]) -> None:
+        duckdb = needed("duckdb")
+        self._place = tempfile.TemporaryDirectory(prefix="xplain-diff-")
         # one thread: sums of several differ in their last bits, and a report is to be the same twice
-        self._db = needed("duckdb").connect(config={"threads": 1})
+        how = {"threads": 1, "memory_limit": _MEMORY, "temp_directory": self._place.name}
+        self._db = duckdb.connect(str(Path(self._place.name) / "both.db"), config=how)
+        try:
+            self._read(folders)
+            self.key, self.shared = self._key()
+            self._join(lanes)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _read(self, folders: Sequence[str | os.PathLike[str]]) -> None:
+        """Records, metrics and items of both sides, as views of their files."""
         for side, folder in zip(_SIDES, folders, strict=True):
-            store = Store(folder)
-            seals = store.seals()
+            home = home_of(folder)
+            seals = home.store.seals()
             self._db.execute(f"create schema {side}")
             for kind in ("records", "metrics"):
-                files = [str(store.path(seal.parts[kind])) for seal in seals.values() if kind in seal.parts]
+                files = [str(home.store.path(seal.parts[kind])) for seal in seals.values() if kind in seal.parts]
                 if not files:
-                    raise UsageError(f"{Path(folder)} has no sealed shard. Run 'xplain audit run' first.")
+                    raise UsageError(f"{home.called} has no sealed shard. Run 'xplain audit run' first.")
                 listed = ", ".join(map(literal, files))
                 self._db.execute(f"create view {side}.{kind} as select * from read_parquet([{listed}])")
+            items = literal(str(home.folder / "items.parquet"))
+            self._db.execute(f"create view {side}.items as select * from read_parquet({items})")
+
+    def _join(self, lanes: Sequence[tuple[Lane, Lane]]) -> None:
+        """The table ``pairs``; of items that stand several times in a side, the first."""
         pairs = ", ".join(f"({literal(a.name)}, {literal(b.name)})" for a, b in lanes) or "(null, null)"
         self._db.execute(f"create table lanes as select * from (values {pairs}) as t(a, b)")
-        once = f"qualify row_number() over (partition by lane, {key} order by item) = 1"
+        columns = (*_KEPT, "item", "predicted", "correct")
         for side in _SIDES:
-            self._db.execute(
-                f"create view {side}.once as select * from {side}.records where status = 'ok' and {key} <> '' {once}"
-            )
-        columns = (*_KEPT, "item", "name", "predicted", "predicted_name", "correct", "label_class")
+            own = f"status = 'ok' and {self.key} <> ''"
+            first = f"select lane, {self.key} as key, min(item) as item from {side}.records where {own} group by all"
+            self._db.execute(f"create table {side}.first as {first}")
         named = ", ".join(f"x.{c} as a_{c}, y.{c} as b_{c}" for c in columns)
         self._db.execute(
-            f"create view pairs as select l.a as lane, {named} from before.once x join lanes l on x.lane = l.a"
-            f" join after.once y on y.lane = l.b and x.{key} = y.{key}"
+            f"""create table pairs as select l.a as lane, {named} from lanes l
+join before.first f on f.lane = l.a join after.first g on g.lane = l.b and g.key = f.key
+join before.records x on x.lane = f.lane and x.item = f.item
+join after.records y on y.lane = g.lane and y.item = g.item"""
         )
+        for side in _SIDES:
+            self._db.execute(f"drop table {side}.first")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+        self._place.cleanup()
+
+    def _key(self) -> tuple[str, int]:
+        """What makes items the same, and how many both have: their content; where they share none, their names."""
+        for key in ("sha256", "name"):
+            sides = " intersect ".join(f"select {key} from {side}.items where {key} <> ''" for side in _SIDES)
+            shared = int(self.rows(f"select count(*) as n from ({sides})")[0]["n"])
+            if shared:
+                return key, shared
+        return "sha256", 0
 
     def sql(self, query: str) -> Any:
         """A query, as a ``pyarrow.Table``."""
@@ -69,6 +108,7 @@ class Beside:
         return rows_of(self.sql(query))
 
 
+_MEMORY = "512MB"
 _KEPT = ("value", "score", "margin", "gini", "border", "positive", "peak_y", "peak_x")
 _MOVED = ("value", "margin", "gini", "border")
 

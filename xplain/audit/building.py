@@ -66,11 +66,17 @@ _OWN = ("items.parquet", "places.parquet", "where.json", KEPT, "lanes", "log", "
 
 
 def keep(
-    building: Path, folder: Path, made: Plan, where: Where, files: Sequence[Mapping[str, bytes]], estimate: Estimate
+    building: Path,
+    folder: Path,
+    made: Plan,
+    where: Where,
+    files: Sequence[Mapping[str, bytes]],
+    estimate: Estimate,
+    called: str,
 ) -> None:
     """Move what was built to its place; the plan itself comes last, and says that the audit is there."""
     if there(folder / "plan.json"):
-        refuse_other(planned_audit(folder), made, str(folder))
+        refuse_other(planned_audit(folder), made, called)
     for one in _MADE:
         (folder / one).mkdir(exist_ok=True)
     for several in files:

@@ -48,8 +48,12 @@ def compared(before: Reads, after: Reads, folders: Sequence[str | os.PathLike[st
         folders: Where both lie.
     """
     pairs = matched(before.plan, after.plan)
-    key, shared = _key(before, after)
-    beside = Beside(folders, pairs, key)
+    with Beside(folders, pairs) as beside:
+        return _compared(before, after, pairs, beside)
+
+
+def _compared(before: Reads, after: Reads, pairs: Sequence[tuple[Lane, Lane]], beside: Beside) -> Compared:
+    key, shared = beside.key, beside.shared
     lanes = changed_lanes(beside, pairs)
     findings = [one for pair in pairs for one in _drift(before, after, pair)]
     albums = {b.name: Album(after, b, 60) for _, b in pairs}
@@ -71,17 +75,6 @@ def compared(before: Reads, after: Reads, folders: Sequence[str | os.PathLike[st
 
 def _models(audit: Reads) -> str:
     return " and ".join(model.name for model in audit.plan.models)
-
-
-def _key(before: Reads, after: Reads) -> tuple[str, int]:
-    """What makes items the same, and how many both have: their content, else, where they share none, their names."""
-    query = "select distinct {} as key from items where {} <> ''"
-    for key in ("sha256", "name"):
-        sides = [set(one.sql(query.format(key, key))["key"].to_pylist()) for one in (before, after)]
-        shared = len(sides[0] & sides[1])
-        if shared:
-            return key, shared
-    return "sha256", 0
 
 
 def _facts(before: Reads, after: Reads, pairs: Sequence[tuple[Lane, Lane]], key: str, shared: int) -> tuple[Fact, ...]:

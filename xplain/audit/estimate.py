@@ -77,6 +77,12 @@ class Estimate:
         return round(self.items * sum(one.sweeps for one in self.lanes))
 
     @property
+    def asked(self) -> int:
+        """Evaluations and sweeps of all items in the lanes that ask the model; a compiled file asks nobody."""
+        driven = [one for one in self.lanes if one.engine != "graph"]
+        return round(self.items * sum(one.evaluations + one.sweeps for one in driven))
+
+    @property
     def money(self) -> Decimal | None:
         """Of all items in all lanes; None where nothing is billed."""
         billed = [one.money for one in self.lanes if one.money is not None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xplain.core.edits import Array
-from xplain.core.errors import XplainError
+from xplain.core.errors import BudgetError, XplainError
 from xplain.core.lane import LaneRows
 from xplain.session.lane import Driven
 
@@ -34,11 +34,16 @@ class Judging:
         """One row of a batch, by itself, so that its grades depend on no other; nothing for one not sampled.
 
         A metric that cannot be asked of it leaves a row without a value.
+
+        Raises:
+            BudgetError: it would ask for more than may be.
         """
         if item not in self.sample:
             return
         try:
             found = self.engine.grade(batch, row, self.names)
+        except BudgetError:  # it was not looked, which is no answer; and another run would have one
+            raise
         except XplainError:
             found = {}
         lane = self.engine.lane.name

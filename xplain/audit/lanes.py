@@ -11,6 +11,7 @@ from xplain.audit.models import opened_models
 from xplain.audit.plans import Plan
 from xplain.audit.where import Where
 from xplain.core.abilities import abilities_of
+from xplain.core.cost import Cost
 from xplain.core.query import Model
 from xplain.session.lane import Opened, opened
 
@@ -41,9 +42,7 @@ class Benches:
         for lane in self.plan.lanes:
             model = self.models[lane.model]
             content = (self.folder / "lanes" / f"{lane.file}.onnx").read_bytes() if lane.file else None
-            able = abilities_of(model)
-            billed = able.price is not None or able.rows_per_request is not None
-            cache = self.folder / "answers" if billed else None
+            cache = self.folder / "answers" if _billed(model) else None
             self.opened.append(self._stack.enter_context(opened(lane, model, content, cache)))
         return self
 
@@ -54,11 +53,21 @@ class Benches:
                 close()
 
     @property
-    def spent(self) -> float:
-        """Money that the models have billed so far, in this process."""
-        return sum(lane.spent.money for lane in self.opened)
+    def billed(self) -> bool:
+        """Whether answers of one of the models are paid for."""
+        return any(_billed(self.models[lane.model]) for lane in self.plan.lanes)
 
     @property
-    def price(self) -> float:
-        """Money that one item costs in all lanes, at most."""
-        return sum(lane.price() for lane in self.opened)
+    def spent(self) -> Cost:
+        """What the lanes have asked so far, in this process, and what was billed for it."""
+        return sum((lane.spent for lane in self.opened), Cost())
+
+    @property
+    def price(self) -> Cost:
+        """What one item costs in all lanes, at most."""
+        return sum((lane.price() for lane in self.opened), Cost())
+
+
+def _billed(model: Model) -> bool:
+    able = abilities_of(model)
+    return able.price is not None or able.rows_per_request is not None

@@ -11,12 +11,13 @@ import numpy as np
 
 from xplain.audit.canonical import file_sha256, needed
 from xplain.audit.guarding import planned_audit
+from xplain.audit.home import home_of
 from xplain.audit.items import whole
 from xplain.audit.reading import Data, Planned
 from xplain.audit.schema import METRICS, RECORDS, Column, empty, read_parquet
 from xplain.audit.seen import seen
 from xplain.audit.sources import source_of
-from xplain.audit.store import DamagedPart, Seal, Store
+from xplain.audit.store import DamagedPart, Seal
 from xplain.core.edits import Array
 from xplain.core.errors import ItemError, UsageError, XplainError
 from xplain.core.lane import Lane
@@ -31,25 +32,27 @@ def open_audit(out: str | os.PathLike[str], items: Any = None) -> Audit:
     """An audit as it stands: what is sealed now is seen, also while a run goes on.
 
     Args:
-        out: The audit's folder.
+        out: The audit's folder, or its URL.
         items: Another place of the same items, where they were moved; their digests are compared when they are read.
 
     Raises:
         UsageError: the folder holds no audit, or one of a newer version.
     """
-    return Audit(Path(out), items)
+    return Audit(out, items)
 
 
 class Audit:
     """An audit's results. May be used in a ``with`` block, which closes its database.
 
     Args:
-        folder: The audit's folder.
+        out: The audit's folder, or its URL.
         items: Another place of the same items.
     """
 
-    def __init__(self, folder: Path, items: Any = None) -> None:
-        self.folder, self.plan, self.store = folder, planned_audit(folder), Store(folder)
+    def __init__(self, out: str | os.PathLike[str], items: Any = None) -> None:
+        home = home_of(out)
+        self.folder = folder = home.folder
+        self.plan, self.store = planned_audit(folder), home.store
         self.seals: dict[int, Seal] = self.store.seals()
         stray = [shard for shard, seal in self.seals.items() if seal.audit != self.plan.identity]
         if stray:
@@ -230,7 +233,7 @@ class Audit:
 
     def _path(self, name: str) -> Path:
         path = self.store.path(name)
-        if path is None or not path.is_file():
+        if not path.is_file():
             raise DamagedPart(f"Part {name[:80]} is missing. {_REPAIR}")
         return path
 

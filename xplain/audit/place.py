@@ -1,4 +1,4 @@
-"""Where a store lies: six verbs that a local folder answers, and that an object store can answer too.
+"""Where a store lies: a few verbs that a local folder answers, and an object store too.
 
 Whatever takes a name here takes it in one step and whole. On a local disk the bytes go to a temporary neighbour, are
 flushed to the disk, and take their name by ``rename(2)`` (parts, whose name follows from their bytes) or by ``link(2)``
@@ -16,17 +16,47 @@ from pathlib import Path
 from typing import Protocol
 
 from xplain.core.errors import OutputError
+from xplain.core.keeping.files import remove_stale, try_lock
 
-__all__ = ["LocalFolder", "Place"]
+__all__ = ["BLOCK", "Block", "Growing", "LocalFolder", "Place"]
 
 _TEMPORARY = ".tmp."
+BLOCK = 1 << 20
+"""Bytes that are read at a time."""
+
+Block = bytes | memoryview
+
+
+class Growing(Protocol):
+    """Bytes that come one block after another, and have no name before the last."""
+
+    def write(self, block: Block) -> None:
+        """Some more of them."""
+        ...
+
+    def take(self, name: str) -> None:
+        """All are there: keep them under a name that follows from them; there already, they are the same and stay."""
+        ...
+
+    def drop(self) -> None:
+        """Let go of what was written; nothing after ``take``."""
+        ...
 
 
 class Place(Protocol):
     """What keeps bytes by a name of the form ``folder/name``."""
 
+    @property
+    def called(self) -> str:
+        """What a person calls it."""
+        ...
+
     def put(self, name: str, content: bytes) -> None:
         """Keep bytes under a name that follows from them; there already, they are the same and stay."""
+        ...
+
+    def grow(self, folder: str) -> Growing:
+        """Bytes for a folder whose name is not known before the last of them."""
         ...
 
     def create(self, name: str, content: bytes) -> bool:
@@ -37,16 +67,38 @@ class Place(Protocol):
         """The bytes of a name; None where there is none."""
         ...
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The bytes of a name where they are kept, a block at a time.
+
+        Raises:
+            FileNotFoundError: there are none.
+            OSError: they cannot be read.
+        """
+        ...
+
+    def file(self, name: str) -> Path:
+        """Where the bytes of a name lie as a file, for readers that map it; there may be none."""
+        ...
+
     def names(self, folder: str) -> Iterator[str]:
-        """Names in a folder, without temporary ones, in any order."""
+        """Names in a folder that have bytes, without temporary ones, in any order."""
+        ...
+
+    def strays(self, folder: str) -> Iterator[str]:
+        """Names in a folder that are taken by something without bytes, such as a folder."""
         ...
 
     def remove(self, name: str) -> None:
         """Take a name away; one that is not there is no error."""
         ...
 
-    def sweep(self, folder: str) -> int:
-        """Remove what killed processes left half-written in a folder; how many. Only while none is writing."""
+    def sweep(self, folder: str, living: bool = False) -> int:
+        """Remove what killed processes left half-written in a folder; how many.
+
+        Args:
+            folder: The folder.
+            living: Others may be writing now, and what they hold stays.
+        """
         ...
 
 
@@ -60,6 +112,11 @@ class LocalFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
+    @property
+    def called(self) -> str:
+        """Its path."""
+        return str(self.path)[:300]
+
     def put(self, name: str, content: bytes) -> None:
         """Write, flush, rename, flush the folder.
 
@@ -68,32 +125,40 @@ class LocalFolder:
         """
         target = self.path / name
         if _size(target) == len(content):  # one that was cut short is written again
-            try:
-                _flush_folder(target.parent)  # whoever wrote it may have been killed before it did
-            except OSError as error:
-                raise OutputError(f"Cannot write {str(target)[:300]}: {error.strerror or error}.") from None
+            _settled(target)
             return
-        with _Writing(target, content) as temporary:
-            temporary.replace(target)
-            _flush_folder(target.parent)
+        growing = _Temporary(self.path, target)
+        try:
+            growing.write(content)
+            growing.take(name)
+        finally:
+            growing.drop()
+
+    def grow(self, folder: str) -> Growing:
+        """A temporary file of the folder.
+
+        Raises:
+            OutputError: the disk is full, or cannot be written.
+        """
+        return _Temporary(self.path, self.path / folder / "a part")
 
     def create(self, name: str, content: bytes) -> bool:
         """Write, flush, link if absent, flush the folder.
 
         Raises:
-            OutputError: the disk is full, or cannot be written.
+            OutputError: the disk is full, or cannot be written; or something that is no file has the name.
         """
         target = self.path / name
         if _size(target) is not None:
+            if not target.is_file() or target.is_symlink():
+                raise OutputError(f"{str(target)[:300]} is no file, and a seal is one. Remove it, and run again.")
             return False
-        with _Writing(target, content) as temporary:
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                return False
-            temporary.unlink()
-            _flush_folder(target.parent)
-        return True
+        growing = _Temporary(self.path, target)
+        try:
+            growing.write(content)
+            return growing.link()
+        finally:
+            growing.drop()
 
     def get(self, name: str) -> bytes | None:
         """The bytes of a regular file; None where there is none.
@@ -111,67 +176,138 @@ class LocalFolder:
         except OSError as error:
             raise OutputError(f"Cannot read {str(path)[:300]}: {error.strerror or error}.") from None
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The blocks of a regular file."""
+        with os.fdopen(os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            while block := file.read(BLOCK):
+                yield block
+
+    def file(self, name: str) -> Path:
+        """Its path."""
+        return self.path / name
+
     def names(self, folder: str) -> Iterator[str]:
-        """Names in a folder, as the disk gives them; none where there is no folder."""
+        """Names of regular files in a folder, as the disk gives them; none where there is no folder."""
+        return (name for name, regular in self._entries(folder) if regular)
+
+    def strays(self, folder: str) -> Iterator[str]:
+        """Names of folders, links and the like."""
+        return (name for name, regular in self._entries(folder) if not regular)
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, bool]]:
         try:
             with os.scandir(self.path / folder) as entries:
                 for one in entries:
                     if not one.name.startswith("."):
-                        yield one.name
+                        yield one.name, one.is_file(follow_symlinks=False)
         except FileNotFoundError:
             return
 
     def remove(self, name: str) -> None:
-        """Unlink.
+        """Unlink; a folder in its place goes if it is empty.
 
         Raises:
             OutputError: it cannot be removed.
         """
+        path = self.path / name
         try:
-            (self.path / name).unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"Cannot remove {str(self.path / name)[:300]}: {error.strerror or error}.") from None
+            raise OutputError(f"Cannot remove {str(path)[:300]}: {error.strerror or error}.") from None
 
-    def sweep(self, folder: str) -> int:
-        """Unlink temporary files."""
+    def sweep(self, folder: str, living: bool = False) -> int:
+        """Unlink temporary files; those that a living process holds are locked."""
         count = 0
         for one in list((self.path / folder).glob(f"{_TEMPORARY}*")) if (self.path / folder).is_dir() else []:
-            one.unlink(missing_ok=True)
-            count += 1
+            if living:
+                count += remove_stale(one)
+            else:
+                one.unlink(missing_ok=True)
+                count += 1
         return count
 
 
-class _Writing:
-    """A temporary neighbour that holds the bytes, flushed to the disk; it is gone when the block ends."""
+class _Temporary:
+    """A temporary neighbour of what it becomes, locked while it is written.
 
-    def __init__(self, target: Path, content: bytes) -> None:
-        self._target, self._content = target, content
-        self._temporary = target.parent / f"{_TEMPORARY}{os.getpid()}.{os.urandom(6).hex()}"
+    Args:
+        root: The store's folder.
+        target: What it becomes, as far as that is known.
+    """
 
-    def __enter__(self) -> Path:
+    def __init__(self, root: Path, target: Path) -> None:
+        self._root, self._target, self._size = root, target, 0
+        self._path = target.parent / f"{_TEMPORARY}{os.getpid()}.{os.urandom(6).hex()}"
+        with self._told():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            number = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            self._file = os.fdopen(number, "wb")
+        try_lock(number)
+
+    def write(self, block: Block) -> None:
+        with self._told():
+            self._file.write(block)
+            self._size += len(block) if isinstance(block, bytes) else block.nbytes
+
+    def take(self, name: str) -> None:
+        """Flush, rename, flush the folder; or nothing, where it is there in its whole length."""
+        self._target = self._root / name
+        with self._told():
+            if _size(self._target) == self._size:
+                self.drop()
+                _settled(self._target)
+                return
+            self._flush()
+            self._path.replace(self._target)
+            _flush_folder(self._target.parent)
+
+    def link(self) -> bool:
+        """Flush, link if absent, flush the folder; False where the name is taken."""
+        with self._told():
+            self._flush()
+            try:
+                os.link(self._path, self._target)
+            except FileExistsError:
+                return False
+            self._path.unlink()
+            _flush_folder(self._target.parent)
+        return True
+
+    def drop(self) -> None:
+        with contextlib.suppress(OSError):  # a disk that is full, or has just gone read-only; the next sweep sees it
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the system refuses, in words."""
         try:
-            self._target.parent.mkdir(parents=True, exist_ok=True)
-            number = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-            with os.fdopen(number, "wb") as file:
-                file.write(self._content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            self._away()
-            raise OutputError(f"Cannot write {str(self._target)[:300]}: {error.strerror or error}.") from None
-        except BaseException:
-            self._away()
+            yield
+        except OutputError:
             raise
-        return self._temporary
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._away()
-        if isinstance(error, OSError) and not isinstance(error, OutputError):
+        except OSError as error:
             raise OutputError(f"Cannot write {str(self._target)[:300]}: {error.strerror or error}.") from None
 
-    def _away(self) -> None:
-        with contextlib.suppress(OSError):  # a disk that has just gone read-only; the next sweep sees it
-            self._temporary.unlink(missing_ok=True)
+
+def _settled(target: Path) -> None:
+    """Make a name durable that somebody else gave, and may have been killed before he made it so.
+
+    Raises:
+        OutputError: it cannot be flushed.
+    """
+    try:
+        _flush_folder(target.parent)
+    except OSError as error:
+        raise OutputError(f"Cannot write {str(target)[:300]}: {error.strerror or error}.") from None
 
 
 def _size(path: Path) -> int | None:

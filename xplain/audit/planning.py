@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.asked import Asked, methods_of, targets_of
+from xplain.audit.budgeting import Allowed, refuse_too_many
 from xplain.audit.building import building_in, keep
 from xplain.audit.estimate import Estimate, LaneCost, counts, measured, shard_rows
+from xplain.audit.far import is_far
 from xplain.audit.guarding import planned_audit, versions_now
+from xplain.audit.home import planned_in
 from xplain.audit.items import Listed, write_items
 from xplain.audit.labels import column_of, joined
 from xplain.audit.models import Given, facts_of, models_of
@@ -36,6 +39,7 @@ from xplain.core.keeping.plain import counted
 from xplain.core.lane import Lane
 from xplain.core.query import Model
 from xplain.session import called
+from xplain.session.lane import Budget
 from xplain.session.lane import planned as settle
 
 __all__ = ["Planned", "Wanted", "plan"]
@@ -60,6 +64,7 @@ class Wanted:
     threads: int = 1
     item_column: str | None = None
     root: str | None = None
+    max_queries: int | None = None
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -69,6 +74,8 @@ class Wanted:
             _whole("shard_rows", self.shard_rows, 1)
         if self.sample is not None:
             _whole("sample", self.sample, 0)
+        if self.max_queries is not None:
+            _whole("max_queries", self.max_queries, 1)
         if not isinstance(self.shard_seconds, (int, float)) or not 0 < self.shard_seconds <= 86400:
             raise UsageError(option="shard_seconds", got=self.shard_seconds, accepted="seconds above 0, up to a day")
 
@@ -79,14 +86,14 @@ class Planned:
 
     Args:
         plan: The plan.
-        folder: Where it was written; None for a rehearsal.
+        folder: Where it was written, a folder or a URL; None for a rehearsal.
         estimate: What it will take.
         power: How precise the sample is: for all items, then for each class, the least precise first.
         told: Sentences that must be known before it is run.
     """
 
     plan: Plan
-    folder: Path | None
+    folder: Path | str | None
     estimate: Estimate
     power: tuple[Precision, ...] = ()
     told: tuple[str, ...] = field(default=())
@@ -125,6 +132,7 @@ def plan(
     threads: int = 1,
     item_column: str | None = None,
     root: str | None = None,
+    max_queries: int | None = None,
     dry_run: bool = False,
 ) -> Planned:
     """Write down what an audit will do, so that whoever runs it, and how often, gets the same bits.
@@ -137,7 +145,7 @@ def plan(
         items: A folder, a pattern, a table (``.csv``, ``.parquet``), WebDataset archives (``.tar``),
             ``datasets:NAME:SPLIT`` of Hugging Face, or arrays or pictures in a list or iterator, which are kept in
             the audit's folder.
-        out: The audit's folder; None for a dry run.
+        out: The audit's folder, or a URL such as ``s3://bucket/audit``; None for a dry run.
         methods: ``"grad-cam"``, ``"rise:samples=500"``, several, or name to options.
         target: None for the predicted class, ``"label"``, ``"runner-up"``, ``"top3"`` (a lane for each), a class, a
             target in words; or several.
@@ -157,6 +165,9 @@ def plan(
         threads: Threads of one model.
         item_column: Which column of a table names or holds the items.
         root: What names in a table are relative to; None for its folder.
+        max_queries: Evaluations that this audit may ask for in all, from the first trial item on: planning stops, also
+            in a rehearsal, where settling its lanes would ask for more, and is refused where the estimate lies above
+            it; a run begins no shard that could. None for no limit.
         dry_run: Write nothing.
 
     Returns:
@@ -164,6 +175,7 @@ def plan(
 
     Raises:
         UsageError: something cannot be planned, or the folder holds another audit; the message says what differs.
+        BudgetError: more would be asked than ``max_queries``.
         OutputError: the folder cannot be written.
     """
     if out is None and not dry_run:
@@ -171,24 +183,25 @@ def plan(
         raise UsageError("It is not said where the audit is kept. Give ", where_to, ", or ", dry, ".")
     wanted = Wanted(
         methods, target, labels, metadata, card, metrics, analyses, sample, seed, shard_seconds, shard_rows, planted,
-        threads, item_column, root,
+        threads, item_column, root, max_queries,
     )  # fmt: skip
+    budget = Budget(max_queries)
     given = models_of(models, wanted.card)
     asked, rules = methods_of(wanted.methods), targets_of(wanted.target)
-    folder = Path("." if out is None else out)
-    with building_in(folder, dry_run) as building:
+    with planned_in("." if out is None else out, dry_run) as folder, building_in(folder, dry_run) as building:
         column = column_of(wanted.labels)
         source = source_of(items, building, item_column=wanted.item_column, label_column=column, root=wanted.root)
         beside = joined(wanted.labels, wanted.metadata)
         listed = write_items(source, beside, building / "items.parquet", building / "places.parquet")
         data = Data(building, source)
-        settled = [_settled(one, asked, rules, data, wanted, listed) for one in given]
+        settled = [_settled(one, asked, rules, data, wanted, listed, budget) for one in given]
         estimate = Estimate(
             listed.count,
             tuple(cost for one in settled for cost in one.costs),
             sum(one.reading for one in settled),
             next((one.currency for one in settled if one.currency), ""),
         )
+        refuse_too_many(max_queries, budget.spent, estimate.asked)
         made = _plan(settled, listed, source, data, wanted, beside.says)
         made = replace(made, shard_rows=_shard_rows(made, wanted, estimate, folder))
         numbers = made.grading.sample
@@ -196,8 +209,10 @@ def plan(
         told = (*remarks(listed, made, settled), *listed.told)
         if not dry_run:
             where = Where(source.recipe(), {one.given.name: one.given.where for one in settled})
-            keep(building, folder, made, where, [one.files for one in settled], estimate)
-    return Planned(made, None if dry_run else folder, estimate, power, told)
+            keep(building, folder, made, where, [one.files for one in settled], estimate, os.fspath(out or ""))
+            Allowed(max_queries, budget.spent).write(folder)
+    place = None if dry_run or out is None else out if isinstance(out, str) and is_far(out) else Path(out)
+    return Planned(made, place, estimate, power, told)
 
 
 @dataclass(frozen=True)
@@ -215,9 +230,15 @@ class _Settled:
 
 
 def _settled(
-    given: Given, asked: Sequence[Asked], rules: Sequence[Any], data: Data, wanted: Wanted, listed: Listed
+    given: Given,
+    asked: Sequence[Asked],
+    rules: Sequence[Any],
+    data: Data,
+    wanted: Wanted,
+    listed: Listed,
+    budget: Budget,
 ) -> _Settled:
-    """A model's lanes, each settled on trial items, counted, and measured where that costs no money."""
+    """A model's lanes, each settled on trial items, counted, and measured where that costs neither money nor budget."""
     model = given.open(wanted.threads)
     start = time.perf_counter()
     trial = trial_items(data, model)
@@ -227,12 +248,13 @@ def _settled(
     for one in asked:
         for rule in rules:
             try:
-                lane, content = _lane(given, model, trial.items, one, rule, wanted)
+                lane, content = _lane(given, model, trial.items, one, rule, wanted, budget)
             except XplainError as error:
                 error.add_note(f"while planning method {one.method!r} on model {given.name!r}")
                 raise
             evaluations, sweeps, money = counts(model, trial.items, lane)
-            took = None if price is not None else measured(lane, model, content, trial.items)
+            free = price is None and wanted.max_queries is None
+            took = measured(lane, model, content, trial.items) if free or lane.engine == "graph" else None
             costs.append(LaneCost(lane.name, evaluations, sweeps, money, took, lane.engine, lane.why))
             lanes.append(lane)
             if content is not None:
@@ -243,9 +265,11 @@ def _settled(
     )
 
 
-def _lane(given: Given, model: Model, items: Items, one: Asked, rule: Any, wanted: Wanted) -> tuple[Lane, bytes | None]:
+def _lane(
+    given: Given, model: Model, items: Items, one: Asked, rule: Any, wanted: Wanted, budget: Budget
+) -> tuple[Lane, bytes | None]:
     """A lane with every choice made, and the compiled file where there is one."""
-    how: dict[str, Any] = {"seed": wanted.seed, "threads": wanted.threads}
+    how: dict[str, Any] = {"seed": wanted.seed, "threads": wanted.threads, "budget": budget}
     options = _read(one)
     lane, content = settle(model, items, one.method, options, called=given.name, target=rule, **how)
     if items.card is not None:  # the names of a thousand classes stand once in the plan, with the model

@@ -15,14 +15,15 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from xplain.audit.attending import in_processes
+from xplain.audit.budgeting import Allowed
 from xplain.audit.guarding import planned_audit, refuse_changed
+from xplain.audit.home import Home, home_of
 from xplain.audit.plans import Plan
 from xplain.audit.progress import Progress
-from xplain.audit.store import Store
 from xplain.audit.where import Where
 from xplain.audit.working import Shop
 from xplain.audit.workload import Log, Told, Work
@@ -37,6 +38,7 @@ def run(
     workers: int = 1,
     max_hours: float | None = None,
     max_cost: float | None = None,
+    max_queries: int | None = None,
     shards: Iterable[int] | None = None,
     models: Mapping[str, Any] | None = None,
     items: Any = None,
@@ -46,12 +48,14 @@ def run(
     """Make the shards of an audit that are not sealed yet, and seal them.
 
     Args:
-        out: The audit's folder.
+        out: The audit's folder, or its URL.
         workers: Processes that make shards; 0 makes them in this one, which is what models that were given as objects
             need, and is chosen for them, and for items that were moved.
         max_hours: Begin no shard that is not likely to end by then; None for no limit.
         max_cost: Begin no shard that could cost more than is left of this, for models that bill; None for no limit.
             What a killed run has paid for lies in ``answers/``, and is not paid again.
+        max_queries: Evaluations that this audit may ask for in all, what was asked before included; None for what was
+            stated when it was planned. No shard is begun that could ask for more than is left.
         shards: Numbers of the shards to make; None for all.
         models: Models by their names in the plan, where they can only be given, or lie elsewhere now.
         items: Another place of the items, where they were moved; each is held to the digest that was planned.
@@ -71,16 +75,21 @@ def run(
         ("workers", workers, type(workers) is int and workers >= 0),
         ("max_hours", max_hours, max_hours is None or (_number(max_hours) and max_hours > 0)),
         ("max_cost", max_cost, max_cost is None or (_number(max_cost) and max_cost >= 0)),
+        ("max_queries", max_queries, max_queries is None or (type(max_queries) is int and max_queries >= 1)),
         ("most_errors", most_errors, _number(most_errors) and 0 <= most_errors <= 1),
     ):
         if not good:
-            accepted = "a share from 0 to 1" if name == "most_errors" else "a number of at least 0"
+            accepted = _ACCEPTED.get(name, "a number of at least 0")
             raise UsageError(option=name, got=value, accepted=accepted)
-    folder = Path(out)
-    plan, store = planned_audit(folder), Store(folder)
+    home = home_of(out)
+    folder, store = home.folder, home.store
+    plan = planned_audit(folder)
     refuse_changed(plan, folder)
     with store.hold():
-        work = Work(plan, store, _wanted(plan, shards), max_hours, max_cost, most_errors, told)
+        store.tidy()
+        allowed = Allowed.read(folder)
+        allowed = allowed if max_queries is None else replace(allowed, most=max_queries)
+        work = Work(plan, store, _wanted(plan, shards), max_hours, max_cost, most_errors, told, folder, allowed)
         with Log(folder) as work.log, _signals(work):
             here = (
                 not workers
@@ -91,15 +100,19 @@ def run(
             if not work.left:
                 pass
             elif here:
-                _inline(folder, work, models, items)
+                _inline(home, work, models, items)
             else:
-                in_processes(folder, work, min(workers, len(work.left)))
+                work.workers = min(workers, len(work.left))
+                in_processes(home, work, min(workers, len(work.left)))
         if work.failure is not None:
             raise work.failure
         found = work.progress()
         if found.done:
             store.gc()  # what killed runs have left half-written; nobody works here now
     return found
+
+
+_ACCEPTED = {"most_errors": "a share from 0 to 1", "max_queries": "a whole number of at least 1, or none for no limit"}
 
 
 def _number(value: Any) -> bool:
@@ -115,12 +128,12 @@ def _wanted(plan: Plan, shards: Iterable[int] | None) -> list[int]:
     return [int(one) for one in wanted]
 
 
-def _inline(folder: Path, work: Work, models: Mapping[str, Any] | None, items: Any) -> None:
-    with Shop(folder, models, items=items) as shop:
+def _inline(home: Home, work: Work, models: Mapping[str, Any] | None, items: Any) -> None:
+    with Shop(home.out, models, items=items) as shop:
         while (shard := work.take()) is not None:
-            if not work.affords(shard, shop.price(shard)):
+            if not work.affords(shard, *(shop.price(shard) if work.limited else (0.0, 0))):
                 return
-            work.done(shop.make(shard), os.getpid())
+            work.done(shop.make(shard, most=work.granted(shard)), os.getpid())
 
 
 @contextmanager

@@ -128,14 +128,17 @@ def table_of(columns: Sequence[Column], values: Mapping[str, Any]) -> Any:
     if strange or len(lengths) != 1:
         raise ValueError(f"columns {sorted(strange)} are not known, or lengths differ: {sorted(lengths)}")
     rows = lengths.pop()
-    made = [
-        pa.array(values[f.name], f.type, from_pandas=True) if f.name in values else pa.nulls(rows, f.type)
-        for f in schema
-    ]
+    made = [_array(values[f.name], f.type) if f.name in values else pa.nulls(rows, f.type) for f in schema]
     lacking = [f.name for f, one in zip(schema, made, strict=True) if one.null_count and not f.nullable]
     if lacking:
         raise ValueError(f"values are missing in {lacking}")
     return pa.Table.from_arrays(made, schema=schema)
+
+
+def _array(values: Any, kind: Any) -> Any:
+    """Values as a column; of what is one already, the type alone is settled."""
+    pa = needed("pyarrow")
+    return values.cast(kind) if isinstance(values, pa.Array) else pa.array(values, kind, from_pandas=True)
 
 
 def empty(columns: Sequence[Column]) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,15 +21,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from xplain.audit.canonical import canonical, sha256_of
-from xplain.audit.place import LocalFolder, Place
+from xplain.audit.place import Block, Growing, LocalFolder, Place
 from xplain.core.errors import OutputError, UsageError, XplainError
-from xplain.core.keeping.files import hold, let_go
+from xplain.core.keeping.files import hold, holder, let_go
 from xplain.core.keeping.strict import strict
 
-__all__ = ["DamagedPart", "OtherBits", "Seal", "Store"]
+__all__ = ["DamagedPart", "OtherBits", "Part", "Seal", "Store"]
 
 _SEAL = re.compile(r"([0-9]{8})\.json")
-_PART = re.compile(r"([0-9a-f]{64})\.([a-z0-9]{1,10})")
+_ENDING = re.compile(r"[a-z0-9]{1,10}")
+_PART = re.compile(rf"([0-9a-f]{{64}})\.({_ENDING.pattern})")
 _LOCK = ".xplain.lock"
 
 
@@ -81,6 +83,41 @@ class Seal:
         return cls(raw["audit"], raw["shard"], raw["first"], raw["rows"], dict(sorted(parts.items())))
 
 
+class Part:
+    """A part that is written block by block, so that nobody need hold all of it; its name follows from them.
+
+    Args:
+        growing: Where the bytes go.
+        ext: How its name ends.
+    """
+
+    def __init__(self, growing: Growing, ext: str) -> None:
+        self._growing, self._ext, self._sha = growing, ext, hashlib.sha256()
+
+    def write(self, block: Block) -> None:
+        """Some more bytes.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        self._sha.update(block)
+        self._growing.write(block)
+
+    def end(self) -> str:
+        """All are there: the part's name, under which it is kept from here on.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        name = f"{self._sha.hexdigest()}.{self._ext}"
+        self._growing.take(f"parts/{name}")
+        return name
+
+    def drop(self) -> None:
+        """Let go of what was not ended."""
+        self._growing.drop()
+
+
 class Store:
     """The parts and seals of an audit's folder.
 
@@ -100,10 +137,18 @@ class Store:
             OutputError: it cannot be written.
         """
         name = f"{sha256_of(content)}.{ext}"
-        if not _PART.fullmatch(name):
-            raise UsageError(f"A part ends in up to ten small letters and digits, not {ext!r}.")
+        _refuse_ending(ext)
         self.place.put(f"parts/{name}", content)
         return name
+
+    def begin(self, ext: str) -> Part:
+        """A part that is written block by block.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        _refuse_ending(ext)
+        return Part(self.place.grow("parts"), ext)
 
     def get(self, name: str) -> bytes:
         """A part's bytes, compared with its name.
@@ -121,24 +166,19 @@ class Store:
 
     def fault(self, name: str) -> str:
         """What is wrong with a part, in words; empty where its bytes are those of its name. It is read in blocks."""
-        found, path = _PART.fullmatch(name), self.path(name)
-        if path is None:
-            content = self.place.get(f"parts/{name}")
-            return "is missing" if content is None else "" if _is_named(content, name) else "holds other bits"
-        sha = hashlib.sha256()
+        found, sha = _PART.fullmatch(name), hashlib.sha256()
         try:
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                while block := file.read(1 << 20):
-                    sha.update(block)
+            for block in self.place.blocks(f"parts/{name}"):
+                sha.update(block)
         except FileNotFoundError:
             return "is missing"
         except OSError as error:
             return f"cannot be read: {error.strerror or error}"
         return "" if found is not None and sha.hexdigest() == found[1] else "holds other bits"
 
-    def path(self, name: str) -> Path | None:
-        """Where a part lies as a file, for readers that map it; None where the place has no files."""
-        return self.place.path / "parts" / name if isinstance(self.place, LocalFolder) else None
+    def path(self, name: str) -> Path:
+        """Where a part lies as a file, for readers that map it; from an object store it is fetched."""
+        return self.place.file(f"parts/{name}")
 
     def parts(self) -> Iterator[str]:
         """Names of all parts, sealed or not, in any order."""
@@ -175,6 +215,10 @@ class Store:
     def sealed(self) -> set[int]:
         """Numbers of the shards that are done: names alone, nothing is read."""
         return {int(found[1]) for name in self.place.names("seals") if (found := _SEAL.fullmatch(name))}
+
+    def blocked(self) -> set[int]:
+        """Numbers of shards whose seal's name is taken by what is no file, so that they cannot be sealed."""
+        return {int(found[1]) for name in self.place.strays("seals") if (found := _SEAL.fullmatch(name))}
 
     def seal_of(self, shard: int) -> Seal | None:
         """The seal of a shard; None where there is none.
@@ -242,22 +286,30 @@ class Store:
             self.place.remove(f"parts/{name}")
         return len(stale) + self.place.sweep("parts") + self.place.sweep("seals")
 
+    def tidy(self) -> int:
+        """Remove what killed processes left half-written, and nothing that a living one holds; how many."""
+        return self.place.sweep("parts", living=True) + self.place.sweep("seals", living=True)
+
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """The right to run: one process at a time has it, and its workers work under it; it ends with its process.
+        """The right to run: one process at a time has it, and its workers work under it.
+
+        It is a lock on a file, which the system ends with the process, however that ends: what a killed run leaves
+        behind is a file that nobody holds. Where files cannot be locked, and in an object store, nobody is refused:
+        seals alone decide there, and two runs at once make shards twice, with one outcome.
 
         Raises:
             OutputError: another run has it.
         """
-        if not isinstance(self.place, LocalFolder):  # an object store has no locks: seals alone decide there
+        if not isinstance(self.place, LocalFolder):
             yield
             return
         lock = self.place.path / _LOCK
-        held = hold(lock)
+        held = hold(lock, f"process {os.getpid()} on {platform.node()}")
         if held is None:
             raise OutputError(
-                f"Another run is at work on {str(self.place.path)[:300]}. Wait until it has ended; "
-                "'xplain audit status' shows how far it is."
+                f"Another run is at work on {self.place.called}: {holder(lock) or 'it does not say which'}. Wait until "
+                "it has ended, or end it; 'xplain audit status' shows how far it is."
             )
         try:
             yield
@@ -272,8 +324,9 @@ def _seal_name(shard: int) -> str:
     return f"seals/{shard:08d}.json"
 
 
-def _is_named(content: bytes, name: str) -> bool:
-    return sha256_of(content) == name.partition(".")[0]
+def _refuse_ending(ext: str) -> None:
+    if not _ENDING.fullmatch(ext):
+        raise UsageError(f"A part ends in up to ten small letters and digits, not {ext!r}.")
 
 
 def _which(there: bytes | None, seal: Seal) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from xplain.audit.canonical import file_sha256
 from xplain.audit.comparing import Difference, differences
 from xplain.audit.guarding import planned_audit, refuse_changed, versions_now
+from xplain.audit.home import home_of
 from xplain.audit.lanes import Benches
 from xplain.audit.plans import Plan, Shard
 from xplain.audit.progress import Progress
@@ -33,7 +34,7 @@ from xplain.core.declaring.wording import way
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import counted
 
-__all__ = ["Damage", "Verified", "status", "verify"]
+__all__ = ["Damage", "Verified", "left", "status", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,8 @@ def status(out: str | os.PathLike[str]) -> Progress:
     Raises:
         UsageError: the folder holds no audit.
     """
-    folder = Path(out)
-    plan, store = planned_audit(folder), Store(folder)
+    home = home_of(out)
+    plan, store = planned_audit(home.folder), home.store
     errors = rows = 0
     for seal in _readable(store):
         try:
@@ -111,6 +112,20 @@ def status(out: str | os.PathLike[str]) -> Progress:
         counts = {one["values"]: one["counts"] for one in kinds}
         errors, rows = errors + counts.get("error", 0), rows + sum(counts.values())
     return Progress(len(store.sealed()), len(plan.shards), errors, rows)
+
+
+def left(out: str | os.PathLike[str]) -> list[int]:
+    """Numbers of the shards that are not sealed yet: what a driver hands to whoever makes them.
+
+    Args:
+        out: The audit's folder, or its URL.
+
+    Raises:
+        UsageError: no audit is there.
+    """
+    home = home_of(out)
+    sealed = home.store.sealed()
+    return [shard.number for shard in planned_audit(home.folder).shards if shard.number not in sealed]
 
 
 def verify(
@@ -125,7 +140,7 @@ def verify(
     """Hold an audit against its plan, bit by bit.
 
     Args:
-        out: The audit's folder.
+        out: The audit's folder, or its URL.
         recompute: Shards that are drawn by chance and made again; their bits are compared.
         repair: Take the seals of damaged shards away, so that a run makes them again. Refused while a run is at work.
         seed: Of the draw.
@@ -136,12 +151,13 @@ def verify(
         UsageError: the folder holds no audit, or a model is not the one that was planned.
         OutputError: another run is at work, and seals are to be taken away.
     """
-    folder = Path(out)
+    home = home_of(out)
+    folder, store = home.folder, home.store
     if isinstance(recompute, bool) or not isinstance(recompute, int) or recompute < 0:
         raise UsageError(option="recompute", got=recompute, accepted="a whole number of at least 0")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UsageError(option="seed", got=seed, accepted="a whole number of at least 0")
-    plan, store = planned_audit(folder), Store(folder)
+    plan = planned_audit(folder)
     wired = [model.name for model in plan.models if model.kind == "endpoint" and model.name not in (models or {})]
     if recompute and wired:
         raise UsageError(
@@ -154,14 +170,15 @@ def verify(
     damaged = [Damage(None, one) for one in _of_audit(plan, folder, told)]
     doubled: list[tuple[int, int | None, str]] = []
     good: list[int] = []
-    sealed = store.sealed()
+    sealed, blocked = store.sealed(), store.blocked()
+    damaged += [Damage(number, "its seal's name is taken by something that is no file") for number in sorted(blocked)]
     for number in sorted(sealed):
         wrong, twice = _of_shard(plan, store, number)
         damaged += [Damage(number, one) for one in wrong]
         doubled += [(number, item, lane) for item, lane in twice]
         if not wrong and not twice:
             good.append(number)
-    bad = sorted(sealed - set(good))
+    bad = sorted((sealed - set(good)) | blocked)
     if repair and bad:
         with store.hold():
             for number in bad:
@@ -245,9 +262,8 @@ def _of_rows(plan: Plan, store: Store, seal: Seal, shard: Shard) -> tuple[list[s
 
 
 def _of_array(store: Store, seal: Seal, kind: str, shape: tuple[int, ...]) -> list[str]:
-    path = store.path(seal.parts[kind])
     try:
-        found = np.load(path or "", mmap_mode="r", allow_pickle=False)
+        found = np.load(store.path(seal.parts[kind]), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return [f"{kind} is no array"]
     want = (seal.rows, *shape)

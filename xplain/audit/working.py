@@ -17,16 +17,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Self, TextIO
 
 from xplain.audit.guarding import planned_audit, refuse_changed
+from xplain.audit.home import home_of
 from xplain.audit.lanes import Benches
 from xplain.audit.reading import Data
-from xplain.audit.shard import Made, Maker
+from xplain.audit.shard import Maker
 from xplain.audit.sources import source_of
-from xplain.audit.store import Store
-from xplain.core.errors import XplainError
+from xplain.core.errors import UsageError, XplainError
 
 __all__ = ["Shop", "main"]
 
@@ -38,7 +37,7 @@ class Shop:
             shop.make(3)                                     # in any process, in any order, as often as one likes
 
     Args:
-        out: The audit's folder.
+        out: The audit's folder, or its URL.
         models: Models by name, where they can only be given, or lie elsewhere here.
         threads: Threads that read ahead; 0 reads in this one.
         items: Another place of the items, where they were moved.
@@ -55,14 +54,22 @@ class Shop:
         threads: int = 2,
         items: Any = None,
     ) -> None:
-        folder = Path(out)
-        self.plan, self._store, self._threads = planned_audit(folder), Store(folder), threads
+        self._home, self._threads = home_of(out), threads
+        folder, self._store = self._home.folder, self._home.store
+        self.plan = planned_audit(folder)
         refuse_changed(self.plan, folder)
+        self._home.writable()
         self._benches = Benches(folder, self.plan, models)
         self._data = Data(folder, None if items is None else source_of(items, folder))
 
     def __enter__(self) -> Self:
         self._benches.__enter__()
+        if self._benches.billed and self._home.far is not None:
+            self._benches.__exit__()
+            raise UsageError(
+                f"{self._home.called} keeps no answers that were paid for, so a shard that is made again would be paid "
+                "again. Plan an audit of a model that is billed in a folder."
+            )
         self._maker = Maker(self.plan, self._benches, self._data, self._threads)
         return self
 
@@ -71,27 +78,33 @@ class Shop:
         self._benches.__exit__(*raised)
 
     def make(
-        self, number: int, refused: Mapping[int, str] | None = None, told: Callable[[int], None] | None = None
+        self,
+        number: int,
+        refused: Mapping[int, str] | None = None,
+        told: Callable[[int], None] | None = None,
+        most: int | None = None,
     ) -> dict[str, Any]:
-        """Make a shard, seal it, and say what it took: ``sealed, rows, errors, first, seconds, money``.
+        """Make a shard, seal it, and say what it took: ``sealed, rows, errors, first, seconds, money, asked``.
 
         Args:
             number: Its number.
             refused: Items that are not touched, and why.
             told: Called with the number of each item before anything is done with it; see ``Maker.make``.
+            most: Evaluations that it may ask for; None for no limit.
 
         Raises:
+            BudgetError: it would ask for more.
             OtherBits: it was sealed with other bits.
             OutputError: it cannot be written.
         """
-        began, spent = time.perf_counter(), self._benches.spent
-        made: Made = self._maker.make(number, refused, told)
-        first = made.seal(self.plan, self._store)
-        took = {"seconds": time.perf_counter() - began, "money": self._benches.spent - spent}
-        return {"sealed": number, "rows": made.rows, "errors": made.errors, "first": first, **took}
+        began, spent = time.perf_counter(), self._maker.spent
+        made = self._maker.seal(number, self._store, refused, told, most)
+        cost = self._maker.spent.since(spent)
+        took = {"seconds": time.perf_counter() - began, "money": cost.money, "asked": cost.queries + cost.sweeps}
+        return {"sealed": number, "rows": made.rows, "errors": made.errors, "first": made.first, **took}
 
-    def price(self, number: int) -> float:
-        """The most that a shard can cost, without what is known already."""
+    def price(self, number: int) -> tuple[float, int]:
+        """The most money that a shard can cost, and evaluations that it can ask for, without what is known already."""
         return self._maker.price(number)
 
 
@@ -117,7 +130,7 @@ def main(folder: str, threads: str) -> None:
                     continue
                 refused = {int(item): why for item, why in asked.get("refused", {}).items()}
                 told = (lambda item: say(item=item)) if asked.get("careful") else None
-                say(**shop.make(int(asked["make"]), refused, told))
+                say(**shop.make(int(asked["make"]), refused, told, asked.get("most")))
     except XplainError as error:
         say(failed=str(error), kind=type(error).__name__)
 

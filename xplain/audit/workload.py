@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xplain.audit.budgeting import Allowed
 from xplain.audit.plans import Plan
 from xplain.audit.progress import Progress
 from xplain.audit.store import Store
@@ -67,6 +68,8 @@ class Work:
     max_cost: float | None
     most_errors: float
     told: Told | None
+    folder: Path
+    allowed: Allowed
     log: Log | None = None
     failure: XplainError | None = None
     why: str = ""
@@ -74,8 +77,10 @@ class Work:
     errors: int = 0
     money: float = 0.0
     longest: float = 0.0
+    workers: int = 1
     made: int = 0
     deaths: dict[int, int] = field(default_factory=dict)
+    aside: dict[int, tuple[float, int]] = field(default_factory=dict)
     left: deque[int] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -97,16 +102,49 @@ class Work:
         with self.lock:
             self.left.appendleft(shard)
 
-    def affords(self, shard: int, price: float) -> bool:
-        """Whether a shard may be begun that costs up to so much; it is reserved until ``done`` says what it took."""
+    @property
+    def limited(self) -> bool:
+        """Whether money or evaluations are."""
+        return self.max_cost is not None or self.allowed.most is not None
+
+    def affords(self, shard: int, price: float, asks: int) -> bool:
+        """Whether a shard may be begun that costs and asks up to so much: that is set aside until it is sealed.
+
+        Its metrics ask more, so a worker's share of all that is left is set aside, and no more may be asked. A shard
+        that is begun again, for its worker died, has its share already: what was answered is known.
+        """
         with self.lock:
-            if self.max_cost is not None and price > 0 and self.money + price > self.max_cost:
-                self.why = self.why or (
+            if shard in self.aside:
+                return True
+            money = self.money + sum(one for one, _ in self.aside.values())
+            why = ""
+            if self.max_cost is not None and price > 0 and money + price > self.max_cost:
+                why = (
                     f"the money that it may cost, {self.max_cost:g}, does not pay for another shard of up to {price:g}"
                 )
+            elif self.allowed.left is not None and asks > self.allowed.left:
+                why = (
+                    f"{self.allowed.left:,} of {self.allowed.most:,} evaluations are left, and the next shard may ask "
+                    f"for {asks:,}; --max-queries allows more"
+                )
+            if why:
+                self.why = self.why or why
                 self.left.appendleft(shard)
                 return False
+            if self.limited:
+                left = self.allowed.left
+                share = asks if left is None else max(asks, left // max(1, self.workers))
+                self.aside[shard] = price, share
+                self._take(share)
             return True
+
+    def granted(self, shard: int) -> int | None:
+        """Evaluations that a shard may ask for, its metrics included; None for no limit."""
+        return max(1, self.aside[shard][1]) if self.allowed.most is not None else None
+
+    def _take(self, count: int) -> None:
+        self.allowed = self.allowed.plus(count)
+        self.allowed.write(self.folder)
 
     def done(self, answer: Mapping[str, Any], worker: int) -> None:
         """A shard was sealed."""
@@ -116,6 +154,8 @@ class Work:
             self.rows += answer["rows"]
             self.errors += answer["errors"]
             self.money += answer["money"]
+            if answer["sealed"] in self.aside:
+                self._take(answer["asked"] - self.aside.pop(answer["sealed"])[1])
             self.longest = max(self.longest, answer["seconds"])
             found = self.progress()
             if self.log is not None:

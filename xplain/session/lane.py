@@ -12,8 +12,9 @@ the items that are there and cuts rows by one item alone, so neither failed neig
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -29,6 +30,7 @@ from xplain.core.query import Model, Reading
 from xplain.core.target import SCORES
 from xplain.core.targets.target_parser import ranking
 from xplain.core.targets.units import noun, spelled
+from xplain.engine.budget import Budget
 from xplain.engine.schedule import batch_rows
 from xplain.session.fitting import called as the_method
 from xplain.session.lane_driven import UNKNOWN_LABEL, Driven, ranked
@@ -38,7 +40,7 @@ from xplain.session.part import Part
 from xplain.session.request import Cache
 from xplain.session.run import load
 
-__all__ = ["Driven", "Opened", "opened", "planned"]
+__all__ = ["Budget", "Driven", "Opened", "opened", "planned"]
 
 _MOST = 32
 """Rows of a batch, at most."""
@@ -59,8 +61,14 @@ class Opened(Protocol):
     def ask(self, batch: LaneRows) -> LaneAnswer:
         """What the lane says of a batch."""
 
-    def price(self) -> float:
-        """Money that one item costs at most: with nothing known before."""
+    def asked(self, batch: LaneRows) -> Callable[[], LaneAnswer]:
+        """Ask the model about a batch; what is returned says in any thread, and once, what it answered.
+
+        The batch's rows are no longer looked at then.
+        """
+
+    def price(self) -> Cost:
+        """What one item costs at most: with nothing known before."""
 
     def __enter__(self) -> Self:
         """Hold what it needs open."""
@@ -91,7 +99,7 @@ def planned(
         called: What the plan calls the model.
         target: A rule, or the same target for every item, as ``xplain.explain`` takes it; see ``Lane``.
         how: ``seed``, ``rows`` per batch (None chooses), ``threads`` of one call, ``engine``: ``"drive"`` compiles
-            nothing.
+            nothing; ``budget``: what may be asked, shared with others.
 
     Raises:
         XplainError: the method cannot be asked of this model, or the target stands for several.
@@ -107,7 +115,7 @@ def planned(
         layout=str(items.layout.axes) if isinstance(items.layout, Layout) else "",
         card="" if items.card is None else items.card.to_toml(),
     )  # fmt: skip
-    with Driven(lane, loaded) as driven:
+    with Driven(lane, loaded, budget=how.get("budget")) as driven:
         part, reading, entry, values = driven.readings(trial, np.zeros(len(trial), np.int64))
         lane = _settled(lane, driven, part, reading, values)
         lane = replace(lane, method=entry.name, unit=spelled(reading.unit or entry.unit, lane.score))
@@ -125,7 +133,9 @@ def planned(
     return (replace(lane, why=why), None) if why else (graph, content)
 
 
-def opened(lane: Lane, model: Any, content: bytes | None = None, cache: Cache | None = None) -> Opened:
+def opened(
+    lane: Lane, model: Any, content: bytes | None = None, cache: Cache | None = None, budget: Budget | None = None
+) -> Opened:
     """A lane that answers, opened once.
 
     Args:
@@ -133,6 +143,7 @@ def opened(lane: Lane, model: Any, content: bytes | None = None, cache: Cache | 
         model: The model that it was planned with, loaded or not.
         content: The compiled file, for a lane that is answered by one.
         cache: Answers on disk, for a model that is billed: no row is paid twice.
+        budget: What may be asked, shared with others; None for no limit.
 
     Raises:
         UsageError: it is another model, or another file.
@@ -144,7 +155,7 @@ def opened(lane: Lane, model: Any, content: bytes | None = None, cache: Cache | 
             f"{loaded.outline.digest[:16]}. Plan another audit for another model."
         )
     if lane.engine == "drive":
-        return Driven(lane, loaded, cache)
+        return Driven(lane, loaded, cache, budget)
     if content is None or hashlib.sha256(content).hexdigest() != lane.file:
         raise UsageError(f"The compiled file of lane {lane.name!r} is not the one that was planned. Plan it again.")
     return Compiled(lane, loaded.outline, graph_of(content, lane, loaded))
@@ -173,12 +184,16 @@ class Compiled:
         """Nothing: a file that runs here bills nobody."""
         return Cost()
 
-    def price(self) -> float:
+    def price(self) -> Cost:
         """Nothing."""
-        return 0.0
+        return Cost()
 
     def ask(self, batch: LaneRows) -> LaneAnswer:
-        """What the file says of a batch of the lane's own size, in one run; two where the runner-up is explained."""
+        """What the file says of a batch of the lane's own size."""
+        return self.asked(batch)()
+
+    def asked(self, batch: LaneRows) -> Callable[[], LaneAnswer]:
+        """Run the file on a batch of the lane's own size: once, or twice where the runner-up is explained."""
         lane, outline, graph = self.lane, self.outline, self._graph
         if len(batch.x) != lane.rows:
             raise UsageError(f"A batch of lane {lane.name!r} has {lane.rows} rows; {len(batch.x)} were given.")
@@ -190,7 +205,15 @@ class Compiled:
             wanted = ranked(np.where(np.isfinite(scores), scores, 0.0), outline, rank)
         elif graph.label is not None:
             wanted = np.full(lane.rows, graph.label, np.int64)
-        scores, maps, channels = graph.run(batch.x, np.maximum(wanted, -1))
+        found = graph.run(batch.x, np.maximum(wanted, -1))
+        return partial(self._answer, batch.real, batch.labels, wanted, *found)
+
+    def _answer(
+        self, real: Array, labels: Array, wanted: Array, scores: Array, maps: Array, channels: Array | None
+    ) -> LaneAnswer:
+        """What a run of the file says."""
+        lane, outline, graph = self.lane, self.outline, self._graph
+        rank = rank_of(lane.target)
         extremes = np.abs(maps.reshape(len(maps), -1)).max(axis=1)  # NaN and infinity are passed on
         finite = np.asarray(np.isfinite(np.concatenate([scores, extremes[:, None]], axis=1)).all(axis=1))
         sound = np.where(np.isfinite(scores), scores, 0.0)
@@ -203,9 +226,9 @@ class Compiled:
         words = "" if graph.target is None else graph.target.name
         answer = LaneAnswer(scores, wanted, values, maps, None, relevance_of(lane, maps, channels), {}, words)
         for row in range(lane.rows):
-            if not batch.real[row]:
+            if not real[row]:
                 answer.clear(row)
-            elif rank == 0 and batch.labels[row] < 0:
+            elif rank == 0 and labels[row] < 0:
                 answer.fail(row, UNKNOWN_LABEL)
             elif not finite[row]:
                 answer.fail(row, f"Method {lane.method!r} gives scores or a map that are not finite.")

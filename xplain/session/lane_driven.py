@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
-from xplain.core.abilities import abilities_of
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
@@ -19,6 +18,7 @@ from xplain.core.outline import Outline
 from xplain.core.positions.layout import Layout
 from xplain.core.query import Model, Reading
 from xplain.core.targets.target_parser import aim, ranking
+from xplain.engine.budget import Budget
 from xplain.session.grading import Grades, grade
 from xplain.session.lane_readings import native_of, relevance_of
 from xplain.session.part import Part
@@ -38,14 +38,16 @@ class Driven:
         lane: The lane; shapes need not be known yet.
         model: The loaded model.
         cache: Answers on disk.
+        budget: What may be asked, shared with others; None for no limit.
     """
 
-    def __init__(self, lane: Lane, model: Model, cache: Cache | None = None) -> None:
+    def __init__(self, lane: Lane, model: Model, cache: Cache | None = None, budget: Budget | None = None) -> None:
         self.lane, self.outline = lane, model.outline
         self._model, self._open = model, ExitStack()
         self._rank = rank_of(lane.target)
         target = lane.target if self._rank is None else None
         self._session = Session(model, Request({lane.method: dict(lane.options)}, target, lane.seed, cache=cache))
+        self.allow(budget)
 
     def __enter__(self) -> Self:
         self._open.enter_context(self._session)
@@ -59,14 +61,17 @@ class Driven:
         """What the engine has counted."""
         return self._session.spent
 
-    def price(self) -> float:
-        """What the tariff says of the questions about one item; 0 for a model without one."""
-        if abilities_of(self._model).price is None:
-            return 0.0
+    def allow(self, budget: Budget | None) -> None:
+        """Ask within a budget from here on; None for no limit."""
+        self._session.budget = budget or Budget()
+
+    def price(self) -> Cost:
+        """Evaluations that one item asks for at most, and what the tariff says of them."""
         # no two of its edited rows are alike, so that none is taken for another, and none is known
         x = np.random.default_rng(0).standard_normal((1, *self.lane.item), np.float32)
         part = self._session.part(self._model, Items(x, ("one",), layout=_layout(self.lane)))
-        return float(self._session.plan(part, self.lane.method).money or 0.0)
+        plan = self._session.plan(part, self.lane.method)
+        return Cost(plan.queries, plan.sweeps, money=float(plan.money or 0.0))
 
     def ask(self, batch: LaneRows) -> LaneAnswer:
         """What the lane says of the items that are there, together; where that fails, of each alone."""
@@ -100,6 +105,11 @@ class Driven:
         for row, why in failed.items():
             answer.fail(row, why)
         return answer
+
+    def asked(self, batch: LaneRows) -> Callable[[], LaneAnswer]:
+        """The same; all of it is done when this returns."""
+        answer = self.ask(batch)
+        return lambda: answer
 
     def grade(self, batch: LaneRows, row: int, names: Mapping[str, Mapping[str, Any]]) -> dict[str, Grades]:
         """What metrics say of the explanation of one row, made once more at the size of the item.

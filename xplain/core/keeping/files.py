@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal
 
 from xplain.core.errors import OutputError, XplainError
 
-__all__ = ["hidden_part", "hold", "let_go", "lines_of", "read_text", "remove_stale", "there", "whole_file"]
+__all__ = ["hidden_part", "hold", "holder", "let_go", "lines_of", "read_text", "remove_stale", "there", "whole_file"]
 
 try:
     import fcntl
@@ -156,23 +157,57 @@ def remove_stale(part: Path) -> bool:
         os.close(file)
 
 
-def hold(place: Path) -> int | None:
+def hold(place: Path, who: str = "") -> int | None:
     """Make and lock a hidden file that says that a place is in use; None where another process has it.
 
-    What is returned is the open file, or -1 where files cannot be locked there.
+    The lock ends with its process, however that ends, and the file alone holds nobody off.
+
+    Args:
+        place: The file.
+        who: What it says of its holder.
+
+    Returns:
+        The open file, or -1 where files cannot be locked there.
     """
     for _ in range(_TRIES if lock_file is not None else 0):
         try:
             file = os.open(place, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
         except OSError:
             return -1
-        if try_lock(file) and _is_at(place, file):
+        taken = _taken(file)
+        if taken is False and _is_at(place, file):
+            with suppress(OSError):  # a full disk; the lock holds all the same
+                os.truncate(file, 0)
+                os.write(file, who.encode("utf-8", "backslashreplace"))
             return file
         gone = not _is_at(place, file)
         os.close(file)
+        if taken is None:
+            return -1
         if not gone:
             return None
     return -1
+
+
+def holder(place: Path) -> str:
+    """What the holder of a place says of itself; empty where it says nothing."""
+    try:
+        with os.fdopen(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            said = file.read(200).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "".join(one for one in said if one.isprintable())
+
+
+def _taken(file: int) -> bool | None:
+    """Whether another process has locked an open file; it is locked where none has. None where files know no locks."""
+    if lock_file is None:
+        return None
+    try:
+        lock_file(file)
+    except OSError as error:
+        return True if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES) else None
+    return False
 
 
 def let_go(place: Path, file: int) -> None:

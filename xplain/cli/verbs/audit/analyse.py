@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ _SHOWN = 8
 
 
 def analyse(
-    out: Annotated[Path, typer.Argument(metavar="AUDIT", help="The audit's folder.", show_default=False)],
+    out: Annotated[str, typer.Argument(metavar="AUDIT", help="The audit's folder or URL.", show_default=False)],
     only: Annotated[str, typer.Option(help="Names with commas, all, or what was planned.")] = "planned",
     items: Annotated[
         str | None, typer.Option("--items", help="Where the items lie now, if they were moved.", show_default=False)

@@ -14,8 +14,8 @@ __all__ = ["diff"]
 
 
 def diff(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="Folder of the earlier audit.", show_default=False)],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="Folder of the later audit.", show_default=False)],
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="The earlier audit.", show_default=False)],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="The later audit.", show_default=False)],
     to: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="A folder for the page, JSON and CSV files.", show_default=False),

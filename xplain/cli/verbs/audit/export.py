@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from xplain import audit
+from xplain.audit.home import beside
 from xplain.cli.telling.console import Outcome
 
 __all__ = ["export"]
 
 
 def export(
-    out: Annotated[Path, typer.Argument(metavar="AUDIT", help="The audit's folder.", show_default=False)],
+    out: Annotated[str, typer.Argument(metavar="AUDIT", help="The audit's folder or URL.", show_default=False)],
     kind: Annotated[str, typer.Argument(metavar="TOOL", help="tensorboard, mlflow or fiftyone.", show_default=False)],
     to: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder. Default: AUDIT-TOOL.", show_default=False)
@@ -30,6 +31,6 @@ def export(
     Raises:
         XplainError: no such tool, its library is not installed, or nothing is sealed.
     """
-    target = out.with_name(f"{out.name}-{kind}") if to is None else to
+    target = beside(out, kind) if to is None else to
     said = audit.export(out, kind, target, items=items)
     return Outcome({"out": str(target), "kind": kind, "said": said}, said)

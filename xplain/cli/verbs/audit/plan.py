@@ -40,7 +40,8 @@ def plan(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The audit's folder; made if it is absent.", show_default=False)
+        str | None,
+        typer.Option("--out", "-o", help="The audit's folder, made if it is absent; or a URL.", show_default=False),
     ] = None,
     method: Annotated[
         Several,
@@ -62,9 +63,12 @@ def plan(
         ),
     ] = None,
     metrics: Annotated[
-        str | None,
+        Several,
         _flag(
-            "--metrics", text="standard (default), names such as deletion:steps=8 with commas, or none.", panel=_ASKED
+            "--metrics",
+            "--metric",
+            text="standard (default), names such as deletion:steps=8 with commas, or none; repeat for several.",
+            panel=_ASKED,
         ),
     ] = None,
     analyses: Annotated[
@@ -111,6 +115,10 @@ def plan(
     shard_rows: Annotated[
         int | None, typer.Option(help="Items of a shard; state it to plan the same audit on another machine.")
     ] = None,
+    max_queries: Annotated[
+        int | None,
+        typer.Option(help="Evaluations that this audit may ask for in all, planning it included.", show_default=False),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would be and cost; write nothing.")] = False,
 ) -> Outcome:
     """Write down what an audit of ITEMS by MODELs will do, and say what it will cost.
@@ -124,11 +132,13 @@ def plan(
     given: dict[str, Any] = {
         "out": out, "methods": method, "target": target, "metrics": metrics, "analyses": analyses, "planted": planted,
         "seed": seed, "labels": labels, "metadata": metadata, "item_column": item_column, "root": root, "card": card,
-        "threads": threads, "shard_seconds": shard_seconds, "shard_rows": shard_rows,
+        "threads": threads, "shard_seconds": shard_seconds, "shard_rows": shard_rows, "max_queries": max_queries,
     }  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None and value != []}
     if sample is not None:
         asked["sample"] = None if sample == "all" else _number(sample)
+    if "metrics" in asked:
+        asked["metrics"] = ",".join(asked["metrics"])
     for name in ("metrics", "analyses"):
         if asked.get(name) == "none":
             asked[name] = ""
@@ -148,6 +158,7 @@ def plan(
 _WORDS = (
     "models", "items", "out", "methods", "target", "labels", "metadata", "card", "metrics", "analyses", "sample",
     "seed", "shard_seconds", "shard_rows", "planted", "threads", "item_column", "root",
+    "max_queries",
 )  # fmt: skip
 
 

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from xplain import audit
+from xplain.audit.home import beside
 from xplain.cli.telling.console import Outcome
 
 __all__ = ["report"]
 
 
 def report(
-    out: Annotated[Path, typer.Argument(metavar="AUDIT", help="The audit's folder.", show_default=False)],
+    out: Annotated[str, typer.Argument(metavar="AUDIT", help="The audit's folder or URL.", show_default=False)],
     to: Annotated[
         Path | None, typer.Option("--out", "-o", help="The report's folder. Default: AUDIT-report.", show_default=False)
     ] = None,
@@ -35,7 +36,7 @@ def report(
     Raises:
         XplainError: nothing is sealed, or the folder cannot be written.
     """
-    target = out.with_name(f"{out.name}-report") if to is None else to
+    target = beside(out, "report") if to is None else to
     paths = audit.report(out, target, reviewer=reviewer, key=key, items=items)
     signed = "signed" if key is not None else "not signed: --key FILE.pem signs it"
     document = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ __all__ = ["run"]
 
 
 def run(
-    out: Annotated[Path, typer.Argument(metavar="AUDIT", help="The audit's folder.", show_default=False)],
+    out: Annotated[str, typer.Argument(metavar="AUDIT", help="The audit's folder or URL.", show_default=False)],
     workers: Annotated[int, typer.Option(help="Processes that make shards; 0 makes them in this one.")] = 1,
     max_hours: Annotated[
         float | None, typer.Option(help="Begin no shard that is not likely to end by then.", show_default=False)
@@ -25,6 +24,10 @@ def run(
     max_cost: Annotated[
         float | None,
         typer.Option(help="Money that models which bill may cost, in their currency.", show_default=False),
+    ] = None,
+    max_queries: Annotated[
+        int | None,
+        typer.Option(help="Evaluations that this audit may ask for in all. Default: as planned.", show_default=False),
     ] = None,
     shards: Annotated[
         str | None, typer.Option(metavar="N,N-M", help="Make these shards alone, such as 0,4-7.", show_default=False)
@@ -52,6 +55,7 @@ def run(
         workers=workers,
         max_hours=max_hours,
         max_cost=max_cost,
+        max_queries=max_queries,
         shards=numbers,
         items=items,
         most_errors=most_errors,

@@ -20,7 +20,7 @@ __all__ = ["verify"]
 
 
 def verify(
-    out: Annotated[Path, typer.Argument(metavar="AUDIT", help="The audit's folder.", show_default=False)],
+    out: Annotated[str, typer.Argument(metavar="AUDIT", help="The audit's folder or URL.", show_default=False)],
     recompute: Annotated[
         int, typer.Option(help="Make so many shards again, drawn by chance, and compare their bits.")
     ] = 0,
@@ -49,8 +49,8 @@ def verify(
     Raises:
         XplainError: the folder holds no audit, or a model is not the one that was planned.
     """
-    if there(out / SIGNATURE) and not there(out / "plan.json"):
-        return _report(out, key)
+    if there(Path(out) / SIGNATURE) and not there(Path(out) / "plan.json"):
+        return _report(Path(out), key)
     found = audit.verify(out, recompute, repair=repair, seed=seed, models=_named(model or []), items=items)
     code = FINDING if not found.sound else PARTIAL if found.missing else OK
     document: dict[str, Any] = {

@@ -108,3 +108,24 @@ def test_a_budget_is_shared_and_what_it_bought_is_kept():
     a = asked(many=2, max_queries=80)
     assert a.cost.queries <= 80
     assert all(rows for rows in a.each["counterfactuals"]), "each of both items had its half"
+
+
+def test_candidates_are_asked_in_full_calls():
+    """Whatever a function costs per call, a search of thousands of rows takes tens of calls."""
+    calls = []
+
+    def counted(rows):
+        calls.append(len(rows))
+        return np.stack([-rows[:, 0], rows[:, 0]], axis=1)
+
+    seen = RNG.normal(size=(200, 6)).astype(np.float32)
+    model = xplain.load(counted, layout="NS")
+    x = -np.abs(seen[:2])
+    a = xplain.explain(model, x, "dice", background=seen, many=3)
+    assert a.cost.queries == sum(calls) > 300
+    assert len(calls) < a.cost.queries / 8
+    calls.clear()
+    alone = xplain.explain(model, x[1:], "dice", background=seen, many=3)
+    np.testing.assert_array_equal(alone.values[0], a.values[1])  # no item's rows share a call with another's
+    one = xplain.explain(model, x[1:], "dice", background=seen, many=3, batch_size=1)
+    np.testing.assert_array_equal(one.each["counterfactuals"][0], a.each["counterfactuals"][1])

@@ -198,7 +198,7 @@ class Run:
         """
         size = self.settings.batch_size
         rows = size if self.able.stream is not None and size is None else batch_rows(query.x, size)
-        query = replace(query, cut=self._cut("scores", query.x, query.edits.count), account=self.account)
+        query = replace(query, cut=self._cut("scores", query.x, query.per_item), account=self.account)
         for part, piece in pieces(self.model, replace(query, part=run), rows, size):
             count = part[1] - part[0]
             if piece.ndim != 2 or len(piece) != count:

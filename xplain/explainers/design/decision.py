@@ -53,9 +53,9 @@ class Decision:
         return _margins(np.asarray(scores, dtype=np.float64)[0], int(self.was[item]), self.above, self.view)
 
     def others(self, item: int, rows: Array) -> Generator[Score, Array, Array]:
-        """By how much other items ``[M, *item]`` are decided as an item is, ``[M]``; below 0: they are not."""
+        """By how much trials ``[M, *item]`` of an item are decided as it is, ``[M]``; below 0: they are not."""
         own = self.view.target.take(np.full(len(rows), item))
-        scores = yield Score(rows, Untouched(), every_score if self.above is None else own)
+        scores = yield Score(rows, Untouched(), every_score if self.above is None else own, trials=True)
         return _margins(np.asarray(scores, dtype=np.float64)[:, 0], int(self.was[item]), self.above, self.view)
 
 

@@ -102,7 +102,7 @@ def counterfactual(
     rules = Changeable.of(view, (immutable, rising, falling), x.shape[1])
     own = _decided(np.asarray((yield Score(view.x, Untouched(), every_score)))[:, 0], view)
     shaped = others.astype(np.float32).reshape(-1, *view.x.shape[1:])
-    theirs = _decided(np.asarray((yield Score(shaped, Untouched(), every_score)))[:, 0], view)
+    theirs = _decided(np.asarray((yield Score(shaped, Untouched(), every_score, trials=True)))[:, 0], view)
     spread = others.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     changes, details, valid, classes = np.zeros(x.shape), [], [], []
@@ -191,7 +191,7 @@ def _copied(
 
     def asked(rows: Array) -> Generator[Score, Any, Array]:
         shaped = rows.astype(np.float32).reshape(-1, *view.x.shape[1:])
-        return _sides(np.asarray((yield Score(shaped, Untouched(), every_score)))[:, 0], view)
+        return _sides(np.asarray((yield Score(shaped, Untouched(), every_score, trials=True)))[:, 0], view)
 
     while len(free) and decided == own and len(copied) < most:
         trials = np.repeat(at[None], len(free), axis=0)

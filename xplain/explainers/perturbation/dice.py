@@ -76,7 +76,7 @@ def dice(
         changed, ``each["distance"]`` and ``each["changed"]`` of each, ``each["diversity"]`` the determinant.
 
     Cost:
-        1 + at most ``samples`` evaluations per item, each a model call of its own.
+        1 + at most ``samples`` evaluations per item, in full batches.
 
     Differs from the paper:
         No gradient: rows are drawn by copying columns of rows that were seen, a few at a time, so that any model has
@@ -245,21 +245,24 @@ def chosen(valid: Array, row: Array, space: _Space, many: int, weights: tuple[fl
     lone = near * space.apart(valid, row) + few * (valid != row).mean(axis=1)
     alike = 1 / (1 + space.apart(valid[:, None], valid[None]))
 
-    def worth(some: list[int]) -> float:
-        return unlike * float(np.linalg.det(alike[np.ix_(some, some)])) - float(lone[some].mean())
+    def worth(sets: Array) -> Array:
+        dets = np.linalg.det(alike[sets[:, :, None], sets[:, None, :]])
+        return np.asarray(unlike * dets - lone[sets].mean(axis=1))
 
-    picked: list[int] = []
+    picked = np.zeros(0, np.int64)
     for _ in range(min(many, len(valid))):
-        rest = [k for k in range(len(valid)) if k not in picked]
-        picked.append(max(rest, key=lambda k: worth([*picked, k])))
-    going = bool(picked)
+        rest = np.setdiff1d(np.arange(len(valid)), picked)
+        grown = np.column_stack([np.tile(picked, (len(rest), 1)), rest])
+        picked = grown[worth(grown).argmax()]
+    going = bool(len(picked))
     while going:
-        swaps = [
-            [*picked[:i], k, *picked[i + 1 :]] for i in range(len(picked)) for k in range(len(valid)) if k not in picked
-        ]
-        best = max(swaps, key=worth, default=picked)
-        going = worth(best) > worth(picked) + 1e-12
-        picked = best if going else picked
+        rest = np.setdiff1d(np.arange(len(valid)), picked)
+        place = np.repeat(np.arange(len(picked)), len(rest))
+        swaps = np.tile(picked, (len(place), 1))
+        swaps[np.arange(len(place)), place] = np.tile(rest, len(picked))
+        values = worth(swaps)
+        going = bool(len(swaps)) and values.max() > worth(picked[None])[0] + 1e-12
+        picked = swaps[values.argmax()] if going else picked
     rows = valid[picked]
     return np.asarray(rows[np.argsort(space.apart(rows, row), kind="stable")])
 

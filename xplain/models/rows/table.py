@@ -314,7 +314,7 @@ class Rows:
             item = tuple(query.x.shape[1:])
             batches = abilities_of(self._inner).batches
             if batches is not None and query.cut is None:
-                query = replace(query, cut=cut(query.edits.count, _AT_ONCE, batches.least_rows(item)))
+                query = replace(query, cut=cut(query.per_item, _AT_ONCE, batches.least_rows(item)))
             yield from pieces(self._inner, query, _AT_ONCE)
 
     def canonical(self, query: Score) -> list[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xplain.core.arrays import namespace
 from xplain.core.declaring.options import Cells, Natural
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, Full
@@ -25,7 +26,7 @@ _POSITIONS = {1: "T", 2: "HW", 3: "DHW"}
     unit="{score} of a position alone, above that of nothing",
     aliases=("reciprocam", "vit-recipro-cam"),
     signed=False,
-    traceable=False,
+    traceable=True,
 )
 def recipro_cam(
     view: View,
@@ -52,7 +53,8 @@ def recipro_cam(
         ``[N, H, W]``, enlarged bilinearly from h x w; at least 0 unless ``signed``. ``base`` is the score of nothing.
 
     Cost:
-        One evaluation, and h w + 1 of the model's tail only; no gradient, so that integer files and any runtime do.
+        One evaluation, and h w + 1 of the model's tail only; no gradient, so that integer files and any runtime do, and
+        a compiled file is the model with its tail a second time.
 
     Differs from the paper:
         The score is read as everywhere here, a logit where there is one, and nothing is scaled to [0, 1].
@@ -66,16 +68,20 @@ def recipro_cam(
         ViT-ReciproCAM: Gradient and Attention-Free Visual Explanations for Vision Transformer, 2023.
     """
     chosen = map_layer(view, layer, grid, tokens, neck=True)
-    raw = np.ascontiguousarray((yield Peek(view.x, (chosen.name,)))[chosen.name], dtype=np.float32)
-    layout, masks = _layout(chosen, raw), _masks(chosen, raw, smooth)
-    zero = np.zeros((1,) * raw.ndim, np.float32)
+    raw = (yield Peek(view.x, (chosen.name,)))[chosen.name]
+    raw = np.ascontiguousarray(raw, dtype=np.float32) if isinstance(raw, np.ndarray) else raw
+    item = tuple(int(extent) for extent in raw.shape[1:])
+    layout, masks = _layout(chosen, item), _masks(chosen, item, smooth)
+    zero = np.zeros((1,) * (1 + len(item)), np.float32)
     few, parts = max(1, _BYTES // masks[0].nbytes), []
     for left in range(0, len(masks), few):
         shown = Full(masks[left : left + few], zero)
         parts.append((yield Score(raw, shown, view.target, at=chosen.name, layout=layout)))
-    scores = np.concatenate(parts, axis=1)
-    maps = (scores[:, :-1] - scores[:, -1:]).reshape(len(raw), *chosen.grid.cells)
-    return reading(view, chosen, maps, rectify=not signed, base=scores[:, -1])
+    xp = namespace(parts[0])
+    scores = xp.concat(parts, axis=1)
+    nothing = scores[:, len(masks) - 1 : len(masks)]
+    maps = xp.reshape(scores[:, : len(masks) - 1] - nothing, (-1, *chosen.grid.cells))
+    return reading(view, chosen, maps, rectify=not signed, base=xp.reshape(nothing, (-1,)))
 
 
 def _kernels(chosen: MapLayer, smooth: bool) -> Array:
@@ -95,19 +101,19 @@ def _kernels(chosen: MapLayer, smooth: bool) -> Array:
     return whole
 
 
-def _masks(chosen: MapLayer, raw: Array, smooth: bool) -> Array:
+def _masks(chosen: MapLayer, item: tuple[int, ...], smooth: bool) -> Array:
     """The masks over the plane of the layer's own positions, float32 ``[positions + 1, *plane]``."""
-    numbers = np.arange(raw[0].size).reshape(1, *raw.shape[1:])
-    where = np.asarray(chosen.maps(numbers))[0]  # [C, *cells]: the element of the layer that stands there
-    place = np.full(raw[0].size, -1)
+    size = int(np.prod(item))
+    where = np.asarray(chosen.maps(np.arange(size).reshape(1, *item)))[0]  # [C, *cells]: the element that stands there
+    place = np.full(size, -1)
     place[where.reshape(len(where), -1)] = np.arange(where[0].size)
-    place = place.reshape(raw.shape[1:]).take(0, axis=chosen.grid.channel)  # all channels of a position are alike
+    place = place.reshape(item).take(0, axis=chosen.grid.channel)  # all channels of a position are alike
     masks = _kernels(chosen, smooth)[:, place].astype(np.float32)
-    return masks.reshape(len(masks), *_layout(chosen, raw).plane)
+    return masks.reshape(len(masks), *_layout(chosen, item).plane)
 
 
-def _layout(chosen: MapLayer, raw: Array) -> Layout:
-    """How the axes of the layer's own values ``[N, *shape]`` are named."""
-    letters = list(_POSITIONS[raw.ndim - 2])
+def _layout(chosen: MapLayer, item: tuple[int, ...]) -> Layout:
+    """How the axes of the layer's own values ``[N, *item]`` are named."""
+    letters = list(_POSITIONS[len(item) - 1])
     letters.insert(chosen.grid.channel, "C")
-    return Layout("N" + "".join(letters), tuple(raw.shape[1:]))
+    return Layout("N" + "".join(letters), item)

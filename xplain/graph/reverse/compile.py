@@ -22,9 +22,9 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from xplain.core.blank import zero_answer
-from xplain.core.edits import Array
+from xplain.core.edits import Array, Full
 from xplain.core.errors import UsageError
-from xplain.core.query import Answer, Flow, Peek, Query, Sweep, TargetInput, View
+from xplain.core.query import Answer, Flow, Peek, Query, Score, Sweep, TargetInput, View
 from xplain.core.rules import Rules
 from xplain.core.target import SCORES, Target
 from xplain.core.targets.leaves import Leaf
@@ -34,7 +34,7 @@ from xplain.graph.intake.compiled import ATTRIBUTION, TARGET
 from xplain.graph.intake.store import store
 from xplain.graph.ops.call import Forward
 from xplain.graph.passes import Analysed, prepare
-from xplain.graph.reverse.seeds import numbers_of, plant, seeds_of
+from xplain.graph.reverse.seeds import Seed, numbers_of, plant, seeds_of
 from xplain.graph.reverse.sweep import INPUT, Sweeper
 
 __all__ = ["asked_by", "compile_flow", "layers_of"]
@@ -152,7 +152,30 @@ class _Answerer:
             forward = None if own else self.sweeper.evaluate({self.sweeper.input: self._as_items(query.x)})
             values = {tap: self.sweeper.value(self._resolve(tap), forward) for tap in query.taps}
             return {tap: value if tap == INPUT else self._real(value) for tap, value in values.items()}
+        if isinstance(query, Score) and isinstance(query.target, Target) and _answerable(query):
+            return self._masked(query, query.target)
         raise _cannot(query)
+
+    def _masked(self, query: Score, target: Target) -> Value:
+        """The target under masks of a layer, ``[N, M]``: the tail once more, on a row for each item and mask."""
+        sweeper, t, edits = self.sweeper, self.sweeper.tracer, query.edits
+        assert isinstance(edits, Full)
+        assert query.layout is not None
+        layout, count = query.layout, edits.count
+        kept = edits.masks.reshape(1, count, *layout.map_shape)
+        if layout.channel_axis is not None:
+            kept = np.expand_dims(kept, 1 + layout.channel_axis)
+        given: Any = query.x  # a value of the graph, as what a peek answered is
+        real = self._real(given)
+        fill = t.const(np.expand_dims(edits.fill, 1), real.dtype)
+        flat = t.reshape(fill + t.const(kept, real.dtype) * (t.unsqueeze(real, [1]) - fill), [-1, *layout.item])
+        seeds, given = self._aimed(target, flat, count)
+        forward = self._evaluated(query.at, flat, count)
+        start = plant(t, seeds, lambda name: sweeper.value(name, forward), given)
+        # whatever a leaf reads it reads linearly, so that its value is the product with its own cotangent
+        read = [sweeper.value(name, forward) * one for name, one in start.items()]
+        total = t.total([t.sum(one, list(range(1, one.rank)), keepdims=False) for one in read])
+        return t.cast(t.reshape(total, [-1, count]), TensorProto.FLOAT)
 
     def _as_items(self, x: Any) -> Value:
         """Values of a graph as they are; numbers repeated for every item."""
@@ -174,16 +197,8 @@ class _Answerer:
         item = [_extent(query.x, k) for k in range(2, len(query.x.shape))]
         plain = query.at == INPUT and points == 1 and self._is_input(query.x)
         flat = self.x if plain else t.reshape(query.x, [-1, *item])
-        label = self.label
-        if label is not None and points > 1:
-            # every point of an item has the item's class: [N] to [N, S] to [N * S]
-            wide = t.emit("Expand", t.unsqueeze(label, [1]), t.ints(1, points))
-            label = t.reshape(wide, [-1])
-        target = query.target.renamed(self.names)
-        seeds = seeds_of(target, self.scores)
-        given = {seeds[0].input: label} if label is not None else self._constants(target, flat)
-        sweeper.attach(seeds, given)
-        forward = None if plain else self._evaluated(query, flat, points)
+        seeds, given = self._aimed(query.target, flat, points)
+        forward = None if plain else self._evaluated(query.at, flat, points)
         start = plant(t, seeds, lambda name: sweeper.value(name, forward), given)
         reference = None
         if query.rules.reference and query.at != INPUT:
@@ -202,12 +217,25 @@ class _Answerer:
             answer[tap] = (value, cotangent) if tap == INPUT else (self._real(value), self._real(cotangent))
         return answer
 
-    def _evaluated(self, query: Sweep, flat: Value, points: int) -> Forward:
+    def _aimed(self, target: Target, flat: Value, points: int) -> tuple[tuple[Seed, ...], dict[str, Value]]:
+        """Where a sweep of rows ``[N * points, ...]`` starts, and what stands for the inputs of its seeds."""
+        t, label = self.sweeper.tracer, self.label
+        if label is not None and points > 1:
+            # every point of an item has the item's class: [N] to [N, S] to [N * S]
+            wide = t.emit("Expand", t.unsqueeze(label, [1]), t.ints(1, points))
+            label = t.reshape(wide, [-1])
+        target = target.renamed(self.names)
+        seeds = seeds_of(target, self.scores)
+        given = {seeds[0].input: label} if label is not None else self._constants(target, flat)
+        self.sweeper.attach(seeds, given)
+        return seeds, given
+
+    def _evaluated(self, layer: str, flat: Value, points: int) -> Forward:
         """The model on other items, or on other values of a layer beside its own items, repeated for every point."""
         sweeper, t = self.sweeper, self.sweeper.tracer
-        if query.at == INPUT:
+        if layer == INPUT:
             return sweeper.evaluate({sweeper.input: flat})
-        at, items = self._resolve(query.at), self.x
+        at, items = self._resolve(layer), self.x
         if points > 1:
             rank = items.rank
             wide = t.emit("Tile", t.unsqueeze(items, [1]), t.ints(1, points, *[1] * (rank - 1)))
@@ -263,6 +291,12 @@ def _in_words(value: Any) -> str:
     return f"array {value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else str(value)
 
 
+def _answerable(query: Score) -> bool:
+    """Whether a graph can answer a question about scores: masks of a layer, the same for all items."""
+    shared = isinstance(query.edits, Full) and not query.edits.per_item
+    return shared and query.at != INPUT and query.layout is not None
+
+
 def _cannot(query: Query) -> UsageError:
     return UsageError(
         f"A {type(query).__name__} question about edited items cannot be compiled into a graph. Compile a gradient, "
@@ -292,6 +326,8 @@ def asked_by(flow: Callable[[View], Flow], view: View) -> list[Query]:
 
     def zero(query: Query) -> Answer:
         asked.append(query)
+        if isinstance(query, Score) and _answerable(query):
+            return np.zeros((len(query.x), query.edits.count))
         if not isinstance(query, (Sweep, Peek)):
             raise _cannot(query)
         return zero_answer(query, view.outline)
@@ -303,7 +339,7 @@ def asked_by(flow: Callable[[View], Flow], view: View) -> list[Query]:
 def layers_of(asked: Sequence[Query], target: Target) -> set[str]:
     """The layers that questions and their target read, as the outline calls them."""
     taps = {tap for query in asked if isinstance(query, (Sweep, Peek)) for tap in query.taps}
-    taps |= {query.at for query in asked if isinstance(query, Sweep)}
+    taps |= {query.at for query in asked if isinstance(query, (Sweep, Score))}
     return (taps | set(target.tensors)) - {INPUT, SCORES}
 
 

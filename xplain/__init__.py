@@ -89,7 +89,7 @@ _HOMES = {
     "explain_many": "xplain.api",
     "explain_stream": "xplain.api",
     "inner": "xplain.core.target",
-    "joint": "xplain.models.onnx.joint",
+    "joint": "xplain.models.joint",
     "label": "xplain.core.target",
     "lenses": "xplain.api",
     "load": "xplain.api",

@@ -36,7 +36,7 @@ MODELS = {
 """The same inside models; ``models`` means the files beside the rooms, without the door ``__init__``."""
 
 SPLIT = {name.partition("/")[0] for name in (*GRAPH, *MODELS)}
-DOORS = {"models/__init__.py", "models/table.py", "models/text.py"}
+DOORS = {"models/__init__.py", "models/joint.py", "models/table.py", "models/text.py"}
 """What opens a model of any kind imports every kind, and stands above them."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,15 @@ import xplain
 from xplain.core.declaring.registry import CATALOGUES, FEATURES, TABLES, Declared, Maker, Table
 from xplain.core.errors import UsageError
 from xplain.core.query import Sweep, View
+from xplain.core.segments import Segment
 from xplain.explainers.features.spec import partition
 from xplain.testing import Formula
 
 from .conftest import small_network, small_transformer
 
 BOX = {"low": -6.0, "high": 6.0}
+JOINED = Segment("left", (3, 1, 2), 0, extents=(3, 1, 2)), Segment("columns", (6,), 6, extents=(6,))
+"""What a row of 12 numbers may hold of two inputs."""
 ITEMS = {"NCHW": (3, 24, 20), "NCDHW": (1, 6, 8, 8), "NCT": (2, 40), "NT": (40,), "NS": (12,)}
 
 
@@ -56,9 +60,10 @@ def test_a_table_brings_back_what_it_says_it_means(table: Table, make: Any, x: n
 @pytest.mark.parametrize("maker", list(FEATURES), ids=lambda one: one.name)
 def test_features_cut_what_they_take_wholly_wherever_an_item_stands(maker: Maker) -> None:
     taken = 0
-    for axes, shape in ITEMS.items():
+    plain = [(axes, shape, ()) for axes, shape in ITEMS.items()]
+    for axes, shape, joined in [*plain, ("NS", (12,), JOINED)]:
         x = np.random.default_rng(0).random((3, *shape)).astype(np.float32)
-        outline = Formula(lambda rows: rows, axes, shape).outline
+        outline = replace(Formula(lambda rows: rows, axes, shape).outline, joined=joined)
         views = [View(some, xplain.label(0), outline, 0) for some in (x, x[[2, 0, 1]])]
         try:
             parts, turned = (partition(view, maker.name) for view in views)

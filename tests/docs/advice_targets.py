@@ -171,7 +171,7 @@ TABLE: dict[str, tuple[Callable[[], Any], tuple[Callable[[], Any], ...]]] = {
         lambda: output("mask")[0].mean(where="road"),
         (lambda: output("mask")[0].mean(where=np.ones(3)),),
     ),
-    "items; give as many of each.": (lambda: pair(X, np.concatenate([X, X])), (lambda: pair(X, X + 0.1),)),
+    "; give as many of each.": (lambda: pair(X, np.concatenate([X, X])), (lambda: pair(X, X + 0.1),)),
     "Items lack input {}; give all of": (lambda: pair({"left": X}), (lambda: pair({"left": X, "right": X + 0.1}),)),
     "Give them as a tuple in this order, or by name.": (lambda: pair(X), (lambda: pair(X, X + 0.1),)),
     "this target is chosen by what else it gives. Name a class, or a place": (

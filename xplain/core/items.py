@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,8 @@ class Items:
         warnings: What was done to an item on reading that a person must know.
         sizes: Height and width of each picture as it was given, which the card may have changed; empty for others.
         coordinates: What the axes of the items measure, as the card states it.
+        facts: What every result says of these items as a whole, such as which inputs a row holds.
+        each: The same of each of them: name to a list of N or an array ``[N, ...]``.
     """
 
     x: Array
@@ -89,6 +91,8 @@ class Items:
     warnings: tuple[Caveat, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
     coordinates: Coordinates = UNSTATED
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    each: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -104,6 +108,7 @@ class Items:
             columns=columns if columns is None else replace(columns, values=columns.values[some]),
             texts=self.texts[some],
             sizes=self.sizes[some],
+            each={name: entries[some] for name, entries in self.each.items()},
             warnings=of_items(self.warnings, range(*some.indices(len(self)))),
         )
 
@@ -112,7 +117,9 @@ class Items:
 
         def way(one: Items) -> tuple[Any, ...]:
             names = None if one.columns is None else one.columns.names
-            return one.x.shape[1:], one.x.dtype, one.card, one.layout, names, one.pictures is None, one.coordinates
+            shown = tuple((name, np.shape(entries)[1:]) for name, entries in one.each.items())
+            how = one.card, one.layout, one.coordinates, one.pictures is None
+            return one.x.shape[1:], one.x.dtype, *how, names, shown
 
         return way(self) == way(other) and not (self.texts or other.texts)  # whose codes are of their own items
 
@@ -133,5 +140,13 @@ class Items:
             else replace(
                 first.columns, values=tuple(row for one in parts if one.columns for row in one.columns.values)
             ),
+            each={name: _behind([one.each[name] for one in parts]) for name in first.each},
             warnings=joined([(one.warnings, len(one)) for one in parts]),
         )
+
+
+def _behind(entries: Sequence[Any]) -> Any:
+    """Lists, or arrays, one behind the other."""
+    if all(isinstance(one, np.ndarray) for one in entries):
+        return np.concatenate(entries)
+    return [entry for one in entries for entry in one]

@@ -19,6 +19,7 @@ from xplain.core.lenses.kernels import Kernel
 from xplain.core.positions.axes import shape_of
 from xplain.core.positions.layout import Axes, Doubt, Layout, by_sizes
 from xplain.core.positions.lineage import Lineage
+from xplain.core.segments import Segment
 from xplain.core.target import Target, label
 from xplain.core.targets.boxes import Boxes
 
@@ -145,6 +146,7 @@ class Outline:
         detects: How a detector's rows are read before some of them are picked, where its graph shows that; else None.
         kernels: All kernels of convolutions, in order of evaluation, found when called; None for a model that shows
             nothing of its inside.
+        joined: What the rows hold, of a model that takes several inputs side by side; empty for others.
         fields: A layer's name and an item's layout to what the layer's units see of the item; its answer is None where
             that is not known. None for a model that shows nothing of its inside.
     """
@@ -170,6 +172,7 @@ class Outline:
     axes: Axes | None = None
     detects: Boxes | None = None
     shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    joined: tuple[Segment, ...] = ()
     follow: Callable[[tuple[int, ...]], Lineage] | None = field(default=None, compare=False, repr=False)
     kernels: Callable[[], tuple[Kernel, ...]] | None = field(default=None, compare=False, repr=False)
     fields: Callable[[str, Layout], Field | None] | None = field(default=None, compare=False, repr=False)

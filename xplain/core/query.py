@@ -54,8 +54,7 @@ class Score:
         at: Tensor whose values ``x`` are; the model is run from there on. ``"input"`` is the ordinary case.
         items: The items ``[N, *item]`` that whatever does not pass ``at`` is computed of; None where everything does,
             and then it is an error if the model has another way.
-        trials: Whether ``x`` are trials about one item, whatever else is asked: they go into full calls, as the edits
-            of one item do. Items of a batch never are, for their last bits would depend on one another.
+        trials: Whether ``x`` are trials about one item, which go into full calls as its edits do; items never are.
         part: Rows ``(start, stop)`` of ``r = n * M + m`` that are asked now; set by the engine alone. A model that is
             asked answers float64 ``[stop - start, T]``, one column per target (``[.., K]`` for every score).
         layout: How the axes of ``x`` are named, which says what a position is that an edit hides. A method need not

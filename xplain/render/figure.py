@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from xplain.core.caveat import sentences
 from xplain.core.declaring.registry import renderer
@@ -21,7 +24,7 @@ from xplain.render.shown import Shown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["draw", "montage", "target_of"]
+__all__ = ["draw", "montage", "side_by_side", "target_of"]
 
 _MARGIN = 10
 _LEAST_WIDTH = 240  # narrower figures could not hold their words
@@ -72,6 +75,64 @@ def draw(
     look = Look(find(colormap, one.signed), limit, native_resolution, alpha, line, hatch, beside, boxes or {}, size)
     body, told = body_of(one, look)
     return _framed(body, _heading(attribution, item), told, _doubts(one))
+
+
+@renderer("inputs")
+def side_by_side(
+    attribution: Shown,
+    item: int = 0,
+    *,
+    limit: float | None = None,
+    native_resolution: bool = False,
+    alpha: float = 0.8,
+    colormap: str | None = None,
+    line: bool = True,
+    hatch: bool = True,
+    beside: bool = False,
+    size: int = 240,
+) -> Image:
+    """Draw one item of several inputs: each picture's map, and bars of tokens and columns, all on one scale.
+
+    Over each stands its name, and its share of the size of all values.
+
+    Args:
+        attribution: What to draw, of several inputs.
+        item: Which item.
+        limit: As in ``draw``; None takes the largest of the inputs' own limits.
+        native_resolution: As in ``draw``; so are the arguments that follow.
+        alpha: Opacity of the strongest colour.
+        colormap: Name of the colour map.
+        line: Enclose the highest positions.
+        hatch: Mark noise.
+        beside: Put each picture in its own colours above its map.
+        size: The longer side of each map in pixels, at least.
+
+    Raises:
+        UsageError: the attribution is of one input.
+    """
+    _check(limit, alpha, size)
+    parts = {name: one[item] for name, one in attribution.by_input().items()}
+    if not parts:
+        raise UsageError("The attribution is of one input, so nothing stands beside it. Draw it as a figure.")
+    sizes = {name: float(np.abs(one.values).sum(dtype=np.float64)) for name, one in parts.items()}
+    maps = {name: map_like(one, native_resolution) for name, one in parts.items() if one.values.ndim > 2}
+    own = [limit_of(maps[name].values if name in maps else one.values) for name, one in parts.items()]
+    scale = limit or max(own)
+    look = Look(find(colormap, attribution.signed), None, native_resolution, alpha, line, hatch, size=size)
+    panels = []
+    for name, one in parts.items():
+        if name not in maps:
+            body, _ = body_of(one, replace(look, limit=scale or None))
+        else:
+            body = panel_of(one, maps[name], look, scale)
+            if beside and maps[name].picture is not None:
+                body = canvas.column([photo(maps[name], zoom_of(maps[name], size)), body])
+        share = sizes[name] / (sum(sizes.values()) or 1.0)
+        panels.append(_panel([f"{name}: {share:.0%} of all sizes"], canvas.widened(body, _LEAST_WIDTH // 2)))
+    tall = max(panel.height for panel in panels) - canvas.LINE
+    panels.append(_panel([""], scale_bar(look.colours, scale, attribution.unit, min(tall, size))))
+    told = legend(list(maps.values()), scale, Style(alpha, 1, line, hatch), limit is None) if maps else []
+    return _framed(canvas.row(panels), _heading(attribution, item), told, _doubts(attribution[item]))
 
 
 def montage(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from xplain.core.declaring.registry import renderer
@@ -43,7 +45,9 @@ def sentence(attribution: Shown, item: int = 0, *, named: bool = True) -> str:
     kind, target = kind_of(one), repr(attribution.target_of(item)) if named else "it"
     if not np.any(one.values):
         return plain(f"Nothing is said of {target}: all values are zero.")
-    if kind in ("row", "text"):
+    if parts := one.by_input():
+        said = _beside(parts, target)
+    elif kind in ("row", "text"):
         said = _named(one, target)
     elif kind == "series":
         said = _over_time(tracks_of(one, most=None), target, one.signed)
@@ -52,6 +56,22 @@ def sentence(attribution: Shown, item: int = 0, *, named: bool = True) -> str:
     else:
         said = f"{_placed(map_of(one, 0).values, target, one.signed)}{_further(one)}"
     return plain(" ".join([said, *_doubt(one)]))
+
+
+def _beside(parts: Mapping[str, Shown], target: str) -> str:
+    """Which share of all sizes lies on each of several inputs, and what stands out of the largest."""
+    sizes = {name: float(np.abs(one.values).sum(dtype=np.float64)) for name, one in parts.items()}
+    whole = sum(sizes.values()) or 1.0
+    order = sorted(sizes, key=lambda name: -sizes[name])
+    told = [f"{_percent(sizes[name] / whole)} on {name}" for name in order]
+    most = []
+    for name in order:
+        one = parts[name]
+        if np.any(one.values):
+            row = kind_of(one) == "row"
+            said = _named(one, "it") if row else _placed(map_of(one, 0).values, "it", one.signed)
+            most.append(f"Of {name}: {said[0].lower()}{said[1:]}")
+    return f"Of all that is found for {target}, by size, {', '.join(told)}. {' '.join(most)}"
 
 
 def _named(one: Shown, target: str) -> str:

@@ -108,6 +108,9 @@ class Shown(Protocol):
     def names(self) -> Sequence[str]:
         """What each item is called; empty for its number."""
 
+    def by_input(self) -> Mapping[str, Shown]:
+        """One per input, where several inputs were explained at once; else empty."""
+
     def target_of(self, item: int, /) -> str:
         """What was explained of one item, in words."""
 

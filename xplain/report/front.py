@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from xplain.render.canvas import row
 from xplain.render.figure import target_of
 from xplain.render.notebook import data_url
 from xplain.render.sentence import sentence
@@ -134,5 +135,8 @@ def thumbnail(a: Attribution, item: int) -> str:
 
 def _tile(one: Attribution) -> str:
     """The map, small and without words; empty for what has none."""
+    if parts := one.by_input():
+        drawn = [small for part in parts.values() if (small := map_small(part, _TILE)) is not None]
+        return data_url(row(drawn, gap=4), "WEBP") if drawn else ""
     small = map_small(one, _TILE)
     return "" if small is None else data_url(small, "WEBP")

@@ -20,7 +20,7 @@ import numpy as np
 from xplain.core.errors import UsageError
 from xplain.core.keeping.files import whole_file
 from xplain.render.bodies import scale_of
-from xplain.render.figure import draw, target_of
+from xplain.render.figure import target_of
 from xplain.render.notebook import data_url
 from xplain.render.scroll import Slice, slices_of
 from xplain.render.sentence import sentence
@@ -29,6 +29,7 @@ from xplain.render.text import shades_css, words_html
 from xplain.report.front import cards, rules
 from xplain.report.template import plain_fact, template, text_of
 from xplain.results.attribution import Attribution
+from xplain.results.inputs import given_of
 
 __all__ = ["page", "write"]
 
@@ -185,7 +186,7 @@ def _section(a: Attribution, number: int, drawing: Mapping[str, Any], several: b
         items=[_shown(a, item, drawing) for item in range(len(a))],
         options=[(name, plain_fact(value)) for name, value in a.options.items()],
         facts=facts,
-        notes=[(str(name), plain_fact(fact)) for name, fact in a.facts.items()],
+        notes=[(str(name), plain_fact(fact)) for name, fact in a.facts.items() if name not in given_of(a)],
         warnings=a.said,
         card=a.card or "",
         call=_call(a),
@@ -222,10 +223,10 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
         base="" if one.base is None else f"{float(np.asarray(one.base)[0]):.6g}",
         limit="" if limit is None else f"{'±' if a.signed else ''}{limit:.4g}",
         said=sentence(a, item),
-        figure="" if a.texts else data_url(draw(a, item, **drawing), "WEBP"),
+        figure="" if a.texts else data_url(a.overlay(item, **drawing), "WEBP"),
         words=words_html(a, item) if a.texts else "",
         slices=slices_of(one) if item < _SCROLLED else [],
-        facts=[(str(name), plain_fact(entries[item])) for name, entries in a.each.items()],
+        facts=[(str(name), plain_fact(entries[item])) for name, entries in a.each.items() if name not in given_of(a)],
     )
 
 

@@ -12,8 +12,10 @@ from xplain.core.edits import Array
 from xplain.core.errors import CardError
 from xplain.core.items import Columns, Passage
 from xplain.core.positions.coordinates import UNSTATED, Coordinates
+from xplain.core.segments import INPUTS
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, null_or, object_of, text, truth, whole
+from xplain.results.inputs import cut_up
 from xplain.results.result import ARRAY_PER_ITEM, PER_ITEM, Result
 
 if TYPE_CHECKING:
@@ -86,9 +88,19 @@ class Attribution(Result):
     signals: Array | None = field(default=None, metadata=ARRAY_PER_ITEM)
     coordinates: Coordinates = UNSTATED
 
+    def by_input(self) -> dict[str, Self]:
+        """One attribution per input, for a model of several inputs that were explained at once; else empty.
+
+        Each has its own map, and its own picture or columns; values of all are in one unit, and add up together.
+        """
+        return cut_up(self)
+
     def overlay(self, item: int = 0, **drawing: Any) -> Image:
-        """The map of one item over its picture, with a colour bar; see ``xplain.render.draw`` for ``drawing``."""
-        drawn: Image = self.render("figure", item=item, **drawing)
+        """The map of one item over its picture, with a colour bar; see ``xplain.render.draw`` for ``drawing``.
+
+        Of several inputs their maps, side by side on one scale.
+        """
+        drawn: Image = self.render("figure" if INPUTS not in self.facts else "inputs", item=item, **drawing)
         return drawn
 
     def to_shap(self) -> Any:

@@ -17,7 +17,7 @@ from xplain.core.items import Items
 from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Model
 from xplain.session import methods
-from xplain.session.items import entered
+from xplain.session.entering import entered
 from xplain.session.seeing import layers_shown
 
 __all__ = ["Served", "served_as"]

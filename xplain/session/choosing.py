@@ -72,6 +72,8 @@ def _fitting(model: Model, x: Array | None, layout: Any) -> Iterator[Choice]:
     if Ensemble in model.answers and rows:
         yield Choice("tree-shap", "the model is a sum of trees, whose Shapley values are exact and cost nothing")
     swept = Sweep in model.answers and not rows and not codes
+    if outline.joined and Sweep in model.answers:
+        yield Choice("integrated-gradients", "the model has a graph, and one path goes over all inputs at once")
     if swept:
         item = tuple(x.shape[1:]) if x is not None else None if outline.layout is None else outline.layout.item
         view = None if item is None else _view(model, item, layout)

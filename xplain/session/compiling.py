@@ -96,6 +96,15 @@ def compile(  # noqa: A001
     session = Session(model, Request({method: options | dict(entry.traced_with)}, target=target))
     loaded = session.model
     inside = abilities_of(loaded).compiles
+    if inside is None and loaded.outline.joined:
+        raise CapabilityError(
+            f"{loaded.outline.source} is explained on several inputs at once, which is not compiled. Compile it for "
+            "one of them: load it with ",
+            option("input"),
+            " and ",
+            option("fixed"),
+            ".",
+        )
     if inside is None:
         raise CapabilityError(
             f"{loaded.outline.source} has no graph to compile into. Use an ONNX file or torch module."

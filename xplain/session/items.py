@@ -1,4 +1,4 @@
-"""From what a person gives to the model's tensors: pictures by the card, frames and texts by a door, arrays as is."""
+"""From what a person gives to the model's tensors: pictures by the card, arrays as they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from xplain.core.abilities import abilities_of
 from xplain.core.card import PRESETS, Card, load_card
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.wording import Sentence, named, option
+from xplain.core.declaring.wording import Sentence, option
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, ItemError, ModelError, NonFinite, UsageError, XplainError
 from xplain.core.items import Items
@@ -24,31 +24,8 @@ from xplain.core.positions.coordinates import UNSTATED, Coordinates
 from xplain.core.positions.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model
 from xplain.models.outlines import attach_card
-from xplain.models.rows.dataframes import is_rows
-from xplain.models.table import table
-from xplain.models.text import text
 
-__all__ = ["entered", "item_keys", "items_of"]
-
-
-def entered(model: Model, x: Any, card: Any, layout: str | None = None) -> tuple[Model, Items]:
-    """The items as tensors with their layout, and the model that takes them; frames and texts have doors of their own.
-
-    Raises:
-        UsageError: the items or ``layout`` cannot be used; see ``items_of``.
-    """
-    if abilities_of(model).read is None:
-        if is_rows(x):
-            model = table(model)
-        elif next((spec.dtype for spec in model.outline.inputs if spec.name == model.outline.input), "") == "str":
-            model = text(model)
-    read = abilities_of(model).read
-    if read is None:
-        return model, items_of(model, x, card, layout)
-    if layout is not None:
-        raise UsageError(named("layout"), f" is {layout!r}, but rows of a table and texts have no other; leave it out.")
-    model, items = read(x)
-    return model, replace(items, layout=model.outline.layout_of(tuple(items.x.shape[1:])))
+__all__ = ["is_picture", "item_keys", "items_of"]
 
 
 def items_of(model: Model, source: Any, card: Any = None, layout: str | None = None) -> Items:
@@ -76,9 +53,9 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
         raise UsageError("There is nothing to explain: the list of items is empty.")
     carded = model.outline.card if card is None else load_card(card)
     named = _named(model.outline, carded, layout)
-    if all(_is_picture(one) for one in given):
+    if all(is_picture(one) for one in given):
         return _pictures(model, given, card, named)
-    if any(_is_picture(one) for one in given):
+    if any(is_picture(one) for one in given):
         raise UsageError("The items mix pictures and tensors; give all as pictures or all as arrays.")
     tensors = [_tensor(one) for one in given]
     rank = _rank(model, named)
@@ -209,7 +186,8 @@ def _resolved(model: Model, x: Array, named: Axes | None) -> Layout | Doubt:
     return named.of(item)
 
 
-def _is_picture(one: Any) -> bool:
+def is_picture(one: Any) -> bool:
+    """Whether something is a picture: a path, the bytes of a file, a PIL picture, or an array of uint8."""
     if isinstance(one, (str, Path, bytes)):
         return True
     if isinstance(one, np.ndarray):

@@ -33,9 +33,10 @@ from xplain.engine.store import AnswerStore
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined_calls
 from xplain.session.choosing import AUTO, Choice, choose, entry_of
+from xplain.session.entering import entered
 from xplain.session.fitting import advise_others, named_methods, require
 from xplain.session.hidden import as_codes, said_or_typical, without_rows
-from xplain.session.items import entered, item_keys
+from xplain.session.items import item_keys
 from xplain.session.part import Part, fresh, look
 from xplain.session.request import Request
 from xplain.session.results import Asked, attribution

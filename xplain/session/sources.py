@@ -48,6 +48,10 @@ def pieces_of(model: Model, source: Any, at_once: int) -> Iterator[Piece]:
     counted = shape[:1] if shape is not None else (len(source),) if isinstance(source, (Sequence, Mapping)) else ()
     if 0 in counted and not isinstance(source, str):
         raise UsageError("There is nothing to explain: the list of items is empty.")
+    if model.outline.joined and isinstance(source, (list, tuple, Mapping)):
+        # a mapping for each item; else all items of each input, by name or in order
+        one_by_one = isinstance(source, list) and all(isinstance(one, Mapping) for one in source)
+        return _grouped(model, source, at_once) if one_by_one else iter([Piece(together=source)])
     if _is_batch(model, source):
         return (_batch(source[k : k + at_once]) for k in range(0, len(source), at_once))
     table = abilities_of(model).codes is not None  # what is typical of a table follows from all of its rows

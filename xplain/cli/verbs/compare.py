@@ -57,7 +57,13 @@ def _loaded(path: Path) -> list[Attribution]:
     files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
     if not files:
         raise UsageError(f"{path} holds no results (.npz). Name the folder that --out of 'xplain explain' named.")
-    return [one for file in files for one in Attribution.load(file)]
+    return [part for file in files for one in Attribution.load(file) for part in _parts(one)]
+
+
+def _parts(one: Attribution) -> list[Attribution]:
+    """A result of one item, or of several inputs that of each."""
+    parts = one.by_input()
+    return [replace(part, names=(f"{one.name_of(0)}: {name}",)) for name, part in parts.items()] or [one]
 
 
 def _grouped(found: Sequence[Attribution]) -> dict[tuple[str, str], list[Attribution]]:

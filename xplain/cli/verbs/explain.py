@@ -13,6 +13,7 @@ from xplain.cli.asking.arrays import arrays_in, is_array
 from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, named_methods, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.asking.reading import Given, RowOptions, given
+from xplain.cli.asking.together import together
 from xplain.cli.keeping.book import Book, told_when_interrupted
 from xplain.cli.keeping.conservation import Conserved, conservation_lines
 from xplain.cli.keeping.output import RECORD, Folder
@@ -48,7 +49,7 @@ def explain(
         typer.Argument(
             metavar="ITEM",
             help="Pictures: files, folders, globs, skimage:NAME. Or arrays (.npy) of series, spectrograms, bands, "
-            "volumes; a table (.csv, .tsv); texts (.txt, --text).",
+            "volumes; a table (.csv, .tsv); texts (.txt, --text). Of several inputs at once: NAME=FILE for each.",
             show_default=False,
         ),
     ] = None,
@@ -97,7 +98,10 @@ def explain(
     """
     from xplain.render import pictures as reader
 
-    rows = given(items or [], reading)
+    inputs = together(items or [])
+    rows = given([] if inputs is not None else items or [], reading)
+    if inputs is not None and rows is not None:
+        raise UsageError("--text is for a model of texts alone; several inputs are given as NAME=FILE.")
     said = named_methods(method or []) or [AUTO]
     names = [name for name in said if plain_name(name) != AUTO]
     entries = [find_method(name) for name in names]
@@ -108,12 +112,20 @@ def explain(
             "There is nothing to explain. Name pictures (files, folders, globs, skimage:chelsea), arrays (ecg.npy), a "
             "table (rows.csv), or texts (review.txt, --text 'so good')."
         )
-    found = [] if rows is not None else reader.collect(items or [])
-    loaded = loading.open(model) if rows is None else rows.open(model, loading)
+    loaded: Any
+    source: Any = None
+    found: list[str] = []
+    if inputs is not None:
+        loaded, source, found = inputs.open(model, loading)
+    elif rows is None:
+        source = found = reader.collect(items or [])
+        loaded = loading.open(model)
+    else:
+        loaded = rows.open(model, loading)
     methods, begins = _asked(loaded, entries, len(names) < len(said), options)
     order = Order(methods, target, seed, asking, sentinel, begins=begins)
     if conserved:
-        _check_conserved([find_method(name) for name in order.methods], rows is not None, order)
+        _check_conserved([find_method(name) for name in order.methods], rows is not None or inputs is not None, order)
     if rows is not None:
         arrays = {name: rows.arrays(given, loaded) for name, given in order.methods.items()}
         order = replace(order, methods=arrays, each=False, look=True, at_once=_ROWS)
@@ -125,8 +137,8 @@ def explain(
             Folder(out, force) as folder,
         ):
             return _explain_rows(loaded, rows, order, folder, run, shell.obj)
-    given_arrays = arrays_in(found, loaded) if any(map(is_array, found)) else None
-    what, source = ("picture", found) if given_arrays is None else ("item", given_arrays)
+    given_arrays = arrays_in(found, loaded) if inputs is None and any(map(is_array, found)) else None
+    what, source = ("picture", source) if given_arrays is None else ("item", given_arrays)
     called: Sequence[str] = found if given_arrays is None else given_arrays.names
     order = replace(order, named=given_arrays is not None)
     if dry_run:
@@ -160,7 +172,7 @@ def _check_conserved(entries: Sequence[Method], rows: bool, order: Order) -> Non
         entry.name for entry in entries if Sweep not in entry.needs_with(entry.read_options(order.methods[entry.name]))
     ]
     if rows or asking:
-        what = f"{asking[0]} asks for no sweep" if asking else "tables and texts are explained without one"
+        what = f"{asking[0]} asks for no sweep" if asking else "tables, texts and several inputs are told without"
         raise UsageError(
             f"--conservation follows a reverse sweep, but {what}. Use it with lrp or deeplift on pictures."
         )

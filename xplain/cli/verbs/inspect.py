@@ -94,7 +94,24 @@ def _by_rows(model: str, loading: Loading) -> tuple[_Described, tuple[str, ...]]
     if all(n == 1 for spec in inputs for n in spec.shape[1:]):  # a free extent may hold anything
         return _Described(outline), (f"xplain explain {model} table.csv   (with the columns {', '.join(names)})",)
     fixed = " ".join(f"--fixed {name}=FILE.npy" for name in called[1:])
-    return _Described(outline, frozenset()), (f"xplain explain {model} --input {called[0]} {fixed} ...",)
+    alone = f"xplain explain {model} --input {called[0]} {fixed} ..."
+    return _Described(outline, frozenset()), (alone, *_at_once(model, outline))
+
+
+def _at_once(model: str, outline: Outline) -> tuple[str, ...]:
+    """The command line that explains several inputs together: those that have an axis behind the batch."""
+    items, cards = [], []
+    for spec in outline.inputs:
+        item, name = spec.shape[1:], quote(spec.name)
+        if not item:
+            continue
+        picture = len(item) == 3 and spec.dtype.startswith(("float", "bfloat")) and {item[0], item[2]} & {1, 3}
+        row = len(item) == 1 and spec.dtype.startswith("float")
+        items.append(f"{name}={'FILE.jpg' if picture else 'ROWS.csv' if row else 'FILE.npy'}")
+        cards += [f"{name}=CARD"] if picture else []
+    if len(items) < 2:
+        return ()
+    return (" ".join([f"xplain explain {model}", *items, *(["--card", ",".join(cards)] if cards else [])]),)
 
 
 def _document(outline: Outline, kinds: list[str], fits: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.telling.console import FINDING, Outcome, Shell
 from xplain.core.errors import UsageError
+from xplain.core.keeping.files import there
 from xplain.core.keeping.plain import counted
 from xplain.core.query import Model
 from xplain.core.target import label
@@ -56,6 +57,12 @@ def why_not(
     """
     from xplain.render import pictures as reading
 
+    name, equals, _ = picture.partition("=")
+    if equals and name and not there(Path(picture)):
+        raise UsageError(
+            f"why-not asks about one picture, and {name}=... names one of several inputs. Ask the target instead, with "
+            f"'xplain explain MODEL {name}=FILE OTHER=FILE --target \"1 - 0\"': why 1, not 0."
+        )
     found = reading.collect([picture])
     if len(found) != 1:
         raise UsageError(f"{picture} is {len(found)} pictures. Name one: why not is asked of each by itself.")

@@ -11,9 +11,10 @@ from xplain.core.declaring.registry import features
 from xplain.core.errors import UsageError
 from xplain.core.positions.coordinates import UNSTATED
 from xplain.core.query import View
+from xplain.core.segments import players
 from xplain.explainers.features.partition import Partition, numbered
 
-__all__ = ["channels", "columns", "grid", "ngrams", "segments", "tokens"]
+__all__ = ["channels", "columns", "grid", "inputs", "ngrams", "segments", "tokens"]
 
 
 @features("grid")
@@ -118,6 +119,19 @@ def _column(word: str, names: list[str]) -> int:
     if word.isdecimal() and int(word) < len(names):
         return int(word)
     raise UsageError(f"features 'columns': there is no column {word!r} among {len(names)}: {', '.join(names[:20])}.")
+
+
+@features("inputs")
+def inputs(view: View, *, cells: Positive = 4) -> Partition:
+    """Of several inputs in a row: ``cells`` x ``cells`` cells of each picture; each token, column or moment by itself.
+
+    Args:
+        cells: Cells per axis of a picture.
+    """
+    joined = view.outline.joined
+    if not joined:
+        raise UsageError("features 'inputs': the model is explained on one input. Load it with xplain.joint.")
+    return Partition(players(joined, cells))
 
 
 @features("tokens")

@@ -21,12 +21,17 @@ __all__ = ["Features", "partition"]
 
 @features("auto")
 def auto(view: View, *, number: Positive = 50) -> Partition:
-    """What fits the items: superpixels of a picture (cells where few), blocks of a volume, tokens, columns, or time.
+    """What fits the items: superpixels of a picture (cells where few), blocks of a volume, tokens, columns, time.
+
+    Of several inputs each is cut for itself: pictures into cells, tokens and columns alone.
 
     Args:
         number: About how many features, for pictures, volumes and series.
     """
     layout = view.layout
+    if view.outline.joined:
+        pictures = sum(one.pictured for one in view.outline.joined)
+        return blocks.inputs(view, cells=max(2, round((number / max(1, pictures)) ** 0.5)))
     if layout.is_volume:
         return blocks.grid(view, cells=max(1, round(number ** (1 / 3))))
     if layout.is_picture:

@@ -10,21 +10,21 @@ what they become.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
+from xplain.core.segments import Segment
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.naming import reads
 from xplain.graph.nodes import opset_of
 
-__all__ = ["JOINT", "Segment", "joined"]
+__all__ = ["JOINT", "joined"]
 
 JOINT = "joint"
 """The one input of the graph that is made."""
@@ -32,37 +32,16 @@ JOINT = "joint"
 _OLDEST = 13
 
 
-@dataclass(frozen=True, eq=False)
-class Segment:
-    """What the row holds of one input.
-
-    Args:
-        name: The input.
-        shape: Of an item of it, or of what its numbers become.
-        start: Where it begins in the row.
-        table: What its whole numbers are looked up in, ``[V, *rest]``; None where the row holds the input itself.
-        extents: Of an item as a person gives it.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    start: int
-    table: Array | None = None
-    extents: tuple[int, ...] = ()
-
-    @property
-    def stop(self) -> int:
-        """Where it ends."""
-        return self.start + prod(self.shape)
-
-
-def joined(model: ModelProto, source: str, names: Sequence[str]) -> tuple[ModelProto, tuple[Segment, ...]]:
+def joined(
+    model: ModelProto, source: str, names: Sequence[str], sizes: Mapping[str, Sequence[int]]
+) -> tuple[ModelProto, tuple[Segment, ...]]:
     """A model that takes these inputs side by side.
 
     Args:
         model: The model; it is not changed.
         source: What it is called in messages.
         names: The inputs that are explained together; others stay as they are.
+        sizes: Shapes of items, with or without the batch axis, of inputs whose size is free.
 
     Raises:
         UnknownName: no such input.
@@ -80,15 +59,12 @@ def joined(model: ModelProto, source: str, names: Sequence[str]) -> tuple[ModelP
     segments: list[Segment] = []
     nodes: list[NodeProto] = []
     start = 0
-    for name in names:
+    for name in (*names, *sizes):
         if name not in inputs:
             raise unknown(f"input of {source}", name, sorted(inputs))
+    for name in names:
         kind = inputs[name].type.tensor_type
-        extents = tuple(int(d.dim_value) for d in kind.shape.dim[1:])
-        if not extents or 0 in extents:
-            raise UsageError(
-                f"Input {name!r} of {source} has no fixed size behind the batch, which joining needs. Export it so."
-            )
+        extents = _sized(kind.shape, sizes.get(name), f"Input {name!r} of {source}")
         target, shape, table = name, extents, None
         if kind.elem_type not in FLOATS:
             lookup = _lookup(made, source, name)
@@ -109,6 +85,21 @@ def joined(model: ModelProto, source: str, names: Sequence[str]) -> tuple[ModelP
     del graph.node[:]
     graph.node.extend([*nodes, *kept])
     return made, tuple(segments)
+
+
+def _sized(shape: Any, size: Sequence[int] | None, what: str) -> tuple[int, ...]:
+    """The shape of an item, where it is fixed or stated."""
+    known = [int(d.dim_value) for d in shape.dim[1:]]
+    found = known if size is None else [int(n) for n in size][-len(known) or None :]
+    if not known or 0 in found:
+        told = ", ".join(str(n) if n else "?" for n in known)
+        raise UsageError(
+            f"{what} is [N, {told}], of no fixed size behind the batch, which joining needs.",
+            advice=("Show what items are like: ", option("example", "{name: array}"), "."),
+        )
+    if len(found) != len(known) or any(has not in (0, gets) for has, gets in zip(known, found, strict=True)):
+        raise UsageError(f"{what} takes items of {[n or '?' for n in known]}; the example is {found}.")
+    return tuple(found)
 
 
 def _cut(graph: Any, segment: Segment, target: str, elem: int) -> list[NodeProto]:

@@ -146,6 +146,17 @@ def delta_channels_last(x: Any, out: Any) -> None: ...
 
 # builds with device kernels alone, from here on
 def grow(sample: Any, out: Any, source: Any, order: Any, draws: Any, weights: Any, *, slack: int) -> None: ...
+def level(
+    sample: Any,
+    out: Any,
+    source: Any,
+    sample_above: Any,
+    above: Any,
+    source_above: Any,
+    *,
+    window: int,
+    above_window: int,
+) -> None: ...
 def quilt(sample: Any, out: Any, draws: Any, *, block: int, overlap: int, slack: int) -> None: ...
 def gram_tile(device: int) -> int: ...
 def gram_workspace(

@@ -48,6 +48,49 @@ void grow(Object sample, Object out, Object source, Object order, Object draws, 
   grow_cpu(args);
 }
 
+// out uint8 [H, W, C] and source int32 [H, W] are filled, from what the level above holds; empty arrays for none
+void level(Object sample, Object out, Object source, Object sample_above, Object above, Object source_above,
+           int64_t window, int64_t above_window) {
+  constexpr const char* kernel = "level";
+  const Borrowed s = borrow(sample, Access::read, kernel, 0), o = borrow(out, Access::write, kernel, 0);
+  const Borrowed f = borrow(source, Access::write, kernel, 0), t = borrow(sample_above, Access::read, kernel, 0);
+  const Borrowed p = borrow(above, Access::read, kernel, 0), g = borrow(source_above, Access::read, kernel, 0);
+  require(!on_device(kernel, same_place(kernel, {&s, &o, &f, &t, &p, &g})), kernel, "arrays must lie on the CPU");
+  const Sample from = sample_of(s, kernel), over = sample_of(t, kernel);
+  require(o.axes == 3 && o.contiguous() && o.shape[2] == from.channels && f.contiguous() &&
+              f.has_shape({o.shape[0], o.shape[1]}),
+          kernel, "out must be contiguous uint8 [H, W, C], source int32 [H, W]");
+  const bool some = over.height > 0;
+  require(p.axes == 3 && p.contiguous() && g.contiguous() && g.has_shape({p.shape[0], p.shape[1]}) &&
+              (!some || (p.shape[2] == from.channels && over.channels == from.channels && p.shape[0] > 0 &&
+                         2 * p.shape[0] > o.shape[0] - 1 && 2 * p.shape[1] > o.shape[1] - 1)),
+          kernel, "the level above must be half as large, with a source for each pixel");
+  require(window % 2 == 1 && above_window % 2 == 1 && window > 0 && above_window > 0, kernel, "windows must be odd");
+  const int64_t half = window / 2, wide = some ? above_window / 2 : 0;
+  const int64_t bottom = some ? min64(from.height, 2 * (over.height - wide)) : from.height;
+  const int64_t right = some ? min64(from.width - half, 2 * (over.width - wide)) : from.width - half;
+  require(bottom > max64(half, 2 * wide) && right > max64(half, 2 * wide), kernel, "windows do not fit the sample");
+  const LevelArgs args{from,
+                       over,
+                       o.as<uint8_t>(kernel),
+                       f.as<int32_t>(kernel),
+                       some ? p.as<uint8_t>(kernel) : nullptr,
+                       some ? g.as<int32_t>(kernel) : nullptr,
+                       o.shape[0],
+                       o.shape[1],
+                       p.shape[0],
+                       p.shape[1],
+                       window,
+                       above_window};
+  const auto known = [&](const int32_t* places, int64_t count, int64_t origins, int64_t least) {
+    for (int64_t k = 0; k < count; ++k)
+      require(places[k] >= least && places[k] < origins, kernel, "source must be places of the sample");
+  };
+  if (some) known(args.source_above, args.above_height * args.above_width, over.height * over.width, 0);
+  py::gil_scoped_release release;
+  level_cpu(args);
+}
+
 // out uint8 [rows * step + overlap, columns * step + overlap, C] is laid out with blocks, chosen by draws [rows,
 // columns]
 void quilt(Object sample, Object out, Object draws, int64_t block, int64_t overlap, int64_t slack) {
@@ -73,6 +116,8 @@ void bind_texture(py::module_& m) {
   using py::arg;
   m.def("grow", &grow, arg("sample"), arg("out"), arg("source"), arg("order"), arg("draws"), arg("weights"),
         py::kw_only(), arg("slack"));
+  m.def("level", &level, arg("sample"), arg("out"), arg("source"), arg("sample_above"), arg("above"),
+        arg("source_above"), py::kw_only(), arg("window"), arg("above_window"));
   m.def("quilt", &quilt, arg("sample"), arg("out"), arg("draws"), py::kw_only(), arg("block"), arg("overlap"),
         arg("slack"));
 }

@@ -1,6 +1,7 @@
 // Textures by example: pixels whose surroundings are like those in a sample, one after another (Efros and Leung 1999),
-// or whole blocks cut along the seam where they differ least (Efros and Freeman 2001). All in whole numbers, so that
-// every machine finds the same pixels; chance comes in as numbers that are given.
+// level by level of a pyramid (Wei and Levoy 2000), or whole blocks cut along the seam where they differ least (Efros
+// and Freeman 2001). All in whole numbers, so that every machine finds the same pixels; chance comes in as numbers that
+// are given.
 #pragma once
 #include "core/portable.h"
 
@@ -25,6 +26,17 @@ struct GrowArgs {
   int64_t height, width, count, window, slack;  // slack: per mille of the smallest distance
 };
 
+// One level of a pyramid, filled in the order in which one reads. A pixel's surroundings are what lies before it on its
+// own level, and all of a window about its parent on the level above, as far as these lie inside.
+struct LevelArgs {
+  Sample sample, sample_above;  // the latter counts where there is a level above
+  uint8_t* out;                 // [height, width, channels]
+  int32_t* source;              // [height, width]: row * sample width + column
+  const uint8_t* above;         // the finished level above, [above_height, above_width, channels]; null for none
+  const int32_t* source_above;
+  int64_t height, width, above_height, above_width, window, above_window;
+};
+
 struct QuiltArgs {
   Sample sample;
   uint8_t* out;         // [rows * step + overlap, columns * step + overlap, channels], step = block - overlap
@@ -33,6 +45,7 @@ struct QuiltArgs {
 };
 
 void grow_cpu(const GrowArgs& args);
+void level_cpu(const LevelArgs& args);
 void quilt_cpu(const QuiltArgs& args);
 
 }  // namespace xp

@@ -96,16 +96,16 @@ def test_what_has_no_statistics_is_refused(net, stripes):
 
 
 def test_pixels_of_the_sample_make_a_texture_beside_which_it_is_shown():
-    y, x = np.mgrid[:24, :24]
-    board = np.repeat((255 * ((y // 3 + x // 3) % 2)).astype(np.uint8)[..., None], 3, axis=2)
-    for how in ("grow", "quilt"):
-        more = {"how": how, "edge": 40, "crop": 20, "window": 9, "block": 12, "overlap": 6, "slack": 0.0}
+    y, x = np.mgrid[:32, :32]
+    board = np.repeat((255 * ((y // 4 + x // 4) % 2)).astype(np.uint8)[..., None], 3, axis=2)
+    for how in ("grow", "pyramid", "quilt"):
+        more = {"how": how, "edge": 40, "crop": 24, "window": 13, "block": 16, "overlap": 8, "slack": 0.0}
         found = xplain.make(file(), "texture-pixels", [board], **more)
         out = found.pixels[0]
         assert out.shape == (40, 40, 3)
-        assert np.array_equal(out[3:], 255 - out[:-3])
-        assert found.original.shape == (1, 20, 20, 3)
-    with pytest.raises(UsageError, match="odd number of pixels from 3 to 20"):
-        xplain.make(file(), "texture-pixels", [board], crop=20, window=21)
+        assert np.array_equal(out[4:], 255 - out[:-4])
+        assert found.original.shape == (1, 24, 24, 3)
+    with pytest.raises(UsageError, match="odd number of pixels from 3 to 24"):
+        xplain.make(file(), "texture-pixels", [board], crop=24, window=25)
     with pytest.raises(UsageError, match="up to 2048"):
         xplain.make(file(), "texture-pixels", [board], edge=100_000)

@@ -7,7 +7,7 @@
 | ``soft_grid_cells`` | the cells and shifts behind RISE's masks |
 | ``rank`` | places of values in descending order, ties and NaN defined |
 | ``gram``, ``gram_backward`` | products of feature maps for texture and style |
-| ``grow``, ``quilt`` | textures by example, from pixels or from blocks of a sample |
+| ``grow``, ``pyramid``, ``quilt`` | textures by example, from pixels or from blocks of a sample |
 | ``status`` | what is compiled in and what is in use |
 
 All take numpy arrays, or tensors of one CUDA device and a ``stream`` (``xplain.native.place``).
@@ -21,7 +21,7 @@ from xplain.native.order import rank
 from xplain.native.perturb import fill
 from xplain.native.status import status
 from xplain.native.sums import accumulate, coverage, soft_grid_cells
-from xplain.native.texture import grow, quilt
+from xplain.native.texture import grow, pyramid, quilt
 
 __all__ = [
     "accumulate",
@@ -30,6 +30,7 @@ __all__ = [
     "gram",
     "gram_backward",
     "grow",
+    "pyramid",
     "quilt",
     "rank",
     "soft_grid_cells",

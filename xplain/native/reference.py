@@ -261,6 +261,45 @@ def grow(sample: Array, out: Array, source: Array, order: Array, draws: Array, w
         known[y + half, x + half] = True
 
 
+def level(
+    sample: Array,
+    out: Array,
+    source: Array,
+    sample_above: Array,
+    above: Array,
+    source_above: Array,
+    window: int,
+    wide: int,
+) -> None:
+    """Settle one level of a pyramid, ``out`` uint8 ``[H, W, C]``: every candidate's distance, in plain loops.
+
+    ``source_above`` is not needed for it: what kernels know of it only tells them earlier what is not the nearest.
+    """
+    half, reach, far = window // 2, wide // 2, sample.astype(np.int64)
+    own = [(dy, dx) for dy in range(-half, 1) for dx in range(-half, half + 1) if (dy, dx) < (0, 0)]
+    over = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)] if len(above) else []
+    rows = [v for v in range(half, len(far)) if not over or reach <= v // 2 < len(sample_above) - reach]
+    columns = [
+        u for u in range(half, far.shape[1] - half) if not over or reach <= u // 2 < sample_above.shape[1] - reach
+    ]
+    v, u = (one.reshape(-1) for one in np.meshgrid(rows, columns, indexing="ij"))
+    for y, x in np.ndindex(*source.shape):
+        apart = np.zeros(len(v), np.int64)
+        for dy, dx in own:
+            if y + dy < 0 or not 0 <= x + dx < out.shape[1]:
+                continue
+            there = out[y + dy, x + dx].astype(np.int64)
+            apart += ((far[v + dy, u + dx] - there) ** 2).sum(axis=1)
+        for dy, dx in over:
+            if not (0 <= y // 2 + dy < len(above) and 0 <= x // 2 + dx < above.shape[1]):
+                continue
+            there = above[y // 2 + dy, x // 2 + dx].astype(np.int64)
+            apart += ((sample_above[v // 2 + dy, u // 2 + dx].astype(np.int64) - there) ** 2).sum(axis=1)
+        best = int(apart.argmin())
+        source[y, x] = v[best] * sample.shape[1] + u[best]
+        out[y, x] = sample[v[best], u[best]]
+
+
 def quilt(sample: Array, out: Array, draws: Array, block: int, overlap: int, slack: int) -> None:
     """Lay ``out`` with blocks of the sample, row by row, each cut where it differs least from what is there."""
     views = np.lib.stride_tricks.sliding_window_view(sample.astype(np.int64), (block, block), axis=(0, 1))

@@ -23,7 +23,7 @@ _LARGEST = 2048
 @recipe(
     "texture-pixels",
     paper=Paper("Efros 1999", "doi:10.1109/ICCV.1999.790383"),
-    aliases=("efros-leung", "quilting"),
+    aliases=("efros-leung", "wei-levoy", "quilting"),
     target="none",
     sources=(Source("x", "samples of textures", needed=True),),
     trial={"window": 5, "edge": 16},
@@ -31,10 +31,11 @@ _LARGEST = 2048
 def texture_pixels(
     commission: Commission,
     *,
-    how: Literal["grow", "quilt"] = "grow",
+    how: Literal["grow", "pyramid", "quilt"] = "grow",
     edge: Positive = 128,
     crop: Natural = 96,
     window: Positive = 13,
+    levels: Positive = 2,
     block: Positive = 24,
     overlap: Positive = 6,
     slack: Share = 0.1,
@@ -42,33 +43,40 @@ def texture_pixels(
     """A texture put together of the sample's own pixels: the classical way, to hold one made by a net against.
 
     ``grow``: a pixel is drawn from those in the sample whose surroundings are most like its known ones, ring after ring
-    around a small piece (Efros and Leung). ``quilt``: blocks that fit those above and to the left, cut along the seam
-    where they differ least (Efros and Freeman). The model is asked nothing; it only judges.
+    around a small piece (Efros and Leung). ``pyramid``: a small version is grown first, then one twice as large is
+    filled, in which a pixel's surroundings are those before it and those about its parent (Wei and Levoy).
+    ``quilt``: blocks that fit those above and to the left, cut along the seam where they differ least (Efros and
+    Freeman). The model is asked nothing; it only judges.
 
     Args:
-        how: Which of the two.
+        how: Which of the three.
         edge: Height and width of the texture, in pixels.
         crop: Edge of the middle piece of the sample that is used, in pixels; 0 for all of it.
-        window: Edge of a pixel's surroundings, odd: as large as the texture's largest thing (``grow``).
+        window: Edge of a pixel's surroundings, odd: as large as the texture's largest thing (``grow``, ``pyramid``).
+        levels: Of the pyramid, 1 to as many as the sample has for the window (``pyramid``).
         block: Edge of a block (``quilt``).
         overlap: Pixels that blocks share (``quilt``).
         slack: How far above the smallest distance others may lie that are drawn from, as a share of it; 0 copies more.
+            On the larger levels of a ``pyramid`` the nearest is taken.
 
     Returns:
-        One picture per sample. With ``grow``, ``copied`` is the share of pixels that stand beside the same neighbour as
-        in the sample: near 1 the window is so large that the sample is pasted.
+        One picture per sample. With ``grow`` and ``pyramid``, ``copied`` is the share of pixels that stand beside the
+        same neighbour as in the sample: near 1 the window is so large that the sample is pasted.
 
     Cost:
         Nothing but what judges are asked. ``edge^2 crop^2`` comparisons, most given up early: seconds at the defaults.
 
     Differs from the paper:
-        Neighbours count by whole numbers, so every machine draws the same pixels; pixels are filled ring by ring.
+        Neighbours count by whole numbers, so every machine draws the same pixels; pixels grow ring by ring. Of a
+        pyramid the smallest level is grown, for filled row by row from noise it forgets long lines; and all candidates
+        are compared, exactly, instead of those of a tree that may miss the nearest.
 
     Raises:
-        UsageError: a window or a block larger than the sample.
+        UsageError: a window or a block larger than the sample, or more levels than it has.
 
     Source:
-        Efros and Leung, Texture Synthesis by Non-parametric Sampling, ICCV 1999; Efros and Freeman, Image Quilting for
+        Efros and Leung, Texture Synthesis by Non-parametric Sampling, ICCV 1999; Wei and Levoy, Fast Texture
+        Synthesis using Tree-structured Vector Quantization, SIGGRAPH 2000; Efros and Freeman, Image Quilting for
         Texture Synthesis and Transfer, SIGGRAPH 2001.
     """
     yield from ()
@@ -81,7 +89,12 @@ def texture_pixels(
         if how == "quilt":
             found = native.quilt(pixels, size, block, overlap, limit, rng)
         else:
-            found, source = native.grow(pixels, size, window, limit, rng)
+            grown = how == "grow"
+            found, source = (
+                native.grow(pixels, size, window, limit, rng)
+                if grown
+                else native.pyramid(pixels, size, window, levels, limit, rng)
+            )
             shares.append(copied(source))
         made.append(found.transpose(2, 0, 1).astype(np.float32) / 255)
     picture = np.stack(made)

@@ -143,6 +143,7 @@ class Sweep:
         batch: Rows that the model evaluates at once, filled up with copies; set by the engine alone.
         at: Tensor whose values ``x`` are, in place of the items; taps are it, or lie behind it.
         items: With ``at``: the items ``[N, *item]`` that whatever does not pass that tensor is computed of.
+        gates: Factors ``[N, *shape]`` on what rectifiers make, by their names in the last ``Swept.gates``; others 1.
     """
 
     x: Any  # an array; a graph value while the flow is compiled
@@ -154,6 +155,7 @@ class Sweep:
     batch: int | None = None
     at: str = "input"
     items: Any = None
+    gates: Mapping[str, Any] | None = None  # None: none stand there, and none are answered
 
     @property
     def fed(self) -> Any:
@@ -176,8 +178,13 @@ class Sweep:
 
     def rows(self, index: Array) -> Sweep:
         """The question of one point for some of its rows."""
-        baseline, items = (None if one is None else one[index] for one in (self.baseline, self.items))
-        return replace(self, x=self.x[index], target=self.target.take(index), baseline=baseline, items=items)
+        baseline = None if self.baseline is None else self.baseline[index]
+        return replace(self, x=self.x[index], target=self.target.take(index), baseline=baseline, **self.beside(index))
+
+    def beside(self, items: Array) -> dict[str, Any]:
+        """What is given beside the points, for some of the items."""
+        gates = None if self.gates is None else {name: one[items] for name, one in self.gates.items()}
+        return {"items": None if self.items is None else self.items[items], "gates": gates}
 
     @property
     def shares(self) -> Array:

@@ -9,11 +9,14 @@ from xplain.core.edits import Array
 from xplain.core.errors import NonFinite
 from xplain.core.positions.axes import Axes
 
-__all__ = ["BIAS", "Swept", "first_row", "not_a_number"]
+__all__ = ["BIAS", "GATE", "Swept", "first_row", "not_a_number"]
 
 
 BIAS = "bias of "
 """Before a tensor's name: the key of what the operator that makes it added itself."""
+
+GATE = "gate of "
+"""Before a rectifier's name: the key of what the target rises when the gates behind it open."""
 
 
 class Swept(dict[str, tuple[Any, Any]]):
@@ -28,6 +31,8 @@ class Swept(dict[str, tuple[Any, Any]]):
 
     ``biases`` are what operators added of themselves, where the rules ask for it: each one's key among the taps, with
     the axes of what it made, None where they could not be followed. Its pair holds no value, and ``g b``.
+
+    ``gates`` are, of a sweep with gates, the derivatives of the target by each, by the name of the rectifier.
     """
 
     def __init__(
@@ -42,6 +47,11 @@ class Swept(dict[str, tuple[Any, Any]]):
         self.below: Array | None = below
         self.scores: Array | None = scores
         self.biases: Mapping[str, Axes | None] = {}
+
+    @property
+    def gates(self) -> dict[str, Any]:
+        """What the target rises by each gate, ``[N, *shape]``: the activation times its cotangent behind the gate."""
+        return {name.removeprefix(GATE): pair[1] for name, pair in self.items() if name.startswith(GATE)}
 
     def biased(self, biases: Mapping[str, Axes | None]) -> Swept:
         """Itself, with these biases."""

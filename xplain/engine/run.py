@@ -346,7 +346,7 @@ class Run:
                 weights=None,
                 baseline=None if baseline is None else baseline[owners, np.arange(start, stop) % points][:, None],
                 batch=None if how is None else how.rows,
-                items=None if query.items is None else query.items[owners],
+                **query.beside(owners),
             )
             part = self.model.answer(asked)
             if points == 1 and isinstance(part, Swept):

@@ -32,6 +32,12 @@ class ExtremalPerturbation(Asked, total=False):
     cells: int | tuple[int, ...]
     sigma: float
 
+class Feedback(Asked, total=False):
+    rounds: int
+    penalty: float
+    channels: bool
+    signed: bool
+
 class FullGradient(Asked, total=False):
     signed: bool
     scaled: bool

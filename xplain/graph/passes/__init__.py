@@ -48,13 +48,16 @@ class Prepared:
     gelus: Mapping[str, Gelu] = field(default_factory=dict)
 
 
-def prepare(model: ModelProto | Analysed, rules: Rules, wanted: Set[str] = frozenset()) -> Prepared:
+def prepare(
+    model: ModelProto | Analysed, rules: Rules, wanted: Set[str] = frozenset(), as_it_is: bool = False
+) -> Prepared:
     """Make a model ready to be walked with a table of rules; the given model is not changed.
 
     Args:
         model: Any ONNX model, or what was found in it before; that knows of weights outside the model.
         rules: The table; it may ask for batch norms to be folded and for operators to be opened.
         wanted: Tensors that must stay, because they are taps or seeds.
+        as_it_is: Nothing is moved that comes to the same only while nothing stands between operators.
     """
     if isinstance(model, ModelProto):
         model = Analysed(model)
@@ -66,7 +69,7 @@ def prepare(model: ModelProto | Analysed, rules: Rules, wanted: Set[str] = froze
         write_ratios(light, weights, folder)
     tell_apart(light.graph.node)
     probe_missing(light, weights, folder, notes, model.outside)
-    if rules.entries:
+    if rules.entries or as_it_is:
         return Prepared(light, weights, folder, tuple(notes))
     pick_early(light, weights, folder, wanted)
     pool_early(light, wanted)

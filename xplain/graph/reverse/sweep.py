@@ -30,8 +30,6 @@ from xplain.graph import ops as _ops  # noqa: F401  (importing it fills the tabl
 from xplain.graph.analysis.quantised import Quantised, quantised_tensors
 from xplain.graph.build.emit import emit
 from xplain.graph.build.tracer import Tracer, Value
-from xplain.graph.build.value import freed, same_size
-from xplain.graph.naming import reads as reads_of
 from xplain.graph.naming import subgraphs_of
 from xplain.graph.operators import facts_of
 from xplain.graph.ops.call import Context, Forward, NodeCall, Visit, live_of
@@ -40,7 +38,9 @@ from xplain.graph.passes import Analysed, Prepared, prepare
 from xplain.graph.reverse.apart import from_baseline
 from xplain.graph.reverse.balance import balance
 from xplain.graph.reverse.biases import biases_of
+from xplain.graph.reverse.evaluated import evaluated
 from xplain.graph.reverse.formulas import attach
+from xplain.graph.reverse.gates import Gates
 from xplain.graph.reverse.seeds import Seed, plant
 from xplain.graph.reverse.walk import walk, where_cut
 
@@ -70,6 +70,7 @@ class Returns:
         report: What each node received and passed on, summed over the batch; feed one item to explain it.
         apart: What is computed from the baseline alone is a model of its own, ``Built.before``.
         known: Taps whose values are not returned, because whoever asks has them.
+        gates: Each rectifier has a gate behind it, an input, and what the target rises by each is returned.
     """
 
     own: bool = False
@@ -77,6 +78,7 @@ class Returns:
     report: bool = False
     apart: bool = False
     known: Set[str] = frozenset()
+    gates: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Built:
             ``[len(report)]`` is what reached each node's outputs, summed over the batch, ``passed`` what it gave to
             its inputs; see ``xplain.graph.reverse.balance``.
         biases: What operators add of themselves, where the rules ask for it: a key to the name of its output.
+        worth: What the target rises by gates: a gate's name, as of its input, to the name of the output.
         notes: Sentences that a person should read.
     """
 
@@ -103,6 +106,7 @@ class Built:
     before: ModelProto | None = None
     report: tuple[str, ...] = ()
     biases: Mapping[str, str] = field(default_factory=dict)
+    worth: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -115,12 +119,14 @@ class Begun:
         reference: The one that rules compare with; None for rules that do not.
         seeds: Tensor to its cotangent.
         inputs: Names of the inputs that were added to the graph.
+        gates: Those behind the rectifiers; None where there are none.
     """
 
     forward: Forward
     reference: Forward | None
     seeds: Mapping[str, Value]
     inputs: tuple[str, ...]
+    gates: Gates | None = None
 
 
 @dataclass(eq=False)
@@ -187,12 +193,12 @@ class Sweeper:
         t.dtypes[made.name] = t.dtypes[name]
         return t.value(made.name)
 
-    def begin(self, seeds: Sequence[Seed], rules: Rules, at: str | None = None) -> Begun:
+    def begin(self, seeds: Sequence[Seed], rules: Rules, at: str | None = None, gated: bool = False) -> Begun:
         """The evaluations of a sweep as inputs of the graph: on the items, or on values given for the tensor ``at``.
 
         Raises:
             UnknownName: a seed, or ``at``, that is no tensor of the model.
-            UsageError: a seed does not fit its tensor.
+            UsageError: a seed does not fit its tensor; gates in a sweep from a layer on, or beside a baseline.
         """
         t, inputs = self.tracer, [name for seed in seeds for name in seed.inputs]
         for name in (name for seed in seeds for name in seed.tensors):
@@ -200,19 +206,23 @@ class Sweeper:
         self.attach(seeds)
         start = self.input if at is None else self.resolve(at)
 
-        def evaluated(name: str) -> Forward:
+        def again(name: str) -> Forward:
             inputs.append(name)
             own = t.value(start)
             if at is None:
                 return self.evaluate({start: t.input(name, own.dtype, own.shape)})
             return self.evaluate({start: self.integers(start, t.input(name, TensorProto.FLOAT, own.shape))})
 
-        forward = self.forward
-        if at is not None:
-            forward = evaluated(GIVEN)
+        forward, gates = self.forward, Gates(self) if gated else None
+        if gates is not None:
+            if at is not None or rules.reference:
+                raise UsageError("Gates stand in a sweep from the input on, of rules that compare with no baseline.")
+            forward, inputs = gates.evaluated(), [*inputs, *gates.inputs]
+        elif at is not None:
+            forward = again(GIVEN)
         planted = plant(t, tuple(seeds), lambda name: self.value(name, forward))
-        reference = evaluated(BASELINE) if rules.reference else None
-        return Begun(forward, reference, planted, tuple(inputs))
+        reference = again(BASELINE) if rules.reference else None
+        return Begun(forward, reference, planted, tuple(inputs), gates)
 
     def attach(self, seeds: Sequence[Seed], given: Mapping[str, Value] | None = None) -> None:
         """Compute the formulas among seeds, in every evaluation; see ``xplain.graph.reverse.formulas.attach``."""
@@ -225,27 +235,7 @@ class Sweeper:
         Args:
             inputs: Tensor name to the value that takes its place.
         """
-        t = self.tracer
-        names = {name: value.name for name, value in inputs.items()}
-        # inference may lose the name of a free extent that passes through shape arithmetic; here it cannot have changed
-        alike = all(value.shape == t.shapes.get(name) for name, value in inputs.items())
-        sized = all(same_size(value.shape, t.shapes.get(name)) for name, value in inputs.items())
-        nodes = []
-        for node in self.forward.nodes:
-            if not any(name in names for name in reads_of(node)) or any(out in inputs for out in node.output):
-                nodes.append(node)
-                continue
-            fresh = {name: t.fresh(name) for name in node.output if name}
-            names.update(fresh)
-            copy = t.rename(node, names, fresh)
-            t.add(copy)
-            for old, new in fresh.items():
-                if old in t.shapes and (alike or (sized and new not in t.shapes)):
-                    t.shapes[new] = t.shapes[old] if alike else freed(t.shapes[old])
-                if old in t.dtypes:
-                    t.dtypes[new] = t.dtypes[old]
-            nodes.append(copy)
-        return Forward(nodes, names)
+        return evaluated(self.tracer, self.forward, inputs)
 
     def sweep(
         self,
@@ -343,11 +333,11 @@ def build(
         raise UsageError("A sweep needs at least one tap and one seed.")
     rules, returns = rules or Rules(), returns or Returns()
     wanted = {*taps, *(name for seed in seeds for name in seed.tensors if name != INPUT), *([] if at is None else [at])}
-    prepared = prepare(model, rules, wanted)
+    prepared = prepare(model, rules, wanted, as_it_is=returns.gates)
     sweeper = Sweeper(prepared)
     t = sweeper.tracer
     names = {tap: sweeper.resolve(tap) for tap in dict.fromkeys(taps)}
-    begun = sweeper.begin(seeds, rules, at)
+    begun = sweeper.begin(seeds, rules, at, returns.gates)
     forward, reference = begun.forward, begun.reference
     cotangents = sweeper.sweep(begun.seeds, list(names.values()), rules, forward, reference)
     outputs: dict[str, Value] = {}
@@ -375,10 +365,14 @@ def build(
     else:
         outputs |= below
     biases = biases_of(sweeper.visits, sweeper.value) if rules.biases else {}
-    outputs |= biases
+    worth = (
+        {} if begun.gates is None else {f"worth/{key}": one for key, one in begun.gates.worth(sweeper.visits).items()}
+    )
+    outputs |= biases | worth
     emitted = sweeper.finish(outputs, begun.inputs, returns.own, given)
+    told = {name.removeprefix("worth/"): name for name in worth}
     notes = (*prepared.notes, *_unchanged(rules, sweeper))
-    return Built(emitted, found, read, before, visited, {name: name for name in biases}, notes)
+    return Built(emitted, found, read, before, visited, {name: name for name in biases}, told, notes)
 
 
 def _concerned(rules: Rules, call: NodeCall) -> bool:

@@ -16,7 +16,7 @@ from xplain.core.edits import Array
 from xplain.core.outline import LayerSpec, Outline
 from xplain.core.positions.axes import Axes
 from xplain.core.query import Sweep
-from xplain.core.swept import BIAS, Swept
+from xplain.core.swept import BIAS, GATE, Swept
 from xplain.core.target import SCORES
 from xplain.graph.reverse.cut import header
 from xplain.graph.reverse.diagnose import probe
@@ -57,7 +57,7 @@ class Asked:
     @property
     def key(self) -> tuple[Any, ...]:
         """What its graph depends on, besides the taps."""
-        return (self.query.rules, self.seeds, self.at)
+        return (self.query.rules, self.seeds, self.at, self.query.gates is not None)
 
     def check(self, layers: Mapping[str, LayerSpec], source: str) -> None:
         """Whether a model can be asked it.
@@ -77,7 +77,9 @@ class Asked:
         # an item of the model's own type is given as it is, so its value is known; the baseline's pass has none of it
         known = {self.name} if self.dtype == "float32" and self.at is None else frozenset()
         builders: dict[str, Any] = {
-            "sweep": partial(build, returns=Returns(reads=reads, apart=apart, known=known)),
+            "sweep": partial(
+                build, returns=Returns(reads=reads, apart=apart, known=known, gates=self.query.gates is not None)
+            ),
             "report": partial(build, returns=Returns(report=True)),
             "flags": probe,
         }
@@ -93,6 +95,16 @@ class Asked:
             given = self.query.baseline.reshape(shape)[slice(*rows)]
             feeds[BASELINE] = given.astype(np.float32 if self.at is not None else self.dtype)
         return feeds
+
+    def gates(self, ranks: Mapping[str, int], rows: tuple[int, int]) -> dict[str, Array]:
+        """The gates for some of the question's rows; one that it does not give is 1 throughout."""
+        given, count = self.query.gates or {}, rows[1] - rows[0]
+        return {
+            GATE + name: np.asarray(given[name][slice(*rows)], np.float32)
+            if name in given
+            else np.ones((count, *(1,) * (rank - 1)), np.float32)
+            for name, rank in ranks.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +160,12 @@ class Way:
         """The types of the graph's inputs."""
         return kinds_of(self.built.model)
 
+    @cached_property
+    def gates(self) -> dict[str, int]:
+        """The rectifiers whose gates are inputs of the graph, with the number of their axes."""
+        inputs = {entry.name: len(entry.type.tensor_type.shape.dim) for entry in self.built.model.graph.input}
+        return {name.removeprefix(GATE): rank for name, rank in inputs.items() if name.startswith(GATE)}
+
     def on_baseline(self, rows: Array, feeds: Mapping[str, Any]) -> OnBaseline:
         """What follows from a baseline alone; asked once as long as the same one comes.
 
@@ -196,6 +214,8 @@ class Way:
         nothing = np.zeros((len(query.x), 0), np.float32)
         for key, output in self.built.biases.items():
             taps[key] = (nothing, joined(output))
+        for key, output in self.built.worth.items():
+            taps[key] = (nothing, joined(output))
         rows, here = np.arange(len(query.x)), read(0)
         everything = here[SCORES].astype(np.float64) if SCORES in here else None
         target = query.target if everything is None else query.target.found(everything)
@@ -229,7 +249,7 @@ class Feeding:
 
     def __call__(self, rows: tuple[int, int], batch: int) -> Mapping[str, Any]:
         """The inputs of the run of ``rows``, which are filled up to ``batch``."""
-        own = self.asked.feeds(self.way.kinds, rows)
+        own = self.asked.feeds(self.way.kinds, rows) | self.asked.gates(self.way.gates, rows)
         feeds: dict[str, Any] = {name: padded(value, batch) for name, value in own.items()}
         if self.way.before is None:
             return feeds

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from xplain.core.errors import NoPath, UsageError
+from xplain.core.swept import GATE
 from xplain.core.target import Target
 from xplain.models.torch.attention import AttentionsSeen, pulled
 from xplain.models.torch.modes import IntegersSeen, followed, total, tree_leaves
@@ -63,12 +64,13 @@ def gradients(
         summed = total(target, found)
         if without_formula(summed, [found[tap] for tap in taps if tap in found]):
             return found, dict.fromkeys(taps)
+        wanted = [*taps, *(name for name in found if name.startswith(GATE))]
         with followed(rule, summed), NormGradients():
-            return found, pulled(summed, found, taps, seen)
+            return found, pulled(summed, found, wanted, seen)
 
     try:
         found, cotangents = swept()
-        arrived = all(one is not None for one in cotangents.values())
+        arrived = all(cotangents[tap] is not None for tap in taps)
     except RuntimeError as error:
         if "nference tensor" not in str(error):  # of inference_mode, of which nothing can be recorded
             raise

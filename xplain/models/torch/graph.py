@@ -17,7 +17,7 @@ from xplain.core.errors import UsageError
 from xplain.core.lenses.fields import Field
 from xplain.core.positions.layout import Layout
 from xplain.core.query import Flow, Sweep, TargetInput, View
-from xplain.core.swept import Swept
+from xplain.core.swept import GATE, Swept
 from xplain.core.target import SCORES, Target
 from xplain.models.torch.export import export, exportable, renamed
 from xplain.models.torch.look import Own, home
@@ -73,9 +73,9 @@ class AsGraph:
         """Sweep the module as a graph."""
         model, asked = self.of(query)
         found = model.answer(asked)
-        biases = found.biases
+        biases, gates = found.biases, {key: pair for key, pair in found.items() if key.startswith(GATE)}
         named = {tap: found[name] for tap, name in zip(query.taps, asked.taps, strict=True)}
-        return Swept(named | {key: found[key] for key in biases}).biased(biases)
+        return Swept(named | {key: found[key] for key in biases} | gates).biased(biases)
 
     def compile(
         self,

@@ -39,6 +39,7 @@ from xplain.models.torch.batches import TorchBatches, fed_floats, filled_up
 from xplain.models.torch.cuts import gradients, without_items
 from xplain.models.torch.device import Batch, TorchPlace, approximate, autocast, memory_of, without_autocast
 from xplain.models.torch.folds import kept
+from xplain.models.torch.gates import gated, worth
 from xplain.models.torch.graph import AsGraph
 from xplain.models.torch.guard import Pass, alone, claim, eval_mode
 from xplain.models.torch.look import AS_FLOATS, Look, Own, first_outline, home, look_at, look_with, value_of
@@ -225,12 +226,12 @@ class TorchModule(TorchBatches):
                 found = self.forward(batch, wanted, None if given is None else start, seen)
                 return {**found, _INPUT: batch, **start}
 
-            found, cotangents = gradients(forward, query.target, rule, query.taps, seen)
+            found, cotangents = gradients(gated(forward, len(batch), query.gates), query.target, rule, query.taps, seen)
         pairs, own, n = ((tap, cotangents[tap]) for tap in query.taps), self._own.look.per_item, len(batch)
         taken = {t: (own(t, found[t], n)[:count], own(t, one, n)[:count]) for t, one in pairs if one is not None}
         values = {name: to_numpy(found[name])[:count] for name in query.target.tensors}
         everything = values[SCORES].astype(np.float64) if SCORES in values else None
-        return Swept(taken, query.target.read(values, np.arange(count)), None, everything)
+        return Swept(taken | worth(cotangents, count), query.target.read(values, np.arange(count)), None, everything)
 
     def _slope(self, query: Slope) -> Sloped:
         self.look(blank_of(query))

@@ -131,8 +131,10 @@ _facts("hardtanh", activation="Clip")
 _facts("leaky_relu rrelu_with_noise", activation="LeakyRelu")
 _facts("elu", activation="Elu")
 _facts("celu", activation="Celu")
-_facts("_prelu_kernel", activation="PRelu")  # what nn.PReLU dispatches to
-_facts("clamp clamp_min", activation="Clip", clamps=True)
+_facts("_prelu_kernel prelu", activation="PRelu")  # the first is what nn.PReLU dispatches to
+_facts("clamp clamp_min clip", activation="Clip", clamps=True)
+_facts("relu6", activation="Clip")
+_facts("rrelu", activation="LeakyRelu")
 _facts("ClampBackward1 ClampMinBackward0", clamps=True)
 _facts("threshold_backward hardtanh_backward leaky_relu_backward elu_backward", clips_back=True)
 _facts("_prelu_kernel_backward rrelu_with_noise_backward", clips_back=True)

@@ -23,8 +23,8 @@ def series() -> None:
     x = np.stack([0.6 * beats + waves, 1.1 * beats + waves, -0.8 * beats + 0.7 * waves]) + RNG.normal(0, 0.02, (3, 500))
     x[1, 200:300] += 0.25 * np.hanning(100)
     card = {"coordinates": {"channels": ["I", "II", "V1"], "rate": 250, "unit": "mV"}}
-    model = xplain.load(lambda b: (b[:, 1, 200:300] * np.hanning(100)).sum(1), layout="NCT", card=card)
-    options = {"features": "segments:25,apart=true", "samples": 300}
+    model = xplain.load(lambda b: np.maximum(b[:, 1, 200:300] @ np.hanning(100) - 4, 0) ** 2, layout="NCT", card=card)
+    options = {"features": "segments:20,apart=true", "samples": 300}
     a = xplain.explain(model, x[None].astype(np.float32), "kernel-shap", **options)
     keep(a.overlay(0), "series.webp")
 

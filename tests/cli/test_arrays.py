@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import wave
 
 import numpy as np
 import onnx
@@ -86,7 +87,7 @@ def test_a_file_may_hold_several_items_and_a_bad_one_stops_no_other(xplain, ecg)
 def test_arrays_and_pictures_are_not_mixed(xplain, ecg):
     (ecg / "cat.png").write_bytes(b"")
     ran = xplain("explain", ecg / "ecg.onnx", ecg / "beat.npy", ecg / "cat.png", "--out", ecg / "out")
-    assert "The items mix arrays (.npy) and pictures (cat.png)" in ran.err
+    assert "The items mix arrays (.npy, .wav) and pictures (cat.png)" in ran.err
 
 
 def test_a_card_that_contradicts_the_model_is_refused(xplain, ecg):
@@ -102,3 +103,63 @@ def test_inspect_proposes_what_the_axes_measure(xplain, ecg):
     ran = xplain("inspect", ecg / "ecg.onnx")
     assert "not stated, so drawings count positions; likely in a card: channels = " in ran.out
     assert xplain("inspect", ecg / "ecg.onnx", "--json").document["coordinates proposed"]["why"].endswith("over time")
+
+
+def sound(path, samples, rate=8000, width=2):
+    """A WAV file of samples ``[T]`` or ``[T, C]`` in -1 to 1."""
+    whole = np.rint(np.asarray(samples) * (2.0 ** (8 * width - 1) - 1)).astype("<i4")
+    if width == 1:
+        content = (whole + 128).astype(np.uint8).tobytes()
+    else:
+        content = whole.reshape(-1)[:, None].view(np.uint8)[:, :width].tobytes()
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1 if whole.ndim == 1 else whole.shape[1])
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        file.writeframes(content)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_sound_is_read_as_numbers_between_minus_one_and_one(tmp_path, width):
+    from xplain.cli.asking.sound import read_wave
+    from xplain.core.card import Card
+    from xplain.core.outline import Outline, ScoreSpec, TensorSpec
+    from xplain.core.positions.layout import Axes
+
+    card = Card.from_dict({"coordinates": {"kind": "waveform", "rate": 8000}})
+    score = ScoreSpec("y", 2, "logits", "softmax", "")
+    spec = TensorSpec("x", (None, None, None), "float32")
+    wanted = np.array([[0.0, 1.0], [-1.0, 0.5], [0.25, -0.75]])
+    sound(tmp_path / "two.wav", wanted, width=width)
+    for axes in ("NCT", "NTC"):
+        model = Outline("net", "onnx", "", (spec,), "x", None, score, card=card, axes=Axes(axes))
+        found = read_wave(tmp_path / "two.wav", model)
+        np.testing.assert_allclose(found if axes == "NTC" else found.T, wanted, atol=2.0 ** (2 - 8 * width))
+
+
+def test_sound_is_explained_at_the_rate_that_the_card_states(xplain, tmp_path):
+    nodes = [helper.make_node("Mul", ["x", "window"], ["part"]), helper.make_node("Abs", ["part"], ["loud"])]
+    nodes += [helper.make_node("GlobalAveragePool", ["loud"], ["mean"]), helper.make_node("Flatten", ["mean"], ["y"])]
+    window = ((np.arange(800) >= 400) & (np.arange(800) < 600)).astype(np.float32)[None, None]
+    made = nets_model(nodes, {"x": (FLOAT, ["N", 1, 800])}, {"y": (FLOAT, ["N", 1])}, {"window": window})
+    onnx.save(made, tmp_path / "net.onnx")
+    sound(tmp_path / "beep.wav", 0.5 * np.sin(np.arange(800)))
+    sound(tmp_path / "fast.wav", np.zeros(800), rate=16000)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    words = ("explain", tmp_path / "net.onnx", tmp_path / "beep.wav", "-m", "occlusion", "--patch", "100")
+    words = (*words, "--layout", "NCT", "--out", tmp_path / "out", "--json")
+    none = xplain(*words)
+    assert none.code != 0
+    assert "no card says how many samples per second" in none.err + none.out
+    (tmp_path / "net.card.toml").write_text('[coordinates]\nkind = "waveform"\nrate = 8000\n')
+    ran = xplain(*words, tmp_path / "fast.wav", tmp_path / "bad.wav")
+    assert ran.code == 4, ran.err
+    failed = {one["item"].rpartition("/")[2]: one["error"]["message"] for one in ran.document["failures"]}
+    assert "has 16,000 samples per second, and the card states 8,000. Resample" in failed["fast.wav"]
+    assert "accepted: WAV of whole numbers" in failed["bad.wav"]
+    import xplain as package
+
+    (one,) = ran.document["items"][0]["explanations"]
+    a = package.Attribution.load(tmp_path / "out" / one["files"]["npz"])
+    assert int(a.values[0].argmax()) // 100 in (4, 5)
+    assert re.search(r"between 0\.0[456]\d* and 0\.0[67]", a.sentence())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import xplain
+from xplain.cli.asking.sound import read_wave
 from xplain.core.card import Card
 from xplain.core.positions.coordinates import Coordinates
 
@@ -99,3 +101,40 @@ def _(told: Told, _folder: Path) -> None:
     xplain.explain(mean, [one[:, :9] for one in many], "occlusion", layout="NCT", patch=1)
     model = xplain.load(mean, layout="NCT")
     assert len(list(xplain.explain_stream(model, iter(many), {"occlusion": {"patch": 1}}))) == 2
+
+
+def wav(path: Path, rate: int, channels: int) -> Path:
+    """A file of ten frames of silence."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(bytes(20 * channels))
+    return path
+
+
+def hears(**told: Any) -> Any:
+    """The outline of a model of sounds ``[N, T]``."""
+    card = {"coordinates": told} if told else None
+    return xplain.load(lambda b: b.mean(1), layout="NT", card=card).outline
+
+
+@advice("State it beside the model, in MODEL.card.toml: [coordinates]")
+def _(told: Told, folder: Path) -> None:
+    file = wav(folder / "a.wav", 16000, 1)
+    told(lambda: read_wave(file, hears()))
+    assert len(read_wave(file, hears(kind="waveform", rate=16000))) == 10
+
+
+@advice("Resample it to that rate.")
+def _(told: Told, folder: Path) -> None:
+    heard = hears(kind="waveform", rate=16000)
+    told(lambda: read_wave(wav(folder / "a.wav", 8000, 1), heard))
+    read_wave(wav(folder / "a.wav", 16000, 1), heard)
+
+
+@advice("takes one. Mix them first.")
+def _(told: Told, folder: Path) -> None:
+    heard = hears(kind="waveform", rate=16000)
+    told(lambda: read_wave(wav(folder / "a.wav", 16000, 2), heard))
+    read_wave(wav(folder / "a.wav", 16000, 1), heard)

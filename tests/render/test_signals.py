@@ -190,7 +190,7 @@ def test_a_tone_is_told_in_hertz_and_seconds(axes, frequency, falling):
     np.testing.assert_allclose(drawn.hertz[20:23], [2000, 2100, 2200])
     assert np.argwhere(drawn.grey > 0.5).min(axis=0).tolist() == [20, 10]
     assert "100% of what speaks for" in a.sentence()
-    assert "lies between 1.95e+03 and 2.25e+03 Hz, between 0.1 and 0.2 s" in a.sentence()
+    assert "lies between 1950 and 2250 Hz, between 0.1 and 0.2 s" in a.sentence()
     frame = a.to_frame()
     assert sorted(frame[frame.value > 1].hertz.unique()) == [2000, 2100, 2200]
     assert frame[frame.value > 1].seconds.min() == pytest.approx(0.1)
@@ -317,7 +317,7 @@ def test_slices_are_there_to_scroll_through_and_the_main_one_is_marked():
     found = slices_of(explained(spacing=[5, 0.5, 0.5])[0])
     assert [one.number for one in found] == list(range(10))
     assert [one.number for one in found if one.main] in ([4], [5])
-    assert found[4].caption.startswith("slice 4, 20 mm of 10: ")
+    assert found[4].caption.startswith("slice 4 of 10, 20 mm: ")
     assert "overflow-x" in explained()._repr_html_()
 
 

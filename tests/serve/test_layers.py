@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+
 import nets
 import numpy as np
+from made import attribution
 from onnx import TensorProto, helper
 
 import xplain
+from xplain.core.positions.coordinates import Coordinates
 from xplain.serve.served import served_as
+from xplain.serve.telling import explanation
 
 
 def series():
@@ -44,3 +49,12 @@ def test_layers_of_a_series_are_offered_and_a_product_of_positions_is_not():
 
 def test_a_model_that_shows_nothing_of_its_inside_offers_none():
     assert served_as("f", xplain.load(lambda x: x.reshape(len(x), -1)[:, :2])).layers() == []
+
+
+def test_a_series_is_drawn_on_request_and_says_what_its_axes_measure():
+    told = Coordinates(channels=("I", "II"), rate=250.0)
+    one = attribution(np.ones((1, 2, 9)), layout="NCT", coordinates=told, signals=np.ones((1, 2, 9), np.float32))
+    found = explanation(one, overlay=True)
+    assert base64.b64decode(found["overlay"])[:4] == b"\x89PNG"
+    assert found["coordinates"] == {"channels": ["I", "II"], "rate": 250.0}
+    assert not {"overlay", "coordinates"} & explanation(attribution(np.ones((1, 4))), overlay=True).keys()

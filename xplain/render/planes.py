@@ -92,13 +92,17 @@ def planes(volume: Volume, limit: float, colours: Colormap, style: Style, size: 
         if any(deep[k] == 1 for k in range(3) if k != axis):
             continue  # a plane one position wide shows nothing
         cut = _plane(volume, axis)
-        parts = [canvas.words([volume.at(axis)], 150), _painted(volume, cut, axis, limit, colours, style, size)]
+        parts = [_named(volume.at(axis)), _painted(volume, cut, axis, limit, colours, style, size)]
         if deep[axis] > 1:
             through = projected(volume, axis)
-            parts.append(canvas.words([f"largest along {_NAMES[axis]}"], 150))
+            parts.append(_named(f"largest along {_NAMES[axis]}"))
             parts.append(_painted(volume, through, axis, limit, colours, style, size))
         columns.append(canvas.column(parts, gap=2))
     return canvas.row(columns or [canvas.words(["One line of positions has no planes."], 240)], gap=12)
+
+
+def _named(text: str) -> Image:
+    return canvas.words([text], canvas.text_width(text))
 
 
 def _plane(volume: Volume, axis: int) -> Map:

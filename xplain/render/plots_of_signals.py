@@ -76,11 +76,8 @@ def _line(axes: Any, one: Track, tracks: Tracks, signed: bool, limit: float) -> 
     axes.add_collection(LineCollection(list(pieces), colors=ink / 255.0, linewidths=0.35 * thick, capstyle="round"))
     axes.set_xlim(edges[:2])
     axes.margins(y=0.08)
-    axes.set_ylabel(f"{one.name}{f', {tracks.unit}' if tracks.unit else ''}" if _named(tracks) else "signal")
-
-
-def _named(tracks: Tracks) -> bool:
-    return len(tracks.tracks) > 1 or not tracks.tracks[0].name.startswith("channel ") or bool(tracks.unit)
+    name = "signal" if tracks.alone else one.name
+    axes.set_ylabel(f"{name}{f', {tracks.unit}' if tracks.unit else ''}")
 
 
 def _values(axes: Any, one: Track, tracks: Tracks, unit: str, alone: bool) -> None:
@@ -97,7 +94,7 @@ def _values(axes: Any, one: Track, tracks: Tracks, unit: str, alone: bool) -> No
             time, one.values - spread, one.values + spread, step="mid", color="0.25", alpha=0.35, linewidth=0
         )
     axes.axhline(0, color="0.4", linewidth=0.6)
-    axes.set_ylabel(f"{one.name}\n{unit}" if alone and _named(tracks) else unit, fontsize=7)
+    axes.set_ylabel(f"{one.name}\n{unit}" if alone and not tracks.alone else unit, fontsize=7)
 
 
 def spectrogram(sheet: Sheet, attribution: Shown, item: int) -> None:

@@ -66,7 +66,7 @@ def slices_of(one: Shown, most: int = MOST) -> list[Slice]:
         noise = None if volume.drawn.noise is None else volume.drawn.noise[k]
         laid = overlay(Map(values[k], noise, under, one.signed), limit, colours, Style(line=False, hatch=False))
         share = f"{held[k] / total:.0%} of the magnitude"
-        found.append(Slice(k, _url(laid, wide), f"{slice_name(one, k)} of {len(values)}: {share}", k == best))
+        found.append(Slice(k, _url(laid, wide), f"{slice_name(one, k, f' of {len(values)}')}: {share}", k == best))
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.keeping.plain import plain
+from xplain.render.axis import number
 from xplain.render.band_maps import bands_of
 from xplain.render.bars import names_of
 from xplain.render.overlay import map_of
@@ -22,6 +23,7 @@ __all__ = ["sentence"]
 _HALF = 0.5
 _SPREAD = 0.25  # share of the area from which half of the evidence is said to be spread out
 _FEW = 3  # columns or words that are named
+_GAPS = 100  # into how many gaps a series is cut, of which a stretch may hold one
 _ROUNDED = 1e-6  # share of the largest value below which a value is what float32 leaves of a zero
 _TWO_SIDED = 1.96  # 95 % of a normal distribution
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
@@ -121,8 +123,8 @@ def _over_frequencies(drawn: Spectrum, target: str) -> str:
     what = f"what speaks for {target}" if drawn.signed else f"what matters to {target}"
     if drawn.shared:
         return f"{share:.0%} of {what} lies {when}.{_against(drawn.values)}"
-    edges = [float(drawn.place(row)) for row in (low - 0.5, high + 0.5)]
-    between = f"between {edges[0]:.3g} and {edges[1]:.3g} Hz"
+    edges = [number(float(f"{drawn.place(row):.3g}")) for row in (low - 0.5, high + 0.5)]
+    between = f"between {edges[0]} and {edges[1]} Hz"
     return f"{share:.0%} of {what} lies {between}, {when}.{_against(drawn.values)}"
 
 
@@ -148,6 +150,8 @@ def _moments(values: Array, target: str, tracks: Tracks) -> str:
         listed = (f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs[:_FEW])
         told = f"at moments {', '.join(listed)}"
     else:
+        apart = max(2, len(values) // _GAPS)  # a stretch goes on behind a gap that is shorter
+        runs = np.split(held, np.flatnonzero(np.diff(held) >= apart) + 1)
         told = ", ".join(tracks.time(int(run[0]), int(run[-1]) + 1) for run in runs[:_FEW])
     more = f" and {len(runs) - _FEW} more stretches" if len(runs) > _FEW else ""
     return (
@@ -224,7 +228,8 @@ def _doubt(one: Shown) -> list[str]:
         sizes, error = np.abs(np.asarray(one.values[0], np.float64)), np.asarray(one.error[0], np.float64)
         unsure = float(sizes[(sizes <= _TWO_SIDED * error) & (error > 0)].sum() / sizes.sum())
         sure = "All of it is surely not zero (95 %)."
-        said.append(f"{_percent(unsure)} of it cannot be told from zero (95 %)." if unsure else sure)
+        share = _percent(unsure)
+        said.append(f"{share[0].upper()}{share[1:]} of it cannot be told from zero (95 %)." if unsure else sure)
     if one.warnings:
         said.append("Read its warnings first.")
     return said

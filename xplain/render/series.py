@@ -50,7 +50,7 @@ def series(tracks: Tracks, colours: Colormap, limit: float, width: int) -> Image
         foot = across(width, 0, tracks.moments, "moment")
     else:
         foot = across(width, 0.0, tracks.moments * tracks.step, "s")
-    name = min(_NAME, max(canvas.text_width(canvas.plain(line)) for heads, _, _ in panels for line in heads))
+    name = min(_NAME, max(1, *(canvas.text_width(canvas.plain(line)) for heads, _, _ in panels for line in heads)))
     side = max(scale.width for _, _, scale in panels)
     rows = []
     for heads, plot, scale in panels:
@@ -100,6 +100,7 @@ def _length(moments: int, step: float | None) -> str:
 def _row(one: Track, tracks: Tracks, colours: Colormap, limit: float, width: int) -> tuple[list[str], Array, Image]:
     """One channel: its name, its panels, and the labels of their scales."""
     heads = [one.name] if one.share is None or len(tracks.tracks) == 1 else [one.name, f"{one.share:.0%}"]
+    heads = [""] if tracks.alone else heads
     parts: list[Array] = []
     scales: list[Image] = []
     if one.signal is not None:
@@ -157,7 +158,7 @@ def lines(signal: Array, values: Array, colours: Colormap, limit: float, width: 
 def shades(values: Array, colours: Colormap, limit: float) -> tuple[Array, Array]:
     """The colour of a line at each value, uint8 ``[T, 3]``, and its thickness: grey and thin where nothing is said."""
     strength = np.clip(np.abs(values) / limit, 0, 1) if limit > 0 else np.zeros(np.shape(values))
-    weight = np.sqrt(strength)[:, None]  # so that what is weak can be told from nothing
+    weight = strength[:, None] ** 0.7  # so that what is weak can be told from nothing
     # the colour map's weak end is almost white, and a line of it would be lost on paper
     painted = colours.paint(np.sign(values) * np.maximum(strength, 0.45), 1.0).astype(np.float64)
     mixed = (1 - weight) * _QUIET + weight * painted

@@ -33,12 +33,13 @@ def word_of(one: Shown) -> str:
     return "frame" if "T" in axes_of(one) else "slice"
 
 
-def slice_name(one: Shown, number: int) -> str:
+def slice_name(one: Shown, number: int, of: str = "") -> str:
     """What a slice or frame is called: its number and, where the card says how far or long a step is, its place."""
     told, word = one.coordinates, word_of(one)
     if word == "frame":
-        return f"{word} {number}" + ("" if told.step is None else f", {seconds(number * told.step, told.step)} s")
-    return f"{word} {number}" + (f", {number * told.spacing[0]:.4g} {told.length}" if len(told.spacing) == 3 else "")
+        return f"{word} {number}{of}" + ("" if told.step is None else f", {seconds(number * told.step, told.step)} s")
+    where = f", {number * told.spacing[0]:.4g} {told.length}" if len(told.spacing) == 3 else ""
+    return f"{word} {number}{of}{where}"
 
 
 def ground_of(one: Shown, shape: tuple[int, ...]) -> Array | None:
@@ -85,9 +86,11 @@ def sheet(one: Shown, drawn: Map, limit: float, colormap: Colormap, style: Style
             whole: Box = (0, 0, *cut.values.shape)
             border(big, [whole], _MARK, style.zoom)
         body = canvas.image(big)
-        panels.append(canvas.column([canvas.words([slice_name(one, int(number))], max(body.width, 60)), body], gap=0))
-    across = math.ceil(math.sqrt(len(panels)))
-    rows = [canvas.row(panels[k : k + across], gap=6) for k in range(0, len(panels), across)]
+        panels.append((slice_name(one, int(number)), body))
+    wide = max(60, *(max(canvas.text_width(name), body.width) for name, body in panels))
+    tiles = [canvas.column([canvas.words([name], wide), body], gap=0) for name, body in panels]
+    across = math.ceil(math.sqrt(len(tiles)))
+    rows = [canvas.row(tiles[k : k + across], gap=6) for k in range(0, len(tiles), across)]
     return canvas.column(rows)
 
 

@@ -73,6 +73,11 @@ class Tracks:
     window: tuple[int, int] | None
 
     @property
+    def alone(self) -> bool:
+        """Whether there is one channel, which nobody has named."""
+        return len(self.tracks) == 1 and not self.others and self.tracks[0].name == "channel 0"
+
+    @property
     def values(self) -> Array:
         """``[C, T]`` of the tracks that are drawn, ``[1, T]`` where one value stands for all."""
         return self.tracks[0].values[None] if self.shared else np.stack([one.values for one in self.tracks])

@@ -11,6 +11,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.outline import Outline
 from xplain.render.canvas import image
+from xplain.render.shown import kind_of
 from xplain.results.attribution import Attribution
 from xplain.results.result import plain_values
 from xplain.session.predictions import best
@@ -29,7 +30,7 @@ def explanation(one: Attribution, encoding: str = "json", overlay: bool = False,
     Args:
         one: The result of that item alone.
         encoding: ``json`` writes arrays as nested lists, ``base64`` as ``{"dtype", "shape", "b64"}``.
-        overlay: Add the map over the picture, as a PNG in base64.
+        overlay: Add the map over the picture, or the drawing of a series or a volume, as a PNG in base64.
         seen: Add the picture as the model saw it, as a PNG in base64.
     """
     facts: dict[str, Any] = {
@@ -59,7 +60,9 @@ def explanation(one: Attribution, encoding: str = "json", overlay: bool = False,
     if one.texts:
         facts["words"] = list(one.texts[0].words)
         facts["text"] = one.texts[0].text
-    if overlay and one.pictures is not None:
+    if one.coordinates.stated:
+        facts["coordinates"] = one.coordinates.data()
+    if overlay and (one.pictures is not None or kind_of(one) in ("series", "spectrogram", "volume")):
         facts["overlay"] = _png(one.overlay(0))
     if seen and one.pictures is not None:
         facts["seen"] = _png(image(one.pictures[0]))

@@ -1,4 +1,4 @@
-"""Items from a command line that are arrays: series, spectrograms, volumes, bands, as ``.npy`` files."""
+"""Items from a command line that are arrays: series, spectrograms, volumes, bands as ``.npy``, sound as ``.wav``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from xplain.cli.asking.sound import WAVES, read_wave
 from xplain.core.errors import ItemError, UsageError
+from xplain.core.outline import Outline
 from xplain.core.query import Model
 
 __all__ = ["ARRAYS", "Arrays", "arrays_in", "is_array"]
@@ -20,7 +22,7 @@ _MOST_BYTES = 2 * 1024**3
 
 def is_array(name: str) -> bool:
     """Whether a file's name ends as an array's does."""
-    return name.lower().endswith(ARRAYS)
+    return name.lower().endswith((ARRAYS, WAVES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +32,19 @@ class Arrays:
     Args:
         places: File and row of each item; None where the file is one item.
         names: What each is called.
+        outline: Of the model, which says how sound is laid out.
         failed: Files that cannot be read, and why.
     """
 
     places: Sequence[tuple[Path, int | None]]
     names: Sequence[str]
+    outline: Outline
     failed: Sequence[tuple[str, ItemError]] = field(default=())
 
     def __iter__(self) -> Iterator[Any]:
         """The items, in order, each without a batch axis."""
         for path, row in self.places:
-            found = _opened(path)
+            found = _opened(path, self.outline)
             yield np.array(found if row is None else found[row])
 
 
@@ -55,7 +59,8 @@ def arrays_in(files: Sequence[str], model: Model) -> Arrays:
     others = [name for name in files if not is_array(name)]
     if others:
         raise UsageError(
-            f"The items mix arrays ({ARRAYS}) and pictures ({Path(others[0]).name}); explain them one kind at a time."
+            f"The items mix arrays ({ARRAYS}, {WAVES}) and pictures ({Path(others[0]).name}); explain them one kind at "
+            "a time."
         )
     rank = _rank(model)
     places: list[tuple[Path, int | None]] = []
@@ -63,7 +68,7 @@ def arrays_in(files: Sequence[str], model: Model) -> Arrays:
     for name in files:
         path = Path(name)
         try:
-            shape = _opened(path).shape
+            shape = _opened(path, model.outline).shape
         except ItemError as error:
             failed.append((name, error))
             continue
@@ -73,7 +78,7 @@ def arrays_in(files: Sequence[str], model: Model) -> Arrays:
             continue
         places += [(path, row) for row in range(shape[0])]
         names += [name] if shape[0] == 1 else [f"{path.with_suffix('')}-{row}{ARRAYS}" for row in range(shape[0])]
-    return Arrays(places, names, failed)
+    return Arrays(places, names, model.outline, failed)
 
 
 def _rank(model: Model) -> int | None:
@@ -85,7 +90,9 @@ def _rank(model: Model) -> int | None:
     return len(spec.shape) if spec is not None and len(spec.shape) > 1 else None
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, outline: Outline) -> Any:
+    if path.suffix.lower() == WAVES:
+        return read_wave(path, outline)
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ItemError(f"{path} has {path.stat().st_size:,} bytes; accepted: up to {_MOST_BYTES:,}.")

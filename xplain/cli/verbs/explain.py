@@ -48,8 +48,8 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="ITEM",
-            help="Pictures: files, folders, globs, skimage:NAME. Or arrays (.npy) of series, spectrograms, bands, "
-            "volumes; a table (.csv, .tsv); texts (.txt, --text). Of several inputs at once: NAME=FILE for each.",
+            help="Pictures: files, folders, globs, skimage:NAME. Or arrays (.npy, .wav) of series, spectrograms, "
+            "bands, volumes; a table (.csv, .tsv); texts (.txt, --text). Of several inputs: NAME=FILE for each.",
             show_default=False,
         ),
     ] = None,

@@ -24,7 +24,7 @@ import numpy as np
 from xplain.core.batches import Cut
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Edits, Untouched
-from xplain.core.errors import BudgetError, UsageError
+from xplain.core.errors import UsageError
 from xplain.core.keeping.content import keys_of
 from xplain.core.lenses.fold import Fold
 from xplain.core.outline import Outline
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from xplain.core.rules import Rules
 
 __all__ = ["Answer", "Flow", "Model", "OfItems", "Peek", "Query", "Reading", "Returned", "Score", "Slope", "Sweep"]
-__all__ += ["Ensemble", "TargetInput", "View", "laid_out", "through"]
+__all__ += ["Ensemble", "TargetInput", "View"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class Score:
         part: Rows ``(start, stop)`` of ``r = n * M + m`` that are asked now; set by the engine alone. A model that is
             asked answers float64 ``[stop - start, T]``, one column per target (``[.., K]`` for every score).
         layout: How the axes of ``x`` are named, which says what a position is that an edit hides. A method need not
-            give it for its items: ``laid_out`` does.
+            give it for its items: ``laid_out`` of ``xplain.core.flows`` does.
         cut: How the rows are cut into model calls; set by the engine alone, for models that run here.
         account: Where a model that is asked by requests writes down each that it makes for this question; set by the
             engine alone.
@@ -347,45 +347,6 @@ class View:
         own = self.own_keys
         keys = tuple(own[int(item)] for item in items)
         return replace(self, x=self.x[items], target=self.target.take(items), keys=keys, budget=None)
-
-
-def through(
-    flow: Generator[Any, Answer, R], ask: Callable[[Any], Generator[Query, Answer, Answer]]
-) -> Generator[Query, Answer, R]:
-    """The same flow, each of its questions asked by ``ask``, which may change it, ask others, or know the answer.
-
-    A budget that is spent while ``ask`` asks is told to the flow, which may stop with what it has.
-    """
-    answer: Answer = None
-    error: BudgetError | None = None
-    while True:
-        try:
-            query = flow.throw(error) if error is not None else flow.send(answer)
-        except StopIteration as stop:
-            returned: R = stop.value
-            return returned
-        error = None
-        try:
-            answer = yield from ask(query)
-        except BudgetError as spent:
-            error = spent
-
-
-def laid_out(flow: Flow, view: View) -> Flow:
-    """The same flow, its questions about the view's items carrying the view's layout.
-
-    Raises:
-        UsageError: a question hides positions, and the layout is in doubt.
-    """
-
-    def ask(query: Query) -> Generator[Query, Answer, Answer]:
-        if isinstance(query, Score) and query.layout is None and query.at == "input":
-            by_element = isinstance(query.edits, Untouched) or getattr(query.edits, "whole", False)
-            known = view.found if by_element else view.layout
-            query = query if isinstance(known, Doubt) else replace(query, layout=known)
-        return (yield query)
-
-    return through(flow, ask)
 
 
 class Model(Protocol):

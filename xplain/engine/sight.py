@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from xplain.core.edits import Array, Untouched
+from xplain.core.flows import through
 from xplain.core.outline import Outline
-from xplain.core.query import Answer, Flow, Peek, Query, Score, Slope, Sweep, through
+from xplain.core.query import Answer, Flow, Peek, Query, Score, Slope, Sweep
 from xplain.core.rules import Rules
 from xplain.core.swept import Swept
 from xplain.core.target import SCORES, Target

@@ -16,8 +16,9 @@ from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
 from xplain.core.declaring.registry import LENSES, Lens
 from xplain.core.errors import CapabilityError, UsageError, XplainError
+from xplain.core.flows import through
 from xplain.core.lenses.scene import Again, Beside, More, Scene, Some
-from xplain.core.query import Answer, Flow, Model, Query, Reading, View, through
+from xplain.core.query import Answer, Flow, Model, Query, Reading, View
 from xplain.core.target import Target, label
 from xplain.core.versions import versions
 from xplain.engine.memo import Memo

@@ -11,8 +11,9 @@ from xplain.core.declaring.option_names import Files
 from xplain.core.declaring.options import Option
 from xplain.core.edits import Array
 from xplain.core.errors import unknown
+from xplain.core.flows import laid_out
 from xplain.core.lenses.scene import Scene, Seeing
-from xplain.core.query import Flow, View, laid_out
+from xplain.core.query import Flow, View
 from xplain.core.rules import Rules
 from xplain.core.synthesis.attack import AttackFlow, Norm, Threat
 from xplain.core.synthesis.commission import Commission, Painting

@@ -12,6 +12,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.graph.nodes import Model, Node, attribute, numbers
+from xplain.graph.stated import cuts_of, pads_of, reduced_axes, stated
 from xplain.incremental.products import Product
 from xplain.incremental.steps import Concat, Conv, Crop, Pair, Part, Plane, Pool, Resize, Scale, Single
 from xplain.incremental.walk import Followed, Mean, Rule, Stop, Walk
@@ -75,13 +76,8 @@ def _pool(walk: Walk, node: Node) -> None:
 
 def _mean(walk: Walk, node: Node) -> None:
     source, before = walk.source(node)
-    if node.op_type == "ReduceMean":
-        axes = numbers(node, "axes")
-        if axes is None:
-            given = walk.constant(node, 1)
-            axes = () if given is None else tuple(int(a) for a in given)
-        if sorted(a % 4 for a in axes) != [2, 3]:
-            raise Stop("it averages over other axes than the plane's")
+    if node.op_type == "ReduceMean" and reduced_axes(node, 4, walk.content) != {2, 3}:
+        raise Stop("it averages over other axes than the plane's")
     keep = node.op_type == "GlobalAveragePool" or bool(attribute(node, "keepdims", 1))
     shape = (before.channels, 1, 1) if keep else (before.channels,)
     factor = 1.0 / (before.height * before.width)
@@ -112,7 +108,7 @@ def _single(walk: Walk, node: Node) -> None:
     if op == "Relu":
         act = Activation("clip", 0.0, float("inf"))
     elif op == "Clip":
-        low, high = (_bound(walk, node, k, name) for k, name in ((1, "min"), (2, "max")))
+        low, high = (_number(stated(node, k, name, walk.content)) for k, name in ((1, "min"), (2, "max")))
         act = Activation("clip", -np.inf if low is None else low, np.inf if high is None else high)
     elif op == "LeakyRelu":
         act = Activation("leaky", float(attribute(node, "alpha", 0.01)))
@@ -148,8 +144,7 @@ _PLAIN = {
 }
 
 
-def _bound(walk: Walk, node: Node, k: int, name: str) -> float | None:
-    value = walk.constant(node, k) if walk.opset >= 11 else attribute(node, name)
+def _number(value: Array | float | None) -> float | None:
     return None if value is None else float(np.asarray(value).ravel()[0])
 
 
@@ -275,24 +270,16 @@ def _split(walk: Walk, node: Node) -> None:
 def _slice(walk: Walk, node: Node) -> None:
     source, before = walk.source(node)
     out, plane = walk.result(node)
-    if len(node.input) < 3:
-        raise Stop("its bounds are attributes")
-    starts, ends = (_needed(walk.constant(node, k)) for k in (1, 2))
-    axes, strides = walk.constant(node, 3), walk.constant(node, 4)
-    if strides is not None and not np.all(strides == 1):
+    cuts = cuts_of(node, (1, *before.shape), walk.content)
+    if cuts is None or any(taken.step != 1 for taken in cuts.values()):
         raise Stop("it steps over elements")
-    begin = [0, 0, 0, 0]
-    limits = (1, before.channels, before.height, before.width)
-    for k, axis in enumerate(range(len(starts)) if axes is None else axes):
-        start = int(starts[k])
-        begin[int(axis) % 4] = min(max(start + (limits[int(axis) % 4] if start < 0 else 0), 0), limits[int(axis) % 4])
-    _ = ends  # the output's extent says where it ends
-    if begin[0]:
+    batch, first, top, left = (cuts.get(axis, range(1)).start for axis in range(4))
+    if batch:
         raise Stop("it cuts the batch")
     if plane.extent == before.extent:
-        walk.add(Part(out, source, begin[1], plane))
+        walk.add(Part(out, source, first, plane))
     elif plane.channels == before.channels:
-        walk.add(Crop(out, source, (-begin[2], -begin[3]), plane))
+        walk.add(Crop(out, source, (-top, -left), plane))
     else:
         raise Stop("it cuts channels and plane at once")
 
@@ -302,16 +289,11 @@ def _pad(walk: Walk, node: Node) -> None:
     out, plane = walk.result(node)
     if attribute(node, "mode", "constant") != "constant":
         raise Stop("it pads with the picture's own values")
-    given = walk.constant(node, 1) if walk.opset >= 11 else attribute(node, "pads")
-    pads = [int(p) for p in np.asarray(_needed(given))]
-    axes = walk.constant(node, 3)
-    where = [int(a) % 4 for a in axes] if axes is not None else [0, 1, 2, 3]
-    begin = [0, 0, 0, 0]
-    for k, axis in enumerate(where):
-        begin[axis] = pads[k]
-    if begin[0] or begin[1] or plane.channels != before.channels:
+    pads = pads_of(node, 4, walk.content) or {}
+    batch, channels, top, left = (pads.get(axis, (0, 0))[0] for axis in range(4))
+    if batch or channels or plane.channels != before.channels:
         raise Stop("it pads batch or channels")
-    walk.add(Crop(out, source, (begin[2], begin[3]), plane))
+    walk.add(Crop(out, source, (top, left), plane))
 
 
 def _resize(walk: Walk, node: Node) -> None:
@@ -320,7 +302,7 @@ def _resize(walk: Walk, node: Node) -> None:
     if plane.channels != before.channels or attribute(node, "axes") is not None:
         raise Stop("it resizes channels, or names its axes")
     scales = walk.constant(node, 1 if node.op_type == "Upsample" else 2)
-    picked = resize_indices(node, before.extent, plane.extent, scales)
+    picked = resize_indices(node, before.extent, plane.extent, scales, walk.model)
     if picked is None:
         raise Stop("it interpolates")
     walk.add(Resize(out, source, *picked, plane))

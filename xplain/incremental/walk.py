@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from xplain.core.edits import Array
 from xplain.graph.analysis.constants import Weights
-from xplain.graph.analysis.inference import infer_for
 from xplain.graph.dtypes import FLOAT
-from xplain.graph.nodes import Model, Node, numbers, opset_of
+from xplain.graph.intake.bounds import known_for
+from xplain.graph.nodes import Model, Node, numbers
 from xplain.incremental.products import Product
 from xplain.incremental.steps import Plane, Step
 
@@ -86,16 +86,16 @@ class Walk:
     """
 
     def __init__(self, model: Model, source: str, item: tuple[int, ...], outside: Mapping[str, Array]) -> None:
-        self._model, self._source = model, source
-        self._shapes, self._dtypes = infer_for(model, source, (1, *item))
+        self.model, self._source = model, source
+        known = known_for(model, {source: (1, *item)})
+        self._shapes, self._dtypes = known.shapes, known.dtypes
         self._weights = Weights(model, outside)
         self._seen = {source}  # tensors that depend on the input
-        self.opset = opset_of(model)
         self.found = Followed("", False, {}, self._shapes)
 
     def enter(self) -> bool:
         """Find the tensor in which the picture lies; False where there is none."""
-        readers = [node for node in self._model.graph.node if self._source in node.input]
+        readers = [node for node in self.model.graph.node if self._source in node.input]
         turned = [n for n in readers if n.op_type == "Transpose" and numbers(n, "perm") == (0, 3, 1, 2)]
         entry = turned[0].output[0] if turned and len(readers) == 1 else self._source
         plane = self.plane(entry)
@@ -130,13 +130,15 @@ class Walk:
 
     def constant(self, node: Node, k: int) -> Array | None:
         """An input that does not depend on the picture; None where there is none."""
-        if k >= len(node.input) or not node.input[k]:
-            return None
-        if node.input[k] in self._seen:
-            raise Stop(f"its input {node.input[k]!r} is a global value of the picture")
-        value = self._weights.get(node.input[k])
+        return self.content(node.input[k]) if k < len(node.input) and node.input[k] else None
+
+    def content(self, name: str) -> Array | None:
+        """What a constant holds that is a setting of an operator, such as a slice's bounds."""
+        if name in self._seen:
+            raise Stop(f"its input {name!r} is a global value of the picture")
+        value = self._weights.get(name)
         if value is None:
-            raise Stop(f"its input {node.input[k]!r} is not a constant that can be read")
+            raise Stop(f"its input {name!r} is not a constant that can be read")
         return value
 
     def plane(self, name: str) -> Plane | None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.graph.nodes import Node, attributes_of
+from xplain.graph.nodes import Model, Node, attributes_of
+from xplain.graph.resampled import resampling
 from xplain.graph.windows import windows_of
 from xplain.native.delta import Kernel
 
@@ -23,35 +24,25 @@ def kernel_of(node: Node, extent: tuple[int, int], size: tuple[int, ...]) -> Ker
 
 
 def resize_indices(
-    node: Node, before: tuple[int, int], after: tuple[int, int], scales: Array | None
+    node: Node, before: tuple[int, int], after: tuple[int, int], scales: Array | None, like: Model
 ) -> tuple[Array, Array] | None:
-    """Source row of every output row and source column of every output column; None where the node interpolates."""
+    """Source row of every output row and source column of every output column; None where the node interpolates.
+
+    Args:
+        node: A Resize or Upsample of the plane.
+        before: Height and width.
+        after: What they become.
+        scales: What the node states for each axis of ``[N, C, H, W]``; None where it states sizes.
+        like: Whose operator sets are used.
+    """
     given: dict[str, Any] = attributes_of(node)
-    if given.get("mode", "nearest") != "nearest":
-        return None
-    old = node.op_type == "Upsample"
-    where = "asymmetric" if old else given.get("coordinate_transformation_mode", "half_pixel")
-    rounding = "floor" if old else given.get("nearest_mode", "round_prefer_floor")
-    if where not in ("asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"):
+    if given.get("mode", "nearest") != "nearest" or given.get("coordinate_transformation_mode") == "tf_crop_and_resize":
         return None
     picked = []
     for axis in range(2):
-        length, wanted = before[axis], after[axis]
-        ratio = float(scales[axis + 2]) if scales is not None and len(scales) == 4 else wanted / length
-        at = np.arange(wanted, dtype=np.float64)
-        if where == "asymmetric":
-            source = at / ratio
-        elif where == "align_corners":
-            source = at * (length - 1) / max(wanted - 1, 1)
-        elif where == "pytorch_half_pixel" and wanted == 1:
-            source = np.zeros(1)
-        else:
-            source = (at + 0.5) / ratio - 0.5
-        if rounding == "round_prefer_floor":
-            source = np.ceil(source - 0.5)
-        elif rounding == "round_prefer_ceil":
-            source = np.floor(source + 0.5)
-        else:
-            source = np.floor(source) if rounding == "floor" else np.ceil(source)
-        picked.append(np.clip(source, 0, length - 1).astype(np.int64))
+        scale = float(scales[axis + 2]) if scales is not None and len(scales) == 4 else None
+        taken = resampling(node.op_type, given, scale, (before[axis], after[axis]), like)
+        if not np.array_equal(taken, taken == 1.0) or np.any(taken.sum(1) != 1.0):
+            return None
+        picked.append(taken.argmax(1).astype(np.int64))
     return picked[0], picked[1]

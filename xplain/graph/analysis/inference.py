@@ -11,7 +11,6 @@ LRP about 368 (1,873 before), or 164 where another sweep came first: ``tests/gra
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -26,13 +25,12 @@ from xplain.graph.naming import subgraphs_of
 InferenceError = onnx_inference.InferenceError
 """What ``infer_model`` raises where a model contradicts itself."""
 
-__all__ = ["InferenceError", "Kind", "infer_for", "infer_model", "infer_node", "kind_of"]
+__all__ = ["InferenceError", "Kind", "infer_model", "infer_node", "kind_of"]
 
 Kind: TypeAlias = "tuple[int, tuple[int | str | None, ...] | None]"
 """Element type (0: not known, or no tensor) and shape: numbers, names of free extents, None where one is not known."""
 
 _FEW = 16  # elements of a constant of real numbers that may say how large something becomes: scales, a range's bounds
-_SHOWN = 4096  # elements of a constant that may decide a shape; larger ones are not shown to inference
 _SHORT = 4096  # bytes of attributes and constants up to which a node is remembered
 
 _Content: TypeAlias = "tuple[str, tuple[int, ...], bytes]"
@@ -53,46 +51,6 @@ def infer_model(model: ModelProto) -> ModelProto:
         return onnx_inference.infer_shapes(model, data_prop=True)
     except InferenceError:
         return onnx_inference.infer_shapes(model)
-
-
-def infer_for(
-    model: ModelProto, source: str, shape: tuple[int, ...]
-) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-    """Extents (where all are known) and element types of the graph's tensors when input ``source`` has ``shape``."""
-    light = ModelProto(ir_version=max(model.ir_version, 4))  # before 4, weights had to be inputs too
-    light.opset_import.extend(model.opset_import)
-    light.functions.extend(model.functions)
-    light.graph.name = "shapes"
-    light.graph.node.extend(model.graph.node)
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _SHOWN:
-            light.graph.initializer.append(tensor)
-        else:
-            kept = helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            light.graph.input.append(kept)
-    named = {t.name for t in model.graph.initializer}
-    for info in model.graph.input:
-        if info.name == source:
-            kind = info.type.tensor_type.elem_type
-            light.graph.input.append(helper.make_tensor_value_info(source, kind, list(shape)))
-        elif info.name not in named:
-            light.graph.input.append(info)
-    # declared extents of outputs may be of another batch
-    light.graph.output.extend(helper.make_empty_tensor_value_info(info.name) for info in model.graph.output)
-    try:
-        graph = onnx_inference.infer_shapes(light, data_prop=True).graph
-    except Exception:  # inference raises what its C++ core throws; unknown extents only end the walk early
-        graph = light.graph
-    shapes: dict[str, tuple[int, ...]] = {}
-    dtypes: dict[str, int] = {}
-    for info in (*graph.input, *graph.value_info, *graph.output):
-        dtype, dims = kind_of(info.type)
-        if dtype:
-            dtypes[info.name] = dtype
-        known = [extent for extent in dims or () if isinstance(extent, int)]
-        if dims is not None and len(known) == len(dims):
-            shapes[info.name] = tuple(known)
-    return shapes, dtypes
 
 
 def infer_node(

@@ -11,7 +11,9 @@ which extents are free. A size that cannot be inferred is taken to be that of th
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, defs, numpy_helper
@@ -27,10 +29,11 @@ from xplain.graph.operators import facts_of
 from xplain.graph.passes.lowering import opened
 from xplain.graph.safety import Check, Limits, Verdict, elements_bits, human, tensors_of
 
-__all__ = ["Extents", "Known", "measure"]
+__all__ = ["Extents", "Known", "known_for", "measure"]
 
 _RANK = 64  # most axes of a tensor
 _SMALL = 1024  # elements of a constant whose content is followed
+_ANY_SIZE = Limits(tensor_bytes=2**62, constant_bytes=2**62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,24 @@ def measure(model: ModelProto, limits: Limits, extents: Extents | None = None) -
     return _Walk(model, limits, extents or Extents()).run()
 
 
+def known_for(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> Known:
+    """What is known of all tensors where the inputs named have these shapes.
+
+    The item is there already, so nothing is refused for its size.
+    """
+    given = {name: tuple(int(extent) for extent in shape) for name, shape in shapes.items()}
+    return _Walk(model, _ANY_SIZE, Extents(), given).run()
+
+
 class _Walk:
-    def __init__(self, model: ModelProto, limits: Limits, extents: Extents) -> None:
-        self.model, self.limits, self.extents = model, limits, extents
+    def __init__(
+        self,
+        model: ModelProto,
+        limits: Limits,
+        extents: Extents,
+        given: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+    ) -> None:
+        self.model, self.limits, self.extents, self.given = model, limits, extents, given
         self.imports = list(model.opset_import)
         self.opsets = {("" if e.domain == "ai.onnx" else e.domain): int(e.version) for e in self.imports}
         self.known = Known()
@@ -123,7 +141,8 @@ class _Walk:
             known.folded += count * bits // 8
         for entry in graph.input:
             if entry.name not in known.shapes and entry.type.HasField("tensor_type"):
-                self._keep(entry.name, entry.type.tensor_type.elem_type, self._extents_of(entry.type.tensor_type))
+                kind = entry.type.tensor_type
+                self._keep(entry.name, kind.elem_type, self.given.get(entry.name) or self._extents_of(kind))
 
     def _walk(self, graph: GraphProto) -> None:
         nodes = ordered(graph.node)
@@ -175,10 +194,7 @@ class _Walk:
     def _look_inside(self, node: NodeProto) -> None:
         """Bound and infer what a fused operator stands for; ONNX does not describe the operator itself."""
         known = self.known
-        try:
-            inside, constants = opened(node, self.imports, known.shapes, known.dtypes)
-        except Exception:  # a damaged node; that its shape is not known only makes the bound coarser
-            return
+        inside, constants = opened(node, self.imports, known.shapes, known.dtypes)
         for tensor in constants:
             self._constant(tensor.name, tuple(int(d) for d in tensor.dims), tensor.data_type)
             known.content[tensor.name] = numpy_helper.to_array(tensor)

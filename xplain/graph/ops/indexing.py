@@ -11,6 +11,7 @@ from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.resampling import along
+from xplain.graph.stated import cuts_of
 
 
 def unpick(t: Tracer, g: Value, axis: int, picked: np.ndarray[Any, Any], extent: int) -> Value:
@@ -47,33 +48,12 @@ facts("Slice Gather", linear="first")
 def slice_(call: NodeCall, g: Value) -> list[Value | None]:
     """``dy`` put back at its place, zero elsewhere."""
     t, x = call.t, call.need(0)
-    starts, ends = call.static(1, "starts"), call.static(2, "ends")
-    if starts is not None and ends is not None:
-        axes = call.static(3, "axes")
-        axes = np.arange(len(starts)) if axes is None else axes
-        steps = call.static(4)
-        steps = np.ones(len(starts), dtype=np.int64) if steps is None else steps
-        plan = _slice_plan(x, starts, ends, axes, steps)
-        if plan is not None:
-            for axis, picked, extent in plan:
-                g = unpick(t, g, axis, picked, extent)
-            return [g]
-    return [_slice_at_run_time(call, g)]
-
-
-def _slice_plan(x: Value, starts: Any, ends: Any, axes: Any, steps: Any) -> list[tuple[int, Any, int]] | None:
-    """Axis, picked elements and extent for every axis that is cut; None where an extent is needed and not known."""
-    plan = []
-    for start, end, axis, step in zip(*(np.asarray(v).tolist() for v in (starts, ends, axes, steps)), strict=True):
-        where = int(axis) % x.rank
-        extent = (x.shape or ())[where]
-        if not isinstance(extent, int):
-            if step == 1 and start == 0 and end >= 2**31 - 1:
-                continue
-            return None
-        last = None if step < 0 and end < -extent else int(end)
-        plan.append((where, np.arange(extent)[int(start) : last : int(step)], extent))
-    return plan
+    cuts = cuts_of(call.node, x.shape or (None,) * x.rank, t.constants.get)
+    if cuts is None:
+        return [_slice_at_run_time(call, g)]
+    for axis, taken in cuts.items():
+        g = unpick(t, g, axis, np.array(taken, np.int64), int((x.shape or ())[axis] or 0))
+    return [g]
 
 
 def _slice_at_run_time(call: NodeCall, g: Value) -> Value:

@@ -10,6 +10,7 @@ from xplain.graph.build.tracer import Value, known
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.resampling import along
+from xplain.graph.stated import pads_of
 
 facts("Reshape Flatten Squeeze Unsqueeze", repacks=True, axes="moved", steps=(0, 1), linear="first", free=True)
 facts("Transpose DepthToSpace SpaceToDepth", axes="moved", steps=(0, 1))
@@ -86,16 +87,13 @@ def split(call: NodeCall, g: Sequence[Value | None]) -> list[Value | None]:
 def pad(call: NodeCall, g: Value) -> list[Value | None]:
     """Constant: crop. Reflect, edge, wrap: each source gets the sum of its copies, by one matrix per axis."""
     t, x = call.t, call.need(0)
-    amounts = call.static(1, "pads")
-    axes = call.need(3).data if call.has(3) else np.arange(x.rank)
+    pads = pads_of(call.node, x.rank, t.constants.get)
     mode = call.attribute("mode", "constant")
-    if amounts is None or axes is None:
+    if pads is None:
         if mode != "constant" or call.has(3) or not call.has(1):
             raise call.refuse("amounts known only at run time need mode constant")
         return [t.Pad(g, t.Neg(call.need(1)))]
-    before, after = [0] * x.rank, [0] * x.rank
-    for k, axis in enumerate(axes):
-        before[int(axis) % x.rank], after[int(axis) % x.rank] = int(amounts[k]), int(amounts[len(axes) + k])
+    before, after = ([pads.get(axis, (0, 0))[k] for axis in range(x.rank)] for k in (0, 1))
     if mode == "constant":
         out = t.pad(g, [-p for p in before], [-p for p in after])
         t.shapes[out.name] = x.shape or ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xplain.graph.build.tracer import Value
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
+from xplain.graph.stated import reduced_axes
 
 __all__ = ["axes_of"]
 
@@ -15,13 +16,10 @@ def axes_of(call: NodeCall) -> list[int]:
     Raises:
         UnsupportedOperator: they are known only at run time.
     """
-    axes = call.static(1, "axes")
-    if axes is None and call.has(1):
+    found = reduced_axes(call.node, call.need(0).rank, call.t.constants.get)
+    if found is None:
         raise call.refuse("the axes are known only at run time")
-    rank = call.need(0).rank
-    if axes is None or len(axes) == 0:
-        return [] if call.attribute("noop_with_empty_axes", 0) else list(range(rank))
-    return sorted(int(a) % rank for a in axes)
+    return sorted(found)
 
 
 def kept(call: NodeCall, v: Value) -> Value:

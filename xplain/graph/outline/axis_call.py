@@ -14,6 +14,7 @@ from xplain.core.positions.lineage import Pick
 from xplain.graph.intake.bounds import Known
 from xplain.graph.nodes import attribute
 from xplain.graph.operators import channels_last, facts_of
+from xplain.graph.stated import numbers_of
 
 __all__ = ["Call", "Trail"]
 
@@ -70,10 +71,8 @@ class Call:
         return self.trail.known.content.get(self.name(k))
 
     def numbers(self, k: int, attribute: str) -> list[int] | None:
-        """Integers that newer operator sets take as an input and older ones as an attribute."""
-        content = None if facts_of(self.node).scale is not None else self.content(k)
-        found = self.given(attribute) if content is None else content.ravel().tolist()
-        return None if found is None else [int(n) for n in found]
+        """A setting of whole numbers, an input or an attribute."""
+        return numbers_of(self.node, k, attribute, self.trail.known.content.get)
 
     @property
     def out(self) -> tuple[int, ...]:

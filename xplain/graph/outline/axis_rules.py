@@ -16,6 +16,7 @@ from xplain.core.positions import axes as ax
 from xplain.core.positions.axes import Axes, Axis
 from xplain.graph.operators import facts_of
 from xplain.graph.outline.axis_call import Call
+from xplain.graph.stated import cuts_of, pads_of, reduced_axes
 
 __all__ = ["axes_after"]
 
@@ -162,18 +163,14 @@ def _split(call: Call) -> Found:
 
 def _slice(call: Call) -> Found:
     axes = call.axes(0)
-    starts, ends = call.numbers(1, "starts"), call.numbers(2, "ends")
-    if axes is None or starts is None or ends is None:
+    cuts = None if axes is None else cuts_of(call.node, ax.shape_of(axes), call.trail.known.content.get)
+    if axes is None or cuts is None:
         return []
-    places = call.numbers(3, "axes") or list(range(len(starts)))
-    steps = call.numbers(4, "steps") or [1] * len(starts)
     found = list(axes)
-    for place, first, end, step in zip(places, starts, ends, steps, strict=True):
-        extent = ax.extent_of(axes[place])
-        left, right, by = slice(first, end, step).indices(extent)
-        found[place] = ax.sliced(axes[place], left, len(range(left, right, by)), by)
-        if ax.extent_of(found[place]) == 1 < extent:
-            call.note(place, left)
+    for place, taken in cuts.items():
+        found[place] = ax.sliced(axes[place], taken.start, len(taken), taken.step)
+        if ax.extent_of(found[place]) == 1 < ax.extent_of(axes[place]):
+            call.note(place, taken.start)
     return [tuple(found)]
 
 
@@ -214,15 +211,14 @@ def _chosen(call: Call, axis: Axis, place: int, indices: Array | None, shape: Se
 
 
 def _pad(call: Call) -> Found:
-    axes, pads = call.axes(0), call.numbers(1, "pads")
+    axes = call.axes(0)
     if axes is None:
         return []
+    pads = pads_of(call.node, len(axes), call.trail.known.content.get)
     if pads is None:
         return [tuple(ax.resized(a, n) for a, n in zip(axes, call.out, strict=True))]
-    places = call.numbers(3, "axes") or list(range(len(axes)))
     found = list(axes)
-    for k, place in enumerate(places):
-        before, after = pads[k], pads[k + len(places)]
+    for place, (before, after) in pads.items():
         found[place] = ax.resized(axes[place], call.out[place], before=before, after=after)
     return [tuple(found)]
 
@@ -267,10 +263,9 @@ def _einsum(call: Call) -> Found:
 
 def _reduce(call: Call) -> Found:
     axes = call.own
-    over = call.numbers(1, "axes") if call.op not in ("ArgMax", "ArgMin") else [call.given("axis", 0)]
-    gone = {k % len(axes) for k in over} if over else set(range(len(axes)))
-    if over is None and call.given("noop_with_empty_axes", 0):
-        gone = set()
+    gone = reduced_axes(call.node, len(axes), call.trail.known.content.get)
+    if gone is None:
+        return []
     for k in gone:
         call.note(k, None)
     if call.given("keepdims", 1):

@@ -18,7 +18,7 @@ from xplain.core.positions.layout import Layout
 from xplain.graph.intake.bounds import Known
 from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import reads
-from xplain.graph.outline.follow import known_for
+from xplain.graph.outline.follow import known_with
 from xplain.graph.outline.sees import Seen
 from xplain.graph.outline.sees_rules import Step, seen_after
 from xplain.graph.passes.lowering import opened
@@ -36,7 +36,7 @@ def fields(
         layout: Of the item.
         fixed: Shapes of the other inputs.
     """
-    walk = _Walk(loaded.model, known_for(loaded, layout.item, fixed))
+    walk = _Walk(loaded.model, known_with(loaded, layout.item, fixed))
     walk.begin(loaded.model.graph.input[0].name, layout)
     for node in loaded.model.graph.node:
         walk.visit(node)
@@ -71,10 +71,7 @@ class _Walk:
         """Say what the outputs of a node see."""
         if node.op_type in ("Shape", "Size") or not any(name in self.seen for name in reads(node)):
             return
-        try:
-            inside, constants = opened(node, self.model.opset_import, self.known.shapes, self.known.dtypes)
-        except Exception:  # a damaged node: what it makes is bounded
-            inside, constants = [], []
+        inside, constants = opened(node, self.model.opset_import, self.known.shapes, self.known.dtypes)
         for tensor in constants:
             self.known.shapes.setdefault(tensor.name, tuple(int(d) for d in tensor.dims))
         if inside:

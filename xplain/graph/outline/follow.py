@@ -13,17 +13,14 @@ from onnx import ModelProto, NodeProto
 
 from xplain.core.positions import axes as ax
 from xplain.core.positions.lineage import Lineage
-from xplain.graph.intake.bounds import Known, measure
+from xplain.graph.intake.bounds import Known, known_for
 from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import reads
 from xplain.graph.outline.axis_call import Call, Trail
 from xplain.graph.outline.axis_rules import axes_after
 from xplain.graph.passes.lowering import opened
-from xplain.graph.safety import Limits
 
-__all__ = ["follow", "known_for"]
-
-_ANY_SIZE = Limits(tensor_bytes=2**62, constant_bytes=2**62)  # the item is there already: nothing is made here
+__all__ = ["follow", "known_with"]
 
 
 def follow(loaded: Loaded, item: Sequence[int], fixed: Mapping[str, Sequence[int]] | None = None) -> Lineage:
@@ -34,31 +31,17 @@ def follow(loaded: Loaded, item: Sequence[int], fixed: Mapping[str, Sequence[int
         item: Shape of the item, without the batch axis.
         fixed: Shapes of the other inputs.
     """
-    known = known_for(loaded, item, fixed)
+    known = known_with(loaded, item, fixed)
     return _Walk(loaded.model, known, loaded.free).run(loaded.model.graph.input[0].name, item)
 
 
-def known_for(loaded: Loaded, item: Sequence[int], fixed: Mapping[str, Sequence[int]] | None = None) -> Known:
+def known_with(loaded: Loaded, item: Sequence[int], fixed: Mapping[str, Sequence[int]] | None = None) -> Known:
     """Shapes of all tensors for one item of this shape, with inputs of ``fixed`` shapes beside it."""
-    model = loaded.model
-    entry = model.graph.input[0].name
+    entry = loaded.model.graph.input[0].name
     shapes = {entry: (1, *item), **{name: tuple(shape) for name, shape in (fixed or {}).items()}}
     if any(loaded.known.shapes.get(name) != shape for name, shape in shapes.items()):
-        return measure(_sized(model, shapes), _ANY_SIZE)
+        return known_for(loaded.model, shapes)
     return loaded.known
-
-
-def _sized(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
-    """The model with inputs of these shapes."""
-    sized = ModelProto()
-    sized.CopyFrom(model)
-    for given in sized.graph.input:
-        shape = shapes.get(given.name)
-        if shape is not None and len(shape) == len(given.type.tensor_type.shape.dim):
-            for dim, extent in zip(given.type.tensor_type.shape.dim, shape, strict=True):
-                dim.Clear()
-                dim.dim_value = extent
-    return sized
 
 
 class _Walk:
@@ -83,10 +66,7 @@ class _Walk:
         live = tuple(name for name in sorted(set(reads(node))) if name in trail.parents)
         if not live:
             return
-        try:
-            inside, constants = opened(node, self._model.opset_import, trail.known.shapes, trail.known.dtypes)
-        except Exception:  # a damaged node; that its axes are not known only means that they must be stated
-            inside, constants = [], []
+        inside, constants = opened(node, self._model.opset_import, trail.known.shapes, trail.known.dtypes)
         for tensor in constants:
             trail.known.shapes.setdefault(tensor.name, tuple(int(d) for d in tensor.dims))
         if inside:

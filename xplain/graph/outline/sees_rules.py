@@ -33,6 +33,7 @@ from xplain.graph.outline.sees import (
     union,
 )
 from xplain.graph.resampled import resampling
+from xplain.graph.stated import cuts_of, pads_of, reduced_axes
 from xplain.graph.windows import windows_of
 
 __all__ = ["Step", "seen_after"]
@@ -68,14 +69,6 @@ class Step:
     def weights(self) -> str:
         """The input that holds weights; operators on integers have scales in front of it."""
         return str(self.node.input[1 if facts_of(self.node).scale is None else 3])
-
-    def numbers(self, k: int, name: str) -> list[int] | None:
-        """Integers that newer operator sets take as an input and older ones as an attribute."""
-        given = attribute(self.node, name)
-        if given is None and len(self.node.input) > k and self.node.input[k]:
-            content = self.known.content.get(self.node.input[k])
-            given = None if content is None else content.ravel().tolist()
-        return None if given is None else [int(n) for n in given]
 
     def everything(self, shape: Sequence[int]) -> Seen:
         """A bound: every element sees whatever any element of any input sees."""
@@ -192,10 +185,10 @@ def _reduced(step: Step, part: Seen) -> Seen | None:
     """A sum, mean or maximum over some axes, and pools over all positions."""
     out, rank = step.out, len(part.shape)
     if step.node.op_type.startswith("Reduce"):
-        axes = step.numbers(1, "axes")
+        axes = reduced_axes(step.node, rank, step.known.content.get)
         if axes is None:
             return None
-        some = {axis % rank for axis in axes}
+        some = axes
     else:
         some = set(range(1, rank)) - {rank - 1 if channels_last(step.node) else 1}
     kept = [1 if axis in some else extent for axis, extent in enumerate(part.shape)]
@@ -259,26 +252,20 @@ def _split(step: Step, part: Seen) -> list[Seen | None]:
 
 
 def _slice(step: Step, part: Seen) -> list[Seen | None]:
-    starts, ends = step.numbers(1, "starts"), step.numbers(2, "ends")
-    if starts is None or ends is None:
+    cuts = cuts_of(step.node, part.shape, step.known.content.get)
+    if cuts is None:
         return []
-    axes = step.numbers(3, "axes") or list(range(len(starts)))
-    steps = step.numbers(4, "steps") or [1] * len(starts)
-    for axis, first, end, by in zip(axes, starts, ends, steps, strict=True):
-        axis %= len(part.shape)
-        picked = np.arange(part.shape[axis])[slice(first, end, by)]
-        shape = [len(picked) if k == axis else extent for k, extent in enumerate(part.shape)]
-        part = cut_out(part, axis, picked, shape)
+    for axis, taken in cuts.items():
+        shape = [len(taken) if k == axis else extent for k, extent in enumerate(part.shape)]
+        part = cut_out(part, axis, np.array(taken, np.int64), shape)
     return [part]
 
 
 def _pad(step: Step, part: Seen) -> list[Seen | None]:
-    out, pads = step.out, step.numbers(1, "pads")
-    axes = step.numbers(3, "axes") or list(range(len(part.shape)))
+    out, pads = step.out, pads_of(step.node, len(part.shape), step.known.content.get)
     mode = attribute(step.node, "mode", "constant")
     if pads is None:
         return []
-    front = {axis % len(part.shape): pads[k] for k, axis in enumerate(axes)}
     if part.channel is not None and out[part.channel] != part.shape[part.channel]:
         return []
 
@@ -286,7 +273,7 @@ def _pad(step: Step, part: Seen) -> list[Seen | None]:
         axis = part.places[k]
         if axis is None:
             return seen
-        at = np.arange(out[axis]) - front.get(axis, 0)
+        at = np.arange(out[axis]) - pads.get(axis, (0, 0))[0]
         seen = np.broadcast_to(seen, (part.shape[axis], seen.shape[1]))
         inside = (at >= 0) & (at < len(seen))
         if mode == "edge":

@@ -49,16 +49,20 @@ def opened(
 ) -> tuple[list[NodeProto], list[TensorProto]]:
     """The standard nodes that a fused or integer operator stands for, and their constants; none where it is neither.
 
-    For whoever must know the shapes behind it, which ONNX does not describe; what they compute may be left out.
+    For whoever must know the shapes behind it, which ONNX does not describe; what they compute may be left out. A node
+    that is damaged stands for nothing, which makes coarser what is known of it.
     """
     scratch = ModelProto(opset_import=imports)
-    opener = outline_of(node)
     nodes: list[NodeProto] = []
-    if is_integer(node):
-        nodes = open_integer(scratch, node, shapes)
-    elif opener is not None:
-        chain = _chain(scratch, node, dtypes)
-        nodes = chain.nodes if opener(chain, node, attributes_of(node), shapes) else []
+    try:
+        opener = outline_of(node)
+        if is_integer(node):
+            nodes = open_integer(scratch, node, shapes)
+        elif opener is not None:
+            chain = _chain(scratch, node, dtypes)
+            nodes = chain.nodes if opener(chain, node, attributes_of(node), shapes) else []
+    except Exception:  # whatever reading its attributes and inputs raises
+        return [], []
     return nodes, list(scratch.graph.initializer)
 
 

@@ -190,6 +190,23 @@ COMMANDS = [
         "compile tiny.onnx -m saliency -o one.onnx --size big",
         "compile tiny.onnx -m saliency -o one.onnx --size 16x16",
     ),
+    case(
+        "Give one of --out FILE.onnx and --triton FOLDER.",
+        "compile tiny.onnx -m saliency",
+        "compile tiny.onnx -m saliency -o one.onnx",
+        "compile tiny.onnx -m saliency --triton models",
+    ),
+    case(
+        "--triton {} cannot be made: {}. Choose another folder.",
+        "compile tiny.onnx -m saliency --triton notes.txt/deeper",
+        "compile tiny.onnx -m saliency --triton models",
+    ),
+    case(
+        "{} holds no results (.npz). Name the folder",
+        "compare empty",
+        "compare two",
+        first="explain tiny.onnx pictures/a.png -m occlusion,saliency --out two",
+    ),
     case("it takes one value. Give it once.", f"{EXPLAIN} --seed 1 --seed 2", f"{EXPLAIN} --seed 2"),
     case(
         "--conservation follows a reverse sweep, but ",

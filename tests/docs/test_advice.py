@@ -19,9 +19,11 @@ from docs.advice_attacks import ATTACKS
 from docs.advice_audit import AUDIT
 from docs.advice_cli import COMMANDS
 from docs.advice_coordinates import COORDINATES
+from docs.advice_corners import CORNERS
 from docs.advice_making import MAKING
 from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
+from docs.advice_serving import SERVING
 from docs.advice_spaces import SPACES
 from docs.advice_table import TABLE, follow
 from docs.advice_targets import TARGETS
@@ -312,9 +314,10 @@ def _(told, _folder):
 # ---------------------------------------------------------------------- the tests
 
 
-for one in (*TABLE.values(), *COMMANDS, *METHODS):
+for one in (*TABLE.values(), *COMMANDS, *METHODS, *CORNERS):
     advice(one.fragment)(partial(follow, one))
-for fragment, case in {**ATTACKS, **AUDIT, **MAKING, **SPACES, **COORDINATES, **TARGETS}.items():
+gathered = {**ATTACKS, **AUDIT, **MAKING, **SERVING, **SPACES, **COORDINATES, **TARGETS}
+for fragment, case in gathered.items():
     advice(fragment)(case)
 
 

@@ -1,0 +1,150 @@
+"""Advice of rarer messages, followed: of caches, files, tables and kernels; see ``advice_table``."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from docs.advice_models import FLOAT, PICTURES, ROWS, N, brightness, cached, database, graph, occlusion
+from docs.advice_table import Case
+from onnx import helper
+
+import xplain
+from xplain.core.edits import Windows
+from xplain.core.layout import Layout
+from xplain.core.query import Score, Sweep
+from xplain.core.rules import Rules, Where
+from xplain.graph.safety import Limits
+
+__all__ = ["CORNERS"]
+
+
+def foreign(folder: Path) -> Path:
+    """A cache whose file holds what somebody else keeps."""
+    place = database(folder / "foreign")
+    (file,) = place.glob("*.sqlite") if any(place.glob("*.sqlite")) else place.iterdir()
+    with sqlite3.connect(file) as lines:
+        lines.execute("CREATE TABLE mine (a)")
+    return place
+
+
+def compared(reference: bool) -> Any:
+    """A sweep whose rule looks at the baseline."""
+
+    def against(call: Any, g: Any) -> Any:
+        return call.baseline().vjp(*g)
+
+    rules = Rules("mine", reference=reference).on(Where(), against)
+    baseline = np.zeros_like(ROWS[:, None])
+    return xplain.load(graph()).answer(Sweep(ROWS[:, None], xplain.label(0), rules, baseline=baseline))
+
+
+def hiding(external: bool, folder: Path) -> Any:
+    """A file with an external tensor in a branch, and the same saved whole."""
+    inner = helper.make_graph(
+        [N("Add", ["z", "k"], ["t"])],
+        "then",
+        [],
+        [helper.make_tensor_value_info("t", FLOAT, None)],
+        [onnx.numpy_helper.from_array(np.ones(3, np.float32), "k")],
+    )
+    other = helper.make_graph(
+        [N("Identity", ["z"], ["e"])], "else", [], [helper.make_tensor_value_info("e", FLOAT, None)]
+    )
+    made = graph(
+        N("MatMul", ["x", "w"], ["z"]),
+        N("If", ["c"], ["y"], then_branch=inner, else_branch=other),
+        c=np.array(True),
+    )
+    path = folder / "branch.onnx"
+    onnx.save(made, path, save_as_external_data=False)
+    if external:
+        (then,) = [one.g for one in made.graph.node[1].attribute if one.name == "then_branch"]
+        tensor = then.initializer[0]
+        (folder / "k.bin").write_bytes(tensor.raw_data)
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="k.bin")
+        path.write_bytes(made.SerializeToString())
+    return occlusion(xplain.load(path), target=0)
+
+
+def many() -> Any:
+    """A graph of many nodes."""
+    chain = [N("MatMul", ["x", "w"], ["z0"]), *(N("Relu", [f"z{k}"], [f"z{k + 1}"]) for k in range(200))]
+    return graph(*chain, N("Identity", ["z200"], ["y"]))
+
+
+def forest(background: bool) -> Any:
+    """Trees from a file of the ONNX-ML operators, which keeps no counts of rows."""
+    from skl2onnx import to_onnx
+    from sklearn.ensemble import RandomForestRegressor
+
+    fitted = RandomForestRegressor(3, max_depth=2, random_state=0).fit(ROWS, ROWS[:, 0])
+    made = to_onnx(fitted, ROWS[:1], target_opset={"": 17, "ai.onnx.ml": 3})
+    kind = {"background": ROWS} if background else {"kind": "path-dependent"}
+    return xplain.explain(made, ROWS[:1], "tree-shap", **kind)
+
+
+def windows(fill: tuple[int, ...]) -> Any:
+    edits = Windows(np.int32([[0, 0, 2, 2]]), np.zeros(fill, np.float32))
+    return xplain.load(brightness).answer(Score(PICTURES, edits, xplain.label(0), layout=Layout("NCHW", (3, 8, 8))))
+
+
+def several(first: bool) -> Any:
+    """A forest that predicts two outputs at once."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    both = np.stack([ROWS[:, 0] > 0, ROWS[:, 1] > 0], 1).astype(int)
+    fitted = RandomForestClassifier(3, max_depth=2, random_state=0).fit(ROWS, both)
+    rows = {name: ROWS[:, k] for k, name in enumerate("abcd")}
+
+    def one(frame: Any) -> Any:
+        return fitted.predict_proba(np.stack([np.asarray(frame[name], np.float64) for name in "abcd"], 1))[0]
+
+    model = xplain.table(one if first else fitted, columns=rows)
+    return xplain.explain(model, rows, "exact-shapley", background=rows, target=0)
+
+
+CORNERS = [
+    Case(
+        "but its table does not say reference=True.",
+        lambda _: compared(reference=False),
+        [lambda _: compared(reference=True)],
+    ),
+    Case(
+        "a cache of xplain: it holds other tables. Give another folder.",
+        lambda folder: cached(foreign(folder)),
+        [lambda folder: cached(folder / "another")],
+    ),
+    Case(
+        "with onnx.save(..., save_as_external_data=False).",
+        lambda folder: hiding(True, folder),
+        [lambda folder: hiding(False, folder)],
+    ),
+    Case(
+        "ten times limits.nodes. If you trust it, give limits=Limits(nodes=...).",
+        lambda _: xplain.load(many(), limits=Limits(nodes=10)),
+        [lambda _: xplain.load(many(), limits=Limits(nodes=1000))],
+    ),
+    Case(
+        "training rows at each split, which this model does not keep. Give",
+        lambda _: forest(background=False),
+        [lambda _: forest(background=True)],
+        needs=("sklearn", "skl2onnx"),
+    ),
+    Case(
+        "which does not broadcast against items {}. Give each axis 1 or its full extent.",
+        lambda _: windows((1, 2, 1, 1)),
+        [lambda _: windows((1, 3, 1, 1)), lambda _: windows((2, 3, 8, 8))],
+    ),
+    Case(
+        "estimator.predict_proba(rows)[0], columns=frame).",
+        lambda _: several(first=False),
+        [lambda _: several(first=True)],
+        needs=("sklearn",),
+    ),
+]

@@ -39,6 +39,17 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Lines and branches that the tests run, file by file: of all tests, or of what stands behind ``--``."""
+    installed(session, "cpu,torch,compare,test")
+    session.install("coverage>=7.10")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or ["tests"]))
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--sort=cover")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Pages, their blocks, notebooks and the site."""
     installed(session, "cpu,torch,compare,test,docs")

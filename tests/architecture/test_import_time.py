@@ -30,3 +30,10 @@ def test_import_loads_nothing_heavy():
 def test_naming_the_methods_loads_nothing_heavy():
     loaded = run(f"import sys, xplain; xplain.methods(); print(*sorted(set({HEAVY!r}) & set(sys.modules)))")
     assert loaded == ""
+
+
+def test_nothing_is_imported_before_an_interruption_is_caught():
+    """Until then Ctrl-C prints a traceback: ``signal``, with what it imports, stands before the handler alone."""
+    before = "import sys, signal, __future__; known = set(sys.modules)"
+    loaded = run(f"{before}; import xplain.__main__; print(*sorted(set(sys.modules) - known))")
+    assert loaded == "xplain xplain.__main__"

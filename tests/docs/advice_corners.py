@@ -14,7 +14,7 @@ from onnx import helper
 
 import xplain
 from xplain.core.edits import Windows
-from xplain.core.layout import Layout
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score, Sweep
 from xplain.core.rules import Rules, Where
 from xplain.graph.safety import Limits

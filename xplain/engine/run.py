@@ -334,7 +334,7 @@ class Run:
         read: list[tuple[Array | None, ...]] = []
         how = self._cut("sweeps", flat[:, 0], points, share=2)
         if how is not None and points == 1 and self.able.cuts:  # several calls in one question
-            parts = chunks(0, len(flat), max(1, rows // how.rows) * how.rows)
+            parts = chunks(0, len(flat), max(1, 2 * rows // how.rows) * how.rows)
         else:
             parts = chunks(0, len(flat), rows) if how is None else how.parts(0, len(flat))
         for start, stop in parts:

@@ -94,7 +94,7 @@ def deeplift(
     if below is None:  # a model whose sweeps do not say what they read
         below = (yield Score(np.ascontiguousarray(given, dtype=view.x.dtype), Untouched(), view.target))[:, 0]
     goal = top[:, 0] - below
-    gap = summed(product, tuple(range(1, product.ndim))) - goal
+    gap = summed(values, tuple(range(1, values.ndim))) - goal
     own = {"completeness gap": gap, "f(x) - f(baseline)": goal}
     return Reading(values, base=below, each=own, warnings=_missed(gap, goal), broken=_broken(gap, goal))
 

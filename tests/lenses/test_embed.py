@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,39 @@ def test_the_penultimate_layer_is_what_enters_the_last_dense_one(door):
     scores = net(torch.from_numpy(ITEMS)).detach().numpy()
     assert found.predicted == tuple(str(k) for k in scores.argmax(axis=1))
     np.testing.assert_allclose(found.confidence, scores.max(axis=1), rtol=1e-5)
+
+
+def test_a_folder_is_asked_in_full_batches_and_no_bit_follows_from_an_items_company():
+    import onnx
+
+    proto = onnx.load_from_string(exported(module()))
+    for axis in (2, 3):  # so large that a row is worth a call of its own
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 96
+    model = xplain.load(proto.SerializeToString())
+    items = np.random.default_rng(3).normal(size=(9, 3, 96, 96)).astype(np.float32)
+    whole = xplain.see(model, "embed", items)
+    (rows,) = whole.provenance.rows_per_call["values"]
+    assert rows > 1
+    for some in (slice(4, 5), slice(8, 1, -1)):
+        again = xplain.see(model, "embed", np.ascontiguousarray(items[some]))
+        np.testing.assert_array_equal(again.vectors, whole.vectors[some])
+        assert list(again.provenance.rows_per_call["values"]) == [rows]
+        assert again.cost.queries == len(items[some])
+
+
+def test_what_is_read_ahead_keeps_its_order_and_its_errors(tmp_path):
+    files = folder(tmp_path / "pictures", each=50)
+    for n in (3, 40, 77, 149):
+        Path(files[n]).write_bytes(b"no picture")
+    told = []
+    found = xplain.see(
+        exported(module()), "embed", files, card=CARD, failed=lambda place, one, _: told.append((place, one))
+    )
+    assert told == [(n, files[n]) for n in (3, 40, 77, 149)]
+    good = [one for n, one in enumerate(files) if n not in (3, 40, 77, 149)]
+    assert found.names == tuple("/".join(Path(one).parts[-2:]) for one in good)
+    np.testing.assert_array_equal(found.vectors, xplain.see(exported(module()), "embed", good, card=CARD).vectors)
+    assert not [one for one in threading.enumerate() if one.name.startswith("read")]
 
 
 @pytest.mark.parametrize("positions", ["mean", "max", "all"])

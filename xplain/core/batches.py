@@ -7,6 +7,8 @@ them already may decide in which batch a row is asked:
     M >= least   the M rows of an item are asked in calls of R rows that hold no other item's, R near ``most``
     M < least    rows of all items are asked together, in calls of exactly ``least``
 
+A folder that streams by, one row per item, is asked in ``full`` batches: there ``least`` is what a call takes well.
+
 The last call of each is filled up with copies, where the model says that this costs nothing but time; a function is
 called without, since each of its rows may be billed. R is recorded with the result ("rows per call"). Another
 ``batch_size`` is another R, and may change last bits.
@@ -19,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Batches", "Cut", "cut", "fixed", "shared"]
+__all__ = ["Batches", "Cut", "cut", "fixed", "full", "shared"]
 
 _CHEAP, _TOGETHER = 1e6, 32  # multiplications that take no longer than a call itself; rows that share one, at most
 _SMALLEST = 0.6  # of the rows that are wanted at once: how far R may be below, to fill the last call better
@@ -63,6 +65,12 @@ class Batches(Protocol):
         More than 1 only where a row has the same bits at every place of a batch.
         """
 
+    def full_rows(self, item: tuple[int, ...], most: int) -> int:
+        """Rows of a call where items come by one after another, up to ``most``.
+
+        More than 1 only where a row has the same bits at every place of a batch.
+        """
+
     def most_rows(self, item_bytes: int) -> int | None:
         """Rows that it likes best; None for what fits into a processor's caches."""
 
@@ -88,6 +96,11 @@ def cut(per_item: int, most: int, least: int) -> Cut:
         return Cut(per_item, by_item=True, of=per_item)
     sizes = range(most, max(1, int(_SMALLEST * most)) - 1, -1)
     return Cut(min(sizes, key=lambda rows: -(-per_item // rows) * rows), by_item=True, of=per_item)
+
+
+def full(most: int) -> int:
+    """Rows of a full batch: a power of two, which divides the parts that a folder is read in."""
+    return int(min(_TOGETHER, 2 ** int(math.log2(max(1, most)))))
 
 
 def fixed(per_item: int, rows: int) -> Cut:

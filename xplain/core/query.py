@@ -117,13 +117,15 @@ class Peek:
     """The values of named tensors, ``{tap: [N, *shape]}``, for items ``x`` ``[N, *item]``; ``"input"`` is the item.
 
     ``fold`` says what is kept of each tensor's positions, None for all: see ``xplain.core.lenses.fold``. ``batch`` is
-    the number of rows that the model evaluates at once, filled up with copies; set by the engine alone.
+    the number of rows evaluated at once, filled up with copies, set by the engine alone; with ``many`` more items come
+    by than these, and all are asked in full batches of one size.
     """
 
     x: Any  # an array; a graph value while the flow is compiled
     taps: tuple[str, ...]
     fold: Fold | None = None
     batch: int | None = None
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

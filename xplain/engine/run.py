@@ -212,7 +212,7 @@ class Run:
             if self._watched is not None and self._sentinel.due(count):
                 self._look()
 
-    def _cut(self, kind: str, x: Array, per_item: int, share: int = 1) -> Cut | None:
+    def _cut(self, kind: str, x: Array, per_item: int, share: int = 1, many: bool = False) -> Cut | None:
         """How rows are cut into calls, by the model and the question alone; None for a model that is elsewhere.
 
         Args:
@@ -220,12 +220,12 @@ class Run:
             x: Items.
             per_item: Rows of each.
             share: What a row takes, in rows of scores.
+            many: Whether more items come by than these.
         """
-        found = cut_of(self.model, x, per_item, self.settings.batch_size, share, self.settings.together)
+        found = cut_of(self.model, x, per_item, self.settings.batch_size, share, self.settings.together, many)
         if found is None:
             return None
-        told = self.settings.calls.setdefault(kind, [])
-        if found.rows not in told:
+        if found.rows not in (told := self.settings.calls.setdefault(kind, [])):
             told.append(found.rows)
         return found
 
@@ -287,7 +287,7 @@ class Run:
         self.settings.budget.require(len(query.x))
         self._begin(len(query.x))
         found: dict[str, list[Array | Top]] = {tap: [] for tap in query.taps}
-        how = self._cut("values", query.x, 1)
+        how = self._cut("values", query.x, 1, many=query.many)
         rows = batch_rows(query.x, self.settings.batch_size)
         for start, stop in chunks(0, len(query.x), rows) if how is None else how.parts(0, len(query.x)):
             part = self.model.answer(replace(query, x=query.x[start:stop], batch=None if how is None else how.rows))

@@ -60,7 +60,13 @@ def chunks(start: int, stop: int, rows: int) -> Iterator[tuple[int, int]]:
 
 
 def cut_of(
-    model: Model, x: Array, per_item: int, chosen: int | None, share: int = 1, together: bool = False
+    model: Model,
+    x: Array,
+    per_item: int,
+    chosen: int | None,
+    share: int = 1,
+    together: bool = False,
+    many: bool = False,
 ) -> Cut | None:
     """How rows are cut into calls, by the model and the question alone; None for a model that is elsewhere.
 
@@ -71,6 +77,7 @@ def cut_of(
         chosen: Rows per call that a person asked for, at most.
         share: What a row takes, in rows of scores.
         together: Whether rows of all items may go together where the model is not filled up.
+        many: Whether more items come by than these, so that batches are full.
     """
     own = abilities_of(model).batches
     if own is None or (together and not own.fills_up):
@@ -78,7 +85,11 @@ def cut_of(
     most, rows = batch_rows(x, chosen), model.outline.rows
     if chosen is None:
         most = max(1, (own.most_rows(x[:1].nbytes) or most) // share)
-    return cut(per_item, most, own.least_rows(tuple(x.shape[1:]))) if rows is None else fixed(per_item, rows)
+    if rows is not None:
+        return fixed(per_item, rows)
+    item = tuple(x.shape[1:])
+    least = own.least_rows(item)
+    return cut(per_item, most, max(least, own.full_rows(item, most)) if many else least)
 
 
 def whole_calls(how: Cut, rows: Sequence[int]) -> Iterator[tuple[int, int]]:

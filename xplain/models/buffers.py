@@ -7,9 +7,10 @@ import threading
 
 import numpy as np
 
-from xplain.core.edits import Array, Edits
+from xplain.core.edits import Array, Edits, Untouched
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Score
-from xplain.models.reading import as_float32
+from xplain.models.reading import as_float32, write_rows
 
 __all__ = ["Buffers"]
 
@@ -34,6 +35,29 @@ class Buffers(threading.local):
         if memory is None or memory.nbytes < size:
             memory = self._memory = np.zeros(size, np.uint8)
         return memory[:size].view(kind).reshape(shape)
+
+    def filled(
+        self, query: Score, rows: tuple[int, int], batch: int, dtype: str, layout: Layout, threads: int = 0
+    ) -> Array:
+        """Rows of a question as a whole batch, the first one repeated behind them; items that lie so are not copied.
+
+        Args:
+            query: Items (float32) and edits.
+            rows: Start and end.
+            batch: Rows of the batch, at least as many.
+            dtype: As the model takes them.
+            layout: How the items' axes are named.
+            threads: At most so many; 0 means all.
+        """
+        start, stop = rows
+        given = query.x[start:stop]
+        as_it_is = isinstance(query.edits, Untouched) and given.dtype.name == dtype and stop - start == batch
+        if as_it_is and given.flags.c_contiguous and given.flags.aligned:
+            return given
+        buffer = self.rows((batch, *query.x.shape[1:]), dtype)
+        write_rows(query, start, stop, buffer[: stop - start], layout, threads)
+        buffer[stop - start :] = buffer[:1]
+        return buffer
 
     def float32(self, query: Score) -> Array:
         """The items of a question as the fill wants them; cast once for all of its parts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +27,7 @@ from xplain.engine import Plan
 from xplain.results.attribution import Attribution
 from xplain.session.part import Part
 from xplain.session.run import Session
-from xplain.session.sources import pieces_of
+from xplain.session.sources import Piece, pieces_of
 
 __all__ = ["AT_ONCE", "Explained", "Read", "Stream", "may_be_of_one"]
 
@@ -90,6 +91,15 @@ class Read:
         return [Read(part, self.given[n : n + 1], self.spent[n : n + 1]) for n, part in parts]
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A piece of the source, the place of its first item, and what a reader is making of its items."""
+
+    piece: Piece | None
+    start: int
+    tried: Future[list[tuple[Any, Part | XplainError]]] | None = None
+
+
 class Stream:
     """The items of a source, explained by every method of a session, one ``Explained`` after another.
 
@@ -106,6 +116,8 @@ class Stream:
         look: Whether the scores of untouched items are asked for even where no target follows from them.
         failed: Called for an item that cannot be read, is of a size or type that the model does not take, or gives
             scores that are no numbers; the others go on. None raises the error.
+        reader: Reads the next items while these are asked about, from the second part on; one thread alone, for what
+            decodes pictures turns their libraries' warnings off for all threads meanwhile. Then two parts are held.
     """
 
     def __init__(
@@ -117,6 +129,7 @@ class Stream:
         each: int | None = None,
         look: bool = False,
         failed: Failed | None = None,
+        reader: Executor | None = None,
     ) -> None:
         if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
             raise UsageError(option="at_once", got=at_once, accepted="a whole number of at least 1")
@@ -125,6 +138,7 @@ class Stream:
         self._pieces = pieces_of(session.model, source, at_once)
         self._ahead: list[Read] = []
         self._next = 0
+        self._reader, self._begun = reader, _Begun(None, 0)
 
     def __iter__(self) -> Iterator[Explained]:
         for read in self.parts():
@@ -143,20 +157,23 @@ class Stream:
 
     def _read_more(self) -> bool:
         """Read the next piece of the source; False at its end."""
-        piece = next(self._pieces, None)
+        begun = self._begun if self._begun.piece is not None else self._begin()
+        piece, start, self._begun = begun.piece, begun.start, _Begun(None, 0)
         if piece is None:
             return False
-        start = self._next
         if piece.together is None:
-            self._ahead += self._read_each(piece.single, start)
+            tried = self._try_each(piece.single, start) if begun.tried is None else begun.tried.result()
             self._next += len(piece.single)
+            if start and self._reader is not None:
+                self._begun = self._begin()
+            self._ahead += self._grouped(tried, start)
             return True
         try:
             part = self._session.read(piece.together, start)
         except XplainError as error:
             if self._failed is None or not piece.single or not may_be_of_one(error, self._session.model):
                 raise
-            self._ahead += self._read_each(piece.single, start)  # to find the one
+            self._ahead += self._grouped(self._try_each(piece.single, start), start)  # to find the one
             self._next += len(piece.single)
             return True
         if start:
@@ -169,16 +186,31 @@ class Stream:
         self._next += len(part)
         return True
 
-    def _read_each(self, single: Sequence[Any], start: int) -> list[Read]:
-        """Items read one by one, those that fit together as one part; what cannot be read is told."""
-        groups: list[tuple[list[Items], Model, int, list[Any]]] = []
+    def _begin(self) -> _Begun:
+        """The next piece of the source; where there is a reader, it has begun to read it."""
+        piece = next(self._pieces, None)
+        if self._reader is None or piece is None or piece.together is not None:
+            return _Begun(piece, self._next)
+        return _Begun(piece, self._next, self._reader.submit(self._try_each, piece.single, self._next))
+
+    def _try_each(self, single: Sequence[Any], start: int) -> list[tuple[Any, Part | XplainError]]:
+        """Items read one by one, each as what was given and what it became, or why it cannot be read."""
+        found: list[tuple[Any, Part | XplainError]] = []
         for place, one in enumerate(single, start):
             try:
-                read = self._session.read([one], place)
+                found.append((one, self._session.read([one], place)))
             except XplainError as error:
                 if not may_be_of_one(error, self._session.model):
                     raise
-                self._fail(place, one, error)
+                found.append((one, error))
+        return found
+
+    def _grouped(self, tried: Sequence[tuple[Any, Part | XplainError]], start: int) -> list[Read]:
+        """Items that were read one by one, those that fit together as one part; what cannot be read is told."""
+        groups: list[tuple[list[Items], Model, int, list[Any]]] = []
+        for place, (one, read) in enumerate(tried, start):
+            if isinstance(read, XplainError):
+                self._fail(place, one, read)
                 continue
             items = replace(read.items, names=_numbered(read.items, place))
             last = groups[-1] if groups else None

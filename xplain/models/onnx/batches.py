@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xplain.core.batches import Cut, shared
+from xplain.core.batches import Cut, full, shared
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError
 from xplain.core.outline import Outline
@@ -22,6 +22,10 @@ class OnnxBatches:
     def least_rows(self, item: tuple[int, ...]) -> int:
         """Those of a small model; a row's bits are the same at every place of a batch (measured, onnxruntime 1.31)."""
         return shared(self._loaded.size / 4, item)
+
+    def full_rows(self, item: tuple[int, ...], most: int) -> int:
+        """A full batch; as above."""
+        return full(most)
 
     def most_rows(self, item_bytes: int) -> int | None:
         """As many as fit into a processor's caches."""

@@ -78,6 +78,10 @@ class OnnxOnDevice(OnnxFile):
         """A device takes as long for one row as for some."""
         return _DEVICE_ROWS if self._on_device else super().least_rows(item)
 
+    def full_rows(self, item: tuple[int, ...], most: int) -> int:
+        """What fills a device."""
+        return max(most, _DEVICE_ROWS) if self._on_device else super().full_rows(item, most)
+
     def most_rows(self, item_bytes: int) -> int | None:
         """What fills a device."""
         return rows_at_once(item_bytes) if self._on_device else super().most_rows(item_bytes)

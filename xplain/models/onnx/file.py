@@ -50,7 +50,6 @@ from xplain.models.reading import (
     read_target,
     rows_given,
     score_rows,
-    write_rows,
 )
 
 if TYPE_CHECKING:
@@ -254,9 +253,8 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles, OnnxRedraws):
             right = min(left + step, last)
             count = right - left
             batch = self.outline.rows or max(count, least)
-            buffer = self._buffers.rows((batch, *query.x.shape[1:]), dtype)
-            write_rows(query, left, right, buffer[:count], query.layout_in(self.outline), self._threads or 0)
-            buffer[count:] = buffer[:1]
+            how = query.layout_in(self.outline), self._threads or 0
+            buffer = self._buffers.filled(query, (left, right), batch, dtype, *how)
             feeds: dict[str, Any] = {name: session.fed(buffer)}
             feeds |= {other: session.fed(value) for other, value in self._others(batch).items()}
             for other, value in (extra((left, right), batch) if extra is not None else {}).items():

@@ -124,6 +124,10 @@ class Function:
         """One: numpy rounds a row by its place in a batch."""
         return 1
 
+    def full_rows(self, item: tuple[int, ...], most: int) -> int:
+        """One, as above."""
+        return 1
+
     def most_rows(self, item_bytes: int) -> int | None:
         """As many as fit into a processor's caches."""
         return None

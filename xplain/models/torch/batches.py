@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from xplain.core.batches import shared
+from xplain.core.batches import full, shared
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.outline import Outline
@@ -66,6 +66,16 @@ class TorchBatches:
             rows = shared(sum(one.numel() for one in self._module.parameters()), item)
             self._together[item] = rows if rows > 1 and place_free(self._scored_rows, item, rows) else 1
         return self._together[item]
+
+    def full_rows(self, item: tuple[int, ...], most: int) -> int:
+        """A full batch, where a row has the same bits at every place of it; as above."""
+        rows, key = full(most), (full(most), *item)
+        if self._on_device:
+            return max(rows, _DEVICE_ROWS)
+        if key not in self._together:
+            fits = rows > 1 and place_free(self._scored_rows, item, rows)
+            self._together[key] = rows if fits else self.least_rows(item)
+        return self._together[key]
 
     def _scored_rows(self, batch: torch.Tensor) -> torch.Tensor:
         return self.forward(batch.to(home(self._module)[0]), [])[SCORES]

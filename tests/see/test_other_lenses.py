@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import nets
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from PIL import Image
 
 import xplain
 from xplain.analyses.clusters import clusters
-from xplain.core.errors import UsageError
+from xplain.core.errors import MissingDependency, UsageError
 from xplain.core.query import Peek, Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import inner
@@ -164,6 +167,45 @@ def test_the_region_that_holds_the_edge_excites_the_edge_detector_most(tmp_path)
     assert x0 >= 5
     with pytest.raises(UsageError, match="units is 6"):
         xplain.see(model, "stimuli", files, layer="fired", units="6,", card=path)
+
+
+def test_regions_that_a_caller_names_are_those_that_are_tried(tmp_path):
+    picture = np.full((12, 12, 3), 60, np.uint8)
+    picture[:, 6:, 0] = 250  # unit 2 looks for red at the right
+    for name in ("a", "b"):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    model, path = net(weights()), card(tmp_path, "RGB", [1.0, 1.0, 1.0])
+    files = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    how = {"layer": "fired", "units": "2,", "k": 2, "card": path}
+    edge, plain = (2, 3, 8, 9), (0, 0, 5, 5)
+    by_name = xplain.see(model, "stimuli", files, boxes={"b.png": [plain, edge]}, **how)
+    assert (by_name.names[0], tuple(by_name.boxes[0])) == ("b.png", edge)
+    assert by_name.facts["regions"] == 2
+    assert by_name.cost.queries == 2
+    (tmp_path / "boxes.json").write_text(json.dumps([[list(edge)], []]))
+    in_order = xplain.see(model, "stimuli", files, boxes=tmp_path / "boxes.json", **how)
+    assert (in_order.names, tuple(in_order.boxes[0])) == (("a.png",), edge)
+    with pytest.raises(UsageError, match=r"boxes is .*accepted: inside 12 x 12 pixels"):
+        xplain.see(model, "stimuli", files, boxes=[[(0, 0, 13, 5)]], **how)
+    with pytest.raises(UsageError, match=r"accepted: boxes of the items, such as 'a.png'"):
+        xplain.see(model, "stimuli", files, boxes={"c.png": [edge]}, **how)
+
+
+def test_selective_search_proposes_the_things_of_a_picture():
+    pytest.importorskip("cv2.ximgproc", reason="needs opencv-contrib-python-headless")
+    picture = np.full((96, 128, 3), 230, np.uint8)
+    picture[20:60, 30:80] = (200, 40, 30)
+    picture[50:90, 85:120] = (20, 60, 180)
+    found = proposed(picture, "selective-search", 60)
+    for thing in ((20, 30, 60, 80), (50, 85, 90, 120)):
+        assert max(overlap_of(box, thing) for box in found) > 0.8
+
+
+def test_without_opencvs_contrib_modules_superpixels_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2.ximgproc", None)
+    with pytest.raises(MissingDependency, match="opencv-contrib-python-headless, or give proposals='superpixels'"):
+        proposed(np.zeros((20, 20, 3), np.uint8), "selective-search", 5)
+    assert proposed(np.zeros((20, 20, 3), np.uint8), "superpixels", 5)
 
 
 def test_a_planted_unit_is_found_with_its_concept():

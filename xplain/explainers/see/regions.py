@@ -2,20 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
-from xplain.core.errors import MissingDependency
+from xplain.core.errors import MissingDependency, UsageError
+from xplain.core.keeping.files import read_text
+from xplain.core.declaring.wording import option
 
-__all__ = ["Box", "apart", "overlap_of", "proposed"]
+__all__ = ["Box", "Regions", "apart", "overlap_of", "proposed", "told_of"]
 
 Box: TypeAlias = tuple[int, int, int, int]
 """(y0, x0, y1, x1), half open."""
+
+Told: TypeAlias = Mapping[str | int, tuple[Box, ...]]
+"""Regions that a caller names, by the item's name or its place."""
+
+
+@dataclass(frozen=True)
+class RegionsOf:
+    """Boxes ``(y0, x0, y1, x1)`` of each item: a list in the items' order, a mapping from names, or a JSON file."""
+
+    accepts: str = "boxes [y0, x0, y1, x1] for each item, in order or by the item's name, or a JSON file of them"
+    invalid: tuple[Any, ...] = (3, "no-such-file.json", (((1, 2, 3),),), (((4, 0, 2, 2),),))
+    names_files: bool = True
+
+    def read(self, value: Any) -> Told:
+        """The boxes. Raises ValueError when refused."""
+        if isinstance(value, (str, Path)):
+            try:
+                value = json.loads(read_text(value, UsageError, f"Boxes {value}"))
+            except (UsageError, RecursionError) as error:
+                raise ValueError from error
+        if not isinstance(value, (Mapping, list, tuple)) or not value:
+            raise ValueError
+        named = value.items() if isinstance(value, Mapping) else enumerate(value)
+        try:
+            return {name: tuple(map(_box, boxes)) for name, boxes in named}
+        except TypeError as error:
+            raise ValueError from error
+
+
+def _box(given: Any) -> Box:
+    y0, x0, y1, x1 = given
+    if not all(isinstance(one, (int, np.integer)) and not isinstance(one, bool) for one in (y0, x0, y1, x1)):
+        raise ValueError
+    if not 0 <= y0 < y1 or not 0 <= x0 < x1:
+        raise ValueError
+    return int(y0), int(x0), int(y1), int(x1)
+
+
+Regions: TypeAlias = Annotated[Any, RegionsOf()]
+
+
+def told_of(boxes: Told, item: tuple[str, int], plane: tuple[int, int]) -> list[Box]:
+    """The regions that a caller names of an item; none where it names none.
+
+    Raises:
+        UsageError: one reaches beyond the picture.
+    """
+    found = list(boxes.get(item[0], boxes.get(item[1], ())))
+    for one in found:
+        if one[2] > plane[0] or one[3] > plane[1]:
+            accepted = f"inside {plane[0]} x {plane[1]} pixels, as the model sees {item[0]!r}"
+            raise UsageError(option="boxes", got=list(one), accepted=accepted)
+    return found
+
 
 _SHARES = (1 / 2, 1 / 3, 1 / 4)  # sides of the grid's squares, of the picture's shorter side
 _SEGMENTS = 24

@@ -23,7 +23,7 @@ from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.crops import alone, cut, seen_as_picture
 from xplain.explainers.see.layers import short_name
 from xplain.explainers.see.patches import no_unit, numbers_of
-from xplain.explainers.see.regions import Box, apart, proposed
+from xplain.explainers.see.regions import Box, Regions, apart, proposed, told_of
 
 __all__ = ["stimuli"]
 
@@ -42,6 +42,7 @@ def stimuli(
     k: Positive = 8,
     regions: Positive = 24,
     proposals: Literal["grid", "superpixels", "selective-search"] = "grid",
+    boxes: Regions | None = None,
     overlap: Fraction = 0.3,
 ) -> Seeing[Cells]:
     """The regions of a folder that excite a unit most, each shown to the model by itself, enlarged to its input.
@@ -57,6 +58,8 @@ def stimuli(
         regions: Regions that are tried per picture, the largest ones first.
         proposals: How they are found: a ``grid`` of squares of three sizes, ``superpixels`` (SLIC) with neighbours
             joined, or ``selective-search`` (OpenCV with its contrib modules).
+        boxes: Your own regions instead: ``[y0, x0, y1, x1]``, in pixels of the picture as the model sees it, a list of
+            them for each item in order, or by the items' names; on a command line a JSON file of the same.
         overlap: Intersection over union from which the weaker of two regions of one picture is dropped.
 
     Returns:
@@ -82,21 +85,30 @@ def stimuli(
             raise UsageError(f"Regions are of pictures; the items are of layout {part.view.layout.axes}.")
         name, channel = _channel(part.view, layer)
         for n in range(len(part)):
-            boxes = proposed(seen_as_picture(part, n), proposals, regions)
-            values = yield from _alone(part.view, n, boxes, name, channel)
+            picture = seen_as_picture(part, n)
+            if boxes is None:
+                tried = proposed(picture, proposals, regions)
+            else:
+                tried = told_of(boxes, (part.names[n], place), (picture.shape[0], picture.shape[1]))
+            given[place], names[place] = handle(part, n), part.names[n]
+            place += 1
+            if not tried:
+                continue
+            values = yield from _alone(part.view, n, tried, name, channel)
             if asked and max(asked) >= values.shape[1]:
                 raise no_unit(name, max(asked), values.shape[1])
             total = total + values.sum(axis=0) if total.size else values.sum(axis=0)
             peak = np.maximum(peak, values.max(axis=0)) if peak.size else values.max(axis=0)
-            count += len(boxes)
+            count += len(tried)
             for c in asked or range(values.shape[1]):
-                found = [(float(values[r, c]), boxes[r]) for r in apart(values[:, c], boxes, overlap)[:k]]
-                kept = [*best.get(c, []), *((value, place, box) for value, box in found if value > 0)]
+                found = [(float(values[r, c]), tried[r]) for r in apart(values[:, c], tried, overlap)[:k]]
+                kept = [*best.get(c, []), *((value, place - 1, box) for value, box in found if value > 0)]
                 best[c] = sorted(kept, key=lambda one: (-one[0], one[1], one[2]))[:k]
-            given[place], names[place] = handle(part, n), part.names[n]
-            place += 1
         wanted = {item for some in best.values() for _, item, _ in some}
         given = {item: one for item, one in given.items() if item in wanted}
+    if not count:
+        accepted = f"boxes of the items, such as {names[0]!r}" if names else "boxes of the items"
+        raise UsageError(option="boxes", got=list(boxes or ())[:3], accepted=accepted)
     stands_out = peak / np.where(total > 0, total / max(count, 1), np.inf)
     alive = [c for c in best if best[c]]
     most = len(alive) if asked or units == "all" else int(units)

@@ -64,6 +64,23 @@ def test_without_open_tsne_t_sne_is_scikit_learns(monkeypatch):
     assert found.library.startswith("scikit-learn")
 
 
+@pytest.mark.parametrize(("by", "module"), [("umap", "umap"), ("pacmap", "pacmap")])
+@pytest.mark.filterwarnings("ignore")  # numba's, of what it compiles
+def test_umap_and_pacmap_are_their_libraries_and_follow_the_seed(by, module):
+    library = pytest.importorskip(module, reason=f"needs the extra maps ({module})")
+    rows, kind = groups(120, width=10)
+    found, again, other = (project(rows, by, neighbours=8, seed=seed) for seed in (3, 3, 4))
+    made = {"umap": "UMAP", "pacmap": "PaCMAP"}[by]
+    threads = {"n_jobs": 1} if by == "umap" else {}
+    theirs = getattr(library, made)(n_neighbors=8, random_state=3, **threads).fit_transform(rows)
+    np.testing.assert_allclose(found.places, theirs, atol=1e-4)
+    np.testing.assert_array_equal(found.places, again.places)
+    assert np.abs(found.places - other.places).max() > 0.01
+    near = np.argsort(np.linalg.norm(found.places[:, None] - found.places, axis=2), axis=1)[:, 1:6]
+    assert (kind[near] == kind[:, None]).mean() > 0.95
+    assert found.facts == {"neighbours": 8}
+
+
 def test_wide_vectors_go_through_their_components_and_it_is_said():
     rows, _ = groups(70, width=60)
     assert project(rows, "t-sne").facts["principal components before"] == 50

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
@@ -9,6 +11,7 @@ from scipy.spatial.distance import cdist
 from xplain.analyses import neighbours
 from xplain.analyses.neighbours import nearest, recall
 from xplain.core.errors import NonFinite, UsageError
+from xplain.core.keeping import mapped
 
 
 def brute(vectors: np.ndarray, k: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -20,17 +23,35 @@ def brute(vectors: np.ndarray, k: int, metric: str) -> tuple[np.ndarray, np.ndar
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-@pytest.mark.parametrize("rows_in_a_block", [7, 10**6])
+@pytest.mark.parametrize("rows_in_a_block", [16, 10**6])
 def test_neighbours_equal_brute_force(monkeypatch, metric, rows_in_a_block):
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(257, 300)).astype(np.float32) + 5  # far from the origin, where products cancel
     vectors[3] = vectors[200] + 1e-4
-    monkeypatch.setattr(neighbours, "_BLOCK", rows_in_a_block * len(vectors))
+    monkeypatch.setattr(mapped, "_BLOCK", rows_in_a_block * 300)
+    monkeypatch.setattr(neighbours, "_TOGETHER", rows_in_a_block * 300)
     found, (index, distance) = nearest(vectors, 9, metric=metric), brute(vectors, 9, metric)
     assert found.exact
     np.testing.assert_array_equal(found.index, index)
     np.testing.assert_allclose(found.distance, distance, atol=1e-12)
     assert found.index[3, 0] == 200
+
+
+def test_vectors_on_a_disk_are_compared_in_blocks_and_never_all_held(monkeypatch, tmp_path):
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(3000, 400)).astype(np.float32)
+    np.save(tmp_path / "vectors.npy", vectors)
+    on_disk = np.load(tmp_path / "vectors.npy", mmap_mode="r")
+    monkeypatch.setattr(mapped, "_BLOCK", 2**15)
+    monkeypatch.setattr(neighbours, "_TOGETHER", 2**15)
+    tracemalloc.start()
+    found = nearest(on_disk, 3, metric="cosine")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < vectors.nbytes / 2  # float64 rows of all would be twice their size
+    some = np.arange(0, 3000, 100)
+    truth = np.argsort(cdist(vectors[some].astype(float), vectors.astype(float), "cosine"), axis=1)[:, 1:4]
+    np.testing.assert_array_equal(found.index[some], truth)
 
 
 def test_near_duplicates_that_float32_cannot_tell_apart_are_told_apart():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from docs.advice_models import convolution
+from PIL import Image
 
 import xplain
 from xplain.analyses.concepts import sensitivity
@@ -150,3 +151,58 @@ def _(told: Told, _folder: Path) -> None:
 def _(told: Told, _folder: Path) -> None:
     told(lambda: xplain.see(convolution(), "influence", ITEMS, labels=[1] * 9, plant=0))
     xplain.see(convolution(), "influence", ITEMS, labels=[1, 2, 1] * 3, plant=0)
+
+
+def _kept(folder: Path, **more: Any) -> str:
+    """Vectors of pictures in two folders, kept."""
+    pictures = folder / "pictures"
+    for k, name in enumerate(("dark", "light")):
+        (pictures / name).mkdir(parents=True, exist_ok=True)
+        for n in range(5):
+            pixels = (ITEMS[n] * 90 + 90 * k + n).astype(np.uint8).transpose(1, 2, 0)
+            Image.fromarray(pixels).save(pictures / name / f"{n}.png")
+    path = str(folder / f"kept-{len(list(folder.iterdir()))}")
+    xplain.see(convolution(), "embed", str(pictures), card="unit", vectors=path, **more)
+    return path
+
+
+LAYER = {"layer": "1", "positions": "max"}
+
+
+@advice("Masks need the layer's maps: give the pictures instead of vectors that were kept.")
+def _(told: Told, folder: Path) -> None:
+    masks = {"all": np.ones((10, 8, 8), bool)}
+    kept = _kept(folder, **LAYER)
+    told(lambda: xplain.see(convolution(), "dissect", kept, masks=masks))
+    xplain.see(convolution(), "dissect", str(folder / "pictures"), masks=masks, layer="1", card="unit")
+
+
+@advice("No picture lies where its vector says with the content that it had; give the pictures.")
+def _(told: Told, folder: Path) -> None:
+    kept = _kept(folder, **LAYER)
+    (folder / "pictures").rename(folder / "moved")
+    told(lambda: xplain.see(convolution(), "dissect", kept))
+    xplain.see(convolution(), "dissect", str(folder / "moved"), layer="1", card="unit")
+
+
+@advice("Vectors of layer {} are given more than once. Give one folder for each layer.")
+def _(told: Told, folder: Path) -> None:
+    kept, other = _kept(folder), _kept(folder, **LAYER)
+    told(lambda: xplain.see(convolution(), "dimension", [kept, kept], draws=3))
+    xplain.see(convolution(), "dimension", [kept, other], draws=3)
+
+
+@advice("Vectors that were kept stand beside {}, which holds none. Give vectors alone, or the items")
+def _(told: Told, folder: Path) -> None:
+    kept = _kept(folder)
+    told(lambda: xplain.see(convolution(), "dimension", [kept, str(folder / "pictures")], draws=3))
+    xplain.see(convolution(), "dimension", kept, draws=3)
+
+
+@advice("holds vectors, and lens {} looks at the items themselves: give these.")
+def _(told: Told, folder: Path) -> None:
+    kept = _kept(folder)
+    said = told(lambda: xplain.see(convolution(), "activations", kept))
+    assert "dimension" in said
+    xplain.see(convolution(), "activations", str(folder / "pictures" / "dark" / "0.png"), card="unit")
+    xplain.see(convolution(), "dimension", kept, draws=3)

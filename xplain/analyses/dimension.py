@@ -7,6 +7,7 @@ high there. The truth of a layer lies between, so all are told, each with an int
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from xplain.analyses.neighbours import nearest
 from xplain.analyses.vectors import checked
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.mapped import chosen, parts
 
 __all__ = ["ESTIMATORS", "Dimension", "Estimate", "dimension", "distinct"]
 
@@ -100,7 +102,7 @@ def dimension(vectors: Array, *, k: int = 20, near: float = 0.02, draws: int = 2
     """
     rows = checked(vectors)
     kept = distinct(rows, near)
-    points = rows[kept]
+    points = chosen(rows, kept)
     if len(points) < LEAST:
         raise UsageError(
             f"{len(points)} of {len(rows)} vectors are distinct; a dimension is estimated of at least {LEAST}. Give "
@@ -129,16 +131,25 @@ def distinct(vectors: Array, near: float = 0.02) -> Array:
     nothing. Of a cloud of dimension d, ``9 near^d`` of the points are lost by chance: 0.4 % of a plane at 0.02.
     """
     rows = np.asarray(vectors)
-    _, first = np.unique(rows, axis=0, return_index=True)
-    kept = np.sort(first)
+    kept = _different(rows)
     while len(kept) > 2:
-        found = nearest(rows[kept], min(10, len(kept) - 1))
+        found = nearest(chosen(rows, kept), min(10, len(kept) - 1))
         close = found.distance[:, 0] < near * found.distance[:, -1]
         later = close & (found.index[:, 0] < np.arange(len(kept)))  # of a pair the second goes
         if not later.any():
             break
         kept = kept[~later]
     return np.asarray(kept)
+
+
+def _different(rows: Array) -> Array:
+    """The first of the rows that are equal, in their order; told apart by a digest of their numbers."""
+    first: dict[bytes, int] = {}
+    for part in parts(rows):
+        block = rows[part] + rows.dtype.type(0)  # -0 and 0 are one number
+        for n, row in enumerate(block, part.start):
+            first.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), n)
+    return np.array(list(first.values()), np.int64)
 
 
 def _two_nn(logs: Array) -> float:

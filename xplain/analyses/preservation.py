@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xplain.analyses.neighbours import Metric
-from xplain.analyses.vectors import checked, prepared
+from xplain.analyses.vectors import Rows
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 
@@ -15,6 +15,9 @@ __all__ = ["Preservation", "preservation"]
 
 _ALL = 4000
 """Vectors up to which each is looked from; of more, so many are drawn."""
+
+_TOGETHER = 2**22
+"""Distances that are held at once, for each of the two spaces: 32 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,9 @@ def preservation(
     Source:
         Venna and Kaski 2001; the definition of scikit-learn's ``trustworthiness``.
     """
-    space, plane = prepared(checked(vectors), metric), np.asarray(places, np.float64)
-    count = len(space)
-    if len(plane) != count:
-        raise UsageError(f"There are {count} vectors and {len(plane)} places; one place each is needed.")
+    space, count = Rows(vectors, metric), len(vectors)
+    if len(places) != count:
+        raise UsageError(f"There are {count} vectors and {len(places)} places; one place each is needed.")
     if not 1 <= k < count / 2:
         raise UsageError(option="k", got=k, accepted=f"1 to {(count - 1) // 2}, below half of the {count} vectors")
     rows = np.arange(count)
@@ -81,21 +83,25 @@ def preservation(
         rows = np.sort(np.random.default_rng([seed, 0x9E]).permutation(count)[:_ALL])
     torn = np.zeros(2)
     kept = np.zeros(len(rows))
-    for n, row in enumerate(rows):
-        truth, shown = _ranks(space, int(row)), _ranks(plane, int(row))
-        near, drawn = truth <= k, shown <= k
-        torn += (truth[drawn & ~near] - k).sum(), (shown[near & ~drawn] - k).sum()
-        kept[n] = (near & drawn).sum() / k
+    plane = Rows(np.asarray(places, np.float64), "euclidean", 1, differ=False)
+    centres = space.mean(), plane.mean()
+    step = max(1, _TOGETHER // count)
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        far = [one.apart(one.take(some), centre) for one, centre in zip((space, plane), centres, strict=True)]
+        for n, row in enumerate(some):
+            truth, shown = (_ranks(one[n], int(row)) for one in far)
+            near, drawn = truth <= k, shown <= k
+            torn += (truth[drawn & ~near] - k).sum(), (shown[near & ~drawn] - k).sum()
+            kept[start + n] = (near & drawn).sum() / k
     scale = 2 / (len(rows) * k * (2 * count - 3 * k - 1))
     trust, continuity = (float(one) for one in 1 - scale * torn)
     return Preservation(k, trust, continuity, float(kept.mean()), len(rows), k / (count - 1), kept, rows)
 
 
-def _ranks(points: Array, row: int) -> Array:
+def _ranks(far: Array, row: int) -> Array:
     """The rank of every point by its distance from one, 1 the nearest; its own is beyond all."""
-    apart = points - points[row]
-    far = np.einsum("nd,nd->n", apart, apart)
     far[row] = np.inf
-    ranks = np.empty(len(points), np.int64)
-    ranks[np.argsort(far, kind="stable")] = np.arange(1, len(points) + 1)
+    ranks = np.empty(len(far), np.int64)
+    ranks[np.argsort(far, kind="stable")] = np.arange(1, len(far) + 1)
     return ranks

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from xplain.analyses.neighbours import Metric
-from xplain.analyses.vectors import checked, prepared
+from xplain.analyses.vectors import Rows
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError, unknown
 
@@ -69,7 +69,7 @@ def project(
     """
     if by not in PROJECTIONS:
         raise unknown("projection", by, PROJECTIONS, option="by")
-    rows = prepared(checked(vectors, 3), metric)
+    rows = Rows(vectors, metric, 3)
     if len(rows) < 5 and by != "pca":
         raise UsageError(
             f"{len(rows)} vectors have no neighbourhoods to draw",
@@ -78,11 +78,16 @@ def project(
             accepted="pca for fewer than 5 vectors",
         )
     facts: dict[str, Any] = {}
-    if by != "pca" and rows.shape[1] > _FIRST < len(rows):
-        rows, held = principal(rows, _FIRST)
+    if by == "pca":
+        narrow, held = _principal(rows, 2)
+        facts = {"variance held": float(held.sum())}
+    elif rows.width > _FIRST < len(rows):
+        narrow, held = _principal(rows, _FIRST)
         facts = {"principal components before": _FIRST, "variance held by them": float(held.sum())}
+    else:
+        narrow = rows.take(slice(None))
     size = {"perplexity": min(perplexity, (len(rows) - 1) / 3), "neighbours": min(neighbours, len(rows) - 1)}
-    places, library, told = PROJECTIONS[by](rows, size, seed)
+    places, library, told = PROJECTIONS[by](narrow, size, seed)
     return Places(np.asarray(places, np.float64), by, library, {**facts, **told})
 
 
@@ -91,17 +96,25 @@ def principal(rows: Array, count: int) -> tuple[Array, Array]:
 
     By the singular values of the centred vectors, or, of more vectors than numbers, the covariance's. The sign of a
     component is such that its largest loading is positive, as scikit-learn has it. Components that the vectors do not
-    have are zero.
+    have are zero. Of more vectors than numbers a block at a time is held.
     """
-    centred = np.asarray(rows, np.float64) - np.mean(rows, axis=0, dtype=np.float64)
-    if len(centred) <= centred.shape[1]:
-        _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    return _principal(Rows(rows, "euclidean", 1, differ=False), count)
+
+
+def _principal(rows: Rows, count: int) -> tuple[Array, Array]:
+    mean = rows.mean()
+    if len(rows) <= rows.width:
+        _, _, axes = np.linalg.svd(rows.take(slice(None)) - mean, full_matrices=False)
     else:
-        axes = np.linalg.eigh(centred.T @ centred)[1].T[::-1]
+        together = np.zeros((rows.width, rows.width))
+        for _, block in rows.blocks():
+            together += (block - mean).T @ (block - mean)
+        axes = np.linalg.eigh(together)[1].T[::-1]
     axes = axes[:count]
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
-    found = centred @ axes.T
-    held = (found**2).sum(axis=0) / max((centred**2).sum(), np.finfo(float).tiny)
+    found = np.concatenate([(block - mean) @ axes.T for _, block in rows.blocks()])
+    whole = sum(float(((block - mean) ** 2).sum()) for _, block in rows.blocks())
+    held = (found**2).sum(axis=0) / max(whole, np.finfo(float).tiny)
     missing = count - found.shape[1]
     return np.pad(found, ((0, 0), (0, max(0, missing)))), np.pad(held, (0, max(0, missing)))
 
@@ -133,7 +146,7 @@ def _umap(rows: Array, size: Mapping[str, float], seed: int) -> _Made:
     try:
         import umap
     except ImportError:
-        raise _missing("UMAP", "umap-learn", "umap-learn") from None
+        raise _missing("UMAP", "umap-learn", "xplain[maps]") from None
     count = max(2, int(size["neighbours"]))
     made = umap.UMAP(n_neighbors=count, random_state=seed, n_jobs=1)
     return np.asarray(made.fit_transform(rows)), f"umap-learn {umap.__version__}", {"neighbours": count}
@@ -143,7 +156,7 @@ def _pacmap(rows: Array, size: Mapping[str, float], seed: int) -> _Made:
     try:
         import pacmap
     except ImportError:
-        raise _missing("PaCMAP", "pacmap", "pacmap") from None
+        raise _missing("PaCMAP", "pacmap", "xplain[maps]") from None
     from importlib.metadata import version
 
     count = max(2, int(size["neighbours"]))
@@ -152,8 +165,8 @@ def _pacmap(rows: Array, size: Mapping[str, float], seed: int) -> _Made:
 
 
 def _pca(rows: Array, size: Mapping[str, float], seed: int) -> _Made:
-    places, held = principal(rows, 2)
-    return places, f"numpy {np.__version__}", {"variance held": float(held.sum())}
+    """The two components that ``project`` has found."""
+    return rows, f"numpy {np.__version__}", {}
 
 
 PROJECTIONS: Mapping[str, Callable[[Array, Mapping[str, float], int], _Made]] = {

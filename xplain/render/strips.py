@@ -60,13 +60,16 @@ def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: 
     chosen = list(items) if items is not None else np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
     if any(not 0 <= n < count for n in chosen):
         raise UsageError(option="items", got=list(chosen), accepted=f"places of items, 0 to {count - 1}")
-    if int(max(shown.near.max(), shown.near_pixels.max())) >= count:
+    compared = shown.near_pixels.size > 0
+    if int(max(shown.near.max(), shown.near_pixels.max(initial=0))) >= count:
         raise UsageError("These are some of the items only, and their neighbours lie among all: draw the whole result.")
     lines = [_lines(shown, int(n), tile) for n in chosen]
     width = max(one.width for one in lines)
     layer = brief_layer(str(shown.facts.get("layer", "")))
     parts = [canvas.heading(f"Nearest of {count} items", width)]
     said = [f"At the left: nearest at layer {layer}; at the right: nearest pixel by pixel."]
+    if not compared:
+        said = [f"Nearest at layer {layer}."]
     if len(chosen) < count:
         spread = ", evenly spread" if items is None else ""
         said.append(f"Drawn: {len(chosen)} of {count} items{spread}; the numbers are of all.")
@@ -75,9 +78,8 @@ def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: 
         said.append(f"Blue: of the same {word} class; orange: of another.")
         both = shown.facts.get(f"of one {word} class")
         if both:
-            said.append(
-                f"Of one class over all items: {both['features']:.1%} at the layer, {both['pixels']:.1%} by pixels."
-            )
+            pixels = f", {both['pixels']:.1%} by pixels" if compared else ""
+            said.append(f"Of one class over all items: {both['features']:.1%} at the layer{pixels}.")
     parts += [canvas.words(said, width, canvas.PALE), *lines]
     told = sentences(shown.warnings, list(shown.names), brief=True)
     if told:
@@ -100,7 +102,8 @@ def _lines(shown: ShownNeighbours, n: int, tile: int) -> Image:
     name += [canvas.fitted(labels[n], _NAME)] if labels else []
     head = canvas.column([_tile(shown, n, tile, None), canvas.words(name, _NAME, canvas.PALE)], 2)
     rows = []
-    for near, far in ((shown.near, shown.distance), (shown.near_pixels, shown.pixel_distance)):
+    kinds = [(shown.near, shown.distance), (shown.near_pixels, shown.pixel_distance)]
+    for near, far in kinds if shown.near_pixels.size else kinds[:1]:
         cells = []
         for other, distance in zip(near[n], far[n], strict=True):
             same = None if not labels else labels[int(other)] == labels[n]

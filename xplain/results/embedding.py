@@ -15,7 +15,7 @@ from xplain.core.errors import MissingDependency
 from xplain.core.keeping.files import whole_file
 from xplain.core.keeping.plain import counted
 from xplain.core.lenses.embedding import Vectors
-from xplain.core.lenses.vector_folder import read_vectors
+from xplain.core.lenses.kept_vectors import kept_in
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit
@@ -103,21 +103,19 @@ class Embedding(Result):
         Raises:
             UsageError: it is no folder of vectors.
         """
-        about, lines, rows = read_vectors(path)
-        done = [line for line in lines if line.get("row") is not None]
-        order = [line["row"] for line in done]
+        kept = kept_in(path)
+        about = kept.about
         facts: dict[str, Any] = {name: about[name] for name in ("layer", "positions", "width") if name in about}
         origin: dict[str, Any] = {name: str(about.get(name, "")) for name in ("model", "source", "card", "layout")}
-        scores = [line.get("confidence") for line in done]
-        truth = tuple(str(line.get("truth", "")) for line in done)
+        asked = {"vectors": kept.source, "layer": kept.layer, "positions": about.get("positions")}
         return cls(
-            provenance=Provenance(method="embed", options={"vectors": os.fspath(path)}, **origin),
-            names=tuple(line["name"] for line in done),
-            vectors=rows if order == list(range(len(rows))) else rows[order],
-            predicted=tuple(str(line.get("predicted", "")) for line in done),
-            truth=truth if any(truth) else (),
-            confidence=np.array([one if isinstance(one, (int, float)) else np.nan for one in scores], np.float64),
-            facts={**facts, "kept in": os.fspath(path)},
+            provenance=Provenance(method="embed", options=asked, **origin),
+            names=kept.names,
+            vectors=kept.vectors,
+            predicted=kept.predicted,
+            truth=kept.truth,
+            confidence=kept.confidence,
+            facts={**facts, "kept in": kept.source},
         )
 
     @classmethod

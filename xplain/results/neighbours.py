@@ -26,8 +26,8 @@ class Neighbours(Result):
     Args:
         near: int64 ``[N, k]``: in the layer's space. Of a part of the items these are still places among all.
         distance: float64 ``[N, k]``.
-        near_pixels: int64 ``[N, k]``: pixel by pixel.
-        pixel_distance: float64 ``[N, k]``.
+        near_pixels: int64 ``[N, k]``: pixel by pixel; ``[N, 0]`` where they were not compared.
+        pixel_distance: float64 of the same shape.
         predicted: The class of each that the model predicts; empty where it predicts none.
         truth: The folder that each lies in, where folders are labels; else empty.
         thumbnails: uint8 ``[N, s, s, 3]``, or None.
@@ -60,9 +60,11 @@ class Neighbours(Result):
         Raises:
             Fault: one is missing, or of another type or shape than it must have.
         """
-        near, far = ("i", ("N", "k")), ("f", ("N", "k"))
-        needs = {"near": near, "near_pixels": near, "distance": far, "pixel_distance": far}
+        needs = {"near": ("i", ("N", "k")), "distance": ("f", ("N", "k"))}
+        needs |= {"near_pixels": ("i", ("N", "p")), "pixel_distance": ("f", ("N", "p"))}
         found = fit(arrays, needs, {"thumbnails": ("u", ("N", "s", "s", 3))})
+        if found["p"] not in (0, found["k"]):
+            raise Fault(f"it holds {found['k']} neighbours of each item, and {found['p']} pixel by pixel")
         for name in ("near", "near_pixels"):
             if arrays[name].size and (arrays[name].min() < 0 or arrays[name].max() >= 2**40):
                 raise Fault(f"its {name} are no places of items")

@@ -25,7 +25,7 @@ from xplain.core.positions.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model
 from xplain.models.outlines import attach_card
 
-__all__ = ["is_picture", "item_keys", "items_of"]
+__all__ = ["as_used", "is_picture", "item_keys", "items_of"]
 
 
 def items_of(model: Model, source: Any, card: Any = None, layout: str | None = None) -> Items:
@@ -222,9 +222,7 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
         raise CardError(
             f"The card of {outline.source} is for {what}, not for pictures. Give arrays in the model's own layout."
         )
-    used = replace(used, layout=known.letters)
-    if outline.layout is not None and outline.layout.is_picture:
-        used = used.sized(*outline.layout.plane)
+    used = as_used(used, known.letters, outline)
     said: list[list[str]] = [[] for _ in given]
     if used.mode == "BANDS":
         prepared = [bands.prepare_bands(used, one) for one in given]
@@ -257,6 +255,12 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
         sizes=tuple((h, w) for h, w in sizes),
         coordinates=told_axes,
     )
+
+
+def as_used(card: Card, layout: str, outline: Outline) -> Card:
+    """A card with all that is known of the model in it: the order of axes, and a size where it states none."""
+    card = replace(card, layout=layout)
+    return card.sized(*outline.layout.plane) if outline.layout is not None and outline.layout.is_picture else card
 
 
 def _proposed(outline: Outline) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -28,6 +29,7 @@ from xplain.results import kind_of
 from xplain.results.provenance import Provenance
 from xplain.results.result import Result
 from xplain.session.items import item_keys
+from xplain.session.kept import check_kept, kept_vectors
 from xplain.session.part import Part
 from xplain.session.run import Session
 from xplain.session.stream import Stream
@@ -76,25 +78,34 @@ def seen(
     entry = LENSES.find(what)
     values = entry.read_options(options)
     _require(entry, session.model, items is not None)
-    source = _Source(session, items, failed)
+    kept = kept_vectors(items)
+    if kept:  # whatever is read once more, to be drawn, is read as it was
+        card = check_kept(entry, kept, session.model, session.request.card)
+        session.request = replace(session.request, card=card)
+    source = _Source(session, None if kept else items, failed)
     model = session.model if source.first is None else source.first.model
     settings = session.settings(source.first)
     card = _card(model, session.request.card) if source.card is None else source.card
-    scene = Scene(model.outline, session.request.seed, items is not None, card)
+    scene = Scene(model.outline, session.request.seed, items is not None, card, kept)
     try:
         flow = through(entry.start(scene, values), partial(source.ask, settings.memo))
         (returned,), cost = session.ask([flow], model, settings)
     except Exception as error:
         error.add_note(f"while looking at {model.outline.source} through lens {entry.name!r}")
         raise
-    outline = model.outline
+    finally:
+        source.close()
+    outline, layout = model.outline, source.layout
+    card_text = "" if source.card is None else source.card.to_toml(labels=False)
+    if kept:
+        card_text, layout = (str(kept[0].about.get(name, "")) for name in ("card", "layout"))
     origin = Provenance(
         method=entry.name,
         options=values,
         model=outline.digest,
         source=outline.called,
-        card="" if source.card is None else source.card.to_toml(labels=False),
-        layout=source.layout,
+        card=card_text,
+        layout=layout,
         versions=versions(),
         cost=cost + source.beside,
         seed=session.request.seed,
@@ -162,16 +173,25 @@ class _Source:
         self._lost: Callable[[Any, XplainError], None] | None = None
         self._unread: list[tuple[Any, XplainError]] = []
         self._others: list[tuple[Any, Session]] = []
+        able = abilities_of(session.model)
+        alone = able.read is None and able.look is None  # a module looks at items as they are read, while it is asked
+        self._reader = ThreadPoolExecutor(1, "read") if alone and items is not None else None
         given = None if items is None else _found(session.model, items)
         if isinstance(given, list) and all(isinstance(one, (str, os.PathLike)) for one in given):
             given = filter(self._wanted, given)
-        self._parts = iter(()) if given is None else Stream(session, given, at_once=AT_ONCE, failed=self._fail).parts()
+        stream = partial(Stream, session, at_once=AT_ONCE, failed=self._fail, reader=self._reader)
+        self._parts = iter(()) if given is None else stream(given).parts()
         self._next = next(self._parts, None)
         self.first = None if self._next is None else self._next.part
         if self.first is not None:
             self.card, self.layout = self.first.items.card, str(self.first.items.layout)
         elif items is not None:
             raise self.errors[0][1] if self.errors else UsageError("There is nothing to look at: no item is given.")
+
+    def close(self) -> None:
+        """Read nothing more."""
+        if self._reader is not None:
+            self._reader.shutdown(wait=True, cancel_futures=True)
 
     def _wanted(self, given: Any) -> bool:
         return self._skip is None or not self._skip(given)
@@ -228,6 +248,8 @@ class _Source:
             return self._some(reader.read(question.x), question.given)
         if not question.given or any(one is None for one in question.given):
             raise UsageError("Rows of a table, and texts, are read together and cannot be read once more one by one.")
+        if self._reader is not None:
+            self._reader.submit(bool).result()  # it rests: one thread alone decodes
         return self._some(reader.read(list(question.given)), question.given)
 
     def _some(self, part: Part, given: tuple[Any, ...]) -> Some:

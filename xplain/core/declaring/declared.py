@@ -167,6 +167,8 @@ class Lens(Declared):
     Args:
         needs: Kinds of question it asks; none where what is known of the model is enough.
         items: Whether it takes items: ``none``, ``may``, or ``must``.
+        kept: Whether it takes vectors that ``embed`` has kept in place of items: ``no``, ``one`` folder of them, or
+            ``several``, such as one per layer. It finds them in ``scene.kept``.
         paper: Where it comes from.
         trial: Options with which it can be tried in a moment.
     """
@@ -175,6 +177,7 @@ class Lens(Declared):
 
     needs: frozenset[type[Any]] = frozenset()
     items: Wants = "must"
+    kept: Literal["no", "one", "several"] = "no"
     paper: Paper | None = None
     trial: Mapping[str, Any] = field(default_factory=dict)
 

@@ -250,6 +250,7 @@ def lens(
     *,
     needs: type | tuple[type, ...] = (),
     items: Wants = "must",
+    kept: Literal["no", "one", "several"] = "no",
     paper: Paper | None = None,
     aliases: tuple[str, ...] = (),
     trial: Mapping[str, Any] | None = None,
@@ -258,7 +259,13 @@ def lens(
     kinds = frozenset(needs if isinstance(needs, tuple) else (needs,))
 
     def declare(function: F) -> F:
-        told: dict[str, Any] = {"needs": kinds, "items": items, "paper": paper, "trial": dict(trial or {})}
+        told: dict[str, Any] = {
+            "needs": kinds,
+            "items": items,
+            "kept": kept,
+            "paper": paper,
+            "trial": dict(trial or {}),
+        }
         LENSES.add(Lens(name=name, aliases=aliases, **told, **facts_of(function)))
         return function
 

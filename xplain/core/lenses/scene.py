@@ -23,6 +23,7 @@ import numpy as np
 from xplain.core.card import Card
 from xplain.core.edits import Array
 from xplain.core.errors import XplainError
+from xplain.core.lenses.kept_vectors import KeptVectors
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Query, Returned, View
 from xplain.core.target import Target
@@ -108,12 +109,14 @@ class Scene:
         seed: Root of all randomness.
         items: Whether there are any items.
         card: How pictures become tensors, or None.
+        kept: Vectors that stand in for items, of this model, each of one layer; empty where items come part by part.
     """
 
     outline: Outline
     seed: int = 0
     items: bool = True
     card: Card | None = None
+    kept: tuple[KeptVectors, ...] = ()
 
     def rng(self, stream: str) -> np.random.Generator:
         """An independent, reproducible generator for the named purpose; see ``View.rng``."""

@@ -27,7 +27,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import OutputError, UsageError
 from xplain.core.keeping.files import hold, let_go, read_text, there, whole_file
 
-__all__ = ["VectorFolder", "content_key", "read_vectors"]
+__all__ = ["VectorFolder", "content_key", "differences", "read_vectors", "vectors_in"]
 
 FORMAT = 1
 
@@ -133,14 +133,10 @@ class VectorFolder:
         if (name, key) not in self._place:
             self._write([{"name": name, "key": key, "row": None, "error": error}])
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """What is known of each item, in the order in which they came."""
-        self._lines.flush()
-        return _lines(self.path / _ROWS)
-
-    def vectors(self) -> Array:
-        """The vectors ``[rows, D]``, mapped, not read."""
-        return np.load(self.path / _VECTORS, mmap_mode="r") if self.count else np.zeros((0, self.width), np.float32)
+    def flush(self) -> None:
+        """Let whoever reads the folder see what was appended."""
+        for file in self._files:
+            file.flush()
 
     # ------------------------------------------------------------------ the files
 
@@ -240,6 +236,16 @@ def read_vectors(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dic
     Raises:
         UsageError: it is no folder of vectors.
     """
+    about, lines, vectors = vectors_in(path)
+    return about, list(lines), vectors
+
+
+def vectors_in(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Iterator[dict[str, Any]], Array]:
+    """The same, line by line.
+
+    Raises:
+        UsageError: it is no folder of vectors; a line whose vector is not there is found when it is reached.
+    """
     folder = Path(path)
     if there(folder / _MANIFEST) != "file" or there(folder / _VECTORS) != "file":
         raise UsageError(f"{os.fspath(path)!r:.300} is no folder of vectors; 'xplain see embed' writes one.")
@@ -250,7 +256,6 @@ def read_vectors(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dic
             "Another version of xplain wrote it: read it with that, or make it again in another folder."
         )
     try:
-        lines = list(_lines(folder / _ROWS))
         vectors = np.load(folder / _VECTORS, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(f"{folder / _VECTORS} cannot be read: {error}.") from None
@@ -259,10 +264,17 @@ def read_vectors(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dic
             f"{folder / _VECTORS} holds {vectors.dtype} {list(vectors.shape)}; its manifest says float32 of width "
             f"{_brief(about.get('width'))}. Make it again in another folder."
         )
-    rows = [one["row"] for one in lines if one.get("row") is not None]
-    if any(not _whole(row) or not 0 <= row < len(vectors) for row in rows):
-        raise UsageError(f"{folder} holds lines without vectors: go on with 'xplain see embed', which cuts them off.")
-    return about, lines, vectors
+
+    def lines() -> Iterator[dict[str, Any]]:
+        for one in _lines(folder / _ROWS):
+            row = one.get("row")
+            if row is not None and not (_whole(row) and 0 <= row < len(vectors)):
+                raise UsageError(
+                    f"{folder} holds lines without vectors: go on with 'xplain see embed', which cuts them off."
+                )
+            yield one
+
+    return about, lines(), vectors
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -278,13 +290,18 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 def _compare(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
     """Refuse to put vectors of one thing among those of another."""
-    differing = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
-    if not differing:
+    told = differences(found, {**dict.fromkeys(found), **wanted})
+    if not told:
         return
-    told = "; ".join(f"{name} was {_brief(found.get(name))} and is {_brief(wanted.get(name))}" for name in differing)
     raise UsageError(
         f"{path} holds vectors of something else: {told}. Vectors of two kinds do not mix: choose another folder."
     )
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What is not as it is wanted, in words; empty where all is."""
+    differing = [name for name in wanted if found.get(name) != wanted[name]]
+    return "; ".join(f"{name} was {_brief(found.get(name))} and is {_brief(wanted[name])}" for name in differing)
 
 
 def _whole(row: Any) -> bool:

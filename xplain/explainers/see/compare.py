@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -15,11 +15,13 @@ from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.lenses.embedding import Compared
+from xplain.core.lenses.kept_vectors import aligned, is_folder_of_vectors, kept_in
 from xplain.core.lenses.scene import Again, Beside, More, Scene, Seeing, Some
 from xplain.core.outline import Outline
 from xplain.core.query import Peek, View
+from xplain.explainers.see.kept import asked_for, left_aside, pictures_of, read_of
 from xplain.explainers.see.positions import Positions, Read, vector_reader
-from xplain.explainers.see.vectors import asked, beside, called, finite, small
+from xplain.explainers.see.vectors import asked, beside, called, finite, item_name, small
 
 __all__ = ["compare"]
 
@@ -31,9 +33,9 @@ _APART = 3  # one of so many items can be among those that are seen most differe
 
 @dataclass(frozen=True)
 class _ModelKind:
-    """Another model: a file's path, or one that is loaded."""
+    """Another model: a file's path, or one that is loaded; or vectors of it that were kept."""
 
-    accepts: str = "a model file, or in Python whatever xplain.load takes"
+    accepts: str = "a model file, or in Python whatever xplain.load takes; or a folder of vectors that 'see embed' kept"
     invalid: tuple[Any, ...] = (3, "")
 
     def read(self, value: Any) -> Any:
@@ -45,7 +47,7 @@ class _ModelKind:
 Other: TypeAlias = Annotated[Any, _ModelKind()]
 
 
-@lens("compare", needs=Peek, paper=Paper("Kornblith 2019", "arXiv:1905.00414"))
+@lens("compare", needs=Peek, kept="several", paper=Paper("Kornblith 2019", "arXiv:1905.00414"))
 def compare(
     scene: Scene,
     *,
@@ -65,7 +67,8 @@ def compare(
 
     Args:
         other: The other model; its own card is used if it has one, else this model's. ``self`` compares the layers of
-            this model with one another.
+            this model with one another. Beside vectors that were kept: the folder of the other's, or several with
+            commas between (in Python also a list); their items are matched by content.
         layer: Layers of this model, with commas between; ``auto`` is the penultimate one, ``all`` takes up to 12 evenly
             spread ones.
         other_layer: Layers of the other one; None: those of the same names, or what ``auto`` means there.
@@ -87,6 +90,10 @@ def compare(
     Source:
         Kornblith et al. 2019, arXiv:1905.00414; without bias: Nguyen et al. 2021, arXiv:2010.15327.
     """
+    if scene.kept:
+        return (
+            yield from _of_kept(scene, other, (layer, other_layer), positions, _Wanted(k, draws, different, thumbnail))
+        )
     reads: tuple[list[Read], list[Read]] = ([], [])
     parts: tuple[dict[str, list[Array]], dict[str, list[Array]]] = ({}, {})
     names: list[str] = []
@@ -111,40 +118,104 @@ def compare(
         names += [name for name, fine in zip(called(some), kept, strict=True) if fine]
         if some.pictures is not None:
             thumbnails.append(small(some.pictures[kept], thumbnail))
+    first, second = ({name: np.concatenate(rows) for name, rows in part.items()} for part in parts)
+    how = {read.layer: read.how for some_reads in reads for read in some_reads if read.how}
+    wanted = _Wanted(k, draws, different, thumbnail)
+    found, chosen = _compared(scene, names, (first, second), how, wanted)
+    small_ones = np.concatenate(thumbnails) if thumbnails and sum(map(len, thumbnails)) == len(names) else None
+    return found if small_ones is None else replace(found, thumbnails=small_ones[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked of two sets of vectors; see ``compare``."""
+
+    k: int
+    draws: int
+    different: int
+    thumbnail: int
+
+
+def _of_kept(
+    scene: Scene, other: Any, layers: tuple[str, str | None], positions: str | None, wanted: _Wanted
+) -> Seeing[Compared]:
+    """The same of vectors that were kept of both: no model is asked."""
+    names = [[one.strip() for one in (layer or "auto").split(",") if one.strip()] for layer in layers]
+    own = asked_for(scene, names[0], positions)
+    if isinstance(other, str) and other == "self":
+        theirs = asked_for(scene, names[1], positions)
+    else:
+        given = other if isinstance(other, (list, tuple)) else str(other).split(",")
+        strange = next((one for one in given if not is_folder_of_vectors(str(one).strip())), None)
+        if strange is not None:
+            raise UsageError(
+                f"{str(strange)!r:.200} is no folder of vectors, and the other side of kept vectors must be one: "
+                "keep them with 'xplain see embed' of the other model, on the same items.",
+                option="other",
+            )
+        theirs = asked_for(replace(scene, kept=tuple(kept_in(str(one).strip()) for one in given)), names[1], positions)
+    both = aligned([*own, *theirs])
+    own, theirs = both[: len(own)], both[len(own) :]
+    first, second = ({one.layer: one.vectors for one in side} for side in (own, theirs))
+    how = {one.layer: read_of(one).how for one in both if read_of(one).how}
+    found, chosen = _compared(scene, [item_name(name, name) for name in both[0].names], (first, second), how, wanted)
+    pictures = yield from pictures_of(both[0], [int(row) for row in chosen], small, wanted.thumbnail)
+    told = {
+        "kept in": [one.source for one in both],
+        "models": [str(side[0].about.get("model")) for side in (own, theirs)],
+    }
+    aside = left_aside(scene.kept, both[0])
+    return replace(
+        found,
+        thumbnails=pictures.thumbnails,
+        facts={**found.facts, **told, "items": len(both[0])},
+        warnings=(*found.warnings, *aside, *pictures.warnings),
+    )
+
+
+def _compared(
+    scene: Scene,
+    names: Sequence[str],
+    vectors: tuple[Mapping[str, Array], Mapping[str, Array]],
+    how: Mapping[str, str],
+    wanted: _Wanted,
+) -> tuple[Compared, Array]:
+    """What two sets of vectors of the same items have in common, and the rows on which they differ most."""
     if len(names) < LEAST:
         raise UsageError(f"{len(names)} items say too little of two spaces; give at least {LEAST}.")
-    first, second = ({name: np.concatenate(rows) for name, rows in part.items()} for part in parts)
-    near = min(k, max(1, (len(names) - 1) // _CHANCE))
-    found = alignment(first, second, k=near, draws=draws, seed=scene.seed)
-    chosen = found.most_different(count=min(different, len(names) // _APART))
+    near = min(wanted.k, max(1, (len(names) - 1) // _CHANCE))
+    found = alignment(*vectors, k=near, draws=wanted.draws, seed=scene.seed)
+    chosen = found.most_different(count=min(wanted.different, len(names) // _APART))
     at = {int(row): n for n, row in enumerate(found.items)}
-    small_ones = np.concatenate(thumbnails) if thumbnails and sum(map(len, thumbnails)) == len(names) else None
     facts: dict[str, Any] = {
         "neighbours": found.k,
         "neighbours shared by chance": found.chance,
         "items compared": len(found.items),
-        "positions": {read.layer: read.how for some_reads in reads for read in some_reads if read.how},
+        "positions": dict(how),
         "differ at": [found.first[-1], found.second[-1]],
     }
     warnings: tuple[Caveat, ...] = ()
     if len(names) < _FEW:
         warnings = (Caveat(f"{len(names)} items say little of two spaces: look at the intervals, or give more."),)
-    if near < k:
-        text = f"{near} of {len(names) - 1} other items are neighbours instead of {k}: chance would share the rest."
+    if near < wanted.k:
+        text = (
+            f"{near} of {len(names) - 1} other items are neighbours instead of {wanted.k}: chance would share the rest."
+        )
         warnings += (Caveat(text, "input"),)
     if len(found.items) < len(names):
         warnings += (Caveat(f"{len(found.items)} of {len(names)} items were drawn to be compared."),)
-    return Compared(
+    told = Compared(
         found.first,
         found.second,
         found.cka,
         found.shared,
         tuple(names[int(row)] for row in chosen),
         np.array([found.agreement[-1][at[int(row)]] for row in chosen]),
-        None if small_ones is None else small_ones[chosen],
+        None,
         facts,
         warnings,
     )
+    return told, chosen
 
 
 def _reads(view: View, layer: str, positions: str | None, first: Sequence[Read] = ()) -> list[Read]:

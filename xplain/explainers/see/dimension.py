@@ -22,8 +22,11 @@ from xplain.explainers.see.vectors import Gathered, gathered
 
 __all__ = ["dimension_"]
 
+_MOST_MAPPED = 10_000
+"""Vectors that a map is learnt from; of more, so many are drawn."""
 
-@lens("dimension", needs=Peek, paper=Paper("Gong 2019", "arXiv:1803.09672"))
+
+@lens("dimension", needs=Peek, kept="several", paper=Paper("Gong 2019", "arXiv:1803.09672"))
 def dimension_(
     scene: Scene,
     *,
@@ -41,7 +44,8 @@ def dimension_(
     on a graph of neighbours read high. What nearly repeats another item is left out first, and counted.
 
     Args:
-        layer: Layers to read, with commas between; ``auto`` is the penultimate one.
+        layer: Layers to read, with commas between; ``auto`` is the penultimate one. Of vectors that were
+            kept, in a folder per layer, it is all of them.
         positions: What becomes of layers with positions, as in ``embed``; of each that has none nothing.
         k: Neighbours of the maximum likelihood.
         near: An item nearer to another than this share of the distance to its tenth neighbour repeats it.
@@ -96,11 +100,14 @@ def _mapped(rows: Array, width: int, found: Gathered, seed: int) -> dict[str, An
     """What is left at fewer numbers: by the learned map, and by principal components."""
     if width >= rows.shape[1]:
         raise UsageError(option="mds", got=width, accepted=f"1 to {rows.shape[1] - 1}, below the width of a vector")
+    labels = found.truth or found.predicted
+    if len(rows) > _MOST_MAPPED:
+        some = np.sort(np.random.default_rng([seed, 0xD9]).permutation(len(rows))[:_MOST_MAPPED])
+        rows, labels = rows[some], [labels[n] for n in some] if labels else []
     made = deep_mds(rows, width, seed=seed)
     few = {"learned map": made(rows), "principal components": principal(rows, width)[0]}
-    told: dict[str, Any] = {"numbers": width, "widths": made.facts["widths"]}
+    told: dict[str, Any] = {"numbers": width, "widths": made.facts["widths"], "learnt from": len(rows)}
     told["distance correlation"] = {name: distance_correlation(rows, one) for name, one in few.items()}
-    labels = found.truth or found.predicted
     if labels and 1 < len(set(labels)) < len(labels):
         whole = {f"all {rows.shape[1]} numbers": rows, **few}
         told["verification by"] = "true labels" if found.truth else "predicted classes"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path, PurePath
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -19,10 +20,12 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.lenses.cells import Cell, Cells, cells
 from xplain.core.lenses.fold import TopK
+from xplain.core.lenses.kept_vectors import KeptVectors
 from xplain.core.lenses.scene import Again, More, Scene, Seeing, Some, handle
 from xplain.core.query import Peek
 from xplain.explainers.cam.layers import MapLayer, map_layer
 from xplain.explainers.see.crops import seen_as_picture
+from xplain.explainers.see.kept import asked_for
 from xplain.explainers.see.layers import short_name
 
 __all__ = ["MasksOf", "dissect"]
@@ -68,6 +71,7 @@ Masks: TypeAlias = Annotated[Any, MasksOf()]
 @lens(
     "dissect",
     needs=Peek,
+    kept="one",
     paper=Paper("Bau 2017", "arXiv:1704.05796"),
     trial={"layer": "auto", "units": 2, "k": 2, "masks": {"left": np.eye(12)[None].repeat(9, axis=0) > 0}},
 )
@@ -84,7 +88,8 @@ def dissect(
 
     A unit fires where its map, enlarged to the item, is above the level that it passes at ``share`` of all positions.
     ``IoU = |fires and mask| / |fires or mask|`` over all items. Without masks the concepts are the folders that
-    pictures lie in, each as a whole: a unit's n best pictures, n those of the folder, are held against the folder.
+    pictures lie in, each as a whole: a unit's n best pictures, n those of the folder, are held against the folder. For
+    that, vectors will do that ``embed`` has kept of the layer with the positions ``max``.
 
     Args:
         layer: The layer's name, or ``auto`` for the last one with positions.
@@ -108,6 +113,8 @@ def dissect(
     Source:
         Bau, Zhou, Khosla, Oliva and Torralba, Network Dissection, CVPR 2017, section 2.
     """
+    if scene.kept:
+        return (yield from _of_kept(scene, layer, masks, units, k))
     given: list[Any] = []
     names: list[str] = []
     folders: list[str] = []
@@ -119,7 +126,7 @@ def dissect(
         chosen = chosen or map_layer(part.view, layer)
         positions = int(np.prod(chosen.grid.cells))
         kept = max(1, int(np.ceil(4 * share * positions)))  # an item may hold more than its share
-        answer = yield Peek(part.view.x, (chosen.name,), TopK(kept, chosen.grid.channel + 1))
+        answer = yield Peek(part.view.x, (chosen.name,), TopK(kept, chosen.grid.channel + 1), many=True)
         values = np.asarray(answer[chosen.name].values, np.float32)
         tops.append(values)
         best.append(values[:, :, 0])
@@ -133,24 +140,61 @@ def dissect(
     else:
         levels = _levels(tops, share, int(np.prod(chosen.grid.cells)))
         concepts, table = yield from _by_masks(chosen, given, masks, levels)
+    alive = _alive(table, largest, units)
+    found = yield from _shown(chosen.name, alive, largest, (given, names), k)
+    return _told(chosen.name, (concepts, table), found, alive, len(names))
+
+
+def _of_kept(scene: Scene, layer: str, masks: Any, units: int, k: int) -> Seeing[Cells]:
+    """The same by folders, of the largest values that were kept; what is shown is read and looked at once more."""
+    if masks is not None:
+        raise UsageError("Masks need the layer's maps: give the pictures instead of vectors that were kept.")
+    (kept,) = asked_for(scene, [layer], "max")
+    kept.require(positions="max")
+    concepts, table = _by_folder(kept.vectors, [PurePath(name).parent.name for name in kept.names])
+    alive = _alive(table, kept.vectors, units)
+    found = yield from _shown(kept.layer, alive, kept.vectors, (kept.names, kept.names), k, kept)
+    if not found:
+        raise UsageError("No picture lies where its vector says with the content that it had; give the pictures.")
+    shown = {cell.name for cell in found}
+    told = _told(kept.layer, (concepts, table), found, alive, len(kept))
+    wanted = {kept.names[n] for c in alive for n in _best(kept.vectors[:, c], k)}
+    gone = Caveat(
+        f"{len(wanted - shown)} of {len(wanted)} pictures do not lie where their vectors say with the content that "
+        "they had; others are shown in their place.",
+        "input",
+    )
+    return replace(
+        told,
+        facts={**told.facts, "kept in": kept.source, "items": len(kept)},
+        warnings=(*told.warnings, *([gone] if wanted - shown else [])),
+    )
+
+
+def _alive(table: Array, largest: Array, units: int) -> list[int]:
+    """The units that fit a concept best, of those that fire at all."""
     order = np.argsort(-table.max(axis=1), kind="stable")
-    alive = [int(c) for c in order if largest[:, c].max() > 0][:units]
-    found = yield from _shown(chosen, alive, largest, (given, names), k)
-    short = short_name(chosen.name)
+    return [int(c) for c in order if largest[:, c].max() > 0][:units]
+
+
+def _told(layer: str, fit: tuple[list[str], Array], found: list[Cell], alive: Sequence[int], count: int) -> Cells:
+    """What the lens says."""
+    concepts, table = fit
+    short = short_name(layer)
     fits = table.argmax(axis=1)
     told = {f"{short}[{c}]": {"concept": concepts[fits[c]], "iou": float(table[c, fits[c]])} for c in range(len(table))}
     about = {f"{short}[{c}]": f"{concepts[fits[c]]}\nIoU {table[c, fits[c]]:.2f}" for c in alive}
     weak = Caveat("No unit fits any concept: the largest IoU is below 0.04, where units are called detectors.", "empty")
     return cells(
         found,
-        f"Concepts that units of {short} fit, of {len(concepts)}, over {len(names)} items",
+        f"Concepts that units of {short} fit, of {len(concepts)}, over {count} items",
         "largest activation of the unit in the item",
         map_names=("activation",),
         form="rows",
         look="heat",
         overlaid=True,
         about=about,
-        facts={"layer": chosen.name, "concepts": concepts, "units": told, "iou": table},
+        facts={"layer": layer, "concepts": concepts, "units": told, "iou": table},
         warnings=() if table.max() >= 0.04 else (weak,),
     )
 
@@ -217,18 +261,30 @@ def _by_folder(largest: Array, folders: Sequence[str]) -> tuple[list[str], Array
     return concepts, table
 
 
+def _best(values: Array, k: int, kept: KeptVectors | None = None) -> list[int]:
+    """The items where a unit fires most; of those that were kept the ones whose picture is still there."""
+    order = (int(n) for n in np.argsort(-values, kind="stable"))
+    return list(islice(order if kept is None else (n for n in order if kept.picture(n) is not None), k))
+
+
 def _shown(
-    layer: MapLayer, units: Sequence[int], largest: Array, source: tuple[Sequence[Any], Sequence[str]], k: int
+    name: str,
+    units: Sequence[int],
+    largest: Array,
+    source: tuple[Sequence[Any], Sequence[str]],
+    k: int,
+    kept: KeptVectors | None = None,
 ) -> Generator[Any, Any, list[Cell]]:
     """For each unit the items where it fires most, with its map."""
     given, names = source
-    order = {c: np.argsort(-largest[:, c], kind="stable")[:k].tolist() for c in units}
+    order = {c: _best(largest[:, c], k, kept) for c in units}
     wanted = sorted({item for items in order.values() for item in items})
     made: dict[tuple[int, int], Cell] = {}
-    short = short_name(layer.name)
+    short = short_name(name)
     for first in range(0, len(wanted), _AT_ONCE):
         items = wanted[first : first + _AT_ONCE]
         some: Some = yield Again(tuple(given[item] for item in items))
+        layer = map_layer(some.view, name)
         answer = yield Peek(some.view.x, (layer.name,))
         maps = np.asarray(layer.maps(answer[layer.name]), np.float32)
         for n, item in enumerate(items):
@@ -239,5 +295,5 @@ def _shown(
                     caption = f"{value:.3g}\n{Path(names[item].removeprefix('skimage:')).stem}"
                     one = maps[n, c].reshape(-1, maps.shape[-1])[..., None]
                     box = (0, 0, *picture.shape[:2])
-                    made[c, item] = Cell(f"{short}[{c}]", value, picture, (one,), names[item], caption, box, layer.name)
+                    made[c, item] = Cell(f"{short}[{c}]", value, picture, (one,), names[item], caption, box, name)
     return [made[c, item] for c in units for item in order[c]]

@@ -9,6 +9,7 @@ import numpy as np
 from xplain.core.declaring.registry import lens
 from xplain.core.errors import XplainError
 from xplain.core.lenses.embedding import Vectors
+from xplain.core.lenses.kept_vectors import kept_in
 from xplain.core.lenses.scene import More, Scene, Seeing, Some
 from xplain.core.lenses.vector_folder import VectorFolder, content_key
 from xplain.core.query import Peek
@@ -150,20 +151,9 @@ def _about(scene: Scene, some: Some, read: Read) -> dict[str, Any]:
 
 
 def _vectors(folder: VectorFolder, read: Read) -> Vectors:
-    lines = list(folder.lines())
-    done = [line for line in lines if line["row"] is not None]
-    rows = folder.vectors()
-    order = [line["row"] for line in done]
-    own = rows if order == list(range(len(rows))) else rows[order]
-    failed = [{"item": line["name"], "error": line["error"]} for line in lines if line["row"] is None]
-    facts: dict[str, Any] = {"layer": read.layer, "width": folder.width, "kept in": str(folder.path)}
+    folder.flush()
+    kept = kept_in(folder.path)
+    facts: dict[str, Any] = {"layer": read.layer, "width": folder.width, "kept in": kept.source}
     facts |= {"positions": read.how} if read.how else {}
-    facts |= {"without a vector": failed} if failed else {}
-    return Vectors(
-        tuple(line["name"] for line in done),
-        own,
-        tuple(line.get("predicted", "") for line in done),
-        tuple(line.get("truth", "") for line in done) if any("truth" in line for line in done) else (),
-        np.array([line.get("confidence", np.nan) for line in done], np.float64),
-        facts,
-    )
+    facts |= {"without a vector": [{"item": name, "error": why} for name, why in kept.failed]} if kept.failed else {}
+    return Vectors(kept.names, kept.vectors, kept.predicted, kept.truth, kept.confidence, facts)

@@ -23,7 +23,7 @@ from xplain.explainers.see.vectors import gathered
 __all__ = ["map_"]
 
 
-@lens("map", needs=Peek, trial={"by": "pca", "neighbours": 2})
+@lens("map", needs=Peek, kept="one", trial={"by": "pca", "neighbours": 2})
 def map_(
     scene: Scene,
     *,
@@ -35,7 +35,7 @@ def map_(
     neighbours: Positive = 10,
     groups: Natural = 0,
     labelled: bool = False,
-    thumbnail: Positive = 64,
+    thumbnail: Natural = 64,
 ) -> Seeing[Plane]:
     """All items at their places in a plane: near on the map is near in the layer's space, as far as a plane allows.
 
@@ -52,7 +52,8 @@ def map_(
         neighbours: Neighbours for which it is stated how many the map keeps; also those of UMAP and PaCMAP.
         groups: Groups that are made; 0 makes about one per 20 items, at most 24.
         labelled: The folder that a file lies in is its true class.
-        thumbnail: Side of the pictures that are drawn.
+        thumbnail: Side of the pictures that are drawn; 0 draws points. Of vectors that were kept they are read
+            once more.
 
     Returns:
         An ``Atlas``: places ``[N, 2]``, a cell of a grid for each, groups, and how true the map is.

@@ -8,7 +8,7 @@ import numpy as np
 
 from xplain.analyses.neighbours import nearest, recall
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Positive
+from xplain.core.declaring.options import Natural, Positive
 from xplain.core.declaring.registry import lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -21,7 +21,7 @@ from xplain.explainers.see.vectors import gathered
 __all__ = ["neighbours"]
 
 
-@lens("neighbours", needs=Peek, trial={"k": 2})
+@lens("neighbours", needs=Peek, kept="one", trial={"k": 2})
 def neighbours(
     scene: Scene,
     *,
@@ -30,12 +30,13 @@ def neighbours(
     k: Positive = 5,
     metric: Literal["cosine", "euclidean"] = "cosine",
     labelled: bool = False,
-    pixels: Positive = 32,
-    thumbnail: Positive = 64,
+    pixels: Natural = 32,
+    thumbnail: Natural = 64,
 ) -> Seeing[Near]:
     """The items nearest to each in a layer's space, beside those nearest pixel by pixel.
 
-    Where the two differ the model has learnt what pixels do not say; where they agree it has not.
+    Where the two differ the model has learnt what pixels do not say; where they agree it has not. Of vectors that were
+    kept pictures are read once more, where they lay, to be compared and drawn.
 
     Args:
         layer: The layer to read; ``auto`` is the penultimate one.
@@ -43,8 +44,8 @@ def neighbours(
         k: Neighbours of each; of fewer items all others.
         metric: ``cosine`` compares directions, ``euclidean`` lengths too. Pixels are always compared by Euclid.
         labelled: The folder that a file lies in is its true class.
-        pixels: Side of the pictures that are compared pixel by pixel.
-        thumbnail: Side of the pictures that are drawn.
+        pixels: Side of the pictures that are compared pixel by pixel; 0 compares none.
+        thumbnail: Side of the pictures that are drawn; 0 draws none.
 
     Returns:
         ``Neighbours``: their places among the items ``[N, k]``, and distances.
@@ -71,21 +72,22 @@ def neighbours(
             )
         )
     near = nearest(vectors, k, metric=metric)
-    assert found.pixels is not None
-    if (found.pixels[1:] == found.pixels[0]).all():
-        raise UsageError("All items are equal, so none is nearer than another. Give items that differ.")
-    flat = nearest(found.pixels, k)
-    facts: dict[str, Any] = {**found.facts, "metric": metric, "exact": near.exact, "pixels compared at": pixels}
+    flat, flat_far = np.zeros((len(vectors), 0), np.int64), np.zeros((len(vectors), 0))
+    facts: dict[str, Any] = {**found.facts, "metric": metric, "exact": near.exact}
+    if found.pixels is not None:
+        if (found.pixels[1:] == found.pixels[0]).all():
+            raise UsageError("All items are equal, so none is nearer than another. Give items that differ.")
+        by_pixels = nearest(found.pixels, k)
+        flat, flat_far = by_pixels.index, by_pixels.distance
+        both = (near.index[:, :, None] == flat[:, None, :]).any(axis=2).mean()
+        facts |= {"pixels compared at": pixels, "neighbours in common with pixels": float(both)}
     if not near.exact:
         facts["share of the nearest that were found"] = recall(vectors, near)
-    both = (near.index[:, :, None] == flat.index[:, None, :]).any(axis=2).mean()
-    facts["neighbours in common with pixels"] = float(both)
     for name, labels in (("predicted", found.predicted), ("true", found.truth)):
         if labels:
-            facts[f"of one {name} class"] = {
-                "features": _agreeing(labels, near.index),
-                "pixels": _agreeing(labels, flat.index),
-            }
+            facts[f"of one {name} class"] = {"features": _agreeing(labels, near.index)}
+            if flat.size:
+                facts[f"of one {name} class"]["pixels"] = _agreeing(labels, flat)
     copies = int((near.distance[:, 0] <= 1e-12).sum())
     if copies:
         warnings.append(Caveat(f"{copies} items have a neighbour with exactly the same vector: copies are among them."))
@@ -93,8 +95,8 @@ def neighbours(
         tuple(found.names),
         near.index,
         near.distance,
-        flat.index,
-        flat.distance,
+        flat,
+        flat_far,
         tuple(found.predicted),
         tuple(found.truth),
         found.thumbnails,

@@ -91,7 +91,7 @@ def patches(
         known = known or _layer(part.view, layer)
         predicts = classes in ("auto", "predicted") and part.view.outline.scores.classes is not None
         taps = (known.name, SCORES) if predicts else (known.name,)
-        answer = yield Peek(part.view.x, taps, TopK(k if several else 1, known.channel + 1))
+        answer = yield Peek(part.view.x, taps, TopK(k if several else 1, known.channel + 1), many=True)
         top = answer[known.name]
         if asked and max(asked) >= top.values.shape[1]:
             raise no_unit(known.name, max(asked), top.values.shape[1])

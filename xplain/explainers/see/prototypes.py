@@ -11,13 +11,15 @@ from xplain.analyses.prototypes import prototypes as chosen_of
 from xplain.core.caveat import Caveat
 from xplain.core.declaring.options import Natural, Positive, PositiveReal
 from xplain.core.declaring.registry import Paper, lens
+from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.lenses.cells import Cell, Cells, cells
 from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek
+from xplain.explainers.see.kept import pictures_of
 from xplain.explainers.see.layers import short_name
 from xplain.explainers.see.positions import Positions
-from xplain.explainers.see.vectors import Gathered, gathered
+from xplain.explainers.see.vectors import Gathered, gathered, small
 
 __all__ = ["prototypes"]
 
@@ -27,6 +29,7 @@ _LEAST = 3
 @lens(
     "prototypes",
     needs=Peek,
+    kept="one",
     paper=Paper("Kim 2016", "NIPS 2016"),
     aliases=("mmd-critic",),
     trial={"k": 2, "criticisms": 2},
@@ -74,7 +77,7 @@ def prototypes(
     Source:
         Kim, Khanna and Koyejo, Examples are not Enough, Learn to Criticize!, NIPS 2016.
     """
-    found = yield from gathered(scene, [layer], positions, labelled=labelled, thumbnail=thumbnail)
+    found = yield from gathered(scene, [layer], positions, labelled=labelled, thumbnail=0 if scene.kept else thumbnail)
     ((name, vectors),) = found.vectors.items()
     if len(vectors) < _LEAST:
         raise UsageError(f"Prototypes need at least {_LEAST} items; {len(vectors)} can be read.")
@@ -90,11 +93,19 @@ def prototypes(
     rows = [("prototypes", int(row), f"for {stands_for[n]} items") for n, row in enumerate(chosen.prototypes)]
     rows += [("criticisms", int(row), f"{chosen.witness[row]:+.2g}") for row in chosen.criticisms]
     if len(chosen.criticisms) < criticisms:
-        shown = len(chosen.criticisms)
-        told = f"{criticisms} criticisms were asked for: {shown} are shown, and what is left is the same as these."
+        told = f"{criticisms} criticisms were asked for: {len(chosen.criticisms)} are shown, and the rest is the same."
         warnings.append(Caveat(told, "input"))
+    shown = [int(items[row]) for _, row, _ in rows]
+    drawn = {} if found.thumbnails is None else {item: found.thumbnails[item] for item in shown}
+    if scene.kept:  # the few alone are read once more
+        again = yield from pictures_of(scene.kept[0], shown, small, thumbnail)
+        drawn = {} if again.thumbnails is None else dict(zip(shown, again.thumbnails, strict=True))
+        warnings += again.warnings
     return cells(
-        [_cell(found, int(items[row]), unit, float(chosen.witness[row]), text) for unit, row, text in rows],
+        [
+            _cell(found.names[item], drawn.get(item), unit, float(chosen.witness[row]), text)
+            for item, (unit, row, text) in zip(shown, rows, strict=True)
+        ],
         f"What stands for {len(items)} items at {short_name(name)}, and what it does not speak for",
         "density of all items at this one, less that of the prototypes",
         form="rows",
@@ -108,9 +119,8 @@ def prototypes(
     )
 
 
-def _cell(found: Gathered, item: int, unit: str, value: float, text: str) -> Cell:
-    picture = None if found.thumbnails is None else found.thumbnails[item]
-    return Cell(unit, value, picture, name=found.names[item], caption=f"{text}\n{found.names[item]}")
+def _cell(name: str, picture: Array | None, unit: str, value: float, text: str) -> Cell:
+    return Cell(unit, value, picture, name=name, caption=f"{text}\n{name}")
 
 
 def _facts(found: Gathered, chosen: Critique, items: Any, stands_for: Any, metric: str) -> dict[str, Any]:

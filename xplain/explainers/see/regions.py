@@ -15,7 +15,6 @@ from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
 from xplain.core.keeping.files import read_text
-from xplain.core.declaring.wording import option
 
 __all__ = ["Box", "Regions", "apart", "overlap_of", "proposed", "told_of"]
 

@@ -10,18 +10,21 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from xplain.core.arrays import enlarge
+from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.lenses.fold import Mean
+from xplain.core.lenses.kept_vectors import KeptVectors
 from xplain.core.lenses.scene import Beside, More, Scene, Some
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Peek
 from xplain.core.target import SCORES
+from xplain.explainers.see.kept import asked_for, labelled_by, left_aside, pictures_of, read_of
 from xplain.explainers.see.positions import Read, vector_reader
 
 __all__ = ["Gathered", "asked", "beside", "best", "called", "class_asked", "finite", "folder_of", "gathered"]
-__all__ += ["named_outline", "small", "true_class"]
+__all__ += ["item_name", "named_outline", "small", "true_class", "with_labels"]
 
 R = TypeVar("R")
 
@@ -41,6 +44,8 @@ class Gathered:
         pixels: Pixels ``[N, P]`` that neighbours are found among; None where they were not asked for.
         left_out: Items for which a layer holds NaN or infinity.
         strange: True classes that the model does not have.
+        source: What is told of where the vectors come from, where they were kept before.
+        told: What else must be known.
     """
 
     reads: dict[str, Read] = field(default_factory=dict)
@@ -53,21 +58,24 @@ class Gathered:
     pixels: Array | None = None
     left_out: list[str] = field(default_factory=list)
     strange: set[str] = field(default_factory=set)
+    source: dict[str, Any] = field(default_factory=dict)
+    told: tuple[Caveat, ...] = ()
 
     @property
     def warnings(self) -> tuple[Caveat, ...]:
         """What must be known of the vectors."""
         if not self.left_out:
-            return ()
+            return self.told
         more = f" and {len(self.left_out) - 1} more" if len(self.left_out) > 1 else ""
         said = f"The layer holds NaN or infinity for {self.left_out[0]}{more}, left out here."
-        return (Caveat(said, "input"),)
+        return (Caveat(said, "input"), *self.told)
 
     @property
     def facts(self) -> dict[str, Any]:
         """What a result says of how the vectors were read."""
         told = {name: read.how for name, read in self.reads.items()}
         strange = {"classes that the model does not have": sorted(self.strange)} if self.strange else {}
+        strange |= self.source
         if len(told) == 1:
             ((name, how),) = told.items()
             width = self.vectors[name].shape[1] if name in self.vectors else 0
@@ -87,7 +95,7 @@ def gathered(
     thumbnail: int = 0,
     pixels: int = 0,
 ) -> Generator[Any, Answer, Gathered]:
-    """Vectors of every item at some layers, from one pass of the model over them.
+    """Vectors of every item at some layers, from one pass of the model over them, or those that were kept of them.
 
     Args:
         scene: The items.
@@ -98,8 +106,10 @@ def gathered(
         pixels: Pixels of the side at which pictures are compared; 0 for none. What is no picture is compared whole.
 
     Raises:
-        UsageError: as ``vector_reader``.
+        UsageError: as ``vector_reader``, or the vectors that were kept are of something else.
     """
+    if scene.kept:
+        return (yield from _from_kept(scene, asked_for(scene, layers, positions), labelled, (thumbnail, pixels)))
     found = Gathered()
     parts: dict[str, list[Array]] = {}
     small_ones: list[Array] = []
@@ -133,6 +143,30 @@ def gathered(
     return found
 
 
+def _from_kept(
+    scene: Scene, kept: Sequence[KeptVectors], labelled: bool, sides: tuple[int, int]
+) -> Generator[Any, Answer, Gathered]:
+    """The same of vectors that were kept; pictures are read once more, for drawing and comparing them."""
+    first = kept[0]
+    outline = with_labels(scene.outline, scene.card)
+    classes = labelled_by(first, true_class, outline) if labelled else []
+    pictures = yield from pictures_of(first, range(len(first)), small, *sides)
+    sources = [one.source for one in kept]
+    return Gathered(
+        reads={one.layer: read_of(one) for one in kept},
+        names=[item_name(name, name) for name in first.names],
+        vectors={one.layer: one.vectors for one in kept},
+        predicted=list(first.predicted),
+        confidence=first.confidence.tolist(),
+        truth=[name for name, _ in classes],
+        thumbnails=pictures.thumbnails,
+        pixels=pictures.pixels,
+        strange={name for name, known in classes if not known},
+        source={"kept in": sources[0] if len(sources) == 1 else sources, "items": len(first)},
+        told=(*left_aside(scene.kept, first), *pictures.warnings),
+    )
+
+
 def asked(some: Some, reads: Iterable[Read]) -> Generator[Any, Answer, Mapping[str, Array]]:
     """The values of some layers, and the scores, of one pass; a mean is taken by the model where it can be."""
     listed = list(reads)
@@ -140,13 +174,13 @@ def asked(some: Some, reads: Iterable[Read]) -> Generator[Any, Answer, Mapping[s
     scored = _scored(some.view.outline)
     with_scores = (*taps, SCORES) if scored and SCORES not in taps else taps
     if all(read.folds for read in listed):
-        found: Mapping[str, Array] = yield Peek(some.view.x, with_scores, Mean())
+        found: Mapping[str, Array] = yield Peek(some.view.x, with_scores, Mean(), many=True)
         shapes = {read.layer: read.grid.shape for read in listed if read.grid is not None}
         return {
             tap: values.reshape(*values.shape, *(1,) * (len(shapes[tap]) - 1)) if tap in shapes else values
             for tap, values in found.items()
         }
-    answer: Mapping[str, Array] = yield Peek(some.view.x, with_scores)
+    answer: Mapping[str, Array] = yield Peek(some.view.x, with_scores, many=True)
     return answer
 
 
@@ -185,16 +219,22 @@ def finite(rows: Iterable[Array]) -> Array:
 
 def called(some: Some) -> list[str]:
     """What items are called: a file by its folder and name, for a folder per class has the same names in each."""
-    return [
-        "/".join(PurePath(one).parts[-2:]) if folder_of(one) else name
-        for one, name in zip(some.given, some.names, strict=True)
-    ]
+    return [item_name(one, name) for one, name in zip(some.given, some.names, strict=True)]
+
+
+def item_name(given: Any, name: str) -> str:
+    """What one item is called."""
+    return "/".join(PurePath(given).parts[-2:]) if folder_of(given) else name
 
 
 def named_outline(some: Some) -> Outline:
     """What is known of the model, with the class names of the card that is used, where it has none of its own."""
-    outline = some.view.outline
-    labels = () if some.card is None else some.card.labels
+    return with_labels(some.view.outline, some.card)
+
+
+def with_labels(outline: Outline, card: Card | None) -> Outline:
+    """The same of any card."""
+    labels = () if card is None else card.labels
     fits = not outline.labels and len(labels) == outline.scores.classes
     return replace(outline, labels=labels) if fits else outline
 
@@ -249,4 +289,4 @@ def small(pictures: Array, side: int) -> Array:
 def _pixels(some: Some, side: int) -> Array:
     if some.pictures is None:
         return np.asarray(some.view.x.reshape(len(some), -1), np.float32)
-    return small(some.pictures, side).reshape(len(some), -1).astype(np.float32)
+    return small(some.pictures, side).reshape(len(some), -1)

@@ -2,9 +2,9 @@
 
     pip install --no-deps --target PEER craft-xai && PYTHONPATH=PEER python benchmarks/methods/craft_peer.py
 
-(Its sampler imports tensorflow and asks it for nothing that is used here; an empty module stands in where there is none.)
-A small convolutional net, trained here for a moment to tell pictures of two textures from others, so that its class is
-made of both. Prints the cosines between the two banks, what of the crops each leaves out, and both orders of importance.
+Its sampler imports tensorflow and asks it for nothing that is used here: an empty module stands in. A small net, made
+here in a moment to tell pictures of two textures from others, so that its class is made of both. Prints the cosines
+between the two banks, what of the crops each leaves out, and importance beside the exact one.
 """
 
 from __future__ import annotations
@@ -85,9 +85,8 @@ def main() -> None:
     print("importance, ours:", found.importance.round(3), "+-", (1.96 * found.error).round(3))
     print("importance, theirs:", indices[match].round(3))
     for name, one in (("ours", found.importance), ("theirs", indices[match])):
-        print(
-            f"{name}: rank correlation with exact {spearmanr(one, exact)[0]:.3f}, sum of errors {np.abs(one - exact).sum():.3f}"
-        )
+        told = f"rank correlation with exact {spearmanr(one, exact)[0]:.3f}"
+        print(f"{name}: {told}, sum of errors {np.abs(one - exact).sum():.3f}")
 
 
 if __name__ == "__main__":

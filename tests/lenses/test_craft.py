@@ -190,6 +190,8 @@ def test_what_cannot_be_used_is_refused_with_what_can(files):
         xplain.see(net(), "craft", files[0], **{**more, "designs": 3})
     with pytest.raises(UsageError, match="give split=.*below= both"):
         xplain.see(net(), "craft", files[0], split="1", **more)
+    with pytest.raises(UsageError, match="Unknown layer 'relu9'.*relu1"):
+        xplain.see(net(), "craft", files[0], split="1", below="relu9", **{**more, "patch": 25})
     with pytest.raises(UsageError, match="split is '9'; accepted: numbers of concepts, 1 to 2"):
         xplain.see(net(), "craft", files[0], split="9", below="relu1", **more)
     with pytest.raises(CapabilityError):

@@ -79,16 +79,17 @@ class Concepts(Result):
 
     def __repr__(self) -> str:
         asked = counted(self.cost.queries, "query", "queries")
-        called = self.facts.get("class", "")
-        return f"<Concepts of {called!r}: {len(self)} of {counted(len(self.items), 'picture')}, {asked}>"
-
-    def __str__(self) -> str:
+        pictures = counted(len(self.items), "picture")
+        head = f"concepts of {self.facts.get('class', '')!r}: {len(self)} of {pictures}, {asked}"
         rows = zip(self.names, self.importance, self.error, self.effect, self.effect_error, strict=True)
         lines = [
             f"{name}: importance {value:.3f} ± {1.96 * error:.3f}, {effect:+.3g} ± {1.96 * spread:.2g} {self.unit}"
             for name, value, error, effect, spread in rows
         ]
-        return "\n".join([repr(self), *lines, *(f"warning: {one}" for one in self.said)])
+        return "\n".join([head, *lines])
+
+    def __str__(self) -> str:
+        return "\n".join([repr(self), *(f"warning: {one}" for one in self.said)])
 
     @classmethod
     def holds(cls, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> int:

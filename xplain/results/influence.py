@@ -82,16 +82,15 @@ class Influence(Result):
     def __repr__(self) -> str:
         asked = counted(self.cost.queries, "query", "queries")
         of = f" on {counted(len(self.asked), 'item')}" if self.asked else ""
-        return f"<Influence of {counted(len(self), 'training item')}{of}, {asked}>"
+        lines = [f"influence of {counted(len(self), 'training item')}{of}, {asked}"]
+        for n, (name, called) in enumerate(zip(self.asked, self.classes, strict=True)):
+            speak = (", ".join(self.name_of(item) for item in some) or "none" for some in self.speak(n, 3))
+            lines.append("{}, {}: for it {}; against it {}".format(name, called, *speak))
+        some = (f"{self.name_of(n)} ({self.given[n]}; said {self.predicted[n]})" for n in self.doubtful(5))
+        return "\n".join([*lines, f"labels to look at first: {', '.join(some)}"])
 
     def __str__(self) -> str:
-        lines = [repr(self)]
-        for n, (name, called) in enumerate(zip(self.asked, self.classes, strict=True)):
-            told = (", ".join(self.name_of(item) for item in some) for some in self.speak(n, 3))
-            lines.append("{}, {}: for it {}; against it {}".format(name, called, *(one or "none" for one in told)))
-        some = (f"{self.name_of(n)} ({self.given[n]}; said {self.predicted[n]})" for n in self.doubtful(5))
-        lines.append(f"labels to look at first: {', '.join(some)}")
-        return "\n".join([*lines, *(f"warning: {one}" for one in self.said)])
+        return "\n".join([repr(self), *(f"warning: {one}" for one in self.said)])
 
     @classmethod
     def holds(cls, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> int:

@@ -101,7 +101,7 @@ def craft(
         for each picture that importance is estimated over.
 
     Differs from the paper:
-        Coefficients are not shrunk, as in its formula (its code does, by 0.01); designs are a scrambled Sobol sequence
+        Designs are a scrambled Sobol sequence
         of each picture's own; crops reach the border; a concept's signed effect stands beside its index.
 
     Raises:
@@ -112,7 +112,7 @@ def craft(
     Source:
         Fel et al., CRAFT: Concept Recursive Activation FacTorization for Explainability, CVPR 2023.
     """
-    numbers = _asked(label, designs, split, below)
+    numbers, below = _asked(scene, label, designs, split, below)
     seen = yield from of_class(label, of, layer, patch, stride)
     rng = scene.rng("craft")
     found = factorised(np.concatenate(seen.pooled), concepts, seed=int(rng.integers(2**31)))
@@ -159,8 +159,8 @@ def craft(
 # ---------------------------------------------------------------------- what is asked
 
 
-def _asked(label: str, designs: int, split: str, below: str) -> list[int]:
-    """The numbers of the concepts that are split."""
+def _asked(scene: Scene, label: str, designs: int, split: str, below: str) -> tuple[list[int], str]:
+    """The numbers of the concepts that are split, and the whole name of the layer where."""
     if not label:
         raise UsageError("Concepts are those of a class. Name it, by ", option("label"), ", as a name or a number.")
     if designs < _LEAST_DESIGNS:
@@ -172,7 +172,10 @@ def _asked(label: str, designs: int, split: str, below: str) -> list[int]:
         raise UsageError(
             "A concept is split at a layer before its own: give ", option("split"), " and ", option("below"), " both."
         )
-    return list(dict.fromkeys(map(int, words)))
+    if words:
+        below = scene.outline.layer_meant(below)
+        scene.outline.layer(below)  # says which there are, before anything is asked
+    return list(dict.fromkeys(map(int, words))), below
 
 
 # ---------------------------------------------------------------------- what concepts are worth

@@ -241,7 +241,7 @@ def test_the_metrics_are_listed() -> None:
 
 @pytest.mark.parametrize("metrics", [3, [4], {"deletion": 5}])
 def test_metrics_of_another_kind_are_refused_with_what_is_accepted(metrics) -> None:
-    with pytest.raises(UsageError, match="accepted: standard, names, or name to options") as caught:
+    with pytest.raises(UsageError, match="accepted: standard, cheap, names, or name to options") as caught:
         judged(metrics)
     assert caught.value.option == "metrics"
 
@@ -260,6 +260,29 @@ def test_an_explanation_of_other_pictures_is_neither_judged_nor_compared() -> No
     assert len(xplain.measure.agreement([of_both, of_both])) == 1
     with pytest.raises(UsageError, match="The explanations are of different items: item 0"):
         xplain.measure.agreement([of_both, swapped])
+
+
+def test_arrays_and_rows_are_told_apart_by_their_digests(tmp_path) -> None:
+    asked = model()
+    made = xplain.explain(asked, X, "occlusion", patch=1, stride=1, target=0)
+    assert [len(one) for one in made.digests] == [32, 32]
+    assert xplain.measure.judge(asked, X.astype(np.float64), made, "sparseness").digests == made.digests
+    assert xplain.measure.judge(asked, X[1:], made[1], "sparseness").digests == made.digests[1:]
+    made.save(tmp_path / "made.npz")
+    with pytest.raises(UsageError, match="The explanation is of other items: item 0"):
+        xplain.measure.judge(asked, X[::-1], xplain.Attribution.load(tmp_path / "made.npz"), "sparseness")
+    alike = xplain.explain(asked, np.stack([X[0], X[0]]), "occlusion", patch=1, stride=1, target=0)
+    assert len(set(alike.digests)) == 1
+    with pytest.raises(UsageError, match="The explanations are of different items: item 1, '1', is not"):
+        xplain.measure.agreement([made, alike])
+    rows = {"age": [52.0, 31.0], "job": ["nurse", "clerk"]}
+    reader = xplain.table(
+        lambda t: [[a * (j == "nurse")] for a, j in zip(t["age"], t["job"], strict=True)], columns=rows
+    )
+    of_rows = xplain.explain(reader, rows, "exact-shapley")
+    assert xplain.measure.judge(reader, rows, of_rows, "sparseness").digests == of_rows.digests
+    with pytest.raises(UsageError, match="The explanation is of other items: item 1"):
+        xplain.measure.judge(reader, rows | {"job": ["nurse", "nurse"]}, of_rows, "sparseness")
 
 
 @pytest.mark.parametrize("given", [None, [], "map.npz"])

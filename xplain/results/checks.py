@@ -99,7 +99,7 @@ COMMON: Mapping[str, Check] = {
     "versions": ("an object of texts", texts_by_name),
     "rows_per_call": ("an object of lists of numbers", _sizes_by_name),
     "labels": ("a list of class numbers", list_of(whole)),
-    "names": ("a list of texts", list_of(text)),
+    **dict.fromkeys(("names", "digests"), ("a list of texts", list_of(text))),
     "targets": ("a list of texts", list_of(text)),
     "explained": ("null, or a list of objects", null_or(list_of(_object))),
     "seed": ("a whole number of at least 0", _seed),

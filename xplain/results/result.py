@@ -67,6 +67,8 @@ class Result:
         facts: What was found of the run as a whole, such as the layer that was read.
         each: What was found of each item, such as the quality of a fit: name to a list of N or an array ``[N, ...]``.
         warnings: What must be known before the result is believed, on all items or on one.
+        digests: Of what the model was given for each item, so that a result is not taken for one of other items; empty
+            in files of older versions, and where a result is of no single items.
 
     Raises:
         UsageError: a field that has one entry per item has another number of them.
@@ -85,6 +87,7 @@ class Result:
     facts: Mapping[str, Any] = field(default_factory=dict)
     each: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Caveat, ...] = ()
+    digests: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
 
     def __post_init__(self) -> None:
         count = len(self)

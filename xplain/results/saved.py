@@ -126,7 +126,7 @@ def _made(kind: Kind, meta: dict[str, Any], arrays: Mapping[str, Array], old: bo
     if strange := sorted(meta.keys() - kind.plain().keys() - origin):
         raise Fault(f"it has a field {strange[0]!r:.80} that this version does not know")
     meta["cost"] = Cost(**meta["cost"])
-    meta |= {name: tuple(meta.get(name, ())) for name in ("names", "targets", "labels")}
+    meta |= {name: tuple(meta.get(name, ())) for name in ("names", "targets", "labels", "digests")}
     provenance = Provenance(**{name: meta.pop(name) for name in origin & meta.keys()})
     shown = {name: array for name, array in arrays.items() if name in kind.arrays()}
     return kind.made({"provenance": provenance, **meta, **shown})

@@ -21,6 +21,7 @@ from xplain.core.targets.units import confidence
 from xplain.engine.memo import Memo
 from xplain.explainers.attacks.balls import size_of
 from xplain.results.attack import Attack
+from xplain.session.items import digests_of
 from xplain.session.moving import moved
 from xplain.session.part import Part
 from xplain.session.results import provenance
@@ -172,6 +173,7 @@ def attacked(session: Session, origin: Origin, case: Case, board: Board) -> Atta
         maps=maps,
         shared=board.shared,
         names=case.part.items.names,
+        digests=digests_of(case.part.items),
         labels=tuple(was.tolist()),
         targets=tuple(each["class before"]),
         warnings=tuple(warnings),

@@ -25,7 +25,7 @@ from xplain.core.positions.layout import Axes, Doubt, Layout, stated
 from xplain.core.query import Model
 from xplain.models.outlines import attach_card
 
-__all__ = ["as_used", "is_picture", "item_keys", "items_of"]
+__all__ = ["as_used", "digests_of", "is_picture", "item_keys", "items_of"]
 
 
 def items_of(model: Model, source: Any, card: Any = None, layout: str | None = None) -> Items:
@@ -313,3 +313,8 @@ def item_keys(items: Items) -> tuple[str, ...]:
     if items.texts:
         return keys_of([passage.text for passage in items.texts])
     return keys_of(items.columns.values if items.columns is not None and items.columns.values else items.x)
+
+
+def digests_of(items: Items) -> tuple[str, ...]:
+    """Each item's content as 32 hex digits, equal for equal items: what a result says it is of."""
+    return tuple(key.partition("+")[0] for key in item_keys(items))

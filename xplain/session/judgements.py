@@ -13,10 +13,11 @@ from xplain.core.declaring.registry import METRICS
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.intervals import mean_of
-from xplain.core.items import Passage
+from xplain.core.items import Items
 from xplain.results.attribution import Attribution
 from xplain.results.judgement import BLIND, Judgement
 from xplain.session.grading import grade, target_of
+from xplain.session.items import digests_of
 from xplain.session.part import Part
 from xplain.session.request import Cache, Request
 from xplain.session.results import provenance, words_of
@@ -51,7 +52,8 @@ def judge(
         model: What ``xplain.load`` takes, or a loaded model.
         x: The items that were explained.
         attribution: Their explanation; values with channels are summed over them.
-        metrics: ``"standard"`` (what reads the map alone, deletion, insertion, ROAD), names, also with options as in
+        metrics: ``"standard"`` (what reads the map alone, deletion, insertion, ROAD), ``"cheap"`` (the same without
+            ROAD, in 8 steps), names, also with options as in
             ``"deletion:steps=16"``, or each name with its options. ``xplain.measure.metrics()`` lists them.
         target: What is scored, as ``explain`` takes it; None takes what the attribution explains.
         truth: For metrics that compare with what is there: masks ``[N, *map]``, or a list of boxes (y0, x0, y1, x1) for
@@ -89,7 +91,7 @@ def judge(
         part = session.read(x)
         if len(part) != len(attribution):
             raise UsageError(f"There are {len(part)} items, but the explanation is of {len(attribution)}.")
-        _refuse_others(attribution, part.items.pictures, part.items.texts, "The explanation is of other items")
+        _refuse_others(attribution, digests_of(part.items), part.items, "The explanation is of other items")
         if target is not None:
             aims = session.aim(part)
             if len(aims) != 1:
@@ -127,6 +129,7 @@ def judged(
         units=tuple(one.unit for one in entries),
         classes=attribution.targets if attribution.labels else (),
         names=part.items.names,
+        digests=digests_of(part.items),
         labels=attribution.labels,
         targets=attribution.targets,
         explained=target_of(attribution),
@@ -174,7 +177,8 @@ def agreement(attributions: Sequence[Attribution], *, top: float = 0.1) -> list[
     if isinstance(attributions, Attribution) or not all(isinstance(one, Attribution) for one in attributions):
         raise UsageError(option="attributions", got=attributions, accepted=f"two or more in a list, each {_ONE}")
     for one in attributions[1:]:
-        _refuse_others(one, attributions[0].pictures, attributions[0].texts, "The explanations are of different items")
+        first = attributions[0]
+        _refuse_others(one, first.digests, first, "The explanations are of different items")
     if len(attributions) < 2:
         raise UsageError(f"Agreement is between explanations; got {len(attributions)}, accepted: two or more.")
     maps = [_summed(one) for one in attributions]
@@ -193,22 +197,27 @@ def agreement(attributions: Sequence[Attribution], *, top: float = 0.1) -> list[
 _ONE = "what xplain.explain returns for one method and target"
 
 
-def _refuse_others(of: Attribution, pictures: Array | None, texts: Sequence[Passage], what: str) -> None:
-    """Refuse an explanation of other pictures or texts than these; arrays and rows are not told apart.
+def _refuse_others(of: Attribution, digests: Sequence[str], given: Items | Attribution, what: str) -> None:
+    """Refuse an explanation of other items than these.
+
+    One that an older version has saved has no digests: then pictures and texts say it, if there are any.
 
     Raises:
-        UsageError: what the model saw differs.
+        UsageError: what the model was given differs.
     """
-    differ: list[int] = []
-    if of.pictures is not None and pictures is not None and of.pictures.shape == pictures.shape:
-        differ = [k for k, (one, two) in enumerate(zip(of.pictures, pictures, strict=True)) if (one != two).any()]
-    if len(of.texts) == len(texts):
-        differ += [k for k, (one, two) in enumerate(zip(of.texts, texts, strict=True)) if one.text != two.text]
-    if differ:
-        raise UsageError(
-            f"{what}: item {differ[0]}, {of.names[differ[0]]!r:.200}, is not what was explained. Give those that were "
-            "explained, in the same order."
-        )
+    pairs: list[Any] = [(of.digests, digests)]
+    if not of.digests or not digests:
+        pairs = [([one.text for one in of.texts], [one.text for one in given.texts])]
+        if of.pictures is not None and given.pictures is not None:
+            pairs.append(([one.tobytes() for one in of.pictures], [one.tobytes() for one in given.pictures]))
+    for own, others in pairs:
+        alike = len(own) == len(others)
+        differ = [k for k in range(len(own)) if alike and own[k] != others[k]]
+        if differ:
+            raise UsageError(
+                f"{what}: item {differ[0]}, {of.name_of(differ[0])!r:.200}, is not what was explained. Give those that "
+                "were explained, in the same order."
+            )
 
 
 def _summed(one: Attribution) -> Array:

@@ -30,6 +30,7 @@ from xplain.explainers.design.baseline import fill_of
 from xplain.results.attribution import Attribution
 from xplain.results.curve import Curve
 from xplain.session.grading import hidden_value, positions, target_of
+from xplain.session.items import digests_of
 from xplain.session.request import Cache, Request
 from xplain.session.results import provenance, words_of
 from xplain.session.run import Session, load
@@ -111,6 +112,7 @@ def curve(
         scores=np.asarray(reading.each["scores"]),
         area=np.asarray(reading.values),
         names=items.names,
+        digests=digests_of(items),
         labels=attribution.labels if target is None else (),
         targets=attribution.targets if target is None else words_of(target, len(items.x)),
         explained=wanted,

@@ -21,6 +21,7 @@ from xplain.core.targets.units import noun, spelled, unlinked
 from xplain.core.versions import versions
 from xplain.results.attribution import Attribution
 from xplain.results.provenance import Provenance
+from xplain.session.items import digests_of
 from xplain.session.part import Part
 
 __all__ = ["Asked", "attribution", "provenance", "words_of"]
@@ -83,6 +84,7 @@ def attribution(
         targets=words_of(one.target, len(values)),
         explained=one.target,
         names=items.names,
+        digests=digests_of(items),
         scores=part.base[which],
         signed=entry.signed if reading.signed is None else reading.signed,
         resolution=reading.resolution,

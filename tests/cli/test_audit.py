@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from audit.test_rows_and_texts import table
+from cli.test_rows import people
 from cli.tiny import write_model, write_picture
 
 import xplain as library
+
+__all__ = ["people"]  # a fixture that this file uses
 
 pytest.importorskip("pyarrow")
 
@@ -116,3 +120,16 @@ def test_errors_name_the_flags_of_the_verb_of_the_verb(xplain, model, photos, tm
         assert (ran.code, said in ran.err) == (2, True), ran.err
     assert not (tmp_path / "a").exists()
     assert "--methd" in xplain("audit", "plan", model, photos, "--methd", "x").err
+
+
+def test_rows_are_said_by_flags_and_flags_of_rows_alone_are_refused(xplain, people):
+    table(people, 12)
+    given = ("audit", "plan", people / "people.onnx", people / "items.csv", "--metrics", "none")
+    flags = ("--rows", "--columns", "age,income,job", "--background", people / "back.csv")
+    ran = xplain(*given, *flags, "--out", people / "audit", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.document["lanes"][0]["map"] == [3]
+    assert ran.document["lanes"][0]["method"] == "kernel-shap"
+    ran = xplain(*given, "--columns", "age", "--out", people / "b")
+    assert ran.code == 2
+    assert "--columns is of rows: give --rows too" in ran.err

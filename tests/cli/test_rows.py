@@ -23,6 +23,11 @@ WEIGHTS = {"age": 0.5, "income": -2.0}
 
 @pytest.fixture
 def people(tmp_path):
+    """A model of rows, a table and a background."""
+    return write_people(tmp_path)
+
+
+def write_people(folder):
     """``score = 0.5 age - 2 income + 3 [job = nurse]``, one input per column; a table and a background."""
     nodes = [
         helper.make_node("Mul", ["age", "a"], ["aged"]),
@@ -38,10 +43,10 @@ def people(tmp_path):
     weights = {"a": np.array([WEIGHTS["age"]], np.float32), "i": np.array([WEIGHTS["income"]], np.float32)}
     proto = nets.model(nodes, inputs, {"scores": (nets.FLOAT, ["N", 2])}, weights)
     proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
-    onnx.save(proto, tmp_path / "people.onnx")
-    (tmp_path / "rows.csv").write_text("age,income,job\n60,1,nurse\n20,30.5,clerk\n")
-    (tmp_path / "back.csv").write_text("age,income,job\n40,10,clerk\n")
-    return tmp_path
+    onnx.save(proto, folder / "people.onnx")
+    (folder / "rows.csv").write_text("age,income,job\n60,1,nurse\n20,30.5,clerk\n")
+    (folder / "back.csv").write_text("age,income,job\n40,10,clerk\n")
+    return folder
 
 
 @pytest.fixture

@@ -82,6 +82,41 @@ def _(told: Told, folder: Path) -> None:
     source_of(folder / "rows.csv", folder, item_column="file")
 
 
+@advice("It is not known which columns the model takes: it takes {}, and the table has {}")
+def _(told: Told, folder: Path) -> None:
+    rows, how = {"age": [1.0, 2.0], "site": ["a", "b"]}, {"metrics": "", "dry_run": True}
+    model = {"f": lambda t: np.stack([np.asarray(t["age"]), -np.asarray(t["age"])], axis=1)}
+    said = told(lambda: xplain.audit.plan(model, rows, rows=True, **how))
+    assert said.endswith("Say which, in the model's order: rows={'columns': [...]}.")
+    xplain.audit.plan(model, rows, rows={"columns": ["age"]}, **how)
+
+
+@advice("The background has no rows. Give typical ones, or leave it out.")
+def _(told: Told, folder: Path) -> None:
+    rows, how = {"age": [1.0, 2.0]}, {"metrics": "", "dry_run": True}
+    model = {"f": lambda t: np.stack([np.asarray(t["age"]), -np.asarray(t["age"])], axis=1)}
+    asked = {"columns": ["age"]}
+    told(lambda: xplain.audit.plan(model, rows, rows={**asked, "background": {"age": []}}, **how))
+    for more in ({"background": {"age": [3.0]}}, {}):
+        xplain.audit.plan(model, rows, rows={**asked, **more}, **how)
+
+
+@advice("It is not known which column holds the texts: the table has {}")
+def _(told: Told, folder: Path) -> None:
+    rows, how = {"said": ["a", "b c"], "by": ["x", "y"]}, {"metrics": "", "dry_run": True}
+    model = {"f": lambda texts: np.array([[len(one), -len(one)] for one in texts], float)}
+    assert told(lambda: xplain.audit.plan(model, rows, texts=True, **how)).endswith("Say which with texts='said'.")
+    xplain.audit.plan(model, rows, texts="said", **how)
+
+
+@advice("The items are texts, and a model of rows of a table was given. Give one of texts.")
+def _(told: Told, folder: Path) -> None:
+    table, how = xplain.table(lambda t: t["age"], columns={"age": [1.0]}), {"metrics": "", "dry_run": True}
+    models = {"f": xplain.text(lambda texts: np.array([[len(one)] for one in texts], float))}
+    told(lambda: xplain.audit.plan({"t": table}, ["a", "b c"], texts=True, **how))
+    xplain.audit.plan(models, ["a", "b c"], texts=True, **how)
+
+
 @advice("Targets {} hold one twice. Give each once.")
 def _(told: Told, folder: Path) -> None:
     told(lambda: planned(folder, target=["predicted", None]))

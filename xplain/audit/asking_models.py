@@ -10,6 +10,7 @@ import numpy as np
 
 from xplain.analyses.enough import drawn, too_few
 from xplain.analyses.labels import label_errors
+from xplain.audit.costing import LABELLED, SHORTCUT_CLASSES
 from xplain.audit.models import opened_models
 from xplain.audit.opening import Audit
 from xplain.audit.questions import columns, named, pictured
@@ -21,6 +22,7 @@ from xplain.core.items import Items
 from xplain.core.lane import PREDICTED, Lane
 from xplain.core.positions.layout import stated
 from xplain.core.query import Model
+from xplain.session.items import entered
 from xplain.session.part import Part
 from xplain.session.pasting import Paster
 from xplain.session.planting import power_of
@@ -34,10 +36,6 @@ _ROWS = 200
 """Items of a class, and of the others, that a class's shortcuts are looked for in: their pictures lie in memory."""
 _BYTES = 2**28
 """Bytes of pictures that are held at once; larger pictures are fewer, but never fewer than a class needs."""
-_CLASSES = 50
-"""Classes whose shortcuts are looked for, the largest first."""
-_LABELLED = 5000
-"""Labelled items whose scores are asked for."""
 
 
 class Asks:
@@ -82,6 +80,8 @@ class Asks:
 
     def part(self, session: Session, lane: Lane, items: Array) -> Part:
         """Items of the audit, read from their source again, as a part of a session."""
+        if self.audit.plan.model(lane.model).door:
+            return session.part(*entered(session.model, self.audit.given(items, lane.model), None))
         x = self.audit.x(items, lane.model)
         layout = stated(lane.layout).of(x.shape[1:]) if lane.layout else None
         return session.part(session.model, Items(x, tuple(str(int(n)) for n in items), layout=layout))
@@ -91,6 +91,14 @@ class Asks:
     def shortcuts(self) -> list[Finding]:
         """Leads of the largest classes, tried at the model; of the first lane of pictures of each model."""
         found, seen = [], set()
+        for facts in self.audit.plan.models:
+            if facts.door:
+                text = (
+                    f"Shortcuts are looked for by cutting places out of pictures; items of {facts.name} "
+                    f"are {'rows of a table' if facts.items == 'rows' else 'texts'}, so none was looked for."
+                )
+                limits = ("On what columns or words a class leans, the findings of kind mass say; none is confirmed.",)
+                found.append(Finding("shortcuts", "", text, "too few", evidence={"needed": "pictures"}, limits=limits))
         for lane in pictured(self.audit):
             if lane.model not in seen and lane.target == PREDICTED and "H" in lane.layout and lane.classes > 1:
                 seen.add(lane.model)
@@ -102,13 +110,13 @@ class Asks:
         items, predicted = told["item"], told["predicted"]
         kinds, sizes = np.unique(predicted, return_counts=True)
         order = np.argsort(-sizes, kind="stable")
-        names = self.audit.plan.model(lane.model).classes
+        names = self.audit.plan.model(lane.model).names
         size = int(np.prod(lane.item)) * 4
         rows = max(ENOUGH, min(_ROWS, _BYTES // (2 * size)))
         tried: list[Tried] = []
         short: list[tuple[str, int]] = []
         control: list[Finding] = []
-        for kind in kinds[order][:_CLASSES]:
+        for kind in kinds[order][:SHORTCUT_CLASSES]:
             own, rest = (items[one] for one in (predicted == kind, predicted != kind))
             if min(len(own), len(rest)) < ENOUGH:
                 short.append((names[kind] if len(names) else str(kind), min(len(own), len(rest))))
@@ -128,9 +136,11 @@ class Asks:
         if short:
             worst = max(short, key=lambda one: one[1])
             found.append(too_few("shortcuts", "", worst[1], ENOUGH, f"items at most in {len(short)} classes"))
-        if len(kinds) > _CLASSES:
-            left = len(kinds) - _CLASSES
-            found.append(too_few("shortcuts", "", _CLASSES, len(kinds), f"classes looked at ({left} smaller ones not)"))
+        if len(kinds) > SHORTCUT_CLASSES:
+            left = len(kinds) - SHORTCUT_CLASSES
+            found.append(
+                too_few("shortcuts", "", SHORTCUT_CLASSES, len(kinds), f"classes looked at ({left} smaller ones not)")
+            )
         return found
 
     # ------------------------------------------------------------------ labels
@@ -154,13 +164,13 @@ class Asks:
             if not len(items):
                 found.append(too_few("labels", "", 0, 20, "items whose label the model knows"))
                 continue
-            some = drawn(own, max(20, _LABELLED // lane.classes), audit.plan.seed)
+            some = drawn(own, max(20, LABELLED // lane.classes), audit.plan.seed)
             session = self.session(lane)
             scores = [
                 session.look(self.part(session, lane, items[k])) for k in np.array_split(some, -(-len(some) // 64))
             ]
             chances = _chances(np.concatenate(scores), session.model.outline.scores.kind)
-            names = audit.plan.model(lane.model).classes
+            names = audit.plan.model(lane.model).names
             made = label_errors(
                 chances, own[some], names=names, items=items[some], trained_on=False if outside else None
             )

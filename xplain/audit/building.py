@@ -14,7 +14,7 @@ from pathlib import Path
 from xplain.audit.estimate import Estimate
 from xplain.audit.guarding import planned_audit
 from xplain.audit.plans import Plan, refuse_other
-from xplain.audit.sources import KEPT
+from xplain.audit.sources import KEPT, ROWS
 from xplain.audit.where import Where
 from xplain.core.errors import OutputError, XplainError
 from xplain.core.keeping.files import there, whole_file
@@ -62,7 +62,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 _MADE = ("lanes", "parts", "seals", "log")
-_OWN = ("items.parquet", "places.parquet", "where.json", KEPT, "lanes", "log", "parts", "seals", "findings")
+_OWN = ("items.parquet", "places.parquet", "where.json", KEPT, ROWS, "lanes", "log", "parts", "seals", "findings")
 
 
 def keep(
@@ -83,7 +83,7 @@ def keep(
         for name, content in several.items():
             with whole_file(folder / "lanes" / f"{name}.onnx") as file:
                 file.write(content)
-    for name in ("items.parquet", "places.parquet", KEPT):
+    for name in ("items.parquet", "places.parquet", KEPT, ROWS):
         if there(building / name):
             (building / name).replace(folder / name)
     where.write(folder)

@@ -191,7 +191,7 @@ _WHEN, _ITEMS = ("before", "after"), ("a_item", "b_item")
 
 def _dated(one: Example, when: str) -> Example:
     captions = (f"{when}: {one.captions[0]}", *one.captions[1:])
-    return Example(one.item, one.name, captions, one.picture, one.values)
+    return replace(one, captions=captions)
 
 
 def _drift(before: Reads, after: Reads, pair: tuple[Lane, Lane]) -> list[Finding]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from xplain.audit.features import bars_of, pieces_of
 from xplain.audit.readers import Reads, literal, rows_of
 from xplain.core.edits import Array
 from xplain.core.errors import XplainError
@@ -30,6 +32,7 @@ class Album:
 
     def __init__(self, audit: Reads, lane: Lane, most: int = 240) -> None:
         self._audit, self._lane, self._left = audit, lane, most
+        self._facts = audit.plan.model(lane.model)
         self._pictures: dict[int, Array | None] = {}
 
     def of(self, items: Iterable[int], captions: Sequence[str] = ()) -> tuple[Example, ...]:
@@ -52,6 +55,9 @@ from records where lane = {literal(self._lane.name)} and item in ({listed})""")
                 continue
             own = captions[k] if k < len(captions) else ""
             said = [_said(row), *([own] if own else [])]
+            if self._facts.door:
+                made.append(Example(item, row["name"], tuple(said), **self._features(item, maps.get(item))))
+                continue
             made.append(Example(item, row["name"], tuple(said), self._picture(item), maps.get(item)))
         return tuple(made)
 
@@ -62,10 +68,23 @@ and {where} order by {order}, r.item limit {count}"""
         return self.of(row["item"] for row in rows_of(self._audit.sql(query)))
 
     def _maps(self, items: Sequence[int]) -> dict[int, Array]:
-        if len(self._lane.native_shape) != 2 or not items:
+        if (len(self._lane.native_shape) != 2 and not self._facts.door) or not items:
             return {}
         maps = self._audit.maps(self._lane.name, items)
         return {item: one for item, one in zip(items, maps, strict=True) if np.isfinite(one).all()}
+
+    def _features(self, item: int, values: Array | None) -> dict[str, Any]:
+        """A row's columns that count most, or a text's pieces; nothing where they cannot be read any more."""
+        if values is None or self._left <= 0:
+            return {}
+        self._left -= 1
+        try:
+            if self._facts.items == "rows":
+                (row,) = self._audit.given([item], self._lane.model)
+                return {"bars": bars_of(row, self._facts.columns, values)}
+            return {"words": pieces_of(self._audit.passage(item, self._lane.model), values)}
+        except XplainError:
+            return {}
 
     def _picture(self, item: int) -> Array | None:
         if item not in self._pictures:

@@ -14,7 +14,7 @@ from xplain.core.edits import Array
 from xplain.core.outline import Outline
 from xplain.core.targets.units import kind_of, probabilities
 
-__all__ = ["entropies", "geometry", "relative"]
+__all__ = ["entropies", "geometry", "own_geometry", "relative"]
 
 BORDER = 1 / 8
 """How wide the border is, as a share of each side."""
@@ -55,6 +55,27 @@ def geometry(maps: Array) -> dict[str, Array]:
     nothing = whole == 0
     for name in ("positive", "gini", "complexity", "border", "corner0", "corner1", "corner2", "corner3"):
         found[name] = np.where(nothing, np.nan, found[name])
+    return found
+
+
+def own_geometry(maps: Array, extents: Array | None, placed: bool) -> dict[str, Array]:
+    """The same, of each map's own positions.
+
+    Args:
+        maps: Maps ``[N, *shape]``.
+        extents: Positions that are each map's own, where shorter ones are filled up; None where all are.
+        placed: Whether positions lie beside one another; those of a table's row do not, and have no border or corners.
+    """
+    if extents is None:
+        found = geometry(maps)
+    else:
+        found = {name: np.full(len(maps), np.nan) for name in geometry(np.ones((1, 1), np.float32))}
+        for extent in np.unique(extents[extents > 0]):
+            rows = np.flatnonzero(extents == extent)
+            for name, values in geometry(maps[rows, :extent]).items():
+                found[name][rows] = values
+    if not placed:
+        found |= {name: np.full(len(maps), np.nan) for name in found if name.startswith(("peak", "border", "corner"))}
     return found
 
 

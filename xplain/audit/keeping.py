@@ -13,7 +13,7 @@ import numpy as np
 
 from xplain.audit import schema
 from xplain.audit.canonical import needed
-from xplain.audit.figures import entropies, geometry, relative
+from xplain.audit.figures import entropies, own_geometry, relative
 from xplain.audit.plans import ModelFacts
 from xplain.audit.reading import Planned
 from xplain.audit.trays import Full
@@ -64,9 +64,13 @@ class Kept:
             half, _ = relative(values)
             part.write(np.ascontiguousarray(half[:count]).reshape(-1).view(np.uint8).data)
         with np.errstate(invalid="ignore"):
-            told = {name: one[:count] for name, one in geometry(answer.maps).items()}
+            described = own_geometry(answer.maps, answer.extents, placed=facts.items != "rows")
+            told = {name: one[:count] for name, one in described.items()}
             flat = None if answer.error is None else answer.error.reshape(len(answer.error), -1).astype(np.float64)
-            told["error_mean"] = np.full(count, np.nan) if flat is None else flat.mean(axis=1)[:count]
+            told["error_mean"] = np.full(count, np.nan)
+            if flat is not None:
+                own = flat.shape[1] if answer.extents is None else answer.extents
+                told["error_mean"] = (flat.sum(axis=1) / own)[:count]
             classes, said = _predictions(answer.scores[:count], fine, self.opened)
         told |= said | {"value": answer.values[:count]}
         classes["target"] = answer.targets[:count]

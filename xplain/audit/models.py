@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from xplain.audit.doors import reading
 from xplain.audit.labels import known_classes
 from xplain.audit.plans import ModelFacts, Plan, card_facts
 from xplain.audit.where import Where
 from xplain.core.declaring.wording import way
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.items import Items
+from xplain.core.lane import Lane
 from xplain.core.outline import class_names
 from xplain.core.positions.layout import Layout
 from xplain.core.query import Model
@@ -23,7 +25,7 @@ from xplain.session import load
 __all__ = ["Given", "facts_of", "models_of", "opened_models"]
 
 _SECRET = ("auth",)
-_PATHS = ("card", "mapping", "ca", "ledger")
+_PATHS = ("card", "mapping", "ca", "ledger", "tokenizer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,14 @@ class Given:
         source: What ``xplain.load`` takes.
         options: Options of ``xplain.load``.
         classes: Names of its classes, where it has none of its own.
+        door: How it reads rows or texts, as a plan has it; empty for pictures and tensors.
     """
 
     name: str
     source: Any
     options: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    door: Mapping[str, Any] = field(default_factory=dict)
 
     def open(self, threads: int) -> Model:
         """The model, loaded.
@@ -49,6 +53,9 @@ class Given:
             XplainError: it cannot be loaded, or has another number of classes than names are given.
         """
         own = {"threads": threads} if self._is_file and "threads" not in self.options else {}
+        if self.door:
+            labels = {"labels": self.classes} if self.classes else {}
+            return reading(self.source, self.door, {**own, **labels, **self.options})
         return _called(load(self.source, **own, **self.options), self.classes, self.name)
 
     @property
@@ -112,7 +119,7 @@ def models_of(models: Any, card: Any = None) -> list[Given]:
     return found
 
 
-def facts_of(given: Given, model: Model, items: Items, labels: Mapping[str, int], classes: int) -> ModelFacts:
+def facts_of(given: Given, model: Model, items: Items, labels: Mapping[str, int], lane: Lane) -> ModelFacts:
     """What a plan says of a model that takes these items.
 
     Args:
@@ -120,8 +127,9 @@ def facts_of(given: Given, model: Model, items: Items, labels: Mapping[str, int]
         model: The model.
         items: Trial items, as it takes them.
         labels: Labels of the data, and how many items have each.
-        classes: How many scores a trial gave; a function does not say it before.
+        lane: One of its lanes, which says what a trial showed: how large an item is, and how many scores it gives.
     """
+    classes = lane.classes
     outline = model.outline
     scores = outline.scores
     known, unknown = known_classes(outline, labels, classes)
@@ -131,7 +139,7 @@ def facts_of(given: Given, model: Model, items: Items, labels: Mapping[str, int]
         outline.kind,
         outline.input,
         str(items.layout.axes) if isinstance(items.layout, Layout) else "",
-        tuple(int(n) for n in items.x.shape[1:]),
+        tuple(int(n) for n in lane.item),
         items.x.dtype.name,
         card_facts(items.card),
         {"tensor": scores.tensor, "kind": scores.kind, "link": scores.link, "classes": classes or scores.classes},
@@ -139,6 +147,7 @@ def facts_of(given: Given, model: Model, items: Items, labels: Mapping[str, int]
         str(outline.facts.get("providers", "")),
         known,
         unknown,
+        given.door,
     )
 
 
@@ -169,7 +178,7 @@ def opened_models(
                 way("model", python=f"models={{{facts.name!r}: model}}", shell=f"--model {facts.name}=FILE"),
                 ".",
             )
-        one = Given(facts.name, given or told["source"], told.get("options", {}), facts.classes)
+        one = Given(facts.name, given or told["source"], told.get("options", {}), facts.classes, facts.door)
         if given is not None and not isinstance(given, (str, os.PathLike)):
             one = replace(one, options={})
         found[facts.name] = _same(one.open(plan.threads), facts)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from xplain.audit.canonical import file_sha256, needed
+from xplain.audit.doors import given_of
 from xplain.audit.guarding import planned_audit
 from xplain.audit.home import home_of
 from xplain.audit.items import whole
@@ -18,9 +19,12 @@ from xplain.audit.schema import METRICS, RECORDS, Column, empty, read_parquet
 from xplain.audit.seen import seen
 from xplain.audit.sources import source_of
 from xplain.audit.store import DamagedPart, Seal
+from xplain.audit.where import Where
 from xplain.core.edits import Array
 from xplain.core.errors import ItemError, UsageError, XplainError
+from xplain.core.items import Passage
 from xplain.core.lane import Lane
+from xplain.session.readers import splitter
 
 __all__ = ["Audit", "open_audit"]
 
@@ -63,6 +67,7 @@ class Audit:
         self._moved = items
         self._data: Data | None = None
         self._database: Any = None
+        self._splits: dict[str, Callable[[str], Passage]] = {}
         self._numbers: dict[int, int] | None = None
 
     def __enter__(self) -> Self:
@@ -252,6 +257,45 @@ class Audit:
         facts = self.plan.models[0] if model is None else self.plan.model(model)
         found = [self._seen(item, facts.name)[0] for item in self._source().planned(list(items))]
         return np.stack(found) if found else np.zeros((0, *facts.item_shape), facts.dtype)
+
+    def given(self, items: Iterable[int], model: str | None = None) -> list[Any]:
+        """Items as a person gives them to a model of rows or of texts: mappings, or texts, read again.
+
+        Args:
+            items: Numbers of items.
+            model: The model's name; None for the first.
+
+        Raises:
+            ItemError: one cannot be read, is no longer the one that was planned, or is a picture or a tensor.
+        """
+        facts = self.plan.models[0] if model is None else self.plan.model(model)
+        found = []
+        for item in self._source().planned(list(items)):
+            content = self._source().content(item)
+            try:
+                if isinstance(content, str):
+                    raise ItemError(content)
+                if not facts.door:
+                    raise ItemError("It is a picture or a tensor: x(items) gives what the model sees of it.")
+                found.append(given_of(content, facts.items))
+            except XplainError as error:
+                raise ItemError(f"Item {item.number}, {item.name!r:.200}: {error}") from None
+        return found
+
+    def passage(self, item: int, model: str | None = None) -> Passage:
+        """A text and where its features lie, one for each number of its map.
+
+        Raises:
+            ItemError: it is no text, or cannot be read any more; nor can its tokenizer, where one cuts it.
+        """
+        facts = self.plan.models[0] if model is None else self.plan.model(model)
+        (text,) = self.given([item], facts.name)
+        if facts.items != "texts":
+            raise ItemError(f"Item {item} is a row of a table, no text.")
+        if facts.name not in self._splits:
+            told = Where.read(self.folder).models.get(facts.name, {}).get("options", {})
+            self._splits[facts.name] = splitter(facts.door["split"], told.get("tokenizer"))
+        return self._splits[facts.name](text)
 
     def picture(self, item: int, model: str | None = None) -> Array:
         """What a person would see of what the model saw: uint8 ``[H, W, 3]``, read from the source again.

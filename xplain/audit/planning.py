@@ -10,22 +10,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from xplain.audit.asked import Asked, methods_of, targets_of
 from xplain.audit.budgeting import Allowed, refuse_too_many
 from xplain.audit.building import building_in, keep
-from xplain.audit.estimate import Estimate, LaneCost, counts, measured, shard_rows
+from xplain.audit.costing import analyses_cost, graded_seconds, grades_of
+from xplain.audit.doors import asked_door
+from xplain.audit.entering import entered_items
+from xplain.audit.estimate import Estimate, GradeCost, LaneCost, counts, measured, shard_rows
 from xplain.audit.far import is_far
 from xplain.audit.guarding import planned_audit, versions_now
 from xplain.audit.home import planned_in
 from xplain.audit.items import Listed, write_items
 from xplain.audit.labels import column_of, joined
 from xplain.audit.models import Given, facts_of, models_of
+from xplain.audit.planned import Planned, Wanted
 from xplain.audit.plans import ANALYSES, Grading, ItemFacts, ModelFacts, Plan
 from xplain.audit.reading import Data
 from xplain.audit.remarks import remarks
-from xplain.audit.sampling import Precision, judges, sampled
+from xplain.audit.sampling import judges, sampled, without_sets
 from xplain.audit.schema import read_parquet
 from xplain.audit.sources import Source, source_of
 from xplain.audit.trial import Trial, trial_items
@@ -33,9 +35,7 @@ from xplain.audit.where import Where
 from xplain.core.abilities import abilities_of
 from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError, XplainError, unknown
-from xplain.core.items import Items
 from xplain.core.keeping.files import there
-from xplain.core.keeping.plain import counted
 from xplain.core.lane import Lane
 from xplain.core.query import Model
 from xplain.session import called
@@ -45,84 +45,17 @@ from xplain.session.lane import planned as settle
 __all__ = ["Planned", "Wanted", "plan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """All that a person may set of an audit, but its models, items and place; see ``plan``."""
-
-    methods: Any = "grad-cam"
-    target: Any = None
-    labels: Any = None
-    metadata: Any = None
-    card: Any = None
-    metrics: Any = "standard"
-    analyses: Any = "standard"
-    sample: int | None = 2000
-    seed: int = 0
-    shard_seconds: float = 45.0
-    shard_rows: int | None = None
-    planted: int = 0
-    threads: int = 1
-    item_column: str | None = None
-    root: str | None = None
-    max_queries: int | None = None
-
-    def __post_init__(self) -> None:
-        _whole("seed", self.seed, 0)
-        _whole("planted", self.planted, 0)
-        _whole("threads", self.threads, 1)
-        if self.shard_rows is not None:
-            _whole("shard_rows", self.shard_rows, 1)
-        if self.sample is not None:
-            _whole("sample", self.sample, 0)
-        if self.max_queries is not None:
-            _whole("max_queries", self.max_queries, 1)
-        if not isinstance(self.shard_seconds, (int, float)) or not 0 < self.shard_seconds <= 86400:
-            raise UsageError(option="shard_seconds", got=self.shard_seconds, accepted="seconds above 0, up to a day")
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A plan, and what is known of it on this machine. ``str`` is what a person reads before running it.
-
-    Args:
-        plan: The plan.
-        folder: Where it was written, a folder or a URL; None for a rehearsal.
-        estimate: What it will take.
-        power: How precise the sample is: for all items, then for each class, the least precise first.
-        told: Sentences that must be known before it is run.
-    """
-
-    plan: Plan
-    folder: Path | str | None
-    estimate: Estimate
-    power: tuple[Precision, ...] = ()
-    told: tuple[str, ...] = field(default=())
-
-    def __str__(self) -> str:
-        plan, shards = self.plan, self.plan.shards
-        numbers = [counted(plan.items.count, "item"), counted(len(plan.lanes), "lane")]
-        numbers += [f"{counted(len(shards), 'shard')} of {plan.shard_rows:,}"]
-        where = "nothing was written" if self.folder is None else f"in {self.folder}"
-        lines = [
-            f"audit {plan.identity[:16]} {where}",
-            ", ".join(numbers),
-            str(self.estimate),
-        ]
-        lines += [_precise(self.power, plan)] if self.power else []
-        return "\n".join([*lines, *(f"warning: {one}" for one in self.told)])
-
-
 def plan(
     models: Any,
     items: Any,
     *,
     out: str | os.PathLike[str] | None = None,
-    methods: Any = "grad-cam",
+    methods: Any = None,
     target: Any = None,
     labels: Any = None,
     metadata: Any = None,
     card: Any = None,
-    metrics: Any = "standard",
+    metrics: Any = "cheap",
     analyses: Any = "standard",
     sample: int | None = 2000,
     seed: int = 0,
@@ -133,6 +66,8 @@ def plan(
     item_column: str | None = None,
     root: str | None = None,
     max_queries: int | None = None,
+    rows: Any = None,
+    texts: Any = None,
     dry_run: bool = False,
 ) -> Planned:
     """Write down what an audit will do, so that whoever runs it, and how often, gets the same bits.
@@ -144,9 +79,10 @@ def plan(
         models: What ``xplain.load`` takes; several in a list; or by name, ``{"fp32": "a.onnx", "int8": "b.onnx"}``.
         items: A folder, a pattern, a table (``.csv``, ``.parquet``), WebDataset archives (``.tar``),
             ``datasets:NAME:SPLIT`` of Hugging Face, or arrays or pictures in a list or iterator, which are kept in
-            the audit's folder.
+            the audit's folder. With ``rows`` or ``texts`` also a ``DataFrame``, columns by name, or a list of texts.
         out: The audit's folder, or a URL such as ``s3://bucket/audit``; None for a dry run.
-        methods: ``"grad-cam"``, ``"rise:samples=500"``, several, or name to options.
+        methods: ``"grad-cam"``, ``"rise:samples=500"``, several, or name to options. None: grad-cam, of rows and texts
+            kernel-shap.
         target: None for the predicted class, ``"label"``, ``"runner-up"``, ``"top3"`` (a lane for each), a class, a
             target in words; or several.
         labels: ``"folders"`` (``"top-folder"`` or ``"parent-folder"`` where they lie deeper), ``"column:NAME"`` of the
@@ -155,7 +91,8 @@ def plan(
             are kept, and told.
         metadata: A ``.csv`` of names and further columns, which may have gaps.
         card: How pictures become tensors, for models that do not say.
-        metrics: ``"standard"``, names, or name to options; empty for none.
+        metrics: ``"cheap"`` (what reads a map alone, and deletion and insertion in 8 steps), ``"standard"`` (in 32
+            steps, and ROAD), names, or name to options; empty for none. The plan says what each costs.
         analyses: What ``xplain.audit.analyse`` asks where nothing else is said: ``"standard"`` for all, or names.
         sample: Items that metrics are asked for, drawn by class; None for all.
         seed: Root of all draws.
@@ -168,6 +105,11 @@ def plan(
         max_queries: Evaluations that this audit may ask for in all, from the first trial item on: planning stops, also
             in a rehearsal, where settling its lanes would ask for more, and is refused where the estimate lies above
             it; a run begins no shard that could. None for no limit.
+        rows: True where each row of the table is an item; or with ``columns`` (those that the models take, in their
+            order), ``background`` (typical rows, a table or its file; else 100 rows of the items that the seed draws),
+            ``hidden`` (what a hidden column becomes, by column) and ``scores`` (of an estimator).
+        texts: The column whose texts are items; or with ``column``, ``tokenizer``, ``split``, ``mask`` and ``longest``
+            (features of a text at most, 512), as ``xplain.text`` takes them.
         dry_run: Write nothing.
 
     Returns:
@@ -183,26 +125,28 @@ def plan(
         raise UsageError("It is not said where the audit is kept. Give ", where_to, ", or ", dry, ".")
     wanted = Wanted(
         methods, target, labels, metadata, card, metrics, analyses, sample, seed, shard_seconds, shard_rows, planted,
-        threads, item_column, root, max_queries,
+        threads, item_column, root, max_queries, rows, texts,
     )  # fmt: skip
     budget = Budget(max_queries)
     given = models_of(models, wanted.card)
-    asked, rules = methods_of(wanted.methods), targets_of(wanted.target)
+    door = asked_door(wanted.rows, wanted.texts, [one.source for one in given])
+    usual = "grad-cam" if door is None else "kernel-shap"
+    asked, rules = methods_of(usual if wanted.methods is None else wanted.methods), targets_of(wanted.target)
     with planned_in("." if out is None else out, dry_run) as folder, building_in(folder, dry_run) as building:
         column = column_of(wanted.labels)
-        source = source_of(items, building, item_column=wanted.item_column, label_column=column, root=wanted.root)
+        how = {"item_column": wanted.item_column, "label_column": column}
+        if door is None:
+            source = source_of(items, building, root=wanted.root, **how)
+        else:
+            source, door = entered_items(items, door, building, given, **how)
         beside = joined(wanted.labels, wanted.metadata)
         listed = write_items(source, beside, building / "items.parquet", building / "places.parquet")
         data = Data(building, source)
+        given = given if door is None else through(given, door, data, wanted.seed)
         settled = [_settled(one, asked, rules, data, wanted, listed, budget) for one in given]
-        estimate = Estimate(
-            listed.count,
-            tuple(cost for one in settled for cost in one.costs),
-            sum(one.reading for one in settled),
-            next((one.currency for one in settled if one.currency), ""),
-        )
-        refuse_too_many(max_queries, budget.spent, estimate.asked)
         made = _plan(settled, listed, source, data, wanted, beside.says)
+        estimate = _estimate(settled, made, listed)
+        refuse_too_many(max_queries, budget.spent, estimate.asked)
         made = replace(made, shard_rows=_shard_rows(made, wanted, estimate, folder))
         numbers = made.grading.sample
         power = sampled(_labels(data), numbers)[1] if made.grading.names and numbers is not None else ()
@@ -226,6 +170,11 @@ class _Settled:
     costs: tuple[LaneCost, ...]
     reading: float
     trial: Trial
+    model: Model
+    grades: tuple[GradeCost, ...] = ()
+    grading: float | None = None
+    left: Mapping[str, str] = field(default_factory=dict)
+    doubtful: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     currency: str = ""
 
 
@@ -241,35 +190,71 @@ def _settled(
     """A model's lanes, each settled on trial items, counted, and measured where that costs neither money nor budget."""
     model = given.open(wanted.threads)
     start = time.perf_counter()
-    trial = trial_items(data, model)
+    trial = trial_items(data, model, given.door.get("kind", ""))
     reading = (time.perf_counter() - start) / trial.looked
     lanes, files, costs = [], {}, []
     price = abilities_of(model).price
+    free = price is None and wanted.max_queries is None
     for one in asked:
         for rule in rules:
             try:
-                lane, content = _lane(given, model, trial.items, one, rule, wanted, budget)
+                lane, content = _lane(given, model, trial, one, rule, wanted, budget)
             except XplainError as error:
                 error.add_note(f"while planning method {one.method!r} on model {given.name!r}")
                 raise
-            evaluations, sweeps, money = counts(model, trial.items, lane)
-            free = price is None and wanted.max_queries is None
-            took = measured(lane, model, content, trial.items) if free or lane.engine == "graph" else None
+            evaluations, sweeps, money = counts(model, trial, lane)
+            took = measured(lane, model, content, trial) if free or lane.engine == "graph" else None
             costs.append(LaneCost(lane.name, evaluations, sweeps, money, took, lane.engine, lane.why))
             lanes.append(lane)
             if content is not None:
                 files[lane.file] = content
-    facts = facts_of(given, model, trial.items, listed.labels, lanes[0].classes)
+    facts = facts_of(given, model, trial.items, listed.labels, lanes[0])
+    metrics = _metrics(wanted)
+    grades, whys = grades_of(model, trial, lanes, metrics)
+    metrics = {name: told for name, told in metrics.items() if name not in whys}
+    timed = [graded_seconds(model, trial, lane, metrics) if free else None for lane in lanes]
+    seconds = sum(one for one in timed if one is not None) if metrics and None not in timed else None
+    doubtful = {label: tuple(found) for label in facts.unknown if len(found := model.outline.label_indices(label)) > 1}
+    currency = "" if price is None else price.currency
     return _Settled(
-        given, facts, tuple(lanes), files, tuple(costs), reading, trial, "" if price is None else price.currency
+        given, facts, tuple(lanes), files, tuple(costs), reading, trial, model, tuple(grades), seconds, whys, doubtful,
+        currency,
+    )  # fmt: skip
+
+
+def _metrics(wanted: Wanted) -> dict[str, Mapping[str, Any]]:
+    """Metrics with their options; none where no item is sampled."""
+    names, options = judges(wanted.metrics)
+    return {} if wanted.sample == 0 else {name: options.get(name, {}) for name in names}
+
+
+def _estimate(settled: Sequence[_Settled], made: Plan, listed: Listed) -> Estimate:
+    """What all of it takes."""
+    costs = tuple(cost for one in settled for cost in one.costs)
+    meant = ANALYSES if "standard" in made.analyses else made.analyses
+    models = [(one.facts, one.lanes, one.model) for one in settled]
+    sample = made.grading.sample
+    sampled = 0 if not made.grading.names else listed.count if sample is None else len(sample)
+    took = [one.grading for one in settled]
+    return Estimate(
+        listed.count,
+        costs,
+        sum(one.reading for one in settled),
+        next((one.currency for one in settled if one.currency), ""),
+        sampled,
+        tuple(g for one in settled for g in one.grades if g.metric in made.grading.names) if sampled else (),
+        sum(one for one in took if one is not None) if sampled and None not in took else None,
+        analyses_cost(meant, models, listed.labels, listed.count, costs, made.planted),
     )
 
 
 def _lane(
-    given: Given, model: Model, items: Items, one: Asked, rule: Any, wanted: Wanted, budget: Budget
+    given: Given, model: Model, trial: Trial, one: Asked, rule: Any, wanted: Wanted, budget: Budget
 ) -> tuple[Lane, bytes | None]:
     """A lane with every choice made, and the compiled file where there is one."""
+    items = trial.items
     how: dict[str, Any] = {"seed": wanted.seed, "threads": wanted.threads, "budget": budget}
+    how |= {"given": trial.given, "longest": given.door.get("features")} if given.door else {}
     options = _read(one)
     lane, content = settle(model, items, one.method, options, called=given.name, target=rule, **how)
     if items.card is not None:  # the names of a thousand classes stand once in the plan, with the model
@@ -289,7 +274,7 @@ def _plan(settled: Sequence[_Settled], listed: Listed, source: Source, data: Dat
     names = [lane.name for lane in lanes]
     if len(set(names)) < len(names):
         raise UsageError(f"Lanes are known by their names, and some stand twice: {', '.join(names)[:300]}.")
-    chosen, options = judges(wanted.metrics)
+    chosen, options = _chosen(wanted, settled)
     sample: tuple[int, ...] | None = ()
     if chosen and wanted.sample != 0:
         every = wanted.sample is None or wanted.sample >= listed.count
@@ -316,6 +301,22 @@ def _plan(settled: Sequence[_Settled], listed: Listed, source: Source, data: Dat
     return made
 
 
+def _chosen(wanted: Wanted, settled: Sequence[_Settled]) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
+    """The metrics, without those of a set that cannot be asked of such items.
+
+    Raises:
+        UsageError: one that was named cannot be asked.
+    """
+    names, options = judges(wanted.metrics)
+    left = {name: why for one in settled for name, why in one.left.items()}
+    named = wanted.metrics if isinstance(wanted.metrics, Mapping) else [*judges(without_sets(wanted.metrics))[0]]
+    for name, why in left.items():
+        if name in named:
+            raise UsageError(f"Metric {name!r} cannot be asked of these items: {why}", option="metrics")
+    kept = tuple(name for name in names if name not in left)
+    return kept, {name: told for name, told in options.items() if name in kept}
+
+
 def _shard_rows(made: Plan, wanted: Wanted, estimate: Estimate, folder: Path) -> int:
     """Items of a shard: as stated, as an earlier plan in the folder has it, or by the trial."""
     if wanted.shard_rows is not None:
@@ -332,11 +333,6 @@ def _labels(data: Data) -> Any:
     return len(labels) if labels.null_count == len(labels) else labels.to_pylist()
 
 
-def _whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise UsageError(option=name, got=value, accepted=f"a whole number of at least {least}")
-
-
 def _analyses(given: Any) -> tuple[str, ...]:
     """The analyses that are meant, by name; ``standard`` alone stands for all."""
     several = given.split(",") if isinstance(given, str) else () if given is None else given
@@ -347,14 +343,3 @@ def _analyses(given: Any) -> tuple[str, ...]:
         if name not in (*ANALYSES, "standard"):
             raise unknown("analysis", name, ["standard", *ANALYSES])
     return ("standard",) if "standard" in names else names
-
-
-def _precise(power: Sequence[Precision], plan: Plan) -> str:
-    whole, worst = power[0], power[-1] if len(power) < 2 else power[1]
-    told = (
-        f"  metrics ({', '.join(plan.grading.names)}) of {whole.items:,} items: a share of all is known to "
-        f"{100 * whole.share:.2g} points"
-    )
-    return (
-        told if worst is whole else f"{told}, of class {worst.group!r} ({worst.items} items) to {100 * worst.share:.2g}"
-    )

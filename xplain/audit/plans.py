@@ -75,7 +75,7 @@ class ItemFacts:
     labels: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelFacts:
     """A model, as far as it decides bits.
 
@@ -93,6 +93,9 @@ class ModelFacts:
         provider: What runs it, such as ``CPUExecutionProvider``; empty where that is not known.
         known: Labels of the data, and the class that each is.
         unknown: Labels of the data that the model has no class for, with how many items have each.
+        door: What items are that the model reads by a door of its own, and how: rows of a table (``columns``,
+            ``reference`` rows, ``hidden``), or texts (``split``, ``mask``, ``longest``: features that one may have,
+            ``features``: those of the longest that is read); empty for others.
     """
 
     name: str
@@ -108,6 +111,17 @@ class ModelFacts:
     provider: str = ""
     known: Mapping[str, int] = field(default_factory=dict)
     unknown: Mapping[str, int] = field(default_factory=dict)
+    door: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def items(self) -> str:
+        """What its items are: ``rows``, ``texts``, or ``pictures``, which tensors count as."""
+        return str(self.door.get("kind", "pictures"))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of a row's columns, in the order of its map; empty for other items."""
+        return tuple(self.door.get("columns", ()))
 
     @property
     def preprocessing(self) -> Card | None:
@@ -119,8 +133,21 @@ class ModelFacts:
         return None if label is None else self.known.get(label)
 
     def class_name(self, index: int) -> str:
-        """The name of a class, or its number as text."""
-        return self.classes[index] if 0 <= index < len(self.classes) else str(index)
+        """The name of a class, no two alike, or its number as text."""
+        return self.names[index] if 0 <= index < len(self.names) else str(index)
+
+    @cached_property
+    def twice(self) -> Mapping[str, tuple[int, ...]]:
+        """Names that several classes have, and which."""
+        places: dict[str, list[int]] = {}
+        for index, name in enumerate(self.classes):
+            places.setdefault(name, []).append(index)
+        return {name: tuple(found) for name, found in places.items() if len(found) > 1}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes, with the number behind those that several have: no two are alike."""
+        return tuple(f"{name} (class {k})" if name in self.twice else name for k, name in enumerate(self.classes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +205,12 @@ class Plan:
     format: int = FORMAT
 
     def to_json(self) -> bytes:
-        """The plan's bytes, canonical."""
-        return canonical(asdict(self))
+        """The plan's bytes, canonical; what older plans did not know is left out where it says nothing."""
+        told = asdict(self)
+        for model in told["models"]:
+            for name in (name for name in _LATER if not model[name]):
+                del model[name]
+        return canonical(told)
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
@@ -250,13 +281,15 @@ def card_facts(card: Card | None) -> dict[str, Any] | None:
     return {k: v for k, v in asdict(card).items() if v is not None and k not in ("name", "labels")}
 
 
+_LATER = frozenset({"door"})
+"""Fields of a model that plans of format 1 may lack: their identities stay."""
 _NESTED: Mapping[str, type] = {"items": ItemFacts, "models": ModelFacts, "lanes": Lane, "grading": Grading}
 
 
 def _built(kind: Any, raw: Any) -> Any:
     """A dataclass from its plain values: all of its fields, and no others."""
     known = {one.name: one for one in fields(kind)}
-    if not isinstance(raw, dict) or set(raw) != set(known):
+    if not isinstance(raw, dict) or (set(raw) ^ set(known)) - (_LATER - set(raw)):
         strange = sorted(set(raw) ^ set(known)) if isinstance(raw, dict) else type(raw).__name__
         raise ValueError(f"{kind.__name__} has other fields: {strange}")
     values = {}

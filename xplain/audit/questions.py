@@ -21,13 +21,24 @@ from xplain.analyses.shares import pooled, shares
 from xplain.analyses.subgroups import subgroups
 from xplain.analyses.twins import contradictions, rank_correlation, twins, unrelated
 from xplain.audit.opening import Audit
-from xplain.audit.readers import literal
+from xplain.audit.readers import Reads, literal
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError, XplainError
 from xplain.core.finding import Finding
 from xplain.core.lane import Lane
 
-__all__ = ["drifts", "duplicated", "grouped_maps", "leaning", "named", "parts", "pictured", "twinned"]
+__all__ = [
+    "drifts",
+    "duplicated",
+    "grouped_maps",
+    "leaning",
+    "mapped",
+    "named",
+    "parts",
+    "pictured",
+    "twinned",
+    "worded",
+]
 
 _OWN = ("number", "name", "bytes", "sha256", "label", "split")
 _CLASS = 5000
@@ -38,6 +49,8 @@ _LEARNT = 20000
 """Items that the groups of all maps are learnt from; every item is then told its group."""
 _LOOKED = 4000
 """Pictures that are read again to be compared with one another."""
+_TEXTS, _WORDS = 2000, 40
+"""Texts that are read again for their words, and words that are looked at, those with most of the mass first."""
 _VALUES = 8
 """Values of a column up to which it is taken for sites or dates."""
 
@@ -52,7 +65,16 @@ def pictured(audit: Audit) -> list[Lane]:
     return [lane for lane in audit.lanes if len(lane.native_shape) == 2]
 
 
-def columns(audit: Audit, names: str, lane: Lane) -> dict[str, Array]:
+def mapped(audit: Audit) -> list[Lane]:
+    """The lanes whose maps compare place by place: pictures, and rows of a table by their columns."""
+    return [lane for lane in audit.lanes if len(lane.native_shape) == 2 or _is_rows(audit, lane)]
+
+
+def _is_rows(audit: Audit, lane: Lane) -> bool:
+    return audit.plan.model(lane.model).items == "rows" and len(lane.native_shape) == 1
+
+
+def columns(audit: Reads, names: str, lane: Lane) -> dict[str, Array]:
     """Columns of a lane's records that hold an explanation, by item; texts as objects."""
     query = f"select {names} from records where lane = {literal(lane.name)} and status = 'ok' order by item"
     table = audit.sql(query)
@@ -60,8 +82,11 @@ def columns(audit: Audit, names: str, lane: Lane) -> dict[str, Array]:
 
 
 def leaning(audit: Audit) -> list[Finding]:
-    """Attribution on border and corners, by predicted class."""
+    """Attribution on border and corners, on columns of rows, on words of texts: by predicted class."""
     found = []
+    for lane in audit.lanes:
+        if audit.plan.model(lane.model).door:
+            found += named(_on_columns(audit, lane) if _is_rows(audit, lane) else _on_words(audit, lane), lane)
     for lane in pictured(audit):
         told = columns(audit, "item, predicted_name, border, corner0, corner1, corner2, corner3", lane)
         places = {name: told[k] for name, k in zip(REGIONS, ("border", *(f"corner{n}" for n in range(4))), strict=True)}
@@ -70,10 +95,67 @@ def leaning(audit: Audit) -> list[Finding]:
     return found
 
 
+def _on_columns(audit: Audit, lane: Lane) -> list[Finding]:
+    """The share of each row's magnitude on each column, by predicted class."""
+    told = columns(audit, "item, predicted_name", lane)
+    names = audit.plan.model(lane.model).columns
+    if not len(told["item"]) or len(names) != lane.native_shape[0]:
+        return []
+    maps = audit.maps(lane.name, told["item"])
+    held = shares(np.abs(maps), maps.shape[1]).reshape(len(maps), -1)
+    places = {f"column {name}": held[:, k] for k, name in enumerate(names)}
+    return mass_on(places, told["predicted_name"].tolist(), items=told["item"], seed=audit.plan.seed)
+
+
+def _on_words(audit: Audit, lane: Lane) -> list[Finding]:
+    """The share of each text's magnitude on the words that hold most of it, by predicted class; of texts drawn."""
+    told = columns(audit, "item, predicted_name", lane)
+    items, words, held = worded(audit, lane, told["item"])
+    if not len(items):
+        return []
+    names = dict(zip(told["item"].tolist(), told["predicted_name"].tolist(), strict=True))
+    totals = held.sum(axis=0)
+    places = {f"word '{words[k]}'": held[:, k] for k in np.argsort(-totals, kind="stable")[:_WORDS]}
+    groups = [names[int(n)] for n in items]
+    return mass_on(places, groups, items=items, seed=audit.plan.seed)
+
+
+def worded(audit: Reads, lane: Lane, items: Array, signed: bool = False) -> tuple[Array, list[str], Array]:
+    """Texts that the seed draws, the words in them, and how much of each text's map is on each word.
+
+    Returns:
+        Numbers of the texts ``[N]``, words in small letters ``[W]``, and ``[N, W]``: the share of the text's magnitude
+        (``signed``: of its sum of magnitudes, with the sign) on all places of the word; 0 where it is not in it.
+    """
+    some = items[drawn(np.zeros(len(items)), _TEXTS, audit.plan.seed)]
+    place: dict[str, int] = {}
+    rows: list[dict[int, float]] = []
+    kept: list[int] = []
+    for n, values in zip(some.tolist(), audit.maps(lane.name, some) if len(some) else [], strict=True):
+        try:
+            features = audit.passage(n, lane.model).words
+        except XplainError:
+            continue
+        own = np.asarray(values[: len(features)], np.float64)
+        whole = float(np.abs(own).sum())
+        if not whole > 0:
+            continue
+        row: dict[int, float] = {}
+        for word, value in zip(features, own if signed else np.abs(own), strict=False):
+            at = place.setdefault(word.casefold(), len(place))
+            row[at] = row.get(at, 0.0) + float(value) / whole
+        rows.append(row)
+        kept.append(n)
+    held = np.zeros((len(rows), len(place)), np.float32)
+    for k, row in enumerate(rows):
+        held[k, list(row)] = list(row.values())
+    return np.array(kept, np.int64), list(place), held
+
+
 def grouped_maps(audit: Audit) -> list[Finding]:
     """Groups of all maps by k-means, and of the largest classes by spectral clustering and HDBSCAN."""
     found = []
-    for lane in pictured(audit)[:1]:
+    for lane in mapped(audit)[:1]:
         told = columns(audit, "item, predicted_name", lane)
         if len(told["item"]) < 40:
             return [too_few("clusters", "", len(told["item"]), 40, "explained items")]
@@ -155,19 +237,20 @@ def drifts(audit: Audit) -> list[Finding]:
     """Each value of a column of sites or dates against the others, scores and explanations apart."""
     table = audit.items
     found = []
-    for lane in pictured(audit)[:1]:
+    for lane in audit.lanes[:1]:
         told = columns(audit, "item, predicted_name, value, margin, entropy", lane)
         some = drawn(told["predicted_name"].astype(str), max(40, 20000 // max(1, lane.classes)), audit.plan.seed)
         told = {name: values[some] for name, values in told.items()}
         scores = np.stack([told[k].astype(np.float64) for k in ("value", "margin", "entropy")], axis=1)
         scores = scores[:, np.isfinite(scores).any(axis=0)]
-        cells = None
-        for name in [one for one in table.column_names if one not in _OWN]:
+        cells, own = None, audit.plan.model(lane.model).columns  # whose explanations differ by what they hold
+        alike = lane in mapped(audit)
+        for name in [one for one in table.column_names if one not in (*_OWN, *own)]:
             values = np.array([str(one) for one in table[name].to_pylist()], dtype=object)[told["item"]]
             kinds = sorted({str(one) for one in values} - {"None", "", "nan"})
             if not 2 <= len(kinds) <= _VALUES:
                 continue
-            cells = _flat(audit.maps(lane.name, told["item"])) if cells is None else cells
+            cells = _flat(audit.maps(lane.name, told["item"])) if cells is None and alike else cells
             for kind in kinds[: 1 if len(kinds) == 2 else None]:
                 inside = values == kind
                 rest = ~inside & np.isin(values, kinds)
@@ -175,14 +258,19 @@ def drifts(audit: Audit) -> list[Finding]:
                 said = (f"the other values of {name}", f"{name} {kind}")
                 how: dict[str, Any] = {"items": told["item"][inside], "names": said, "seed": audit.plan.seed}
                 found += drift(scores[rest], scores[inside], groups, what="scores", **how)
-                found += drift(cells[rest], cells[inside], groups, what="explanations", **how)
+                if cells is not None:
+                    found += drift(cells[rest], cells[inside], groups, what="explanations", **how)
         found = named(found, lane)
     return found
 
 
 def twinned(audit: Audit, kind: str) -> list[Finding]:
     """Pairs of lanes: of two models by one method (``twins``), or of one model by two methods (``triage``)."""
-    lanes, found = pictured(audit), []
+    lanes, found = mapped(audit), []
+    apart = [lane for lane in audit.lanes if lane not in lanes]
+    if len(apart) > 1 and not lanes:
+        text = f"Maps of texts are as long as the texts, and are not compared place by place: {kind} was not made."
+        return [Finding(kind, "", text, "too few", limits=("Nothing is known of it.",))]
     for k, one in enumerate(lanes):
         for other in lanes[k + 1 :]:
             asked = (one.method, dict(one.options)) == (other.method, dict(other.options))
@@ -225,6 +313,8 @@ def duplicated(audit: Audit) -> list[Finding]:
     labels, splits = (one if any(v is not None for v in one) else [] for one in (labels, splits))
     found = copies(table["sha256"].to_pylist(), labels=labels, splits=splits)
     digests = np.array(table["sha256"].to_pylist(), dtype=object)
+    if audit.plan.models[0].door:
+        return found  # rows and texts that are nearly alike are no copies of one another
     unlike = np.unique(digests, return_index=True)[1]  # copies are told already
     unlike = np.sort(unlike[digests[unlike] != ""])
     rows = unlike[drawn(np.zeros(len(unlike)), _LOOKED, audit.plan.seed)]
@@ -269,4 +359,7 @@ def _shards(audit: Audit) -> Iterator[Array]:
 
 
 def _flat(maps: Array) -> Array:
+    """Maps as shares of few cells; rows of a table by their columns, whose magnitudes count."""
+    if maps.ndim == 2:
+        return shares(np.abs(maps), maps.shape[1]).reshape(len(maps), -1)
     return shares(maps).reshape(len(maps), -1)

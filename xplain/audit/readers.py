@@ -9,6 +9,7 @@ import numpy as np
 
 from xplain.audit.plans import Plan
 from xplain.core.edits import Array
+from xplain.core.items import Passage
 
 __all__ = ["MEANS", "Reads", "literal", "quoted", "rows_of", "wilson"]
 
@@ -32,6 +33,12 @@ class Reads(Protocol):
 
     def maps(self, lane: str, items: Iterable[int] | None = None) -> Array:
         """Maps of items, float32 ``[N, *shape]``."""
+
+    def given(self, items: Iterable[int], model: str | None = None) -> list[Any]:
+        """Rows of a table as mappings, or texts, read from the source again."""
+
+    def passage(self, item: int, model: str | None = None) -> Passage:
+        """A text and where its features lie."""
 
     def picture(self, item: int) -> Array:
         """The picture that the model saw, uint8 ``[H, W, 3]``, read from the source again."""

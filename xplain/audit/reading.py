@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.audit.doors import given_of
 from xplain.audit.items import ItemTable, content_sha256
 from xplain.audit.plans import ModelFacts
 from xplain.audit.sources import Content, Source, reopened
@@ -45,10 +46,17 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An item that was read: the model's input of one row, or why there is none."""
+    """An item that was read: the model's input of one row, or why there is none.
+
+    Args:
+        items: The input; None where there is none, or where the model reads it by a door of its own.
+        error: Why there is none.
+        given: A row as a mapping, or a text, for a model that reads such.
+    """
 
     items: Items | None
     error: str | None = None
+    given: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,9 @@ class Form:
 
     def __init__(self, model: Model, facts: ModelFacts) -> None:
         self.model, self.facts, self.card = model, facts, facts.preprocessing
+        self.kind = facts.door.get("kind", "")
+        if self.kind:
+            return
         rows = np.zeros((1, *facts.item_shape), np.dtype(facts.dtype))
         self.layout = facts.layout or None
         blank = items_of(model, rows, None, self.layout)
@@ -154,6 +165,8 @@ def taken(content: Content | str, form: Form) -> Read:
     if isinstance(content, str):
         return Read(None, content)
     try:
+        if form.kind:
+            return Read(None, None, given_of(content, form.kind))
         return Read(form.read(content))
     except XplainError as error:
         return Read(None, str(error))

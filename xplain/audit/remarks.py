@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from xplain.audit.items import Listed
@@ -30,6 +30,14 @@ class Settled(Protocol):
     def trial(self) -> Trial:
         """How its trial went."""
 
+    @property
+    def left(self) -> Mapping[str, str]:
+        """Metrics that cannot be asked of such items, and why."""
+
+    @property
+    def doubtful(self) -> Mapping[str, tuple[int, ...]]:
+        """Labels that stand for several classes, and for which."""
+
 
 def remarks(listed: Listed, made: Plan, settled: Sequence[Settled]) -> list[str]:
     """Sentences.
@@ -48,9 +56,20 @@ def remarks(listed: Listed, made: Plan, settled: Sequence[Settled]) -> list[str]
             found.append(f"{counted(count, 'item')} {why}: error rows, when it is run.")
     for one in settled:
         facts = one.facts
-        if facts.unknown:
-            some = ", ".join(f"{label!r} ({count:,})" for label, count in list(facts.unknown.items())[:5])
-            which = f"{counted(len(facts.unknown), 'label')} of {counted(sum(facts.unknown.values()), 'item')}"
+        found += _ambiguous(facts, one.doubtful)
+        if facts.columns:
+            found.append(
+                f"Model {facts.name} is given the columns {', '.join(facts.columns)[:300]}; a hidden one becomes what "
+                f"is typical of {counted(len(next(iter(facts.door['reference'].values()))), 'reference row')}, which "
+                "stand in the plan."
+            )
+        for metric, why in one.left.items():
+            if metric not in made.grading.names:
+                found.append(f"Metric {metric} is left out, for it cannot be asked of these items: {why}")
+        unknown = {label: count for label, count in facts.unknown.items() if label not in one.doubtful}
+        if unknown:
+            some = ", ".join(f"{label!r} ({count:,})" for label, count in list(unknown.items())[:5])
+            which = f"{counted(len(unknown), 'label')} of {counted(sum(unknown.values()), 'item')}"
             found.append(
                 f"Model {facts.name} does not know {which}, such as {some}: they are kept, and say nothing of whether "
                 "it is right."
@@ -77,3 +96,25 @@ def remarks(listed: Listed, made: Plan, settled: Sequence[Settled]) -> list[str]
     if not listed.labels and any(lane.target == "label" for lane in made.lanes):
         raise UsageError("No item has a label, and the label's class is to be explained", option="labels")
     return found
+
+
+def _ambiguous(facts: ModelFacts, doubtful: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """What is said of names that several classes have, once: of the classes, and of labels that such a name is."""
+    found = []
+    if facts.twice:
+        name, classes = next(iter(facts.twice.items()))
+        more = f" and {len(facts.twice) - 1} more" if len(facts.twice) > 1 else ""
+        found.append(
+            f"Model {facts.name} has several classes of one name: {name!r} is class {_or(classes)}{more}. They are "
+            f"told apart by their numbers, as '{facts.names[classes[0]]}'."
+        )
+    for label, classes in list(doubtful.items())[:3]:
+        found.append(
+            f"Label {label!r} of {counted(facts.unknown[label], 'item')} may be class {_or(classes)} of model "
+            f"{facts.name}, so nothing is said of whether it is right there. Label them by the class's number."
+        )
+    return found
+
+
+def _or(classes: tuple[int, ...]) -> str:
+    return f"{', '.join(map(str, classes[:-1]))} or {classes[-1]}"

@@ -12,9 +12,12 @@ from xplain.core.declaring.registry import METRICS
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.metrics.sampling import Precision, plan_sample, power_table
-from xplain.session.grading import STANDARD
+from xplain.session.grading import CHEAP, STANDARD
 
-__all__ = ["Precision", "judges", "sampled"]
+__all__ = ["SETS", "Precision", "judges", "sampled", "without_sets"]
+
+SETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"cheap": CHEAP, "standard": {name: {} for name in STANDARD}}
+"""Words that stand for several metrics."""
 
 
 def sampled(
@@ -35,7 +38,8 @@ def judges(metrics: Any) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
     """The metrics that a person names, and their options.
 
     Args:
-        metrics: ``"standard"``, ``"deletion:steps=8,sparseness"``, a list of such names, name to options, or None.
+        metrics: ``"standard"``, ``"cheap"``, ``"deletion:steps=8,sparseness"``, a list of such names,
+            name to options, or None.
 
     Raises:
         UnknownName: one is not known; the message names the nearest.
@@ -49,10 +53,23 @@ def judges(metrics: Any) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
     elif metrics is None or isinstance(metrics, (list, tuple)):
         named = _named(metrics or ())
     else:
-        raise UsageError(option="metrics", got=metrics, accepted="standard, names of metrics, or name to options")
-    options: dict[str, dict[str, Any]] = {name: {} for name in STANDARD} if "standard" in named else {}
-    options |= {METRICS.find(name).name: told for name, told in named.items() if name != "standard"}
+        raise UsageError(
+            option="metrics", got=metrics, accepted="cheap, standard, names of metrics, or name to options"
+        )
+    options: dict[str, dict[str, Any]] = {}
+    for name, told in SETS.items():
+        options |= {one: dict(given) for one, given in told.items()} if name in named else {}
+    options |= {METRICS.find(name).name: told for name, told in named.items() if name not in SETS}
     return tuple(options), {name: told for name, told in options.items() if told}
+
+
+def without_sets(metrics: Any) -> Any:
+    """What a person named beside the words that stand for several metrics."""
+    if isinstance(metrics, str):
+        return [one for one in several(metrics) if one.strip() not in SETS]
+    if isinstance(metrics, (list, tuple)):
+        return [one for one in metrics if one not in SETS]
+    return metrics
 
 
 def _named(texts: Iterable[Any]) -> dict[str, dict[str, Any]]:

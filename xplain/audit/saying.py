@@ -22,7 +22,7 @@ def asked(plan: Plan) -> tuple[Fact, ...]:
     metrics = f"{', '.join(plan.grading.names)}, on {share}" if plan.grading.names else "none"
     facts = [
         Fact("Question", "On what do these models base their answers, and are the explanations true to the models?"),
-        Fact("Items", f"{items.count:,}, from {_article(items.kind)}"),
+        Fact("Items", f"{items.count:,}, {_article(items.kind)}"),
         Fact("Labels", items.labels or "none"),
         Fact("Models", "; ".join(f"{one.name} ({one.kind})" for one in plan.models)),
         Fact("Methods", methods),
@@ -46,7 +46,9 @@ def asked(plan: Plan) -> tuple[Fact, ...]:
 
 
 def _article(kind: str) -> str:
-    return {"arrays": "arrays", "datasets": "a data set of Hugging Face's library"}.get(kind, f"a {kind}")
+    own = {"rows": "rows of a table, kept in the audit's folder", "texts": "texts, kept in the audit's folder"}
+    other = {"arrays": "from arrays", "datasets": "from a data set of Hugging Face's library"}
+    return {**own, **other}.get(kind, f"from a {kind}")
 
 
 def _options(options: Mapping[str, Any]) -> str:
@@ -100,6 +102,18 @@ def cannot(
         said.append("Whether there are shortcuts, drift, leaks or wrong labels: no analysis was run.")
     if all(row[7] is None for row in lanes.rows):
         said.append("How often the models are right: no item has a label that a model knows.")
+    for model in plan.models:
+        if model.items == "rows":
+            said.append(
+                f"What columns of {model.name} do together: a value is a column's own share. Hidden columns "
+                "became what is typical of the reference rows; of others values differ, and hidden columns need not "
+                "go together with those that stay."
+            )
+        elif model.items == "texts":
+            said.append(
+                f"What a text means to {model.name} without its words: a text with words taken away may be none that "
+                "anybody would write, and the model need not have met such."
+            )
     said += [_resolution(plan, lane.name) for lane in plan.lanes if _resolution(plan, lane.name)]
     if not tests:
         said.append("Whether the explanations are true to the models: no metric was computed.")

@@ -27,6 +27,8 @@ def seen(content: Content, facts: ModelFacts) -> tuple[Array, Array | None]:
     """
     from xplain.render import bands, pictures
 
+    if facts.door:
+        raise ItemError(f"It is of kind {facts.items}, which has no picture: given(items) reads it.")
     card, pixels = facts.preprocessing, None
     if isinstance(content, np.ndarray) and content.dtype != np.uint8:
         x = content

@@ -11,19 +11,19 @@ bookkeeping.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
 from xplain.audit import schema
 from xplain.audit.ahead import ahead
 from xplain.audit.canonical import needed
-from xplain.audit.judging import Judging
+from xplain.audit.judging import Judging, Memos
 from xplain.audit.keeping import Grows, Kept
 from xplain.audit.lanes import Benches
 from xplain.audit.plans import ModelFacts, Plan, Shard
@@ -38,6 +38,8 @@ __all__ = ["Made", "Maker", "Sealed", "make"]
 
 Told = Callable[[int], None]
 """Called with the number of an item before anything is done with it that could end the process."""
+
+_Said: TypeAlias = "tuple[LaneAnswer, list[str | None]]"
 
 _READY = 1
 """Batches that lie gathered while one is asked."""
@@ -160,11 +162,11 @@ class Maker:
                 stack.callback(grown[kind].drop)
                 return grown[kind]
 
-            lanes = []
+            lanes, memos = [], Memos(Counter(lane.lane.model for lane in self.lanes))
             for lane in self.lanes:
                 facts, name = self.plan.model(lane.lane.model), lane.lane.name
                 kept = Kept(lane, facts, shard.rows, part(f"maps/{name}", "npy"), part(f"relevance/{name}", "npy"))
-                lanes.append(_Lane(Tray(lane.lane, facts, _READY + 2), kept, self._judging(lane, shard)))
+                lanes.append(_Lane(Tray(lane.lane, facts, _READY + 2), kept, self._judging(lane, shard, memos)))
             self._ask(planned, lanes, refused, told)
             tables = [one.kept.table(planned) for one in lanes]
             part("records", "parquet").write(schema.parquet_bytes(needed("pyarrow").concat_tables(tables)))
@@ -183,15 +185,16 @@ class Maker:
             for lane, full in batches:
                 if told is not None:
                     lane.alone(full, told)
-                lane.judge(full, lane.kept.keep(full, lane.opened.ask(full.rows)))
+                answer = lane.opened.ask(full.rows)
+                lane.judge(full, answer, lane.kept.keep(full, answer))
             return
-        unkept: deque[Future[list[str | None]]] = deque()
+        unkept: deque[Future[_Said]] = deque()
         try:
             with closing(ahead(batches, _READY)) as ready:
                 for lane, full in ready:
                     unkept.append(self._keeper.submit(lane.keep, full, lane.opened.asked(full.rows)))
                     if lane.judges(full):  # a judge asks the model, in this thread as all that does
-                        lane.judge(full, unkept[-1].result())
+                        lane.judge(full, *unkept[-1].result())
                     while len(unkept) > _UNKEPT:
                         unkept.popleft().result()
             while unkept:
@@ -214,18 +217,18 @@ class Maker:
             if not lane.tray.empty:
                 yield lane, lane.tray.take()
 
-    def _judging(self, lane: Opened, shard: Shard) -> Judging | None:
+    def _judging(self, lane: Opened, shard: Shard, memos: Memos) -> Judging | None:
         """What judges a lane's explanations of a shard; None where none of its items is sampled."""
         grading = self.plan.grading
         sample = frozenset(grading.within(shard))
         if not sample:
             return None
         names = {name: grading.options.get(name, {}) for name in grading.names}
-        if not isinstance(lane, Driven):  # a compiled file knows no questions
-            model = self._benches.models[lane.lane.model]
-            driven = Driven(replace(lane.lane, engine="drive"), model, budget=self._budget)
-            lane = self._engines.setdefault(lane.lane.name, driven)
-        return Judging(lane, sample, names)
+        if isinstance(lane, Driven):
+            return Judging(lane, sample, names, memos)
+        model = self._benches.models[lane.lane.model]  # a compiled file knows no questions
+        driven = Driven(replace(lane.lane, engine="drive"), model, budget=self._budget)
+        return Judging(self._engines.setdefault(lane.lane.name, driven), sample, names, memos, compiled=True)
 
     def _read(
         self, planned: Sequence[Planned], refused: Mapping[int, str], told: Told | None
@@ -269,7 +272,7 @@ def make(plan: Plan, benches: Benches, number: int, store: Store, data: Data) ->
 def _way(facts: ModelFacts) -> Any:
     """What models must have in common to share what was decoded."""
     card = None if facts.preprocessing is None else facts.preprocessing.to_toml(labels=False)
-    return card, facts.layout, facts.item_shape, facts.dtype
+    return card, facts.layout, facts.item_shape, facts.dtype, facts.items
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,20 +288,21 @@ class _Lane:
         """What answers."""
         return self.kept.opened
 
-    def keep(self, full: Full, asked: Callable[[], LaneAnswer]) -> list[str | None]:
-        """Keep an answer; why each item is an error row, None where it is none."""
-        return self.kept.keep(full, asked())
+    def keep(self, full: Full, asked: Callable[[], LaneAnswer]) -> _Said:
+        """Keep an answer; the answer, and why each item is an error row, None where it is none."""
+        answer = asked()
+        return answer, self.kept.keep(full, answer)
 
     def judges(self, full: Full) -> bool:
         """Whether an item of a batch is to be judged."""
         return self.judging is not None and any(item.number in self.judging.sample for item in full.items)
 
-    def judge(self, full: Full, why: Sequence[str | None]) -> None:
+    def judge(self, full: Full, answer: LaneAnswer, why: Sequence[str | None]) -> None:
         """Judge the explanations of a batch's items that are in the sample."""
         if self.judging is not None:
             for row, (item, error) in enumerate(zip(full.items, why, strict=True)):
                 if error is None:
-                    self.judging.judge(full.rows, row, item.number)
+                    self.judging.judge(full.rows, answer, row, item.number)
 
     def alone(self, full: Full, told: Told) -> None:
         """Name each item of a batch, and ask about it alone."""
@@ -307,7 +311,7 @@ class _Lane:
             told(full.items[row].number)
             one = np.arange(len(rows.x)) == row
             shape = (-1, *[1] * (rows.x.ndim - 1))
-            self.opened.ask(LaneRows(rows.x * one.reshape(shape), one, rows.keys, rows.labels))
+            self.opened.ask(LaneRows(rows.x * one.reshape(shape), one, rows.keys, rows.labels, rows.given))
 
 
 class _Held:

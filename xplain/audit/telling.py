@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from xplain.audit.examples import Album
+from xplain.audit.features import feature_table
 from xplain.audit.figures import geometry
 from xplain.audit.mean_maps import mean_maps
 from xplain.audit.plans import Plan
@@ -98,6 +99,7 @@ def told(
         subgroups=groups,
         over_time=times,
         failures=failures,
+        features=tuple(one for k, lane in enumerate(lanes, 1) if (one := feature_table(audit, lane, k)) is not None),
         provenance=provenance(plan, audit.root, done, of),
         reviewer=reviewer,
         sql=(("Lanes", LANES_SQL), (f"Classes of {first.name}", classes_sql(first.name))),

@@ -50,13 +50,13 @@ class Tray:
     buffers: int
     _ring: list[Array] = field(default_factory=list)
     _made: int = 0
-    _waiting: list[tuple[Planned, str | None, int]] = field(default_factory=list)
+    _waiting: list[tuple[Planned, Read, int]] = field(default_factory=list)
 
     def put(self, item: Planned, read: Read, seed: int) -> None:
         """One more row."""
         if read.items is not None:
             self._buffer()[len(self._waiting)] = read.items.x[0]
-        self._waiting.append((item, read.error if read.items is None else None, seed))
+        self._waiting.append((item, read, seed))
 
     @property
     def full(self) -> bool:
@@ -70,7 +70,8 @@ class Tray:
 
     def take(self) -> Full:
         """What waits, filled up to a batch."""
-        items, why, seeds = zip(*self._waiting, strict=True)
+        items, found, seeds = zip(*self._waiting, strict=True)
+        why = tuple(one.error if one.items is None else None for one in found)
         rows, x = self.lane.rows, self._buffer()
         real = np.zeros(rows, bool)
         real[: len(items)] = [one is None for one in why]
@@ -79,10 +80,11 @@ class Tray:
         for row, item in enumerate(items):
             known = self.facts.class_of(item.label)
             labels[row] = -1 if known is None else known
+        given = (*(one.given for one in found), *[None] * (rows - len(items))) if self.facts.door else ()
         keys = (*(f"{seed:016x}" for seed in seeds), *[""] * (rows - len(items)))
         self._waiting.clear()
         self._made += 1
-        return Full(self, LaneRows(x, real, keys, labels), items, why, seeds)
+        return Full(self, LaneRows(x, real, keys, labels, given), items, why, seeds)
 
     def _buffer(self) -> Array:
         place = self._made % self.buffers

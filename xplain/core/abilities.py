@@ -155,6 +155,9 @@ class Codes(Protocol):
     def codes(self, source: Any) -> Array:
         """Rows as the numbers that stand for them, ``[N, S]``."""
 
+    def values(self, x: Array) -> dict[str, Any]:
+        """Numbers ``[R, S]`` as columns again."""
+
     def typical(self, x: Array) -> tuple[Array, str]:
         """The typical row ``[1, S]`` and a sentence about it."""
 

@@ -124,12 +124,15 @@ class LaneRows:
         real: Which rows hold one, bool ``[rows]``.
         keys: What each draws under.
         labels: The class of each one's label, int64 ``[rows]``; -1 where it has none, or one that the model lacks.
+        given: What each is as a person gives it, where the model reads items by a door of its own: a table's row as a
+            mapping, or a text; None for a row that holds no item. Empty where ``x`` is all that there is.
     """
 
     x: Array
     real: Array
     keys: tuple[str, ...]
     labels: Array
+    given: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +148,8 @@ class LaneAnswer:
         relevance: float32 ``[rows, R]``.
         why: Rows that failed, and what was wrong with each.
         words: What is explained of all items, where the target is no class.
+        extents: Positions that each row's map has of its own, int64 ``[rows]``, where maps are filled up with zeros, as
+            a short text's are; None where all are as large.
     """
 
     scores: Array
@@ -155,6 +160,7 @@ class LaneAnswer:
     relevance: Array
     why: dict[int, str]
     words: str = ""
+    extents: Array | None = None
 
     @classmethod
     def blank(cls, lane: Lane, rows: int, errors: bool) -> LaneAnswer:

@@ -290,10 +290,7 @@ class Outline:
         if isinstance(wanted, bool) or not isinstance(wanted, (str, int, np.integer)):
             raise UsageError(f"Class {wanted!r:.80} is not understood; accepted: a class number, or a label's name.")
         if isinstance(wanted, str):
-            folded = _folded(wanted)
-            hits = [k for k, name in enumerate(self.labels) if _folded(name) == folded]
-            if not hits:  # ImageNet labels are lists of synonyms: "tabby, tabby cat"
-                hits = [k for k, n in enumerate(self.labels) if folded in map(_folded, _ways(n))]
+            folded, hits = _folded(wanted), self.label_indices(wanted)
             if len(hits) == 1:
                 return hits[0]
             if len(hits) > 1:
@@ -310,6 +307,14 @@ class Outline:
         if not -classes <= wanted < classes:
             raise UsageError(f"Target {wanted} is out of range: the model has {classes} classes, 0 to {classes - 1}.")
         return wanted % classes
+
+    def label_indices(self, name: str) -> list[int]:
+        """The classes that a name may stand for: those called so, else those that have it among their synonyms."""
+        folded = _folded(name)
+        hits = [k for k, known in enumerate(self.labels) if _folded(known) == folded]
+        if not hits:  # ImageNet labels are lists of synonyms: "tabby, tabby cat"
+            hits = [k for k, known in enumerate(self.labels) if folded in map(_folded, _ways(known))]
+        return hits
 
     def has_label(self, text: str) -> bool:
         """Whether a class is called so."""

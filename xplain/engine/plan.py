@@ -22,7 +22,7 @@ from xplain.engine.memo import Memo
 from xplain.engine.settings import Settings
 from xplain.engine.store import AnswerStore, Rehearsal
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "plan", "stand_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,17 @@ class _Wired(_Zero):
             yield part, self.answer(replace(query, part=part))
 
 
+def stand_in(model: Model, classes: int = 1) -> Model:
+    """What answers zero in place of a model and is asked as it would be: to count questions, and to ask none.
+
+    Args:
+        model: The model.
+        classes: How many scores to answer where it is not known.
+    """
+    asked = abilities_of(model).rows_per_request
+    return _Zero(model, classes) if asked is None else _Wired(model, classes, asked)
+
+
 def plan(
     flows: Sequence[Flow],
     model: Model,
@@ -139,8 +150,7 @@ def plan(
     """
     known: set[bytes] = set()
     able = abilities_of(model)
-    asked = able.rows_per_request
-    zero = _Zero(model, classes) if asked is None else _Wired(model, classes, asked)
+    zero = stand_in(model, classes)
     memo, cost = memo or Memo(), Cost()
     for together in (flows, *([flow] for flow in apart)):
         trial = None if store is None else Rehearsal(store)

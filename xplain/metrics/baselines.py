@@ -47,13 +47,13 @@ def edge(view: View, cells: tuple[int, ...]) -> Array | None:
 
 
 def gradient(view: View, cells: tuple[int, ...]) -> Array | None:
-    """How much the item itself changes from position to position; None for a table's row.
+    """How much the item itself changes from position to position; None for a table's row and for a text.
 
     The root of the summed squares of central differences along each axis of positions, summed over channels: what a
     detector of edges marks that has never seen the model.
     """
     layout = view.layout
-    if not _neighbourly(view):
+    if not _neighbourly(view) or layout.axes == "NT":
         return None
     x = np.asarray(view.x, np.float64)
     axes = [axis for axis in layout.plane_axes if x.shape[axis] > 1]

@@ -62,16 +62,17 @@ def road(
         costs more than a small model does.
 
     Raises:
-        UsageError: the items are rows of a table, whose columns have no neighbours.
+        UsageError: the items are rows of a table, whose columns have no neighbours, or texts.
 
     Source:
         Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022.
     """
     of_view(view, values)
     layout, count = view.layout, int(np.prod(values.shape[1:]))
-    if set(layout.axes) & {"S", "X"}:
+    if layout.axes == "NT" or set(layout.axes) & {"S", "X"}:
+        what = "are words or ids, of which there is no blend" if layout.axes == "NT" else "have none"
         raise UsageError(
-            f"ROAD blends a position from its neighbours, but items {layout.axes} have none. Use deletion instead."
+            f"ROAD blends a position from its neighbours, but items {layout.axes} {what}. Use deletion instead."
         )
     if not most:
         raise UsageError(option="most", got=most, accepted="a share above 0 and up to 1")

@@ -17,6 +17,7 @@ command line is a way into this::
 """
 
 from xplain.engine import Plan, Progress, Sentinel, Store
+from xplain.engine.memo import Memo
 from xplain.engine.sentinel import Spread
 from xplain.session.fitting import called, methods
 from xplain.session.part import Part
@@ -24,5 +25,17 @@ from xplain.session.request import Cache, Request
 from xplain.session.run import Session, load
 from xplain.session.stream import Explained, Stream
 
-__all__ = ["Cache", "Explained", "Part", "Plan", "Progress", "Request", "Sentinel", "Session", "Spread", "Store"]
+__all__ = [
+    "Cache",
+    "Explained",
+    "Memo",
+    "Part",
+    "Plan",
+    "Progress",
+    "Request",
+    "Sentinel",
+    "Session",
+    "Spread",
+    "Store",
+]
 __all__ += ["Stream", "called", "load", "methods"]

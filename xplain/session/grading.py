@@ -33,13 +33,30 @@ from xplain.session.items import item_keys
 from xplain.session.part import Part
 from xplain.session.run import Session
 
-__all__ = ["FREE", "STANDARD", "Again", "Grades", "grade", "hidden_value", "positions", "read_names", "target_of"]
+__all__ = [
+    "CHEAP",
+    "FREE",
+    "STANDARD",
+    "Again",
+    "Grades",
+    "grade",
+    "hidden_value",
+    "positions",
+    "read_names",
+    "target_of",
+]
 
 FREE = ("sparseness", "complexity", "effective-complexity")
 """Metrics that read a map alone."""
 
 STANDARD = (*FREE, "deletion", "insertion", "road")
-"""What ``"standard"`` stands for; rows of a table, whose columns have no neighbours, are judged without ``road``."""
+"""What ``"standard"`` stands for; rows of a table and texts, where nothing can be blended of neighbours, go without
+``road``."""
+
+CHEAP: Mapping[str, Mapping[str, Any]] = {
+    **{name: {} for name in FREE}, "deletion": {"steps": 8}, "insertion": {"steps": 8},
+}  # fmt: skip
+"""What ``"cheap"`` stands for: a fifth of what ``standard`` asks of a picture, and no sparse systems are solved."""
 
 _TOGETHER = 16
 """Items that are asked about together: some metrics make tens of copies of them."""
@@ -166,15 +183,17 @@ def read_names(
 
 def _given(names: Sequence[str], part: Part | None) -> dict[str, dict[str, str]]:
     """Names with their options; what is given by itself takes the place of what ``standard`` stands for."""
-    own = [parsed(one) for one in names if one != "standard"]
+    sets: dict[str, Mapping[str, Any]] = {"standard": {name: {} for name in _standard(part)}, "cheap": CHEAP}
+    own = [parsed(one) for one in names if one not in sets]
     said = {name for name, _ in own}
-    rest = [(name, dict[str, str]()) for name in _standard(part) if name not in said] if "standard" in names else []
+    meant = [sets[one] for one in names if one in sets]
+    rest = [(name, dict(given)) for several in meant for name, given in several.items() if name not in said]
     if (not own and not rest) or len(said) < len(own):
         raise UsageError(f"The metrics are {list(names)}; accepted: one or more, each once, with its options.")
     return dict([*rest, *own])
 
 
-_METRICS = "standard, names, or name to options: {'deletion': {'steps': 16}}"
+_METRICS = "standard, cheap, names, or name to options: {'deletion': {'steps': 16}}"
 _OTHERS = {
     "pair": "two explanations of the same items against each other, not one map each.",
     "models": "explanations of models whose weights were drawn anew, not one map each.",
@@ -189,7 +208,7 @@ _ADVICE = {
 
 def _standard(part: Part | None) -> Sequence[str]:
     layout = None if part is None else part.items.layout
-    neighbours = not (isinstance(layout, Layout) and set(layout.axes) & {"S", "X"})
+    neighbours = not (isinstance(layout, Layout) and (layout.axes == "NT" or set(layout.axes) & {"S", "X"}))
     return STANDARD if neighbours else [one for one in STANDARD if one != "road"]
 
 

@@ -35,7 +35,7 @@ from xplain.engine.schedule import batch_rows
 from xplain.session.fitting import called as the_method
 from xplain.session.lane_driven import UNKNOWN_LABEL, Driven, ranked
 from xplain.session.lane_graph import Graph, compiled, graph_of
-from xplain.session.lane_readings import native_of, relevance_of
+from xplain.session.lane_readings import filled, native_of, relevance_of
 from xplain.session.part import Part
 from xplain.session.request import Cache
 from xplain.session.run import load
@@ -99,7 +99,8 @@ def planned(
         called: What the plan calls the model.
         target: A rule, or the same target for every item, as ``xplain.explain`` takes it; see ``Lane``.
         how: ``seed``, ``rows`` per batch (None chooses), ``threads`` of one call, ``engine``: ``"drive"`` compiles
-            nothing; ``budget``: what may be asked, shared with others.
+            nothing; ``budget``: what may be asked, shared with others; ``given``: the trial items as a person gives
+            them, where the model reads them by its own door, and ``longest``: how many features a text may have.
 
     Raises:
         XplainError: the method cannot be asked of this model, or the target stands for several.
@@ -108,6 +109,7 @@ def planned(
     loaded = load(model)
     method, options = the_method(method).name, dict(options or {})
     rows = rows or max(1, min(_MOST, batch_rows(items.x, None)))
+    given, longest = tuple(how.get("given", ())), how.get("longest")
     trial = items[: min(2, len(items))]
     lane = Lane(
         name or _named(called, method, target, options), called, loaded.outline.digest, method, options, target,
@@ -116,10 +118,12 @@ def planned(
         card="" if items.card is None else items.card.to_toml(),
     )  # fmt: skip
     with Driven(lane, loaded, budget=how.get("budget")) as driven:
-        part, reading, entry, values = driven.readings(trial, np.zeros(len(trial), np.int64))
-        lane = _settled(lane, driven, part, reading, values)
+        part, asked = driven.readings(driven.part(trial, given[: len(trial)]), np.zeros(len(trial), np.int64))
+        entry, values, _ = asked.method
+        (reading,) = asked.readings
+        lane = _settled(lane, part, reading, values, longest)
         lane = replace(lane, method=entry.name, unit=spelled(reading.unit or entry.unit, lane.score))
-    if how.get("engine") == "drive" or not entry.traceable or entry.sampled:
+    if given or how.get("engine") == "drive" or not entry.traceable or entry.sampled:
         return lane, None
     try:
         content, scores = compiled(loaded, lane, trial)
@@ -241,10 +245,13 @@ def _named(called: str, method: str, target: Any, options: Mapping[str, Any]) ->
     return f"{called}/{method}{own}" + ("" if target == PREDICTED else f"/{target}")
 
 
-def _settled(lane: Lane, driven: Driven, part: Part, reading: Reading, values: Mapping[str, Any]) -> Lane:
-    """The lane with what the trial showed: layer, shapes, classes."""
+def _settled(lane: Lane, part: Part, reading: Reading, values: Mapping[str, Any], longest: int | None = None) -> Lane:
+    """The lane with what the trial showed: layer, shapes, classes; ``longest``: what a text's map is filled up to."""
     channels = 0 if reading.channels is None else int(np.asarray(reading.channels()).shape[1])
     maps = native_of(reading, reading.values)
+    if longest is not None:
+        maps = filled(maps, (max(longest, maps.shape[1]),))
+        lane = replace(lane, item=(maps.shape[1],))
     options = dict(lane.options)
     layer = reading.notes.get("layer")
     if values.get("layer") == "auto" and isinstance(layer, str):
@@ -255,7 +262,7 @@ def _settled(lane: Lane, driven: Driven, part: Part, reading: Reading, values: M
         native_shape=tuple(maps.shape[1:]),
         classes=0 if part.scores is None else int(part.scores.shape[1]),
         relevance=min(CHANNELS, channels),
-        score=noun(driven.outline, part.aims[0].target, part.scores),
+        score=noun(part.model.outline, part.aims[0].target, part.scores),
     )
     return replace(lane, relevance=lane.relevance or relevance_of(lane, maps, None).shape[1])
 

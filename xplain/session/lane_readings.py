@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.core.errors import ItemError
 from xplain.core.lane import CHANNELS, Lane
 from xplain.core.query import Reading
 
-__all__ = ["native_of", "pooled", "relevance_of"]
+__all__ = ["filled", "native_of", "pooled", "relevance_of"]
 
 _SIDE = 8
 """Cells per axis of a map's own vector."""
@@ -32,6 +33,21 @@ def native_of(reading: Reading, values: Any, error: bool = False) -> Array:
     cells = cells[max(0, len(cells) - maps.ndim + 1) :]
     fits = len(cells) == maps.ndim - 1 and all(1 <= c <= n for c, n in zip(cells, maps.shape[1:], strict=True))
     return pooled(maps, cells) if fits else np.ascontiguousarray(maps)
+
+
+def filled(maps: Array, shape: tuple[int, ...]) -> Array:
+    """Maps ``[N, *map]`` of shorter texts filled up with zeros to the lane's own shape.
+
+    Raises:
+        ItemError: one is longer.
+    """
+    if maps.shape[1:] == shape:
+        return maps
+    if maps.ndim != 2 or len(shape) != 1:
+        raise ItemError(f"The method makes maps of {list(maps.shape[1:])}; planned are maps of {list(shape)}.")
+    if maps.shape[1] > shape[0]:
+        raise ItemError(f"The text has {maps.shape[1]} features; this audit was planned for {shape[0]} at most.")
+    return np.pad(maps, ((0, 0), (0, shape[0] - maps.shape[1])))
 
 
 def pooled(maps: Array, cells: Sequence[int]) -> Array:
@@ -54,6 +70,14 @@ def relevance_of(lane: Lane, maps: Array, channels: Array | None) -> Array:
     What the layer's channels add, which does not say where; projected to 64 numbers where there are more. For a method
     that reads no layer, its map averaged over at most 8 cells per axis.
     """
+    if (
+        channels is None
+        and lane.layout == "NS"
+        and maps.ndim == 2
+        and lane.relevance in (0, maps.shape[1])
+        and maps.shape[1] <= CHANNELS
+    ):
+        return np.ascontiguousarray(maps, dtype=np.float32)  # columns have no neighbours to be averaged with
     if channels is None:
         cells = [min(_SIDE, n) for n in maps.shape[1:]]
         if len(cells) > 2 or int(np.prod(cells)) > CHANNELS:

@@ -312,6 +312,10 @@ class Session:
         after = self._windows(part)
         way: dict[str, Any] = {} if after is before or after is None else {"windows answered": str(after)}
         way |= {"method chosen": self.chosen[name].why} if name in self.chosen else {}
+        return self.told(part, asked, way)
+
+    def told(self, part: Part, asked: Asked, way: Mapping[str, Any] | None = None) -> list[Attribution]:
+        """What was read of a part as results, one per target; ``way``: facts on how the model was asked."""
         run: dict[str, Any] = {
             "cost": part.take_bill() + asked.cost,
             "seed": self.request.seed,
@@ -319,7 +323,7 @@ class Session:
         }
         entry, values, told = asked.method
         found = enumerate(asked.readings)
-        return [attribution(entry, values, part, k, one, way=way, told=told, **run) for k, one in found]
+        return [attribution(entry, values, part, k, one, way=way or {}, told=told, **run) for k, one in found]
 
     def _windows(self, part: Part) -> Any:
         """How the last question of hidden windows was answered."""

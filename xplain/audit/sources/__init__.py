@@ -13,11 +13,12 @@ from xplain.audit.sources.archive import Archives, pack
 from xplain.audit.sources.entries import Content, Entry, Source
 from xplain.audit.sources.folder import Files, Folder, Pattern
 from xplain.audit.sources.hub import PREFIX, Datasets
+from xplain.audit.sources.rows import ROWS, KeptRows
 from xplain.audit.sources.tables import CsvTable, ParquetTable, ReadRows
 from xplain.core.errors import UsageError, unknown
 from xplain.core.keeping.files import there
 
-__all__ = ["ACCEPTED", "KEPT", "Content", "Entry", "Source", "reopened", "source_of"]
+__all__ = ["ACCEPTED", "KEPT", "ROWS", "Content", "Entry", "Source", "reopened", "source_of"]
 
 ACCEPTED = (
     "a folder, a pattern (photos/**/*.jpg), a table (.csv, .tsv, .parquet), archives (.tar), datasets:NAME:SPLIT, "
@@ -86,12 +87,16 @@ def reopened(recipe: Mapping[str, Any], folder: Path) -> Source:
             return Files((), recipe["root"])
         case "arrays":
             return Archives([folder / KEPT], "arrays")
+        case "rows" | "texts":
+            return KeptRows(folder / ROWS, kind)
         case "tar":
             return Archives(recipe["paths"])
         case "datasets":
             return Datasets(recipe["name"], recipe["item"], recipe["label"])
     raise unknown(
-        "kind of source", str(kind), ("folder", "glob", "files", "csv", "parquet", "tar", "arrays", "datasets")
+        "kind of source",
+        str(kind),
+        ("folder", "glob", "files", "csv", "parquet", "tar", "arrays", "datasets", "rows", "texts"),
     )
 
 

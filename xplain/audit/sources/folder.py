@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from xplain.audit.sources.entries import Content, Entry, file_content, is_item
+from xplain.audit.sources.entries import SUFFIXES, Content, Entry, file_content, is_item
 from xplain.core.errors import UsageError
 from xplain.core.keeping.files import there
 
@@ -29,7 +29,8 @@ class Folder:
     placed = False
     unique = True
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], endings: tuple[str, ...] = SUFFIXES) -> None:
+        self._endings = endings
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links that a person named
         if there(self.root) != "folder":
             raise UsageError(f"There is no folder {os.fspath(root)!r:.300}.", option="items", got=os.fspath(root))
@@ -53,7 +54,7 @@ class Folder:
         """
         self._left.clear()
         for name in listing(self.root):
-            if is_item(name):
+            if name.lower().endswith(self._endings):
                 yield Entry(name)
             else:
                 self._left[PurePosixPath(name).suffix.lower()[:20] or "no suffix"] += 1

@@ -85,6 +85,8 @@ class Datasets:
     def content(self, name: str, file: int, at: int, size: int) -> Content:
         """What a row holds."""
         value = self._data[at][self.item]
+        if isinstance(value, str):
+            return value.encode()
         if isinstance(value, dict):
             content, path = value.get("bytes"), value.get("path")
             if content is None and path and there(path) == "file":

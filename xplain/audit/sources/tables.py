@@ -43,8 +43,11 @@ def item_column(names: Sequence[str], wanted: str | None, where: str) -> str:
     raise UsageError(
         f"It is not known which column of {where} names the items: it {why}.",
         option="item_column",
-        advice=("Say which with ", option("item_column", (found or list(names))[0]), "."),
+        advice=("Say which with ", option("item_column", (found or list(names))[0]), ".", *(() if found else _OTHERS)),
     )
+
+
+_OTHERS = (" Are its rows themselves the items? Give ", option("rows", True), ", or ", option("texts", "COLUMN"), ".")
 
 
 def read_csv(path: Path) -> Any:

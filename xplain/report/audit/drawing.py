@@ -9,7 +9,7 @@ from xplain.core.edits import Array
 from xplain.render.miniature import cells_url, pair_url
 from xplain.report.audit.told import Example, Histogram
 
-__all__ = ["curve", "histogram", "mean_map", "thumbnail"]
+__all__ = ["bar", "curve", "histogram", "mean_map", "thumbnail"]
 
 
 def thumbnail(example: Example) -> Markup:
@@ -37,6 +37,18 @@ def histogram(one: Histogram, width: int = 320, height: int = 76) -> Markup:
     return Markup(
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" aria-hidden="true">'
         f'<path d="{bars}"/>{line}</svg>'
+    )
+
+
+def bar(share: float, width: int = 80, height: int = 9) -> Markup:
+    """A value from -1 to 1 as a bar to the right of the middle, or to its left."""
+    middle, reach = width / 2, min(1.0, abs(share)) * (width / 2 - 1)
+    left = middle if share >= 0 else middle - reach
+    kind = "for" if share >= 0 else "against"
+    return Markup(
+        f'<svg class="bar" viewBox="0 0 {width} {height}" width="{width}" height="{height}" aria-hidden="true">'
+        f'<path class="axis" d="M{middle:.1f} 0V{height}"/>'
+        f'<rect class="{kind}" x="{left:.1f}" y="1" width="{reach:.1f}" height="{height - 2}"/></svg>'
     )
 
 

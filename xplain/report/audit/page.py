@@ -17,7 +17,7 @@ import numpy as np
 from markupsafe import Markup
 
 from xplain.core.finding import Finding
-from xplain.report.audit.drawing import curve, histogram, mean_map, thumbnail
+from xplain.report.audit.drawing import bar, curve, histogram, mean_map, thumbnail
 from xplain.report.audit.told import Column, Example, Found, Table, Told
 from xplain.report.audit.words import ALWAYS, ASKED_FOR, GLOSSARY, STANDINGS
 from xplain.report.template import plain_fact, template, text_of
@@ -44,6 +44,8 @@ class _Picture(NamedTuple):
     image: Markup
     alt: str
     lines: Sequence[str]
+    bars: Sequence[tuple[str, str, str, Markup]] = ()
+    words: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def audit_page(told: Told, files: Sequence[str] = ()) -> str:
         more=max(0, len(told.findings) - _FULL),
         counts=_counts(told.findings),
         lanes=printed(told.lanes),
+        features=[printed(one) for one in told.features],
         classes=[printed(one) for one in told.classes],
         deciles=[printed(one) for one in told.deciles],
         twins=None if told.twins is None else printed(told.twins),
@@ -176,7 +179,15 @@ def pictured(one: Example) -> _Picture:
     image = thumbnail(one)
     what = "Picture and its map" if one.picture is not None and one.values is not None else "Picture"
     what = "Map" if one.picture is None else what
-    return _Picture(image, f"{what}: {one.name}" if image else "", (one.name, *one.captions))
+    bars = [(name, held, f"{share:+.2f}", bar(share)) for name, held, share in one.bars]
+    words = [(text, "" if share is None else _shade(share)) for text, share in one.words]
+    return _Picture(image, f"{what}: {one.name}" if image else "", (one.name, *one.captions), bars, words)
+
+
+def _shade(share: float) -> str:
+    """The class of a word's mark: for or against, in four strengths; empty for next to nothing."""
+    level = min(4, int(np.ceil(abs(share) * 4 - 0.2)))
+    return "" if level <= 0 else f"{'for' if share > 0 else 'against'} s{level}"
 
 
 def printed(table: Table) -> _Shown:

@@ -70,6 +70,10 @@ class Example:
         captions: Lines below it.
         picture: uint8 ``[h, w, 3]``, small; None where the item is no picture or could not be read again.
         values: Its map ``[h, w]`` at native resolution; None where there is none.
+        bars: Of a row of a table: columns by name, what the row holds there, and its value as a share of the row's
+            largest, -1..1; the largest first.
+        words: Of a text: pieces of it in order, each with its value as a share of the text's largest, -1..1; None for
+            what lies between features.
     """
 
     item: int
@@ -77,6 +81,8 @@ class Example:
     captions: tuple[str, ...] = ()
     picture: Array | None = None
     values: Array | None = None
+    bars: tuple[tuple[str, str, float], ...] = ()
+    words: tuple[tuple[str, float | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +191,7 @@ class Told:
         provenance: Digests and versions.
         reviewer: Who reviews it; empty leaves the lines blank.
         sql: Queries that give the tables from the records.
+        features: Of rows of a table a row per column, of texts a row per word, one table per lane; none of pictures.
     """
 
     title: str
@@ -208,9 +215,10 @@ class Told:
     provenance: tuple[Fact, ...]
     reviewer: str = ""
     sql: tuple[tuple[str, str], ...] = field(default=())
+    features: tuple[Table, ...] = ()
 
     @property
     def tables(self) -> Sequence[Table]:
         """Every table, in the order of the page."""
         single = [one for one in (self.twins, self.failures) if one is not None]
-        return [self.lanes, *self.deciles, *self.classes, *self.subgroups, *self.over_time, *single]
+        return [self.lanes, *self.features, *self.deciles, *self.classes, *self.subgroups, *self.over_time, *single]

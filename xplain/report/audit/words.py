@@ -20,7 +20,7 @@ STANDINGS = {
 """How far a finding goes, in a sentence each, in the order of the page."""
 
 GLOSSARY = {
-    "item": "One thing that the model was asked about, such as a picture.",
+    "item": "One thing that the model was asked about, such as a picture, a row of a table or a text.",
     "class": "One of the answers that the model can give.",
     "score": "The number that the model gives a class. The class with the highest score is its answer.",
     "margin": "How far the best score lies above the second best. A small margin is a close decision.",

@@ -48,7 +48,7 @@ def plan(
         _flag(
             "--method",
             "-m",
-            text="A method; repeat for several. Default: grad-cam.",
+            text="A method; repeat for several. Default: grad-cam; of rows and texts kernel-shap.",
             panel=_ASKED,
             metavar="NAME:OPTION=VALUE,...",
         ),
@@ -67,7 +67,7 @@ def plan(
         _flag(
             "--metrics",
             "--metric",
-            text="standard (default), names such as deletion:steps=8 with commas, or none; repeat for several.",
+            text="cheap (default), standard, names such as deletion:steps=8 with commas, or none; repeat for several.",
             panel=_ASKED,
         ),
     ] = None,
@@ -92,6 +92,40 @@ def plan(
     ] = None,
     metadata: Annotated[
         str | None, _flag("--metadata", text="A CSV of names and further columns.", panel=_ITEMS, metavar="FILE")
+    ] = None,
+    rows: Annotated[
+        bool, _flag("--rows", text="Each row of the table is an item, for a model of rows.", panel=_ITEMS)
+    ] = False,
+    columns: Annotated[
+        str | None,
+        _flag(
+            "--columns", text="Of rows: those that the models take, in their order.", panel=_ITEMS, metavar="A,B,..."
+        ),
+    ] = None,
+    background: Annotated[
+        str | None,
+        _flag(
+            "--background",
+            text="Of rows: typical ones, a table. Default: 100 of the items.",
+            panel=_ITEMS,
+            metavar="FILE",
+        ),
+    ] = None,
+    texts: Annotated[
+        str | None,
+        _flag(
+            "--texts",
+            text="Column whose texts are items; with a folder of .txt files any word.",
+            panel=_ITEMS,
+            metavar="COLUMN",
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, _flag("--tokenizer", text="Of texts: a tokenizer.json.", panel=_ITEMS, metavar="FILE")
+    ] = None,
+    split: Annotated[
+        str | None,
+        _flag("--split", text="Of texts: words (default), marks, sentences, characters, tokens, ids.", panel=_ITEMS),
     ] = None,
     item_column: Annotated[
         str | None, _flag("--item-column", text="Which column of a table names or holds the items.", panel=_ITEMS)
@@ -148,6 +182,9 @@ def plan(
         raise UsageError(f"Models and items are needed, and {sources[0]!r:.200} alone is given. Give MODEL ITEMS.")
     else:
         asked |= {"models": _models(sources[:-1], classes, endpoint), "items": sources[-1]}
+    doors = _doors(rows, columns, background, texts, tokenizer, split)
+    if doors and not (asked.get("rows") or asked.get("texts")):
+        asked |= doors
     lacking = [name for name in ("models", "items") if name not in asked]
     if lacking:
         raise UsageError(f"{sources[0]} does not say: {' and '.join(lacking)}.")
@@ -157,9 +194,26 @@ def plan(
 
 _WORDS = (
     "models", "items", "out", "methods", "target", "labels", "metadata", "card", "metrics", "analyses", "sample",
-    "seed", "shard_seconds", "shard_rows", "planted", "threads", "item_column", "root",
+    "seed", "shard_seconds", "shard_rows", "planted", "threads", "item_column", "root", "rows", "texts",
     "max_queries",
 )  # fmt: skip
+
+
+def _doors(
+    rows: bool, columns: str | None, background: str | None, texts: str | None, tokenizer: str | None, split: str | None
+) -> dict[str, Any]:
+    """What is said of rows or texts, as ``xplain.audit.plan`` takes it."""
+    of_rows = {"columns": columns, "background": background}
+    of_texts = {"column": texts, "tokenizer": tokenizer, "split": split}
+    found: dict[str, Any] = {}
+    for name, said, meant in (("rows", rows, of_rows), ("texts", texts is not None, of_texts)):
+        given = {word: value for word, value in meant.items() if value is not None}
+        if given and not said:
+            flag = next(iter(given))
+            raise UsageError(f"--{flag} is of {name}: give --{name}{' COLUMN' if name == 'texts' else ''} too.")
+        if said:
+            found[name] = given or True
+    return found
 
 
 def _models(words: list[str], classes: str | None, endpoint: Path | None) -> dict[str, Any] | list[Any]:

@@ -210,3 +210,49 @@ def test_a_dry_run_needs_no_folder_and_nothing_else_goes_without(model, photos):
     assert planned.folder is None
     with pytest.raises(UsageError, match=r"not said where the audit is kept. Give out='AUDIT', or dry_run=True"):
         xplain.audit.plan(str(model), str(photos), methods="saliency")
+
+
+def test_a_run_asks_what_its_plan_counts_metrics_with_it(tmp_path):
+    asked = []
+
+    def scores(x):
+        asked.append(len(x))
+        return np.stack([x.sum((1, 2, 3)), (x * x).sum((1, 2, 3))], axis=1)
+
+    items = np.random.default_rng(0).random((4, 3, 16, 16), np.float32)
+    how = {
+        "methods": ["occlusion:patch=4,stride=4", "occlusion:patch=8,stride=8"],
+        "shard_rows": 2,
+    }
+    model = xplain.load(scores, layout="NCHW")
+    cheap = xplain.audit.plan({"f": model}, items, **how, sample=3, labels=[0, 1, 0, 1], out=tmp_path / "a")
+    each = {name: sum(one.evaluations for one in cheap.estimate.grades if one.metric == name) for name in
+            cheap.plan.grading.names}  # fmt: skip
+    assert each["sparseness"] == each["complexity"] == 0
+    assert 72 + 2 * 14 <= sum(each.values()) < 2 * 72  # what does not depend on the map is asked once for both
+    labels = next(one for one in cheap.estimate.analyses if one.name == "labels")
+    assert labels.evaluations == 4
+    assert "metric deletion: " in str(cheap)
+    asked.clear()
+    xplain.audit.run(tmp_path / "a", models={"f": model})
+    assert sum(asked) == cheap.estimate.evaluations - 3  # whose own scores their explanations have asked for
+    graded = xplain.audit.open(tmp_path / "a").metrics().to_pylist()
+    assert len({row["item"] for row in graded}) == 3
+    standard = xplain.audit.plan({"f": model}, items, **how, metrics="standard", sample=3, dry_run=True)
+    assert standard.estimate.evaluations > 3 * cheap.estimate.evaluations
+
+
+def test_names_that_several_classes_have_are_told_apart_and_said_once(model, photos, tmp_path):
+    names = ["crane", "dark", "crane"]
+    labels = {"bright/a.png": "crane", "dark/a.png": "dark"}
+    how = {"methods": "saliency", "labels": labels, "metrics": ""}
+    made = xplain.audit.plan({"m": {"source": model, "classes": names}}, photos, out=tmp_path / "a", **how)
+    assert made.plan.models[0].names == ("crane (class 0)", "dark", "crane (class 2)")
+    said = [one for one in made.told if "crane" in one and "alone" not in one]
+    assert len(said) == 2
+    assert "'crane' is class 0 or 2" in said[0]
+    assert "Label 'crane' of 1 item may be class 0 or 2" in said[1]
+    xplain.audit.run(tmp_path / "a", workers=0)
+    told = xplain.audit.open(tmp_path / "a").records().to_pylist()
+    assert {row["predicted_name"] for row in told} <= {"crane (class 0)", "dark", "crane (class 2)"}
+    assert [row["correct"] is None for row in told if row["label"] == "crane"] == [True]

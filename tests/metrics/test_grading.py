@@ -10,7 +10,9 @@ from made import attribution
 
 import xplain
 from xplain.core.errors import UsageError
-from xplain.session.grading import grade
+from xplain.session import Memo
+from xplain.session.grading import CHEAP, STANDARD, grade
+from xplain.session.grading_cost import grading_costs
 from xplain.session.request import Request
 from xplain.session.run import Session
 from xplain.testing import Formula
@@ -291,3 +293,25 @@ def test_what_is_no_explanation_is_refused_by_name(given) -> None:
         xplain.measure.judge(model(), X, given, layout="NCHW")
     with pytest.raises(UsageError, match="accepted: two or more in a list"):
         xplain.measure.agreement([given, given])
+
+
+@pytest.mark.parametrize(("metrics", "cost"), [(CHEAP, 72), ({name: {} for name in STANDARD}, 337)])
+def test_what_judging_costs_is_counted_without_a_question_and_is_what_it_asks(metrics, cost) -> None:
+    asked = []
+
+    def scores(rows):
+        asked.append(len(rows))
+        return np.stack([rows.sum((1, 2, 3)), (rows * rows).sum((1, 2, 3))], axis=1)
+
+    x = RNG.random((1, 3, 32, 32), np.float32)
+    options = {"patch": 8, "stride": 8}
+    with Session(xplain.load(scores, layout="NCHW"), Request({"occlusion": options})) as session:
+        part = session.read(x)
+        (made,) = session.explain(part, "occlusion")
+        asked.clear()
+        counted = grading_costs(part, "occlusion", options, metrics, (4, 4))
+        assert not asked
+        assert sum(one.evaluations for one in counted) == cost
+        part.memo = Memo()
+        grade(session, part, made, metrics)
+        assert sum(asked) == cost

@@ -22,7 +22,7 @@ from xplain.core.items import Items
 from xplain.core.lane import PREDICTED, Lane
 from xplain.core.positions.layout import stated
 from xplain.core.query import Model
-from xplain.session.items import entered
+from xplain.session.entering import entered
 from xplain.session.part import Part
 from xplain.session.pasting import Paster
 from xplain.session.planting import power_of

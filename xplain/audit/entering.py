@@ -17,7 +17,7 @@ from xplain.audit.sources.hub import PREFIX, Datasets
 from xplain.audit.sources.rows import rows_of_items, text_column
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.keeping.files import there
-from xplain.session.items import entered
+from xplain.session.entering import entered
 
 __all__ = ["entered_items", "through"]
 

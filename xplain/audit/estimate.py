@@ -19,7 +19,7 @@ from xplain.core.lane import Lane, LaneRows
 from xplain.core.price import Price
 from xplain.core.query import Model
 from xplain.session import Part, Request, Session
-from xplain.session.items import entered
+from xplain.session.entering import entered
 from xplain.session.lane import opened
 
 __all__ = [

@@ -15,7 +15,7 @@ from xplain.audit.budgeting import Allowed, refuse_too_many
 from xplain.audit.building import building_in, keep
 from xplain.audit.costing import analyses_cost, graded_seconds, grades_of
 from xplain.audit.doors import asked_door
-from xplain.audit.entering import entered_items
+from xplain.audit.entering import entered_items, through
 from xplain.audit.estimate import Estimate, GradeCost, LaneCost, counts, measured, shard_rows
 from xplain.audit.far import is_far
 from xplain.audit.guarding import planned_audit, versions_now

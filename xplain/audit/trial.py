@@ -13,7 +13,8 @@ from xplain.audit.reading import Data
 from xplain.core.errors import ItemError, UsageError, XplainError
 from xplain.core.items import Items
 from xplain.core.query import Model
-from xplain.session.items import entered, items_of
+from xplain.session.entering import entered
+from xplain.session.items import items_of
 
 __all__ = ["Trial", "trial_items"]
 

@@ -25,8 +25,8 @@ from xplain.engine.budget import Budget
 from xplain.engine.memo import Memo
 from xplain.results.attribution import Attribution
 from xplain.results.provenance import Provenance
+from xplain.session.entering import entered
 from xplain.session.grading import Grades, grade
-from xplain.session.items import entered
 from xplain.session.lane_readings import filled, native_of, relevance_of
 from xplain.session.part import Part
 from xplain.session.request import Cache, Request

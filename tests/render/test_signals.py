@@ -16,7 +16,7 @@ from xplain.render.planes import at_scale, projected, volume_of
 from xplain.render.scroll import slices_of
 from xplain.render.series import lines, series
 from xplain.render.spectra import heard, labels, spectrum_of
-from xplain.render.tracks import stretches, tracks_of
+from xplain.render.tracks import seconds, stretches, tracks_of
 
 ECG = {"layout": "NCT", "coordinates": {"channels": ["I", "II", "V1"], "rate": 250, "unit": "mV"}}
 BUMP = slice(200, 300)  # of 1,000 moments, on the second channel
@@ -136,6 +136,18 @@ def test_the_shortest_series_is_drawn(make, shape):
     for picture in (a.overlay(0), a.plot(), montage([a])):
         assert picture is not None
     assert ("33%" if shape[1] == 3 else "moment") in a.sentence()
+
+
+def test_what_no_channel_holds_is_said_to_be_spread(make):
+    said = make(np.ones((1, 40, 9)), layout="NCT").sentence()
+    assert said == "What speaks for 'cat' is spread over 40 channels; the most, 2%, is on channel 0."
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"), [(250, "1.2"), (1, "300"), (44100, "0.0068"), (1e12, "3e-10"), (1e-9, "3e+11"), (3, "100")]
+)
+def test_seconds_have_the_digits_of_a_step(rate, told):
+    assert seconds(300 / rate, 1 / rate) == told
 
 
 def test_what_is_not_finite_is_not_drawn(make):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = ["bands", "planes", "series", "spectrogram"]
 
 _TWO_SIDED = 1.96  # 95 % of a normal distribution
 _FEW = 400  # moments up to which each has a bar of its own, which can be taken apart again in a drawing program
+_LETTERS = 16  # of a unit, beside values
 _LINE, _VALUES, _FOOT = 0.95, 0.75, 0.55  # inches
 
 
@@ -62,7 +64,8 @@ def _line(axes: Any, one: Track, tracks: Tracks, signed: bool, limit: float) -> 
     time, signal = _times(tracks), np.asarray(one.signal, np.float64)
     half = 0.5 * (tracks.step or 1.0)
     low, high = float(signal.min()), float(signal.max())
-    edges = (time[0] - half, time[-1] + half, low, high if high > low else low + 1.0)
+    room = 0.08 * (high - low) or 0.5
+    edges = (time[0] - half, time[-1] + half, low - room, high + room)
     axes.imshow(
         one.values[None], aspect="auto", extent=edges, cmap=palette(signed), alpha=0.35, interpolation="nearest",
         vmin=-limit if signed else 0, vmax=limit,
@@ -75,7 +78,6 @@ def _line(axes: Any, one: Track, tracks: Tracks, signed: bool, limit: float) -> 
     pieces = np.stack([first, points, last], axis=1)
     axes.add_collection(LineCollection(list(pieces), colors=ink / 255.0, linewidths=0.35 * thick, capstyle="round"))
     axes.set_xlim(edges[:2])
-    axes.margins(y=0.08)
     name = "signal" if tracks.alone else one.name
     axes.set_ylabel(f"{name}{f', {tracks.unit}' if tracks.unit else ''}")
 
@@ -94,7 +96,8 @@ def _values(axes: Any, one: Track, tracks: Tracks, unit: str, alone: bool) -> No
             time, one.values - spread, one.values + spread, step="mid", color="0.25", alpha=0.35, linewidth=0
         )
     axes.axhline(0, color="0.4", linewidth=0.6)
-    axes.set_ylabel(f"{one.name}\n{unit}" if alone and not tracks.alone else unit, fontsize=7)
+    told = textwrap.fill(unit, _LETTERS)
+    axes.set_ylabel(f"{one.name}\n{told}" if alone and not tracks.alone else told, fontsize=6)
 
 
 def spectrogram(sheet: Sheet, attribution: Shown, item: int) -> None:
@@ -150,7 +153,7 @@ def planes(sheet: Sheet, attribution: Shown, item: int) -> None:
             axes.imshow(laid, extent=extent, interpolation="nearest")
             axes.set_title(name, fontsize=7)
             axes.tick_params(labelsize=5)
-    unit = f", {volume.length}" if volume.length else ""
+    unit = f" (axes in {volume.length})" if volume.length else ""
     sheet.figure.suptitle(f"{attribution.method}: {attribution.target_of(item)}{unit}", x=0.02, ha="left", fontsize=8)
     _bar(sheet, list(grid.ravel()), limit, one.signed, attribution.unit)
 

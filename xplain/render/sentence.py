@@ -22,6 +22,7 @@ __all__ = ["sentence"]
 
 _HALF = 0.5
 _SPREAD = 0.25  # share of the area from which half of the evidence is said to be spread out
+_SPREAD_OVER = 0.1  # share of all below which the first channel is not worth a place of its own
 _FEW = 3  # columns or words that are named
 _GAPS = 100  # into how many gaps a series is cut, of which a stretch may hold one
 _ROUNDED = 1e-6  # share of the largest value below which a value is what float32 leaves of a zero
@@ -99,6 +100,10 @@ def _over_time(tracks: Tracks, target: str, signed: bool) -> str:
     if not found:
         return f"Nothing speaks for {target}; all that is found speaks against it."
     told = []
+    if found[0].share < _SPREAD_OVER:
+        name = tracks.tracks[found[0].row].name
+        what = f"What speaks for {target}" if signed else f"What matters to {target}"
+        return f"{what} is spread over {len(values)} channels; the most, {_percent(found[0].share)}, is on {name}."
     for one in found:
         track = tracks.tracks[one.row]
         name = track.name if track.name.startswith("channel ") else f"channel {track.name}"
@@ -124,7 +129,7 @@ def _over_frequencies(drawn: Spectrum, target: str) -> str:
     if drawn.shared:
         return f"{share:.0%} of {what} lies {when}.{_against(drawn.values)}"
     edges = [number(float(f"{drawn.place(row):.3g}")) for row in (low - 0.5, high + 0.5)]
-    between = f"between {edges[0]} and {edges[1]} Hz"
+    between = f"between {edges[0]} and {edges[1]} Hz" if edges[0] != edges[1] else f"at {edges[0]} Hz"
     return f"{share:.0%} of {what} lies {between}, {when}.{_against(drawn.values)}"
 
 

@@ -22,6 +22,7 @@ MOST = 8
 
 _HELD = 0.8  # share of a channel's evidence that its stretch holds
 _WORTH = 0.1  # share of all from which a stretch is told
+_DIGITS = 9  # behind the point; what is shorter or longer is told in powers of ten
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +92,9 @@ class Tracks:
 
 def seconds(at: float, step: float) -> str:
     """A time in seconds, to as many digits as tell one step from the next."""
-    digits = int(np.clip(np.ceil(-np.log10(step)), 0, 9)) if step > 0 else 3
+    digits = int(np.ceil(-np.log10(step)))
+    if not 0 <= digits <= _DIGITS:
+        return f"{at:.6g}"
     told = f"{at:.{digits}f}"
     return told.rstrip("0").rstrip(".") if "." in told else told
 

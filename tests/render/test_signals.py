@@ -241,6 +241,9 @@ def test_recorded_sound_has_its_own_spectrogram():
     plain = xplain.explain(lambda b: (b[:, 3200:4800] ** 2).sum(1), x, "occlusion", patch=400, stride=400, layout="NT")
     assert a.overlay(0).height > plain.overlay(0).height + 100
     assert "between 0.4 and 0.6 s" in a.sentence() or "between 0.4" in a.sentence()
+    drawn = a.plot()
+    assert drawn.axes[-1].get_ylabel() == "Hz"
+    assert drawn.axes[-1].get_xlim() == drawn.axes[0].get_xlim()
     short = xplain.explain(lambda b: b.sum(1), x[:, :3], "occlusion", patch=1, stride=1, card=card)
     short.overlay(0)
 

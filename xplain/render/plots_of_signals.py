@@ -16,7 +16,7 @@ from xplain.render.plot_sheet import Sheet, palette, signs
 from xplain.render.series import shades
 from xplain.render.shown import Shown
 from xplain.render.slices import word_of
-from xplain.render.spectra import labels, spectrum_of
+from xplain.render.spectra import Spectrum, heard, labels, spectrum_of
 from xplain.render.tracks import Track, Tracks, tracks_of
 
 __all__ = ["bands", "planes", "series", "spectrogram"]
@@ -36,6 +36,8 @@ def series(sheet: Sheet, attribution: Shown, item: int) -> None:
         heights += [_LINE] if one.signal is not None else []
         heights += [] if tracks.shared else [_VALUES]
     heights += [_VALUES] if tracks.shared else []
+    sound = _sound(attribution[item], tracks)
+    heights += [_LINE] if sound is not None else []
     sheet.figure.set_size_inches(sheet.width, sum(heights) + _FOOT)
     grid = sheet.figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     free = iter(grid)
@@ -46,10 +48,34 @@ def series(sheet: Sheet, attribution: Shown, item: int) -> None:
             _values(next(free), one, tracks, attribution.unit if one is tracks.tracks[0] else "", one.signal is None)
     if tracks.shared:
         _values(next(free), tracks.tracks[0], tracks, attribution.unit, False)
+    if sound is not None:
+        _heard(next(free), sound, limit)
     grid[-1].set_xlabel("moment" if tracks.step is None else "seconds")
     more = f"; {tracks.others} channels are not shown" if tracks.others else ""
     told = f"{attribution.method}: {attribution.target_of(item)}{more}"
     sheet.figure.suptitle(told, x=0.02, ha="left", fontsize=8)
+
+
+def _sound(one: Shown, tracks: Tracks) -> Spectrum | None:
+    """The computed spectrogram of the first channel of recorded sound; None for other series."""
+    first, told = tracks.tracks[0], one.coordinates
+    if told.kind != "waveform" or told.rate is None or first.signal is None or len(first.signal) < 2:
+        return None
+    return heard(first.signal, first.values, told.rate, one.signed)
+
+
+def _heard(axes: Any, drawn: Spectrum, limit: float) -> None:
+    """A spectrogram below its waveform, tinted by what each frame speaks for."""
+    picture = np.rint(np.asarray(drawn.grey)[::-1] * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+    laid = overlay(
+        Map(drawn.values, None, picture, drawn.signed), limit, find(None, drawn.signed), Style(0.6, 1, False, False)
+    )
+    bins, frames = drawn.values.shape
+    edges = (drawn.start, drawn.start + frames * drawn.step, 0, bins)
+    axes.imshow(laid, aspect="auto", extent=edges, interpolation="nearest")
+    marks = labels(drawn.hertz)[::2]
+    axes.set_yticks([(1 - share) * bins for share, _ in marks], [text for _, text in marks])
+    axes.set_ylabel("Hz")
 
 
 def _times(tracks: Tracks) -> Array:

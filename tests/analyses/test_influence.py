@@ -12,6 +12,7 @@ from xplain.analyses.influence import (
     discovered,
     flipped,
     refit,
+    removal,
     representer,
     representer_self,
     tracin,
@@ -114,18 +115,23 @@ def test_the_refit_is_scikit_learns_logistic_regression():
     np.testing.assert_allclose(fitted.head.probabilities(FEATURES), peer.predict_proba(wide), atol=1e-5)
 
 
-def test_representer_points_rank_items_as_retraining_without_each_does():
-    whole = refit(FEATURES, LABELS, 3, l2=0.01)
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_items_are_ranked_as_retraining_without_each_does(link):
+    whole = refit(FEATURES, LABELS, 3, link=link, l2=0.01)
     without = np.zeros((len(LABELS), len(ASKED)))
     for n in range(len(LABELS)):
         left = np.delete(np.arange(len(LABELS)), n)
-        one = refit(FEATURES[left], LABELS[left], 3, l2=0.01)
+        square = (FEATURES[left].astype(float) ** 2).sum(axis=1).mean()
+        same = whole.penalty * 60 / 59 / (square + 1)  # the sum of losses keeps the same penalty beside it
+        one = refit(FEATURES[left], LABELS[left], 3, link=link, l2=same)
         fell = whole.head.scores(ASKED) - one.head.scores(ASKED)
         without[n] = fell[np.arange(len(ASKED)), CLASSES]
-    found = representer(whole, FEATURES, LABELS, ASKED, CLASSES)
-    ranks = [spearmanr(found[:, a], without[:, a])[0] for a in range(len(ASKED))]
-    assert min(ranks) > 0.6
-    assert np.mean(ranks) > 0.75
+    for way, least in ((removal, 0.99), (representer, 0.6)):
+        found = way(whole, FEATURES, LABELS, ASKED, CLASSES)
+        ranks = [spearmanr(found[:, a], without[:, a])[0] for a in range(len(ASKED))]
+        assert min(ranks) > least, way.__name__
+    apart = removal(whole, FEATURES, LABELS, ASKED, CLASSES) - without
+    assert np.abs(apart).max() < 0.15 * np.abs(without).max()
 
 
 def test_wrong_labels_come_first_in_the_order_of_what_items_do_to_themselves():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xplain
-from xplain.analyses.influence import Head, Step, refit, representer, representer_self, tracin, tracin_self
+from xplain.analyses.influence import Head, Step, refit, removal, representer, representer_self, tracin, tracin_self
 from xplain.core.errors import UsageError
 from xplain.results import load
 
@@ -52,6 +52,10 @@ def test_representer_points_of_a_file_are_those_of_its_own_layer(files, net):
     for_it, against = found.speak(0, 3)
     assert all(found.given[n] == "red" for n in for_it)
     assert not any(found.given[n] == "red" for n in against)
+    gone = xplain.see(exported(net), "influence", files, card=CARD, asked=files[:1], label="red", plant=0, by="removal")
+    np.testing.assert_array_equal(gone.worth, found.worth)
+    expected = removal(fitted, vectors, LABELS, vectors[:1], np.array([1]))
+    np.testing.assert_allclose(gone.influence, expected, rtol=2e-2, atol=1e-4)
     assert found.facts["sum over items beside the weights, relative"] < 1e-3
     assert found.facts["planted wrong labels"] == 2
     assert found.discovered[-1] == 1

@@ -15,6 +15,7 @@ from xplain.analyses.influence import (
     discovered,
     flipped,
     refit,
+    removal,
     representer,
     representer_self,
     tracin,
@@ -37,6 +38,11 @@ __all__ = ["influence"]
 _ROWS = 4096
 _POINTS = 200
 """Points of the curve of discovery, at most."""
+_UNITS = {
+    "representer": "part of the refitted score",
+    "removal": "fall of the refitted score without the item",
+    "tracin": "product of gradients of the loss",
+}
 _GAP = 1e-3
 """How far a refitted layer may be from the sum over its items before it is said."""
 _STRAIGHT = 1e-3
@@ -108,7 +114,7 @@ Steps: TypeAlias = Annotated[Any, _StepsKind()]
 @lens(
     "influence",
     needs=(Peek, Score),
-    paper=Paper("Yeh 2018; Pruthi 2020", "arXiv:1811.09720; arXiv:2002.08484"),
+    paper=Paper("Yeh 2018; Koh 2017; Pruthi 2020", "arXiv:1811.09720; arXiv:1703.04730; arXiv:2002.08484"),
     aliases=("representer", "tracin"),
     trial={"labels": (0, 1, 2) * 3, "k": 2},
 )
@@ -117,7 +123,7 @@ def influence(
     *,
     labels: Labels | None = None,
     asked: Asked | None = None,
-    by: Literal["representer", "tracin"] = "representer",
+    by: Literal["representer", "removal", "tracin"] = "representer",
     label: str = "",
     layer: str = "auto",
     positions: Positions = None,
@@ -134,6 +140,7 @@ def influence(
     The last layer alone is looked at, ``z = W h``, where all is in closed form with p the probabilities and y the
     label. ``representer``: the layer is fitted anew to the labels that are given, with a penalty, so that a score is a
     sum over the training items, ``z_c(x) = sum_i alpha_ic <h_i, h>``, ``alpha_i = (y_i - p_i) / (2 lambda n)``.
+    ``removal``: how much the score would fall if that layer were fitted without the item, by one step of Newton's.
     ``tracin``: how much a step along an item's loss brings another's down, ``(p - y) . (p' - y') <h, h'>``, summed over
     checkpoints with their learning rates. An item's influence on itself is large where it had to be learnt by itself:
     wrong labels are among these.
@@ -141,7 +148,8 @@ def influence(
     Args:
         labels: The class of each item; none for the folder that each lies in.
         asked: Items that are asked about, such as a picture that was taken for something else.
-        by: Representer points, or TracIn of the last layer.
+        by: Representer points, what removing an item would do (whose ``worth`` is that of representer points), or
+            TracIn of the last layer.
         label: The class that is asked about of these, by name or number; empty for the one that each is taken for.
         layer: What enters the last layer of weights; ``auto`` finds it.
         positions: What becomes of that layer's positions, as in ``embed``, where it has some.
@@ -154,10 +162,10 @@ def influence(
         thumbnail: Side of the pictures that are drawn.
 
     Returns:
-        ``Influence``: ``worth [N]``, each item's influence on itself, and ``influence [N, A]`` on those asked about, in
-        the score's unit (``representer``; a column sums to the refitted score) or as a product of gradients
-        (``tracin``). ``facts`` tell how far the refitted layer is from the model's own, how exact its sum is, and what
-        share of planted wrong labels is found among as many items as were planted, and among twice as many.
+        ``Influence``: ``worth [N]``, each item's influence on itself, and ``influence [N, A]`` on those asked about: in
+        the score's unit for ``removal`` and for ``representer``, where a column sums to the refitted score; a product
+        of gradients for ``tracin``. ``facts`` tell how far the refitted layer is from the model's own, how exact its
+        sum is, and what share of planted wrong labels is found among as many items as were planted, and twice as many.
 
     Cost:
         1 evaluation per item and checkpoint, 1 of what lies behind the layer for each of its numbers, then 2 N D K
@@ -172,7 +180,8 @@ def influence(
             options that do not go together.
 
     Source:
-        Yeh et al., Representer Point Selection for Explaining Deep Neural Networks, NeurIPS 2018; Pruthi et al.,
+        Yeh et al., Representer Point Selection for Explaining Deep Neural Networks, NeurIPS 2018; Koh and Liang,
+        Understanding Black-box Predictions via Influence Functions, ICML 2017; Pruthi et al.,
         Estimating Training Data Influence by Tracing Gradient Descent, NeurIPS 2020.
     """
     if checkpoints is not None and (by != "tracin" or vectors is not None):
@@ -217,7 +226,7 @@ def influence(
         shown=shown,
         thumbnails=pictures,
         asked_thumbnails=about.thumbnails,
-        unit="part of the refitted score" if by == "representer" else "product of gradients of the loss",
+        unit=_UNITS[by],
         facts={**_facts(found, judge, fitted, (classes, predicted)), **told},
         warnings=(*found.warnings, *_warnings(found, fitted)),
     )
@@ -228,7 +237,7 @@ def influence(
 
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    """Representer points, or TracIn.
+    """Representer points, removal, or TracIn.
 
     Args:
         by: Which.
@@ -257,7 +266,8 @@ class _Judge:
         """The influence of each item on others, ``[N, A]``."""
         if fitted is None:
             return tracin(self.steps, classes, asked, target)
-        return representer(fitted, self.steps[0].features, classes, asked[0], target)
+        how = removal if self.by == "removal" else representer
+        return how(fitted, self.steps[0].features, classes, asked[0], target)
 
     def discovery(
         self, classes: Array, share: float, rng: np.random.Generator

@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +167,12 @@ class Card:
 
     def to_toml(self, labels: bool = True) -> str:
         """The card as TOML text that ``Card.from_toml`` reads back to an equal card, or to one without labels."""
-        left_out = ("name",) if labels else ("name", "labels")
+        left_out = ("name", "coordinates") if labels else ("name", "coordinates", "labels")
         lines = []
-        for key, value in asdict(self).items():
-            if value is None or value == "" or key in (*left_out, "coordinates"):
-                continue
-            lines.append(f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
+        for key in (one.name for one in fields(self) if one.name not in left_out):
+            value = getattr(self, key)
+            if value is not None and value != "":
+                lines.append(f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
         told = self.coordinates.data()
         lines += (
             ["[coordinates]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in told.items())]

@@ -51,5 +51,6 @@ def explain_the_embedding(outline: Outline, dtype: str, taps: Sequence[str], ite
 
 def finds(loaded: Loaded, rules: Rules) -> bool:
     """Whether a sweep's forward pass is the model's own: relevance computes with real numbers in place of integers."""
-    integers = bool(loaded.quantised) or any(facts_of(node).integer for node in loaded.model.graph.node)
-    return rules.meaning == "gradient" or not integers
+    if rules.meaning == "gradient":
+        return True
+    return not loaded.quantised and not any(facts_of(node).integer for node in loaded.model.graph.node)

@@ -81,7 +81,8 @@ def dice(
     Differs from the paper:
         No gradient: rows are drawn by copying columns of rows that were seen, a few at a time, so that any model has
         answers. Changes that are not needed are taken back, numbers moved back by halves, quarters and so on while the
-        decision stays changed; then the set is chosen greedily and by exchange.
+        decision stays changed; then the set is chosen greedily and by exchange. Where fewer than ``many`` are left
+        of that, the nearest rows before it stand in, with changes that are not all needed.
 
     Raises:
         UsageError: a column that is not there, or a background that does not fit.
@@ -103,8 +104,12 @@ def dice(
     changes, found = np.zeros(x.shape), []
     for n, rng in enumerate(replace(view, seed=0).rngs("dice")):  # a search, no sample: nothing to estimate
         search = _Search(decided, n, x[n], space, rng, *[min(samples, share) if share > 0 else samples] * 2)
-        valid = yield from _drawn(search, many)
-        valid = yield from _thinned(search, valid)
+        drawn = yield from _drawn(search, many)
+        valid = yield from _thinned(search, drawn)
+        if len(valid) < many:  # several became the same: the nearest of those before stand in
+            rest = drawn[~(drawn[:, None] == valid[None]).all(axis=2).any(axis=1)]
+            near = np.argsort(space.apart(rest, x[n]), kind="stable")[: many - len(valid)]
+            valid = np.concatenate([valid, rest[near]])
         picked = chosen(valid, x[n], space, many, weights)
         found.append(picked)
         if len(picked):

@@ -95,3 +95,41 @@ def test_a_channel_or_a_layer_that_is_not_there_is_refused():
         xplain.explain(net, X, "crp", layer="relu1", concepts=8)
     with pytest.raises(UnknownName):
         xplain.explain(net, X, "crp", layer="relu9")
+
+
+def test_a_map_per_class_is_no_layer_of_concepts():
+    """Of a net that ends in a map per class the layer before is taken: that map's one relevant channel is the class."""
+    weights = {
+        "w": RNG.normal(size=(6, 3, 3, 3)).astype(np.float32), "c": RNG.normal(size=(4, 6, 1, 1)).astype(np.float32),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["seen"]),
+        helper.make_node("Conv", ["seen", "c"], ["classes"]),
+        helper.make_node("GlobalAveragePool", ["classes"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["scores"]),
+    ]
+    made = model(nodes, {"x": (FLOAT, ["N", 3, 16, 16])}, {"scores": (FLOAT, ["N", 4])}, weights)
+    a = xplain.explain(xplain.load(made.SerializeToString()), X, "crp", target=1, rule="epsilon", most=6)
+    assert a.facts["layer"] == "seen"
+    assert sorted(a.each["concepts"][0]) == list(range(6))
+    one = xplain.explain(xplain.load(made.SerializeToString()), X, "crp", target=1, rule="epsilon", concepts="2,5")
+    assert one.unit.endswith("through channels 2, 5")
+
+
+def test_relevance_that_does_not_arrive_is_told():
+    """A bias a thousand times as large as what the input adds takes nearly all of it."""
+    weights = {
+        "first": RNG.normal(size=(12, 6)).astype(np.float32), "second": np.ones((6, 3), np.float32),
+        "bias": np.full(6, 3000, np.float32),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Gemm", ["x", "first", "bias"], ["z"]),
+        helper.make_node("Relu", ["z"], ["h"]),
+        helper.make_node("MatMul", ["h", "second"], ["scores"]),
+    ]
+    made = model(nodes, {"x": (FLOAT, ["N", 12])}, {"scores": (FLOAT, ["N", 3])}, weights)
+    net = xplain.load(made.SerializeToString(), layout="NS")
+    x = np.abs(RNG.normal(size=(2, 12))).astype(np.float32)
+    a = xplain.explain(net, x, "crp", target=0, rule="epsilon", layer="h", concepts=1)
+    assert any("of these channels" in text for text in a.said), a.said

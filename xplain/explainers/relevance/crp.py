@@ -15,7 +15,7 @@ from xplain.core.errors import UsageError
 from xplain.core.query import Flow, Reading, Sweep, View
 from xplain.core.target import inner
 from xplain.explainers.cam.layers import map_layer
-from xplain.explainers.relevance.lrp import table_of
+from xplain.explainers.relevance.lrp import lost, table_of
 
 __all__ = ["crp"]
 
@@ -64,7 +64,8 @@ def crp(
     channels add up to the map of ``lrp``, as far as everything passes the layer.
 
     Args:
-        layer: The layer; ``auto`` takes the one that class activation maps read.
+        layer: The layer; ``auto`` takes the one that class activation maps read, or the last one before it where that
+            one's channels are the classes themselves.
         concepts: Its channels, or units of a dense layer; left out, the ``most`` most relevant ones of each item.
         most: How many of the most relevant channels are taken.
         rule: As in ``lrp``; a table's own options follow its name: ``gamma:gamma=0.5``.
@@ -91,7 +92,7 @@ def crp(
     """
     if layer != "auto":
         view.outline.layer(layer)  # says which there are
-    name = map_layer(view, "auto").name if layer == "auto" else layer
+    name = _inner(view) if layer == "auto" else layer
     rules = table_of(view, rule, {})
     answer = yield Sweep(view.x[:, None], view.target, rules, (name,))
     value, relevance = (np.asarray(one, dtype=np.float64) for one in answer[name])
@@ -116,7 +117,29 @@ def crp(
         "relevance": arrived,
         "relevance of the layer": of_each.sum(axis=1),
     }
-    return Reading(found if channels else collapse(found, view.layout), notes={"layer": name, "rule": rule}, each=told)
+    which = f"channel{'s' if len(concepts) > 1 else ''} {', '.join(map(str, concepts))}"
+    began = (of_each * kept.reshape(of_each.shape)).sum(axis=1)
+    return Reading(
+        found if channels else collapse(found, view.layout),
+        notes={"layer": name, "rule": rule},
+        each=told,
+        unit=f"share of the {{score}} through {which}" if concepts else None,
+        warnings=lost(arrived, began, "input", "relevance of these channels"),
+    )
+
+
+def _inner(view: View) -> str:
+    """The last layer with positions whose channels are not the classes: a map per class has no concepts to tell."""
+    last = map_layer(view, "auto").name
+    classes, layers = view.outline.scores.classes, [spec.name for spec in view.outline.layers]
+    for name in reversed(layers[: layers.index(last) + 1]):
+        try:
+            found = map_layer(view, name).grid
+        except UsageError:
+            continue  # it has no positions, or lies beside the way
+        if found.shape[found.channel] != classes:
+            return name
+    return last
 
 
 def _channel_axis(view: View, name: str, values: Array) -> int:

@@ -17,7 +17,7 @@ from xplain.core.errors import UsageError
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.rules import Rules
 
-__all__ = ["lrp", "table_of"]
+__all__ = ["lost", "lrp", "table_of"]
 
 
 _CANCELS = 1e3
@@ -107,7 +107,7 @@ def lrp(
     score = yield Score(view.x, Untouched(), view.target)
     found = np.asarray(relevance, dtype=np.float64)
     arrived = np.asarray(reached)
-    caveats = _lost(arrived, score[:, 0], layer) + _cancelled(found, score[:, 0], bias)
+    caveats = lost(arrived, score[:, 0], layer) + _cancelled(found, score[:, 0], bias)
     worst = _broken(arrived, score[:, 0])
     return Reading(values, notes={"rule": rule}, each={"relevance": arrived}, warnings=caveats, broken=worst)
 
@@ -136,8 +136,8 @@ def _cancelled(relevance: Array, score: Array, bias: bool) -> tuple[Caveat, ...]
     return each((told(part) if part > _CANCELS else "" for part in times), "incomplete")
 
 
-def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:
-    """Says so, item by item, where most of the score does not arrive, or several times as much."""
+def lost(arrived: Array, score: Array, layer: str, what: str = "score") -> tuple[Caveat, ...]:
+    """Says so, item by item, where most of what began, the score, does not arrive, or several times as much."""
     where = "at the input" if layer == "input" else f"at layer {layer!r}"
     share = arrived / np.where(score == 0, np.finfo(np.float32).tiny, score)
 
@@ -146,19 +146,19 @@ def _lost(arrived: Array, score: Array, layer: str) -> tuple[Caveat, ...]:
     def said(part: float, got: float, of: float) -> str:
         if part <= -_KEPT[0]:
             return Sentence(
-                f"The relevance {where} adds up to {got:.4g}, with the other sign than the score {of:.4g}, so the map "
+                f"The relevance {where} adds up to {got:.4g}, with the other sign than the {what} {of:.4g}, so the map "
                 "does not share the score out: try another ",
                 *named_nodes,
             )
         if part < _KEPT[0]:
             return Sentence(
-                f"Of the score {of:.4g} only {got:.4g} arrives {where} as relevance, so the map says little. Biases "
+                f"Of the {what} {of:.4g} only {got:.4g} arrives {where} as relevance, so the map says little. Biases "
                 "and the rules took the rest: try another ",
                 *named_nodes,
             )
         if part > _KEPT[1]:
             return Sentence(
-                f"The relevance {where} adds up to {got:.4g}, {part:.3g} times the score {of:.4g}. It was made on the "
+                f"The relevance {where} adds up to {got:.4g}, {part:.3g} times the {what} {of:.4g}. It was made on the "
                 "way: try another ",
                 *named_nodes,
             )

@@ -13,7 +13,7 @@ import xplain
 from tests.targets.heads import FLOAT, HEADS, const, made, node, picture
 from xplain.targets import Region, Similar, input, iou, output, similarity  # noqa: A004
 
-__all__ = ["TARGETS"]
+__all__ = ["TARGETS", "followed"]
 
 X = picture(a5=(1, 2.0), a10=(2, 1.5))
 LOADED: dict[str, Any] = {}
@@ -181,10 +181,11 @@ TABLE: dict[str, tuple[Callable[[], Any], tuple[Callable[[], Any], ...]]] = {
 }
 
 
-def _followed(wrong: Callable[[], Any], right: tuple[Callable[[], Any], ...], told: Any, _folder: Path) -> None:
+def followed(wrong: Callable[[], Any], right: tuple[Callable[[], Any], ...], told: Any, _folder: Path) -> None:
+    """A call gets the message, and the others do what it advises."""
     told(wrong)
     for call in right:
         call()
 
 
-TARGETS = {fragment: partial(_followed, wrong, right) for fragment, (wrong, right) in TABLE.items()}
+TARGETS = {fragment: partial(followed, wrong, right) for fragment, (wrong, right) in TABLE.items()}

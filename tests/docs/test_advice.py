@@ -20,6 +20,7 @@ from docs.advice_audit import AUDIT
 from docs.advice_cli import COMMANDS
 from docs.advice_coordinates import COORDINATES
 from docs.advice_corners import CORNERS
+from docs.advice_joint import JOINT
 from docs.advice_making import MAKING
 from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
@@ -316,7 +317,7 @@ def _(told, _folder):
 
 for one in (*TABLE.values(), *COMMANDS, *METHODS, *CORNERS):
     advice(one.fragment)(partial(follow, one))
-gathered = {**ATTACKS, **AUDIT, **MAKING, **SERVING, **SPACES, **COORDINATES, **TARGETS}
+gathered = {**ATTACKS, **AUDIT, **MAKING, **SERVING, **SPACES, **COORDINATES, **JOINT, **TARGETS}
 for fragment, case in gathered.items():
     advice(fragment)(case)
 

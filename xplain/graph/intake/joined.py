@@ -95,7 +95,7 @@ def _sized(shape: Any, size: Sequence[int] | None, what: str) -> tuple[int, ...]
         told = ", ".join(str(n) if n else "?" for n in known)
         raise UsageError(
             f"{what} is [N, {told}], of no fixed size behind the batch, which joining needs.",
-            advice=("Show what items are like: ", option("example", "{name: array}"), "."),
+            advice=("Show what items are like: ", option("example", python="{name: array}"), "."),
         )
     if len(found) != len(known) or any(has not in (0, gets) for has, gets in zip(known, found, strict=True)):
         raise UsageError(f"{what} takes items of {[n or '?' for n in known]}; the example is {found}.")

@@ -59,7 +59,7 @@ def joined_module(
     if example is None:
         raise UsageError(
             f"{source} does not say what its inputs are like. Give items of each, ",
-            option("example", "(left[:1], right[:1])"),
+            option("example", python="(left[:1], right[:1])"),
             ".",
         )
     if missing := [name for name in names if name not in example]:

@@ -157,9 +157,9 @@ def random_kills(stage: Stage, rng: random.Random, kills: int, seconds: float) -
 def worker_kills(stage: Stage, rng: random.Random, kills: int, seconds: float) -> Counter[str]:
     """SIGKILL one of two workers, or now and then the supervisor, which its workers must not survive.
 
-    Kills are a fifth to all of an undisturbed run apart, so that there is progress between them. An item whose worker
-    is killed three times in a row is refused, for a run cannot know that it was somebody else: an audit that differs in
-    nothing but that is counted as ``blamed``.
+    Kills are a fifth to all of an undisturbed run apart, so that there is progress between them. An item whose
+    worker is killed again and again is refused, for a run cannot know that it was somebody else: an audit that differs
+    in nothing but that is counted as ``blamed``.
     """
     told: Counter[str] = Counter()
     limit = time.monotonic() + seconds
@@ -309,7 +309,7 @@ def table(batches: list[dict[str, Any]]) -> str:
     head = (
         f"**{killed(sums):,} processes killed by SIGKILL; {wrong} audits that ended wrong.** *wrong*: audits whose "
         "final store is not equal, bit for bit, to that of an undisturbed run, or in which an item is lost or doubled. "
-        "*blamed*: an item was refused because its worker was killed there three times in a row by somebody else, "
+        "*blamed*: an item was refused because its worker was killed there again and again by somebody else, "
         "which a run cannot tell from an item that kills. A loss of power is not tested."
     )
     how = (

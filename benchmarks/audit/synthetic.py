@@ -296,9 +296,11 @@ if __name__ == "__main__":
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--shards", type=int, help="seal these many alone, as if the run had been stopped")
+    parser.add_argument("--changed", type=int, help="a class that is answered otherwise; see Wished")
     given = parser.parse_args()
     began = time.process_time()
-    made = write(given.out, Wished(items=given.items, classes=given.classes), shards=given.shards)
+    wished = Wished(items=given.items, classes=given.classes, changed=given.changed)
+    made = write(given.out, wished, shards=given.shards)
     size = sum(one.stat().st_size for one in given.out.rglob("*") if one.is_file())
     print(
         f"{given.items:,} items, {len(made.lanes)} lanes: {size / 2**20:.0f} MiB, {time.process_time() - began:.1f} s"

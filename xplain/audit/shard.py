@@ -41,6 +41,8 @@ Told = Callable[[int], None]
 
 _Said: TypeAlias = "tuple[LaneAnswer, list[str | None]]"
 
+_AT_ONCE = 4
+"""Items that a thread reads before it hands them over: to hand over costs as much as to copy a row."""
 _READY = 1
 """Batches that lie gathered while one is asked."""
 _UNKEPT = 4
@@ -89,7 +91,7 @@ class Maker:
             self._forms.setdefault(way, Form(benches.models[facts.name], facts))
         self._readers = ThreadPoolExecutor(threads, "read") if threads else None
         self._keeper = ThreadPoolExecutor(1, "keep") if threads else None
-        self._ahead = 2 * max((lane.lane.rows for lane in self.lanes), default=1)
+        self._ahead = -(-2 * max((lane.lane.rows for lane in self.lanes), default=1) // _AT_ONCE)
 
     def __enter__(self) -> Self:
         return self
@@ -245,16 +247,24 @@ class Maker:
                     told(item.number)
                 yield item, one(item)
             return
-        waiting: deque[tuple[Planned, Future[dict[Any, Read]]]] = deque()
+
+        def several(items: Sequence[Planned]) -> list[dict[Any, Read]]:
+            return [one(item) for item in items]
+
+        waiting: deque[tuple[Sequence[Planned], Future[list[dict[Any, Read]]]]] = deque()
+
+        def first() -> Iterator[tuple[Planned, dict[Any, Read]]]:
+            items, read = waiting.popleft()
+            return zip(items, read.result(), strict=True)
+
         try:
-            for item in planned:
-                waiting.append((item, self._readers.submit(one, item)))
-                if len(waiting) >= self._ahead:
-                    done, read = waiting.popleft()
-                    yield done, read.result()
+            for k in range(0, len(planned), _AT_ONCE):
+                group = planned[k : k + _AT_ONCE]
+                waiting.append((group, self._readers.submit(several, group)))
+                if len(waiting) > self._ahead:
+                    yield from first()
             while waiting:
-                done, read = waiting.popleft()
-                yield done, read.result()
+                yield from first()
         finally:
             for _, read in waiting:
                 read.cancel()

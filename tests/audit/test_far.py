@@ -149,6 +149,17 @@ def test_places_that_hold_no_audit_or_something_else(memory, model, photos):
         xplain.audit.plan(model, photos, out=memory, **HOW)
     with pytest.raises(UsageError, match="nonsense://a cannot be opened"):
         xplain.audit.run("nonsense://a")
+    with pytest.raises(UsageError, match=r"zip://a cannot be opened"):
+        xplain.audit.run("zip://a")
+    with pytest.raises(UsageError, match="out is 's3://'; accepted: a folder, or a URL such as s3://bucket/audit"):
+        xplain.audit.run("s3://")
+
+
+def test_a_url_of_this_machine_is_its_folder(model, photos, tmp_path):
+    planned = xplain.audit.plan(model, photos, out=f"file://{tmp_path}/a%20b", **HOW)
+    assert planned.folder == tmp_path / "a b"
+    assert xplain.audit.run(f"file://{tmp_path}/a%20b", workers=1, shards=[0]).sealed == 1
+    assert xplain.audit.left(tmp_path / "a b") == [1, 2]
 
 
 def test_a_rehearsal_writes_nothing_there(memory, model, photos, caches):

@@ -18,13 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from xplain.audit.canonical import needed, sha256_of
 from xplain.audit.place import BLOCK, Block, Growing
 from xplain.core.errors import MissingDependency, OutputError, UsageError
 from xplain.core.keeping.files import there, whole_file
 
-__all__ = ["ObjectStore", "is_far"]
+__all__ = ["ObjectStore", "is_far", "local"]
 
 _CONDITIONAL = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 """Protocols whose drivers pass 'only if absent' on to the server."""
@@ -33,8 +34,17 @@ _WHOLE = _CONDITIONAL | {"memory"}
 
 
 def is_far(out: Any) -> bool:
-    """Whether a place is named by a URL."""
-    return isinstance(out, str) and "://" in out
+    """Whether a place is named by a URL of something else than a folder here."""
+    return isinstance(out, str) and "://" in out and not out.startswith(_HERE)
+
+
+def local(out: str | os.PathLike[str]) -> Path:
+    """A folder of this machine by its path, or by a URL of it."""
+    text = os.fspath(out)
+    return Path(unquote(text.removeprefix(_HERE))) if text.startswith(_HERE) else Path(text)
+
+
+_HERE = "file://"
 
 
 class ObjectStore:
@@ -55,11 +65,15 @@ class ObjectStore:
     def __init__(self, url: str, kept: Path | None = None) -> None:
         self.url, self.kept = url.rstrip("/"), kept
         core = needed("fsspec.core")
+        if not self.url.partition("://")[2]:
+            raise UsageError(option="out", got=url, accepted="a folder, or a URL such as s3://bucket/audit")
         try:
             self._system, self._root = core.url_to_fs(self.url)
         except ImportError as error:
-            raise MissingDependency(f"{self.url[:300]} cannot be opened: {error}.") from None
-        except ValueError as error:
+            raise MissingDependency(
+                f"{self.url[:300]} cannot be opened: {str(error).rstrip('.')}. For S3: pip install 'xplain[remote]'."
+            ) from None
+        except Exception as error:  # drivers raise errors of many kinds
             raise UsageError(f"{self.url[:300]} cannot be opened: {str(error)[:200]}.", option="out") from None
         names = self._system.protocol
         self._protocols = frozenset((names,) if isinstance(names, str) else names)

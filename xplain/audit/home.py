@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xplain.audit.canonical import sha256_of
-from xplain.audit.far import ObjectStore, is_far
+from xplain.audit.far import ObjectStore, is_far, local
 from xplain.audit.plans import Plan, refuse_other
 from xplain.audit.sources import KEPT
 from xplain.audit.store import Store
@@ -75,7 +75,8 @@ def home_of(out: str | os.PathLike[str]) -> Home:
         OutputError: what is there cannot be read.
     """
     if not is_far(out):
-        return Home(Path(out), Store(out))
+        folder = local(out)
+        return Home(folder, Store(folder))
     url = os.fspath(out)
     far = ObjectStore(url)
     content = far.get("plan.json")
@@ -96,7 +97,7 @@ def planned_in(out: str | os.PathLike[str], dry_run: bool) -> Iterator[Path]:
         OutputError: something else is there, or it cannot be written.
     """
     if not is_far(out):
-        yield Path(out)
+        yield local(out)
         return
     far = ObjectStore(os.fspath(out))
     content = far.get("plan.json")
@@ -116,7 +117,7 @@ def planned_in(out: str | os.PathLike[str], dry_run: bool) -> Iterator[Path]:
 
 def beside(out: str, ending: str) -> Path:
     """The usual place of what is made of an audit: ``AUDIT-ending``, beside a folder; here, for a URL."""
-    path = Path(out.rstrip("/").rpartition("/")[2] if is_far(out) else out)
+    path = Path(out.rstrip("/").rpartition("/")[2]) if is_far(out) else local(out)
     return path.with_name(f"{path.name}-{ending}")
 
 

@@ -17,7 +17,7 @@ from xplain.audit.costing import analyses_cost, graded_seconds, grades_of
 from xplain.audit.doors import asked_door
 from xplain.audit.entering import entered_items, through
 from xplain.audit.estimate import Estimate, GradeCost, LaneCost, counts, measured, shard_rows
-from xplain.audit.far import is_far
+from xplain.audit.far import is_far, local
 from xplain.audit.guarding import planned_audit, versions_now
 from xplain.audit.home import planned_in
 from xplain.audit.items import Listed, write_items
@@ -155,7 +155,7 @@ def plan(
             where = Where(source.recipe(), {one.given.name: one.given.where for one in settled})
             keep(building, folder, made, where, [one.files for one in settled], estimate, os.fspath(out or ""))
             Allowed(max_queries, budget.spent).write(folder)
-    place = None if dry_run or out is None else out if isinstance(out, str) and is_far(out) else Path(out)
+    place = None if dry_run or out is None else out if isinstance(out, str) and is_far(out) else local(out)
     return Planned(made, place, estimate, power, told)
 
 

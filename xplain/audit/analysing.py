@@ -78,11 +78,19 @@ def analyse(
 def _one(name: str, audit: Audit, asks: Asks) -> list[Finding]:
     """An analysis; one that reached the limit of evaluations says so, and stops no other."""
     try:
-        return [replace(one, kind=one.kind or name) for one in _MADE_BY[name](audit, asks)]
+        return [_of_model(replace(one, kind=one.kind or name), audit) for one in _MADE_BY[name](audit, asks)]
     except BudgetError as error:
         text = f"The analysis {name} was not made: {error}"
         limits = ("It was not looked, so nothing is known of it.",)
         return [Finding(name, "", text, "too few", evidence={"not made": True}, limits=limits)]
+
+
+def _of_model(one: Finding, audit: Audit) -> Finding:
+    """A finding whose sentence says of which model it speaks, where there are several."""
+    lane = next((lane for lane in audit.lanes if lane.name == one.evidence.get("lane")), None)
+    if lane is None or len(audit.plan.models) < 2 or lane.model in one.statement:
+        return one
+    return replace(one, statement=f"{lane.model}: {one.statement}")
 
 
 _MADE_BY: Mapping[str, Callable[[Audit, Asks], list[Finding]]] = {

@@ -98,7 +98,8 @@ def plan(
         seed: Root of all draws.
         shard_seconds: How long a shard should take here: what a kill loses at most.
         shard_rows: Items of a shard; None to choose by the trial. State it to plan the same audit on another machine.
-        planted: Items that are marked as a control, to measure what the analyses can find.
+        planted: Pictures of which copies are marked as a control while shortcuts are looked for, to measure what can
+            be found.
         threads: Threads of one model.
         item_column: Which column of a table names or holds the items.
         root: What names in a table are relative to; None for its folder.

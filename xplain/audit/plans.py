@@ -184,7 +184,7 @@ class Plan:
         lanes: The lanes: every item passes through each.
         grading: The metrics and their sample.
         analyses: The analyses.
-        planted: Items that carry a control mark of the audit's own; 0 for none.
+        planted: Copies of items that are to carry a control mark while shortcuts are looked for; 0 for none.
         seed: What all draws begin with.
         shard_rows: Items of a shard; the last one has what is left. Stated, or chosen by how long a trial took.
         threads: Threads of one model.

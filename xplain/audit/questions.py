@@ -20,6 +20,7 @@ from xplain.analyses.mass import REGIONS, mass_on
 from xplain.analyses.shares import pooled, shares
 from xplain.analyses.subgroups import subgroups
 from xplain.analyses.twins import contradictions, rank_correlation, twins, unrelated
+from xplain.audit.classes import pairs_of
 from xplain.audit.opening import Audit
 from xplain.audit.readers import Reads, literal
 from xplain.core.edits import Array
@@ -260,8 +261,16 @@ def drifts(audit: Audit) -> list[Finding]:
                 found += drift(scores[rest], scores[inside], groups, what="scores", **how)
                 if cells is not None:
                     found += drift(cells[rest], cells[inside], groups, what="explanations", **how)
-        found = named(found, lane)
+        found = named(_once(found), lane)
     return found
+
+
+def _once(found: list[Finding]) -> list[Finding]:
+    """Findings without those that say the same once more, as of classes that are small whatever they are parted by."""
+    kept: dict[tuple[str, str], Finding] = {}
+    for one in found:
+        kept.setdefault((one.group, one.statement), one)
+    return list(kept.values())
 
 
 def twinned(audit: Audit, kind: str) -> list[Finding]:
@@ -282,14 +291,31 @@ def twinned(audit: Audit, kind: str) -> list[Finding]:
                 how: dict[str, Any] = {"items": items, "seed": audit.plan.seed}
                 made = contradictions(rho, chance, names=(one.name, other.name), **how)
             else:
-                first, second = (columns(audit, "item, predicted_name", lane) for lane in (one, other))
+                first, second = (columns(audit, "item, predicted, predicted_name", lane) for lane in (one, other))
                 shared, a, b = np.intersect1d(first["item"], second["item"], return_indices=True)
                 place = np.searchsorted(items, shared)
-                predicted = (first["predicted_name"][a], second["predicted_name"][b])
+                pairs = pairs_of(audit.plan.model(one.model), audit.plan.model(other.model))
+                answers = second["predicted_name"][b]
+                if pairs == {}:
+                    found.append(_unlike(one, other))
+                    continue
+                if pairs is not None:  # the other model's class by this one's name
+                    own = {theirs: audit.plan.model(one.model).class_name(ours) for ours, theirs in pairs.items()}
+                    answers = np.array([own.get(int(k)) for k in second["predicted"][b]], object)
+                predicted = (first["predicted_name"][a], answers)
                 how = {"names": (one.model, other.model), "groups": predicted[0], "items": shared, "chance": chance}
                 made = twins(rho[place], predicted, seed=audit.plan.seed, **how)
             found += named(made, one)
     return found
+
+
+def _unlike(one: Lane, other: Lane) -> Finding:
+    """What is said of models of which no class is known to be the same."""
+    text = (
+        f"{one.model} and {other.model} name their classes otherwise, and have other numbers of them, so it is not "
+        "known which answers are the same: twins were not compared."
+    )
+    return Finding("twins", "", text, "too few", limits=("Nothing is known of it.",))
 
 
 def _agreement(audit: Audit, one: Lane, other: Lane) -> tuple[Array, Array, Array]:

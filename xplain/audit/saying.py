@@ -34,7 +34,8 @@ def asked(plan: Plan) -> tuple[Fact, ...]:
         facts.append(
             Fact(
                 "Planted control",
-                f"{counted(plan.planted, 'item')} carry a mark that this audit put there, to measure what it can find",
+                f"copies of {counted(plan.planted, 'item')} are to carry a mark of the audit's own while shortcuts "
+                "are looked for; the findings of kind control say how many did, and whether they were found",
             )
         )
     unknown = {label: count for model in plan.models for label, count in model.unknown.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.audit.classes import same_answer
 from xplain.audit.readers import MEANS, Reads, literal, mean_sql, rows_of, wilson
 from xplain.core.edits import Array
 from xplain.core.lane import Lane
@@ -131,7 +132,7 @@ def _used(heads: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> tuple[tup
 
 
 def _agreement(audit: Reads, lane: str, twin: str) -> dict[int, float]:
-    query = f"""select a.predicted as class, avg((a.predicted = b.predicted)::int) as same
+    query = f"""select a.predicted as class, avg({same_answer(audit.plan, lane, twin)}::int) as same
 from records a join records b on a.item = b.item
 where a.lane = {literal(lane)} and b.lane = {literal(twin)} and a.status = 'ok' and b.status = 'ok' group by 1"""
     return {row["class"]: row["same"] for row in rows_of(audit.sql(query))}
@@ -175,7 +176,7 @@ def twin_table(audit: Reads, lanes: Sequence[Lane]) -> Table | None:
     pairs = [(a, b) for k, a in enumerate(lanes) for b in lanes[k + 1 :] if _comparable(a, b)]
     rows = []
     for a, b in pairs[:_MOST_PAIRS]:
-        query = f"""select count(*) as n, avg((a.predicted = b.predicted)::int) as same,
+        query = f"""select count(*) as n, avg({same_answer(audit.plan, a, b)}::int) as same,
   corr(a.value, b.value) as together, avg(abs(a.value - b.value)) as apart,
   count(*) filter (a.correct and not b.correct) as lost, count(*) filter (b.correct and not a.correct) as won,
   avg((abs(a.peak_y - b.peak_y) < 0.1 and abs(a.peak_x - b.peak_x) < 0.1)::int) as peak,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xplain.audit.classes import same_answer
 from xplain.audit.examples import Album
 from xplain.audit.features import feature_table
 from xplain.audit.figures import geometry
@@ -167,7 +168,7 @@ def _worst(
     if twin is not None:
         other = (
             f"exists (select 1 from records b where b.lane = {literal(twin)} and b.item = r.item and b.status = 'ok'"
-            " and b.predicted <> r.predicted)"
+            f" and not {same_answer(audit.plan, lane, twin, ('r', 'b'))})"
         )
         found.append((f"Answered otherwise by {twin}, the surest first", album.worst(other, "margin desc")))
     return tuple((title, examples) for title, examples in found if examples)
@@ -182,7 +183,8 @@ def _rises(test: Trial) -> bool:
 def _found(audit: Reads, findings: Sequence[Finding]) -> tuple[Found, ...]:
     """Findings with their members shown: of the lane that the finding is about, else of the first."""
     albums: dict[str, Album] = {}
-    by_weight = sorted(range(len(findings)), key=lambda k: _WEIGHT.index(findings[k].standing))
+    chances = [1.0 if one.p is None else one.p for one in findings]  # the order of the page
+    by_weight = sorted(range(len(findings)), key=lambda k: (_WEIGHT.index(findings[k].standing), chances[k]))
     pictured = set(by_weight[:_PICTURED])
     made = []
     for k, one in enumerate(findings):
@@ -220,6 +222,9 @@ def _leads(
         confirmed = sum(one.standing == "confirmed" for one in findings)
         candidates = sum(one.standing == "candidate" for one in findings)
         leads.append(Lead(str(confirmed), f"findings confirmed at the model, beside {candidates} to look at"))
-    if twins is not None and twins.rows[0][2] is not None:
-        leads.append(Lead(f"{100 * twins.rows[0][2]:.2f} %", f"same answers of {twins.rows[0][0]}"))
+    lane = audit.plan.lanes[0]  # two methods of one model answer alike by themselves: twins are two models
+    twin = _twin_of(audit.plan, lane)
+    same = {row[0]: row[2] for row in twins.rows} if twins is not None else {}
+    if twin is not None and same.get(f"{lane.name} and {twin}") is not None:
+        leads.append(Lead(f"{100 * same[f'{lane.name} and {twin}']:.2f} %", f"same answers of {lane.name} and {twin}"))
     return tuple(leads)

@@ -25,7 +25,7 @@ from xplain.core.targets.boxes import Boxes
 
 Kind: TypeAlias = Literal["logits", "probabilities", "log-probabilities", "scores", "decisions"]
 
-__all__ = ["Kind", "LayerSpec", "Outline", "ScoreSpec", "TensorSpec", "called_scores", "class_names"]
+__all__ = ["Kind", "LayerSpec", "Outline", "ScoreSpec", "TensorSpec", "called_scores", "class_names", "class_pairs"]
 
 
 _CALLED = (
@@ -329,6 +329,30 @@ class Outline:
         same = len(set(indices)) == 1
         names = [self.label_name(i) for i in indices]
         return label(int(indices[0]), names[0]) if same else label(indices, names)
+
+
+def class_pairs(first: Sequence[str], second: Sequence[str]) -> dict[int, int]:
+    """Which class of a second model each class of a first one is, by their names: whole names first, then synonyms.
+
+    A class whose name stands for none there, or for several, has no entry.
+    """
+    found: dict[int, int] = {}
+    for whole in (True, False):
+        places: dict[str, set[int]] = {}
+        for k, name in enumerate(second):
+            for way in _called(name, whole):
+                places.setdefault(way, set()).add(k)
+        for k, name in enumerate(first):
+            hits = {place for way in _called(name, whole) for place in places.get(way, ())}
+            if k not in found and len(hits) == 1:
+                found[k] = hits.pop()
+    return found
+
+
+def _called(name: str, whole: bool) -> list[str]:
+    """What a class is called, as names are compared; ``whole``: without its single synonyms."""
+    ways = _ways(name)
+    return [_folded(way) for way in (ways[: 2 if _WNID.fullmatch(name) else 1] if whole else ways)]
 
 
 def _parts(name: str) -> list[str]:

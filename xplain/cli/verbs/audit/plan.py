@@ -79,7 +79,8 @@ def plan(
         _flag("--sample", text="Items that metrics are asked for, drawn by class; all. Default: 2000.", panel=_ASKED),
     ] = None,
     planted: Annotated[
-        int | None, _flag("--planted", text="Items marked as a control, to measure what can be found.", panel=_ASKED)
+        int | None,
+        _flag("--planted", text="Copies marked as a control, to measure what can be found.", panel=_ASKED),
     ] = None,
     seed: Annotated[int | None, _flag("--seed", text="Root of all randomness.", panel=_ASKED)] = None,
     labels: Annotated[

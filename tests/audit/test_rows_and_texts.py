@@ -248,3 +248,21 @@ def test_metrics_that_cannot_be_asked_are_left_out_of_a_set_and_refused_by_name(
     assert any("Metric road is left out" in one for one in made.told)
     with pytest.raises(UsageError, match="Metric 'road' cannot be asked of these items"):
         xplain.audit.plan(people / "people.onnx", people / "items.csv", metrics="road", **how)
+
+
+def test_a_plan_is_made_although_the_first_rows_have_gaps(tmp_path):
+    def score(t):
+        return np.stack([np.asarray(t["a"], float), -np.asarray(t["a"], float)], axis=1)
+
+    rows = {"a": [None, float("nan"), 3.0, 5.0, 8.0]}
+    made = xplain.audit.plan({"f": score}, rows, out=tmp_path / "audit", rows={"columns": ["a"]}, metrics="")
+    assert made.plan.items.count == 5
+    xplain.audit.run(tmp_path / "audit", models={"f": score})
+    told = xplain.audit.open(tmp_path / "audit").records().to_pylist()
+    assert [row["status"] for row in told] == ["error", "error", "ok", "ok", "ok"]
+    (tmp_path / "audit" / "rows.parquet").unlink()
+    with pytest.raises(UsageError, match="Take it from a copy.$"):
+        xplain.audit.verify(tmp_path / "audit", recompute=1, models={"f": score})
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UsageError, match=r"Names of items end in \.txt"):
+        xplain.audit.plan({"f": worth}, tmp_path / "none", texts=True, dry_run=True)

@@ -105,7 +105,7 @@ def write_items(source: Source, beside: Joined, items: Path, places: Path, threa
             told = " ".join(source.told) or "It is empty."
             raise UsageError(
                 f"There is nothing to audit: {_called(source)} holds no item. {told} Names of items end in "
-                f"{', '.join(SUFFIXES)}.",
+                f"{', '.join(getattr(source, 'endings', SUFFIXES))}.",
                 option="items",
             )
     if not source.placed:

@@ -7,7 +7,7 @@ by a row's neighbours' number: their bits would follow from a file that is none 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -182,9 +182,13 @@ def _again(folder: Path) -> Source:
     Raises:
         UsageError: what it names is gone, which is no fault of any item.
     """
+    told: Mapping[str, Any] = {}
     try:
-        return reopened(Where.read(folder).source, folder)
+        told = Where.read(folder).source
+        return reopened(told, folder)
     except UsageError as error:
+        if told.get("kind") in ("rows", "texts"):  # which lie in the folder itself
+            raise
         error.advise("Were the items moved? Say where they are: ", option("items", "..."), ".")
         raise
 

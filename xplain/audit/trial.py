@@ -91,6 +91,8 @@ def _given(data: Data, model: Model, kind: str) -> Trial:
     if not found:
         raise UsageError(f"Of {len(whys)} items that were tried, {model.outline.called} can take none. {_first(whys)}")
     looked = len(found) + len(whys)
+    if kind == "rows":  # a model may say nothing of rows with gaps, which is no reason to plan nothing
+        found.sort(key=lambda one: None in one[1].values())
     if kind == "texts":
         found = [sorted(found, key=lambda one: one[0])[len(found) // 2]]
     given = tuple(one for _, one in found[:_WANTED])

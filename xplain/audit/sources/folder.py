@@ -30,7 +30,7 @@ class Folder:
     unique = True
 
     def __init__(self, root: str | os.PathLike[str], endings: tuple[str, ...] = SUFFIXES) -> None:
-        self._endings = endings
+        self.endings = endings
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links that a person named
         if there(self.root) != "folder":
             raise UsageError(f"There is no folder {os.fspath(root)!r:.300}.", option="items", got=os.fspath(root))
@@ -54,7 +54,7 @@ class Folder:
         """
         self._left.clear()
         for name in listing(self.root):
-            if name.lower().endswith(self._endings):
+            if name.lower().endswith(self.endings):
                 yield Entry(name)
             else:
                 self._left[PurePosixPath(name).suffix.lower()[:20] or "no suffix"] += 1

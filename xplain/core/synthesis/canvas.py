@@ -163,6 +163,9 @@ def both(planes: Any, rows: Any, columns: Any, shape: tuple[int, ...]) -> Any:
     xp = namespace(planes)
     items, channels, height, width = shape
     views, high, wide = rows.shape[1], planes.shape[2], planes.shape[3]
+    if views == 1:  # nothing has to be moved about
+        found = xp.matmul(xp.matmul(rows, planes), xp.permute_dims(columns, (0, 1, 3, 2)))
+        return xp.reshape(found, (items, channels, height, width))
     left = xp.matmul(xp.reshape(rows, (items, 1, views * height, high)), planes)  # [N, C, V * H, L]
     left = xp.permute_dims(xp.reshape(left, (items, channels, views, height, wide)), (0, 2, 1, 3, 4))
     right = xp.expand_dims(xp.permute_dims(columns, (0, 1, 3, 2)), axis=2)  # [N, V, 1, L, W]
@@ -175,8 +178,9 @@ def _coloured(planes: Any, colours: Any) -> Any:
     if planes.shape[1] == 1:
         return sigmoid(planes)
     rows, channels, height, width = planes.shape
-    mixed = xp.matmul(constant(np.asarray(colours)[None], planes), xp.reshape(planes, (rows, channels, height * width)))
-    return sigmoid(xp.reshape(mixed, (rows, channels, height, width)))
+    halves = constant(np.asarray(colours)[None] / 2, planes)  # sigmoid(x) = (tanh(x / 2) + 1) / 2
+    mixed = xp.matmul(halves, xp.reshape(planes, (rows, channels, height * width)))
+    return xp.tanh(xp.reshape(mixed, (rows, channels, height, width))) * 0.5 + 0.5
 
 
 def as_logits(pictures: Array, colours: Any) -> Array:
@@ -277,17 +281,18 @@ class Cosines(Canvas):
     def seen(self, state: Any, where: Any, given: Mapping[str, Any]) -> Any:
         """The planes at the pixels of the views, coloured."""
         xp = namespace(state)
-        z = state * constant(self.weights, state)
         if where is None:
+            z = state * constant(self.weights, state)
             rows, columns = (constant(self._basis(k, self.size[k]), state) for k in (0, 1))
             return _coloured(xp.matmul(xp.matmul(rows, z), xp.permute_dims(columns, (1, 0))), self.colours)
 
         def basis(axis: int) -> Any:
             count = self.extent[axis]
             at = xp.expand_dims(positions(where, axis, self.size[axis], count) + 0.5, axis=-1)
-            waves = xp.cos(at * constant(np.pi * np.arange(count) / count, state))
-            return waves * constant(self._scale(count), state)
+            return xp.cos(at * constant(np.pi * np.arange(count) / count, state))
 
+        high, wide = self.extent
+        z = state * constant(self.weights * np.outer(self._scale(high), self._scale(wide)), state)
         return _coloured(both(z, basis(0), basis(1), (state.shape[0], self.channels, *self.size)), self.colours)
 
     def start(self, pictures: Array) -> Array:

@@ -52,9 +52,11 @@ class Ink:
         xp = namespace(pictures)
         if self.turned:
             pictures = xp.concat([pictures[:, k : k + 1] for k in (2, 1, 0)], axis=1)
-        wide = (1, self.channels, 1, 1)
-        gain, shift = (constant(np.reshape(v, wide), pictures) for v in (self.gain, self.shift))
-        found = pictures * gain + shift
+        wide, found = (1, self.channels, 1, 1), pictures
+        if any(one != 1.0 for one in self.gain):
+            found = found * constant(np.reshape(self.gain, wide), pictures)
+        if any(self.shift):
+            found = found + constant(np.reshape(self.shift, wide), pictures)
         return xp.permute_dims(found, (0, 2, 3, 1)) if self.last else found
 
     def lift(self, x: Array) -> Array:

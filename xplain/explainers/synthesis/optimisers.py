@@ -58,11 +58,20 @@ class Adam:
 
     def step(self, state: Array, gradient: Array, memory: Memory, k: int) -> tuple[Array, Memory]:
         """One step."""
-        mean = self.first * memory["mean"] + (1 - self.first) * gradient
-        square = self.second * memory["square"] + (1 - self.second) * gradient * gradient
+        mean, square = self.first * memory["mean"], self.second * memory["square"]
+        work = (1 - self.first) * gradient  # written over and over: new memory takes as long as the arithmetic
+        mean += work
+        np.multiply(gradient, 1 - self.second, out=work)
+        work *= gradient
+        square += work
+        np.divide(square, np.float32(1 - self.second ** (k + 1)), out=work)
+        np.sqrt(work, out=work)
+        work += np.float32(1e-8)
         up = mean / np.float32(1 - self.first ** (k + 1))
-        size = np.sqrt(square / np.float32(1 - self.second ** (k + 1))) + np.float32(1e-8)
-        return state + np.float32(self.rate) * up / size, {"mean": mean, "square": square}
+        up *= np.float32(self.rate)
+        up /= work
+        up += state
+        return up, {"mean": mean, "square": square}
 
 
 @dataclass(frozen=True, slots=True)

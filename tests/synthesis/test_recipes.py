@@ -64,6 +64,19 @@ def test_a_grid_has_the_picture_of_each_channel():
         xplain.make(plain(), "grid", layer="made", units="first")
 
 
+def test_beside_a_grids_pictures_stand_the_patches_that_excite_its_channels_most():
+    """The layer is the picture itself, so a patch is one pixel: the reddest, and the bluest, of each photograph."""
+    photographs = np.random.default_rng(5).integers(0, 200, (3, 8, 6, 3)).astype(np.uint8)
+    photographs[1, 2, 3] = (251, 10, 20)
+    photographs[2, 7, 0] = (240, 30, 40)
+    photographs[0, 4, 5] = (50, 60, 252)
+    found = xplain.make(plain(), "grid", layer="made", units="0,2", steps=2, photographs=list(photographs), patches=2)
+    assert found.original.shape == (2, 1, 2, 3)
+    assert found.original[0, 0].tolist() == [[251, 10, 20], [240, 30, 40]]
+    assert found.original[1, 0, 0].tolist() == [50, 60, 252]
+    np.testing.assert_allclose(found.each["largest"], [251 / 255, 252 / 255], rtol=1e-5)
+
+
 def test_a_layer_that_is_not_named_is_asked_for():
     with pytest.raises(UsageError, match="layer="):
         xplain.make(file(), "dream", PICTURE, side=64)

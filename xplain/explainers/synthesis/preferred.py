@@ -17,6 +17,7 @@ from xplain.core.synthesis.objective import Aimed, Objective
 from xplain.core.synthesis.views import Transforms
 from xplain.core.target import Target
 from xplain.core.targets.leaves import Leaf
+from xplain.explainers.synthesis.beside import best_patches
 from xplain.explainers.synthesis.climb import Climb, climbed, painted
 from xplain.explainers.synthesis.features import layers_named
 from xplain.explainers.synthesis.optimisers import Adam
@@ -157,6 +158,7 @@ def maco(
     "grid",
     paper=Paper("Olah 2017", "doi:10.23915/distill.00007"),
     target="none",
+    sources=(Source("photographs", "photographs whose patches that excite a channel stand beside it", fitted=True),),
     trial={"layer": "second", "units": "0,2", "steps": 2},
 )
 def grid(
@@ -168,8 +170,11 @@ def grid(
     rate: PositiveReal = 0.05,
     jitter: NonNegative = 8.0,
     decay: NonNegative = 1.3,
+    patches: Positive = 2,
 ) -> Painting:
     """A page of a layer's channels: for each the picture of cosines that excites its mean most.
+
+    Beside it stand, where photographs are given, the patches of these that excite the channel most.
 
     Args:
         layer: The layer.
@@ -178,13 +183,15 @@ def grid(
         rate: Most that a coefficient moves in a step.
         jitter: Shift of the view in each step, at most, in pixels.
         decay: How fast the canvas' weights fall with frequency.
+        patches: Patches beside each picture, of as many photographs.
 
     Returns:
-        One picture per channel, in the size that the model takes; ``xplain see patches`` shows what excites the same
-        channels in a folder of photographs.
+        One picture per channel, in the size that the model takes. A patch is what one position of the channel sees;
+        ``largest`` is the channel's largest value in a photograph. ``xplain see patches`` goes through a folder of any
+        size.
 
     Cost:
-        ``steps`` sweeps per channel.
+        ``steps`` sweeps per channel, and an evaluation per photograph.
 
     Raises:
         UsageError: a unit that is no number.
@@ -208,7 +215,12 @@ def grid(
         transforms=lambda _: Transforms(side=(0.9, 1.0), jitter=jitter),
     )
     start = np.stack([rng.normal(0, _QUIET, canvas.state) for rng in own.rngs("start")])
-    return whole(canvas, (yield from climbed(own, way, start)), target=target, names=called)
+    found = yield from climbed(own, way, start)
+    more: dict[str, Any] = {}
+    if commission.pictures.get("photographs"):
+        beside, largest = yield from best_patches(commission, name, [one for (one,) in index], patches)
+        more = {"original": beside, "each": {"largest": largest}}
+    return whole(canvas, found, target=target, names=called, **more)
 
 
 def whole(canvas: Canvas, found: Any, **more: Any) -> Painted:

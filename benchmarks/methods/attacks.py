@@ -28,8 +28,8 @@ from torch.nn import functional
 import xplain
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-PICTURES = 3
-"""Of the decision attack, whose queries cost most."""
+PICTURES = 9
+"""Of the decision attack, whose queries cost most: so many that a median means something."""
 
 
 class Twin(torch.nn.Module):

@@ -128,11 +128,27 @@ def _(told: Told, _folder: Path) -> None:
     xplain.see(convolution(), "influence", ITEMS, layer="3", **TRAINING)
 
 
-@advice("Checkpoints are those of one training, read together: give them with by='tracin' and without vectors=.")
+@advice("Checkpoints are those of one training, read together: give them with by='tracin', of the items themselves.")
 def _(told: Told, _folder: Path) -> None:
     more = {"checkpoints": [(convolution(), 0.1)], **TRAINING}
     told(lambda: xplain.see(convolution(), "influence", ITEMS, **more))
     xplain.see(convolution(), "influence", ITEMS, by="tracin", **more)
+
+
+@advice("are asked for with one of them. Give the pictures themselves.")
+def _(told: Told, folder: Path) -> None:
+    from PIL import Image
+
+    for n in range(4):
+        (folder / str(n % 2)).mkdir(exist_ok=True)
+        Image.fromarray((255 * ITEMS[n].transpose(1, 2, 0)).astype(np.uint8)).save(folder / str(n % 2) / f"{n}.png")
+    files, there = [str(folder / str(n % 2) / f"{n}.png") for n in range(4)], {"card": {"mode": "RGB"}}
+    xplain.see(convolution(), "embed", files, vectors=str(folder / "kept"), **there)
+    moved = [one.replace(".png", "-moved.png") for one in files]
+    for one, other in zip(files, moved, strict=True):
+        Path(one).rename(other)
+    told(lambda: xplain.see(convolution(), "influence", str(folder / "kept"), plant=0))
+    xplain.see(convolution(), "influence", moved, plant=0, **there)
 
 
 @advice("items that could be read. Give one for each, in their order, and leave out what cannot be read.")

@@ -17,7 +17,7 @@ from xplain.core.target import SCORES
 from xplain.explainers.see.positions import Positions, Read, vector_reader
 from xplain.explainers.see.vectors import asked, best, finite, gathered, named_outline, true_class
 
-__all__ = ["embed", "kept_vectors"]
+__all__ = ["embed"]
 
 
 @lens("embed", needs=Peek)
@@ -58,7 +58,7 @@ def embed(
         Features of the layer before the last as a description of pictures: Donahue et al. 2014, arXiv:1310.1531.
     """
     if vectors is not None:
-        return (yield from kept_vectors(scene, layer, positions, labelled, vectors))
+        return (yield from _kept(scene, layer, positions, labelled, vectors))
     found = yield from gathered(scene, [layer], positions, labelled=labelled)
     (rows,) = found.vectors.values()
     confidence = np.array(found.confidence or [np.nan] * len(rows))
@@ -67,7 +67,7 @@ def embed(
     )
 
 
-def kept_vectors(scene: Scene, layer: str, positions: str | None, labelled: bool, path: str) -> Seeing[Vectors]:
+def _kept(scene: Scene, layer: str, positions: str | None, labelled: bool, path: str) -> Seeing[Vectors]:
     """The same, written to a folder as they come."""
     folder: VectorFolder | None = None
     read: Read | None = None

@@ -116,6 +116,7 @@ Steps: TypeAlias = Annotated[Any, _StepsKind()]
     needs=(Peek, Score),
     paper=Paper("Yeh 2018; Koh 2017; Pruthi 2020", "arXiv:1811.09720; arXiv:1703.04730; arXiv:2002.08484"),
     aliases=("representer", "tracin"),
+    kept="one",
     trial={"labels": (0, 1, 2) * 3, "k": 2},
 )
 def influence(
@@ -131,7 +132,6 @@ def influence(
     checkpoints: Steps | None = None,
     rate: PositiveReal = 1.0,
     plant: Share = 0.05,
-    vectors: str | None = None,
     k: Natural = 6,
     thumbnail: Positive = 64,
 ) -> Seeing[Influences]:
@@ -157,7 +157,6 @@ def influence(
         checkpoints: Earlier checkpoints for ``tracin``, each with the learning rate there.
         rate: The learning rate of the model itself, for ``tracin``.
         plant: Share of labels that are exchanged in a second pass, to see how many the order would find; 0 for none.
-        vectors: A folder as of ``embed``: vectors there are read, others are added.
         k: Items that are shown for and against each that is asked about; of doubtful ones four times as many.
         thumbnail: Side of the pictures that are drawn.
 
@@ -169,7 +168,8 @@ def influence(
 
     Cost:
         1 evaluation per item and checkpoint, 1 of what lies behind the layer for each of its numbers, then 2 N D K
-        products per step of a fit. Memory: N (D + K) numbers; with ``vectors`` N K.
+        products per step of a fit. Memory: N (D + K) numbers, or N K where vectors that ``embed`` has kept are given
+        in place of items.
 
     Differs from the paper:
         Representer points are of the labels that are given, not of what the model predicts. TracIn is that of the last
@@ -184,19 +184,17 @@ def influence(
         Understanding Black-box Predictions via Influence Functions, ICML 2017; Pruthi et al.,
         Estimating Training Data Influence by Tracing Gradient Descent, NeurIPS 2020.
     """
-    if checkpoints is not None and (by != "tracin" or vectors is not None):
+    if checkpoints is not None and (by != "tracin" or scene.kept):
         raise UsageError(
             "Checkpoints are those of one training, read together: give them with ",
             option("by", "tracin"),
-            " and without ",
-            option("vectors"),
-            ".",
+            ", of the items themselves.",
         )
     earlier = checkpoints or ()
-    if vectors is None:
-        found = yield from training([model for model, _ in earlier], layer, positions, thumbnail)
+    if scene.kept:
+        found = yield from kept_training(scene, layer, positions)
     else:
-        found = yield from kept_training(scene, layer, positions, vectors)
+        found = yield from training([model for model, _ in earlier], layer, positions, thumbnail)
     classes = found.labels(labels)
     rates = (rate, *(one for _, one in earlier))
     judge = _Judge(

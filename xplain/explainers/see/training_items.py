@@ -13,11 +13,13 @@ from xplain.core.caveat import Caveat
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.lenses.kept_vectors import KeptVectors
 from xplain.core.lenses.scene import Again, Beside, More, Scene, Some
 from xplain.core.outline import Outline
-from xplain.explainers.see.embed import kept_vectors
+from xplain.explainers.see.kept import asked_for
+from xplain.explainers.see.kept import pictures_of as kept_pictures
 from xplain.explainers.see.last_layer import LastLayer, last_layer
-from xplain.explainers.see.vectors import asked, beside, called, finite, folder_of, named_outline, small
+from xplain.explainers.see.vectors import asked, beside, called, finite, folder_of, item_name, named_outline, small
 
 __all__ = ["Others", "Training", "kept_training", "others", "pictures_of", "training"]
 
@@ -39,6 +41,8 @@ class Training:
         features: For each model what enters its last layer, ``[N, D]``.
         thumbnails: Small pictures of items that are no files, by place.
         left_out: Items for which a layer holds NaN or infinity.
+        kept: The vectors that stand in for the items; None where these were read.
+        told: What must be known of the pictures.
     """
 
     outline: Outline
@@ -50,6 +54,8 @@ class Training:
     features: list[Array] = field(default_factory=list)
     thumbnails: dict[int, Array] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    kept: KeptVectors | None = None
+    told: tuple[Caveat, ...] = ()
 
     def labels(self, given: Sequence[str] | None) -> Array:
         """The class of each item, int64 ``[N]``: as it is given, or the folder that it lies in.
@@ -95,9 +101,12 @@ class Training:
     def warnings(self) -> tuple[Caveat, ...]:
         """What must be known of the vectors."""
         if not self.left_out:
-            return ()
+            return self.told
         more = f" and {len(self.left_out) - 1} more" if len(self.left_out) > 1 else ""
-        return (Caveat(f"The layer holds NaN or infinity for {self.left_out[0]}{more}, left out here.", "input"),)
+        return (
+            Caveat(f"The layer holds NaN or infinity for {self.left_out[0]}{more}, left out here.", "input"),
+            *self.told,
+        )
 
 
 def training(models: Sequence[Any], layer: str, positions: str | None, side: int) -> Generator[Any, Any, Training]:
@@ -140,13 +149,24 @@ def training(models: Sequence[Any], layer: str, positions: str | None, side: int
     return found
 
 
-def kept_training(scene: Scene, layer: str, positions: str | None, vectors: str) -> Generator[Any, Any, Training]:
-    """All items of a folder of vectors, after those that are given were added; vectors stay on the disk."""
-    kept = yield from kept_vectors(scene, layer, positions, False, vectors)
-    some: Some = yield Again((kept.names[0],))
-    last = yield from last_layer(some.view, layer, positions)
-    found = Training(named_outline(some), (None,), [last])
-    found.names = ["/".join(name.split("/")[-2:]) for name in kept.names]
+def kept_training(scene: Scene, layer: str, positions: str | None) -> Generator[Any, Any, Training]:
+    """All items of a folder of vectors, which stay on the disk; one picture is read, to ask the model for its weights.
+
+    Raises:
+        UsageError: no picture of theirs lies where it did.
+    """
+    (kept,) = asked_for(scene, [layer], positions)
+    path = next((there for n in range(len(kept)) if (there := kept.picture(n)) is not None), None)
+    if path is None:
+        raise UsageError(
+            f"{kept.source} holds vectors of pictures none of which lies where it did, and the weights behind the "
+            "layer are asked for with one of them. Give the pictures themselves."
+        )
+    some: Some = yield Again((path,))
+    how = kept.about.get("positions")
+    last = yield from last_layer(some.view, kept.layer, None if how == "none" else how)
+    found = Training(named_outline(some), (None,), [last], kept=kept)
+    found.names = [item_name(name, name) for name in kept.names]
     found.given, found.folders = list(kept.names), [folder_of(name) for name in kept.names]
     found.features = [kept.vectors]
     return found
@@ -188,6 +208,10 @@ def others(found: Training, given: Sequence[Any], side: int) -> Generator[Any, A
 
 def pictures_of(found: Training, places: Array, side: int) -> Generator[Any, Any, Array | None]:
     """Small pictures of some training items, uint8 ``[S, s, s, 3]``; None where one has none."""
+    if found.kept is not None:
+        again = yield from kept_pictures(found.kept, places.tolist(), small, side)
+        found.told += again.warnings
+        return again.thumbnails
     made: dict[int, Array] = {n: found.thumbnails[n] for n in places.tolist() if n in found.thumbnails}
     wanted = [n for n in places.tolist() if n not in made and found.given[n] is not None]
     for first in range(0, len(wanted), _AT_ONCE):

@@ -166,3 +166,18 @@ def test_what_the_axes_likely_measure_is_proposed_with_a_reason(name, shape, axe
         assert found is not None
         assert lines in found[0]
         assert re.search(why, found[1])
+
+
+def test_naming_what_axes_measure_pays_for_no_answer_twice(tmp_path):
+    def model(batch):
+        return batch.sum((1, 2))[:, None]
+
+    x = np.arange(24, dtype=np.float32).reshape(1, 2, 12)
+    how = {"patch": 2, "stride": 2, "target": 0, "cache": tmp_path}
+    costs = []
+    for told in ({}, {"rate": 250, "channels": ["I", "II"]}, {"rate": 500}):
+        loaded = xplain.load(model, version="1", layout="NCT", card={"coordinates": told})
+        costs.append(xplain.explain(loaded, x, "occlusion", **how).cost)
+    assert costs[0].queries == 7
+    assert [one.queries for one in costs[1:]] == [0, 0]
+    assert all(one.reused >= 7 for one in costs[1:])

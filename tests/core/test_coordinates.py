@@ -128,6 +128,22 @@ def test_pictures_are_no_spectrograms():
         xplain.explain(model, np.zeros((8, 8, 3), np.uint8), "occlusion")
 
 
+@pytest.mark.parametrize(
+    ("layout", "card", "takes"),
+    [
+        ("NCHW", "unit", True),
+        ("NCHW", {"coordinates": SOUND}, False),
+        ("NCT", {"coordinates": {"rate": 250}}, False),
+        ("NCHW", None, False),
+    ],
+)
+def test_a_card_of_series_or_sound_takes_no_pictures(layout, card, takes):
+    model = xplain.load(
+        lambda b: b.reshape(len(b), -1).sum(1), layout=layout, **({} if card is None else {"card": card})
+    )
+    assert model.outline.takes_pictures is takes
+
+
 def test_items_of_several_lengths_are_told_what_to_do():
     series = [np.ones((2, 8), np.float32), np.ones((2, 9), np.float32)]
     with pytest.raises(UsageError, match="cut or pad them alike, or give each alone, with xplain.explain_stream"):

@@ -201,6 +201,13 @@ class Outline:
         return self.axes if self.layout is None else Axes(self.layout.axes, self.layout.why)
 
     @property
+    def takes_pictures(self) -> bool:
+        """Whether a card says how pictures become tensors: cards of series, spectra and volumes do not."""
+        named = self.named
+        planes = named is None or named.letters in ("NCHW", "NHWC")
+        return self.card is not None and self.card.of_pictures and planes
+
+    @property
     def explained(self) -> TensorSpec | None:
         """The input that is explained."""
         return next((spec for spec in self.inputs if spec.name == self.input), None)

@@ -157,7 +157,7 @@ def _described(house: House, served: Served) -> dict[str, Any]:
         "version": served.version,
         "ready": not house.ready[served.name],
         "input": {"shape": None if spec is None else list(spec.shape), "texts": served.takes_texts},
-        "pictures": outline.card is not None,
+        "pictures": outline.takes_pictures,
         "classes": outline.scores.classes,
         "labels": list(outline.labels)[:100_000],
         "layers": served.layers(),

@@ -36,7 +36,8 @@ def test_the_same_values_and_a_class_that_the_page_chooses(web, tmp_path):
     classes = model.outline.scores.classes
     chosen = (int(xplain.predict(model, x)[0].argmax()) + 1) % classes
     jobs, expected = [], []
-    for method, options in (("saliency", {}), ("grad-cam", {"signed": True}), ("integrated-gradients", {"steps": 3})):
+    asked = {"saliency": {}, "grad-cam": {"signed": True}, "integrated-gradients": {"steps": 3}, "recipro-cam": {}}
+    for method, options in asked.items():
         made = xplain.compile(model, method, target_input="required", **options).SerializeToString()
         for target, name in ((-1, None), (chosen, chosen)):
             feeds = {model.outline.input: x, "target": np.array([target], np.int64)}

@@ -117,3 +117,13 @@ def test_inputs_that_cannot_be_joined_are_refused(captioned):
     more = made(nodes, [("y", 1, ["N", 4])], inputs=(("x", 1, ["N", 4]), ("ids", 7, ["N", 4])))
     with pytest.raises(UsageError, match="go into Cast"):
         xplain.joint(more.SerializeToString(), ["x", "ids"])
+
+
+def test_large_weights_stay_outside_the_graph():
+    """A table of 40,000 words is taken out of the graph when it is loaded, and looked up all the same."""
+    model = xplain.joint(HEADS["picture_and_text"](words=40_000).SerializeToString(), ["pixel_values", "input_ids"])
+    ids = np.array([[39_999, 4, 2, 7]])
+    found = xplain.explain(model, (LEFT[:1], ids), "input-x-gradient")
+    np.testing.assert_allclose(model.maps(found)["input_ids"].values.sum(1), found.scores, rtol=1e-4)
+    with pytest.raises(UsageError, match="whole numbers from 0 to 39999"):
+        xplain.explain(model, (LEFT[:1], ids + 1), "saliency")

@@ -206,18 +206,19 @@ def _of_file(
     source: Any, names: list[str], example: Mapping[str, Any] | None, options: OnnxOptions
 ) -> tuple[Any, tuple[Segment, ...]]:
     from xplain.graph.intake.joined import joined
-    from xplain.graph.intake.load import read
     from xplain.graph.understood import understood
     from xplain.models.onnx.open import open_onnx
 
-    called = str(source) if isinstance(source, (str, os.PathLike)) else type(source).__name__
-    with understood(called):
-        loaded = read(source, allow_external_data=options.allow_external_data)
-        shapes = {name: np.shape(part) for name, part in (example or {}).items()}
-        model, segments = joined(loaded.model, loaded.source, names, shapes)
-        inner = open_onnx(model.SerializeToString(), replace(options, layout=options.layout or "NS"))
-    inner.outline = replace(inner.outline, source=loaded.source)
-    return inner, segments
+    shapes = {name: np.shape(part) for name, part in (example or {}).items()}
+    segments: list[Segment] = []
+
+    def side_by_side(loaded: Any) -> tuple[str, ...]:
+        segments.extend(joined(loaded, names, shapes))
+        return tuple(names)
+
+    with understood(str(source) if isinstance(source, (str, os.PathLike)) else type(source).__name__):
+        inner = open_onnx(source, replace(options, layout=options.layout or "NS"), edit=side_by_side)
+    return inner, tuple(segments)
 
 
 def _examples(given: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def said_or_typical(
         return {**values, "baseline": row}, (Caveat(sentence, "baseline"),)
     axes = getattr(items.layout, "axes", "")
     rows_of_numbers = items.x.ndim == 2 and items.x.dtype.kind == "f" and axes == "NS"
-    if not rows_of_numbers or values.get("baseline") != 0:
+    if not rows_of_numbers or values.get("baseline") != 0 or model.outline.joined:
         return values, ()
     one = option("baseline", python="row", shell="row.csv")
     given = (option("background", python="rows", shell="rows.csv"), " or ", one) if "background" in unsaid else (one,)

@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
 from xplain.core.segments import Segment
 from xplain.graph.dtypes import FLOATS
+from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import reads
 from xplain.graph.nodes import opset_of
 
@@ -32,14 +33,11 @@ JOINT = "joint"
 _OLDEST = 13
 
 
-def joined(
-    model: ModelProto, source: str, names: Sequence[str], sizes: Mapping[str, Sequence[int]]
-) -> tuple[ModelProto, tuple[Segment, ...]]:
-    """A model that takes these inputs side by side.
+def joined(loaded: Loaded, names: Sequence[str], sizes: Mapping[str, Sequence[int]]) -> tuple[Segment, ...]:
+    """Let a model take these inputs side by side, in place; what its row then holds.
 
     Args:
-        model: The model; it is not changed.
-        source: What it is called in messages.
+        loaded: The model.
         names: The inputs that are explained together; others stay as they are.
         sizes: Shapes of items, with or without the batch axis, of inputs whose size is free.
 
@@ -48,12 +46,10 @@ def joined(
         UsageError: an input of text, of free size, or of whole numbers that are more than looked up.
         ModelError: an opset that is too old, or an input that is called as the row is.
     """
-    made = ModelProto()
-    made.CopyFrom(model)
-    graph = made.graph
+    source, opset, graph = loaded.source, opset_of(loaded.model), loaded.model.graph
     inputs = {entry.name: entry for entry in graph.input}
-    if opset_of(made) < _OLDEST:
-        raise ModelError(f"{source} uses opset {opset_of(made)}; inputs are joined from {_OLDEST} on. Export it anew.")
+    if opset < _OLDEST:
+        raise ModelError(f"{source} uses opset {opset}; inputs are joined from {_OLDEST} on. Export it anew.")
     if JOINT in inputs:
         raise ModelError(f"{source} has an input {JOINT!r} itself. Rename it.")
     segments: list[Segment] = []
@@ -67,8 +63,8 @@ def joined(
         extents = _sized(kind.shape, sizes.get(name), f"Input {name!r} of {source}")
         target, shape, table = name, extents, None
         if kind.elem_type not in FLOATS:
-            lookup = _lookup(made, source, name)
-            table = _table(made, lookup, source)
+            lookup = _lookup(loaded, name)
+            table = _table(loaded, lookup)
             target, shape = lookup.output[0], (*extents, *table.shape[1:])
             graph.node.remove(lookup)
         segment = Segment(name, shape, start, table, extents)
@@ -84,7 +80,8 @@ def joined(
     kept = list(graph.node)
     del graph.node[:]
     graph.node.extend([*nodes, *kept])
-    return made, tuple(segments)
+    loaded.known.shapes[JOINT], loaded.known.dtypes[JOINT] = (1, start), TensorProto.FLOAT
+    return tuple(segments)
 
 
 def _sized(shape: Any, size: Sequence[int] | None, what: str) -> tuple[int, ...]:
@@ -118,20 +115,22 @@ def _cut(graph: Any, segment: Segment, target: str, elem: int) -> list[NodeProto
     return [row, shaped, helper.make_node("Cast", [whole], [target], to=elem)]
 
 
-def _lookup(model: ModelProto, source: str, name: str) -> NodeProto:
+def _lookup(loaded: Loaded, name: str) -> NodeProto:
     """The one node that whole numbers go into, which looks them up."""
-    readers: list[NodeProto] = [node for node in model.graph.node if name in reads(node)]
+    readers: list[NodeProto] = [node for node in loaded.model.graph.node if name in reads(node)]
     if len(readers) == 1 and readers[0].op_type == "Gather" and list(readers[0].input)[1] == name:
         return readers[0]
     found = ", ".join(sorted({node.op_type for node in readers})) or "nothing"
     raise UsageError(
-        f"Input {name!r} of {source} holds whole numbers that go into {found}, not only into one table. Leave it out "
-        "and fix its value instead."
+        f"Input {name!r} of {loaded.source} holds whole numbers that go into {found}, not only into one table. Leave "
+        "it out and fix its value instead."
     )
 
 
-def _table(model: ModelProto, node: NodeProto, source: str) -> Array:
-    for tensor in model.graph.initializer:
-        if tensor.name == node.input[0] and not any(a.name == "axis" and a.i for a in node.attribute):
-            return np.asarray(numpy_helper.to_array(tensor), dtype=np.float32)
-    raise UsageError(f"{source} looks {node.input[1]!r} up in a table that it computes; fix its value instead.")
+def _table(loaded: Loaded, node: NodeProto) -> Array:
+    """What numbers are looked up in; a large one was taken out of the graph."""
+    if not any(a.name == "axis" and a.i for a in node.attribute):
+        found = loaded.outside.get(node.input[0], loaded.content(node.input[0]))
+        if found is not None:
+            return np.asarray(found, dtype=np.float32)
+    raise UsageError(f"{loaded.source} looks {node.input[1]!r} up in a table that it computes; fix its value instead.")

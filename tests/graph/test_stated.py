@@ -110,3 +110,21 @@ def test_a_scale_is_not_taken_for_axes():
     assert numbers_of(node, 1, "axes", {"s": np.float32(0.25)}.get) == [2, 3]
     assert stated(helper.make_node("Clip", ["x", "", "m"], ["y"]), 2, "max", {"m": np.float32(6.0)}.get) == 6.0
     assert stated(helper.make_node("Clip", ["x"], ["y"], max=6.0), 2, "max", {}.get) == 6.0
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (dict(starts=[1, 2], ends=[3], axes=[2]), cuts_of),
+        (dict(starts=[1], ends=[3], axes=[9]), cuts_of),
+        (dict(starts=[1], ends=[3], axes=[2], steps=[0]), cuts_of),
+        (dict(pads=[1, 2, 3]), pads_of),
+        (dict(pads=[1, 2], axes=[7]), pads_of),
+        (dict(axes=[-5]), reduced_axes),
+    ],
+)
+def test_of_a_damaged_node_nothing_is_known(given, read):
+    names = {cuts_of: ("starts", "ends", "axes", "steps"), pads_of: ("pads", "", "axes"), reduced_axes: ("axes",)}[read]
+    op = {cuts_of: "Slice", pads_of: "Pad", reduced_axes: "ReduceSum"}[read]
+    node = helper.make_node(op, ["x", *(name if name in given else "" for name in names)], ["y"])
+    assert read(node, SHAPE if read is cuts_of else 4, {k: np.array(v) for k, v in given.items()}.get) is None

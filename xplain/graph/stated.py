@@ -53,17 +53,24 @@ def _waits(node: Node, k: int, content: Content) -> bool:
     return bool(fed) and content(fed) is None
 
 
+def _fit(axes: Sequence[int], rank: int) -> bool:
+    """Whether a tensor has these axes."""
+    return all(-rank <= axis < rank for axis in axes)
+
+
 def cuts_of(node: Node, shape: Sequence[int | str | None], content: Content) -> dict[int, range] | None:
     """Which elements a ``Slice`` takes along each axis that it names, in their order.
 
     Returns:
-        None where that is known only at run time, or with an extent that is not known.
+        None where that is known only at run time, or with an extent that is not known; or where the node is damaged.
     """
     starts, ends = numbers_of(node, 1, "starts", content), numbers_of(node, 2, "ends", content)
     if starts is None or ends is None or _waits(node, 3, content) or _waits(node, 4, content):
         return None
     axes = numbers_of(node, 3, "axes", content) or list(range(len(starts)))
     steps = numbers_of(node, 4, "steps", content) or [1] * len(starts)
+    if {len(axes), len(ends), len(steps)} != {len(starts)} or 0 in steps or not _fit(axes, len(shape)):
+        return None
     found = {}
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         extent = shape[axis]
@@ -78,12 +85,14 @@ def pads_of(node: Node, rank: int, content: Content) -> dict[int, tuple[int, int
     """How many elements a ``Pad`` puts before and behind each axis that it names; fewer than none are cut off.
 
     Returns:
-        None where that is known only at run time.
+        None where that is known only at run time, or the node is damaged.
     """
     amounts = numbers_of(node, 1, "pads", content)
     if amounts is None or _waits(node, 3, content):
         return None
     axes = numbers_of(node, 3, "axes", content) or list(range(rank))
+    if len(amounts) != 2 * len(axes) or not _fit(axes, rank):
+        return None
     ends = zip(amounts[: len(axes)], amounts[len(axes) :], strict=True)
     return {axis % rank: pair for axis, pair in zip(axes, ends, strict=True)}
 
@@ -92,7 +101,7 @@ def reduced_axes(node: Node, rank: int, content: Content) -> set[int] | None:
     """The axes that a reduction, or ``ArgMax`` and ``ArgMin``, go over.
 
     Returns:
-        None where they are known only at run time.
+        None where they are known only at run time, or the node is damaged.
     """
     if node.op_type in ("ArgMax", "ArgMin"):
         return {int(attribute(node, "axis", 0)) % rank}
@@ -100,5 +109,5 @@ def reduced_axes(node: Node, rank: int, content: Content) -> set[int] | None:
         return None
     axes = numbers_of(node, 1, "axes", content)
     if axes:
-        return {axis % rank for axis in axes}
+        return {axis % rank for axis in axes} if _fit(axes, rank) else None
     return set() if attribute(node, "noop_with_empty_axes", 0) else set(range(rank))

@@ -289,7 +289,9 @@ def _pad(walk: Walk, node: Node) -> None:
     out, plane = walk.result(node)
     if attribute(node, "mode", "constant") != "constant":
         raise Stop("it pads with the picture's own values")
-    pads = pads_of(node, 4, walk.content) or {}
+    pads = pads_of(node, 4, walk.content)
+    if pads is None:
+        raise Stop("its amounts are missing")
     batch, channels, top, left = (pads.get(axis, (0, 0))[0] for axis in range(4))
     if batch or channels or plane.channels != before.channels:
         raise Stop("it pads batch or channels")

@@ -203,7 +203,7 @@ def test_selective_search_proposes_the_things_of_a_picture():
 
 def test_without_opencvs_contrib_modules_superpixels_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2.ximgproc", None)
-    with pytest.raises(MissingDependency, match="opencv-contrib-python-headless, or give proposals='superpixels'"):
+    with pytest.raises(MissingDependency, match="in place of any other OpenCV, or give proposals='superpixels'"):
         proposed(np.zeros((20, 20, 3), np.uint8), "selective-search", 5)
     assert proposed(np.zeros((20, 20, 3), np.uint8), "superpixels", 5)
 

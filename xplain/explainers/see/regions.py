@@ -130,7 +130,8 @@ def _search(picture: Array) -> list[Box]:
         ximgproc: Any = import_module("cv2.ximgproc")
     except ImportError:
         raise MissingDependency(
-            "Selective search is in OpenCV's contrib modules. Install opencv-contrib-python-headless, or give ",
+            "Selective search is in OpenCV's contrib modules. Install opencv-contrib-python-headless, in place of any "
+            "other OpenCV, or give ",
             option("proposals", "superpixels"),
             ".",
         ) from None

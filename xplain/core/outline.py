@@ -339,9 +339,8 @@ class Outline:
 
 
 def class_pairs(first: Sequence[str], second: Sequence[str]) -> dict[int, int]:
-    """Which class of a second model each class of a first one is, by their names: whole names first, then synonyms.
-
-    A class whose name stands for none there, or for several, has no entry.
+    """Which class of a second model each class of a first one is, by their names: whole names first, then synonyms;
+    one whose name stands for none there, or for several, has no entry.
     """
     found: dict[int, int] = {}
     for whole in (True, False):
@@ -387,18 +386,15 @@ def _folded(name: str) -> str:
 def class_names(given: Any, numbers: bool = False) -> tuple[str, ...]:
     """Labels as a person gives them: a list of names, one per class; a single text is no list of its letters.
 
-    Args:
-        given: The list.
-        numbers: Whether a class may be called by a number, as estimators call theirs.
+    ``numbers``: a class may be called by a number too, as estimators call theirs.
 
     Raises:
         UsageError: anything else.
     """
-    kinds: tuple[type, ...] = (str, int, float, np.number) if numbers else (str,)
     try:
         names = None if isinstance(given, (str, bytes, Mapping)) else tuple(given)
     except TypeError:
         names = None
-    if names is None or not all(isinstance(name, kinds) for name in names):
+    if names is None or not all(isinstance(one, (str, int, float, np.number) if numbers else str) for one in names):
         raise UsageError(f"labels are {given!r:.100}; accepted: a list of names, one per class.")
     return tuple(map(str, names))

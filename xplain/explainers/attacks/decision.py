@@ -16,7 +16,7 @@ from xplain.core.synthesis.attack import AttackFlow, Ended, Threat
 
 __all__ = ["decision"]
 
-_PROBES = 100
+_PROBES = 50
 """Directions that are asked in the first step; later ones ask ``sqrt(t)`` times as many."""
 
 _GRAIN = 1.0
@@ -28,11 +28,14 @@ _CLOSE = 1e-3
 _NEAR = 0.5
 """How near to the boundary a search back ends, as a share of how far a probe reaches along the margin's gradient."""
 
-_COARSE = ((16, 600), (8, 1500), (4, 4000))
-"""Pixels of a smooth probe's cells, and the evaluations up to which they are so large; single pixels from then on."""
+_SIDES, _SMOOTH = (16, 8, 4), 4000
+"""Pixels of a smooth probe's cells, one step after another, and the evaluations from which on probes are not smooth."""
 
 _SHORTEST = 1e-3
 """Share of the distance from which a step is too short to be made."""
+
+_NEARER = 0.98
+"""A step counts where the way back from it to the item is a success at this share of the distance that there was."""
 
 _AT_ONCE = 50
 
@@ -53,9 +56,10 @@ def decision(threat: Threat, *, queries: Positive = 1000) -> AttackFlow:
     """From a picture of another class to the boundary, and along it towards the item; only classes are asked.
 
     Around a candidate on the boundary random probes ``x + delta u`` say on which side they are; the mean of ``u``, each
-    with the sign of its answer, points away from the item's class. A step that way, halved until it is beyond the
-    boundary, then a search back towards the item. The first probes of a picture are smooth, of cells of 16, 8 and then
-    4 pixels (QEBA): there are few such directions, and a margin changes along them more than along others.
+    with the sign of its answer, points away from the item's class. A step that way, halved until what lies a little
+    nearer on its way back to the item is beyond the boundary, then a search from there. The first probes of a picture
+    are smooth, of cells of 16, 8 and 4 pixels in turn (QEBA): such directions are few, and a margin changes more along
+    them than along others.
 
     Args:
         queries: Evaluations of each item.
@@ -65,10 +69,10 @@ def decision(threat: Threat, *, queries: Positive = 1000) -> AttackFlow:
         point could tell apart was never asked.
 
     Differs from the paper:
-        Smooth probes, in ``l2``, up to 4,000 evaluations. On whole numbers a probe has a standard deviation of at least
-        one, and one of single pixels counts as the direction that it really took after rounding. The search
-        back ends where probes begin to fall on both sides, and every candidate of it is rounded, so its result needs no
-        last step.
+        Smooth probes, in ``l2``, up to 4,000 evaluations; half as many of them; and only steps that lead nearer. On
+        whole numbers a probe has a standard deviation of at least one, and one of single pixels counts as the direction
+        that it really took after rounding. The search back ends where probes begin to fall on both sides, and every
+        candidate of it is rounded, so its result needs no last step.
 
     Cost:
         ``queries`` evaluations per item; items that no start is found for stop at 100.
@@ -96,13 +100,15 @@ def _one(threat: Threat, n: int, queries: int) -> Generator[Query, Any, None]:
         if probes < 10:
             return
         far = _size(at - x, threat)
-        way = yield from _direction(threat, n, at, _width(threat, far, t), probes, rng)
+        side = _SIDES[(t - 1) % len(_SIDES)] if board.queries[n] < _SMOOTH else 1
+        way = yield from _direction(threat, n, at, _width(threat, far, t), probes, rng, side)
         length = far / t**0.5
         while board.queries[n] < queries:
             beyond = np.clip(at + length * way, threat.space.low, threat.space.high)
-            margin = yield from threat.judge(np.array([n]), beyond[None], t, smallest=True)
+            nearer = x + min(1.0, _NEARER * far / _size(beyond - x, threat)) * (beyond - x)
+            margin = yield from threat.judge(np.array([n]), nearer[None], t, smallest=True)
             if margin[0] > 0:
-                at = yield from _back(threat, n, beyond, queries)
+                at = yield from _back(threat, n, nearer, queries)
                 break
             length /= 2
             if length < _SHORTEST * far:
@@ -176,10 +182,12 @@ def _back(threat: Threat, n: int, beyond: Array, queries: int) -> Generator[Quer
 
 
 def _direction(
-    threat: Threat, n: int, at: Array, width: float, count: int, rng: np.random.Generator
+    threat: Threat, n: int, at: Array, width: float, count: int, rng: np.random.Generator, side: int
 ) -> Generator[Query, Any, Array]:
-    """The way that raises the margin, of length 1 in the norm, from the classes of ``count`` probes of this width."""
-    side = next((side for side, until in _COARSE if threat.board.queries[n] < until), 1)
+    """The way that raises the margin, of length 1 in the norm, from the classes of ``count`` probes of this width.
+
+    ``side`` is that of their cells in pixels.
+    """
     total, plain, votes, asked = np.zeros_like(at), np.zeros_like(at), 0.0, 0
     for start in range(0, count, _AT_ONCE):
         some = min(_AT_ONCE, count - start)

@@ -19,9 +19,9 @@ BOTH = ["left", "right"]
 IDS = np.array([[1, 2, 3, 0]])
 
 
-def pair(method: str = "saliency", **options: Any) -> Any:
-    model = xplain.joint(HEADS["siamese"]().SerializeToString(), BOTH, **options)
-    return xplain.explain(model, (X, X * 2), method)
+def pair(method: str = "saliency", times: float = 2.0, **options: Any) -> Any:
+    model = xplain.joint(HEADS["siamese"]().SerializeToString(), BOTH)
+    return xplain.explain(model, (X, X * times), method, **options)
 
 
 def captioned(second: Any) -> Any:
@@ -61,6 +61,14 @@ TABLE: dict[str, tuple[Callable[[], Any], tuple[Callable[[], Any], ...]]] = {
     "Use one that hides features of all of them": (
         lambda: pair("rise"),
         (lambda: pair("kernel-shap"), lambda: pair("lime"), lambda: pair("ablation"), lambda: pair("ig")),
+    ),
+    "cut one input, and an item is a row of {}. Use": (
+        lambda: pair("kernel-shap", features="grid:4"),
+        (lambda: pair("kernel-shap", features="inputs:cells=4"),),
+    ),
+    "holds NaN or infinity. Explanations need finite inputs: mend them.": (
+        lambda: pair("saliency", times=np.nan),
+        (lambda: pair("saliency"),),
     ),
     "columns are named: {}. Give as many as it takes.": (
         lambda: numbers(3, columns={"a": ["age", "rooms"]}),

@@ -11,7 +11,7 @@ from PIL import Image
 import xplain
 from tests.targets.heads import HEADS
 from xplain import report
-from xplain.core.errors import CardError, PictureError, UnknownName, UsageError
+from xplain.core.errors import CardError, NonFinite, PictureError, UnknownName, UsageError
 
 FILE = HEADS["siamese"]().SerializeToString()
 NAMES = ["left", "right"]
@@ -139,6 +139,17 @@ def test_pictures_that_cannot_be_read_are_told(shown, tmp_path):
         xplain.explain(captioned, (files[0], files[1]), "saliency")
     mixed = xplain.explain(captioned, (pixels[0], np.array([[1, 2, 3, 4]])), "input-x-gradient")
     assert mixed.by_input()["input_ids"].values.shape == (1, 4)
+
+
+def test_numbers_that_are_none_and_features_of_one_input_are_refused():
+    plain, x = xplain.joint(FILE, NAMES), RNG.random((2, 3, 16, 16)).astype(np.float32)
+    bad = x.copy()
+    bad[1, 0, 0, 0] = np.nan
+    with pytest.raises(NonFinite, match="Input 'right' holds NaN or infinity"):
+        xplain.explain(plain, (x, bad), "saliency")
+    for features in ("grid:4", "tokens"):
+        with pytest.raises(UsageError, match="cut one input, and an item is a row of 2. Use features='inputs:cells=4'"):
+            xplain.explain(plain, (x, x), "kernel-shap", features=features)
 
 
 def test_a_result_that_does_not_say_what_its_rows_hold_is_refused(shown):

@@ -26,7 +26,7 @@ from xplain.core.abilities import Abilities, abilities_of
 from xplain.core.card import Card, load_card
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Full, SoftGrid, Windows
-from xplain.core.errors import CapabilityError, CardError, ItemError, UsageError, unknown
+from xplain.core.errors import CapabilityError, CardError, ItemError, NonFinite, UsageError, unknown
 from xplain.core.items import Items
 from xplain.core.keeping.files import read_text, there
 from xplain.core.outline import Outline, TensorSpec
@@ -322,6 +322,8 @@ def _row(one: Segment, given: Any) -> Array:
         raise ItemError(
             f"Input {one.name!r} is {list(part.shape)} {part.dtype}; accepted: [N, {', '.join(map(str, one.extents))}]."
         )
+    if part.dtype.kind == "f" and not np.isfinite(part).all():
+        raise NonFinite(f"Input {one.name!r} holds NaN or infinity. Explanations need finite inputs: mend them.")
     if one.table is not None:
         if part.dtype.kind == "f" or (part < -len(one.table)).any() or (part >= len(one.table)).any():
             raise ItemError(f"Input {one.name!r} takes whole numbers from 0 to {len(one.table) - 1}.")

@@ -9,6 +9,7 @@ import numpy as np
 
 from xplain.core.declaring.options import Positive
 from xplain.core.declaring.registry import FEATURES, features
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.positions.layout import Layout
@@ -17,6 +18,10 @@ from xplain.explainers.features import blocks, superpixels
 from xplain.explainers.features.partition import Partition, numbered
 
 __all__ = ["Features", "partition"]
+
+
+_OF_SEVERAL = ("auto", "inputs")
+"""What cuts a row of several inputs."""
 
 
 @features("auto")
@@ -83,6 +88,12 @@ def partition(view: View, asked: Any) -> Partition:
         found = _given(view, asked)
     else:
         maker, options = FEATURES.read(asked)
+        if view.outline.joined and maker.name not in _OF_SEVERAL:
+            raise UsageError(
+                f"features {maker.name!r} cut one input, and an item is a row of {len(view.outline.joined)}. Use ",
+                option("features", "inputs:cells=4"),
+                ", or an array of labels.",
+            )
         found = maker.function(view, **options)
     if any(int(found.of(n).max()) < 0 for n in range(len(view.x))):
         raise UsageError("The label map has no feature: all labels are negative, which means never hidden.")

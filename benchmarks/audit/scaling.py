@@ -147,7 +147,7 @@ def main() -> None:
         import ray
 
         begun = time.monotonic()
-        path = os.pathsep.join([str(ROOT), *sys.path[:2]])
+        path = os.pathsep.join(map(str, (ROOT, ROOT / "plugins" / "xplain-ray", Path(__file__).parent)))
         ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False,
                  _temp_dir=f"/tmp/r{os.getpid()}", runtime_env={"env_vars": {"PYTHONPATH": path}})  # fmt: skip
         print(f"Ray began in {time.monotonic() - begun:.0f} s", file=sys.stderr)

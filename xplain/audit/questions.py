@@ -52,6 +52,10 @@ _LOOKED = 4000
 """Pictures that are read again to be compared with one another."""
 _TEXTS, _WORDS = 2000, 40
 """Texts that are read again for their words, and words that are looked at, those with most of the mass first."""
+_LIMITS = (
+    "A small p-value says that the class differs from the others, not that it is wrong: it may be what it is about.",
+    "Mass is where the explanation lies, not what the model would do without it: change it and ask again.",
+)
 _VALUES = 8
 """Values of a column up to which it is taken for sites or dates."""
 
@@ -105,7 +109,8 @@ def _on_columns(audit: Audit, lane: Lane) -> list[Finding]:
     maps = audit.maps(lane.name, told["item"])
     held = shares(np.abs(maps), maps.shape[1]).reshape(len(maps), -1)
     places = {f"column {name}": held[:, k] for k, name in enumerate(names)}
-    return mass_on(places, told["predicted_name"].tolist(), items=told["item"], seed=audit.plan.seed)
+    made = mass_on(places, told["predicted_name"].tolist(), items=told["item"], seed=audit.plan.seed)
+    return [replace(one, limits=_LIMITS) if one.standing == "candidate" else one for one in made]
 
 
 def _on_words(audit: Audit, lane: Lane) -> list[Finding]:
@@ -118,7 +123,8 @@ def _on_words(audit: Audit, lane: Lane) -> list[Finding]:
     totals = held.sum(axis=0)
     places = {f"word '{words[k]}'": held[:, k] for k in np.argsort(-totals, kind="stable")[:_WORDS]}
     groups = [names[int(n)] for n in items]
-    return mass_on(places, groups, items=items, seed=audit.plan.seed)
+    made = mass_on(places, groups, items=items, seed=audit.plan.seed)
+    return [replace(one, limits=_LIMITS) if one.standing == "candidate" else one for one in made]
 
 
 def worded(audit: Reads, lane: Lane, items: Array, signed: bool = False) -> tuple[Array, list[str], Array]:

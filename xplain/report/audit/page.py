@@ -179,7 +179,7 @@ def pictured(one: Example) -> _Picture:
     image = thumbnail(one)
     what = "Picture and its map" if one.picture is not None and one.values is not None else "Picture"
     what = "Map" if one.picture is None else what
-    bars = [(name, held, f"{share:+.2f}", bar(share)) for name, held, share in one.bars]
+    bars = [(name, held, f"{share:+.2f}" if abs(share) >= 0.005 else "0", bar(share)) for name, held, share in one.bars]
     words = [(text, "" if share is None else _shade(share)) for text, share in one.words]
     return _Picture(image, f"{what}: {one.name}" if image else "", (one.name, *one.captions), bars, words)
 

@@ -10,7 +10,7 @@ from cli.tiny import write_model, write_picture
 
 import xplain
 from xplain.audit.classes import pairs_of
-from xplain.core.outline import class_pairs
+from xplain.core.class_names import class_pairs
 
 pytest.importorskip("duckdb")
 

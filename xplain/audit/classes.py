@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from xplain.audit.plans import ModelFacts, Plan
+from xplain.core.class_names import class_pairs
 from xplain.core.lane import Lane
-from xplain.core.outline import class_pairs
 
 __all__ = ["pairs_of", "same_answer"]
 

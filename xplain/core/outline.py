@@ -12,6 +12,7 @@ import numpy as np
 
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
+from xplain.core.class_names import folded, ways_of
 from xplain.core.declaring.wording import named
 from xplain.core.errors import UnknownName, UsageError, unknown
 from xplain.core.lenses.fields import Field
@@ -25,7 +26,7 @@ from xplain.core.targets.boxes import Boxes
 
 Kind: TypeAlias = Literal["logits", "probabilities", "log-probabilities", "scores", "decisions"]
 
-__all__ = ["Kind", "LayerSpec", "Outline", "ScoreSpec", "TensorSpec", "called_scores", "class_names", "class_pairs"]
+__all__ = ["Kind", "LayerSpec", "Outline", "ScoreSpec", "TensorSpec", "called_scores", "class_names"]
 
 
 _CALLED = (
@@ -43,7 +44,6 @@ def called_scores(name: str) -> int:
     return next((len(_CALLED) - k for k, some in enumerate(_CALLED) if words & some), 0)
 
 
-_WNID = re.compile(r"(n\d{8})[\s:,_-]+(.+)")
 _MOST_NAMES = 5
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
@@ -297,35 +297,35 @@ class Outline:
         if isinstance(wanted, bool) or not isinstance(wanted, (str, int, np.integer)):
             raise UsageError(f"Class {wanted!r:.80} is not understood; accepted: a class number, or a label's name.")
         if isinstance(wanted, str):
-            folded, hits = _folded(wanted), self.label_indices(wanted)
+            plain, hits = folded(wanted), self.label_indices(wanted)
             if len(hits) == 1:
                 return hits[0]
             if len(hits) > 1:
                 raise UsageError(f"Label {wanted!r} stands for classes {hits}; give the number of the one you mean.")
             name = wanted
-            if not _NUMBER.fullmatch(folded):
+            if not _NUMBER.fullmatch(plain):
                 if not self.labels:
                     raise UsageError(
                         f"Target {name!r} is a name, but no labels are known for {self.source}. Give the class "
                         "number, or labels in the preprocessing card."
                     )
                 raise unknown("label", name, self.labels)
-            wanted = int(folded)
+            wanted = int(plain)
         if not -classes <= wanted < classes:
             raise UsageError(f"Target {wanted} is out of range: the model has {classes} classes, 0 to {classes - 1}.")
         return wanted % classes
 
     def label_indices(self, name: str) -> list[int]:
         """The classes that a name may stand for: those called so, else those that have it among their synonyms."""
-        folded = _folded(name)
-        hits = [k for k, known in enumerate(self.labels) if _folded(known) == folded]
+        plain = folded(name)
+        hits = [k for k, known in enumerate(self.labels) if folded(known) == plain]
         if not hits:  # ImageNet labels are lists of synonyms: "tabby, tabby cat"
-            hits = [k for k, known in enumerate(self.labels) if folded in map(_folded, _ways(known))]
+            hits = [k for k, known in enumerate(self.labels) if plain in map(folded, ways_of(known))]
         return hits
 
     def has_label(self, text: str) -> bool:
         """Whether a class is called so."""
-        return _folded(text) in map(_folded, self.labels)
+        return folded(text) in map(folded, self.labels)
 
     def label_name(self, index: int) -> str:
         """The label of a class, or its number as text."""
@@ -338,29 +338,6 @@ class Outline:
         return label(int(indices[0]), names[0]) if same else label(indices, names)
 
 
-def class_pairs(first: Sequence[str], second: Sequence[str]) -> dict[int, int]:
-    """Which class of a second model each class of a first one is, by their names: whole names first, then synonyms;
-    one whose name stands for none there, or for several, has no entry.
-    """
-    found: dict[int, int] = {}
-    for whole in (True, False):
-        places: dict[str, set[int]] = {}
-        for k, name in enumerate(second):
-            for way in _called(name, whole):
-                places.setdefault(way, set()).add(k)
-        for k, name in enumerate(first):
-            hits = {place for way in _called(name, whole) for place in places.get(way, ())}
-            if k not in found and len(hits) == 1:
-                found[k] = hits.pop()
-    return found
-
-
-def _called(name: str, whole: bool) -> list[str]:
-    """What a class is called, as names are compared; ``whole``: without its single synonyms."""
-    ways = _ways(name)
-    return [_folded(way) for way in (ways[: 2 if _WNID.fullmatch(name) else 1] if whole else ways)]
-
-
 def _parts(name: str) -> list[str]:
     """The parts of a layer's name: modules and what is in them."""
     return [part for part in re.split(r"[/.]", name) if part]
@@ -369,18 +346,6 @@ def _parts(name: str) -> list[str]:
 def _inside(some: list[str], parts: list[str]) -> bool:
     """Whether all of ``some`` follow one another in ``parts``."""
     return any(parts[k : k + len(some)] == some for k in range(len(parts) - len(some) + 1))
-
-
-def _ways(name: str) -> list[str]:
-    """What else a label is called: its synonyms, and its WordNet number where it begins with one."""
-    found = _WNID.fullmatch(name)
-    number, rest = (found[1], found[2]) if found else ("", name)
-    return [*([number] if number else []), rest, *rest.split(",")]
-
-
-def _folded(name: str) -> str:
-    """A name as names are compared: as cards keep them, without what cannot be printed, and without case."""
-    return "".join(c for c in name if c.isprintable()).strip().casefold()
 
 
 def class_names(given: Any, numbers: bool = False) -> tuple[str, ...]:

@@ -130,8 +130,12 @@ def pictures_of(
     if len(there) < count:
         here = {place for place, _ in there}
         lost = next(kept.names[row] for place, row in enumerate(rows) if place not in here)
-        what = "No picture lies" if not there else f"{count - len(there)} of {count} pictures do not lie"
-        said = f"{what} where its vector says with the content that it had, such as {lost!r:.200}."
+        what = (
+            "No picture lies where its vector says"
+            if not there
+            else (f"{count - len(there)} of {count} pictures do not lie where their vectors say")
+        )
+        said = f"{what}, with the content that was read then; such as {lost!r:.200}."
         found.warnings = (Caveat(said, "input"),)
     if not there:
         return found

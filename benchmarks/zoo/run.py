@@ -327,9 +327,11 @@ def main() -> None:
     cases = [(name, exporter) for name in options.nets for exporter in options.exporters]
     with ThreadPoolExecutor(options.jobs) as pool:
         for case, row in zip(cases, pool.map(lambda case: ask(*case, options.seconds), cases), strict=True):
-            rows[case] = row
+            rows[case] = row | {"commit": bench.machine()["commit"]}
             print(row, flush=True)
-    shown = [{key: row.get(key, "") for key in ("net", "exporter", "load", *COLUMNS)} for row in rows.values()]
+    shown = [
+        {key: row.get(key, "") for key in ("net", "exporter", "load", *COLUMNS, "commit")} for row in rows.values()
+    ]
     columns = __doc__[__doc__.index("| column") :]
     bench.save("zoo", shown, f"Columns:\n\n{columns}\nReproduce: `python benchmarks/zoo/run.py`.")
 

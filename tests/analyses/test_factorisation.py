@@ -49,6 +49,7 @@ def test_what_is_not_in_the_bank_is_told():
     one = factorised(mixed, 1)
     assert one.lost == pytest.approx(left_out(mixed, one.coefficients, one.bank))
     assert one.lost > 0.1
+    assert one.converged
 
 
 def test_a_direction_that_nothing_needs_is_left_out():

@@ -105,6 +105,12 @@ def test_a_refitted_score_is_the_sum_of_what_training_items_add(link):
     np.testing.assert_allclose(representer_self(fitted, FEATURES, LABELS), np.diag(own), rtol=1e-10)
 
 
+def test_large_features_are_fitted_too():
+    fitted = refit(1e9 * FEATURES.astype(float), LABELS, 3)
+    assert fitted.gap < 1e-4
+    assert (fitted.head.scores(1e9 * FEATURES).argmax(axis=1) == LABELS).mean() > 0.6
+
+
 def test_the_refit_is_scikit_learns_logistic_regression():
     linear_model = pytest.importorskip("sklearn.linear_model")
     fitted = refit(FEATURES, LABELS, 3, l2=0.01)

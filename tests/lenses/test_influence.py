@@ -35,6 +35,11 @@ def head_of(net):
     return Head(last.weight.detach().numpy().astype(float), last.bias.detach().numpy().astype(float))
 
 
+def torch_net(classes):
+    torch = pytest.importorskip("torch")
+    return torch.nn.Sequential(*module()[:4], torch.nn.Linear(12, classes)).eval()
+
+
 LABELS = np.repeat([1, 2, 3], 8)  # red, green, blue of the card
 
 
@@ -163,6 +168,9 @@ def test_what_cannot_be_used_is_refused_with_what_can(files, net, tmp_path):
         xplain.see(file, "influence", files, card=CARD, checkpoints=[(file, 1.0)])
     with pytest.raises(UsageError, match="no linear function of layer 'conv'|Layer 'conv'"):
         xplain.see(file, "influence", files, card=CARD, layer="conv", positions="mean")
+    fewer = torch_net(3)
+    with pytest.raises(UsageError, match=r"the same classes; these have \[4, 3\]"):
+        xplain.see(net, "influence", items, labels=[0, 1, 2, 0], by="tracin", checkpoints=[(fewer, 1.0)])
     torch = pytest.importorskip("torch")
     pooled = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
     with pytest.raises(UsageError, match="no one penultimate layer.*layer="):

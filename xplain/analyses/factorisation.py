@@ -16,6 +16,8 @@ __all__ = ["Factors", "encoded", "factorised", "left_out"]
 
 _STEPS = 1000
 _TOLERANCE = 1e-5
+_SETTLED = 1e-2
+"""Of the slope at zero: how much may be left of it at a minimum."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +28,7 @@ class Factors:
         coefficients: float64 ``[N, K]``, at least 0, in the unit of the rows.
         bank: float64 ``[K, D]``, at least 0, each of length 1.
         lost: Share of the rows' squares that is not in ``coefficients @ bank``.
-        converged: Whether another step would have changed less than the tolerance.
+        converged: Whether the slopes of both factors are next to nothing, where these may still go down.
     """
 
     coefficients: Array
@@ -59,7 +61,13 @@ def factorised(rows: Any, count: int, *, seed: int = 0) -> Factors:
         Lee and Seung, Learning the parts of objects by non-negative matrix factorization, Nature 1999; scikit-learn's
         NMF; as a bank of concepts Fel et al. 2023, arXiv:2211.10154.
     """
-    values = _positive(checked(rows, 1, "activations"))
+    given = np.asarray(rows)
+    if given.ndim == 2 and len(given) > 1 and (given[1:] == given[0]).all():
+        raise UsageError(
+            f"All {len(given)} activations are equal, so there is nothing to take apart. Read another layer, or look "
+            "at whether the pictures differ."
+        )
+    values = _positive(checked(given, 1, "activations"))
     if count > min(values.shape):
         raise UsageError(
             f"A bank of {count} concepts cannot be made of {values.shape[0]} activations of {values.shape[1]} numbers: "
@@ -78,7 +86,7 @@ def factorised(rows: Any, count: int, *, seed: int = 0) -> Factors:
     length = np.linalg.norm(bank, axis=1)
     used = (length > 0) & found.any(axis=0)
     bank, found = bank[used] / length[used, None], found[:, used] * length[used]
-    return Factors(found, bank, left_out(values, found, bank), model.n_iter_ < _STEPS)
+    return Factors(found, bank, left_out(values, found, bank), _settled(values, found, bank))
 
 
 def encoded(rows: Any, bank: Array) -> Array:
@@ -101,6 +109,16 @@ def left_out(rows: Any, coefficients: Array, bank: Array) -> float:
     values = np.asarray(rows, np.float64)
     whole = float((values**2).sum())
     return float(((values - coefficients @ bank) ** 2).sum() / whole) if whole else 0.0
+
+
+def _settled(values: Array, found: Array, bank: Array) -> bool:
+    """Whether no small change of either factor would bring the rest down: the conditions of a minimum, relative."""
+    rest = found @ bank - values
+    for factor, slope, size in ((found, rest @ bank.T, values @ bank.T), (bank, found.T @ rest, found.T @ values)):
+        free = np.where(factor > 0, slope, np.minimum(slope, 0))
+        if np.linalg.norm(free) > _SETTLED * np.linalg.norm(size):
+            return False
+    return True
 
 
 def _positive(values: Array) -> Array:

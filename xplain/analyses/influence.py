@@ -182,7 +182,7 @@ def refit(features: Array, labels: Array, classes: int, *, link: Link = "softmax
         raise UsageError("All items have the same label, so nothing tells one class from another. Give items of two.")
     scale = np.sqrt(square / width)  # weights are sought in units in which features are about 1
     ridge = l2 * (square + 1.0)
-    wide = np.append(np.full(width, 1.0 / scale), 1.0)
+    wide = np.append(np.full(width, 1.0 / scale), 1.0 / np.sqrt(1.0 + 2.0 * ridge))
     hot = np.zeros((count, classes))
     hot[np.arange(count), labels] = 1.0
 

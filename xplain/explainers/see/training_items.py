@@ -128,6 +128,9 @@ def training(models: Sequence[Any], layer: str, positions: str | None, side: int
             lasts = [(yield from last_layer(part.view, layer, positions))]
             for model, some in zip(models, views[1:], strict=True):
                 lasts.append((yield from beside(model, last_layer(some.view, layer, positions))))
+            classes = [len(one.head.bias) for one in lasts]
+            if len(set(classes)) > 1:
+                raise UsageError(f"Checkpoints of one training have the same classes; these have {classes}.")
             found = Training(named_outline(part), (None, *models), lasts)
             parts = [[] for _ in lasts]
         rows = yield from _vectors(found, views)

@@ -81,6 +81,8 @@ class Gates:
             return None
         if facts.rectifier and made.dtype in FLOATS:
             return self._placed(name, made)
+        if GATE + node.input[0] in self.inputs:
+            return None  # the rectifier is there as a node too, and has a gate
         if not (
             facts.integer and name in self._sweeper.quantised and rectifies(node, t.producers.get, t.constants.get)
         ):

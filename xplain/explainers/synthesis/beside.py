@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.positions.layout import Doubt
+from xplain.core.positions.layout import Layout
 from xplain.core.query import Answer, Query
 from xplain.core.synthesis.commission import Commission
 from xplain.explainers.see.crops import Sight, cut
@@ -36,9 +36,7 @@ def best_patches(
     values = (yield from features_of(commission, photographs, (layer,)))[layer]
     last = commission.ink.last
     item = photographs.shape[1:] if not last else (*photographs.shape[2:], photographs.shape[1])
-    layout, known = commission.outline.layout_of(item), commission.outline.fields
-    if isinstance(layout, Doubt):
-        raise layout.question()
+    layout, known = Layout("NHWC" if last else "NCHW", item), commission.outline.fields
     field = None if known is None else known(layer, layout)
     field = field if field is not None and tuple(field.shape) == values.shape[1:] else None
     channel = values.ndim - 2 if last else 0

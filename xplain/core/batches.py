@@ -65,6 +65,9 @@ class Batches(Protocol):
         More than 1 only where a row has the same bits at every place of a batch.
         """
 
+    def swept_rows(self, item: tuple[int, ...]) -> int:
+        """The same of sweeps, whose way back computes by rules of its own."""
+
     def full_rows(self, item: tuple[int, ...], most: int) -> int:
         """Rows of a call where items come by one after another, up to ``most``.
 

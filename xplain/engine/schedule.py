@@ -75,7 +75,7 @@ def cut_of(
         x: Items.
         per_item: Rows of each.
         chosen: Rows per call that a person asked for, at most.
-        share: What a row takes, in rows of scores.
+        share: What a row takes, in rows of scores; more than 1 of a sweep.
         together: Whether rows of all items may go together where the model is not filled up.
         many: Whether more items come by than these, so that batches are full.
     """
@@ -88,7 +88,7 @@ def cut_of(
     if rows is not None:
         return fixed(per_item, rows)
     item = tuple(x.shape[1:])
-    least = own.least_rows(item)
+    least = own.swept_rows(item) if share > 1 else own.least_rows(item)
     return cut(per_item, most, max(least, own.full_rows(item, most)) if many else least)
 
 

@@ -31,7 +31,7 @@ facts("Add Sub Sum Mean", linear="all")
 facts("Add Sum Mean", adds=True)
 facts("Mul", linear="either")
 facts("Div", linear="first", partial=True)
-facts("Pow", partial=True)
+facts("Pow", partial=True, placed=True)
 
 
 @backward("Add", kind="sum")

@@ -137,6 +137,7 @@ facts("Dropout Cast", linear="first")
 facts("Cast CastLike", elementwise=True, axes="same", rounds=True, whole=True)
 facts("Cast", free=True)
 facts("PRelu", elementwise=True, axes="same", rectifier=True, homogeneous=True)
+facts("Acos Acosh Asin Atan Atanh Celu Cos Elu Log Mish Selu Sin Softplus Sqrt", placed=True)
 facts("Clip", elementwise=True, axes="same", rectifier=True, gate=True, steps=(0, 1), free=True)
 
 

@@ -33,6 +33,7 @@ facts("ReduceLogSumExp", axes="same")
 facts("ReduceL1 ReduceL2 ReduceSumSquare", low=0.0)
 facts("ReduceSum ReduceMean", linear="first", adds=True)
 facts("ReduceMax ReduceMin", steps=(0, 1))
+facts("ReduceSum ReduceMean", placed=True)
 
 
 @backward("ReduceSum", kind="linear", flow=(0,))

@@ -78,6 +78,10 @@ class OnnxOnDevice(OnnxFile):
         """A device takes as long for one row as for some."""
         return _DEVICE_ROWS if self._on_device else super().least_rows(item)
 
+    def swept_rows(self, item: tuple[int, ...]) -> int:
+        """As above."""
+        return _DEVICE_ROWS if self._on_device else super().swept_rows(item)
+
     def full_rows(self, item: tuple[int, ...], most: int) -> int:
         """What fills a device."""
         return max(most, _DEVICE_ROWS) if self._on_device else super().full_rows(item, most)

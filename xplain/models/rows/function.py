@@ -124,6 +124,10 @@ class Function:
         """One: numpy rounds a row by its place in a batch."""
         return 1
 
+    def swept_rows(self, item: tuple[int, ...]) -> int:
+        """One, as above; a function is never swept."""
+        return 1
+
     def full_rows(self, item: tuple[int, ...], most: int) -> int:
         """One, as above."""
         return 1

@@ -67,6 +67,10 @@ class TorchBatches:
             self._together[item] = rows if rows > 1 and place_free(self._scored_rows, item, rows) else 1
         return self._together[item]
 
+    def swept_rows(self, item: tuple[int, ...]) -> int:
+        """One on a CPU: that a pass has the same bits at every place says nothing of its way back."""
+        return _DEVICE_ROWS if self._on_device else 1
+
     def full_rows(self, item: tuple[int, ...], most: int) -> int:
         """A full batch, where a row has the same bits at every place of it; as above."""
         rows, key = full(most), (full(most), *item)

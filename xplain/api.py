@@ -7,7 +7,7 @@ a.overlay(0).save("cat.png")
 
 from xplain.core.items import Items
 from xplain.session.items import items_of
-from xplain.session.made import make, recipes
+from xplain.session.lenses.see import lenses, see
 from xplain.session.public import (
     attack,
     attacks,
@@ -21,7 +21,7 @@ from xplain.session.public import (
     predict,
     probe,
 )
-from xplain.session.see import lenses, see
+from xplain.session.synthesis.made import make, recipes
 
 __all__ = [
     "Items",

@@ -13,10 +13,10 @@
 The work is done in ``xplain.session``: ``measuring``, ``judgements``, ``randomising``, ``effects``.
 """
 
-from xplain.session.effects import Effect, Importance, effect, importance
-from xplain.session.judgements import Agreed, agreement, judge
-from xplain.session.measuring import Conservation, Curve, conservation, curve, metrics
-from xplain.session.randomising import Randomisation, Relearned, randomisation, relearned
+from xplain.session.measures.effects import Effect, Importance, effect, importance
+from xplain.session.measures.judgements import Agreed, agreement, judge
+from xplain.session.measures.measuring import Conservation, Curve, conservation, curve, metrics
+from xplain.session.measures.randomising import Randomisation, Relearned, randomisation, relearned
 
 __all__ = ["Agreed", "Conservation", "Curve", "Effect", "Importance", "Randomisation", "Relearned", "agreement"]
 __all__ += ["conservation", "curve", "effect", "importance", "judge", "metrics", "randomisation", "relearned"]

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from shortcut import CLASSES, SIDE, pictures, trained
 
 from xplain.render import canvas
-from xplain.session.shortcuts import shortcuts
+from xplain.session.shortcuts.finder import shortcuts
 
 OUT = Path(__file__).resolve().parents[2] / "docs" / "pictures" / "shortcut.webp"
 SHOWN, SIZE = 6, 112

@@ -36,10 +36,10 @@ from xplain.core.finding import Finding
 from xplain.core.query import Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import label
-from xplain.session.pasting import Paster
 from xplain.session.request import Request
 from xplain.session.run import Session
-from xplain.session.shortcuts import shortcuts
+from xplain.session.shortcuts.finder import shortcuts
+from xplain.session.shortcuts.pasting import Paster
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parent / "results"

@@ -1,6 +1,6 @@
 """Workers of a run that are forked rather than begun anew, so that whoever kills them often need not wait for imports.
 
-The line that a worker runs is the same, ``xplain.audit.working.main``; what is left out is a second of imports.
+The line that a worker runs is the same, ``xplain.audit.shards.working.main``; what is left out is a second of imports.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xplain.audit import attending, working
+from xplain.audit.shards import attending, working
 
 
 class Forked:

@@ -39,10 +39,10 @@ import planted
 import pyarrow.parquet as pq
 from forked import forking, workers_of
 
-from xplain.audit.attending import WorkerDied
-from xplain.audit.plans import Plan
-from xplain.audit.running import run
-from xplain.audit.store import Store
+from xplain.audit.plans.plan import Plan
+from xplain.audit.shards.attending import WorkerDied
+from xplain.audit.shards.running import run
+from xplain.audit.stores.store import Store
 from xplain.core.errors import OutputError
 
 UNFINISHED, FULL = 3, 4

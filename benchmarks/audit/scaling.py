@@ -32,8 +32,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "plugins" / "xplain-ray")
 from throughput import CARD, NET, pictures
 
 import xplain
-from xplain.audit.running import run
-from xplain.audit.store import Store
+from xplain.audit.shards.running import run
+from xplain.audit.stores.store import Store
 
 LANES: dict[str, tuple[str, dict[str, Any], float, int]] = {
     "grad-cam, compiled": ("grad-cam", {}, 1.0, 40),

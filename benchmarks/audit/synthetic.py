@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from xplain.audit.plans import Grading, ItemFacts, Lane, ModelFacts, Plan
-from xplain.audit.schema import ITEMS, METRICS, RECORDS, parquet_bytes, schema_of, table_of
-from xplain.audit.store import Seal, Store
+from xplain.audit.plans.plan import Grading, ItemFacts, Lane, ModelFacts, Plan
+from xplain.audit.stores.schema import ITEMS, METRICS, RECORDS, parquet_bytes, schema_of, table_of
+from xplain.audit.stores.store import Seal, Store
 
 LANES = ("fp32/grad-cam/predicted", "int8/grad-cam/predicted")
 SIDE = 7

@@ -29,17 +29,17 @@ import numpy as np
 from PIL import Image
 
 import xplain
-from xplain.audit import shard
-from xplain.audit.guarding import planned_audit
-from xplain.audit.keeping import Kept
-from xplain.audit.lanes import Benches
-from xplain.audit.reading import Data
-from xplain.audit.store import Part, Store
-from xplain.audit.trays import Tray
+from xplain.audit.plans.lanes import Benches
+from xplain.audit.shards import shard
+from xplain.audit.shards.guarding import planned_audit
+from xplain.audit.shards.keeping import Kept
+from xplain.audit.shards.reading import Data
+from xplain.audit.shards.trays import Tray
+from xplain.audit.stores.store import Part, Store
 from xplain.core.lane import LaneRows
 from xplain.models.onnx.session import Session
-from xplain.session.lane import Compiled
-from xplain.session.lane_graph import Graph
+from xplain.session.lanes.graph import Graph
+from xplain.session.lanes.lane import Compiled
 
 ROOT = Path(__file__).parents[2]
 MODELS = Path(os.environ.get("XPLAIN_SHARED_MODELS", ROOT.parent / "shared" / "models"))

@@ -26,7 +26,7 @@ import onnx
 import onnxruntime as ort
 
 import xplain
-from xplain.session.seeing import AT_ONCE
+from xplain.session.lenses.seeing import AT_ONCE
 
 
 def raw(model: str, layer: str, rows: int):

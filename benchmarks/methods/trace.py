@@ -36,6 +36,7 @@ ANSWERS = {
     "answer": "the answer to a question",
     "finds": "whether a sweep says what its target reads",
     "least_rows": "how rows are cut into calls",
+    "swept_rows": "how rows are cut into calls",
     "most_rows": "how rows are cut into calls",
     "outline": "what is known of the model",
 }

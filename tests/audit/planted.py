@@ -11,14 +11,14 @@ import onnx
 from PIL import Image
 
 import xplain
-from xplain.audit.guarding import versions_now
-from xplain.audit.items import write_items
-from xplain.audit.labels import joined, known_classes
-from xplain.audit.plans import ItemFacts, ModelFacts, Plan
+from xplain.audit.plans.items import write_items
+from xplain.audit.plans.labels import joined, known_classes
+from xplain.audit.plans.plan import ItemFacts, ModelFacts, Plan
+from xplain.audit.shards.guarding import versions_now
 from xplain.audit.sources import source_of
-from xplain.audit.where import Where
+from xplain.audit.stores.where import Where
 from xplain.session import Request, Session
-from xplain.session.lane import planned
+from xplain.session.lanes.lane import planned
 
 CARD = {"mode": "RGB", "resize": [16, 16], "scale": 1 / 255, "mean": [0.5] * 3, "std": [0.25] * 3,
         "labels": ["a", "b", "c", "d", "e"]}  # fmt: skip

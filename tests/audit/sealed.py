@@ -7,10 +7,10 @@ from pathlib import Path
 from cli.tiny import write_model, write_picture
 
 import xplain
-from xplain.audit.lanes import Benches
-from xplain.audit.reading import Data
-from xplain.audit.shard import make
-from xplain.audit.store import Store
+from xplain.audit.plans.lanes import Benches
+from xplain.audit.shards.reading import Data
+from xplain.audit.shards.shard import make
+from xplain.audit.stores.store import Store
 
 LANE = "tiny/occlusion:patch=4:stride=4"
 OTHER = "tiny/saliency"

@@ -8,8 +8,8 @@ from audit.sealed import LANE, seal, write_audit
 from cli.tiny import write_model
 
 import xplain
-from xplain.audit.analysing import _MADE_BY
-from xplain.audit.plans import ANALYSES
+from xplain.audit.findings.analysing import _MADE_BY
+from xplain.audit.plans.plan import ANALYSES
 from xplain.core.errors import UnknownName, UsageError
 
 

@@ -11,7 +11,7 @@ from audit.sealed import LANE, seal
 
 import xplain
 from xplain.audit.sources.folder import listing
-from xplain.audit.store import Store
+from xplain.audit.stores.store import Store
 from xplain.core.errors import ModelError, OutputError, UsageError
 
 pytest.importorskip("pyarrow")
@@ -68,7 +68,7 @@ def test_a_store_of_a_newer_version_is_refused_by_every_door(copied):
 
 
 def test_resuming_with_other_versions_is_refused(copied, monkeypatch):
-    monkeypatch.setattr("xplain.audit.guarding.versions_now", lambda _: {"numpy": "0.1"})
+    monkeypatch.setattr("xplain.audit.shards.guarding.versions_now", lambda _: {"numpy": "0.1"})
     with pytest.raises(UsageError, match=r"planned with other versions: .*numpy was [\d.]+, is 0\.1"):
         xplain.audit.run(copied, workers=0)
 
@@ -168,7 +168,7 @@ def test_a_plan_that_could_not_be_kept_leaves_no_empty_folders(model, photos, tm
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("xplain.audit.where.Where.write", full)
+    monkeypatch.setattr("xplain.audit.stores.where.Where.write", full)
     with pytest.raises(OutputError, match="No space left"):
         xplain.audit.plan(
             str(model), str(photos), out=tmp_path / "out", methods="occlusion:patch=4,stride=4", metrics=""

@@ -7,8 +7,8 @@ import pytest
 from servers import Server, server_of
 
 from xplain import audit
-from xplain.audit.budgeting import Allowed
-from xplain.audit.running import run
+from xplain.audit.plans.budgeting import Allowed
+from xplain.audit.shards.running import run
 from xplain.core.errors import BudgetError, UsageError
 
 ROWS = (np.random.default_rng(0).integers(-16, 17, (6, 3)) / 8 + 1 / 16).astype(

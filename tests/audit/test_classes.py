@@ -9,7 +9,7 @@ import pytest
 from cli.tiny import write_model, write_picture
 
 import xplain
-from xplain.audit.classes import pairs_of
+from xplain.audit.plans.classes import pairs_of
 from xplain.core.class_names import class_pairs
 
 pytest.importorskip("duckdb")

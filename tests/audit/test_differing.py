@@ -11,8 +11,8 @@ from audit import synthetic
 from audit.stand_in import Reader
 from scipy.stats import binomtest
 
-from xplain.audit.beside import matched
-from xplain.audit.differing import compared
+from xplain.audit.reports.beside import matched
+from xplain.audit.reports.differing import compared
 from xplain.core.errors import UsageError
 from xplain.report.audit import compared_csv, compared_json, compared_page
 

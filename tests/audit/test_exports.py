@@ -10,8 +10,8 @@ from audit import synthetic
 from audit.stand_in import Reader
 from PIL import Image
 
-from xplain.audit.exports import EXPORTS, export, scalars
-from xplain.audit.telling import told
+from xplain.audit.reports.exports import EXPORTS, export, scalars
+from xplain.audit.reports.telling import told
 from xplain.core.errors import MissingDependency
 
 LANE = "fp32/grad-cam/predicted"

@@ -15,8 +15,8 @@ from typing import ClassVar
 import pytest
 
 import xplain.audit
-from xplain.audit.far import ObjectStore
-from xplain.audit.store import OtherBits, Seal, Store
+from xplain.audit.stores.far import ObjectStore
+from xplain.audit.stores.store import OtherBits, Seal, Store
 from xplain.core.errors import OutputError, UsageError
 
 fsspec = pytest.importorskip("fsspec")

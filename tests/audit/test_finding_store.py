@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xplain.audit.finding_store import keep, kept
+from xplain.audit.findings.finding_store import keep, kept
 from xplain.core.errors import UsageError
 from xplain.core.finding import Finding
 

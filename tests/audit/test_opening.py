@@ -10,8 +10,8 @@ import pytest
 from audit.sealed import LANE, OTHER
 
 import xplain
-from xplain.audit.reading import Data, Form
-from xplain.audit.store import DamagedPart, Store
+from xplain.audit.shards.reading import Data, Form
+from xplain.audit.stores.store import DamagedPart, Store
 from xplain.core.errors import ItemError, UsageError
 
 pytest.importorskip("duckdb")

@@ -11,12 +11,12 @@ import pytest
 from cli.tiny import write_model, write_picture
 
 import xplain
-from xplain.audit.asked import Asked, methods_of, read_toml, targets_of
-from xplain.audit.guarding import planned_audit, refuse_changed
-from xplain.audit.models import opened_models
-from xplain.audit.plans import Plan
-from xplain.audit.reading import Data, Form
-from xplain.audit.where import Where
+from xplain.audit.plans.asked import Asked, methods_of, read_toml, targets_of
+from xplain.audit.plans.models import opened_models
+from xplain.audit.plans.plan import Plan
+from xplain.audit.shards.guarding import planned_audit, refuse_changed
+from xplain.audit.shards.reading import Data, Form
+from xplain.audit.stores.where import Where
 from xplain.core.errors import ModelError, OutputError, UsageError
 
 pytest.importorskip("pyarrow")
@@ -195,8 +195,8 @@ def test_a_file_of_wishes_is_read_beside_itself(asked, tmp_path):
 
 
 def test_metrics_are_named_as_the_other_verbs_name_them():
-    from xplain.audit.sampling import judges
-    from xplain.session.grading import STANDARD
+    from xplain.audit.plans.sampling import judges
+    from xplain.session.measures.grading import STANDARD
 
     assert judges("standard") == (STANDARD, {})
     named = (("deletion", "sparseness"), {"deletion": {"steps": "8"}})

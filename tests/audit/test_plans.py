@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from xplain.audit.plans import FORMAT, Grading, ItemFacts, ModelFacts, Plan, Shard, refuse_other
+from xplain.audit.plans.plan import FORMAT, Grading, ItemFacts, ModelFacts, Plan, Shard, refuse_other
 from xplain.core.errors import UsageError
 from xplain.core.lane import Lane
 

@@ -9,9 +9,9 @@ import pytest
 from audit import synthetic
 
 import xplain
-from xplain.audit import signing
-from xplain.audit.finding_store import keep
+from xplain.audit.findings.finding_store import keep
 from xplain.audit.opening import open_audit
+from xplain.audit.reports import signing
 from xplain.core.errors import OutputError, UnknownName, UsageError
 from xplain.core.finding import Finding
 

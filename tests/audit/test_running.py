@@ -21,9 +21,9 @@ from toy import Toy
 
 import xplain
 from xplain import audit
-from xplain.audit.running import run
-from xplain.audit.store import Store
-from xplain.audit.workload import TooManyErrors
+from xplain.audit.shards.running import run
+from xplain.audit.shards.workload import TooManyErrors
+from xplain.audit.stores.store import Store
 from xplain.core.errors import OutputError, UsageError
 from xplain.core.price import Price
 

@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import xplain
-from xplain.audit.figures import geometry
-from xplain.audit.lanes import Benches
-from xplain.audit.plans import Grading, Plan
-from xplain.audit.reading import Data
-from xplain.audit.shard import Maker, make
-from xplain.audit.store import Store
+from xplain.audit.plans.lanes import Benches
+from xplain.audit.plans.plan import Grading, Plan
+from xplain.audit.shards.figures import geometry
+from xplain.audit.shards.reading import Data
+from xplain.audit.shards.shard import Maker, make
+from xplain.audit.stores.store import Store
 from xplain.core.errors import ModelError
 from xplain.session import Request, Session
-from xplain.session.grading import grade
-from xplain.session.lane_readings import pooled
+from xplain.session.lanes.readings import pooled
+from xplain.session.measures.grading import grade
 
 sys.path.insert(0, str(Path(__file__).parent))
 import planted

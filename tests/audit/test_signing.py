@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from xplain.audit import signing
 from xplain.audit.canonical import canonical, sha256_of
+from xplain.audit.reports import signing
 from xplain.core.errors import OutputError, UsageError
 from xplain.core.keeping.folders import write_folder
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xplain.audit.items import Listed, write_items
-from xplain.audit.labels import joined
-from xplain.audit.reading import CHANGED, UNREADABLE, Data
+from xplain.audit.plans.items import Listed, write_items
+from xplain.audit.plans.labels import joined
+from xplain.audit.shards.reading import CHANGED, UNREADABLE, Data
 from xplain.audit.sources import source_of
-from xplain.audit.where import Where
+from xplain.audit.stores.where import Where
 from xplain.core.errors import UsageError
 
 pa = pytest.importorskip("pyarrow")

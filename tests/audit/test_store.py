@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from xplain.audit.canonical import sha256_of
-from xplain.audit.place import LocalFolder
-from xplain.audit.store import DamagedPart, OtherBits, Seal, Store
+from xplain.audit.stores.place import LocalFolder
+from xplain.audit.stores.store import DamagedPart, OtherBits, Seal, Store
 from xplain.core.errors import OutputError
 
 

@@ -9,10 +9,10 @@ from audit import synthetic
 from audit.stand_in import Reader
 from scipy.stats import binomtest
 
-from xplain.audit.readers import wilson
-from xplain.audit.reporting import known_metric
-from xplain.audit.telling import told
-from xplain.audit.trials import trials
+from xplain.audit.reports.readers import wilson
+from xplain.audit.reports.reporting import known_metric
+from xplain.audit.reports.telling import told
+from xplain.audit.reports.trials import trials
 from xplain.core.errors import UsageError
 from xplain.core.finding import Finding
 from xplain.report.audit import audit_page, json_of

@@ -11,8 +11,8 @@ import pytest
 from audit.sealed import LANE, OTHER, seal
 
 import xplain
-from xplain.audit.schema import parquet_bytes, read_parquet
-from xplain.audit.store import Seal, Store
+from xplain.audit.stores.schema import parquet_bytes, read_parquet
+from xplain.audit.stores.store import Seal, Store
 from xplain.core.errors import ModelError, OutputError, UsageError
 
 pytest.importorskip("duckdb")

@@ -11,7 +11,7 @@ from made import attribution
 import xplain
 from xplain.core.declaring.registry import METRICS, Metric
 from xplain.core.errors import CapabilityError
-from xplain.session.grading import grade
+from xplain.session.measures.grading import grade
 from xplain.session.request import Request
 from xplain.session.run import Session
 

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from docs.advice_models import W, brightness
 
 import xplain
-from xplain.audit import signing
-from xplain.audit.budgeting import Allowed
-from xplain.audit.models import opened_models
+from xplain.audit.plans.budgeting import Allowed
+from xplain.audit.plans.models import opened_models
+from xplain.audit.reports import signing
 from xplain.audit.sources import source_of
-from xplain.audit.where import Where
+from xplain.audit.stores.where import Where
 from xplain.core.keeping.folders import write_folder
 
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8

@@ -21,7 +21,7 @@ from xplain.metrics.asking import summed_by
 from xplain.metrics.maps import pearson
 from xplain.metrics.randomisation import likeness
 from xplain.metrics.road import imputed
-from xplain.session.grading import grade
+from xplain.session.measures.grading import grade
 from xplain.session.request import Request
 from xplain.session.run import Session
 from xplain.testing import Formula

@@ -11,8 +11,8 @@ from made import attribution
 import xplain
 from xplain.core.errors import UsageError
 from xplain.session import Memo
-from xplain.session.grading import CHEAP, STANDARD, grade
-from xplain.session.grading_cost import grading_costs
+from xplain.session.measures.grading import CHEAP, STANDARD, grade
+from xplain.session.measures.grading_cost import grading_costs
 from xplain.session.request import Request
 from xplain.session.run import Session
 from xplain.testing import Formula

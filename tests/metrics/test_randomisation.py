@@ -13,7 +13,7 @@ from xplain.graph.build.redrawn import redrawn, weighted
 from xplain.measure import agreement, randomisation, relearned
 from xplain.metrics.agreement import rank_agreement, sign_agreement, topk_agreement
 from xplain.metrics.randomisation import efficient_mprt, likeness, mprt
-from xplain.session.grading import grade
+from xplain.session.measures.grading import grade
 from xplain.testing import linear
 
 X = np.random.default_rng(1).random((6, 3, 16, 16)).astype(np.float32)

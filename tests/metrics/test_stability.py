@@ -9,7 +9,7 @@ from onnx import helper
 
 import xplain
 from xplain.core.errors import UsageError
-from xplain.session.grading import grade
+from xplain.session.measures.grading import grade
 from xplain.session.request import Request
 from xplain.session.run import Session
 from xplain.testing import Formula

@@ -15,8 +15,8 @@ from xplain.core.query import Sweep
 from xplain.core.rules import Rules
 from xplain.core.target import label
 from xplain.session import Request, Session
-from xplain.session.lane import opened, planned
-from xplain.session.lane_readings import pooled
+from xplain.session.lanes.lane import opened, planned
+from xplain.session.lanes.readings import pooled
 
 X = np.random.default_rng(7).normal(size=(5, 3, 16, 16)).astype(np.float32)
 METHODS = {"grad-cam": {}, "saliency": {}, "occlusion": {"patch": 4, "stride": 4}, "rise": {"samples": 12, "cells": 4}}

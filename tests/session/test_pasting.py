@@ -7,9 +7,9 @@ import pytest
 
 import xplain
 from xplain.core.errors import BudgetError, UsageError
-from xplain.session.pasting import Paster, boxes_at, elsewhere, tried
 from xplain.session.request import Request
 from xplain.session.run import Session
+from xplain.session.shortcuts.pasting import Paster, boxes_at, elsewhere, tried
 
 BOX = np.array([12, 0, 16, 4])
 """Where the planted mark lies, of 16 x 16."""

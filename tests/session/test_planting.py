@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 import xplain
-from xplain.session.pasting import Paster
-from xplain.session.planting import power_of
 from xplain.session.request import Request
 from xplain.session.run import Session
+from xplain.session.shortcuts.pasting import Paster
+from xplain.session.shortcuts.planting import power_of
 
 
 def stripes(x: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ import pytest
 
 import xplain
 from tests.session.test_pasting import pictures, scores
-from xplain.session.leads import whereabouts
-from xplain.session.pasting import Paster
 from xplain.session.request import Request
 from xplain.session.run import Session
-from xplain.session.shortcuts import shortcuts
+from xplain.session.shortcuts.finder import shortcuts
+from xplain.session.shortcuts.leads import whereabouts
+from xplain.session.shortcuts.pasting import Paster
 
 
 def explained(count: int, marked: bool, seed: int = 0):

@@ -2,7 +2,7 @@
 
 A statistic of every cell, the largest of all, and the same with labels permuted: so that looking at many cells is paid
 for. What it finds is a lead. Honest differences between classes (grass lies below, sky above) give small p-values too,
-so nothing here is ever more than a candidate; ``xplain.session.pasting`` confirms or refutes at the model.
+so nothing here is ever more than a candidate; ``xplain.session.shortcuts.pasting`` confirms or refutes at the model.
 """
 
 from __future__ import annotations

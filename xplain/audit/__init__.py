@@ -15,32 +15,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xplain.audit.analysing import analyse
+    from xplain.audit.findings.analysing import analyse
     from xplain.audit.opening import Audit
     from xplain.audit.opening import open_audit as open  # noqa: A004 - what it is called behind xplain.audit
-    from xplain.audit.planning import plan
-    from xplain.audit.progress import Progress
-    from xplain.audit.reporting import diff, export, report
-    from xplain.audit.running import run
-    from xplain.audit.signing import check
+    from xplain.audit.plans.planning import plan
+    from xplain.audit.reports.reporting import diff, export, report
+    from xplain.audit.reports.signing import check
+    from xplain.audit.shards.progress import Progress
+    from xplain.audit.shards.running import run
+    from xplain.audit.shards.working import Shop
     from xplain.audit.verifying import Verified, left, status, verify
-    from xplain.audit.working import Shop
 
 _HOMES = {
     "Audit": ("xplain.audit.opening", "Audit"),
-    "analyse": ("xplain.audit.analysing", "analyse"),
-    "Progress": ("xplain.audit.progress", "Progress"),
-    "check": ("xplain.audit.signing", "check"),
-    "diff": ("xplain.audit.reporting", "diff"),
-    "export": ("xplain.audit.reporting", "export"),
+    "analyse": ("xplain.audit.findings.analysing", "analyse"),
+    "Progress": ("xplain.audit.shards.progress", "Progress"),
+    "check": ("xplain.audit.reports.signing", "check"),
+    "diff": ("xplain.audit.reports.reporting", "diff"),
+    "export": ("xplain.audit.reports.reporting", "export"),
     "left": ("xplain.audit.verifying", "left"),
     "open": ("xplain.audit.opening", "open_audit"),
-    "plan": ("xplain.audit.planning", "plan"),
-    "report": ("xplain.audit.reporting", "report"),
-    "run": ("xplain.audit.running", "run"),
+    "plan": ("xplain.audit.plans.planning", "plan"),
+    "report": ("xplain.audit.reports.reporting", "report"),
+    "run": ("xplain.audit.shards.running", "run"),
     "status": ("xplain.audit.verifying", "status"),
     "verify": ("xplain.audit.verifying", "verify"),
-    "Shop": ("xplain.audit.working", "Shop"),
+    "Shop": ("xplain.audit.shards.working", "Shop"),
     "Verified": ("xplain.audit.verifying", "Verified"),
 }
 """Where each public name stands, and what it is called there. No file here has such a name: it would take its place."""

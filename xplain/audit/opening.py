@@ -10,16 +10,16 @@ from typing import Any, Self
 import numpy as np
 
 from xplain.audit.canonical import file_sha256, needed
-from xplain.audit.doors import given_of
-from xplain.audit.guarding import planned_audit
-from xplain.audit.home import home_of
-from xplain.audit.items import whole
-from xplain.audit.reading import Data, Planned
-from xplain.audit.schema import METRICS, RECORDS, Column, empty, read_parquet
-from xplain.audit.seen import seen
+from xplain.audit.plans.doors import given_of
+from xplain.audit.plans.items import whole
+from xplain.audit.shards.guarding import planned_audit
+from xplain.audit.shards.reading import Data, Planned
+from xplain.audit.shards.seen import seen
 from xplain.audit.sources import source_of
-from xplain.audit.store import DamagedPart, Seal
-from xplain.audit.where import Where
+from xplain.audit.stores.home import home_of
+from xplain.audit.stores.schema import METRICS, RECORDS, Column, empty, read_parquet
+from xplain.audit.stores.store import DamagedPart, Seal
+from xplain.audit.stores.where import Where
 from xplain.core.edits import Array
 from xplain.core.errors import ItemError, UsageError, XplainError
 from xplain.core.items import Passage

@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.canonical import file_sha256
-from xplain.audit.comparing import Difference, differences
-from xplain.audit.guarding import planned_audit, refuse_changed, versions_now
-from xplain.audit.home import home_of
-from xplain.audit.lanes import Benches
-from xplain.audit.plans import Plan, Shard
-from xplain.audit.progress import Progress
-from xplain.audit.reading import Data
-from xplain.audit.schema import METRICS, RECORDS, Column, read_parquet, schema_of
-from xplain.audit.shard import Maker
+from xplain.audit.plans.lanes import Benches
+from xplain.audit.plans.plan import Plan, Shard
+from xplain.audit.shards.guarding import planned_audit, refuse_changed, versions_now
+from xplain.audit.shards.progress import Progress
+from xplain.audit.shards.reading import Data
+from xplain.audit.shards.shard import Maker
 from xplain.audit.sources import source_of
-from xplain.audit.store import DamagedPart, Seal, Store
+from xplain.audit.stores.comparing import Difference, differences
+from xplain.audit.stores.home import home_of
+from xplain.audit.stores.schema import METRICS, RECORDS, Column, read_parquet, schema_of
+from xplain.audit.stores.store import DamagedPart, Seal, Store
 from xplain.core.declaring.wording import way
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import counted

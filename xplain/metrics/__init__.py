@@ -11,7 +11,7 @@
 | ``randomisation`` | maps | whether the map depends on what the model has learnt |
 
 ``baselines`` are maps that know nothing, beside which a metric is read; ``intervals`` says how sure a mean is;
-``sampling`` draws the items that are judged. ``xplain.session.grading`` runs them.
+``sampling`` draws the items that are judged. ``xplain.session.measures.grading`` runs them.
 """
 
 from xplain.metrics.sampling import Precision, plan_sample, power_table

@@ -24,8 +24,8 @@ from xplain.serve.asked import Asked, instance, scores_asked, strict_json
 from xplain.serve.guard import Refused
 from xplain.serve.house import House
 from xplain.serve.served import Served
+from xplain.session.lenses.see import see
 from xplain.session.predictions import best
-from xplain.session.see import see
 
 __all__ = ["examples_in", "routes"]
 

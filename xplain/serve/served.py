@@ -18,7 +18,7 @@ from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Model
 from xplain.session import methods
 from xplain.session.entering import entered
-from xplain.session.seeing import layers_shown
+from xplain.session.lenses.seeing import layers_shown
 
 __all__ = ["Served", "served_as"]
 

@@ -17,10 +17,10 @@ from xplain.engine.sentinel import Spread
 from xplain.results.attack import Attack
 from xplain.results.attribution import Attribution
 from xplain.session import fitting, run
-from xplain.session.attacked import Allowed
-from xplain.session.attacking import Attacker
+from xplain.session.attacks.attacked import Allowed
+from xplain.session.attacks.attacking import Attacker
+from xplain.session.attacks.defending import defences_named
 from xplain.session.choosing import AUTO
-from xplain.session.defending import defences_named
 from xplain.session.request import Cache, Request
 from xplain.session.run import Session
 from xplain.session.stream import Stream

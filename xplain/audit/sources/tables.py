@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.canonical import needed
-from xplain.audit.schema import ITEMS
 from xplain.audit.sources.entries import MOST_BYTES, Content, Entry, file_content
+from xplain.audit.stores.schema import ITEMS
 from xplain.core.declaring.wording import option
 from xplain.core.errors import ItemError, PictureError, UsageError
 from xplain.core.keeping.files import there

@@ -15,7 +15,7 @@ from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import Outcome, note
 from xplain.core.errors import UsageError
-from xplain.session.effects import effect as measured
+from xplain.session.measures.effects import effect as measured
 
 __all__ = ["effect", "table_given"]
 

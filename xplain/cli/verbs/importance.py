@@ -17,7 +17,7 @@ from xplain.cli.telling.console import Outcome
 from xplain.cli.verbs.effect import table_given
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
-from xplain.session.effects import importance as measured
+from xplain.session.measures.effects import importance as measured
 
 __all__ = ["importance"]
 

@@ -26,8 +26,8 @@ from xplain.metrics.localisation import Box
 from xplain.results.join import joined
 from xplain.results.judgement import Judgement
 from xplain.session import Request, Session
-from xplain.session.grading import read_names
-from xplain.session.judgements import agreement, judged
+from xplain.session.measures.grading import read_names
+from xplain.session.measures.judgements import agreement, judged
 
 __all__ = ["measure"]
 

@@ -34,7 +34,7 @@ class Commission:
         pictures: Given pictures by the name of their source, each ``[C, H, W]`` in 0..1.
         names: What the given pictures are called, by source.
         seed: Root of all randomness.
-        studio: What trains nets for recipes that do; see ``xplain.session.studio``.
+        studio: What trains nets for recipes that do; see ``xplain.session.synthesis.studio``.
         others: What is known of other models that were given, by the name of their source.
         kept: What the flow itself put aside to go on from (``Slope.kept``); empty for a new start.
     """

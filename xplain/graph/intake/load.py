@@ -7,6 +7,7 @@ that may a runtime see the model. The file is read once; what was checked is wha
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from onnx import ModelProto, TensorProto, inliner, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, inliner, numpy_helper
 
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
@@ -28,6 +29,7 @@ from xplain.graph.intake.compiled import built_in, leave_out
 from xplain.graph.intake.external import Outside, open_external, take_out_weights
 from xplain.graph.intake.foreign import LeftOut, set_aside
 from xplain.graph.intake.settle import settle
+from xplain.graph.operators import facts_of
 from xplain.graph.passes.analysed import Analysed
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, has_loops, human, looks_like
 from xplain.graph.understood import understood
@@ -37,6 +39,8 @@ __all__ = ["Loaded", "OnnxSource", "Read", "read", "to_bytes"]
 OnnxSource: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto"
 
 _LONGEST_TEXT = 200
+_VECTOR = 16
+"""Numbers of the widest vector of a processor: rows of a multiple of it begin alike at every place."""
 
 
 def nobody(rules: Rules) -> None:
@@ -112,6 +116,24 @@ class Loaded:
     def quantised(self) -> dict[str, Quantised]:
         """Tensors of integers that stand for real numbers; everybody outside the graph room sees the real numbers."""
         return quantised_tensors(self.model.graph.node, self.known.shapes.get)
+
+    @cached_property
+    def place_free(self) -> bool:
+        """Whether a row has the same bits at every place of a batch.
+
+        Some operators follow where in memory a row begins (measured, onnxruntime 1.31: sums over the last axis begin at
+        the first aligned number, some functions compute the last numbers of a buffer otherwise), which is a fact of
+        theirs. Then each row of theirs has to fill whole vectors. Graphs inside nodes are not looked into.
+        """
+        nodes = self.model.graph.node
+        follow = [node for node in nodes if facts_of(node).placed]
+        return not any(facts_of(node).control for node in nodes) and all(map(self._fills_vectors, follow))
+
+    def _fills_vectors(self, node: NodeProto) -> bool:
+        shape = self.shape(node.output[0] if facts_of(node).elementwise else node.input[0])
+        if shape is None or any(extent is None for extent in shape[1:]):
+            return False
+        return math.prod(extent or 0 for extent in shape[1:]) % _VECTOR == 0
 
     def analysed(self, model: ModelProto) -> Analysed:
         """What all sweeps and compiled files of the model, or of an edited copy that took its place, begin with."""

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from functools import cached_property
-from typing import cast
-
-from onnx import NodeProto
-
 from xplain.core.batches import Cut, full, shared
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError
 from xplain.core.outline import Outline
 from xplain.core.query import Peek, Sweep
 from xplain.graph.intake.load import Loaded
-from xplain.graph.operators import facts_of
 
 __all__ = ["OnnxBatches", "in_one_call"]
-
-_VECTOR = 16
-"""Numbers of the widest vector of a processor: rows of a multiple of it begin alike at every place."""
 
 
 class OnnxBatches:
@@ -32,7 +21,7 @@ class OnnxBatches:
 
     def least_rows(self, item: tuple[int, ...]) -> int:
         """Those of a small model, if its rows have the same bits at every place of a batch."""
-        return shared(self._loaded.size / 4, item) if self._place_free else 1
+        return shared(self._loaded.size / 4, item) if self._loaded.place_free else 1
 
     def swept_rows(self, item: tuple[int, ...]) -> int:
         """One: the way back adds up rows of its own, and how long they are follows from the rules."""
@@ -40,22 +29,7 @@ class OnnxBatches:
 
     def full_rows(self, item: tuple[int, ...], most: int) -> int:
         """A full batch; as above."""
-        return full(most) if self._place_free else 1
-
-    @cached_property
-    def _place_free(self) -> bool:
-        """Whether a row has the same bits at every place: where an operator follows memory, rows fill whole vectors.
-
-        Which operators do was measured (onnxruntime 1.31: sums over the last axis begin at the first aligned number,
-        some functions compute the last numbers of a buffer otherwise), and is a fact of theirs.
-        """
-        nodes = self._loaded.model.graph.node
-        follows = (node for node in nodes if facts_of(node).placed)
-        return not any(facts_of(node).control for node in nodes) and all(map(self._fills_vectors, follows))
-
-    def _fills_vectors(self, node: NodeProto) -> bool:
-        shape = self._loaded.shape(node.output[0] if facts_of(node).elementwise else node.input[0])
-        return shape is not None and None not in shape[1:] and math.prod(cast(Sequence[int], shape[1:])) % _VECTOR == 0
+        return full(most) if self._loaded.place_free else 1
 
     def most_rows(self, item_bytes: int) -> int | None:
         """As many as fit into a processor's caches."""

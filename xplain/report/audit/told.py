@@ -1,7 +1,7 @@
 """What the page of an audit tells: plain numbers, tables and a few small pictures; nothing grows with the items.
 
-``xplain.audit.telling`` computes it from a store, the page, its JSON twin and the CSV files print it. A table holds raw
-values, so that all three say the same number; how a column is printed stands beside it.
+``xplain.audit.reports.telling`` computes it from a store, the page, its JSON twin and the CSV files print it. A table
+holds raw values, so that all three say the same number; how a column is printed stands beside it.
 """
 
 from __future__ import annotations

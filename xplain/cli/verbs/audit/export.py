@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xplain import audit
-from xplain.audit.home import beside
+from xplain.audit.stores.home import beside
 from xplain.cli.telling.console import Outcome
 
 __all__ = ["export"]

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from xplain import audit
-from xplain.audit.asked import read_toml
-from xplain.audit.planning import Planned
+from xplain.audit.plans.asked import read_toml
+from xplain.audit.plans.planning import Planned
 from xplain.cli.asking.loading import endpoint_options
 from xplain.cli.asking.tables import labels_of
 from xplain.cli.telling.console import Outcome

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from xplain import audit
-from xplain.audit.comparing import Difference
-from xplain.audit.signing import SIGNATURE
+from xplain.audit.reports.signing import SIGNATURE
+from xplain.audit.stores.comparing import Difference
 from xplain.cli.asking.flags import Seed
 from xplain.cli.telling.console import FINDING, OK, PARTIAL, Outcome
 from xplain.core.errors import UsageError

@@ -1,0 +1,342 @@
+"""A shard: a pure function of the plan and a number, whose answer is bytes. Whoever makes it makes the same.
+
+    items --> threads read, decode --> a thread gathers batches --> the model --> a thread keeps records, maps
+
+Items come in the plan's order, in batches of one size whose last is filled up; a bad item keeps its row, blank, and
+becomes an error row. Nothing of time, host, worker, order or chunking is written. Only a few batches of each lane and
+what is read ahead lie in memory at a time: maps go to their parts as they come, in half precision at their native
+resolution. The thread that asks the model does nothing else, so that a processor with cores to spare waits for no
+bookkeeping.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+from xplain.audit.canonical import needed
+from xplain.audit.plans.lanes import Benches
+from xplain.audit.plans.plan import ModelFacts, Plan, Shard
+from xplain.audit.shards.ahead import ahead
+from xplain.audit.shards.judging import Judging, Memos
+from xplain.audit.shards.keeping import Grows, Kept
+from xplain.audit.shards.reading import Data, Form, Planned, Read, taken
+from xplain.audit.shards.trays import Full, Tray
+from xplain.audit.stores import schema
+from xplain.audit.stores.store import Seal, Store
+from xplain.core.cost import Cost
+from xplain.core.lane import LaneAnswer, LaneRows
+from xplain.session.lanes.lane import Budget, Driven, Opened
+
+__all__ = ["Made", "Maker", "Sealed", "make"]
+
+Told = Callable[[int], None]
+"""Called with the number of an item before anything is done with it that could end the process."""
+
+_Said: TypeAlias = "tuple[LaneAnswer, list[str | None]]"
+
+_AT_ONCE = 4
+"""Items that a thread reads before it hands them over: to hand over costs as much as to copy a row."""
+_READY = 1
+"""Batches that lie gathered while one is asked."""
+_UNKEPT = 4
+"""Answers that may wait to be kept, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A shard that was made: its parts by kind, each with its ending, and how many rows are errors."""
+
+    shard: Shard
+    parts: Mapping[str, tuple[bytes, str]]
+    errors: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A shard that was sealed: whether it was the first time, how many rows are errors, and how many there are."""
+
+    first: bool
+    errors: int
+    rows: int
+
+
+class Maker:
+    """What a process holds open to make shards; used in a ``with`` block.
+
+    Args:
+        plan: The plan.
+        benches: Its lanes, opened.
+        data: Its items.
+        threads: Threads that read and decode ahead; 0 for no thread but the caller's, whatever is done.
+    """
+
+    def __init__(self, plan: Plan, benches: Benches, data: Data, threads: int = 2) -> None:
+        self.plan, self.data, self.lanes = plan, data, benches.opened
+        self._benches = benches
+        self._engines: dict[str, Driven] = {}
+        self._budget: Budget | None = None
+        self._forms: dict[Any, Form] = {}
+        self._ways: dict[str, Any] = {}
+        for facts in plan.models:
+            way = _way(facts)
+            self._ways[facts.name] = way
+            self._forms.setdefault(way, Form(benches.models[facts.name], facts))
+        self._readers = ThreadPoolExecutor(threads, "read") if threads else None
+        self._keeper = ThreadPoolExecutor(1, "keep") if threads else None
+        self._ahead = -(-2 * max((lane.lane.rows for lane in self.lanes), default=1) // _AT_ONCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        for pool in (self._readers, self._keeper):
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def spent(self) -> Cost:
+        """What lanes and metrics have asked so far, in this process."""
+        return sum((lane.spent for lane in self._engines.values()), self._benches.spent)
+
+    def price(self, number: int) -> tuple[float, int]:
+        """Money that a shard can cost, and evaluations that it can ask for, with nothing known before.
+
+        Metrics ask more, of the items that are sampled.
+        """
+        each, rows = self._benches.price, self.plan.shards[number].rows
+        return each.money * rows, (each.queries + each.sweeps) * rows
+
+    def make(self, number: int, refused: Mapping[int, str] | None = None, told: Told | None = None) -> Made:
+        """A shard as bytes, all of them in memory, for whoever compares them.
+
+        Args:
+            number: Its number.
+            refused: Items that are not touched, and why: they have ended a process.
+            told: Where given, every item is named first, read alone, and asked alone before its batch is, so that
+                the one that ends the process is known. The answer is the same.
+        """
+        parts, errors, rows = self._parts(number, _Held, refused or {}, told)
+        return Made(self.plan.shards[number], parts, errors, rows)
+
+    def seal(
+        self,
+        number: int,
+        store: Store,
+        refused: Mapping[int, str] | None = None,
+        told: Told | None = None,
+        most: int | None = None,
+    ) -> Sealed:
+        """Make a shard into a store, and say there that it is done; see ``make``.
+
+        Raises:
+            BudgetError: it asks for more than ``most`` evaluations, its metrics included.
+            OtherBits: it was sealed with other bits.
+            OutputError: it cannot be written.
+        """
+        shard = self.plan.shards[number]
+        self._budget = None if most is None else Budget(most)
+        for lane in (*self.lanes, *self._engines.values()):
+            if isinstance(lane, Driven):
+                lane.allow(self._budget)
+        parts, errors, rows = self._parts(number, store.begin, refused or {}, told)
+        first = store.seal(number, Seal(self.plan.identity, shard.number, shard.first, shard.rows, parts))
+        return Sealed(first, errors, rows)
+
+    def _parts(
+        self, number: int, begin: Callable[[str], Grows], refused: Mapping[int, str], told: Told | None
+    ) -> tuple[dict[str, Any], int, int]:
+        """The parts of a shard by kind, as ``begin`` ends them; its error rows, and its rows."""
+        shard = self.plan.shards[number]
+        planned = self.data.planned(shard.items)
+        grown: dict[str, Grows] = {}
+        with ExitStack() as stack:
+
+            def part(kind: str, ext: str) -> Grows:
+                grown[kind] = begin(ext)
+                stack.callback(grown[kind].drop)
+                return grown[kind]
+
+            lanes, memos = [], Memos(Counter(lane.lane.model for lane in self.lanes))
+            for lane in self.lanes:
+                facts, name = self.plan.model(lane.lane.model), lane.lane.name
+                kept = Kept(lane, facts, shard.rows, part(f"maps/{name}", "npy"), part(f"relevance/{name}", "npy"))
+                lanes.append(_Lane(Tray(lane.lane, facts, _READY + 2), kept, self._judging(lane, shard, memos)))
+            self._ask(planned, lanes, refused, told)
+            tables = [one.kept.table(planned) for one in lanes]
+            part("records", "parquet").write(schema.parquet_bytes(needed("pyarrow").concat_tables(tables)))
+            judged = [row for one in lanes if one.judging is not None for row in one.judging.rows]
+            rows = {one.name: [row[one.name] for row in judged] for one in schema.METRICS}
+            part("metrics", "parquet").write(schema.parquet_bytes(schema.table_of(schema.METRICS, rows)))
+            ended = {kind: one.end() for kind, one in grown.items()}
+        return ended, sum(one.kept.errors for one in lanes), sum(len(one) for one in tables)
+
+    def _ask(
+        self, planned: Sequence[Planned], lanes: Sequence[_Lane], refused: Mapping[int, str], told: Told | None
+    ) -> None:
+        """Ask every lane about all items, and keep what it says."""
+        batches = self._batches(planned, lanes, refused, told)
+        if self._keeper is None or told is not None:
+            for lane, full in batches:
+                if told is not None:
+                    lane.alone(full, told)
+                answer = lane.opened.ask(full.rows)
+                lane.judge(full, answer, lane.kept.keep(full, answer))
+            return
+        unkept: deque[Future[_Said]] = deque()
+        try:
+            with closing(ahead(batches, _READY)) as ready:
+                for lane, full in ready:
+                    unkept.append(self._keeper.submit(lane.keep, full, lane.opened.asked(full.rows)))
+                    if lane.judges(full):  # a judge asks the model, in this thread as all that does
+                        lane.judge(full, *unkept[-1].result())
+                    while len(unkept) > _UNKEPT:
+                        unkept.popleft().result()
+            while unkept:
+                unkept.popleft().result()
+        finally:
+            for one in unkept:
+                one.cancel()
+            wait(unkept)  # nobody writes to a part that is let go of
+
+    def _batches(
+        self, planned: Sequence[Planned], lanes: Sequence[_Lane], refused: Mapping[int, str], told: Told | None
+    ) -> Generator[tuple[_Lane, Full], None, None]:
+        """The batches of all lanes, each as soon as its last item was read."""
+        for item, found in self._read(planned, refused, told):
+            for lane in lanes:
+                lane.tray.put(item, found[self._ways[lane.tray.facts.name]], self.plan.seed_of(item.sha256))
+                if lane.tray.full:
+                    yield lane, lane.tray.take()
+        for lane in lanes:
+            if not lane.tray.empty:
+                yield lane, lane.tray.take()
+
+    def _judging(self, lane: Opened, shard: Shard, memos: Memos) -> Judging | None:
+        """What judges a lane's explanations of a shard; None where none of its items is sampled."""
+        grading = self.plan.grading
+        sample = frozenset(grading.within(shard))
+        if not sample:
+            return None
+        names = {name: grading.options.get(name, {}) for name in grading.names}
+        if isinstance(lane, Driven):
+            return Judging(lane, sample, names, memos)
+        model = self._benches.models[lane.lane.model]  # a compiled file knows no questions
+        driven = Driven(replace(lane.lane, engine="drive"), model, budget=self._budget)
+        return Judging(self._engines.setdefault(lane.lane.name, driven), sample, names, memos, compiled=True)
+
+    def _read(
+        self, planned: Sequence[Planned], refused: Mapping[int, str], told: Told | None
+    ) -> Iterator[tuple[Planned, dict[Any, Read]]]:
+        """Items in order, each read once and prepared once for every way in which models take it."""
+
+        def one(item: Planned) -> dict[Any, Read]:
+            content = refused.get(item.number) or self.data.content(item)
+            return {way: taken(content, form) for way, form in self._forms.items()}
+
+        if self._readers is None or told is not None:
+            for item in planned:
+                if told is not None and item.number not in refused:
+                    told(item.number)
+                yield item, one(item)
+            return
+
+        def several(items: Sequence[Planned]) -> list[dict[Any, Read]]:
+            return [one(item) for item in items]
+
+        waiting: deque[tuple[Sequence[Planned], Future[list[dict[Any, Read]]]]] = deque()
+
+        def first() -> Iterator[tuple[Planned, dict[Any, Read]]]:
+            items, read = waiting.popleft()
+            return zip(items, read.result(), strict=True)
+
+        try:
+            for k in range(0, len(planned), _AT_ONCE):
+                group = planned[k : k + _AT_ONCE]
+                waiting.append((group, self._readers.submit(several, group)))
+                if len(waiting) > self._ahead:
+                    yield from first()
+            while waiting:
+                yield from first()
+        finally:
+            for _, read in waiting:
+                read.cancel()
+
+
+def make(plan: Plan, benches: Benches, number: int, store: Store, data: Data) -> Seal:
+    """Make one shard and seal it; the seal that stands there afterwards."""
+    with Maker(plan, benches, data) as maker:
+        maker.seal(number, store)
+    seal = store.seal_of(number)
+    assert seal is not None
+    return seal
+
+
+def _way(facts: ModelFacts) -> Any:
+    """What models must have in common to share what was decoded."""
+    card = None if facts.preprocessing is None else facts.preprocessing.to_toml(labels=False)
+    return card, facts.layout, facts.item_shape, facts.dtype, facts.items
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lane:
+    """One lane of a shard: where its items gather, what is kept of it, and what judges it."""
+
+    tray: Tray
+    kept: Kept
+    judging: Judging | None
+
+    @property
+    def opened(self) -> Opened:
+        """What answers."""
+        return self.kept.opened
+
+    def keep(self, full: Full, asked: Callable[[], LaneAnswer]) -> _Said:
+        """Keep an answer; the answer, and why each item is an error row, None where it is none."""
+        answer = asked()
+        return answer, self.kept.keep(full, answer)
+
+    def judges(self, full: Full) -> bool:
+        """Whether an item of a batch is to be judged."""
+        return self.judging is not None and any(item.number in self.judging.sample for item in full.items)
+
+    def judge(self, full: Full, answer: LaneAnswer, why: Sequence[str | None]) -> None:
+        """Judge the explanations of a batch's items that are in the sample."""
+        if self.judging is not None:
+            for row, (item, error) in enumerate(zip(full.items, why, strict=True)):
+                if error is None:
+                    self.judging.judge(full.rows, answer, row, item.number)
+
+    def alone(self, full: Full, told: Told) -> None:
+        """Name each item of a batch, and ask about it alone."""
+        rows = full.rows
+        for row in np.flatnonzero(rows.real):
+            told(full.items[row].number)
+            one = np.arange(len(rows.x)) == row
+            shape = (-1, *[1] * (rows.x.ndim - 1))
+            self.opened.ask(LaneRows(rows.x * one.reshape(shape), one, rows.keys, rows.labels, rows.given))
+
+
+class _Held:
+    """A part that is held in memory."""
+
+    def __init__(self, ext: str) -> None:
+        self._ext, self._held = ext, bytearray()
+
+    def write(self, block: bytes | memoryview) -> None:
+        """Some more bytes."""
+        self._held += block
+
+    def end(self) -> tuple[bytes, str]:
+        """The bytes, and how the part's name ends."""
+        return bytes(self._held), self._ext
+
+    def drop(self) -> None:
+        """Nothing lies anywhere."""

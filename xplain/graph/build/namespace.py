@@ -160,7 +160,8 @@ class Namespace:
         return -self._t.max(-x, self._axes(x, axis), keepdims)
 
     def matmul(self, a: Value, b: Value) -> Value:
-        """Matrix product."""
+        """Matrix product; a constant factor takes the type of the other, of which the operator has only one."""
+        a, b = (self._t.cast(v, like.dtype) if v.constant else v for v, like in ((a, b), (b, a)))
         return self._t.MatMul(a, b)
 
     # ------------------------------------------------------------------ shapes

@@ -84,6 +84,19 @@ def test_a_file_may_hold_several_items_and_a_bad_one_stops_no_other(xplain, ecg)
     assert dry.out.startswith("4 items would take 80 model evaluations")  # what short.npy holds is not read
 
 
+def test_a_header_of_negative_extents_and_an_archive_under_another_name_are_told(xplain, ecg):
+    """numpy answers one with an error of its own kind, the other with what is no array."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 500), }".ljust(117) + b"\n"
+    (ecg / "negative.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(80))
+    with (ecg / "archive.npy").open("wb") as file:
+        np.savez(file, x=np.zeros((3, 500), np.float32))
+    ran = xplain("explain", ecg / "ecg.onnx", ecg / "negative.npy", ecg / "archive.npy", "--out", ecg / "out", "--json")
+    assert ran.code == 2, ran.err
+    failed = {one["item"].rpartition("/")[2]: one["error"]["message"] for one in ran.document["failures"]}
+    assert "its header or its end is damaged" in failed["negative.npy"]
+    assert "it is no .npy file" in failed["archive.npy"]
+
+
 def test_arrays_and_pictures_are_not_mixed(xplain, ecg):
     (ecg / "cat.png").write_bytes(b"")
     ran = xplain("explain", ecg / "ecg.onnx", ecg / "beat.npy", ecg / "cat.png", "--out", ecg / "out")

@@ -96,10 +96,11 @@ def _opened(path: Path, outline: Outline) -> Any:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ItemError(f"{path} has {path.stat().st_size:,} bytes; accepted: up to {_MOST_BYTES:,}.")
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        # np.load would open an archive of another name, too, and hand back no array
+        return np.lib.format.open_memmap(path, mode="r")
     except ItemError:
         raise
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, OverflowError) as error:  # overflow: an extent below zero
         why = getattr(error, "strerror", None) or _reason(path)
         raise ItemError(
             f"{path} cannot be read as an array: {why[:200]}. Save one with numpy.save: numbers in the model's layout."

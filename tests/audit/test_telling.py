@@ -215,6 +215,20 @@ def test_columns_and_values_of_metadata_may_be_called_anything(tmp_path):
     assert "&lt;script&gt;alert" in page
 
 
+def test_columns_of_metadata_may_be_called_as_the_records_own_or_the_querys(tmp_path):
+    """A table of rows keeps the model's truth as "target", which is also what a record calls its target."""
+    out = synthetic.write(tmp_path / "named", items=200, rows=200, sample=0)
+    table = pq.read_table(out / "items.parquet")
+    for name in ("target", "status", "quarter", "told"):
+        table = table.append_column(name, [np.arange(200) % 4])
+    pq.write_table(table.append_column("score", [np.arange(200.0)]), out / "items.parquet")
+    found = told(Reader(out), None, (1, 1), DIRECTIONS.get)
+    by_name = {one.title: {row[0]: row[1] for row in one.rows} for one in found.subgroups}
+    for name in ("target", "status", "quarter", "told"):
+        assert by_name[f"By {name}"] == dict.fromkeys("0123", 50)
+    assert by_name["By score"]["quarter 1 (0 to 49)"] == 50
+
+
 def test_what_an_audit_lacks_is_among_what_it_cannot_say(audit, said):
 
     assert "How small a shortcut these analyses would have found: no control was planted." in said.cannot

@@ -55,17 +55,18 @@ def subgroup_tables(audit: Reads, lane: Lane) -> tuple[tuple[Table, ...], tuple[
 
 def _table(audit: Reads, lane: Lane, name: str, value: str, key: str, order: str) -> Table:
     column = quoted(name)
-    source = "items"
-    if value == "quarter":
-        source = f"""(select *, case when {column} is null then null
-  else ntile(4) over (partition by {column} is null order by {column}) end as quarter from items)"""
-        value = "'quarter ' || quarter"
-    bounds = f", min({column}) as low, max({column}) as high" if "quarter" in value else ""
+    quarters = value == "quarter"
+    if quarters:
+        value = f"""case when {column} is null then null
+  else 'quarter ' || ntile(4) over (partition by {column} is null order by {column}) end"""
+    bounds = ", min(i.given) as low, max(i.given) as high" if quarters else ""
+    # The data names its columns as it likes, also as records do ("target", "score"): so only one passes, renamed.
     found = rows_of(
-        audit.sql(f"""select {value} as value, count(*) as n, count(*) filter (r.status <> 'ok') as failed,
+        audit.sql(f"""select i.told as value, count(*) as n, count(*) filter (r.status <> 'ok') as failed,
   count(r.correct) as labelled, count(*) filter (r.correct) as "right"{bounds},
   {mean_sql([f"r.{m}" for m in MEANS]).replace(" as r.", " as ")}
-from {source} i join records r on r.item = i.number where r.lane = {literal(lane.name)}
+from (select number, {column} as given, {value} as told from items) i
+join records r on r.item = i.number where r.lane = {literal(lane.name)}
 group by 1 order by 1 nulls last""")
     )
     if order == "by badness":

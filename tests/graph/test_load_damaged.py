@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import nets
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,16 @@ def load(content):
         inputs_of(loaded)
         layers_of(loaded)
         find_scores(loaded)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_text_that_is_no_text_is_known_to_no_operator(name):
+    model = onnx.load_from_string(WHOLE[name])
+    for attribute in (one for node in model.graph.node for one in node.attribute):
+        if attribute.type == onnx.AttributeProto.STRING:
+            attribute.s = b"\x80" + attribute.s
+        attribute.strings[:] = [b"\x80" + one for one in attribute.strings]
+    load(model.SerializeToString())
 
 
 @pytest.mark.parametrize("name", WHOLE)

@@ -15,14 +15,21 @@ Model: TypeAlias = ModelProto
 
 def attributes_of(node: Node) -> dict[str, Any]:
     """The attributes of a node as Python values, text as str."""
-    found = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
+    return {a.name: _as_text(helper.get_attribute_value(a)) for a in node.attribute}
 
 
 def attribute(node: Node, name: str, default: Any = None) -> Any:
     """One attribute of a node, text as str; ``default`` where the node does not state it."""
     found = next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
-    return found.decode() if isinstance(found, bytes) else found
+    return _as_text(found)
+
+
+def _as_text(value: Any) -> Any:
+    """Text as str; what a damaged file has in place of text stays bytes, which no operator knows."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return value
 
 
 def numbers(node: Node, name: str) -> tuple[int, ...] | None:

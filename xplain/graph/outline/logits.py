@@ -328,7 +328,7 @@ def _table(loaded: Loaded, node: NodeProto, start: str) -> Found:
     for attribute in raw.attribute:
         if attribute.name == "post_transform":
             attribute.s = b"NONE"
-    found = f"scores of {node.op_type} before its built-in {transform.decode().lower()}"
+    found = f"scores of {node.op_type} before its built-in {transform.decode(errors='replace').lower()}"
     return Found(ScoreSpec(raw.output[1], classes, "logits", link, found), nodes=(raw,))
 
 

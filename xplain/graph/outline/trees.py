@@ -122,4 +122,4 @@ def _numbers(given: dict[str, Any], name: str) -> Array:
 
 
 def _text(given: Any) -> str:
-    return given.decode() if isinstance(given, bytes) else str(given)
+    return given.decode("utf-8", "replace") if isinstance(given, bytes) else str(given)

@@ -95,7 +95,9 @@ class _Layer(Chain):
         self.hidden = int(self.attributes["hidden_size"])
         self.direction = self.attributes.get("direction", "forward")
         self.ways = 2 if self.direction == "bidirectional" else 1
-        names = [a.decode() if isinstance(a, bytes) else a for a in self.attributes.get("activations", [])]
+        names = [
+            a.decode("utf-8", "replace") if isinstance(a, bytes) else a for a in self.attributes.get("activations", [])
+        ]
         self.activations = names or _DEFAULTS[self.kind] * self.ways
         self.first = bool(self.attributes.get("layout", 0))  # items first, then time
         dims = shapes.get(node.input[0])

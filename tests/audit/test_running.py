@@ -98,7 +98,7 @@ def test_two_workers_and_one_killed_in_between_make_what_one_process_makes(stage
 
     def kill(found):
         if not killed:
-            children = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "audit.working"], capture_output=True)
+            children = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "shards.working"], capture_output=True)
             killed.append(int(children.stdout.split()[0]))
             os.kill(killed[0], signal.SIGKILL)
 

@@ -80,7 +80,7 @@ def _(told: Told, _folder: Path) -> None:
 @advice("no axis is time (T). State the layout, as in")
 def _(told: Told, _folder: Path) -> None:
     told(lambda: explained(SERIES, "NHW", rate=250))
-    explained(SERIES, None, rate=250, layout="NCT")
+    explained(SERIES, "NCT", rate=250)
 
 
 @advice("not for pictures. Give arrays in the model's own layout.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ __all__ = ["MOST_BYTES", "SUFFIXES", "Content", "Entry", "Source", "array_of", "
 
 Content: TypeAlias = "bytes | Array"
 """An item as it is kept: the bytes of a picture's file, a uint8 array (a picture), or the model's own tensor."""
+
+_PARSING = threading.Lock()
+"""numpy reads a header by Python's parser, which fails in two threads at once (CPython 3.11: SystemError)."""
 
 MOST_BYTES = 256 * 1024 * 1024
 """Largest item, in bytes."""
@@ -102,7 +106,8 @@ def array_of(content: bytes) -> Array:
         ItemError: there is none.
     """
     try:
-        return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
+        with _PARSING:
+            return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
     except (ValueError, EOFError, OSError, SyntaxError) as error:
         raise ItemError(f"The item is no array of numbers: {str(error)[:200]}.") from None
 

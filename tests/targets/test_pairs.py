@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 import xplain
 from tests.targets.heads import HEADS, made, node, picture
@@ -127,3 +128,21 @@ def test_large_weights_stay_outside_the_graph():
     np.testing.assert_allclose(model.maps(found)["input_ids"].values.sum(1), found.scores, rtol=1e-4)
     with pytest.raises(UsageError, match="whole numbers from 0 to 39999"):
         xplain.explain(model, (LEFT[:1], ids + 1), "saliency")
+
+
+def test_a_file_made_for_one_item_is_asked_as_many_as_any():
+    """torch's older exporter fixes the batch of both inputs, and shapes inside say so as well."""
+    free, fixed = HEADS["siamese"](), HEADS["siamese"]()
+    for entry in (*fixed.graph.input, *fixed.graph.output):
+        entry.type.tensor_type.shape.dim[0].ClearField("dim_param")
+        entry.type.tensor_type.shape.dim[0].dim_value = 1
+    name = fixed.graph.output[0].name
+    last = next(node for node in fixed.graph.node if name in node.output)
+    last.output[list(last.output).index(name)] = "before"
+    fixed.graph.initializer.append(numpy_helper.from_array(np.array([1, -1]), "once"))
+    fixed.graph.node.append(helper.make_node("Reshape", ["before", "once"], [name]))
+    one, other = xplain.joint(free, ["left", "right"]), xplain.joint(fixed, ["left", "right"])
+    assert other.outline.batch == "edited"
+    want = xplain.explain(one, {"left": LEFT, "right": RIGHT}, "integrated-gradients", steps=6, target=0)
+    found = xplain.explain(other, {"left": LEFT, "right": RIGHT}, "integrated-gradients", steps=6, target=0)
+    np.testing.assert_allclose(found.values, want.values, atol=1e-5)

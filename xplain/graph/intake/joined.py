@@ -54,13 +54,14 @@ def joined(loaded: Loaded, names: Sequence[str], sizes: Mapping[str, Sequence[in
         raise ModelError(f"{source} has an input {JOINT!r} itself. Rename it.")
     segments: list[Segment] = []
     nodes: list[NodeProto] = []
-    start = 0
+    start, stated = 0, 0  # the row's width so far, and the batch that the file is made for, 0 for any
     for name in (*names, *sizes):
         if name not in inputs:
             raise unknown(f"input of {source}", name, sorted(inputs))
     for name in names:
         kind = inputs[name].type.tensor_type
         extents = _sized(kind.shape, sizes.get(name), f"Input {name!r} of {source}")
+        stated = max(stated, kind.shape.dim[0].dim_value)
         target, shape, table = name, extents, None
         if kind.elem_type not in FLOATS:
             lookup = _lookup(loaded, name)
@@ -73,14 +74,14 @@ def joined(loaded: Loaded, names: Sequence[str], sizes: Mapping[str, Sequence[in
         segments.append(segment)
         start = segment.stop
         graph.input.remove(inputs[name])
-    batch = helper.make_tensor_value_info(JOINT, TensorProto.FLOAT, ["N", start])
+    batch = helper.make_tensor_value_info(JOINT, TensorProto.FLOAT, [stated or "N", start])
     rest = list(graph.input)
     del graph.input[:]
     graph.input.extend([batch, *rest])
     kept = list(graph.node)
     del graph.node[:]
     graph.node.extend([*nodes, *kept])
-    loaded.known.shapes[JOINT], loaded.known.dtypes[JOINT] = (1, start), TensorProto.FLOAT
+    loaded.known.shapes[JOINT], loaded.known.dtypes[JOINT] = (stated or 1, start), TensorProto.FLOAT
     return tuple(segments)
 
 

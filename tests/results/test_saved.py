@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import io
 import json
@@ -221,7 +220,8 @@ def test_encrypted_members(good, tmp_path):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_damage_is_noticed_or_harmless(good, tmp_path, seed):
-    rng, raw, seen = random.Random(seed), pack(good), collections.Counter()
+    rng, raw, refused = random.Random(seed), pack(good), 0
+    assert loaded(raw, tmp_path).values.shape == (2, 8, 8)
     for _ in range(150):
         content = bytearray(raw)
         for _ in range(rng.choice([1, 2, 8, 50])):
@@ -231,11 +231,10 @@ def test_random_damage_is_noticed_or_harmless(good, tmp_path, seed):
         try:
             a = loaded(bytes(content), tmp_path)
         except UsageError:
-            seen["refused"] += 1
-        else:
+            refused += 1
+        else:  # of a date, say: what is held in an archive is under its checksum
             assert a.values.shape == (2, 8, 8)
-            seen["loaded"] += 1
-    assert min(seen["refused"], seen["loaded"]) > 0
+    assert refused
 
 
 ANYTHING = [

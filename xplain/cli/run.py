@@ -14,13 +14,11 @@ from xplain.cli.asking.loading import Asking
 from xplain.cli.keeping.whole import whole
 from xplain.cli.telling.bill import Bill, Planned
 from xplain.cli.telling.console import Progress, note
-from xplain.core.caveat import worded
 from xplain.core.cost import Cost
 from xplain.core.declaring.wording import Words, in_python, named
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.outline import Outline
 from xplain.core.query import Model
-from xplain.results.attribution import Attribution
 from xplain.session import Explained, Request, Session, Stream
 from xplain.session.predictions import best
 from xplain.session.stream import AT_ONCE
@@ -169,7 +167,7 @@ def explain_items(
             for one in stream:
                 run.spent = before + session.spent
                 given = order.methods.get(one.method, {})
-                results = [_told(with_names(result, given), run.words) for result in one.results]
+                results = [with_names(result, given).in_words(run.words) for result in one.results]
                 name = names[one.place]
                 if order.named:
                     results = [replace(result, names=(Path(name).name,)) for result in results]
@@ -189,11 +187,6 @@ def planned(model: Model, source: Any, count: int, order: Order) -> Planned:
         plans = stream.plans(count)
     order.tell()
     return Planned.of(plans)
-
-
-def _told(one: Attribution, words: Words) -> Attribution:
-    """A result whose warnings name options as the command line has them."""
-    return replace(one, warnings=worded(one.warnings, words)) if one.warnings else one
 
 
 @contextmanager

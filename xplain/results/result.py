@@ -24,9 +24,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from xplain.core.caveat import Caveat, of_items, sentences
+from xplain.core.caveat import Caveat, of_items, sentences, worded
 from xplain.core.cost import Cost
 from xplain.core.declaring.registry import RENDERERS
+from xplain.core.declaring.wording import Words
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Columns
@@ -224,6 +225,10 @@ class Result:
     def said(self) -> list[str]:
         """The warnings as texts for a person, each with the items it is about where it is not about all."""
         return sentences(self.warnings, [self.name_of(item) for item in range(len(self))])
+
+    def in_words(self, words: Words) -> Self:
+        """The same result, whose warnings name options as a door has them."""
+        return replace(self, warnings=worded(self.warnings, words)) if self.warnings else self
 
     def with_provenance(self, **changes: Any) -> Self:
         """The same result with other entries in its provenance."""

@@ -107,6 +107,7 @@ def attack(
             progress=lambda done, _asked: progress.to(done),
             **own,
         )
+        result = result.in_words(shell.obj.words)
         files = keep_result(folder, entry.name, result, shell.obj.line)
         files |= _for_print(folder, entry.name, result, dpi, millimetres)
         document = {**_document(result), "command": shell.obj.line, "out": str(folder.path), "files": files}

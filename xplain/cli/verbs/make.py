@@ -100,6 +100,7 @@ def make(
             resume=resume,
             **given,
         )
+        made = made.in_words(shell.obj.words)
         files = keep_result(folder, entry.name, made, shell.obj.line)
         folder.announce(made.files)
         for name, content in made.files.items():

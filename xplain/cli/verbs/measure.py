@@ -159,7 +159,7 @@ class _Work:
             self.failures.append({"picture": name, "error": error.fields(words)})
             return
         for method, one in done.items():
-            self.judged.setdefault(method, []).append(one)
+            self.judged.setdefault(method, []).append(one.in_words(words))
 
     def _truth(self, part: Any, name: str) -> list[list[Box]] | None:
         from xplain.render.geometry import Frame

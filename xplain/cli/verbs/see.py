@@ -68,6 +68,7 @@ def see(
             failed=failed,
             **given,
         )
+        result = result.in_words(shell.obj.words)
         files = keep_result(folder, entry.name, result, shell.obj.line)
         cost = {"queries": result.cost.queries, "sweeps": result.cost.sweeps, "seconds": round(result.cost.seconds, 3)}
         document = {

@@ -33,7 +33,11 @@ def test_naming_the_methods_loads_nothing_heavy():
 
 
 def test_nothing_is_imported_before_an_interruption_is_caught():
-    """Until then Ctrl-C prints a traceback: ``signal``, with what it imports, stands before the handler alone."""
-    before = "import sys, signal, __future__; known = set(sys.modules)"
+    """Until then Ctrl-C prints a traceback: ``signal``, with what it imports, stands before the handler alone.
+
+    What finds an editable install imports ``importlib.util`` and others by itself, before the package is reached.
+    """
+    finder = "contextlib, importlib.util, importlib.machinery, warnings"
+    before = f"import sys, signal, __future__, {finder}; known = set(sys.modules)"
     loaded = run(f"{before}; import xplain.__main__; print(*sorted(set(sys.modules) - known))")
     assert loaded == "xplain xplain.__main__"

@@ -148,11 +148,7 @@ class RowsOf:
         pa, types = needed("pyarrow"), needed("pyarrow.types")
         made = {}
         for name in columns:
-            column = self._table[name]
-            if types.is_dictionary(column.type):
-                column = column.cast(column.type.value_type)
-            if types.is_temporal(column.type) or types.is_decimal(column.type):
-                column = column.cast(pa.string())
+            column = _settled(self._table[name])
             if types.is_integer(column.type) and column.null_count:
                 column = column.cast(pa.float64())
             plain = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string)
@@ -168,11 +164,7 @@ class RowsOf:
         for name in self._table.column_names:
             if name in used or (self.kind == "texts" and name in columns):
                 continue
-            column = self._table[name]
-            if types.is_dictionary(column.type):
-                column = column.cast(column.type.value_type)
-            if types.is_temporal(column.type) or types.is_decimal(column.type):
-                column = column.cast(pa.string())
+            column = _settled(self._table[name])
             if types.is_nested(column.type) or types.is_binary(column.type):
                 self._left.append(name)
                 continue
@@ -281,3 +273,13 @@ class KeptRows:
                 raise ItemError(f"The rows cannot be read: {str(error)[:100]}.") from None
             last = self._last = (number, table)
         return last[1]
+
+
+def _settled(column: Any) -> Any:
+    """A column as values of its own, without a dictionary; times and decimals as text."""
+    types = needed("pyarrow.types")
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if types.is_temporal(column.type) or types.is_decimal(column.type):
+        column = column.cast(needed("pyarrow").string())
+    return column

@@ -238,6 +238,12 @@ class Diversity(Term):
         return (xp.sum(alike, axis=1) - 1.0) * (1.0 / max(1, seen.items - 1))
 
 
+def _of_class(seen: Seen, given: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """The scores ``[R, K]``, 1 at each row's class and 0 elsewhere, and the namespace of both."""
+    scores = seen.values[SCORES]
+    return scores, one_hot(rows_of(given["label"], seen), scores.shape[1], scores), namespace(scores)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Margin(Term):
     """The score of a class less the largest other score; of a mean over views.
@@ -255,9 +261,7 @@ class Margin(Term):
 
     def read(self, seen: Seen, given: Mapping[str, Any]) -> Any:
         """The margin."""
-        scores = seen.values[SCORES]
-        xp = namespace(scores)
-        hot = one_hot(rows_of(given["label"], seen), scores.shape[1], scores)
+        scores, hot, xp = _of_class(seen, given)
         return over_views(xp.sum(scores * hot, axis=1) - xp.max(scores - hot * 1e9, axis=1), seen)
 
 
@@ -278,9 +282,7 @@ class LogProbability(Term):
 
     def read(self, seen: Seen, given: Mapping[str, Any]) -> Any:
         """The logarithm."""
-        scores = seen.values[SCORES]
-        xp = namespace(scores)
-        hot = one_hot(rows_of(given["label"], seen), scores.shape[1], scores)
+        scores, hot, xp = _of_class(seen, given)
         lifted = scores - xp.max(scores, axis=1, keepdims=True)
         return over_views(xp.sum(lifted * hot, axis=1) - xp.log(xp.sum(xp.exp(lifted), axis=1)), seen)
 

@@ -18,7 +18,7 @@ _DATES = ("date", "timestamp")
 
 
 def subgroup_tables(audit: Reads, lane: Lane) -> tuple[tuple[Table, ...], tuple[Table, ...], list[str]]:
-    """Tables of groups, tables over time, and names of the columns that were left out with the reason.
+    """Tables of groups, tables over time, and the columns that were left out, each with the reason.
 
     Args:
         audit: The audit.
@@ -36,6 +36,7 @@ def subgroup_tables(audit: Reads, lane: Lane) -> tuple[tuple[Table, ...], tuple[
   count(try_cast({column}::varchar as date)) as dates from items""")
         )
         if not facts["there"]:
+            left.append(f"{name}: the column is empty.")
             continue
         dated = kind.startswith(_DATES) or (kind.endswith("string") and facts["dates"] == facts["there"])
         if dated:
@@ -45,11 +46,11 @@ def subgroup_tables(audit: Reads, lane: Lane) -> tuple[tuple[Table, ...], tuple[
         elif facts["values"] <= _MOST_VALUES:
             value, order = f"{column}::varchar", "by badness"
         else:
-            left.append(f"{name} (about {facts['values']:,} values)")
+            left.append(f"{name}: about {facts['values']:,} values, too many for a table.")
             continue
         table = _table(audit, lane, name, value, f"{'time' if dated else 'groups'}-{number}", order)
         (times if dated else groups).append(table)
-    left += [name for name, _ in columns[_MOST_COLUMNS:]]
+    left += [f"{name}: the tables are of the first {_MOST_COLUMNS} columns." for name, _ in columns[_MOST_COLUMNS:]]
     return tuple(groups), tuple(times), left
 
 

@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +21,7 @@ from xplain.audit.sources import Content
 from xplain.core.declaring.wording import way
 from xplain.core.errors import ItemError, UsageError, unknown
 from xplain.core.query import Model
-from xplain.session.readers import columns_known, door_of, rows_reader, texts_reader
+from xplain.session.readers import columns_known, door_of, rows_reader, split_of, texts_reader
 
 __all__ = ["REFERENCE", "Door", "asked_door", "columns_of", "given_of", "reading", "reference_of"]
 
@@ -68,7 +67,9 @@ def asked_door(rows: Any, texts: Any, sources: Sequence[Any]) -> Door | None:
     if rows not in (None, False) or (kinds == {"rows"} and texts in (None, False)):
         return _rows({} if rows in (None, False, True) else rows)
     if texts not in (None, False) or kinds == {"texts"}:
-        return _texts({} if texts in (None, False, True) else {"column": texts} if isinstance(texts, str) else texts)
+        known = next((found for one in sources if (found := split_of(one)) is not None), "words")
+        given = {} if texts in (None, False, True) else {"column": texts} if isinstance(texts, str) else texts
+        return _texts(given, known)
     return None
 
 
@@ -83,12 +84,12 @@ def _rows(given: Any) -> Door:
     return Door("rows", columns, told.get("background"), facts={"hidden": dict(hidden)}, options=more)
 
 
-def _texts(given: Any) -> Door:
+def _texts(given: Any, usual: str) -> Door:
     told = _known("texts", given, _TEXTS)
     longest = told.get("longest", _LONGEST)
     if isinstance(longest, bool) or not isinstance(longest, int) or not 1 <= longest <= 1 << 20:
         raise UsageError(option="texts", got=longest, accepted="longest: a whole number of features, at least 1")
-    split = told.get("split", "words")
+    split = told.get("split", usual)
     if not isinstance(split, str):
         raise UsageError(
             "How texts are cut stands in the plan, and a function cannot be written down there", option="texts",
@@ -195,12 +196,19 @@ def background_rows(given: Any, columns: Sequence[str], seed: int) -> list[dict[
     Raises:
         UsageError: it is no table, has no rows, or lacks a column.
     """
-    from xplain.audit.sources.rows import arrow_rows, plain_rows
+    from xplain.audit.canonical import needed
+    from xplain.audit.sources.rows import plain_rows, sheet_of
 
-    table = arrow_rows(Path(given) if isinstance(given, (str, os.PathLike)) else given, "background")
+    sheet = sheet_of(given, "background")
     for name in columns:
-        if name not in table.column_names:
-            raise unknown("column of the background", name, table.column_names, option="rows")
-    if not table.num_rows:
+        if name not in sheet.names:
+            raise unknown("column of the background", name, sheet.names, option="rows")
+    if not sheet.rows:
         raise UsageError("The background has no rows. Give typical ones, or leave it out.", option="rows")
-    return plain_rows(table.select(list(columns)).take(drawn_rows(table.num_rows, seed)))
+    found, strange = sheet.columns(columns)
+    if strange:
+        raise UsageError(
+            f"Column {strange[0]!r} of the background holds {sheet.table[strange[0]].type}; accepted: numbers, texts, "
+            "truth values.", option="rows",
+        )  # fmt: skip
+    return plain_rows(needed("pyarrow").table(found).take(drawn_rows(sheet.rows, seed)))

@@ -15,13 +15,23 @@ import numpy as np
 from xplain.audit.canonical import file_sha256, needed, sha256_of
 from xplain.audit.plans.labels import Joined
 from xplain.audit.sources import Content, Entry, Source
+from xplain.audit.sources.columns import EMPTY
 from xplain.audit.sources.entries import SUFFIXES
 from xplain.audit.stores.schema import ITEMS, Column, read_parquet, schema_of
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
-from xplain.core.keeping.files import whole_file
+from xplain.core.keeping.files import there, whole_file
 
-__all__ = ["GROUP", "PLACES", "ItemTable", "Listed", "content_sha256", "whole", "write_items"]
+__all__ = [
+    "GROUP",
+    "PLACES",
+    "ItemTable",
+    "Listed",
+    "columns_apart",
+    "content_sha256",
+    "whole",
+    "write_items",
+]
 
 GROUP = 16384
 """Items of a row group: what is held at a time."""
@@ -112,7 +122,45 @@ def write_items(source: Source, beside: Joined, items: Path, places: Path, threa
         places.unlink()
     if not source.unique:
         _refuse_twins(items)
-    return Listed(file_sha256(items), count, dict(sorted(labels.items())), unreadable, empty, source.told)
+    return Listed(
+        file_sha256(items),
+        count,
+        dict(sorted(labels.items())),
+        unreadable,
+        empty,
+        (*source.told, *_empty(items, columns)),
+    )
+
+
+def _empty(items: Path, metadata: Iterable[str]) -> tuple[str, ...]:
+    """A sentence for each column of metadata in which no item has a value."""
+    with needed("pyarrow.parquet").ParquetFile(items) as file:
+        facts, schema = file.metadata, file.schema_arrow
+        groups = [facts.row_group(k) for k in range(facts.num_row_groups)]
+        found = []
+        for name in metadata:
+            place = schema.get_field_index(name)
+            told = [group.column(place).statistics for group in groups]
+            gaps = [one.null_count if one is not None and one.has_null_count else -1 for one in told]
+            if str(schema.field(place).type) == EMPTY or gaps == [group.num_rows for group in groups]:
+                found.append(f"Column {name!r} is empty: no item has a value there, so nothing is compared by it.")
+    return tuple(found)
+
+
+def columns_apart(was: Path, now: Path) -> str:
+    """How the columns of two tables of items differ, in words; empty where they do not, or one is not there."""
+    parquet = needed("pyarrow.parquet")
+    if there(was) != "file" or there(now) != "file":
+        return ""
+    before, after = ({one.name: str(one.type) for one in parquet.read_schema(path)} for path in (was, now))
+    said = [f"column {name!r} was {before[name]} and is {after[name]}" for name in before if name in after
+            and before[name] != after[name]]  # fmt: skip
+    said += [f"column {name!r} is gone" for name in before if name not in after]
+    said += [f"column {name!r} is new" for name in after if name not in before]
+    return "; ".join(said[:_MOST_TOLD]) + (f"; and {len(said) - _MOST_TOLD} more" if len(said) > _MOST_TOLD else "")
+
+
+_MOST_TOLD = 6
 
 
 def _called(source: Source) -> str:

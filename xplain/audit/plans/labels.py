@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xplain.audit.sources.tables import free_name, item_column, read_csv, typed
-from xplain.core.errors import UsageError
+from xplain.audit.sources.columns import Sheet, free_name
+from xplain.audit.sources.entries import array_of
+from xplain.audit.sources.tables import item_column, read_csv
+from xplain.core.errors import ItemError, UsageError
 from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline
 
 __all__ = ["Joined", "column_of", "joined", "known_classes"]
 
-_ACCEPTED = "folders, top-folder, parent-folder, column:NAME, a .csv of names and labels, or labels by name or in order"
+_ACCEPTED = (
+    "folders, top-folder, parent-folder, column:NAME, a .csv of names and labels, a .npy of labels in order, or labels "
+    "by name or in order"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,9 @@ def _rule(labels: Any) -> tuple[Callable[[int, str], str | None], str]:
         return lambda _, name: known.get(name), "labels by name"
     if isinstance(labels, (str, os.PathLike)):
         path = Path(labels)
+        if path.suffix.lower() == ".npy":
+            listed = _in_order(path)
+            return lambda number, _: _of_list(listed, number), "an array of labels in order"
         if path.suffix.lower() not in (".csv", ".tsv"):
             raise UsageError(option="labels", got=os.fspath(labels), accepted=_ACCEPTED)
         known = _by_name(path)
@@ -71,6 +79,21 @@ def _rule(labels: Any) -> tuple[Callable[[int, str], str | None], str]:
         listed = labels.tolist() if hasattr(labels, "tolist") else list(labels)
         return lambda number, _: _of_list(listed, number), "labels in order"
     raise UsageError(option="labels", got=labels, accepted=_ACCEPTED)
+
+
+def _in_order(path: Path) -> list[Any]:
+    """Labels that an array holds, one per item: whole numbers stay such, whatever their type."""
+    try:
+        found = array_of(path.read_bytes())
+    except (OSError, ItemError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{path} holds no labels: {why}", option="labels", accepted=_ACCEPTED) from None
+    if found.ndim != 1 or found.dtype.kind not in "iufbU":
+        raise UsageError(
+            f"{path} is {found.dtype} {list(found.shape)}; labels in order are one number or text per item",
+            option="labels",
+        )
+    return [int(one) if isinstance(one, float) and one.is_integer() else one for one in found.tolist()]
 
 
 def _of_list(listed: Sequence[Any], number: int) -> str | None:
@@ -128,13 +151,12 @@ def _table(metadata: str | os.PathLike[str] | None) -> tuple[dict[str, str], dic
     if metadata is None:
         return {}, {}
     path = Path(metadata)
-    table = read_csv(path)
-    item = item_column(table.column_names, None, str(path))
-    names = [name for name in table.column_names if name != item]
-    columns = [typed(table[name]) for name in names]
-    kinds = {free_name(name): str(column.type) for name, column in zip(names, columns, strict=True)}
-    rows = zip(*(column.to_pylist() for column in columns), strict=True) if columns else iter(())
-    return kinds, _once(path, table[item].to_pylist(), list(rows))
+    sheet = Sheet(read_csv(path), loose=True)
+    item = item_column(sheet.names, None, str(path))
+    columns, _ = sheet.columns([name for name in sheet.names if name != item])
+    kinds = {free_name(name): str(column.type) for name, column in columns.items()}
+    rows = zip(*(column.to_pylist() for column in columns.values()), strict=True) if columns else iter(())
+    return kinds, _once(path, sheet.texts(item).to_pylist(), list(rows))
 
 
 def _once(path: Path, names: Sequence[str | None], values: Sequence[Any]) -> dict[str, Any]:

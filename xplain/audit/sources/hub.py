@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from xplain.audit.sources.columns import free_name
 from xplain.audit.sources.entries import Content, Entry, file_content
-from xplain.audit.sources.tables import free_name
 from xplain.core.declaring.wording import option
 from xplain.core.errors import ItemError, MissingDependency, PictureError, UsageError
 from xplain.core.keeping.files import there

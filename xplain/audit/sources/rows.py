@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.canonical import canonical, needed
+from xplain.audit.sources.columns import EMPTY, Sheet, free_name
 from xplain.audit.sources.entries import Content, Entry
-from xplain.audit.sources.tables import free_name, read_csv, typed
+from xplain.audit.sources.tables import read_csv
 from xplain.core.declaring.wording import option
 from xplain.core.errors import ItemError, UsageError
 from xplain.core.keeping.files import there, whole_file
 
-__all__ = ["ROWS", "KeptRows", "RowsOf", "arrow_rows", "plain_rows", "rows_of_items", "text_column"]
+__all__ = ["ROWS", "KeptRows", "RowsOf", "plain_rows", "rows_of_items", "sheet_of", "text_column"]
 
 ROWS = "rows.parquet"
 """The file in an audit's folder that holds rows or texts."""
@@ -27,37 +28,26 @@ _GROUP = 4096
 _HEADS = ("text", "texts", "sentence", "review", "comment", "content", "message")
 
 
-def arrow_rows(given: Any, called: str = "items") -> Any:
-    """A table as a ``pyarrow.Table`` of plain columns: a file, a frame, columns by name, rows as mappings, or texts.
+def sheet_of(given: Any, called: str = "items") -> Sheet:
+    """A table of plain columns as it came: a file, a frame, columns by name, rows as mappings, or texts.
 
     Raises:
         UsageError: it is none of these.
     """
     pa = needed("pyarrow")
-    if isinstance(given, Path):
-        ending = given.suffix.lower()
-        if there(given) != "file":
-            raise UsageError(f"There is no file {str(given)!r:.300}.", option=called, got=str(given))
-        if ending in (".csv", ".tsv"):
-            table = read_csv(given)
-            return pa.table({name: typed(table[name]) for name in table.column_names})
-        if ending in (".parquet", ".pq"):
-            try:
-                with needed("pyarrow.parquet").ParquetFile(given) as file:
-                    return file.read(use_threads=False)
-            except (pa.ArrowInvalid, OSError) as error:
-                raise UsageError(f"{given} is no Parquet file: {str(error)[:200]}.") from None
-        raise UsageError(option=called, got=str(given), accepted="a table: .csv, .tsv or .parquet")
+    if isinstance(given, (str, os.PathLike)):
+        return _in_file(Path(given), called)
     try:
         if hasattr(given, "iloc"):  # a DataFrame, without importing pandas
-            return pa.Table.from_pandas(given, preserve_index=False)
+            return Sheet(pa.Table.from_pandas(given, preserve_index=False), loose=False)
         if isinstance(given, Mapping):
-            return pa.table({str(name): pa.array(_listed(values)) for name, values in given.items()})
-        listed = list(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else None
+            columns = {str(name): pa.array(_listed(values)) for name, values in given.items()}
+            return Sheet(pa.table(columns), loose=False)
+        listed = list(given) if isinstance(given, Iterable) and not isinstance(given, bytes) else None
         if listed and all(isinstance(one, Mapping) for one in listed):
-            return pa.Table.from_pylist([dict(one) for one in listed])
+            return Sheet(pa.Table.from_pylist([dict(one) for one in listed]), loose=False)
         if listed and all(isinstance(one, str) for one in listed):
-            return pa.table({"text": pa.array(listed, pa.string())})
+            return Sheet(pa.table({"text": pa.array(listed, pa.string())}), loose=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
         raise UsageError(f"The rows are no table: {str(error)[:200]}.", option=called) from None
     raise UsageError(
@@ -65,6 +55,21 @@ def arrow_rows(given: Any, called: str = "items") -> Any:
         got=given,
         accepted="a table (.csv, .tsv, .parquet), a DataFrame, columns by name, rows, or texts",
     )
+
+
+def _in_file(path: Path, called: str) -> Sheet:
+    ending = path.suffix.lower()
+    if there(path) != "file":
+        raise UsageError(f"There is no file {str(path)!r:.300}.", option=called, got=str(path))
+    if ending in (".csv", ".tsv"):
+        return Sheet(read_csv(path), loose=True)
+    if ending not in (".parquet", ".pq"):
+        raise UsageError(option=called, got=str(path), accepted="a table: .csv, .tsv or .parquet")
+    try:
+        with needed("pyarrow.parquet").ParquetFile(path) as file:
+            return Sheet(file.read(use_threads=False), loose=False)
+    except (needed("pyarrow").ArrowInvalid, OSError) as error:
+        raise UsageError(f"{path} is no Parquet file: {str(error)[:200]}.") from None
 
 
 def _listed(values: Any) -> Any:
@@ -108,73 +113,81 @@ def rows_of_items(items: Any, kind: str, item_column: str | None, label: str | N
 
     Args:
         items: A table as a file, a frame, columns by name, rows as mappings, or texts.
-        kind: ``rows`` or ``texts``.
+        kind: ``rows``, ``texts`` or ``series``.
         item_column: Which column names the rows.
         label: Which column holds labels; None for one called ``label``.
 
     Raises:
         UsageError: it is no table, is empty, or lacks a column.
     """
-    table = arrow_rows(Path(items) if isinstance(items, (str, os.PathLike)) else items)
-    names = table.column_names
-    if not table.num_rows or not names:
+    sheet = sheet_of(items)
+    names = sheet.names
+    if not sheet.rows or not names:
         raise UsageError("There is nothing to audit: the table has no rows.", option="items")
     for what, wanted in (("labels", label), ("item_column", item_column)):
         if wanted is not None and wanted not in names:
             raise UsageError(f"The items have no column {wanted!r}", option=what, got=wanted, accepted=", ".join(names))
     roles = {"label": label or "label", "split": "split", "name": "" if item_column is None else item_column}
-    return RowsOf(kind, table, {role: name for role, name in roles.items() if name in names})
+    return RowsOf(kind, sheet, {role: name for role, name in roles.items() if name in names})
 
 
 class RowsOf:
     """A table whose rows are items, while an audit is planned.
 
     Args:
-        kind: ``rows`` or ``texts``.
-        table: A ``pyarrow.Table``.
+        kind: ``rows``, ``texts`` or ``series``.
+        sheet: The table.
         roles: Names of the columns that hold the label, the split and an item's name, under these words.
     """
 
     placed = True
     unique = False
 
-    def __init__(self, kind: str, table: Any, roles: Mapping[str, str]) -> None:
-        self.kind, self._table, self._roles = kind, table, dict(roles)
+    def __init__(self, kind: str, sheet: Sheet, roles: Mapping[str, str]) -> None:
+        self.kind, self.sheet, self._roles = kind, sheet, dict(roles)
         self._kept: KeptRows | None = None
-        self._left: list[str] = []
+        self._more, self._left = sheet.columns([name for name in sheet.names if name not in self._roles.values()])
 
     def keep(self, columns: Sequence[str], path: Path) -> None:
-        """Write what items are made of; after that they can be read."""
-        pa, types = needed("pyarrow"), needed("pyarrow.types")
-        made = {}
-        for name in columns:
-            column = _settled(self._table[name])
-            if types.is_integer(column.type) and column.null_count:
-                column = column.cast(pa.float64())
-            plain = (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string)
-            if not any(one(column.type) for one in plain):
-                raise UsageError(
-                    f"Column {name!r} holds {column.type}; accepted in a model's columns: numbers, texts, truth values."
-                )
-            made[name] = column
+        """Write what items are made of; after that they can be read.
+
+        Raises:
+            UsageError: a model's column is empty, or holds neither numbers, texts nor truth values.
+        """
+        texts = self.kind == "texts"
+        made = {name: self.sheet.texts(name) if texts else self._of_model(name) for name in columns}
         with whole_file(path) as file:
-            needed("pyarrow.parquet").write_table(pa.table(made), file, compression="zstd", row_group_size=_GROUP)
-        used = {self._roles.get(name) for name in ("label", "split", "name")} - {None}
-        self._more = {}
-        for name in self._table.column_names:
-            if name in used or (self.kind == "texts" and name in columns):
-                continue
-            column = _settled(self._table[name])
-            if types.is_nested(column.type) or types.is_binary(column.type):
-                self._left.append(name)
-                continue
-            self._more[name] = column
+            needed("pyarrow.parquet").write_table(
+                needed("pyarrow").table(made), file, compression="zstd", row_group_size=_GROUP
+            )
+        if texts:
+            self.leave(columns)
         self._kept = KeptRows(path, self.kind)
+
+    def leave(self, columns: Sequence[str]) -> None:
+        """Some columns are what items hold, and no metadata."""
+        self._more = {name: column for name, column in self._more.items() if name not in columns}
+        self._left = [name for name in self._left if name not in columns]
+
+    def _of_model(self, name: str) -> Any:
+        pa, types = needed("pyarrow"), needed("pyarrow.types")
+        column = self.sheet.column(name)
+        if column is None:
+            raise UsageError(
+                f"Column {name!r} holds {self.sheet.table[name].type}; accepted in a model's columns: numbers, texts, "
+                "truth values."
+            )
+        if str(column.type) == EMPTY:
+            raise UsageError(
+                f"Column {name!r}, which the model takes, is empty: no row has a value, so it is not known whether it "
+                "holds numbers or texts. Give the rows as Parquet or as a DataFrame, which say it, or fill the column."
+            )
+        return column.cast(pa.float64()) if types.is_integer(column.type) and column.null_count else column
 
     @property
     def names(self) -> list[str]:
         """Columns that are no label, split or name."""
-        return [name for name in self._table.column_names if name not in self._roles.values()]
+        return [name for name in self.sheet.names if name not in self._roles.values()]
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -188,12 +201,11 @@ class RowsOf:
 
     def entries(self) -> Iterator[Entry]:
         """A row after another."""
-        pa = needed("pyarrow")
-        texts = {role: self._table[name].cast(pa.string()) for role, name in self._roles.items()}
-        for start in range(0, self._table.num_rows, _GROUP):
+        texts = {role: self.sheet.texts(name) for role, name in self._roles.items()}
+        for start in range(0, self.sheet.rows, _GROUP):
             told = {role: column.slice(start, _GROUP).to_pylist() for role, column in texts.items()}
             more = [column.slice(start, _GROUP).to_pylist() for column in self._more.values()]
-            for k in range(min(_GROUP, self._table.num_rows - start)):
+            for k in range(min(_GROUP, self.sheet.rows - start)):
                 row = start + k
                 name, label, split = (told[role][k] if role in told else None for role in ("name", "label", "split"))
                 yield Entry(name or f"{row:09d}", 0, row, -1, label, split, tuple(one[k] for one in more))
@@ -273,13 +285,3 @@ class KeptRows:
                 raise ItemError(f"The rows cannot be read: {str(error)[:100]}.") from None
             last = self._last = (number, table)
         return last[1]
-
-
-def _settled(column: Any) -> Any:
-    """A column as values of its own, without a dictionary; times and decimals as text."""
-    types = needed("pyarrow.types")
-    if types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if types.is_temporal(column.type) or types.is_decimal(column.type):
-        column = column.cast(needed("pyarrow").string())
-    return column

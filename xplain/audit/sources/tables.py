@@ -10,18 +10,15 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.canonical import needed
+from xplain.audit.sources.columns import Sheet, free_name
 from xplain.audit.sources.entries import MOST_BYTES, Content, Entry, file_content
-from xplain.audit.stores.schema import ITEMS
 from xplain.core.declaring.wording import option
 from xplain.core.errors import ItemError, PictureError, UsageError
 from xplain.core.keeping.files import there
 
-__all__ = ["CsvTable", "ParquetTable", "free_name", "item_column", "read_csv"]
+__all__ = ["CsvTable", "ParquetTable", "item_column", "read_csv"]
 
 _HEADS = ("file", "filename", "name", "path", "picture", "image", "item")
-_MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-")
-_RESERVED = frozenset(one.name for one in ITEMS)
-_PLAIN = ("bool", "int", "uint", "float", "double", "string", "large_string")
 
 
 def item_column(names: Sequence[str], wanted: str | None, where: str) -> str:
@@ -51,7 +48,7 @@ _OTHERS = (" Are its rows themselves the items? Give ", option("rows", True), ",
 
 
 def read_csv(path: Path) -> Any:
-    """A CSV file as a ``pyarrow.Table``: texts, and numbers where all values of a column are numbers or missing.
+    """A CSV file as a ``pyarrow.Table`` of texts, None where a cell is empty; a ``Sheet`` says what its columns hold.
 
     Raises:
         UsageError: it is no table.
@@ -79,22 +76,6 @@ def read_csv(path: Path) -> Any:
     return table
 
 
-def typed(column: Any) -> Any:
-    """A column of texts as whole numbers, numbers or truth values where all that is not missing is such."""
-    pa, pc = needed("pyarrow"), needed("pyarrow.compute")
-    marked = pc.is_in(pc.utf8_trim_whitespace(column), value_set=pa.array(_MISSING))
-    bare = pc.if_else(marked, pa.scalar(None, pa.string()), column)
-    numbered = pc.any(pc.match_substring_regex(bare, "^[-+]?0[0-9]")).as_py()
-    if bare.null_count == len(column) or numbered:  # 007 is no number: it would lose its zeros
-        return column
-    for kind in (pa.int64(), pa.float64(), pa.bool_()):
-        try:
-            return pc.cast(bare, kind)
-        except pa.ArrowInvalid:
-            continue
-    return column
-
-
 class CsvTable:
     """A table whose rows name files, relative to its folder, in its order.
 
@@ -118,18 +99,16 @@ class CsvTable:
     ) -> None:
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are named
         self.root = self.path.parent if root is None else Path(os.path.abspath(root))  # noqa: PTH100
-        self._table = self._read()
-        names = self._table.column_names
+        self._sheet = self._read()
+        names = self._sheet.names
         self.item = item_column(names, item, str(path))
         self.label = _named(names, label, "label", str(path))
         self._split = "split" if "split" in names else None
         used = {self.item, self.label, self._split}
-        self._more = {name: _metadata(self._table[name]) for name in names if name not in used}
-        self._left = [name for name, column in self._more.items() if column is None]
-        self._more = {name: column for name, column in self._more.items() if column is not None}
+        self._more, self._left = self._sheet.columns([name for name in names if name not in used])
 
-    def _read(self) -> Any:
-        return read_csv(self.path)
+    def _read(self) -> Sheet:
+        return Sheet(read_csv(self.path), loose=True)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -148,11 +127,10 @@ class CsvTable:
             UsageError: a row names nothing.
         """
         names = [self.item, *filter(None, (self.label, self._split))]
-        base = self._table.select(names)
-        columns = [_texts(base[name]) for name in names]
+        columns = [self._sheet.texts(name) for name in names]
         more = list(self._more.values())
         step = 4096
-        for start in range(0, self._table.num_rows, step):
+        for start in range(0, self._sheet.rows, step):
             rows = [column.slice(start, step).to_pylist() for column in columns]
             told = [column.slice(start, step).to_pylist() for column in more]
             for k, name in enumerate(rows[0]):
@@ -196,11 +174,14 @@ class ParquetTable(CsvTable):
         root: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(path, item, label, root)
+        held = [one.name for one in self._schema if _holds(one.type) and one.name in self._more]
+        self._left += held  # whose rows' names stand in their place
+        self._more = {name: column for name, column in self._more.items() if name not in held}
         self.placed = _holds(self._schema.field(self.item).type)
         if self.placed:
             self._rows = ParquetRows(self.path, self.item)
 
-    def _read(self) -> Any:
+    def _read(self) -> Sheet:
         """All columns that name or describe; those that hold items stay on the disk."""
         pa, parquet = needed("pyarrow"), needed("pyarrow.parquet")
         try:
@@ -213,7 +194,7 @@ class ParquetTable(CsvTable):
         for one in self._schema:
             if _holds(one.type):  # its place among the names, so that it can be the one that is meant
                 table = table.append_column(one.name, pa.array(map(_row_name, range(table.num_rows)), pa.string()))
-        return table
+        return Sheet(table, loose=False)
 
     def content(self, name: str, file: int, at: int, size: int) -> Content:
         """What a row holds, or the content of the file that it names."""
@@ -322,27 +303,3 @@ def _named(names: Sequence[str], wanted: str | None, usual: str, where: str) -> 
     if wanted in names:
         return wanted
     raise UsageError(f"{where} has no column {wanted!r}", option="labels", got=wanted, accepted=", ".join(names))
-
-
-def _texts(column: Any) -> Any:
-    pa, pc = needed("pyarrow"), needed("pyarrow.compute")
-    return pc.cast(column, pa.string())
-
-
-def _metadata(column: Any) -> Any:
-    """A column as metadata: plain values; times as texts; None for what is neither."""
-    pa, pc, types = needed("pyarrow"), needed("pyarrow.compute"), needed("pyarrow.types")
-    if types.is_string(column.type):
-        return typed(column)
-    if types.is_dictionary(column.type):
-        return _metadata(pc.cast(column, column.type.value_type))
-    if types.is_temporal(column.type) or types.is_decimal(column.type):
-        return pc.cast(column, pa.string())
-    return column if str(column.type).rstrip("0123456789") in _PLAIN else None
-
-
-def free_name(name: str) -> str:
-    """A column's name that is none of the items' own."""
-    while name in _RESERVED:
-        name += "_"
-    return name

@@ -76,6 +76,7 @@ PACKAGES = {
             "explainers/estimation/sampling.py",
             "analyses/dimension.py",
             "analyses/lattice.py",
+            "analyses/near_texts.py",
             "analyses/scan.py",
             "audit/reports/beside.py",
             "analyses/groups.py",

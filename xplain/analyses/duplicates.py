@@ -20,10 +20,24 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.finding import Finding
 
-__all__ = ["ALIKE", "copies", "difference_hash", "hash_pairs", "near_copies", "vector_pairs", "verified"]
+__all__ = [
+    "ALIKE",
+    "LOOKED",
+    "PICTURES",
+    "copies",
+    "difference_hash",
+    "hash_pairs",
+    "near_copies",
+    "vector_pairs",
+    "verified",
+]
 
 ALIKE = 0.95
 """Correlation of two small pictures from which they are called the same picture."""
+
+PICTURES = "show the same picture (resized, recompressed or brightened)"
+"""What near copies among pictures do, in words."""
+LOOKED = "Proposed by few bits, verified at low resolution: look before one is deleted."
 
 _PLAIN = 2.0
 """Standard deviation of grey values (0 to 255) below which a picture has nothing to be told by."""
@@ -52,7 +66,14 @@ def copies(
 
 
 def near_copies(
-    pairs: Array, *, of: int, labels: Sequence[Any] = (), splits: Sequence[Any] = (), items: Any = None
+    pairs: Array,
+    *,
+    of: int,
+    labels: Sequence[Any] = (),
+    splits: Sequence[Any] = (),
+    items: Any = None,
+    words: str = PICTURES,
+    limits: Sequence[str] = (LOOKED,),
 ) -> list[Finding]:
     """What verified pairs say; pairs that hang together are one group.
 
@@ -62,6 +83,8 @@ def near_copies(
         labels: As in ``copies``.
         splits: As in ``copies``.
         items: The items' numbers; None for 0, 1, ...
+        words: What two near items do, behind "items" in the sentence.
+        limits: What must be known of how they were found.
     """
     numbers = np.arange(of) if items is None else np.asarray(items, np.int64)
     parent = {int(n): int(n) for n in np.unique(pairs)}
@@ -79,7 +102,7 @@ def near_copies(
     for n in sorted(parent):
         joined.setdefault(root(n), []).append(n)
     groups = [np.array(rows) for rows in joined.values()]
-    return _told("near", "show the same picture (resized, recompressed or brightened)", groups, labels, splits, numbers)
+    return _told("near", words, groups, labels, splits, numbers, limits)
 
 
 def difference_hash(grey: Any) -> Array:
@@ -170,13 +193,16 @@ def verified(pairs: Array, look: Callable[[Array], Array], alike: float = ALIKE)
 
 
 def _told(
-    how: str, words: str, groups: Sequence[Array], labels: Sequence[Any], splits: Sequence[Any], numbers: Array
+    how: str,
+    words: str,
+    groups: Sequence[Array],
+    labels: Sequence[Any],
+    splits: Sequence[Any],
+    numbers: Array,
+    more: Sequence[str] = (),
 ) -> list[Finding]:
     doubled = sum(len(rows) for rows in groups)
-    limits = (
-        "Only items of this audit are compared: a copy that is not in it is not found.",
-        *(() if how == "exact" else ("Proposed by few bits, verified at low resolution: look before one is deleted.",)),
-    )
+    limits = ("Only items of this audit are compared: a copy that is not in it is not found.", *more)
     share, bounds = doubled / max(1, len(numbers)), wilson(doubled, len(numbers))
     text = f"{doubled:,} of {len(numbers):,} items ({percent(share)}) {words} as another one."
     if not doubled:
@@ -191,7 +217,7 @@ def _told(
     ]
     for kind, values, said in (
         ("leak", splits, "are on both sides of a split: what is measured on one side was seen on the other"),
-        ("labels", labels, "have different labels: at least one of each is wrong"),
+        ("labels", labels, _SAID[how]),
     ):
         if not len(values):
             continue
@@ -214,6 +240,12 @@ def _told(
                 )
             )
     return found
+
+
+_SAID = {
+    "exact": "have different labels: at least one of each is wrong",
+    "near": "have different labels: a label is wrong, or what little differs is what matters",
+}
 
 
 def _listed(groups: Sequence[Array], numbers: Array) -> Array:

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import abilities_of, is_model
+from xplain.core.declaring.wording import way
 from xplain.core.errors import UsageError
 from xplain.core.items import Passage
 from xplain.core.query import Model
 from xplain.models.rows.encoder import Encoder
 from xplain.models.rows.table import Table
+from xplain.models.rows.text import Text
 from xplain.models.rows.words import split_with
 from xplain.models.table import table
 from xplain.models.text import text
 
-__all__ = ["columns_known", "door_of", "frame", "rows_reader", "splitter", "texts_reader"]
+__all__ = ["columns_known", "door_of", "frame", "rows_reader", "split_of", "splitter", "texts_reader"]
 
 
 def door_of(source: Any) -> str:
@@ -40,6 +42,11 @@ def columns_known(source: Any, options: Mapping[str, Any]) -> tuple[tuple[str, .
     made = source if door_of(source) == "rows" else table(source, **options)
     layout = made.outline.layout
     return made.names, layout.item[0] if layout is not None and len(layout.item) == 1 else None
+
+
+def split_of(source: Any) -> str | None:
+    """How a loaded model of texts cuts them, by name; None for a function of one's own, and for other models."""
+    return source.split if isinstance(source, Text) and isinstance(source.split, str) else None
 
 
 def frame(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
@@ -89,6 +96,13 @@ def texts_reader(source: Any, door: Mapping[str, Any], options: Mapping[str, Any
     if is_model(source) and door_of(source):
         if door_of(source) != "texts":
             raise UsageError("The items are texts, and a model of rows of a table was given. Give one of texts.")
+        if isinstance(source, Text) and source.split != door["split"]:
+            raise UsageError(
+                f"The model was opened with split={source.split!r}, and the texts of this plan are cut into "
+                f"{door['split']}. Open it so, or state ",
+                way("split", python=f"texts={{'split': {source.split!r}}}", shell=f"--split {source.split}"),
+                ".",
+            )
         return source  # type: ignore[no-any-return]
     split = door["split"]
     more = {} if split == "ids" else {"mask": door["mask"], "longest": door["longest"]}

@@ -8,9 +8,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from xplain.audit.findings.agreeing import twinned
 from xplain.audit.findings.asking_models import Asks
+from xplain.audit.findings.copied import duplicated
 from xplain.audit.findings.finding_store import keep, kept
-from xplain.audit.findings.questions import drifts, duplicated, grouped_maps, leaning, parts, twinned
+from xplain.audit.findings.leaning import leaning
+from xplain.audit.findings.questions import drifts, grouped_maps, parts
 from xplain.audit.opening import Audit, open_audit
 from xplain.audit.plans.plan import ANALYSES
 from xplain.core.errors import BudgetError, UsageError, unknown

@@ -10,7 +10,8 @@ import numpy as np
 
 from xplain.analyses.enough import drawn, too_few
 from xplain.analyses.labels import label_errors
-from xplain.audit.findings.questions import columns, named, pictured
+from xplain.audit.findings.kinds import columns, pictured, planes, timed
+from xplain.audit.findings.leaning import named
 from xplain.audit.opening import Audit
 from xplain.audit.plans.costing import LABELLED, SHORTCUT_CLASSES
 from xplain.audit.plans.models import opened_models
@@ -26,7 +27,7 @@ from xplain.session.entering import entered
 from xplain.session.part import Part
 from xplain.session.request import Request
 from xplain.session.run import Session
-from xplain.session.shortcuts.finder import ENOUGH, Tried, told_together, tried_class
+from xplain.session.shortcuts.finder import ENOUGH, Tried, explained, told_together, tried_class
 from xplain.session.shortcuts.pasting import Paster
 from xplain.session.shortcuts.planting import power_of
 
@@ -94,16 +95,23 @@ class Asks:
         for facts in self.audit.plan.models:
             if facts.door:
                 text = (
-                    f"Shortcuts are looked for by cutting places out of pictures; items of {facts.name} "
-                    f"are {'rows of a table' if facts.items == 'rows' else 'texts'}, so none was looked for."
+                    "Shortcuts are looked for by cutting places out of pictures, or stretches of time out of series; "
+                    f"items of {facts.name} are {'rows of a table' if facts.items == 'rows' else 'texts'}, so none was "
+                    "looked for."
                 )
                 limits = ("On what columns or words a class leans, the findings of kind mass say; none is confirmed.",)
                 found.append(Finding("shortcuts", "", text, "too few", evidence={"needed": "pictures"}, limits=limits))
-        for lane in pictured(self.audit):
-            if lane.model not in seen and lane.target == PREDICTED and "H" in lane.layout and lane.classes > 1:
+        placed = [lane for lane in pictured(self.audit) if "H" in lane.layout]
+        for lane in [*placed, *timed(self.audit)]:
+            if lane.model not in seen and lane.target == PREDICTED and lane.classes > 1:
                 seen.add(lane.model)
                 found += named(self._of_lane(lane), lane)
         return found
+
+    def _maps(self, lane: Lane, items: Array) -> Array:
+        """Maps ``[N, H, W]``; of series ``[N, 1, T]``, channels added up, for a stretch is cut out of all of them."""
+        maps = planes(lane, self.audit.maps(lane.name, items))
+        return maps.sum(axis=1, keepdims=True) if lane.is_series else maps
 
     def _of_lane(self, lane: Lane) -> list[Finding]:
         told = columns(self.audit, "item, predicted", lane)
@@ -125,8 +133,11 @@ class Asks:
             some = np.sort(np.concatenate([one[drawn(np.zeros(len(one)), rows, seed)] for one in (own, rest)]))
             session = self.session(lane)
             part = self.part(session, lane, some)
-            paster, maps = Paster.of(session, part), self.audit.maps(lane.name, some)
-            relevance = self.audit.relevance(lane.name, some) if lane.relevance > 1 else None
+            paster, maps = Paster.of(session, part), self._maps(lane, some)
+            if (there := explained(paster, maps, int(kind))) < ENOUGH:
+                short.append((names[kind] if len(names) else str(kind), there))
+                continue
+            relevance = self.audit.relevance(lane.name, some) if "layer" in lane.options else None
             tried += tried_class(paster, maps, int(kind), relevance=relevance, numbers=some, seed=seed)
             if self.audit.plan.planted and not control:
                 control = power_of(

@@ -44,6 +44,11 @@ class Text:
         if isinstance(split, str):
             split_with(split, "")  # a name that is not known is refused now
 
+    @property
+    def split(self) -> str | Split:
+        """What a feature is."""
+        return self._split
+
     def read(self, source: Any) -> tuple[Model, Items]:
         """Texts as rows of positions, and the model that answers questions about them.
 

@@ -74,11 +74,12 @@ def test_a_class_of_few_items_is_told_how_many_it_needs_and_failed_maps_are_left
 @pytest.mark.parametrize(
     ("box", "words"),
     [
-        ((48, 0, 64, 20), "lower left"),
-        ((0, 24, 8, 40), "upper edge"),
-        ((24, 24, 40, 40), "middle"),
-        ((0, 50, 9, 64), "upper right"),
+        ((48, 0, 64, 20), "at the lower left"),
+        ((0, 24, 8, 40), "at the upper edge"),
+        ((24, 24, 40, 40), "in the middle"),
+        ((0, 50, 9, 64), "at the upper right"),
     ],
 )
 def test_a_place_has_a_name(box, words):
     assert whereabouts(np.array(box), (64, 64)) == words
+    assert whereabouts(np.array([0, box[1], 1, box[3]]), (1, 64)).startswith(f"between {100 * box[1] / 64:.0f} and ")

@@ -15,7 +15,7 @@ from xplain.audit.plans.items import whole
 from xplain.audit.shards.guarding import planned_audit
 from xplain.audit.shards.reading import Data, Planned
 from xplain.audit.shards.seen import seen
-from xplain.audit.sources import source_of
+from xplain.audit.sources import moved
 from xplain.audit.stores.home import home_of
 from xplain.audit.stores.schema import METRICS, RECORDS, Column, empty, read_parquet
 from xplain.audit.stores.store import DamagedPart, Seal
@@ -320,7 +320,7 @@ class Audit:
 
     def _source(self) -> Data:
         if self._data is None:
-            self._data = Data(self.folder, None if self._moved is None else source_of(self._moved, self.folder))
+            self._data = Data(self.folder, None if self._moved is None else moved(self._moved, self.folder))
         return self._data
 
 

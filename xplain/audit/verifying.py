@@ -25,7 +25,7 @@ from xplain.audit.shards.guarding import planned_audit, refuse_changed, versions
 from xplain.audit.shards.progress import Progress
 from xplain.audit.shards.reading import Data
 from xplain.audit.shards.shard import Maker
-from xplain.audit.sources import source_of
+from xplain.audit.sources import moved
 from xplain.audit.stores.comparing import Difference, differences
 from xplain.audit.stores.home import home_of
 from xplain.audit.stores.schema import METRICS, RECORDS, Column, read_parquet, schema_of
@@ -289,7 +289,7 @@ def _drawn(good: list[int], count: int, plan: Plan, seed: int) -> tuple[int, ...
 def _made_again(
     plan: Plan, folder: Path, store: Store, chosen: tuple[int, ...], models: Mapping[str, Any] | None, items: Any
 ) -> Iterator[Difference]:
-    data = Data(folder, None if items is None else source_of(items, folder))
+    data = Data(folder, None if items is None else moved(items, folder))
     with Benches(folder, plan, models) as benches, Maker(plan, benches, data) as maker:
         for number in chosen:
             made, seal = maker.make(number), _seal(store, number)

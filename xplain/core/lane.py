@@ -87,6 +87,19 @@ class Lane:
     unit: str = ""
     score: str = ""
 
+    @property
+    def map_axes(self) -> str:
+        """Letters of its maps' axes, such as ``HW`` or ``CT``; empty where a map has other axes than the items."""
+        letters = self.layout[1:]
+        if len(letters) != len(self.native_shape):
+            letters = letters.replace("C", "")
+        return letters if len(letters) == len(self.native_shape) else ""
+
+    @property
+    def is_series(self) -> bool:
+        """Whether its maps go over time alone, each channel for itself or all at once."""
+        return "T" in self.map_axes and not set(self.map_axes) - set("CT")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as JSON takes it."""
         told = asdict(self)

@@ -19,7 +19,7 @@ from xplain.render.tiles import tile_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["cells_url", "pair_url"]
+__all__ = ["cells_url", "drawing_url", "pair_url"]
 
 _LONGER = 112
 """Pixels of a thumbnail's longer side."""
@@ -45,6 +45,11 @@ def pair_url(picture: Array | None, values: Array | None) -> str:
         paper.paste(tile, (left, 0))
         left += tile.width + _GAP
     return _url(paper, "WEBP", quality=_QUALITY, method=4)
+
+
+def drawing_url(drawing: Array) -> str:
+    """A drawing with lines and letters, uint8 ``[H, W, 3]``, so that the letters stay sharp."""
+    return _url(canvas.image(drawing), "WEBP", lossless=True, method=4)
 
 
 def cells_url(values: Array) -> str:

@@ -32,8 +32,9 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     """Turn what a person gives into the model's tensors.
 
     Floating and integer arrays (also torch tensors) are tensors in the model's own layout, with or without the batch
-    axis, and are used as they are. Paths, the bytes of files, PIL pictures and uint8 arrays are pictures ``[H, W]`` or
-    ``[H, W, 3]`` and go through the preprocessing card.
+    axis, and are used as they are; recorded sound (the path or the bytes of a WAV file) becomes one. Other
+    paths, the bytes of files, PIL pictures and uint8 arrays are pictures ``[H, W]`` or ``[H, W, 3]`` and go through
+    the preprocessing card.
 
     What a card states of the axes (``Coordinates``) goes with tensors too.
 
@@ -53,6 +54,7 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
         raise UsageError("There is nothing to explain: the list of items is empty.")
     carded = model.outline.card if card is None else load_card(card)
     named = _named(model.outline, carded, layout)
+    given = [_heard(one, model.outline, carded, named) for one in given]
     if all(is_picture(one) for one in given):
         return _pictures(model, given, card, named)
     if any(is_picture(one) for one in given):
@@ -79,6 +81,23 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     told = UNSTATED if carded is None else carded.coordinates
     names = tuple(str(n) for n in range(len(x)))
     return Items(x, names, _seen(x, found, told), layout=found, warnings=_against(found), coordinates=told)
+
+
+def _heard(one: Any, outline: Outline, card: Card | None, named: Axes | None) -> Any:
+    """Recorded sound, a WAV file's path or bytes, as its samples; anything else as it is.
+
+    Raises:
+        ItemError: it cannot be read, or is not what the card states.
+    """
+    if not isinstance(one, (str, Path, bytes)):
+        return one
+    from xplain.render.sound import WAVES, is_sound, read_sound, samples_of
+
+    told, known = None if card is None else card.coordinates, named or outline.named
+    axes = None if known is None else known.letters
+    if isinstance(one, bytes):
+        return samples_of(one, "The sound", told, axes, outline.called) if is_sound(one) else one
+    return read_sound(Path(one), told, axes, outline.called) if str(one).lower().endswith(WAVES) else one
 
 
 def _named(outline: Outline, card: Card | None, layout: str | None) -> Axes | None:

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from xplain.audit.plans.estimate import Estimate
+from xplain.audit.plans.items import columns_apart
 from xplain.audit.plans.plan import Plan, refuse_other
 from xplain.audit.shards.guarding import planned_audit
-from xplain.audit.sources import KEPT, ROWS
+from xplain.audit.sources import KEPT, ROWS, SERIES
 from xplain.audit.stores.where import Where
-from xplain.core.errors import OutputError, XplainError
+from xplain.core.errors import OutputError, UsageError, XplainError
 from xplain.core.keeping.files import there, whole_file
 
 __all__ = ["building_in", "keep"]
@@ -62,7 +63,8 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 _MADE = ("lanes", "parts", "seals", "log")
-_OWN = ("items.parquet", "places.parquet", "where.json", KEPT, ROWS, "lanes", "log", "parts", "seals", "findings")
+_HELD = ("items.parquet", "places.parquet", KEPT, ROWS, SERIES)
+_OWN = (*_HELD, "where.json", "lanes", "log", "parts", "seals", "findings")
 
 
 def keep(
@@ -76,14 +78,20 @@ def keep(
 ) -> None:
     """Move what was built to its place; the plan itself comes last, and says that the audit is there."""
     if there(folder / "plan.json"):
-        refuse_other(planned_audit(folder), made, called)
+        try:
+            refuse_other(planned_audit(folder), made, called)
+        except UsageError as error:
+            apart = columns_apart(*(one / "items.parquet" for one in (folder, building)))
+            if apart:
+                error.advise(f"Of the items, {apart}.")
+            raise
     for one in _MADE:
         (folder / one).mkdir(exist_ok=True)
     for several in files:
         for name, content in several.items():
             with whole_file(folder / "lanes" / f"{name}.onnx") as file:
                 file.write(content)
-    for name in ("items.parquet", "places.parquet", KEPT, ROWS):
+    for name in _HELD:
         if there(building / name):
             (building / name).replace(folder / name)
     where.write(folder)

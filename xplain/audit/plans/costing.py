@@ -95,7 +95,8 @@ def analyses_cost(
     for facts, lanes, model in models:
         each = [_second(took[lane.name]) for lane in lanes if lane.name in took]
         second = min((one for one in each if one is not None), default=None)
-        first = next((lane for lane in lanes if lane.target == PREDICTED and "H" in lane.layout), None)
+        placed = [] if facts.door else [one for one in lanes if "H" in one.layout or one.is_series]
+        first = next((one for one in placed if one.target == PREDICTED), None)
         if first is not None and first.classes > 1:
             tried = min(SHORTCUT_CLASSES, first.classes, count // 40)
             most = min(tried * _PER_CLASS, tried * (min(400, count) + 4 * 1600))

@@ -15,11 +15,12 @@ from xplain.audit.sources import ROWS, Source
 from xplain.audit.sources.folder import Folder
 from xplain.audit.sources.hub import PREFIX, Datasets
 from xplain.audit.sources.rows import rows_of_items, text_column
+from xplain.audit.sources.series import patterns_of, series_of
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.keeping.files import there
 from xplain.session.entering import entered
 
-__all__ = ["entered_items", "through"]
+__all__ = ["entered_items", "entered_series", "through"]
 
 _TEXT_FILES = (".txt",)
 
@@ -56,6 +57,26 @@ def entered_items(
     columns = columns_of(door, [(one.source, one.options) for one in given], source.names)
     source.keep(columns, folder / ROWS)
     return source, replace(door, columns=columns)
+
+
+def entered_series(
+    items: Any,
+    series: Any,
+    door: Door | None,
+    folder: Path,
+    given: Given,
+    item_column: str | None = None,
+    label_column: str | None = None,
+) -> Source:
+    """The source of series that are columns of a table, kept in the audit's folder as the first model takes them.
+
+    Raises:
+        UsageError: rows or texts are asked for too, or the columns do not make a series of the model's.
+    """
+    if door is not None:
+        raise UsageError(f"Items are series or {door.kind}, not both. Plan an audit for each.", option="series")
+    patterns = patterns_of(series)
+    return series_of(rows_of_items(items, "series", item_column, label_column), patterns, given.axes(), folder)
 
 
 def through(given: Sequence[Given], door: Door, data: Data, seed: int) -> list[Given]:

@@ -17,8 +17,8 @@ from xplain.core.declaring.wording import way
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.items import Items
 from xplain.core.lane import Lane
-from xplain.core.outline import class_names
-from xplain.core.positions.layout import Layout
+from xplain.core.outline import Outline, class_names
+from xplain.core.positions.layout import Axes, Layout
 from xplain.core.query import Model
 from xplain.session import load
 
@@ -57,6 +57,18 @@ class Given:
             labels = {"labels": self.classes} if self.classes else {}
             return reading(self.source, self.door, {**own, **labels, **self.options})
         return _called(load(self.source, **own, **self.options), self.classes, self.name)
+
+    def axes(self) -> Axes | None:
+        """How the axes of a batch are named, by the model or its card, which is opened for it; None for neither."""
+        return _axes(self.open(1).outline)
+
+    def rank(self) -> int | None:
+        """How many axes a batch has; None where neither the model nor its card says it."""
+        outline = self.open(1).outline
+        axes, spec = _axes(outline), outline.explained
+        if axes is not None:
+            return len(axes.letters)
+        return len(spec.shape) if spec is not None and len(spec.shape) > 1 else None
 
     @property
     def where(self) -> dict[str, Any]:
@@ -148,6 +160,7 @@ def facts_of(given: Given, model: Model, items: Items, labels: Mapping[str, int]
         known,
         unknown,
         given.door,
+        {} if items.card is not None else items.coordinates.data(),
     )
 
 
@@ -206,6 +219,13 @@ def _given(name: str, one: Any, card: Any) -> Given:
     if card is not None and isinstance(one, (str, os.PathLike, bytes)):
         options.setdefault("card", card)
     return Given(name, one, options, class_names(classes))
+
+
+def _axes(outline: Outline) -> Axes | None:
+    """The axes that a model shows, or its card states."""
+    if outline.named is not None or outline.card is None or not outline.card.layout:
+        return outline.named
+    return Axes(outline.card.layout, "stated by its card")
 
 
 def _usual(one: Any) -> str:

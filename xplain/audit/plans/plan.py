@@ -21,6 +21,7 @@ from xplain.core.card import Card
 from xplain.core.errors import UsageError
 from xplain.core.keeping.strict import strict
 from xplain.core.lane import Lane
+from xplain.core.positions.coordinates import Coordinates
 
 __all__ = [
     "ANALYSES",
@@ -96,6 +97,8 @@ class ModelFacts:
         door: What items are that the model reads by a door of its own, and how: rows of a table (``columns``,
             ``reference`` rows, ``hidden``), or texts (``split``, ``mask``, ``longest``: features that one may have,
             ``features``: those of the longest that is read); empty for others.
+        coordinates: What the axes of tensors measure, as the card states it: rate, channels, frequencies; empty where
+            it states nothing, and for pictures, whose card has it.
     """
 
     name: str
@@ -112,11 +115,17 @@ class ModelFacts:
     known: Mapping[str, int] = field(default_factory=dict)
     unknown: Mapping[str, int] = field(default_factory=dict)
     door: Mapping[str, Any] = field(default_factory=dict)
+    coordinates: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def items(self) -> str:
         """What its items are: ``rows``, ``texts``, or ``pictures``, which tensors count as."""
         return str(self.door.get("kind", "pictures"))
+
+    @property
+    def axes(self) -> Coordinates:
+        """What the axes of its items measure."""
+        return Coordinates.from_dict((self.card or {}).get("coordinates") or self.coordinates)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -281,7 +290,7 @@ def card_facts(card: Card | None) -> dict[str, Any] | None:
     return {k: v for k, v in asdict(card).items() if v is not None and k not in ("name", "labels")}
 
 
-_LATER = frozenset({"door"})
+_LATER = frozenset({"door", "coordinates"})
 """Fields of a model that plans of format 1 may lack: their identities stay."""
 _NESTED: Mapping[str, type] = {"items": ItemFacts, "models": ModelFacts, "lanes": Lane, "grading": Grading}
 

@@ -40,6 +40,7 @@ class Wanted:
     max_queries: int | None = None
     rows: Any = None
     texts: Any = None
+    series: Any = None
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)

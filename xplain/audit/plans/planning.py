@@ -15,7 +15,7 @@ from xplain.audit.plans.budgeting import Allowed, refuse_too_many
 from xplain.audit.plans.building import building_in, keep
 from xplain.audit.plans.costing import analyses_cost, graded_seconds, grades_of
 from xplain.audit.plans.doors import asked_door
-from xplain.audit.plans.entering import entered_items, through
+from xplain.audit.plans.entering import entered_items, entered_series, through
 from xplain.audit.plans.estimate import Estimate, GradeCost, LaneCost, counts, measured, shard_rows
 from xplain.audit.plans.items import Listed, write_items
 from xplain.audit.plans.labels import column_of, joined
@@ -68,6 +68,7 @@ def plan(
     max_queries: int | None = None,
     rows: Any = None,
     texts: Any = None,
+    series: Any = None,
     dry_run: bool = False,
 ) -> Planned:
     """Write down what an audit will do, so that whoever runs it, and how often, gets the same bits.
@@ -78,8 +79,9 @@ def plan(
     Args:
         models: What ``xplain.load`` takes; several in a list; or by name, ``{"fp32": "a.onnx", "int8": "b.onnx"}``.
         items: A folder, a pattern, a table (``.csv``, ``.parquet``), WebDataset archives (``.tar``),
-            ``datasets:NAME:SPLIT`` of Hugging Face, or arrays or pictures in a list or iterator, which are kept in
-            the audit's folder. With ``rows`` or ``texts`` also a ``DataFrame``, columns by name, or a list of texts.
+            ``datasets:NAME:SPLIT`` of Hugging Face, one ``.npy`` file whose rows are items, or arrays or pictures in a
+            list or iterator, which are kept in the audit's folder. With ``rows``, ``texts`` or ``series`` also a
+            ``DataFrame``, columns by name, or a list of texts.
         out: The audit's folder, or a URL such as ``s3://bucket/audit``; None for a dry run.
         methods: ``"grad-cam"``, ``"rise:samples=500"``, several, or name to options. None: grad-cam, of rows and texts
             kernel-shap.
@@ -111,6 +113,8 @@ def plan(
             ``hidden`` (what a hidden column becomes, by column) and ``scores`` (of an estimator).
         texts: The column whose texts are items; or with ``column``, ``tokenizer``, ``split``, ``mask`` and ``longest``
             (features of a text at most, 512), as ``xplain.text`` takes them.
+        series: Columns of the table of which each row is one series, a column per moment: ``"t*"``, or names; one such
+            text for each channel, in a list or with ``;`` between.
         dry_run: Write nothing.
 
     Returns:
@@ -126,7 +130,7 @@ def plan(
         raise UsageError("It is not said where the audit is kept. Give ", where_to, ", or ", dry, ".")
     wanted = Wanted(
         methods, target, labels, metadata, card, metrics, analyses, sample, seed, shard_seconds, shard_rows, planted,
-        threads, item_column, root, max_queries, rows, texts,
+        threads, item_column, root, max_queries, rows, texts, series,
     )  # fmt: skip
     budget = Budget(max_queries)
     given = models_of(models, wanted.card)
@@ -136,8 +140,10 @@ def plan(
     with planned_in("." if out is None else out, dry_run) as folder, building_in(folder, dry_run) as building:
         column = column_of(wanted.labels)
         how = {"item_column": wanted.item_column, "label_column": column}
-        if door is None:
-            source = source_of(items, building, root=wanted.root, **how)
+        if wanted.series is not None:
+            source = entered_series(items, wanted.series, door, building, given[0], **how)
+        elif door is None:
+            source = source_of(items, building, root=wanted.root, rank=given[0].rank, **how)
         else:
             source, door = entered_items(items, door, building, given, **how)
         beside = joined(wanted.labels, wanted.metadata)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.reports.features import bars_of, pieces_of
+from xplain.audit.reports.own_axes import drawn, has_own_axes
 from xplain.audit.reports.readers import Reads, literal, rows_of
 from xplain.core.edits import Array
 from xplain.core.errors import XplainError
@@ -33,6 +34,7 @@ class Album:
     def __init__(self, audit: Reads, lane: Lane, most: int = 240) -> None:
         self._audit, self._lane, self._left = audit, lane, most
         self._facts = audit.plan.model(lane.model)
+        self._own_axes = has_own_axes(lane, self._facts)
         self._pictures: dict[int, Array | None] = {}
 
     def of(self, items: Iterable[int], captions: Sequence[str] = ()) -> tuple[Example, ...]:
@@ -58,6 +60,9 @@ from records where lane = {literal(self._lane.name)} and item in ({listed})""")
             if self._facts.door:
                 made.append(Example(item, row["name"], tuple(said), **self._features(item, maps.get(item))))
                 continue
+            if self._own_axes:
+                made.append(Example(item, row["name"], tuple(said), drawn=self._drawn(item, maps.get(item))))
+                continue
             made.append(Example(item, row["name"], tuple(said), self._picture(item), maps.get(item)))
         return tuple(made)
 
@@ -68,10 +73,25 @@ and {where} order by {order}, r.item limit {count}"""
         return self.of(row["item"] for row in rows_of(self._audit.sql(query)))
 
     def _maps(self, items: Sequence[int]) -> dict[int, Array]:
-        if (len(self._lane.native_shape) != 2 and not self._facts.door) or not items:
+        shown = len(self._lane.native_shape) == 2 or self._facts.door or self._own_axes
+        if not shown or not items:
             return {}
         maps = self._audit.maps(self._lane.name, items)
         return {item: one for item, one in zip(items, maps, strict=True) if np.isfinite(one).all()}
+
+    def _drawn(self, item: int, values: Array | None) -> Array | None:
+        """Item and map in their own axes; None where the item cannot be read any more, or is not drawn."""
+        if item not in self._pictures:
+            if self._left <= 0 or values is None:
+                return None
+            self._left -= 1
+            try:
+                self._pictures[item] = drawn(
+                    self._lane, self._facts, self._audit.x([item], self._lane.model)[0], values
+                )
+            except XplainError:
+                self._pictures[item] = None
+        return self._pictures[item]
 
     def _features(self, item: int, values: Array | None) -> dict[str, Any]:
         """A row's columns that count most, or a text's pieces; nothing where they cannot be read any more."""

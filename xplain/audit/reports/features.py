@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xplain.audit.findings.questions import columns, worded
+from xplain.audit.findings.kinds import columns
+from xplain.audit.findings.leaning import worded
 from xplain.audit.reports.readers import Reads
 from xplain.core.edits import Array
 from xplain.core.items import Passage

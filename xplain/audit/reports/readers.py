@@ -34,6 +34,9 @@ class Reads(Protocol):
     def maps(self, lane: str, items: Iterable[int] | None = None) -> Array:
         """Maps of items, float32 ``[N, *shape]``."""
 
+    def x(self, items: Iterable[int], model: str | None = None) -> Array:
+        """What a model sees of items, read from the source again: ``[N, *item]``."""
+
     def given(self, items: Iterable[int], model: str | None = None) -> list[Any]:
         """Rows of a table as mappings, or texts, read from the source again."""
 

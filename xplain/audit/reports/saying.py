@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xplain.audit.plans.plan import Plan
+from xplain.audit.plans.plan import ModelFacts, Plan
 from xplain.core.keeping.plain import brief_layer, counted
+from xplain.core.lane import Lane
 from xplain.report.audit.told import Fact, Table, Trial
 
 __all__ = ["asked", "cannot", "provenance"]
@@ -47,7 +48,12 @@ def asked(plan: Plan) -> tuple[Fact, ...]:
 
 
 def _article(kind: str) -> str:
-    own = {"rows": "rows of a table, kept in the audit's folder", "texts": "texts, kept in the audit's folder"}
+    own = {
+        "rows": "rows of a table, kept in the audit's folder",
+        "texts": "texts, kept in the audit's folder",
+        "series": "series that were columns of a table, kept in the audit's folder",
+        "npy": "rows of one array",
+    }
     other = {"arrays": "from arrays", "datasets": "from a data set of Hugging Face's library"}
     return {**own, **other}.get(kind, f"from a {kind}")
 
@@ -132,7 +138,7 @@ def cannot(
         said.append("How small a shortcut these analyses would have found: no control was planted.")
     if any(not model.sha256 for model in plan.models):
         said.append("That a model given as a function or an endpoint stayed the same: it has no digest.")
-    said += [f"Groups by {name}: too many values or columns for tables." for name in left]
+    said += [f"Groups by {reason}" for reason in left]
     said += [
         f"Mean maps of {name} are of the first {count:,} items alone, in the order of names."
         for name, count in mapped.items()
@@ -149,6 +155,8 @@ def _resolution(plan: Plan, name: str) -> str:
     lane = plan.lane(name)
     model = plan.model(lane.model)
     place = [k for k, axis in enumerate(model.layout.removeprefix("N")) if axis in "HW"]
+    if lane.is_series and not model.door:
+        return _of_time(lane, model)
     if len(lane.native_shape) != 2 or len(place) != 2 or max(place) >= len(model.item_shape):
         return ""
     sizes = [model.item_shape[k] / cells for k, cells in zip(place, lane.native_shape, strict=True)]
@@ -156,3 +164,15 @@ def _resolution(plan: Plan, name: str) -> str:
         return ""
     cells = " x ".join(map(str, lane.native_shape))
     return f"{lane.method} sees {cells} cells: nothing smaller than {max(sizes):.0f} pixels of the input can be placed."
+
+
+def _of_time(lane: Lane, model: ModelFacts) -> str:
+    """The same of a series: how short what can be placed may be."""
+    moments = model.item_shape[lane.layout.index("T") - 1]
+    each = moments / lane.native_shape[lane.map_axes.index("T")]
+    if each < 2:
+        return ""
+    step = model.axes.step
+    long = f"{each:.0f} moments" if step is None else f"{each * step:.3g} s"
+    cells = counted(lane.native_shape[lane.map_axes.index("T")], "stretch", "stretches")
+    return f"{lane.method} sees {cells} of time: nothing shorter than {long} can be placed."

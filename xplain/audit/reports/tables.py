@@ -23,7 +23,7 @@ _TELL = {
     "score": "mean score of the answer, as the model gives it",
     "margin": "mean lead of the best score over the second",
     "gini": "mean concentration of the map: 0 spread evenly, towards 1 in one place",
-    "border": "mean share of the map in the outer eighth of the picture",
+    "border": "mean share of the map in the outer eighth of the picture; of a series or text in its first and last",
     "positive": "mean share of the map that speaks for the target",
 }
 
@@ -232,12 +232,14 @@ def failure_table(audit: Reads) -> Table | None:
 
 def histograms(audit: Reads, lane: Lane, even_border: float) -> list[Histogram]:
     """How the numbers of a lane are spread."""
+    line = len(lane.map_axes.replace("C", "")) == 1
+    outer, ends = ("first and last eighth", ("start", "end")) if line else ("outer eighth", ("left", "right"))
     said = {
         "score": "the score of the answer",
         "margin": "how far the best score leads",
         "gini": "how concentrated the map is: 0 evenly spread, towards 1 in one place",
-        "border": f"share of the map in the outer eighth; an even map has {even_border:.2f}",
-        "peak_x": "where the map peaks: 0 at the left, 1 at the right",
+        "border": f"share of the map in the {outer}; an even map has {even_border:.2f}",
+        "peak_x": f"where the map peaks: 0 at the {ends[0]}, 1 at the {ends[1]}",
         "peak_y": "where the map peaks: 0 at the top, 1 at the bottom",
     }
     where = f"from records where lane = {literal(lane.name)} and status = 'ok'"
@@ -247,10 +249,10 @@ def histograms(audit: Reads, lane: Lane, even_border: float) -> list[Histogram]:
         f" count({n}) filter (isfinite({n})) as {n}_count"
         for n in said
     )
-    (ends,) = rows_of(audit.sql(f"select {asked} {where}"))
+    (spread,) = rows_of(audit.sql(f"select {asked} {where}"))
     found = []
     for name, about in said.items():
-        low, high, count = ends[f"{name}_low"], ends[f"{name}_high"], ends[f"{name}_count"]
+        low, high, count = (spread[f"{name}_{end}"] for end in ("low", "high", "count"))
         if not count:
             continue
         if name not in ("score", "margin"):
@@ -264,6 +266,6 @@ def histograms(audit: Reads, lane: Lane, even_border: float) -> list[Histogram]:
         for row in rows_of(audit.sql(query)):
             counts[row["bin"]] = row["n"]
         bars = tuple(int(one) for one in counts)
-        middle = float(ends[f"{name}_middle"])
+        middle = float(spread[f"{name}_middle"])
         found.append(Histogram(lane.name, name, about, float(low), float(low + span), bars, middle, int(count)))
     return found

@@ -15,6 +15,7 @@ from xplain.audit.plans.plan import Plan
 from xplain.audit.reports.examples import Album
 from xplain.audit.reports.features import feature_table
 from xplain.audit.reports.mean_maps import mean_maps
+from xplain.audit.reports.own_axes import LEGEND, has_own_axes
 from xplain.audit.reports.readers import Reads, literal, rows_of
 from xplain.audit.reports.saying import asked, cannot, provenance
 from xplain.audit.reports.tables import (
@@ -102,6 +103,7 @@ def told(
         failures=failures,
         features=tuple(one for k, lane in enumerate(lanes, 1) if (one := feature_table(audit, lane, k)) is not None),
         provenance=provenance(plan, audit.root, done, of),
+        legend=LEGEND if any(has_own_axes(lane, plan.model(lane.model)) for lane in lanes) else "",
         reviewer=reviewer,
         sql=(("Lanes", LANES_SQL), (f"Classes of {first.name}", classes_sql(first.name))),
     )
@@ -109,7 +111,7 @@ def told(
 
 def _even_border(lane: Lane) -> float:
     """What the border of an even map holds, of a lane's cells."""
-    return float(geometry(np.ones((1, *(lane.native_shape or (1,)))))["border"][0])
+    return float(geometry(np.ones((1, *(lane.native_shape or (1,)))), lane.map_axes)["border"][0])
 
 
 def _and(names: Sequence[str]) -> str:

@@ -14,28 +14,33 @@ from xplain.core.edits import Array
 from xplain.core.outline import Outline
 from xplain.core.targets.units import kind_of, probabilities
 
-__all__ = ["entropies", "geometry", "own_geometry", "relative"]
+__all__ = ["entropies", "geometry", "inner", "own_geometry", "relative"]
 
 BORDER = 1 / 8
 """How wide the border is, as a share of each side."""
 
 
-def geometry(maps: Array) -> dict[str, Array]:
+def geometry(maps: Array, axes: str = "") -> dict[str, Array]:
     """The columns of a record that describe its map; see ``xplain.audit.stores.schema``.
 
-    Of a volume, or a video, the planes are added up; a series and a row of a table count as one line. A map of zeros
-    has a scale of 0, a peak in its first position, and no shares: these are NaN.
+    Channels, the planes of a volume and the frames of a video are added up. What has no rows and columns, a series
+    above all, counts as one line: its border is both ends, it has a place along the line alone, and no corners. A map
+    of zeros has a scale of 0, a peak in its first position, and no shares: these are NaN.
+
+    Args:
+        maps: Maps ``[N, *shape]``.
+        axes: Letters of ``shape``; empty where they are not known: the last two are then rows and columns.
     """
     flat = np.ascontiguousarray(maps, np.float32).reshape(len(maps), -1)
     mass = np.abs(flat)
     scale, whole = mass.max(axis=1, initial=0.0).astype(np.float64), mass.sum(axis=1, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = (mass / whole[:, None]).astype(np.float32)
-    plane = _plane(shares.reshape(maps.shape))
+    plane = _plane(shares.reshape(maps.shape), axes)
     height, width = plane.shape[1:]
     place = plane.reshape(len(plane), -1).argmax(axis=1)
     rows = plane.sum(axis=2, dtype=np.float64)
-    inner = ((plane @ _inner(width).astype(np.float32)) * _inner(height)).sum(axis=1, dtype=np.float64)
+    inside = ((plane @ inner(width).astype(np.float32)) * inner(height)).sum(axis=1, dtype=np.float64)
     left = plane @ _half(width).astype(np.float32)
     total = flat.sum(axis=1, dtype=np.float64)
     found = {
@@ -46,7 +51,7 @@ def geometry(maps: Array) -> dict[str, Array]:
         "complexity": complexity(shares),
         "peak_y": (place // width + 0.5) / height,
         "peak_x": (place % width + 0.5) / width,
-        "border": 1.0 - inner,
+        "border": 1.0 - inside,
     }
     upper = _half(height)
     halves = {"corner0": left * upper, "corner1": (rows - left) * upper}
@@ -55,19 +60,22 @@ def geometry(maps: Array) -> dict[str, Array]:
     nothing = whole == 0
     for name in ("positive", "gini", "complexity", "border", "corner0", "corner1", "corner2", "corner3"):
         found[name] = np.where(nothing, np.nan, found[name])
+    if height == 1:
+        found |= {name: np.full(len(maps), np.nan) for name in ("peak_y", *(f"corner{k}" for k in range(4)))}
     return found
 
 
-def own_geometry(maps: Array, extents: Array | None, placed: bool) -> dict[str, Array]:
+def own_geometry(maps: Array, extents: Array | None, placed: bool, axes: str = "") -> dict[str, Array]:
     """The same, of each map's own positions.
 
     Args:
         maps: Maps ``[N, *shape]``.
         extents: Positions that are each map's own, where shorter ones are filled up; None where all are.
         placed: Whether positions lie beside one another; those of a table's row do not, and have no border or corners.
+        axes: Letters of ``shape``, see ``geometry``.
     """
     if extents is None:
-        found = geometry(maps)
+        found = geometry(maps, axes)
     else:
         found = {name: np.full(len(maps), np.nan) for name in geometry(np.ones((1, 1), np.float32))}
         for extent in np.unique(extents[extents > 0]):
@@ -130,11 +138,20 @@ def relative(values: Array) -> tuple[Array, Array]:
     return (values / by).astype(np.float16), scale
 
 
-def _plane(mass: Array) -> Array:
-    """Magnitudes ``[N, *shape]`` as ``[N, rows, columns]``."""
+def _plane(mass: Array, axes: str) -> Array:
+    """Magnitudes ``[N, *shape]`` as ``[N, rows, columns]``; one row where there is nothing but a line."""
     if mass.ndim <= 2:
         return np.asarray(mass.reshape(len(mass), 1, -1))
-    return np.asarray(mass.reshape(len(mass), -1, *mass.shape[-2:]).sum(axis=1))
+    if len(axes) != mass.ndim - 1:
+        return np.asarray(mass.reshape(len(mass), -1, *mass.shape[-2:]).sum(axis=1))
+    plane = [k for k, letter in enumerate(axes, 1) if letter in "HW"]
+    if len(plane) == 2:
+        others = [k for k in range(1, mass.ndim) if k not in plane]
+        moved = np.ascontiguousarray(mass.transpose(0, *others, *plane))
+        return np.asarray(moved.reshape(len(mass), -1, *moved.shape[-2:]).sum(axis=1))
+    channel = axes.find("C") + 1
+    line = mass.sum(axis=channel) if channel else mass
+    return np.asarray(line.reshape(len(mass), 1, -1))
 
 
 def _half(count: int) -> Array:
@@ -142,7 +159,7 @@ def _half(count: int) -> Array:
     return np.asarray(np.clip(count / 2 - np.arange(count), 0.0, 1.0))
 
 
-def _inner(count: int) -> Array:
+def inner(count: int) -> Array:
     """How much of each cell lies inside the border; all of one that has no neighbour."""
     if count == 1:
         return np.ones(1)

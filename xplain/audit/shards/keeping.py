@@ -64,7 +64,8 @@ class Kept:
             half, _ = relative(values)
             part.write(np.ascontiguousarray(half[:count]).reshape(-1).view(np.uint8).data)
         with np.errstate(invalid="ignore"):
-            described = own_geometry(answer.maps, answer.extents, placed=facts.items != "rows")
+            axes = self.opened.lane.map_axes
+            described = own_geometry(answer.maps, answer.extents, facts.items != "rows", axes)
             told = {name: one[:count] for name, one in described.items()}
             flat = None if answer.error is None else answer.error.reshape(len(answer.error), -1).astype(np.float64)
             told["error_mean"] = np.full(count, np.nan)

@@ -25,12 +25,14 @@ def seen(content: Content, facts: ModelFacts) -> tuple[Array, Array | None]:
     Raises:
         PictureError, ItemError: the item cannot be read, or the model does not take it.
     """
-    from xplain.render import bands, pictures
+    from xplain.render import bands, pictures, sound
 
     if facts.door:
         raise ItemError(f"It is of kind {facts.items}, which has no picture: given(items) reads it.")
     card, pixels = facts.preprocessing, None
-    if isinstance(content, np.ndarray) and content.dtype != np.uint8:
+    if isinstance(content, bytes) and sound.is_sound(content):
+        x = sound.samples_of(content, "The sound", facts.axes, facts.layout or None, facts.name)
+    elif isinstance(content, np.ndarray) and content.dtype != np.uint8:
         x = content
         x = x[0] if x.ndim == len(facts.item_shape) + 1 and len(x) == 1 else x
     elif card is None:

@@ -24,7 +24,7 @@ from xplain.audit.plans.lanes import Benches
 from xplain.audit.shards.guarding import planned_audit, refuse_changed
 from xplain.audit.shards.reading import Data
 from xplain.audit.shards.shard import Maker
-from xplain.audit.sources import source_of
+from xplain.audit.sources import moved
 from xplain.audit.stores.home import home_of
 from xplain.core.errors import UsageError, XplainError
 
@@ -61,7 +61,7 @@ class Shop:
         refuse_changed(self.plan, folder)
         self._home.writable()
         self._benches = Benches(folder, self.plan, models)
-        self._data = Data(folder, None if items is None else source_of(items, folder))
+        self._data = Data(folder, None if items is None else moved(items, folder))
 
     def __enter__(self) -> Self:
         self._benches.__enter__()

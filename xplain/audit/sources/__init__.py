@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ from xplain.audit.sources.entries import Content, Entry, Source
 from xplain.audit.sources.folder import Files, Folder, Pattern
 from xplain.audit.sources.hub import PREFIX, Datasets
 from xplain.audit.sources.rows import ROWS, KeptRows
+from xplain.audit.sources.series import NPY, SERIES, Stack, is_stack
 from xplain.audit.sources.tables import CsvTable, ParquetTable, ReadRows
+from xplain.audit.stores.where import Where
 from xplain.core.errors import UsageError, unknown
 from xplain.core.keeping.files import there
 
-__all__ = ["ACCEPTED", "KEPT", "ROWS", "Content", "Entry", "Source", "reopened", "source_of"]
+__all__ = ["ACCEPTED", "KEPT", "ROWS", "SERIES", "Content", "Entry", "Source", "moved", "reopened", "source_of"]
 
 ACCEPTED = (
-    "a folder, a pattern (photos/**/*.jpg), a table (.csv, .tsv, .parquet), archives (.tar), datasets:NAME:SPLIT, "
-    "paths, or arrays, bytes or pictures in a list or iterator"
+    "a folder, a pattern (photos/**/*.jpg), a table (.csv, .tsv, .parquet), an array (.npy), archives (.tar), "
+    "datasets:NAME:SPLIT, paths, or arrays, bytes or pictures in a list or iterator"
 )
 
 
@@ -37,6 +39,7 @@ def source_of(
     item_column: str | None = None,
     label_column: str | None = None,
     root: str | None = None,
+    rank: Callable[[], int | None] | None = None,
 ) -> Source:
     """The source that a person names.
 
@@ -46,12 +49,22 @@ def source_of(
         item_column: Which column of a table names or holds the items.
         label_column: Which column of it holds labels.
         root: What the names in a table are relative to.
+        rank: How many axes a batch of the models has, None where that is not known: asked only of one ``.npy`` file,
+            whose rows are items where it has as many.
 
     Raises:
         UsageError: it is nothing of these, or is empty.
     """
     if isinstance(items, (str, os.PathLike)):
-        return _named(os.fspath(items), item_column, label_column, root)
+        named = os.fspath(items)
+        if (
+            rank is not None
+            and named.lower().endswith(NPY)
+            and there(named) == "file"
+            and is_stack(Path(named), rank())
+        ):
+            return Stack(named)
+        return _named(named, item_column, label_column, root)
     if _is_dataset(items):
         raise UsageError(
             "A dataset that is held in memory cannot be read again by a later run: save it with save_to_disk(FOLDER), "
@@ -61,10 +74,21 @@ def source_of(
     if isinstance(items, Mapping) or not (isinstance(items, (Iterable, np.ndarray)) or hasattr(items, "detach")):
         raise UsageError(option="items", got=items, accepted=ACCEPTED)
     if isinstance(items, (list, tuple)) and items and all(isinstance(one, (str, os.PathLike)) for one in items):
-        named = [os.fspath(one) for one in items]
-        return Archives(named) if all(one.lower().endswith(".tar") for one in named) else Files(named)
+        paths = [os.fspath(one) for one in items]
+        return Archives(paths) if all(one.lower().endswith(".tar") for one in paths) else Files(paths)
     pack(folder / KEPT, items)
     return Archives([folder / KEPT], "arrays")
+
+
+def moved(items: Any, folder: Path) -> Source:
+    """Another place of the items that an audit in ``folder`` was planned with; see ``source_of``.
+
+    Raises:
+        UsageError: nothing of the kind is there.
+    """
+    if Where.read(folder).source.get("kind") == "npy" and isinstance(items, (str, os.PathLike)):
+        return Stack(items)
+    return source_of(items, folder)
 
 
 def reopened(recipe: Mapping[str, Any], folder: Path) -> Source:
@@ -89,6 +113,10 @@ def reopened(recipe: Mapping[str, Any], folder: Path) -> Source:
             return Archives([folder / KEPT], "arrays")
         case "rows" | "texts":
             return KeptRows(folder / ROWS, kind)
+        case "npy":
+            return Stack(recipe["path"])
+        case "series":
+            return Stack(folder / SERIES, kind)
         case "tar":
             return Archives(recipe["paths"])
         case "datasets":
@@ -96,7 +124,7 @@ def reopened(recipe: Mapping[str, Any], folder: Path) -> Source:
     raise unknown(
         "kind of source",
         str(kind),
-        ("folder", "glob", "files", "csv", "parquet", "tar", "arrays", "datasets", "rows", "texts"),
+        ("folder", "glob", "files", "csv", "parquet", "tar", "arrays", "datasets", "rows", "texts", "npy", "series"),
     )
 
 

@@ -16,19 +16,20 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import ItemError, PictureError
 
-__all__ = ["MOST_BYTES", "SUFFIXES", "Content", "Entry", "Source", "array_of", "file_content", "is_item"]
+__all__ = ["MOST_BYTES", "PARSING", "SUFFIXES", "Content", "Entry", "Source", "array_of", "file_content", "is_item"]
 
 Content: TypeAlias = "bytes | Array"
-"""An item as it is kept: the bytes of a picture's file, a uint8 array (a picture), or the model's own tensor."""
+"""An item as it is kept: the bytes of a picture's or a sound's file, a uint8 array (a picture), or the model's own
+tensor."""
 
-_PARSING = threading.Lock()
+PARSING = threading.Lock()
 """numpy reads a header by Python's parser, which fails in two threads at once (CPython 3.11: SystemError)."""
 
 MOST_BYTES = 256 * 1024 * 1024
 """Largest item, in bytes."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm", ".npy")
-"""How names of items end, in folders and archives: pictures as xplain reads them, and arrays."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm", ".npy", ".wav")
+"""How names of items end, in folders and archives: pictures as xplain reads them, arrays, and recorded sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def array_of(content: bytes) -> Array:
         ItemError: there is none.
     """
     try:
-        with _PARSING:
+        with PARSING:
             return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))
     except (ValueError, EOFError, OSError, SyntaxError) as error:
         raise ItemError(f"The item is no array of numbers: {str(error)[:200]}.") from None

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from xplain.audit.canonical import sha256_of
 from xplain.audit.plans.plan import Plan, refuse_other
-from xplain.audit.sources import KEPT
+from xplain.audit.sources import KEPT, ROWS, SERIES
 from xplain.audit.stores.far import ObjectStore, is_far, local
 from xplain.audit.stores.store import Store
 from xplain.core.errors import OutputError, UsageError
@@ -29,7 +29,7 @@ from xplain.core.keeping.files import there, whole_file
 
 __all__ = ["Home", "beside", "home_of", "planned_in"]
 
-_HEAD = ("items.parquet", "places.parquet", KEPT, "where.json")
+_HEAD = ("items.parquet", "places.parquet", KEPT, ROWS, SERIES, "where.json")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from xplain.core.edits import Array
-from xplain.render.miniature import cells_url, pair_url
+from xplain.render.miniature import cells_url, drawing_url, pair_url
 from xplain.report.audit.told import Example, Histogram
 
 __all__ = ["bar", "curve", "histogram", "mean_map", "thumbnail"]
@@ -14,11 +14,15 @@ __all__ = ["bar", "curve", "histogram", "mean_map", "thumbnail"]
 
 def thumbnail(example: Example) -> Markup:
     """The picture and its map over it as one address; empty where there is neither."""
+    if example.drawn is not None:
+        return Markup(drawing_url(example.drawn))
     return Markup(pair_url(example.picture, example.values))  # letters of base64, longer than text from outside may be
 
 
 def mean_map(values: Array) -> Markup:
-    """A map ``[h, w]`` as the address of a picture with a pixel per cell."""
+    """A map ``[h, w]`` as the address of a picture with a pixel per cell; a single row as a strip that can be seen."""
+    if len(values) == 1:
+        values = np.repeat(values, max(1, values.shape[1] // 5), axis=0)
     return Markup(cells_url(values))
 
 

@@ -46,6 +46,7 @@ class _Picture(NamedTuple):
     lines: Sequence[str]
     bars: Sequence[tuple[str, str, str, Markup]] = ()
     words: Sequence[tuple[str, str]] = ()
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +179,11 @@ def pictured(one: Example) -> _Picture:
     """An example as the template prints it."""
     image = thumbnail(one)
     what = "Picture and its map" if one.picture is not None and one.values is not None else "Picture"
-    what = "Map" if one.picture is None else what
+    what = "Item and its map over its own axes" if one.drawn is not None else "Map" if one.picture is None else what
     bars = [(name, held, f"{share:+.2f}" if abs(share) >= 0.005 else "0", bar(share)) for name, held, share in one.bars]
     words = [(text, "" if share is None else _shade(share)) for text, share in one.words]
-    return _Picture(image, f"{what}: {one.name}" if image else "", (one.name, *one.captions), bars, words)
+    alt = f"{what}: {one.name}" if image else ""
+    return _Picture(image, alt, (one.name, *one.captions), bars, words, one.drawn is not None)
 
 
 def _shade(share: float) -> str:

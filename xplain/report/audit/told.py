@@ -70,6 +70,7 @@ class Example:
         captions: Lines below it.
         picture: uint8 ``[h, w, 3]``, small; None where the item is no picture or could not be read again.
         values: Its map ``[h, w]`` at native resolution; None where there is none.
+        drawn: Item and map drawn in axes of their own, uint8 ``[h, w, 3]``, as series and spectra are; None for others.
         bars: Of a row of a table: columns by name, what the row holds there, and its value as a share of the row's
             largest, -1..1; the largest first.
         words: Of a text: pieces of it in order, each with its value as a share of the text's largest, -1..1; None for
@@ -83,6 +84,7 @@ class Example:
     values: Array | None = None
     bars: tuple[tuple[str, str, float], ...] = ()
     words: tuple[tuple[str, float | None], ...] = ()
+    drawn: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,6 +194,7 @@ class Told:
         reviewer: Who reviews it; empty leaves the lines blank.
         sql: Queries that give the tables from the records.
         features: Of rows of a table a row per column, of texts a row per word, one table per lane; none of pictures.
+        legend: How examples that are drawn in axes of their own are read; empty for others.
     """
 
     title: str
@@ -216,6 +219,7 @@ class Told:
     reviewer: str = ""
     sql: tuple[tuple[str, str], ...] = field(default=())
     features: tuple[Table, ...] = ()
+    legend: str = ""
 
     @property
     def tables(self) -> Sequence[Table]:

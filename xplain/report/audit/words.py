@@ -29,7 +29,10 @@ GLOSSARY = {
         "A number for every place of an item: how much it spoke for the answer, as one method sees it."
     ),
     "Gini": "How concentrated a map is: 0 where all places count alike, near 1 where a few hold everything.",
-    "border share": "How much of a map lies in the outer eighth of the picture, where watermarks often are.",
+    "border share": (
+        "How much of a map lies in the outer eighth of the picture, where watermarks often are; of a series, in its"
+        " first and last eighth, where recordings are switched on and off."
+    ),
     "twin": "A second form of a model, such as one with smaller numbers (int8), or its next version.",
     "metric beside chance": (
         "A test of maps is only worth something beside what a map without knowledge scores: a random one,"

@@ -30,12 +30,14 @@ __all__ = [
     "ENOUGH",
     "WINDOW",
     "Tried",
+    "explained",
     "leads",
     "place_lead",
     "shortcuts",
     "told_together",
     "tried_class",
     "tried_lead",
+    "window_of",
 ]
 
 ENOUGH = 40
@@ -47,11 +49,17 @@ DONORS = 40
 WINDOW = (0.1875, 0.25)
 """Height and width of the window around a peak, as shares of the sides: what a mark, a tag, a ruler take."""
 
+STRETCH = (1.0, 0.125)
+"""The same of a series: an eighth of its time."""
+
 _WINDOWS = 120
 """Windows of a class that are compared with one another."""
 
 _SIDE = 64
 """Positions of the longer side at which windows are compared."""
+
+_MOMENTS = 32
+"""Cells over time in which a series' maps are compared: along one axis there is room for finer ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +85,8 @@ def shortcuts(
 
     Args:
         paster: The pictures and their scores; a few thousand at most.
-        maps: Their explanations for the predicted class, ``[N, H, W]``; NaN for an item that failed.
+        maps: Their explanations for the predicted class, ``[N, H, W]``, of series ``[N, 1, T]``; NaN for an item that
+            failed.
         relevance: Position-free relevance ``[N, R]``; None leaves the question of channels out.
         numbers: The items' numbers for a reader; None for 0, 1, ...
         names: Names of the classes; empty for their numbers.
@@ -152,9 +161,24 @@ def told_together(found: Sequence[Tried], names: Sequence[str]) -> list[Finding]
 
 def _sides(paster: Paster, maps: Array, target: int) -> tuple[Array, Array]:
     """Rows of the class, and of the others, whose maps have positive mass."""
-    good = np.isfinite(shares(maps)).all(axis=(1, 2))
+    good = np.isfinite(_cells(paster, maps)).all(axis=(1, 2))
     own = paster.predicted == target
     return np.flatnonzero(good & own), np.flatnonzero(good & ~own)
+
+
+def _cells(paster: Paster, maps: Array) -> Array:
+    """Maps as shares of few cells."""
+    return shares(maps) if paster.layout.plane[0] > 1 else shares(maps, _MOMENTS)
+
+
+def window_of(plane: tuple[int, int]) -> tuple[float, float]:
+    """What a mark takes of items of this plane, as shares of its sides."""
+    return WINDOW if plane[0] > 1 else STRETCH
+
+
+def explained(paster: Paster, maps: Array, target: int) -> int:
+    """Items of a class, or of all others where these are fewer, whose maps have positive mass."""
+    return min(map(len, _sides(paster, maps, target)))
 
 
 def leads(
@@ -172,7 +196,7 @@ def leads(
     """
     own, rest = rows
     found = [_place(paster, maps, own, rest, target, seed), _returning(paster, maps, own, rest, target, seed)]
-    vectors = shares(maps[own]).reshape(len(own), -1)
+    vectors = _cells(paster, maps[own]).reshape(len(own), -1)
     if relevance is not None:
         flat = directions(relevance[own])
         known = np.isfinite(flat).all(axis=1)
@@ -183,13 +207,13 @@ def leads(
             some = int(part.flagged.sum())
             evidence = {"channel": part.channel, "separation": part.separation}
             found.append(Lead("channel", target, order[:some], order[::-1][: len(order) // 4], None, part.p, evidence))
-    found.append(_group(vectors, shares(maps[rest]).reshape(len(rest), -1), own, target, seed))
+    found.append(_group(vectors, _cells(paster, maps[rest]).reshape(len(rest), -1), own, target, seed))
     return [one for one in found if one is not None and len(one.rows) >= 5]
 
 
 def _place(paster: Paster, maps: Array, own: Array, rest: Array, target: int, seed: int) -> Lead | None:
     both = np.concatenate([own, rest])
-    cells = shares(maps[both])
+    cells = _cells(paster, maps[both])
     inside = np.arange(len(both)) < len(own)
     seen = scan(cells, inside, seed=seed)
     box = region(seen)
@@ -211,11 +235,12 @@ def _returning(paster: Paster, maps: Array, own: Array, rest: Array, target: int
     own, rest = (rng.permutation(one)[:_WINDOWS] for one in (own, rest))
     pictures, factor = _small(paster, np.concatenate([own, rest]))
     plane = (pictures.shape[2], pictures.shape[3])
-    size = (max(3, round(WINDOW[0] * plane[0])), max(3, round(WINDOW[1] * plane[1])))
-    slack = (size[0] // 2, size[1] // 3)
+    window = window_of(plane)
+    size = (min(plane[0], max(3, round(window[0] * plane[0]))), max(3, round(window[1] * plane[1])))
+    slack = (0 if plane[0] == 1 else size[0] // 2, size[1] // 3)
     if size[0] + 2 * slack[0] > plane[0] or size[1] + 2 * slack[1] > plane[1]:
         return None
-    boxes = boxes_at(peaks(maps[np.concatenate([own, rest])], WINDOW), plane, size)
+    boxes = boxes_at(peaks(maps[np.concatenate([own, rest])], window), plane, size)
     cut = windows(pictures, boxes, slack)
     seen = again(cut[: len(own)], cut[len(own) :], slack)
     if not len(seen.members):
@@ -226,12 +251,14 @@ def _returning(paster: Paster, maps: Array, own: Array, rest: Array, target: int
 
 
 def _small(paster: Paster, rows: Array) -> tuple[Array, int]:
-    """Pictures ``[n, C, h, w]`` whose longer side is about 64: means of blocks."""
+    """Pictures ``[n, C, h, w]`` whose longer side is about 64: means of blocks; of a series ``h`` is 1."""
     x, layout = paster.part.items.x[rows].astype(np.float32), paster.layout
     x = np.moveaxis(x, layout.channel_axis, 1) if layout.channel_axis is not None else x[:, None]
+    x = x[:, :, None] if x.ndim == 3 else x
     factor = max(1, max(x.shape[2:]) // _SIDE)
-    high, wide = (n // factor for n in x.shape[2:])
-    cut = x[:, :, : high * factor, : wide * factor].reshape(*x.shape[:2], high, factor, wide, factor)
+    down = factor if x.shape[2] > 1 else 1
+    high, wide = x.shape[2] // down, x.shape[3] // factor
+    cut = x[:, :, : high * down, : wide * factor].reshape(*x.shape[:2], high, down, wide, factor)
     return cut.mean(axis=(3, 5)), factor
 
 
@@ -275,7 +302,8 @@ def _arms(
     flagged, same = lead.rows[:count], lead.rest[:count]
     foreign = np.random.default_rng([seed, 0xF0, lead.target]).permutation(others)[:count]
     if lead.box is None:
-        size = (max(1, round(WINDOW[0] * plane[0])), max(1, round(WINDOW[1] * plane[1])))
+        window = window_of(plane)
+        size = (max(1, round(window[0] * plane[0])), max(1, round(window[1] * plane[1])))
     else:
         size = (int(lead.box[2] - lead.box[0]), int(lead.box[3] - lead.box[1]))
     if count < 5 or size[0] * size[1] > 0.5 * plane[0] * plane[1]:

@@ -16,16 +16,18 @@ from xplain.session.shortcuts.pasting import Trial
 __all__ = ["Lead", "told", "whereabouts"]
 
 _LEANS = {
-    "scan": "Explanations of {name} lie at the {where} more than those of other classes do.",
-    "again": "What explanations of {name} point at looks alike in {count} pictures, wherever it lies.",
-    "channel": "One of the model's channels parts pictures of {name} in two: {count} lean on it.",
-    "clusters": "{count} pictures of {name} have explanations like one another, and unlike those of other classes.",
+    "scan": "Explanations of {name} lie {where} more than those of other classes do.",
+    "again": "What explanations of {name} point at looks alike in {count} {items}, wherever it lies.",
+    "channel": "One of the model's channels parts {items} of {name} in two: {count} lean on it.",
+    "clusters": "{count} {items} of {name} have explanations like one another, and unlike those of other classes.",
 }
 _LIMITS = (
-    "It says that the model uses what lies there, not that it must not: only a person can tell a mark from the object.",
-    "A shortcut that no picture lacks, or one that covers a whole picture, is not told from the class by pasting.",
-    "A pasted rectangle has edges, which a model may see; the controls have the same edges.",
+    "It says that the model uses what lies there, not that it must not: only a person can tell a mark from {object}.",
+    "A shortcut that no {item} lacks, or one that covers a whole {item}, is not told from the class by pasting.",
+    "A pasted {patch} has edges, which a model may see; the controls have the same edges.",
 )
+_PICTURES = {"items": "pictures", "item": "picture", "patch": "rectangle", "object": "the object"}
+_SERIES = {"items": "series", "item": "series", "patch": "stretch of time", "object": "what the class is about"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,13 +54,15 @@ class Lead:
 
 
 def whereabouts(box: Array, plane: tuple[int, int]) -> str:
-    """A box in words: ``lower left``, ``middle``, ``upper edge``."""
+    """A box in words: ``at the lower left``, ``in the middle``; of a series ``between 10 and 22 % of the time``."""
+    if plane[0] == 1:
+        return f"between {100 * box[1] / plane[1]:.0f} and {100 * box[3] / plane[1]:.0f} % of the time"
     middle = [(box[k] + box[k + 2]) / 2 / plane[k] for k in (0, 1)]
     down = "upper" if middle[0] < 0.4 else "lower" if middle[0] > 0.6 else ""
     across = "left" if middle[1] < 0.4 else "right" if middle[1] > 0.6 else ""
     if down and across:
-        return f"{down} {across}"
-    return f"{down or across} edge" if down or across else "middle"
+        return f"at the {down} {across}"
+    return f"at the {down or across} edge" if down or across else "in the middle"
 
 
 def told(lead: Lead, trial: Trial, p: float, trials: int, names: Sequence[str], plane: tuple[int, int]) -> Finding:
@@ -75,15 +79,17 @@ def told(lead: Lead, trial: Trial, p: float, trials: int, names: Sequence[str], 
     name = names[lead.target] if len(names) else str(lead.target)
     standing: Standing = trial.verdict(p, lead.box is not None)
     where = "" if lead.box is None else whereabouts(lead.box, plane)
-    text = _LEANS[lead.kind].format(name=name, where=where, count=len(lead.rows))
+    words = _PICTURES if plane[0] > 1 else _SERIES
+    text = _LEANS[lead.kind].format(name=name, where=where, count=len(lead.rows), **words)
     turned = percent(trial.turned["flagged"])
     best = percent(trial.turned[trial.control])
-    text += f" Pasted into pictures of other classes, it turns {turned} of them into {name}; "
-    text += f"the strongest control ({_CONTROLS[trial.control]}) turns {best}. "
-    text += _ENDS[standing]
-    limits = list(_LIMITS)
+    text += f" Pasted into {words['items']} of other classes, it turns {turned} of them into {name}; "
+    text += f"the strongest control ({_CONTROLS[trial.control].format(**words)}) turns {best}. "
+    text += _ENDS[standing].format(**words)
+    limits = [one.format(**words) for one in _LIMITS]
     if standing == "candidate" and lead.box is None:
-        limits.append("Pasting cannot confirm it: its pictures were chosen by what they show, as honest ones would be.")
+        chosen = f"its {words['items']} were chosen by what they show, as honest ones would be."
+        limits.append(f"Pasting cannot confirm it: {chosen}")
     evidence = {
         **lead.evidence,
         **{f"way, {arm}": float(np.mean(way)) for arm, way in trial.way.items()},
@@ -105,13 +111,13 @@ def told(lead: Lead, trial: Trial, p: float, trials: int, names: Sequence[str], 
 
 _UNIT = "share of the way to the class, above the strongest control"
 _CONTROLS = {
-    "unflagged": "the same place of other pictures of the class",
-    "strongest of the rest": "what other pictures of the class lean on most",
-    "others": "pictures of other classes",
-    "elsewhere": "another place of the same pictures",
+    "unflagged": "the same place of other {items} of the class",
+    "strongest of the rest": "what other {items} of the class lean on most",
+    "others": "{items} of other classes",
+    "elsewhere": "another place of the same {items}",
 }
 _ENDS = {
     "confirmed": "So the model takes it for the class: look at it.",
-    "candidate": "Whether that is a mark or the object, a person must say.",
+    "candidate": "Whether that is a mark or {object}, a person must say.",
     "refuted": "So it is no more than what the class shows elsewhere.",
 }

@@ -134,12 +134,14 @@ class Paster:
     def of(cls, session: Session, part: Part) -> Paster:
         """A paster of a part; the untouched pictures are looked at once.
 
+        A series is a picture of one row: what is pasted is a window of time, in all of its channels.
+
         Raises:
-            UsageError: the items are no pictures, or there is one class.
+            UsageError: the items are neither pictures nor series, or there is one class.
         """
         layout = part.items.layout
-        if not isinstance(layout, Layout) or not layout.is_picture:
-            raise UsageError(f"Pasting needs pictures; the items are {list(part.items.x.shape)} ({layout}).")
+        if not isinstance(layout, Layout) or not (layout.is_picture or set(layout.axes) in ({*"NCT"}, {*"NT"})):
+            raise UsageError(f"Pasting needs pictures or series; the items are {list(part.items.x.shape)} ({layout}).")
         scores = session.look(part)
         if scores.shape[1] < 2:
             raise UsageError("Pasting needs a model of at least two classes: it asks whether another one is predicted.")
@@ -168,7 +170,8 @@ class Paster:
     def at(self, box: Array) -> tuple[Any, ...]:
         """The slices of one item that are a box (y0, x0, y1, x1)."""
         found: list[Any] = [slice(None)] * (self.part.items.x.ndim - 1)
-        for axis, low, high in zip(self.layout.plane_axes, box[:2], box[2:], strict=True):
+        axes = self.layout.plane_axes
+        for axis, low, high in zip(axes, box[2 - len(axes) : 2], box[4 - len(axes) :], strict=True):
             found[axis - 1] = slice(int(low), int(high))
         return tuple(found)
 

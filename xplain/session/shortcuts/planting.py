@@ -21,7 +21,7 @@ from xplain.analyses.shares import peaks, pooled
 from xplain.core.edits import Array
 from xplain.core.finding import Finding
 from xplain.session.part import Part
-from xplain.session.shortcuts.finder import ENOUGH, WINDOW, place_lead, tried_lead
+from xplain.session.shortcuts.finder import ENOUGH, place_lead, tried_lead, window_of
 from xplain.session.shortcuts.pasting import Paster, boxes_at
 
 __all__ = ["power_of"]
@@ -66,15 +66,16 @@ def power_of(
     if len(own) < ENOUGH or len(others) < ENOUGH + count:
         return [too_few("control", name, len(others), ENOUGH + count, "pictures of other classes to plant it in")]
     plane = paster.layout.plane
-    size = (max(1, round(WINDOW[0] * plane[0])), max(1, round(WINDOW[1] * plane[1])))
+    window = window_of(plane)
+    size = (max(1, round(window[0] * plane[0])), max(1, round(window[1] * plane[1])))
     rng = np.random.default_rng([seed, 0x9C])
     donors = rng.permutation(own)[:20]
-    boxes = boxes_at(peaks(maps[donors], WINDOW), plane, size)
+    boxes = boxes_at(peaks(maps[donors], window), plane, size)
     into = rng.choice(others, 8, replace=False)
     rows = np.repeat(np.arange(len(donors)), 8)
     way = paster.effect(donors[rows], np.tile(into, len(donors)), boxes[rows], target).way
     best = int(way.reshape(len(donors), 8).mean(axis=1).argmax())
-    corners = [(y, x) for y in (0.0, 1.0) for x in (0.0, 1.0)]
+    corners = [(y, x) for y in (0.0, 1.0) for x in (0.0, 1.0)] if plane[0] > 1 else [(0.0, x / 3) for x in range(4)]
     found, confirmed, planted = 0, 0, []
     for corner in corners:
         box = boxes_at(np.array([corner]), plane, size)[0]
@@ -87,9 +88,10 @@ def power_of(
     if max(planted) < 10:
         return [too_few("control", name, max(planted), 10, "pictures that a pasted patch turned into the class,")]
     tried = sum(n >= 10 for n in planted)
+    what = ("in a corner", "pictures", "corners") if plane[0] > 1 else ("at one of four times", "series", "times")
     text = (
-        f"A control that the audit planted itself, a patch of {name} in a corner of up to {max(planted)} pictures that "
-        f"it turned, was found in {found} of {tried} corners, and confirmed in {confirmed}."
+        f"A control that the audit planted itself, a patch of {name} {what[0]} of up to {max(planted)} {what[1]} that "
+        f"it turned, was found in {found} of {tried} {what[2]}, and confirmed in {confirmed}."
     )
     return [
         Finding(
@@ -120,7 +122,7 @@ def _finds(paster: Paster, method: str, maps: Array, target: int, made: Array, s
     part = session.part(paster.part.model, replace(both, pictures=None))
     fresh = Part(paster.part.model, replace(both, x=made, names=both.names[len(items) :], pictures=None))
     (told,) = session.explain(fresh, method)
-    values = np.asarray(told.values, np.float32)
+    values = _planes(np.asarray(told.values, np.float32), paster)
     if values.shape[1:] != maps.shape[1:]:
         values = _as_large(values, (int(maps.shape[1]), int(maps.shape[2])))
     mixed = Paster.of(session, part)
@@ -130,6 +132,14 @@ def _finds(paster: Paster, method: str, maps: Array, target: int, made: Array, s
         return False, False
     trial = tried_lead(mixed, every, lead, seed)
     return True, trial is not None and trial.verdict(trial.p) == "confirmed"
+
+
+def _planes(values: Array, paster: Paster) -> Array:
+    """Maps ``[N, H, W]``; those of series ``[N, 1, T]``, channels added up."""
+    if paster.layout.plane[0] > 1:
+        return values
+    line = values if values.ndim == 2 else values.sum(axis=paster.layout.channel_axis)
+    return line[:, None]
 
 
 def _as_large(values: Array, plane: tuple[int, int]) -> Array:

@@ -128,6 +128,15 @@ def plan(
         str | None,
         _flag("--split", text="Of texts: words (default), marks, sentences, characters, tokens, ids.", panel=_ITEMS),
     ] = None,
+    series: Annotated[
+        str | None,
+        _flag(
+            "--series",
+            text="Each row of the table is a series: its columns, a pattern or names; channels with ; between.",
+            panel=_ITEMS,
+            metavar="'t*'",
+        ),
+    ] = None,
     item_column: Annotated[
         str | None, _flag("--item-column", text="Which column of a table names or holds the items.", panel=_ITEMS)
     ] = None,
@@ -168,6 +177,7 @@ def plan(
         "out": out, "methods": method, "target": target, "metrics": metrics, "analyses": analyses, "planted": planted,
         "seed": seed, "labels": labels, "metadata": metadata, "item_column": item_column, "root": root, "card": card,
         "threads": threads, "shard_seconds": shard_seconds, "shard_rows": shard_rows, "max_queries": max_queries,
+        "series": series,
     }  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None and value != []}
     if sample is not None:
@@ -196,7 +206,7 @@ def plan(
 _WORDS = (
     "models", "items", "out", "methods", "target", "labels", "metadata", "card", "metrics", "analyses", "sample",
     "seed", "shard_seconds", "shard_rows", "planted", "threads", "item_column", "root", "rows", "texts",
-    "max_queries",
+    "max_queries", "series",
 )  # fmt: skip
 
 

@@ -2,11 +2,11 @@
 
     python benchmarks/audit/throughput.py [--pictures 1000] [--out benchmarks/results]
 
-MobileNetV2 on JPEG files cut from the shared photographs: one thread for the model, one that decodes ahead, one that
-gathers batches, one that keeps what was answered. Times are processor time, so that a loaded machine changes ratios
-little. Two shares are told: what the model takes of the thread that asks it, which is what an audit waits for where
-cores are free; and of all threads together, less reading and decoding, which is what is paid where they are not. How
-workers, Ray and clusters scale says ``scaling.py``.
+MobileNetV2 on JPEG files cut from the shared photographs: one thread for the model, one that decodes ahead into the
+rows of batches, one that gathers these, one that keeps what was answered. Times are processor time, so that a loaded
+machine changes ratios little. Two shares are told: what the model takes of the thread that asks it, which is what an
+audit waits for where cores are free; and of all threads together, less reading and decoding, which is what is paid
+where they are not. How workers, Ray and clusters scale says ``scaling.py``.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def pictures(folder: Path, count: int) -> Path:
 
 STAGES = (
     "read, hash", "decode, resize, normalise", "batches", "model", "answers", "columns", "hash, write", "records",
-    "flush, name, seal",
+    "flush, name, seal", "all else",
 )  # fmt: skip
 
 
@@ -126,6 +126,7 @@ def measured(folder: Path) -> dict[str, float]:
         for owner, name, stage in (  # what makes a shard, taken apart
             (Data, "content", "read, hash"),
             (shard, "taken", "decode, resize, normalise"),
+            (Tray, "write", "batches"),
             (Tray, "put", "batches"),
             (Tray, "take", "batches"),
             (Graph, "run", "model"),
@@ -143,6 +144,7 @@ def measured(folder: Path) -> dict[str, float]:
         main, every, clock = time.thread_time() - began, time.process_time() - every, time.perf_counter() - clock
         watch.end()
     each = 1000 / plan.items.count
+    watch.spent["all else"] = every - sum(watch.spent.values())
     whole = {"main thread": main * each, "all threads": every * each, "clock": clock * each}
     return {**{stage: spent * each for stage, spent in watch.spent.items()}, **whole}
 

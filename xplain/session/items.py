@@ -253,12 +253,12 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
     shapes = {tensor.shape for tensor, _ in prepared}
     if len(shapes) > 1:
         raise CardError(f"The card gives pictures of different sizes {sorted(shapes)}; state resize or crop in it.")
-    x = np.stack([tensor for tensor, _ in prepared])
+    x = _together([tensor for tensor, _ in prepared])
     _check_tensor(x, model, x.ndim)
     names = tuple(Path(one).name if isinstance(one, (str, Path)) else str(n) for n, one in enumerate(given))
     named = known if outline.named is None else named
     warnings = tuple(Caveat(text, "input", n) for n, told in enumerate(said) for text in told)
-    seen = np.stack([one for _, one in prepared])
+    seen = _together([one for _, one in prepared])
     layout = _resolved(model, x, named)
     warnings = (*warnings, *_against(layout))
     told_axes = used.coordinates
@@ -274,6 +274,11 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
         sizes=tuple((h, w) for h, w in sizes),
         coordinates=told_axes,
     )
+
+
+def _together(arrays: Sequence[Array]) -> Array:
+    """Arrays of one shape as a batch; one alone is not copied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def as_used(card: Card, layout: str, outline: Outline) -> Card:

@@ -14,7 +14,7 @@ from xplain.core.edits import Array
 from xplain.core.outline import Outline
 from xplain.core.targets.units import kind_of, probabilities
 
-__all__ = ["entropies", "geometry", "inner", "own_geometry", "relative"]
+__all__ = ["entropies", "geometry", "halved", "inner", "largest", "own_geometry"]
 
 BORDER = 1 / 8
 """How wide the border is, as a share of each side."""
@@ -35,7 +35,7 @@ def geometry(maps: Array, axes: str = "") -> dict[str, Array]:
     mass = np.abs(flat)
     scale, whole = mass.max(axis=1, initial=0.0).astype(np.float64), mass.sum(axis=1, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = (mass / whole[:, None]).astype(np.float32)
+        shares = np.divide(mass, whole[:, None], out=mass, dtype=np.float64, casting="same_kind")
     plane = _plane(shares.reshape(maps.shape), axes)
     height, width = plane.shape[1:]
     place = plane.reshape(len(plane), -1).argmax(axis=1)
@@ -97,7 +97,8 @@ def gini(shares: Array) -> Array:
     """
     count = shares.shape[1]
     weights = ((2 * np.arange(1, count + 1) - count - 1) / count).astype(shares.dtype)
-    ranked = np.sort(shares, axis=1) * weights  # no product of matrices, which rounds by the number of rows
+    ranked = np.sort(shares, axis=1)
+    ranked *= weights  # no product of matrices, which rounds by the number of rows
     return np.asarray(ranked.sum(axis=1, dtype=np.float64))
 
 
@@ -107,7 +108,8 @@ def complexity(shares: Array) -> Array:
     Source:
         Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020.
     """
-    logs = np.log(np.maximum(shares, np.finfo(shares.dtype).tiny))  # times 0 where a share is 0
+    logs = np.maximum(shares, np.finfo(shares.dtype).tiny)  # times 0 where a share is 0
+    np.log(logs, out=logs)
     logs *= shares
     return np.asarray(-logs.sum(axis=1, dtype=np.float64))
 
@@ -128,20 +130,27 @@ def entropies(scores: Array, outline: Outline) -> Array:
     return complexity(found)
 
 
-def relative(values: Array) -> tuple[Array, Array]:
-    """Values divided by the largest magnitude of each item, float16, and that magnitude, float64 ``[N]``.
+def halved(values: Array, scale: Array) -> Array:
+    """Values ``[N, ...]`` divided by each item's scale where it has one, in float16.
 
-    Half precision ends at 65,504 and at 6e-8; so divided, a value keeps three digits whatever its unit.
+    Half precision ends at 65,504 and at 6e-8; divided by the largest magnitude, a value keeps three digits whatever its
+    unit.
     """
-    scale = np.abs(values.reshape(len(values), -1)).max(axis=1, initial=0.0)
     by = np.where(scale > 0, scale, np.ones((), scale.dtype)).reshape(-1, *[1] * (values.ndim - 1))
-    return (values / by).astype(np.float16), scale
+    return np.ascontiguousarray((values / by).astype(np.float16))
+
+
+def largest(values: Array) -> Array:
+    """The largest magnitude of each item's values, in their type."""
+    return np.asarray(np.abs(values.reshape(len(values), -1)).max(axis=1, initial=0.0))
 
 
 def _plane(mass: Array, axes: str) -> Array:
     """Magnitudes ``[N, *shape]`` as ``[N, rows, columns]``; one row where there is nothing but a line."""
     if mass.ndim <= 2:
         return np.asarray(mass.reshape(len(mass), 1, -1))
+    if mass.ndim == 3 and (len(axes) != 2 or axes == "HW"):
+        return mass
     if len(axes) != mass.ndim - 1:
         return np.asarray(mass.reshape(len(mass), -1, *mass.shape[-2:]).sum(axis=1))
     plane = [k for k, letter in enumerate(axes, 1) if letter in "HW"]

@@ -1,19 +1,22 @@
-"""What is kept of a lane of a shard: columns of records, and maps and vectors in half precision, batch after batch.
+"""What is kept of a lane of a shard: columns of records, and maps and vectors in half precision.
 
-Maps and vectors go to their parts as they come, so that a shard's memory does not follow from its number of rows.
+A few batches are described together, for a call of numpy costs as much as a hundred small maps; and of large maps a few
+at a time, so that what is worked out on the way stays in the processor's own cache. No number depends on which. Maps
+and vectors go to their parts as they come, so that a shard's memory does not follow from its number of rows.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from xplain.audit.canonical import needed
 from xplain.audit.plans.plan import ModelFacts
-from xplain.audit.shards.figures import entropies, own_geometry, relative
+from xplain.audit.shards.figures import entropies, halved, largest, own_geometry
 from xplain.audit.shards.reading import Planned
 from xplain.audit.shards.trays import Full
 from xplain.audit.stores import schema
@@ -37,6 +40,12 @@ class Grows(Protocol):
         """Let go of what was not ended."""
 
 
+_ROWS = 128
+"""Rows that are described together, at most, where their maps are small."""
+_VALUES = 1 << 20
+"""Values of maps that are described at a time, where they are large."""
+
+
 class Kept:
     """What is kept of one lane of a shard.
 
@@ -50,6 +59,8 @@ class Kept:
 
     def __init__(self, opened: Opened, facts: ModelFacts, rows: int, maps: Grows, relevance: Grows) -> None:
         self.opened, self.facts, self.maps, self.relevance = opened, facts, maps, relevance
+        self.errors = 0
+        self._waiting: list[_Said] = []
         self._texts: dict[str, list[str | None]] = {}
         self._numbers: dict[str, list[tuple[Array, Array]]] = {}
         maps.write(_head((rows, *opened.lane.native_shape)))
@@ -57,50 +68,61 @@ class Kept:
 
     def keep(self, full: Full, answer: LaneAnswer) -> list[str | None]:
         """Keep what a lane says of a batch; of each item, why it is an error row, None where it is none."""
-        count, facts = len(full.items), self.facts
         why = [one or answer.why.get(row) for row, one in enumerate(full.why)]
-        fine = np.array([one is None for one in why])
-        for part, values in ((self.maps, answer.maps), (self.relevance, answer.relevance)):
-            half, _ = relative(values)
-            part.write(np.ascontiguousarray(half[:count]).reshape(-1).view(np.uint8).data)
+        self.errors += sum(one is not None for one in why)
+        self._waiting.append(_Said(answer, why, full.rows.labels, full.seeds))
+        rows, values = (sum(map(of, self._waiting)) for of in (_Said.rows, _Said.values))
+        if rows >= _ROWS or values >= _VALUES:
+            self._describe()
+        return why
+
+    def _describe(self) -> None:
+        """Write and describe what waits."""
+        several, self._waiting = self._waiting, []
+        if not several:
+            return
+        why = [one for said in several for one in said.why]
+        fine, answer = np.array([one is None for one in why]), _joined(several)
+        told = self._drawn(answer)
         with np.errstate(invalid="ignore"):
-            axes = self.opened.lane.map_axes
-            described = own_geometry(answer.maps, answer.extents, facts.items != "rows", axes)
-            told = {name: one[:count] for name, one in described.items()}
-            flat = None if answer.error is None else answer.error.reshape(len(answer.error), -1).astype(np.float64)
-            told["error_mean"] = np.full(count, np.nan)
-            if flat is not None:
-                own = flat.shape[1] if answer.extents is None else answer.extents
-                told["error_mean"] = (flat.sum(axis=1) / own)[:count]
-            classes, said = _predictions(answer.scores[:count], fine, self.opened)
-        told |= said | {"value": answer.values[:count]}
-        classes["target"] = answer.targets[:count]
-        labels = full.rows.labels[:count]
+            classes, said = _predictions(answer.scores, fine, self.opened)
+        told |= said | {"value": answer.values, "error_mean": _mean_error(answer)}
+        classes["target"] = answer.targets
+        labels = np.concatenate([one.labels[: len(one.why)] for one in several])
         for name, values in told.items():
             self._number(name, values, fine & np.isfinite(values))
         for name, values in classes.items():
             self._number(name, values, fine & (values >= 0))
         self._number("label_class", labels, labels >= 0)
-        self._number("seed", np.array(full.seeds, np.uint64), np.ones(count, bool))
+        seeds = np.array([seed for one in several for seed in one.seeds], np.uint64)
+        self._number("seed", seeds, np.ones(len(why), bool))
         first = classes["predicted"]
         self._number("correct", labels == first, fine & (labels >= 0) & (first >= 0))
-        words = answer.words or str(self.opened.lane.target)
+        words = [one.answer.words or str(self.opened.lane.target) for one in several for _ in one.why]
         for name, values in classes.items():
-            otherwise = words if name == "target" else None
+            otherwise: Sequence[str | None] = words if name == "target" else [None] * len(why)
             self._texts.setdefault(f"{name}_name", []).extend(
-                None if not good else otherwise if one < 0 else facts.class_name(one)
-                for one, good in zip(values.tolist(), fine.tolist(), strict=True)
+                None if not good else other if one < 0 else self.facts.class_name(one)
+                for one, good, other in zip(values.tolist(), fine.tolist(), otherwise, strict=True)
             )
         self._texts.setdefault("error", []).extend(why)
-        return why
 
-    @property
-    def errors(self) -> int:
-        """Error rows so far."""
-        return sum(one is not None for one in self._texts.get("error", ()))
+    def _drawn(self, answer: LaneAnswer) -> dict[str, Array]:
+        """Write maps and vectors; what describes the maps."""
+        maps, extents = answer.maps, answer.extents
+        step = max(1, _VALUES * len(maps) // max(1, maps.size))
+        found: list[dict[str, Array]] = []
+        with np.errstate(invalid="ignore"):
+            for k in range(0, len(maps), step):
+                some, own = maps[k : k + step], None if extents is None else extents[k : k + step]
+                found.append(own_geometry(some, own, self.facts.items != "rows", self.opened.lane.map_axes))
+                _write(self.maps, halved(some, found[-1]["scale"].astype(some.dtype)))
+            _write(self.relevance, halved(answer.relevance, largest(answer.relevance)))
+        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
     def table(self, planned: Sequence[Planned]) -> Any:
-        """The lane's records, in the order of items; a ``pyarrow.Table``."""
+        """The lane's records, in the order of items, when all was kept; a ``pyarrow.Table``."""
+        self._describe()
         pa, count = needed("pyarrow"), len(planned)
         kinds = {one.name: pa.type_for_alias(one.kind) for one in schema.RECORDS}
         numbers = {}
@@ -120,6 +142,63 @@ class Kept:
 
     def _number(self, name: str, values: Array, there: Array) -> None:
         self._numbers.setdefault(name, []).append((values, there))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Said:
+    """What a lane said of a batch, not described yet."""
+
+    answer: LaneAnswer
+    why: list[str | None]
+    labels: Array
+    seeds: tuple[int, ...]
+
+    def rows(self) -> int:
+        """Rows that hold an item."""
+        return len(self.why)
+
+    def values(self) -> int:
+        """Values of all maps."""
+        return self.answer.maps.size
+
+
+def _joined(several: Sequence[_Said]) -> LaneAnswer:
+    """Several answers as one, without the rows that filled their batches up.
+
+    A batch in which all failed states no errors and no extents; its rows are NaN, and have no position.
+    """
+    answers = [(one.answer, len(one.why)) for one in several]
+
+    def whole(name: str) -> Any:
+        parts = [getattr(answer, name) for answer, _ in answers]
+        like = next((one for one in parts if one is not None), None)
+        if like is None or len(several) == 1:
+            return like if like is None else like[: answers[0][1]]
+        shape = like.shape[1:]
+
+        def blank(count: int) -> Array:
+            return np.zeros(count, like.dtype) if name == "extents" else np.full((count, *shape), np.nan, like.dtype)
+
+        return np.concatenate(
+            [blank(count) if one is None else one[:count] for one, (_, count) in zip(parts, answers, strict=True)]
+        )
+
+    names = ("scores", "targets", "values", "maps", "error", "relevance")
+    scores, targets, values, maps, error, relevance = map(whole, names)
+    return LaneAnswer(scores, targets, values, maps, error, relevance, {}, extents=whole("extents"))
+
+
+def _mean_error(answer: LaneAnswer) -> Array:
+    """The mean standard error over each map's own positions; NaN where none is stated."""
+    if answer.error is None:
+        return np.full(len(answer.maps), np.nan)
+    flat = answer.error.reshape(len(answer.error), -1).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(flat.sum(axis=1) / (flat.shape[1] if answer.extents is None else answer.extents))
+
+
+def _write(part: Grows, half: Array) -> None:
+    part.write(half.reshape(-1).view(np.uint8).data)
 
 
 def _as(values: Array, kind: Any) -> Array:

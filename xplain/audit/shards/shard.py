@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -84,11 +84,8 @@ class Maker:
         self._engines: dict[str, Driven] = {}
         self._budget: Budget | None = None
         self._forms: dict[Any, Form] = {}
-        self._ways: dict[str, Any] = {}
         for facts in plan.models:
-            way = _way(facts)
-            self._ways[facts.name] = way
-            self._forms.setdefault(way, Form(benches.models[facts.name], facts))
+            self._forms.setdefault(_way(facts), Form(benches.models[facts.name], facts))
         self._readers = ThreadPoolExecutor(threads, "read") if threads else None
         self._keeper = ThreadPoolExecutor(1, "keep") if threads else None
         self._ahead = -(-2 * max((lane.lane.rows for lane in self.lanes), default=1) // _AT_ONCE)
@@ -168,8 +165,8 @@ class Maker:
             for lane in self.lanes:
                 facts, name = self.plan.model(lane.lane.model), lane.lane.name
                 kept = Kept(lane, facts, shard.rows, part(f"maps/{name}", "npy"), part(f"relevance/{name}", "npy"))
-                lanes.append(_Lane(Tray(lane.lane, facts, _READY + 2), kept, self._judging(lane, shard, memos)))
-            self._ask(planned, lanes, refused, told)
+                lanes.append(_Lane(kept, self._judging(lane, shard, memos)))
+            self._ask(planned, self._gathered(lanes, shard.rows), refused, told)
             tables = [one.kept.table(planned) for one in lanes]
             part("records", "parquet").write(schema.parquet_bytes(needed("pyarrow").concat_tables(tables)))
             judged = [row for one in lanes if one.judging is not None for row in one.judging.rows]
@@ -178,11 +175,24 @@ class Maker:
             ended = {kind: one.end() for kind, one in grown.items()}
         return ended, sum(one.kept.errors for one in lanes), sum(len(one) for one in tables)
 
+    def _gathered(self, lanes: Sequence[_Lane], count: int) -> list[_Gathered]:
+        """Lanes by how they take items, each group with a tray of its own."""
+        found: dict[Any, _Gathered] = {}
+        for one in lanes:
+            lane, facts = one.opened.lane, one.kept.facts
+            key = (_way(facts), lane.rows, lane.item)
+            if key not in found:
+                shape = (lane.rows, *lane.item)
+                tray = Tray(shape, facts.dtype, count, (self._ahead + 1) * _AT_ONCE, _READY + 2)
+                found[key] = _Gathered(key[0], tray)
+            found[key].lanes.append(one)
+        return list(found.values())
+
     def _ask(
-        self, planned: Sequence[Planned], lanes: Sequence[_Lane], refused: Mapping[int, str], told: Told | None
+        self, planned: Sequence[Planned], gathered: Sequence[_Gathered], refused: Mapping[int, str], told: Told | None
     ) -> None:
         """Ask every lane about all items, and keep what it says."""
-        batches = self._batches(planned, lanes, refused, told)
+        batches = self._batches(planned, gathered, refused, told)
         if self._keeper is None or told is not None:
             for lane, full in batches:
                 if told is not None:
@@ -207,17 +217,17 @@ class Maker:
             wait(unkept)  # nobody writes to a part that is let go of
 
     def _batches(
-        self, planned: Sequence[Planned], lanes: Sequence[_Lane], refused: Mapping[int, str], told: Told | None
+        self, planned: Sequence[Planned], gathered: Sequence[_Gathered], refused: Mapping[int, str], told: Told | None
     ) -> Generator[tuple[_Lane, Full], None, None]:
         """The batches of all lanes, each as soon as its last item was read."""
-        for item, found in self._read(planned, refused, told):
-            for lane in lanes:
-                lane.tray.put(item, found[self._ways[lane.tray.facts.name]], self.plan.seed_of(item.sha256))
-                if lane.tray.full:
-                    yield lane, lane.tray.take()
-        for lane in lanes:
-            if not lane.tray.empty:
-                yield lane, lane.tray.take()
+        for item, found in self._read(planned, gathered, refused, told):
+            seed = self.plan.seed_of(item.sha256)
+            for one in gathered:
+                if one.tray.put(item, found[one.way], seed):
+                    yield from one.take()
+        for one in gathered:
+            if not one.tray.empty:
+                yield from one.take()
 
     def _judging(self, lane: Opened, shard: Shard, memos: Memos) -> Judging | None:
         """What judges a lane's explanations of a shard; None where none of its items is sampled."""
@@ -233,33 +243,38 @@ class Maker:
         return Judging(self._engines.setdefault(lane.lane.name, driven), sample, names, memos, compiled=True)
 
     def _read(
-        self, planned: Sequence[Planned], refused: Mapping[int, str], told: Told | None
+        self, planned: Sequence[Planned], gathered: Sequence[_Gathered], refused: Mapping[int, str], told: Told | None
     ) -> Iterator[tuple[Planned, dict[Any, Read]]]:
-        """Items in order, each read once and prepared once for every way in which models take it."""
+        """Items in order, each read once, prepared once for every way in which models take it, and laid into trays."""
 
-        def one(item: Planned) -> dict[Any, Read]:
+        def one(place: int) -> dict[Any, Read]:
+            item = planned[place]
             content = refused.get(item.number) or self.data.content(item)
-            return {way: taken(content, form) for way, form in self._forms.items()}
+            found = {way: taken(content, form) for way, form in self._forms.items()}
+            for group in gathered:
+                if (items := found[group.way].items) is not None:
+                    group.tray.write(place, items.x[0])
+            return {way: replace(read, items=None) for way, read in found.items()}
 
         if self._readers is None or told is not None:
-            for item in planned:
+            for place, item in enumerate(planned):
                 if told is not None and item.number not in refused:
                     told(item.number)
-                yield item, one(item)
+                yield item, one(place)
             return
 
-        def several(items: Sequence[Planned]) -> list[dict[Any, Read]]:
-            return [one(item) for item in items]
+        def several(places: range) -> list[dict[Any, Read]]:
+            return [one(place) for place in places]
 
-        waiting: deque[tuple[Sequence[Planned], Future[list[dict[Any, Read]]]]] = deque()
+        waiting: deque[tuple[range, Future[list[dict[Any, Read]]]]] = deque()
 
         def first() -> Iterator[tuple[Planned, dict[Any, Read]]]:
-            items, read = waiting.popleft()
-            return zip(items, read.result(), strict=True)
+            places, read = waiting.popleft()
+            return zip(planned[places.start : places.stop], read.result(), strict=True)
 
         try:
             for k in range(0, len(planned), _AT_ONCE):
-                group = planned[k : k + _AT_ONCE]
+                group = range(k, min(k + _AT_ONCE, len(planned)))
                 waiting.append((group, self._readers.submit(several, group)))
                 if len(waiting) > self._ahead:
                     yield from first()
@@ -286,10 +301,23 @@ def _way(facts: ModelFacts) -> Any:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lane:
-    """One lane of a shard: where its items gather, what is kept of it, and what judges it."""
+class _Gathered:
+    """Lanes of a shard that take items alike, and where these gather for them."""
 
+    way: Any
     tray: Tray
+    lanes: list[_Lane] = field(default_factory=list)
+
+    def take(self) -> Iterator[tuple[_Lane, Full]]:
+        """A batch, for each of the lanes."""
+        full = self.tray.take()
+        return ((lane, full.of(lane.kept.facts)) for lane in self.lanes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lane:
+    """One lane of a shard: what is kept of it, and what judges it."""
+
     kept: Kept
     judging: Judging | None
 

@@ -1,15 +1,23 @@
-"""Items of a lane, gathered into batches of one shape: a bad item keeps its row, blank; the last is filled up."""
+"""Batches of one shape, written by whoever reads an item: a bad one keeps its row, blank; the last batch is filled up.
+
+Fresh memory costs as much as filling it, and so does handing a tensor from one thread to another: so batches lie in a
+ring of buffers, and a reader writes each item to the row that its place among the items says. Lanes that take items
+alike share a tray.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
 
 import numpy as np
 
 from xplain.audit.plans.plan import ModelFacts
 from xplain.audit.shards.reading import Planned, Read
 from xplain.core.edits import Array
-from xplain.core.lane import Lane, LaneRows
+from xplain.core.lane import LaneRows
 
 __all__ = ["Full", "Tray"]
 
@@ -19,49 +27,52 @@ class Full:
     """A batch that can be asked.
 
     Args:
-        tray: Whose it is.
-        rows: The rows, as many as the lane takes; they are the tray's own, which fills them again later.
+        rows: The rows, as many as a lane takes; their tensors are the tray's own, which are written again later.
         items: The items that stand in the first of them.
         why: Why an item's row is blank; None for a good one.
         seeds: What each item's draws begin with.
     """
 
-    tray: Tray
     rows: LaneRows
     items: tuple[Planned, ...]
     why: tuple[str | None, ...]
     seeds: tuple[int, ...]
 
+    def of(self, facts: ModelFacts) -> Full:
+        """The same batch with the classes that a model has for the items' labels."""
+        labels = np.full(len(self.rows.x), -1, np.int64)
+        for row, item in enumerate(self.items):
+            known = facts.class_of(item.label)
+            labels[row] = -1 if known is None else known
+        return replace(self, rows=replace(self.rows, labels=labels))
 
-@dataclass(slots=True, eq=False)
+
 class Tray:
-    """Gathers the items of one lane, in their order.
-
-    Fresh memory costs as much as filling it, so the batches lie in a ring of buffers.
+    """Gathers the items of a shard, in their order, for lanes that take them alike.
 
     Args:
-        lane: The lane.
-        facts: Its model.
-        buffers: Batches that may be looked at, at once.
+        shape: Shape of a batch.
+        dtype: Its numpy type.
+        count: Items that will come.
+        ahead: Items that may be written beyond the last that was put.
+        looked: Batches that may be looked at, at once.
     """
 
-    lane: Lane
-    facts: ModelFacts
-    buffers: int
-    _ring: list[Array] = field(default_factory=list)
-    _made: int = 0
-    _waiting: list[tuple[Planned, Read, int]] = field(default_factory=list)
+    def __init__(self, shape: Sequence[int], dtype: str, count: int, ahead: int, looked: int) -> None:
+        self.rows = shape[0]
+        buffers = min(ceil(count / self.rows), looked + ceil(ahead / self.rows))
+        self._ring = [np.zeros(shape, np.dtype(dtype)) for _ in range(buffers)]
+        self._waiting: list[tuple[Planned, Read, int]] = []
+        self._made = 0
 
-    def put(self, item: Planned, read: Read, seed: int) -> None:
-        """One more row."""
-        if read.items is not None:
-            self._buffer()[len(self._waiting)] = read.items.x[0]
+    def write(self, place: int, x: Array) -> None:
+        """The tensor of the item at a place among those of the shard; in any thread, before it is put."""
+        self._buffer(place // self.rows)[place % self.rows] = x
+
+    def put(self, item: Planned, read: Read, seed: int) -> bool:
+        """One more item, which was written unless it has none; whether the batch is full."""
         self._waiting.append((item, read, seed))
-
-    @property
-    def full(self) -> bool:
-        """Whether a batch is full."""
-        return len(self._waiting) == self.lane.rows
+        return len(self._waiting) == self.rows
 
     @property
     def empty(self) -> bool:
@@ -71,23 +82,17 @@ class Tray:
     def take(self) -> Full:
         """What waits, filled up to a batch."""
         items, found, seeds = zip(*self._waiting, strict=True)
-        why = tuple(one.error if one.items is None else None for one in found)
-        rows, x = self.lane.rows, self._buffer()
-        real = np.zeros(rows, bool)
+        why = tuple(one.error for one in found)
+        fill, x = self.rows - len(items), self._buffer(self._made)
+        real = np.zeros(self.rows, bool)
         real[: len(items)] = [one is None for one in why]
         x[~real] = 0
-        labels = np.full(rows, -1, np.int64)
-        for row, item in enumerate(items):
-            known = self.facts.class_of(item.label)
-            labels[row] = -1 if known is None else known
-        given = (*(one.given for one in found), *[None] * (rows - len(items))) if self.facts.door else ()
-        keys = (*(f"{seed:016x}" for seed in seeds), *[""] * (rows - len(items)))
+        given: tuple[Any, ...] = tuple(one.given for one in found)
+        given = (*given, *[None] * fill) if any(one is not None for one in given) else ()
+        keys = (*(f"{seed:016x}" for seed in seeds), *[""] * fill)
         self._waiting.clear()
         self._made += 1
-        return Full(self, LaneRows(x, real, keys, labels, given), items, why, seeds)
+        return Full(LaneRows(x, real, keys, np.full(self.rows, -1, np.int64), given), items, why, seeds)
 
-    def _buffer(self) -> Array:
-        place = self._made % self.buffers
-        if place == len(self._ring):
-            self._ring.append(np.zeros((self.lane.rows, *self.lane.item), np.dtype(self.facts.dtype)))
-        return self._ring[place]
+    def _buffer(self, batch: int) -> Array:
+        return self._ring[batch % len(self._ring)]

@@ -128,7 +128,7 @@ def file_content(root: Path, name: str) -> Content:
                 raise PictureError("It is no regular file.")
             if facts.st_size > MOST_BYTES:
                 raise PictureError(f"It has {facts.st_size:,} bytes; accepted: up to {MOST_BYTES:,}.")
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(facts.st_size + 1)  # room for all that could be read would be made for each file
     except FileNotFoundError:
         raise PictureError("The file is missing.") from None
     except PictureError:

@@ -218,9 +218,9 @@ class Compiled:
         """What a run of the file says."""
         lane, outline, graph = self.lane, self.outline, self._graph
         rank = rank_of(lane.target)
-        extremes = np.abs(maps.reshape(len(maps), -1)).max(axis=1)  # NaN and infinity are passed on
-        finite = np.asarray(np.isfinite(np.concatenate([scores, extremes[:, None]], axis=1)).all(axis=1))
-        sound = np.where(np.isfinite(scores), scores, 0.0)
+        flat, seen = maps.reshape(len(maps), -1), np.isfinite(scores)
+        finite = seen.all(axis=1) & np.isfinite(flat.min(axis=1)) & np.isfinite(flat.max(axis=1))  # NaN is passed on
+        sound = scores if finite.all() else np.where(seen, scores, 0.0)
         if graph.target is None:
             wanted = np.where(wanted < 0, ranking(sound, outline, 1)[:, 0], wanted)
             values = sound[np.arange(lane.rows), wanted]

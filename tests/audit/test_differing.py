@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from audit import synthetic
 from audit.stand_in import Reader
@@ -13,6 +17,8 @@ from scipy.stats import binomtest
 
 from xplain.audit.reports.beside import matched
 from xplain.audit.reports.differing import compared
+from xplain.audit.stores import schema
+from xplain.audit.stores.store import Store
 from xplain.core.errors import UsageError
 from xplain.report.audit import compared_csv, compared_json, compared_page
 
@@ -165,3 +171,51 @@ def test_the_twin_of_a_comparison_is_strict_json_and_stays_the_same(said, folder
     assert document["tables"]["classes-1"]["rows"][0][0] == f"class {CHANGED:04d}"
     assert set(compared_csv(said)) == {"lanes.csv", "classes-1.csv", "classes-2.csv", "metrics.csv", "findings.csv"}
     assert np.isfinite([row["p"] for row in rows(said.lanes)]).all()
+
+
+def test_classes_that_are_numbered_otherwise_are_compared_by_name(folders, audits):
+    """The later model turns its classes round, has one more and calls one otherwise: nothing else changed."""
+    same = compared(audits[0], audits[0], (folders[0], folders[0]))
+    count, table = 5, audits[0].sql("select * from records")
+    names = [*audits[0].plan.models[0].classes[::-1], "a new one"]
+    names[0] = "of another name"  # which was class 4
+    turned = folders[0].parent / "turned"
+    shutil.copytree(folders[0], turned)
+    store = Store(turned)
+    for number, seal in store.seals().items():
+        part = pq.read_table(store.path(seal.parts["records"]))
+        for name in ("predicted", "second", "target", "label_class"):
+            column = pc.subtract(pa.scalar(count - 1, pa.int32()), part[name].cast(pa.int32()))
+            part = part.set_column(part.schema.get_field_index(name), name, column)
+        (turned / "seals" / f"{number:08d}.json").unlink()
+        content = schema.parquet_bytes(part)
+        store.seal(number, replace(seal, parts={**seal.parts, "records": store.put(content, "parquet")}))
+    after = Reader(turned)
+    after.plan = replace(after.plan, models=tuple(replace(m, classes=tuple(names)) for m in after.plan.models))
+    told = compared(audits[0], after, (folders[0], turned))
+    facts = {one.name: one.text for one in told.facts}
+    assert facts["Classes of fp32"] == "compared by name, for their numbers differ: 4 classes of both"
+    assert facts["Classes of fp32, before alone"] == "1: class 0004"
+    assert facts["Classes of fp32, after alone"] == "2: of another name, a new one"
+    was, now = rows(same.classes[0]), {row["class"]: row for row in rows(told.classes[0])}
+    for row in was:
+        assert now[row["class"]]["items"] == row["items"]
+        assert now[row["class"]]["same answer"] == (0.0 if row["class"] == "class 0004" else 1.0)
+    share = (table.to_pandas().query(f"lane == '{LANE}' and status == 'ok'").predicted != 4).mean()
+    assert rows(told.lanes)[0]["same answer"] == pytest.approx(share)
+    assert all(
+        now[row["class"]]["map moved"] == pytest.approx(0, abs=1e-6) for row in was if row["class"] != "class 0004"
+    )
+
+
+def test_classes_without_a_name_in_common_are_not_compared(folders, audits):
+    after = Reader(folders[0])
+    names = tuple(f"other {k}" for k in range(5))
+    after.plan = replace(after.plan, models=tuple(replace(m, classes=names) for m in after.plan.models))
+    told = compared(audits[0], after, (folders[0], folders[0]))
+    assert rows(told.lanes)[0]["same answer"] is None
+    assert [one.text for one in told.facts if one.name == "Classes of fp32"] == [
+        "not compared: no name of the one is a name of the other"
+    ]
+    assert any(one.startswith("Whether answers stayed the same") for one in told.cannot)
+    assert compared_page(told)

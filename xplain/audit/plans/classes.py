@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from xplain.audit.plans.plan import ModelFacts, Plan
 from xplain.core.class_names import class_pairs
 from xplain.core.lane import Lane
 
-__all__ = ["pairs_of", "same_answer"]
+__all__ = ["pairs_of", "same_answer", "same_class"]
 
 
 def pairs_of(one: ModelFacts, other: ModelFacts) -> dict[int, int] | None:
@@ -33,10 +35,20 @@ def same_answer(plan: Plan, one: Lane | str, other: Lane | str, names: tuple[str
     """
     first, second = (plan.lane(lane) if isinstance(lane, str) else lane for lane in (one, other))
     pairs = pairs_of(plan.model(first.model), plan.model(second.model))
-    own = [f"{name}.predicted" for name in names]
+    return same_class(pairs, f"{names[0]}.predicted", f"{names[1]}.predicted")
+
+
+def same_class(pairs: Mapping[int, int] | None, one: str, other: str) -> str:
+    """An SQL expression for whether two columns hold the same class; NULL where no class is comparable.
+
+    Args:
+        pairs: As ``pairs_of`` says.
+        one: A column of classes of the one model.
+        other: One of the other's.
+    """
     if pairs is None:
-        return f"({own[0]} = {own[1]})"
+        return f"({one} = {other})"
     if not pairs:
         return "(null::boolean)"
     listed = ", ".join(f"({a}, {b})" for a, b in pairs.items())
-    return f"(({own[0]}, {own[1]}) in (select * from (values {listed})))"
+    return f"(({one}, {other}) in (select * from (values {listed})))"

@@ -4,38 +4,47 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
 from xplain.audit.canonical import needed
+from xplain.audit.plans.classes import same_class
 from xplain.audit.plans.plan import Plan
 from xplain.audit.reports.readers import literal, rows_of, wilson
 from xplain.audit.stores.home import home_of
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.lane import Lane
 from xplain.report.audit.told import Column, Table
 
-__all__ = ["Beside", "changed_classes", "changed_lanes", "changed_metrics", "matched"]
+__all__ = ["Beside", "Pairs", "changed_classes", "changed_lanes", "changed_metrics", "matched"]
 
 _SIDES = ("before", "after")
+
+Pairs: TypeAlias = "Mapping[int, int] | None"
+"""Which class of one model is which of another; None where they have the same numbers."""
 
 
 class Beside:
     """Records and metrics of two audits as the schemas ``before`` and ``after`` of one database.
 
-    ``pairs`` holds rows of one item in lanes that stand for each other, with columns ``a_...`` and ``b_...``. It is
-    joined once, into a file, and what a query needs beyond half a GiB goes to the disk too: memory does not follow from
-    the number of items. Used in a ``with`` block, at whose end the file is gone.
+    ``pairs`` holds rows of one item in lanes that stand for each other, with columns ``a_...`` and ``b_...``, and
+    ``same``: whether both answer with the same class, which two models need not number alike. It is joined once, into a
+    file, and what a query needs beyond half a GiB goes to the disk too: memory does not follow from the number of
+    items. Used in a ``with`` block, at whose end the file is gone.
 
     Args:
         folders: Both audits.
         lanes: Pairs of lanes.
+        classes: Of each pair, which class of the one model is which of the other; see ``pairs_of``.
     """
 
-    def __init__(self, folders: Sequence[str | os.PathLike[str]], lanes: Sequence[tuple[Lane, Lane]]) -> None:
+    def __init__(
+        self, folders: Sequence[str | os.PathLike[str]], lanes: Sequence[tuple[Lane, Lane]], classes: Sequence[Pairs]
+    ) -> None:
         duckdb = needed("duckdb")
         self._place = tempfile.TemporaryDirectory(prefix="xplain-diff-")
         # one thread: sums of several differ in their last bits, and a report is to be the same twice
@@ -44,7 +53,7 @@ class Beside:
         try:
             self._read(folders)
             self.key, self.shared = self._key()
-            self._join(lanes)
+            self._join(lanes, classes)
         except BaseException:
             self.__exit__()
             raise
@@ -64,7 +73,7 @@ class Beside:
             items = literal(str(home.folder / "items.parquet"))
             self._db.execute(f"create view {side}.items as select * from read_parquet({items})")
 
-    def _join(self, lanes: Sequence[tuple[Lane, Lane]]) -> None:
+    def _join(self, lanes: Sequence[tuple[Lane, Lane]], classes: Sequence[Pairs]) -> None:
         """The table ``pairs``; of items that stand several times in a side, the first."""
         pairs = ", ".join(f"({literal(a.name)}, {literal(b.name)})" for a, b in lanes) or "(null, null)"
         self._db.execute(f"create table lanes as select * from (values {pairs}) as t(a, b)")
@@ -74,8 +83,13 @@ class Beside:
             first = f"select lane, {self.key} as key, min(item) as item from {side}.records where {own} group by all"
             self._db.execute(f"create table {side}.first as {first}")
         named = ", ".join(f"x.{c} as a_{c}, y.{c} as b_{c}" for c in columns)
+        each = "".join(
+            f" when {literal(a.name)} then {same_class(some, 'x.predicted', 'y.predicted')}"
+            for (a, _), some in zip(lanes, classes, strict=True)
+        )
+        same = f"case l.a{each} end" if each else "null::boolean"
         self._db.execute(
-            f"""create table pairs as select l.a as lane, {named} from lanes l
+            f"""create table pairs as select l.a as lane, {named}, {same} as same from lanes l
 join before.first f on f.lane = l.a join after.first g on g.lane = l.b and g.key = f.key
 join before.records x on x.lane = f.lane and x.item = f.item
 join after.records y on y.lane = g.lane and y.item = g.item"""
@@ -130,7 +144,7 @@ def _kind(lane: Lane) -> tuple[str, str]:
     return lane.method, str(lane.target)
 
 
-_COUNTED = """count(*) as n, avg((a_predicted = b_predicted)::int) as same,
+_COUNTED = """count(*) as n, avg(same::int) as same,
   count(*) filter (a_correct is not null and b_correct is not null) as labelled,
   count(*) filter (a_correct and b_correct is not null) as a_right,
   count(*) filter (b_correct and a_correct is not null) as b_right,
@@ -202,13 +216,13 @@ def changed_classes(
         beside: Both audits.
         pair: The lanes.
         number: Which pair, from 1.
-        names: Names of the classes.
-        maps: Mean maps of classes, before and after.
+        names: Names of the classes, as the model before numbers them.
+        maps: Mean maps of the same classes, before and after.
     """
     own = f"lane = {literal(pair[0].name)}"
     found = beside.rows(f"select a_predicted as class, {_COUNTED}, {_DIFFERENCES} from pairs where {own} group by 1")
     rows = []
-    for one in sorted(found, key=lambda row: (row["won"] - row["lost"], row["same"], row["class"])):
+    for one in sorted(found, key=lambda row: (row["won"] - row["lost"], row["same"] or 0.0, row["class"])):
         was, now = (side.get(one["class"]) for side in maps)
         moved = None if was is None or now is None or was.shape != now.shape else float(np.abs(was - now).sum() / 2)
         rights = [wilson(one[f"{side}_right"], one["labelled"]) for side in ("a", "b")]
@@ -222,7 +236,7 @@ def changed_classes(
         *(Column("right before", "interval"), Column("right after", "interval")),
         *(Column(f"change of {name}", "signed") for name in _MOVED),
     )
-    title = f"{pair[0].name}: {len(rows):,} {'class' if len(rows) == 1 else 'classes'}"
+    title = f"{pair[0].name}: {counted(len(rows), 'class', 'classes')}"
     caption = "A row per class answered before; those that lost most right answers first."
     return Table(f"classes-{number}", title, caption, heads, tuple(rows), sortable=True)
 

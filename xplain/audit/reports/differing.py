@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,9 @@ import numpy as np
 from xplain.analyses.drift import drift
 from xplain.analyses.shares import shares
 from xplain.audit.canonical import canonical, differing
-from xplain.audit.reports.beside import Beside, changed_classes, changed_lanes, changed_metrics, matched
+from xplain.audit.plans.classes import pairs_of
+from xplain.audit.plans.plan import ModelFacts
+from xplain.audit.reports.beside import Beside, Pairs, changed_classes, changed_lanes, changed_metrics, matched
 from xplain.audit.reports.examples import Album
 from xplain.audit.reports.mean_maps import mean_maps
 from xplain.audit.reports.readers import Reads, literal, rows_of
@@ -48,33 +50,41 @@ def compared(before: Reads, after: Reads, folders: Sequence[str | os.PathLike[st
         folders: Where both lie.
     """
     pairs = matched(before.plan, after.plan)
-    with Beside(folders, pairs) as beside:
-        return _compared(before, after, pairs, beside)
+    classes = [pairs_of(*_models(before, after, pair)) for pair in pairs]
+    with Beside(folders, pairs, classes) as beside:
+        return _compared(before, after, pairs, classes, beside)
 
 
-def _compared(before: Reads, after: Reads, pairs: Sequence[tuple[Lane, Lane]], beside: Beside) -> Compared:
+def _compared(
+    before: Reads, after: Reads, pairs: Sequence[tuple[Lane, Lane]], classes: Sequence[Pairs], beside: Beside
+) -> Compared:
     key, shared = beside.key, beside.shared
     lanes = changed_lanes(beside, pairs)
-    findings = [one for pair in pairs for one in _drift(before, after, pair)]
+    findings = [one for pair, some in zip(pairs, classes, strict=True) for one in _drift(before, after, pair, some)]
     albums = {b.name: Album(after, b, 60) for _, b in pairs}
     found = tuple(Found(one, albums[one.evidence["lane"]].of(one.members[:_SHOWN])) for one in findings)
     return Compared(
-        title=f"From {_models(before)} to {_models(after)}: what changed",
+        title=f"From {_called(before)} to {_called(after)}: what changed",
         roots=(before.root, after.root),
-        facts=_facts(before, after, pairs, key, shared),
+        facts=(*_facts(before, after, pairs, key, shared), *_of_classes(before, after, pairs)),
         leads=_leads(lanes, findings, shared),
         findings=found,
         cannot=_cannot(pairs, shared, lanes),
         plan=_plan(before, after),
         lanes=lanes,
         metrics=changed_metrics(beside),
-        classes=_classes(beside, before, after, pairs),
+        classes=_classes(beside, before, after, pairs, classes),
         examples=_examples(beside, before, after, pairs[0]) if pairs and shared else (),
     )
 
 
-def _models(audit: Reads) -> str:
+def _called(audit: Reads) -> str:
     return " and ".join(model.name for model in audit.plan.models)
+
+
+def _models(before: Reads, after: Reads, pair: tuple[Lane, Lane]) -> tuple[ModelFacts, ModelFacts]:
+    """The models of two lanes that stand for each other."""
+    return before.plan.model(pair[0].model), after.plan.model(pair[1].model)
 
 
 def _facts(before: Reads, after: Reads, pairs: Sequence[tuple[Lane, Lane]], key: str, shared: int) -> tuple[Fact, ...]:
@@ -94,6 +104,32 @@ def _facts(before: Reads, after: Reads, pairs: Sequence[tuple[Lane, Lane]], key:
         if names:
             facts.append(Fact(f"Lanes {side} alone", ", ".join(names)))
     return tuple(facts)
+
+
+def _of_classes(before: Reads, after: Reads, pairs: Sequence[tuple[Lane, Lane]]) -> Iterator[Fact]:
+    """How classes were compared, where the models do not number them alike; and which only one of them has."""
+    told: set[tuple[str, str]] = set()
+    for pair in pairs:
+        was, now = _models(before, after, pair)
+        same = pairs_of(was, now)
+        if same is None or (was.name, now.name) in told:
+            continue
+        told.add((was.name, now.name))
+        of = f"Classes of {was.name if was.name == now.name else f'{was.name} and {now.name}'}"
+        if not same:
+            yield Fact(of, "not compared: no name of the one is a name of the other")
+            continue
+        yield Fact(of, f"compared by name, for their numbers differ: {counted(len(same), 'class', 'classes')} of both")
+        kept = set(same), set(same.values())
+        for side, facts, both in zip(_WHEN, (was, now), kept, strict=True):
+            names = [name for k, name in enumerate(facts.names) if k not in both]
+            if names:
+                more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+                yield Fact(f"{of}, {side} alone", f"{len(names):,}: {', '.join(names[:_NAMED])}{more}")
+
+
+_NAMED = 12
+"""Classes that are named one by one."""
 
 
 def _leads(lanes: Table, findings: Sequence[Finding], shared: int) -> tuple[Lead, ...]:
@@ -125,6 +161,8 @@ def _cannot(pairs: Sequence[tuple[Lane, Lane]], shared: int, lanes: Table) -> tu
         said.append("What became of single items: the audits share none.")
     if not pairs:
         said.append("Anything of answers and explanations: no lane stands for one of the other audit.")
+    if lanes.rows and all(row[2] is None for row in lanes.rows) and any(row[1] for row in lanes.rows):
+        said.append("Whether answers stayed the same: the models name no class alike, and number them otherwise.")
     if all(row[3] is None for row in lanes.rows):
         said.append("Whether answers became better: no item of both has a label that both models know.")
     return tuple(said)
@@ -148,10 +186,14 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 160 else f"{text[:150]} ..."
 
 
-def _classes(beside: Beside, before: Reads, after: Reads, pairs: Sequence[tuple[Lane, Lane]]) -> tuple[Table, ...]:
+def _classes(
+    beside: Beside, before: Reads, after: Reads, pairs: Sequence[tuple[Lane, Lane]], classes: Sequence[Pairs]
+) -> tuple[Table, ...]:
     tables = []
-    for number, (a, b) in enumerate(pairs[:_CLASS_LANES], 1):
+    for number, ((a, b), same) in enumerate(zip(pairs[:_CLASS_LANES], classes[:_CLASS_LANES], strict=True), 1):
         maps = [mean_maps(side, lane)[0] for side, lane in ((before, a), (after, b))]
+        if same is not None:
+            maps[1] = {was: maps[1][now] for was, now in same.items() if now in maps[1]}
         model = before.plan.model(a.model)
         names = {k: model.class_name(k) for k in {*maps[0], *maps[1], *range(len(model.classes))}}
         tables.append(changed_classes(beside, (a, b), number, names, maps))
@@ -166,10 +208,10 @@ def _examples(
     rules = (
         ("Newly wrong, the surest first", "a_correct and not b_correct", "b_margin desc"),
         ("Newly right, the surest first", "b_correct and not a_correct", "b_margin desc"),
-        ("Answered otherwise, the surest first", "a_predicted <> b_predicted and a_correct is null", "b_margin desc"),
+        ("Answered otherwise, the surest first", "not same and a_correct is null", "b_margin desc"),
         (
             "Answered alike for another reason: the peak moved furthest",
-            "a_predicted = b_predicted and (abs(a_peak_y - b_peak_y) >= 0.1 or abs(a_peak_x - b_peak_x) >= 0.1)",
+            "same and (abs(a_peak_y - b_peak_y) >= 0.1 or abs(a_peak_x - b_peak_x) >= 0.1)",
             "power(a_peak_y - b_peak_y, 2) + power(a_peak_x - b_peak_x, 2) desc",
         ),
     )
@@ -194,10 +236,12 @@ def _dated(one: Example, when: str) -> Example:
     return replace(one, captions=captions)
 
 
-def _drift(before: Reads, after: Reads, pair: tuple[Lane, Lane]) -> list[Finding]:
+def _drift(before: Reads, after: Reads, pair: tuple[Lane, Lane], same: Pairs) -> list[Finding]:
     """Whether scores and explanations moved, of all items and of the most frequent classes."""
     seed = after.plan.seed
-    was, now = (_drawn(audit, lane, seed) for audit, lane in zip((before, after), pair, strict=True))
+    model = before.plan.model(pair[0].model)
+    called = {now: model.class_name(was) for was, now in (same or {}).items()}
+    was, now = _drawn(before, pair[0], seed, {}), _drawn(after, pair[1], seed, called)
     frequent = {name for name, _ in Counter([*was.names, *now.names]).most_common(_GROUPS)}
     groups = _grouped(was.names, frequent), _grouped(now.names, frequent)
     used = np.isfinite(np.concatenate([was.numbers, now.numbers])).any(axis=0)  # one class alone leaves no margin
@@ -224,8 +268,15 @@ class _Drawn:
     numbers: Array
 
 
-def _drawn(audit: Reads, lane: Lane, seed: int) -> _Drawn:
-    """At most ``_SIDE`` explained items, in the order of their numbers."""
+def _drawn(audit: Reads, lane: Lane, seed: int, called: Mapping[int, str]) -> _Drawn:
+    """At most ``_SIDE`` explained items, in the order of their numbers.
+
+    Args:
+        audit: The audit.
+        lane: Its lane.
+        seed: What is drawn by.
+        called: What the other audit calls some of the classes.
+    """
     own = f"lane = {literal(lane.name)} and status = 'ok'"
     every = audit.sql(f"select item from records where {own} order by item")["item"].to_numpy()
     draw = np.random.default_rng([seed, len(every)])
@@ -233,5 +284,5 @@ def _drawn(audit: Reads, lane: Lane, seed: int) -> _Drawn:
     listed = ", ".join(map(str, items.tolist())) or "-1"
     rows = rows_of(audit.sql(f"select * from records where {own} and item in ({listed}) order by item"))
     numbers = [[np.nan if row[n] is None else row[n] for n in ("score", "margin", "entropy")] for row in rows]
-    names = [str(row["predicted_name"]) for row in rows]
+    names = [called.get(row["predicted"], str(row["predicted_name"])) for row in rows]
     return _Drawn(items, names, np.array(numbers, np.float64).reshape(len(rows), 3))

@@ -146,6 +146,18 @@ def test_the_class_that_leans_on_a_corner_is_named_and_the_others_are_not():
     assert all(one.standing != "confirmed" for one in found)
 
 
+def test_what_one_of_two_classes_has_more_is_told_once():
+    rng = np.random.default_rng(6)
+    names = np.repeat(["tabby", "coffee"], 60)
+    values = {"border": rng.normal(0.4, 0.05, 120), "corner": rng.normal(0.06, 0.02, 120)}
+    values["border"][:60] -= 0.1
+    values["corner"][:60] += 0.03
+    found = [one for one in mass_on(values, names, draws=199) if one.standing == "candidate"]
+    assert [(one.group, one.evidence["region"]) for one in found] == [("coffee", "border"), ("tabby", "corner")]
+    assert all(one.effect > 0 for one in found)
+    assert ", those of tabby " in found[0].statement
+
+
 def test_no_class_is_named_where_none_leans_and_small_classes_are_told_how_many_they_need():
     alarms = 0
     for seed in range(60):

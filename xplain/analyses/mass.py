@@ -85,7 +85,8 @@ def mass_on(
 
     Returns:
         One candidate per class and region that differs at p <= 0.05, the largest difference first; one measured finding
-        where none does; one ``too few`` for all classes of fewer than 10 items.
+        where none does; one ``too few`` for all classes of fewer than 10 items. Of two classes what the one has more
+        the other has less, which is told once, of the one that has more.
 
     Source:
         Westfall and Young, Resampling-Based Multiple Testing, 1993.
@@ -105,10 +106,14 @@ def mass_on(
     order = np.argsort(own, kind="stable")
     rows, own = rows[order], own[order]
     t, p = _tested(values[rows], own, draws, seed)
+    means = np.stack([values[rows][own == k].mean(axis=0) for k in range(len(enough))])
+    p = np.broadcast_to(p.min(axis=0), p.shape) if len(enough) == 2 else p  # one t, but for its sign and rounding
     for k, j in zip(*np.nonzero(p <= 0.05), strict=True):
-        found.append(
-            _told(values[rows], own == k, j, str(enough[k]), [*shares][j], float(p[k, j]), numbers[rows], seed)
-        )
+        if len(enough) == 2 and k != int(means[:, j].argmax()):
+            continue
+        others = f"those of {enough[1 - k]}" if len(enough) == 2 else "those of other classes"
+        called = str(enough[k]), others, [*shares][j]
+        found.append(_told(values[rows], own == k, j, called, float(p[k, j]), numbers[rows], seed))
     if not (p <= 0.05).any():
         text = f"No class leans on {', '.join(shares)} more than the others do, beyond what chance gives."
         evidence = {"means": values[rows].mean(axis=0), "regions": list(shares), "largest t": float(np.abs(t).max())}
@@ -121,14 +126,16 @@ def mass_on(
 
 
 def _told(
-    values: Array, inside: Array, region: int, group: str, where: str, p: float, numbers: Array, seed: int
+    values: Array, inside: Array, region: int, names: tuple[str, str, str], p: float, numbers: Array, seed: int
 ) -> Finding:
+    """The finding of a class and a region; ``names``: the class, who it is compared with, and the region."""
+    group, others, where = names
     own, other = values[inside, region], values[~inside, region]
     apart = float(own.mean() - other.mean())
     low, high = bootstrap(own, seed=seed)
     more = "more" if apart > 0 else "less"
     text = (
-        f"Explanations of {group} have {percent(own.mean())} of their mass on the {where}, those of other classes "
+        f"Explanations of {group} have {percent(own.mean())} of their mass on the {where}, {others} "
         f"{percent(other.mean())}: {more} than chance gives."
     )
     best = np.flatnonzero(inside)[np.argsort(-own if apart > 0 else own, kind="stable")][:24]

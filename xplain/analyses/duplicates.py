@@ -19,6 +19,7 @@ from xplain.analyses.shares import pooled
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.finding import Finding
+from xplain.core.keeping.plain import counted
 
 __all__ = [
     "ALIKE",
@@ -229,7 +230,7 @@ def _told(
                 Finding(
                     "duplicates",
                     kind,
-                    f"{count:,} items in {len(mixed):,} groups of copies {said}.",
+                    f"{count:,} items in {counted(len(mixed), 'group')} of copies {said}.",
                     "candidate" if how == "near" else "measured",
                     float(count),
                     "items",

@@ -216,7 +216,7 @@ def _of_shard(plan: Plan, store: Store, number: int) -> tuple[list[str], list[tu
     if seal is None:
         return ["its seal is gone"], []
     if number >= len(plan.shards):
-        return [f"the plan has {len(plan.shards)} shards"], []
+        return [f"the plan has {counted(len(plan.shards), 'shard')}"], []
     if seal.audit != plan.identity:
         return ["its seal is of another audit"], []
     shard = plan.shards[number]

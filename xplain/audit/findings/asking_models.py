@@ -20,6 +20,7 @@ from xplain.core.abilities import abilities_of
 from xplain.core.edits import Array
 from xplain.core.finding import Finding
 from xplain.core.items import Items
+from xplain.core.keeping.plain import counted
 from xplain.core.lane import PREDICTED, Lane
 from xplain.core.positions.layout import stated
 from xplain.core.query import Model
@@ -146,7 +147,8 @@ class Asks:
         found = [*told_together(tried, names), *control]
         if short:
             worst = max(short, key=lambda one: one[1])
-            found.append(too_few("shortcuts", "", worst[1], ENOUGH, f"items at most in {len(short)} classes"))
+            where = counted(len(short), "class", "classes")
+            found.append(too_few("shortcuts", "", worst[1], ENOUGH, f"items at most in {where}"))
         if len(kinds) > SHORTCUT_CLASSES:
             left = len(kinds) - SHORTCUT_CLASSES
             found.append(

@@ -12,21 +12,38 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from xplain import XplainError, audit
 
-__all__ = ["Maker", "main", "run"]
+__all__ = ["Attempts", "Maker", "main", "run"]
 
 RETRIES = 5
-"""How often Ray makes a shard again whose actor died, before it gives up: spot machines go, but an item that ends
-processes would end them for ever."""
+"""How often a shard is made again whose actor died: spot machines go, but an item that ends processes would end them
+for ever. Ray itself starts actors anew without end; versions differ in how it can be told not to."""
 
 
 class RayFailed(XplainError, RuntimeError):
     """Shards that could not be made."""
+
+
+class Attempts:
+    """An actor that outlives those that make shards, and knows how often each was begun and not brought to an end."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begun(self, number: int) -> int:
+        """A shard is begun; for the how manyth time without an end."""
+        self._begun[number] += 1
+        return self._begun[number]
+
+    def ended(self, number: int) -> None:
+        """It was made, or said why not."""
+        del self._begun[number]
 
 
 class Maker:
@@ -34,20 +51,27 @@ class Maker:
 
     Args:
         out: The audit's folder, as this node sees it, or its URL.
+        attempts: A handle of ``Attempts``.
     """
 
-    def __init__(self, out: str) -> None:
-        self._shop = audit.Shop(out).__enter__()
+    def __init__(self, out: str, attempts: Any) -> None:
+        self._shop, self._attempts = audit.Shop(out).__enter__(), attempts
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Make the shards of a batch; an error is an answer, for Ray repeats deaths alone."""
+        import ray
+
         found: dict[str, list[Any]] = {"shard": [], "rows": [], "errors": [], "failed": []}
         for number in batch["shard"].tolist():
             told: dict[str, Any] = {"shard": number, "rows": 0, "errors": 0, "failed": ""}
-            try:
-                told |= {name: value for name, value in self._shop.make(number).items() if name in found}
-            except Exception as error:
-                told["failed"] = f"{type(error).__name__}: {error}"
+            if ray.get(self._attempts.begun.remote(number)) > RETRIES + 1:
+                told["failed"] = f"its actor died {RETRIES + 1} times"
+            else:
+                try:
+                    told |= {name: value for name, value in self._shop.make(number).items() if name in found}
+                except Exception as error:
+                    told["failed"] = f"{type(error).__name__}: {error}"
+            ray.get(self._attempts.ended.remote(number))
             for name, values in found.items():
                 values.append(told[name])
         return found
@@ -70,7 +94,8 @@ def run(
         workers: Actors.
         shards: Numbers of the shards to make; None for all.
         told: Called with (shards done, shards asked) after every shard.
-        resources: What an actor needs, such as ``{"num_gpus": 1}``; one processor by default.
+        resources: What an actor needs, as ``map_batches`` takes it: ``{"num_gpus": 1}``, ``{"memory": 4e9}``,
+            ``{"accelerator_type": "A100"}`` ...; one processor by default.
 
     Returns:
         How far the audit is.
@@ -92,11 +117,9 @@ def run(
     context.enable_progress_bars = False
     asked = ray.data.from_items([{"shard": number} for number in left], override_num_blocks=len(left)).map_batches(
         Maker,
-        fn_constructor_args=[place],
+        fn_constructor_args=[place, ray.remote(num_cpus=0)(Attempts).remote()],
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(left))),
-        max_restarts=-1,
-        max_task_retries=RETRIES,
         **(resources or {"num_cpus": 1}),
     )
     failed, done = [], 0
@@ -108,11 +131,14 @@ def run(
                 told(done, len(left))
     except RayError as error:
         raise RayFailed(
-            f"An actor died {RETRIES + 1} times, or Ray failed: {str(error).strip().splitlines()[0][:300]}. What is "
-            "sealed stays. 'xplain audit run' finds the item that ends processes, and makes it an error row."
+            f"Ray failed: {str(error).strip().splitlines()[0][:300]}. What is sealed stays; run it again to go on."
         ) from error
     if failed:
-        raise RayFailed(f"{len(failed)} shards could not be made: {'; '.join(failed[:3])}.")
+        raise RayFailed(
+            f"Of {len(left)} shards that were left {len(failed)} could not be made: {'; '.join(failed[:3])}. What is "
+            "sealed stays. Where actors died, 'xplain audit run' finds the item that ends processes, and makes it an "
+            "error row."
+        )
     return audit.status(place)
 
 

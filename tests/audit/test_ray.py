@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ray = pytest.importorskip("ray")
@@ -61,7 +63,22 @@ def test_the_store_is_that_of_one_process_though_an_actor_is_killed(cluster, pla
                 killed.append(int(found[0]))
                 os.kill(killed[0], signal.SIGKILL)
 
-    assert xplain_ray.run(root / "there", workers=2, told=kill).done
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert xplain_ray.run(root / "there", workers=2, told=kill).done
+    assert not [str(one.message) for one in said if one.filename == xplain_ray.__file__]
     assert killed
     assert audit.open(root / "there").root == wanted
     assert xplain_ray.run(root / "there").done  # nothing is left
+
+
+def test_a_shard_whose_actor_dies_each_time_is_given_up_and_named(cluster, planned):
+    """What was begun and ended counts no more, however often Ray asks for it again."""
+    root, _ = planned
+    attempts = ray.remote(num_cpus=0)(xplain_ray.Attempts).remote()
+    make = xplain_ray.Maker(str(root / "here"), attempts)
+    for _ in range(xplain_ray.RETRIES + 2):
+        assert make({"shard": np.array([3])})["failed"] == [""]
+    for _ in range(xplain_ray.RETRIES + 1):
+        ray.get(attempts.begun.remote(4))  # and its actor died
+    assert make({"shard": np.array([3, 4])})["failed"] == ["", f"its actor died {xplain_ray.RETRIES + 1} times"]

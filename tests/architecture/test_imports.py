@@ -86,7 +86,7 @@ PACKAGES = {
         "explainers/synthesis",
     },
     "openTSNE": {"analyses/projection.py"},
-    "pyarrow": {"results/embedding.py", "audit"},
+    "pyarrow": {"core/lenses/vector_table.py", "audit"},
     "duckdb": {"audit"},
     "fsspec": {"audit/stores/far.py"},
     "cryptography": {"audit"},

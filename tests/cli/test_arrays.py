@@ -134,10 +134,10 @@ def sound(path, samples, rate=8000, width=2):
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 def test_sound_is_read_as_numbers_between_minus_one_and_one(tmp_path, width):
-    from xplain.cli.asking.sound import read_wave
     from xplain.core.card import Card
     from xplain.core.outline import Outline, ScoreSpec, TensorSpec
     from xplain.core.positions.layout import Axes
+    from xplain.session.array_files import read_wave
 
     card = Card.from_dict({"coordinates": {"kind": "waveform", "rate": 8000}})
     score = ScoreSpec("y", 2, "logits", "softmax", "")
@@ -176,3 +176,51 @@ def test_sound_is_explained_at_the_rate_that_the_card_states(xplain, tmp_path):
     a = package.Attribution.load(tmp_path / "out" / one["files"]["npz"])
     assert int(a.values[0].argmax()) // 100 in (4, 5)
     assert re.search(r"between 0\.0[456]\d* and 0\.0[67]", a.sentence())
+
+
+# ---------------------------------------------------------------------- xplain see
+
+
+def test_lenses_look_at_arrays_in_files_by_their_names_and_folders(xplain, ecg):
+    rng = np.random.default_rng(2)
+    for name, channel in (("first", 0), ("second", 1)):
+        (ecg / "beats" / name).mkdir(parents=True)
+        for n in range(4):
+            x = rng.normal(0, 0.05, (3, 500)).astype(np.float32)
+            x[channel, 50 * n : 50 * n + 100] += 1
+            np.save(ecg / "beats" / name / f"{n}.npy", x)
+    (ecg / "beats" / "second" / "bad.npy").write_bytes(b"no array")
+    ran = xplain("see", "patches", ecg / "ecg.onnx", ecg / "beats", "--layer", "found", "--units", "0,", "--k", "2",
+                 "--out", ecg / "patches", "--json")  # fmt: skip
+    assert ran.code == 4, ran.err
+    (failure,) = ran.document["failures"]
+    assert "it is no .npy file" in failure["error"]["message"]
+    import xplain as package
+
+    found = package.results.load(ecg / "patches" / "patches.npz")
+    assert set(found.names) <= {f"{n}.npy" for n in range(4)}
+    assert found.facts["class"][0] == "second"
+    y0, x0, y1, x1 = found.boxes[0]
+    assert (y1 - y0, x1 - x0) == (1, 25)
+    near = package.see(str(ecg / "ecg.onnx"), "neighbours", str(ecg / "beats"), layer="pooled", labelled=True, k=2)
+    assert near.truth == ("first",) * 4 + ("second",) * 4
+    assert near.names[5] == "second/1.npy"
+    kept = package.see(str(ecg / "ecg.onnx"), "embed", str(ecg / "beats"), layer="pooled", vectors=str(ecg / "kept"))
+    again = package.see(str(ecg / "ecg.onnx"), "embed", str(ecg / "beats"), layer="pooled", vectors=str(ecg / "kept"))
+    np.testing.assert_array_equal(again.vectors, kept.vectors)
+    assert len(np.load(ecg / "kept" / "vectors.npy")) == 8
+
+
+def test_the_rows_of_one_array_are_items_with_numbers(xplain, ecg):
+    x = np.load(ecg / "beat.npy")
+    np.save(ecg / "rows.npy", np.stack([x, -x, 2 * x]))
+    ran = xplain("see", "activations", ecg / "ecg.onnx", ecg / "rows.npy", "--layer", "found", "--pictures", "3",
+                 "--out", ecg / "maps", "--json")  # fmt: skip
+    assert ran.code == 0, ran.err
+    import xplain as package
+
+    found = package.results.load(ecg / "maps" / "activations.npz")
+    assert list(dict.fromkeys(found.names)) == ["rows-0.npy", "rows-1.npy", "rows-2.npy"]
+    assert found.look == "line"
+    mixed = xplain("see", "activations", ecg / "ecg.onnx", ecg / "rows.npy", ecg / "cat.png", "--out", ecg / "no")
+    assert mixed.code != 0

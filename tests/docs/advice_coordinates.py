@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import xplain
-from xplain.cli.asking.sound import read_wave
 from xplain.core.card import Card
 from xplain.core.positions.coordinates import Coordinates
+from xplain.session.array_files import read_wave
 
 Told = Callable[[Callable[[], Any]], str]
 

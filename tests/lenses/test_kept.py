@@ -12,9 +12,10 @@ from PIL import Image
 
 import xplain
 from xplain.core.errors import UsageError
+from xplain.core.keeping.content import checksums, keys_of
 from xplain.core.lenses.kept_vectors import aligned, kept_in
-from xplain.core.lenses.vector_folder import VectorFolder
-from xplain.results import load
+from xplain.core.lenses.vector_folder import VectorFolder, read_vectors
+from xplain.results import Embedding, load
 
 from .embedded import CARD, exported, folder, module
 
@@ -52,11 +53,19 @@ LENSES = {
 }
 
 
+@pytest.fixture(scope="module")
+def table(net, files, tmp_path_factory):
+    """The same in one Parquet file."""
+    pytest.importorskip("pyarrow")
+    return keep(net, files, tmp_path_factory.mktemp("table") / "vectors.parquet")
+
+
+@pytest.mark.parametrize("source", ["kept", "table"])
 @pytest.mark.parametrize("what", LENSES)
-def test_a_lens_says_of_kept_vectors_what_it_says_of_their_pictures(net, files, kept, what, tmp_path):
+def test_a_lens_says_of_kept_vectors_what_it_says_of_their_pictures(net, files, source, what, tmp_path, request):
     labelled = {} if what == "compare" else {"labelled": True}
     told = xplain.see(net, what, files, card=CARD, **labelled, **LENSES[what])
-    found = xplain.see(net, what, kept, **labelled, **LENSES[what])
+    found = xplain.see(net, what, request.getfixturevalue(source), **labelled, **LENSES[what])
     assert type(found) is type(told)
     assert found.names == told.names
     assert set(found.arrays()) == set(told.arrays())
@@ -82,7 +91,7 @@ def test_dissection_by_folders_needs_the_largest_values_alone(net, files, tmp_pa
         xplain.see(net, "dissect", keep(net, files, tmp_path / "mean", layer=layer, positions="mean"))
 
 
-def test_two_models_are_compared_by_the_vectors_that_were_kept_of_both(net, files, kept, tmp_path):
+def test_two_models_are_compared_by_the_vectors_that_were_kept_of_both(net, files, kept, table, tmp_path):
     other = exported(module(5))
     theirs = keep(other, files[::-1], tmp_path / "theirs")  # in another order: matched by content
     told = xplain.see(net, "compare", files, other=other, card=CARD, draws=10)
@@ -91,6 +100,9 @@ def test_two_models_are_compared_by_the_vectors_that_were_kept_of_both(net, file
         np.testing.assert_array_equal(getattr(found, name), getattr(told, name), err_msg=name)
     assert found.different == told.different
     assert found.facts["models"] == [told.model, xplain.load(other).outline.digest]
+    assert xplain.see(net, "compare", table, other=theirs, draws=10).different == told.different
+    as_one = Embedding.of_folder(theirs).to_parquet(tmp_path / "theirs.parquet")
+    assert xplain.see(net, "compare", kept, other=str(as_one), draws=10).different == told.different
     with pytest.raises(UsageError, match="is no folder of vectors.*xplain see embed.*of the other model"):
         xplain.see(net, "compare", kept, other=other)
 
@@ -183,3 +195,151 @@ def test_a_name_in_a_folder_of_vectors_opens_no_pipe_and_no_other_file(net, file
     (path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = xplain.see(net, "neighbours", path)
     assert "2 of 36 pictures do not lie where" in " ".join(found.said)
+
+
+# ---------------------------------------------------------------------- one Parquet file
+
+
+def test_a_parquet_file_is_made_of_a_folder_that_goes_on_after_a_kill(net, files, table, tmp_path):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "vectors.parquet"
+    keep(net, files[:34], f"{path}.parts")  # as a run leaves it that is killed then
+    found = xplain.see(net, "embed", files, card=CARD, vectors=str(path))
+    assert found.cost.queries <= 32 + 2
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["vectors.parquet"]
+    assert (found.kept, found.facts["kept in"]) == (True, str(path))
+    again, whole = kept_in(path), kept_in(table)
+    np.testing.assert_array_equal(found.vectors, whole.vectors)  # whose folder is gone
+    np.testing.assert_array_equal(again.vectors, whole.vectors)
+    np.testing.assert_array_equal(again.confidence, whole.confidence)
+    for name in ("names", "keys", "predicted", "truth", "about"):
+        assert getattr(again, name) == getattr(whole, name), name
+    with pytest.raises(UsageError, match="is there already, and a Parquet file is written once. Choose another name"):
+        keep(net, files, path)
+    assert kept_in(path).names == again.names
+
+
+def test_items_without_a_vector_are_told_by_a_parquet_file_too(net, files, tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    path = keep(net, [*files[:9], str(tmp_path / "broken.png")], tmp_path / "vectors.parquet")
+    ((name, why),) = kept_in(path).failed
+    assert name == str(tmp_path / "broken.png")
+    assert "no picture that can be read" in why
+    assert len(xplain.see(net, "neighbours", path, k=2)) == 9
+
+
+def test_a_parquet_file_of_a_result_in_memory_stands_in_for_its_items(net, files, tmp_path):
+    pytest.importorskip("pyarrow")
+    embedding = xplain.see(net, "embed", files, card=CARD, labelled=True)
+    path = embedding.to_parquet(tmp_path / "vectors.parquet")
+    found = xplain.see(net, "map", path, by="pca")
+    np.testing.assert_array_equal(found.places, xplain.see(net, "map", embedding, by="pca").places)
+    assert found.thumbnails is None  # whose files were not kept
+
+
+def as_older_versions_wrote(path, found):
+    """A Parquet file with neither keys nor a manifest."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    width = found.vectors.shape[1]
+    made = {"name": pa.array(found.names), "predicted": pa.array(found.predicted)}
+    made["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(found.vectors.reshape(-1)), width)
+    told = {"xplain": json.dumps({"model": found.model, "layer": found.facts["layer"]})}
+    parquet.write_table(pa.table(made).replace_schema_metadata(told), path)
+    return path
+
+
+def test_a_parquet_file_of_an_older_version_is_read(net, files, tmp_path):
+    pytest.importorskip("pyarrow")
+    embedding = xplain.see(net, "embed", files, card=CARD)
+    path = as_older_versions_wrote(tmp_path / "vectors.parquet", embedding)
+    found = xplain.see(net, "neighbours", str(path), k=4)
+    np.testing.assert_array_equal(found.near, xplain.see(net, "neighbours", embedding, k=4).near)
+    with pytest.raises(UsageError, match="something else: model was"):
+        xplain.see(exported(module(1)), "neighbours", str(path))
+
+
+def _written(path, **columns):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    told = columns.pop("told", None)
+    table = pa.table(columns)
+    parquet.write_table(table if told is None else table.replace_schema_metadata({"xplain": told}), path)
+
+
+HARMS = {
+    "no Parquet file that can be read": lambda path, pa: path.write_bytes(b"PAR1 and nothing behind it PAR1"),
+    "not of vectors as": lambda path, pa: _written(path, age=[1, 2]),
+    "not of vectors": lambda path, pa: _written(path, name=["a"], vector=[[1.0, 2.0]], told="{}"),
+    "a\\s+column 'vector'": lambda path, pa: _written(
+        path, name=["a"], vector=pa.array([[1.0]], pa.list_(pa.float32(), 1)), told="[" * 100_000
+    ),
+    "rows without a vector": lambda path, pa: _written(
+        path, name=["a", "b"], vector=pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2)), told="{}"
+    ),
+    "columns are missing|not of vectors": lambda path, pa: _written(
+        path, vector=pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)), told="{}"
+    ),
+}
+
+
+@pytest.mark.parametrize("said", HARMS)
+def test_a_parquet_file_that_others_wrote_is_refused_by_name(net, said, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    HARMS[said](tmp_path / "vectors.parquet", pa)
+    with pytest.raises(UsageError, match=said) as told:
+        xplain.see(net, "neighbours", str(tmp_path / "vectors.parquet"))
+    assert "vectors.parquet" in str(told.value)
+
+
+def test_a_parquet_file_that_says_more_than_the_disk_holds_is_refused_before_it_is_read(net, tmp_path, monkeypatch):
+    pa = pytest.importorskip("pyarrow")
+    from xplain.core.lenses import vector_table
+
+    _written(
+        tmp_path / "vectors.parquet",
+        name=["a"] * 4096,
+        vector=pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2**20, np.float32)), 256),
+        told="{}",
+    )
+    monkeypatch.setattr(vector_table.shutil, "disk_usage", lambda _: type("usage", (), {"free": 2**20})())
+    with pytest.raises(UsageError, match="take 4 MiB when they are read, and .* has 1 MiB. Make room, or set TMPDIR"):
+        xplain.see(net, "neighbours", str(tmp_path / "vectors.parquet"))
+
+
+# ---------------------------------------------------------------------- what tells tensors apart
+
+
+def test_tensors_are_told_apart_by_a_checksum_and_folders_of_older_versions_go_on_with_their_keys(net, tmp_path):
+    items = np.random.default_rng(4).normal(size=(6, 3, 16, 16)).astype(np.float32)
+    items[3] = items[1]
+    xplain.see(net, "embed", items, vectors=str(tmp_path / "new"))
+    about, lines, _ = read_vectors(tmp_path / "new")
+    assert about["keys"] == "checksum"
+    assert [one["key"] for one in lines] == list(checksums(items))
+    # as an older version wrote it: the manifest names no keys, which are blake2b's
+    old = {name: value for name, value in about.items() if name not in ("keys", "format", "width")}
+    rows = xplain.see(net, "embed", items).vectors
+    with VectorFolder(tmp_path / "old", old, about["width"]) as folder:
+        folder.append([str(n) for n in range(4)], keys_of(items[:4]), rows[:4], [{}] * 4)
+    xplain.see(net, "embed", items, vectors=str(tmp_path / "old"))
+    about, lines, vectors = read_vectors(tmp_path / "old")
+    assert "keys" not in about
+    assert [(one["name"], one["key"], one["row"]) for one in lines] == [
+        (str(n), key, n) for n, key in enumerate(keys_of(items))
+    ]
+    np.testing.assert_array_equal(vectors, rows)
+    with pytest.raises(UsageError, match="old was kept by an older version.*keep these once more, in another folder"):
+        aligned([kept_in(tmp_path / "new"), kept_in(tmp_path / "old")])
+
+
+def test_a_file_is_hashed_once(net, files, tmp_path, monkeypatch):
+    from xplain.explainers.see import embed
+
+    found = []
+    monkeypatch.setattr(embed, "content_key", lambda path: found.append(path) or f"key of {path}")
+    keep(net, files, tmp_path / "vectors")  # 32 are read before the folder is there, 4 behind
+    assert sorted(found) == sorted(files)

@@ -123,6 +123,12 @@ def test_a_map_says_what_it_keeps_and_is_drawn(files, net, tmp_path):
         assert found.grid(thumbnail=8, colour=colour).width >= 48
     with pytest.raises(UnknownName, match="error|true|class"):
         found.picture(colour="taste")
+    framed = seen(net, "map", files, by="pca", metric="euclidean", groups=3, neighbours=5, colour="true")
+    np.testing.assert_array_equal(
+        np.asarray(framed.grid(thumbnail=8)), np.asarray(found.grid(thumbnail=8, colour="true"))
+    )
+    assert '"colour":"true"' in framed.render("zoom")
+    same(framed, tmp_path / "framed.npz")
     with pytest.raises(UsageError, match="size is 0; accepted"):
         found.picture(size=0)
 
@@ -152,6 +158,8 @@ def test_one_class_alone_and_a_map_of_chance_are_said(files, net):
     plain = xplain.see(net, "map", files[:12], by="pca", card=CARD)
     with pytest.raises(UsageError, match="True classes are not known.*labelled=True"):
         plain.picture(colour="error")
+    with pytest.raises(UsageError, match="True classes are not known.*labelled=True"):
+        xplain.see(net, "map", files[:12], by="pca", card=CARD, colour="error")
 
 
 def test_true_classes_are_the_models_own_and_others_are_never_called_wrong(files, net, tmp_path):

@@ -72,7 +72,7 @@ def test_the_largest_come_first_every_layer_has_a_part_and_a_series_is_a_line():
     series(torch.zeros(1, 2, 20))
     wide = torch.nn.Sequential(torch.nn.Conv2d(3, 70, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2))
     wide(torch.zeros(1, *X.shape[1:]))
-    some = xplain.see(wide.eval(), "activations", X[:1], layer="0")
+    some = xplain.see(wide.eval(), "activations", X[:1], layer="0", k=64)
     assert len(some) == 64  # what one can look at; the heading says of how many
     assert "(64 of 70 channels)" in some.sections[0]
     lines = xplain.see(series.eval(), "activations", np.zeros((1, 2, 20), np.float32), layer="0", layout="NCT")
@@ -139,6 +139,26 @@ def test_the_effective_field_is_the_root_mean_square_of_the_gradient():
     gradient = model.answer(Sweep(X[:, None], inner("conv1", seed), Rules()))["input"][1]
     wanted = np.sqrt((gradient.astype(np.float64) ** 2).sum(axis=1).mean(axis=0))
     np.testing.assert_allclose(found.map(0)[..., 0], wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_the_effective_field_of_one_unit_is_that_of_its_gradient_alone():
+    model = xplain.load(nets.cnn())
+    found = xplain.see(model, "fields", X[:2], layer="relu1", unit=3, at=(5, 6))
+    assert found.units == ("relu1[3]",)
+    seed = np.zeros(model.outline.extents("relu1", (3, 16, 16)), np.float32)
+    seed[3, 5, 6] = 1
+    gradient = model.answer(Sweep(X[:2][:, None], inner("relu1", seed), Rules()))["input"][1]
+    wanted = np.sqrt((gradient.astype(np.float64) ** 2).sum(axis=1).mean(axis=0))
+    np.testing.assert_allclose(found.map(0)[..., 0], wanted, rtol=1e-5, atol=1e-7)
+    with pytest.raises(UsageError, match="unit is 8; accepted: numbers of layer 'relu1', 0 to 7"):
+        xplain.see(model, "fields", X[:2], layer="relu1", unit=8)
+
+
+def test_all_channels_of_a_wide_layer_stand_on_one_sheet():
+    wide = net(np.random.default_rng(1).normal(size=(128, 3, 3, 3)).astype(np.float32))
+    found = xplain.see(wide, "activations", X[:1, :, :12, :12], layer="fired")
+    assert len(found) == 128
+    assert "128 channels" in found.sections[0]
 
 
 def test_regions_that_overlap_a_better_one_are_dropped():

@@ -12,8 +12,9 @@ from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import brief_layer
+from xplain.core.lenses.embedding import Colouring
 from xplain.render import canvas
-from xplain.render.palette import Colouring, Colours, colours_of
+from xplain.render.palette import Colours, colours_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,6 +38,7 @@ class ShownMap(Protocol):
     truth: tuple[str, ...]
     confidence: Array
     thumbnails: Array | None
+    colour: Colouring
     says: str
     facts: Mapping[str, Any]
     warnings: tuple[Caveat, ...]
@@ -45,14 +47,14 @@ class ShownMap(Protocol):
 
 
 @renderer("map", draws="atlas")
-def map_(atlas: ShownMap, *, size: int = 1100, thumbnail: int | None = None, colour: Colouring = "none") -> Image:
+def map_(atlas: ShownMap, *, size: int = 1100, thumbnail: int | None = None, colour: Colouring | None = None) -> Image:
     """The pictures at their places; later ones lie over earlier ones where they are close.
 
     Args:
         atlas: What to draw.
         size: Pixels of the map's side.
         thumbnail: Pixels of a picture's side; None: so that all together would cover half of the map.
-        colour: What their frames are coloured by.
+        colour: What their frames are coloured by; None: what the map is meant to be coloured by.
 
     Raises:
         UsageError: an argument that cannot be used.
@@ -60,7 +62,7 @@ def map_(atlas: ShownMap, *, size: int = 1100, thumbnail: int | None = None, col
     _whole(size=size, thumbnail=thumbnail)
     some = _some(len(atlas))
     side = thumbnail or int(np.clip(size * np.sqrt(0.5 / max(1, len(some))), 4, 56))
-    colours = colours_of(atlas, colour)
+    colours = colours_of(atlas, colour or atlas.colour)
     paper = np.full((size, size, 3), 255, np.uint8)
     frame = 0 if colours is None else max(1, side // 12)
     corners = _corners(atlas.places, size, side + 2 * frame)
@@ -73,13 +75,13 @@ def map_(atlas: ShownMap, *, size: int = 1100, thumbnail: int | None = None, col
 
 
 @renderer("grid", draws="atlas")
-def grid(atlas: ShownMap, *, thumbnail: int | None = None, colour: Colouring = "none") -> Image:
+def grid(atlas: ShownMap, *, thumbnail: int | None = None, colour: Colouring | None = None) -> Image:
     """The pictures without overlap: each in the cell nearest to its place that all together allow.
 
     Args:
         atlas: What to draw.
         thumbnail: Pixels of a picture's side; None: so that the grid has about 1,100 pixels.
-        colour: What their frames are coloured by.
+        colour: What their frames are coloured by; None: what the map is meant to be coloured by.
 
     Raises:
         UsageError: an argument that cannot be used.
@@ -89,7 +91,7 @@ def grid(atlas: ShownMap, *, thumbnail: int | None = None, colour: Colouring = "
     side = thumbnail or int(np.clip(1100 // max(rows, columns), 6, 64))
     if rows * columns * side * side > 2**27:
         raise UsageError(f"A grid of {rows} x {columns} pictures of {side} pixels is too large.", option="thumbnail")
-    colours = colours_of(atlas, colour)
+    colours = colours_of(atlas, colour or atlas.colour)
     frame = 0 if colours is None else max(1, side // 12)
     cell = side + 2 * frame
     paper = np.full((rows * cell, columns * cell, 3), 255, np.uint8)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
+from xplain.core.lenses.embedding import COLOURINGS, Colouring
 from xplain.render.colormap import find
 
-__all__ = ["COLOURINGS", "DISTINCT", "OTHERS", "Coloured", "Colouring", "Colours", "colours_of"]
-
-Colouring: TypeAlias = Literal["none", "class", "true", "error", "score", "group"]
-
-COLOURINGS = ("none", "class", "true", "error", "score", "group")
+__all__ = ["DISTINCT", "OTHERS", "Coloured", "Colours", "colours_of"]
 
 OTHERS = (150, 150, 150)
 _RIGHT, _WRONG = (0, 114, 178), (213, 94, 0)

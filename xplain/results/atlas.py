@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.lenses.embedding import Plane
+from xplain.core.lenses.embedding import COLOURINGS, Colouring, Plane
 from xplain.results.archive import Fault
-from xplain.results.checks import Check, list_of, text
+from xplain.results.checks import Check, list_of, one_of, text
 from xplain.results.fitting import fit
 from xplain.results.result import ARRAY_PER_ITEM, PER_ITEM, Result
 
@@ -36,6 +36,7 @@ class Atlas(Result):
         truth: The folder that each lies in, where folders are labels; else empty.
         confidence: The largest score of each, in the model's own unit; NaN where there is none.
         thumbnails: uint8 ``[N, s, s, 3]``, or None.
+        colour: What the map is meant to be coloured by.
         says: How much of the layer's space the map keeps, in a sentence.
     """
 
@@ -43,6 +44,7 @@ class Atlas(Result):
     made_of: ClassVar[type[Any] | None] = Plane
     checks: ClassVar[Mapping[str, Check]] = {
         **dict.fromkeys(_LISTS, ("a list of texts", list_of(text))),
+        "colour": (f"one of {', '.join(COLOURINGS)}", one_of(*COLOURINGS)),
         "says": ("a text", text),
     }
 
@@ -54,6 +56,7 @@ class Atlas(Result):
     truth: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
     confidence: Array = field(metadata=ARRAY_PER_ITEM)
     thumbnails: Array | None = field(default=None, metadata=ARRAY_PER_ITEM)
+    colour: Colouring = "none"
     says: str = ""
 
     def picture(self, **drawing: Any) -> Image:

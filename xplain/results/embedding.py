@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
-
 from xplain.core.edits import Array
-from xplain.core.errors import MissingDependency
-from xplain.core.keeping.files import whole_file
 from xplain.core.keeping.plain import counted
 from xplain.core.lenses.embedding import Vectors
-from xplain.core.lenses.kept_vectors import kept_in
+from xplain.core.lenses.kept_vectors import KeptVectors, kept_in
+from xplain.core.lenses.vector_folder import KEYS
+from xplain.core.lenses.vector_table import write_table
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit
@@ -23,8 +21,6 @@ from xplain.results.provenance import Provenance
 from xplain.results.result import ARRAY_PER_ITEM, PER_ITEM, Result
 
 __all__ = ["Embedding"]
-
-_GROUP = 8192  # rows of a Parquet file that are written together
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,16 +32,20 @@ class Embedding(Result):
         predicted: The class of each that the model predicts; empty where it predicts none.
         truth: The folder that each lies in, where folders are labels; else empty.
         confidence: The largest score of each, in the model's own unit; NaN where there is none.
+        keys: Of each item's content, where vectors were kept: a file's bytes, or its numbers.
     """
 
     what: ClassVar[str] = "embedding"
     made_of: ClassVar[type[Any] | None] = Vectors
-    checks: ClassVar[Mapping[str, Check]] = dict.fromkeys(("predicted", "truth"), ("a list of texts", list_of(text)))
+    checks: ClassVar[Mapping[str, Check]] = dict.fromkeys(
+        ("predicted", "truth", "keys"), ("a list of texts", list_of(text))
+    )
 
     vectors: Array = field(metadata=ARRAY_PER_ITEM)
     predicted: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
     truth: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
     confidence: Array = field(metadata=ARRAY_PER_ITEM)
+    keys: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
 
     def __repr__(self) -> str:
         layer = self.facts.get("layer", "")
@@ -56,10 +56,12 @@ class Embedding(Result):
     @property
     def kept(self) -> bool:
         """Whether the vectors lie in a folder of their own, so that nobody need write them once more."""
-        return isinstance(self.vectors, np.memmap)
+        return "kept in" in self.facts
 
     def to_parquet(self, path: str | os.PathLike[str]) -> Path:
-        """Write one Parquet file, whole or not at all: ``name``, ``predicted``, ``truth``, ``confidence``, ``vector``.
+        """Write one Parquet file, whole or not at all, that lenses on vectors take in place of the items.
+
+        Its columns are ``name``, ``key``, ``predicted``, ``truth``, ``confidence`` and ``vector``.
 
         Rows are written in groups of 8,192, so memory does not grow with their number. The layer, the model's digest
         and what else ``facts`` say stand in the file's metadata, under ``xplain``.
@@ -68,40 +70,50 @@ class Embedding(Result):
             MissingDependency: pyarrow is not installed.
             OutputError: the place cannot be written.
         """
-        import json
+        kept = self.kept_vectors()
+        lines = (
+            {
+                "name": kept.names[n],
+                "key": kept.keys[n] if kept.keys else None,
+                "row": n,
+                "predicted": self.predicted[n] if self.predicted else None,
+                "truth": self.truth[n] if self.truth else None,
+                "confidence": float(self.confidence[n]),
+            }
+            for n in range(len(self))
+        )
+        notes = self.meta()["notes"]
+        failed = [(one["item"], one["error"]) for one in notes.pop("without a vector", ())]
+        return write_table(path, kept.about, lines, self.vectors, failed, notes)
 
-        try:
-            import pyarrow as pa
-            from pyarrow import parquet
-        except ImportError:
-            raise MissingDependency("Parquet files need pyarrow: pip install 'xplain[see]'.") from None
-        width = self.vectors.shape[1]
-        columns = [("name", pa.string()), ("predicted", pa.string()), ("truth", pa.string())]
-        columns += [("confidence", pa.float64()), ("vector", pa.list_(pa.float32(), width))]
-        told = {"model": self.model, **{k: v for k, v in self.meta()["notes"].items() if k != "without a vector"}}
-        schema = pa.schema(columns, metadata={"xplain": json.dumps(told)})
-        target = Path(path)
-        with whole_file(target) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-            for start in range(0, len(self), _GROUP):
-                some = slice(start, start + _GROUP)
-                flat = np.ascontiguousarray(self.vectors[some], np.float32).reshape(-1)
-                count = len(flat) // width
-                values = [
-                    pa.array(self.names[some]),
-                    pa.array(self.predicted[some] or [None] * count, pa.string()),
-                    pa.array(self.truth[some] or [None] * count, pa.string()),
-                    pa.array(np.asarray(self.confidence[some])),
-                    pa.FixedSizeListArray.from_arrays(pa.array(flat), width),
-                ]
-                writer.write_table(pa.Table.from_arrays(values, schema=schema))
-        return target
+    def kept_vectors(self) -> KeptVectors:
+        """The same for a lens that takes vectors in place of items."""
+        asked = self.options.get("positions")
+        return KeptVectors(
+            source=str(self.facts.get("kept in", "the embedding")),
+            about={
+                "model": self.model,
+                "source": self.provenance.source,
+                "layer": self.facts.get("layer", ""),
+                "positions": asked or "none",
+                "card": self.provenance.card,
+                "layout": self.provenance.layout,
+                **({"keys": KEYS} if self.keys else {}),
+            },
+            names=self.names,
+            keys=self.keys,
+            vectors=self.vectors,
+            predicted=self.predicted,
+            confidence=self.confidence,
+            truth=self.truth,
+        )
 
     @classmethod
     def of_folder(cls, path: str | os.PathLike[str]) -> Self:
-        """What ``vectors=`` keeps in a folder, the vectors mapped and not read.
+        """What ``vectors=`` keeps in a folder or a Parquet file, a folder's vectors mapped and not read.
 
         Raises:
-            UsageError: it is no folder of vectors.
+            UsageError: it is no folder and no file of vectors.
         """
         kept = kept_in(path)
         about = kept.about
@@ -115,6 +127,7 @@ class Embedding(Result):
             predicted=kept.predicted,
             truth=kept.truth,
             confidence=kept.confidence,
+            keys=kept.keys,
             facts={**facts, "kept in": kept.source},
         )
 
@@ -133,4 +146,4 @@ class Embedding(Result):
     @classmethod
     def made(cls, given: dict[str, Any]) -> Self:
         """An embedding with these fields; tuples are still lists."""
-        return cls(**{**given, **{name: tuple(given.get(name, ())) for name in ("predicted", "truth")}})
+        return cls(**{**given, **{name: tuple(given.get(name, ())) for name in ("predicted", "truth", "keys")}})

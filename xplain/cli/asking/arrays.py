@@ -9,20 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from xplain.cli.asking.sound import WAVES, read_wave
-from xplain.core.errors import ItemError, UsageError
+from xplain.core.errors import ItemError
 from xplain.core.outline import Outline
 from xplain.core.query import Model
+from xplain.session.array_files import ARRAYS, only_arrays, open_array, rank_of
 
-__all__ = ["ARRAYS", "Arrays", "arrays_in", "is_array"]
-
-ARRAYS = ".npy"
-_MOST_BYTES = 2 * 1024**3
-
-
-def is_array(name: str) -> bool:
-    """Whether a file's name ends as an array's does."""
-    return name.lower().endswith((ARRAYS, WAVES))
+__all__ = ["Arrays", "arrays_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +36,7 @@ class Arrays:
     def __iter__(self) -> Iterator[Any]:
         """The items, in order, each without a batch axis."""
         for path, row in self.places:
-            found = _opened(path, self.outline)
+            found = open_array(path, self.outline)
             yield np.array(found if row is None else found[row])
 
 
@@ -56,19 +48,14 @@ def arrays_in(files: Sequence[str], model: Model) -> Arrays:
     Raises:
         UsageError: arrays mixed with pictures.
     """
-    others = [name for name in files if not is_array(name)]
-    if others:
-        raise UsageError(
-            f"The items mix arrays ({ARRAYS}, {WAVES}) and pictures ({Path(others[0]).name}); explain them one kind at "
-            "a time."
-        )
-    rank = _rank(model)
+    only_arrays(files)
+    rank = rank_of(model)
     places: list[tuple[Path, int | None]] = []
     names, failed = [], []
     for name in files:
         path = Path(name)
         try:
-            shape = _opened(path, model.outline).shape
+            shape = open_array(path, model.outline).shape
         except ItemError as error:
             failed.append((name, error))
             continue
@@ -79,39 +66,3 @@ def arrays_in(files: Sequence[str], model: Model) -> Arrays:
         places += [(path, row) for row in range(shape[0])]
         names += [name] if shape[0] == 1 else [f"{path.with_suffix('')}-{row}{ARRAYS}" for row in range(shape[0])]
     return Arrays(places, names, model.outline, failed)
-
-
-def _rank(model: Model) -> int | None:
-    """How many axes a batch of the model has, where that is known."""
-    outline = model.outline
-    if outline.named is not None:
-        return len(outline.named.letters)
-    spec = outline.explained
-    return len(spec.shape) if spec is not None and len(spec.shape) > 1 else None
-
-
-def _opened(path: Path, outline: Outline) -> Any:
-    if path.suffix.lower() == WAVES:
-        return read_wave(path, outline)
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ItemError(f"{path} has {path.stat().st_size:,} bytes; accepted: up to {_MOST_BYTES:,}.")
-        # np.load would open an archive of another name, too, and hand back no array
-        return np.lib.format.open_memmap(path, mode="r")
-    except ItemError:
-        raise
-    except (OSError, ValueError, EOFError, SyntaxError, OverflowError) as error:  # overflow: an extent below zero
-        why = getattr(error, "strerror", None) or _reason(path)
-        raise ItemError(
-            f"{path} cannot be read as an array: {why[:200]}. Save one with numpy.save: numbers in the model's layout."
-        ) from None
-
-
-def _reason(path: Path) -> str:
-    """Why numpy does not read a file; its own words advise what is not safe."""
-    with path.open("rb") as file:
-        begin = file.read(128)
-    if not begin.startswith(b"\x93NUMPY"):
-        return "it is no .npy file"
-    objects = b"'|O'" in begin or b"'O'" in begin
-    return "it holds Python objects, which could run code" if objects else "its header or its end is damaged"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xplain.cli.asking.arrays import arrays_in, is_array
+from xplain.cli.asking.arrays import arrays_in
 from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, named_methods, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.asking.reading import Given, RowOptions, given
@@ -29,6 +29,7 @@ from xplain.core.declaring.registry import Method
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import counted
 from xplain.core.query import Model, Sweep
+from xplain.session.array_files import is_array
 from xplain.session.choosing import AUTO, choose
 from xplain.session.predictions import in_words
 

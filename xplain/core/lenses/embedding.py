@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 
-__all__ = ["Compared", "Dimensions", "Near", "Plane", "Vectors"]
+__all__ = ["COLOURINGS", "Colouring", "Compared", "Dimensions", "Near", "Plane", "Vectors"]
+
+Colouring: TypeAlias = Literal["none", "class", "true", "error", "score", "group"]
+"""What the items of a map are coloured by."""
+
+COLOURINGS: tuple[Colouring, ...] = ("none", "class", "true", "error", "score", "group")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +31,7 @@ class Vectors:
     confidence: Array
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Caveat, ...] = ()
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +66,7 @@ class Plane:
     says: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Caveat, ...] = ()
+    colour: Colouring = "none"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

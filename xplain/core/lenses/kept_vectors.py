@@ -15,8 +15,9 @@ from xplain.core.errors import UsageError
 from xplain.core.keeping.files import there
 from xplain.core.keeping.mapped import chosen
 from xplain.core.lenses.vector_folder import content_key, differences, vectors_in
+from xplain.core.lenses.vector_table import is_table, table_in
 
-__all__ = ["KeptVectors", "aligned", "is_folder_of_vectors", "kept_in"]
+__all__ = ["KeptVectors", "aligned", "holds_vectors", "kept_in"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,9 +25,9 @@ class KeptVectors:
     """One vector for each of N items, made before.
 
     Args:
-        source: What a message calls them: the folder's path.
+        source: What a message calls them: the folder's path, or the file's.
         about: What they are, as their manifest says: ``model`` (its digest), ``layer``, ``positions``, ``card``,
-            ``layout``.
+            ``layout``, and ``keys``, how items that are no files are told apart (older versions wrote none).
         names: Of the items: a file by its path.
         keys: Of the items' content; empty where they are not known.
         vectors: float32 ``[N, D]``, mapped from the disk where they lie there.
@@ -93,12 +94,13 @@ class KeptVectors:
 
 
 def kept_in(path: str | os.PathLike[str]) -> KeptVectors:
-    """What a folder of vectors holds, column by column; a line of text is let go as soon as it is read.
+    """What a folder of vectors holds, or a Parquet file of them; a line of text is let go as soon as it is read.
 
     Raises:
-        UsageError: it is no folder of vectors, or was not finished whole.
+        UsageError: it is no folder or file of vectors, or was not finished whole.
+        MissingDependency: a Parquet file, and pyarrow is not installed.
     """
-    about, lines, vectors = vectors_in(path)
+    about, lines, vectors = table_in(path) if is_table(path) else vectors_in(path)
     names: list[str] = []
     keys: list[str] = []
     rows: list[int] = []
@@ -124,7 +126,7 @@ def kept_in(path: str | os.PathLike[str]) -> KeptVectors:
         source=os.fspath(path),
         about=about,
         names=tuple(names),
-        keys=tuple(keys),
+        keys=tuple(keys) if all(keys) else (),
         vectors=chosen(vectors, order),
         predicted=tuple(predicted) if any(predicted) else (),
         confidence=np.array(confidence, np.float64),
@@ -133,9 +135,11 @@ def kept_in(path: str | os.PathLike[str]) -> KeptVectors:
     )
 
 
-def is_folder_of_vectors(path: Any) -> bool:
-    """Whether a path leads to a folder that ``see embed`` has begun."""
+def holds_vectors(path: Any) -> bool:
+    """Whether a path leads to a folder that ``see embed`` has begun, or to a Parquet file."""
     try:
+        if is_table(path):
+            return there(path) == "file"
         return all(there(Path(path) / name) == "file" for name in ("manifest.json", "vectors.npy"))
     except (TypeError, ValueError):
         return False
@@ -155,6 +159,12 @@ def aligned(several: Sequence[KeptVectors]) -> tuple[KeptVectors, ...]:
     common = set(every[0]).intersection(*every[1:])
     if not common:
         told = ", ".join(f"{one.source} ({len(one)})" for one in several)
+        old = [one for one in several if not one.about.get("keys")]
+        if 0 < len(old) < len(several):
+            raise UsageError(
+                f"These have no item in common, by their content: {told}. {old[0].source} was kept by an older "
+                "version, which told tensors apart in another way: keep these once more, in another folder."
+            )
         raise UsageError(f"These have no item in common, by their content: {told}. Keep vectors of the same items.")
     return tuple(one.only(_rows(marks, every[0], common)) for one, marks in zip(several, every, strict=True))
 

@@ -23,6 +23,7 @@ import numpy as np
 from xplain.core.card import Card
 from xplain.core.edits import Array
 from xplain.core.errors import XplainError
+from xplain.core.keeping.content import checksums
 from xplain.core.lenses.kept_vectors import KeptVectors
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Query, Returned, View
@@ -87,6 +88,7 @@ class Some:
         given: What was given as each, such as a path; None where it was a row of a table.
         pictures: uint8 ``[N, H, W, 3]``, what the model sees, or None.
         card: How pictures became tensors, or None.
+        told_apart: Finds out ``digests``; None: they follow from the numbers of ``view.x``.
     """
 
     view: View
@@ -95,6 +97,12 @@ class Some:
     given: tuple[Any, ...]
     pictures: Array | None = None
     card: Card | None = None
+    told_apart: Callable[[], tuple[str, ...]] | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Each item's content as 32 hex digits, equal for equal items, whatever stands beside them."""
+        return checksums(self.view.x) if self.told_apart is None else self.told_apart()
 
     def __len__(self) -> int:
         return len(self.names)

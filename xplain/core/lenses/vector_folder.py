@@ -27,9 +27,13 @@ from xplain.core.edits import Array
 from xplain.core.errors import OutputError, UsageError
 from xplain.core.keeping.files import hold, let_go, read_text, there, whole_file
 
-__all__ = ["VectorFolder", "content_key", "differences", "read_vectors", "vectors_in"]
+__all__ = ["KEYS", "VectorFolder", "content_key", "differences", "read_vectors", "vectors_in"]
 
 FORMAT = 1
+
+KEYS = "checksum"
+"""How an item that is no file is told from others: its ``Some.digests``. Folders of older versions name no way, and go
+on with theirs, blake2b of the item's numbers and its place among equal ones."""
 
 _VECTORS, _ROWS, _MANIFEST, _LOCK = "vectors.npy", "rows.jsonl", "manifest.json", ".xplain.lock"
 _HEAD = 128  # bytes in front of the rows, filled up with blanks, so that the number of rows can be written over
@@ -99,6 +103,7 @@ class VectorFolder:
         for file in self._files:
             file.close()
         let_go(self.path / _LOCK, self._held)
+        self._held = -1
 
     def knows(self, name: str, key: str) -> bool:
         """Whether an item is done; one whose content has a vector under another name is, from now on."""
@@ -133,6 +138,18 @@ class VectorFolder:
         if (name, key) not in self._place:
             self._write([{"name": name, "key": key, "row": None, "error": error}])
 
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the vectors are, as the manifest says it."""
+        return self._about
+
+    def remove(self) -> None:
+        """Take the folder away; what has mapped its vectors keeps them."""
+        self.close()
+        for name in (_ROWS, _MANIFEST, _VECTORS, _LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        self.path.rmdir()
+
     def flush(self) -> None:
         """Let whoever reads the folder see what was appended."""
         for file in self._files:
@@ -144,7 +161,10 @@ class VectorFolder:
         """Compare with what is there, cut off what a killed run left, and open both files to append."""
         manifest = self.path / _MANIFEST
         if there(manifest):
-            _compare(_manifest(manifest), self._about, self.path)
+            found = _manifest(manifest)
+            if "keys" not in found:
+                self._about.pop("keys", None)
+            _compare(found, self._about, self.path)
         else:
             with whole_file(manifest) as file:
                 file.write(json.dumps(self._about, indent=2).encode())

@@ -20,7 +20,8 @@ from xplain.explainers.see.layers import short_name, with_positions
 
 __all__ = ["activations"]
 
-_MOST = 64  # what a person can look at, tile by tile
+_MOST = 256  # tiles that a sheet still shows large enough
+_EACH = 64  # of each of several layers
 _SLICES = 6
 
 
@@ -48,7 +49,7 @@ def activations(
 
     Args:
         layer: The layer's name, ``auto`` for the last one with positions, ``all`` for every layer with positions.
-        k: Channels of each layer, those with the largest value; none for up to 64.
+        k: Channels of each layer, those with the largest value; none for up to 256, 64 of each of several layers.
         sort: Whether maps stand in the order of their channels, or the one with the largest value first.
         overlay: Lay each map over the picture instead of beside nothing.
         token: In a layer that is attention, the token whose attention to the others is shown, a map per head: 0 is the
@@ -82,7 +83,7 @@ def activations(
         else:
             chosen = [*with_positions(view)] if layer == "all" else [map_layer(view, layer, grid, tokens)]
         values = yield Peek(view.x, tuple(one.name for one in chosen))
-        most = k or _MOST
+        most = k or (_MOST if len(chosen) == 1 else _EACH)
         read = tuple(one.name for one in chosen)
         for n in range(len(view.x)):
             left -= 1

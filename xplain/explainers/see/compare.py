@@ -15,7 +15,7 @@ from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.lenses.embedding import Compared
-from xplain.core.lenses.kept_vectors import aligned, is_folder_of_vectors, kept_in
+from xplain.core.lenses.kept_vectors import aligned, holds_vectors, kept_in
 from xplain.core.lenses.scene import Again, Beside, More, Scene, Seeing, Some
 from xplain.core.outline import Outline
 from xplain.core.query import Peek, View
@@ -146,11 +146,11 @@ def _of_kept(
         theirs = asked_for(scene, names[1], positions)
     else:
         given = other if isinstance(other, (list, tuple)) else str(other).split(",")
-        strange = next((one for one in given if not is_folder_of_vectors(str(one).strip())), None)
+        strange = next((one for one in given if not holds_vectors(str(one).strip())), None)
         if strange is not None:
             raise UsageError(
-                f"{str(strange)!r:.200} is no folder of vectors, and the other side of kept vectors must be one: "
-                "keep them with 'xplain see embed' of the other model, on the same items.",
+                f"{str(strange)!r:.200} is no folder of vectors, and the other side of kept vectors must be one, or a "
+                "Parquet file: keep them with 'xplain see embed' of the other model, on the same items.",
                 option="other",
             )
         theirs = asked_for(replace(scene, kept=tuple(kept_in(str(one).strip()) for one in given)), names[1], positions)

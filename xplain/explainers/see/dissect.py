@@ -27,6 +27,7 @@ from xplain.explainers.cam.layers import MapLayer, map_layer
 from xplain.explainers.see.crops import seen_as_picture
 from xplain.explainers.see.kept import asked_for
 from xplain.explainers.see.layers import short_name
+from xplain.explainers.see.vectors import folder_of
 
 __all__ = ["MasksOf", "dissect"]
 
@@ -132,7 +133,7 @@ def dissect(
         best.append(values[:, :, 0])
         given += [handle(part, n) for n in range(len(part))]
         names += part.names
-        folders += [Path(one).parent.name if isinstance(one, (str, Path)) else "" for one in part.given]
+        folders += [folder_of(one) for one in part.given]
     assert chosen is not None
     largest = np.concatenate(best)  # [N, C]
     if masks is None:

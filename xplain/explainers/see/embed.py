@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xplain.core.declaring.registry import lens
-from xplain.core.errors import XplainError
+from xplain.core.errors import UsageError, XplainError
+from xplain.core.keeping.files import there
 from xplain.core.lenses.embedding import Vectors
 from xplain.core.lenses.kept_vectors import kept_in
 from xplain.core.lenses.scene import More, Scene, Seeing, Some
-from xplain.core.lenses.vector_folder import VectorFolder, content_key
+from xplain.core.lenses.vector_folder import KEYS, VectorFolder, content_key, vectors_in
+from xplain.core.lenses.vector_table import is_table, needed_for_tables, write_table
 from xplain.core.query import Peek
 from xplain.core.target import SCORES
 from xplain.explainers.see.positions import Positions, Read, vector_reader
@@ -36,14 +39,15 @@ def embed(
     With ``vectors`` they are written to that folder as they come, and memory does not grow with them: ``vectors.npy``
     (float32 ``[N, D]``, mapped by ``numpy.load``), a line per item in ``rows.jsonl`` and ``manifest.json``. A run that
     was killed goes on there: items are known by their content. Vectors of another model, card, layer or positions are
-    refused, and the message says what differs.
+    refused, and the message says what differs. A name that ends in ``.parquet`` is one file of columns, made when all
+    is done; until then the same folder stands beside it, ``NAME.parquet.parts``, and a run goes on there.
 
     Args:
         layer: The layer to read; ``auto`` is the penultimate one, which the scores are a linear function of.
         positions: What becomes of a layer with positions: their ``mean`` or ``max`` per channel, ``token:K`` alone, or
             ``all`` numbers as they are. A layer that has positions is refused without it.
         labelled: The folder that a file lies in is its true class.
-        vectors: Folder where vectors are kept as they come; None keeps them in memory.
+        vectors: Folder where vectors are kept as they come, or a Parquet file; None keeps them in memory.
 
     Returns:
         An ``Embedding``: vectors ``[N, D]`` in the layer's own unit.
@@ -52,7 +56,9 @@ def embed(
         1 evaluation per item, which gives vector and scores.
 
     Raises:
-        UsageError: it is not said what becomes of the layer's positions, or the folder holds other vectors.
+        UsageError: it is not said what becomes of the layer's positions, the folder holds other vectors, or the
+            Parquet file is there already.
+        MissingDependency: a Parquet file, and pyarrow is not installed.
 
     Source:
         Features of the layer before the last as a description of pictures: Donahue et al. 2014, arXiv:1310.1531.
@@ -68,30 +74,53 @@ def embed(
 
 
 def _kept(scene: Scene, layer: str, positions: str | None, labelled: bool, path: str) -> Seeing[Vectors]:
-    """The same, written to a folder as they come."""
+    """The same, written to a folder as they come, and from there to one file where that is wanted."""
+    table = Path(path) if is_table(path) else None
+    if table is not None:
+        _require_new(table)
     folder: VectorFolder | None = None
     read: Read | None = None
+    hashed: dict[str, str] = {}  # files that are on their way: each is hashed once
     try:
-        while (some := (yield _more(folder))) is not None:
+        while (some := (yield _more(folder, hashed))) is not None:
             if read is None:
                 read = vector_reader(some.view, layer, positions)
             answer = yield from asked(some, [read])
             rows = read.vectors(answer[read.layer])
             if folder is None:
-                folder = VectorFolder(path, _about(scene, some, read), rows.shape[1])
-            _append(folder, some, rows, *best(answer.get(SCORES), named_outline(some)), labelled)
+                where = path if table is None else f"{path}.parts"
+                folder = VectorFolder(where, _about(scene, some, read), rows.shape[1])
+            keys = _keys(some, folder, hashed)
+            _append(folder, some, keys, rows, *best(answer.get(SCORES), named_outline(some)), labelled)
         assert folder is not None
         assert read is not None
-        return _vectors(folder, read)
+        return _vectors(folder, read, table)
     finally:
         if folder is not None:
             folder.close()
 
 
+def _require_new(table: Path) -> None:
+    """Refuse a file that is there, before anything is asked."""
+    needed_for_tables()
+    if there(table):
+        raise UsageError(
+            f"{table} is there already, and a Parquet file is written once. Choose another name, or a folder, which "
+            "takes more items later.",
+            option="vectors",
+        )
+
+
 def _append(
-    folder: VectorFolder, some: Some, rows: Any, predicted: list[str], confidence: list[float], labelled: bool
+    folder: VectorFolder,
+    some: Some,
+    keys: list[str],
+    rows: Any,
+    predicted: list[str],
+    confidence: list[float],
+    labelled: bool,
 ) -> None:
-    names, keys = _names(some), _keys(some)
+    names = _names(some)
     fine = finite([rows])
     for n in np.flatnonzero(~fine):
         folder.fail(names[n], keys[n], "The layer holds NaN or infinity for this item.")
@@ -109,29 +138,37 @@ def _names(some: Some) -> list[str]:
     return [str(one) if _is_path(one) else name for one, name in zip(some.given, some.names, strict=True)]
 
 
-def _keys(some: Some) -> list[str]:
+def _keys(some: Some, folder: VectorFolder, hashed: dict[str, str]) -> list[str]:
     """A file by its content, anything else by the item's."""
+
+    def of_file(path: Any) -> str:
+        return hashed.pop(str(path), "") or content_key(path)
+
     if all(map(_is_path, some.given)):
-        return [content_key(one) for one in some.given]
-    own = some.view.own_keys
-    return [content_key(one) if _is_path(one) else own[n] for n, one in enumerate(some.given)]
+        return [of_file(one) for one in some.given]
+    own = some.digests if "keys" in folder.about else some.view.own_keys
+    return [of_file(one) if _is_path(one) else own[n] for n, one in enumerate(some.given)]
 
 
 def _is_path(given: Any) -> bool:
     return isinstance(given, str) or hasattr(given, "__fspath__")
 
 
-def _more(folder: VectorFolder | None) -> More:
+def _more(folder: VectorFolder | None, hashed: dict[str, str]) -> More:
     """The next items: files whose content has a vector need not be read; one that cannot be read gets a line."""
     if folder is None:
         return More()
 
     def skip(given: Any) -> bool:
-        return folder.knows(str(given), content_key(given))
+        key = content_key(given)
+        done = folder.knows(str(given), key)
+        if not done:
+            hashed[str(given)] = key
+        return done
 
     def lost(given: Any, error: XplainError) -> None:
         if _is_path(given):
-            folder.fail(str(given), content_key(given), str(error))
+            folder.fail(str(given), hashed.pop(str(given), "") or content_key(given), str(error))
 
     return More(skip, lost)
 
@@ -147,13 +184,18 @@ def _about(scene: Scene, some: Some, read: Read) -> dict[str, Any]:
         "item": list(some.view.x.shape[1:]),
         "layer": read.layer,
         "positions": read.positions,
+        "keys": KEYS,
     }
 
 
-def _vectors(folder: VectorFolder, read: Read) -> Vectors:
+def _vectors(folder: VectorFolder, read: Read, table: Path | None) -> Vectors:
     folder.flush()
     kept = kept_in(folder.path)
-    facts: dict[str, Any] = {"layer": read.layer, "width": folder.width, "kept in": kept.source}
+    facts: dict[str, Any] = {"layer": read.layer, "width": folder.width}
+    facts["kept in"] = kept.source if table is None else str(table)
+    if table is not None:
+        write_table(table, *vectors_in(folder.path), kept.failed, facts)
+        folder.remove()
     facts |= {"positions": read.how} if read.how else {}
     facts |= {"without a vector": [{"item": name, "error": why} for name, why in kept.failed]} if kept.failed else {}
-    return Vectors(kept.names, kept.vectors, kept.predicted, kept.truth, kept.confidence, facts)
+    return Vectors(kept.names, kept.vectors, kept.predicted, kept.truth, kept.confidence, facts, keys=kept.keys)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Positive, Whole
+from xplain.core.declaring.options import Natural, Positive, Whole
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
@@ -25,6 +25,7 @@ from xplain.core.target import inner
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.crops import in_picture, seen_as_picture
 from xplain.explainers.see.layers import short_name
+from xplain.explainers.see.patches import no_unit
 
 __all__ = ["fields"]
 
@@ -59,7 +60,14 @@ Place: TypeAlias = Annotated[tuple[int, ...], PlaceOf()]
     aliases=("receptive-fields",),
     trial={"layer": "auto", "pictures": 2},
 )
-def fields(scene: Scene, *, layer: str = "all", at: Place | None = None, pictures: Positive = 8) -> Seeing[Cells]:
+def fields(
+    scene: Scene,
+    *,
+    layer: str = "all",
+    unit: Natural | None = None,
+    at: Place | None = None,
+    pictures: Positive = 8,
+) -> Seeing[Cells]:
     """What the units of a layer can see of a picture, and which part of that moves them.
 
     The receptive field is the set of positions that reach a unit, by the graph alone: exact, per group of channels,
@@ -68,20 +76,22 @@ def fields(scene: Scene, *, layer: str = "all", at: Place | None = None, picture
 
     Args:
         layer: The layer's name, ``auto`` for the last one with positions, ``all`` for every layer with positions.
+        unit: The channel whose effective field is shown; none for all that see alike, together.
         at: The unit's place in the layer, such as ``3x7`` for row 3, column 7; none for the middle.
         pictures: How many of the first items the effective field is averaged over.
 
     Returns:
         A gallery with a cell per layer and group of channels that see alike. Without items its map is the field (1
         where the unit sees); with items the box of the field is drawn on the first picture and the map is the root
-        mean square of the gradient of the layer's channels at that place. Values are the field's longer side in
-        positions; ``facts`` tell sizes, and how many positions across hold 95 % of the squared gradient.
+        mean square of the gradient of these channels, or of ``unit``, at that place. Values are the field's longer side
+        in positions; ``facts`` tell sizes, and how many positions across hold 95 % of the squared gradient.
 
     Cost:
         None without items; else 1 sweep per item, layer and group.
 
     Raises:
-        UsageError: a layer without positions, a place outside, or a model whose item size is not known and no item.
+        UsageError: a layer without positions, a place or unit that it does not have, or a model whose item size is not
+            known and no item.
 
     Source:
         Luo, Li, Urtasun and Zemel, Understanding the Effective Receptive Field, NeurIPS 2016; the sets are read from
@@ -108,14 +118,14 @@ def fields(scene: Scene, *, layer: str = "all", at: Place | None = None, picture
         if not field.exact:
             warnings.append(Caveat(f"The fields of {short_name(name)} are upper bounds: {field.why}."))
         place = _place(field, name, at)
-        for group in field.groups:
+        for group in _groups(field, name, unit):
             seen = field.mask(group.first, place)
             size = field.size(group)
-            unit = f"{short_name(name)}[{group.first}:{group.last}]"
+            called = f"{short_name(name)}[{group.first if unit is not None else f'{group.first}:{group.last}'}]"
             lines = [short_name(name), _channels(group, field), " x ".join(map(str, size)) + " px"]
             if field.whole:
                 lines[-1] = "the whole picture"
-            told[unit] = {"layer": name, "size": list(size), "channels": [group.first, group.last]}
+            told[called] = {"layer": name, "size": list(size), "channels": [group.first, group.last]}
             shown, picture = seen[..., None].astype(np.float32), None
             if views:
                 total, count = 0.0, 0
@@ -126,11 +136,11 @@ def fields(scene: Scene, *, layer: str = "all", at: Place | None = None, picture
                 shown = effective[..., None].astype(np.float32)
                 across = _across(effective)
                 lines.append(f"effective {' x '.join(map(str, across))}")
-                told[unit]["effective"] = across
+                told[called]["effective"] = across
                 picture = seen_as_picture(first, 0) if first is not None else None
             found.append(
                 Cell(
-                    unit,
+                    called,
                     float(max(size)),
                     picture,
                     (in_picture(shown)[..., :1],),
@@ -170,6 +180,20 @@ def _layers(scene: Scene, views: list[View], layout: Layout, layer: str) -> list
     windows = [(name, op) for name, grid, op in grids if isinstance(grid, Grid)]
     some = [name for name, op in windows if _changes(op)]
     return some or [name for name, _ in windows]
+
+
+def _groups(field: Field, layer: str, unit: int | None) -> tuple[Group, ...]:
+    """The channels that see alike, or the one that is asked for.
+
+    Raises:
+        UsageError: the layer does not have it.
+    """
+    if unit is None:
+        return tuple(field.groups)
+    last = max(group.last for group in field.groups)
+    if unit >= last:
+        raise no_unit(layer, unit, last, "unit")
+    return tuple(replace(one, first=unit, last=unit + 1) for one in field.groups if one.first <= unit < one.last)
 
 
 def _changes(op: str) -> bool:
@@ -222,6 +246,8 @@ def _across(effective: Array) -> list[int]:
 
 
 def _channels(group: Group, field: Field) -> str:
+    if group.last == group.first + 1:
+        return f"channel {group.first}"
     whole = len(field.groups) == 1
     return f"all {group.last} channels" if whole else f"channels {group.first} to {group.last - 1}"
 

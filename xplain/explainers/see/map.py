@@ -13,8 +13,9 @@ from xplain.analyses.projection import project
 from xplain.core.caveat import Caveat
 from xplain.core.declaring.options import Natural, Positive, PositiveReal
 from xplain.core.declaring.registry import lens
+from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError
-from xplain.core.lenses.embedding import Plane
+from xplain.core.lenses.embedding import Colouring, Plane
 from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek
 from xplain.explainers.see.positions import Positions
@@ -36,6 +37,7 @@ def map_(
     groups: Natural = 0,
     labelled: bool = False,
     thumbnail: Natural = 64,
+    colour: Colouring = "none",
 ) -> Seeing[Plane]:
     """All items at their places in a plane: near on the map is near in the layer's space, as far as a plane allows.
 
@@ -54,6 +56,8 @@ def map_(
         labelled: The folder that a file lies in is its true class.
         thumbnail: Side of the pictures that are drawn; 0 draws points. Of vectors that were kept they are read
             once more.
+        colour: What frames and points are coloured by: the predicted ``class``, the ``true`` one, ``error`` (whether
+            they agree), the predicted class's ``score``, ``group``, or ``none``; the page can show each.
 
     Returns:
         An ``Atlas``: places ``[N, 2]``, a cell of a grid for each, groups, and how true the map is.
@@ -70,6 +74,7 @@ def map_(
         Van der Maaten and Hinton 2008 (t-SNE), McInnes et al. 2018, arXiv:1802.03426 (UMAP), Wang et al. 2021 (PaCMAP);
         what a map keeps: Venna and Kaski 2001.
     """
+    _require_classes(scene, colour, labelled)
     found = yield from gathered(scene, [layer], positions, labelled=labelled, thumbnail=thumbnail)
     (vectors,) = found.vectors.values()
     if len(vectors) < 3:
@@ -103,6 +108,10 @@ def map_(
         warnings += (Caveat(said),)
     if len(set(labels)) == 1:
         warnings += (Caveat(f"All items are of one class, {labels[0]!r}: colours by class say nothing."),)
+    if colour == "error" and found.strange:
+        colour, some = "true", ", ".join(map(repr, sorted(found.strange)[:3]))
+        said = f"The model has no class {some}: nothing is right or wrong of it, so colours are those of true classes."
+        warnings += (Caveat(said, "input"),)
     return Plane(
         tuple(found.names),
         plane.places,
@@ -116,4 +125,21 @@ def map_(
         str(kept),
         facts,
         warnings,
+        colour,
     )
+
+
+def _require_classes(scene: Scene, colour: Colouring, labelled: bool) -> None:
+    """Refuse colours of what will not be known, before anything is asked."""
+    if colour in ("true", "error") and not labelled:
+        raise UsageError(
+            "True classes are not known of these items: put each class in a folder, and give ",
+            option("labelled", True),
+            ".",
+            option="colour",
+            got=colour,
+        )
+    if colour in ("class", "error", "score") and scene.outline.scores.classes is None:
+        raise UsageError(
+            "The model predicts no classes, so nothing can be coloured by them.", option="colour", got=colour
+        )

@@ -26,6 +26,7 @@ from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.crops import Sight, cut, field_of, projected, seen_as_picture
 from xplain.explainers.see.layers import before_clipping, short_name
 from xplain.explainers.see.tops import ByClass, Tops
+from xplain.explainers.see.vectors import folder_of
 from xplain.rules.guided import DECONVNET, GUIDED
 
 __all__ = ["patches"]
@@ -100,7 +101,7 @@ def patches(
         for one in largest:
             best, total = (np.maximum(best, one), total + one) if best.size else (one.copy(), one.copy())
         if classes in ("auto", "folder"):
-            by_class["folder"].add([_folder(one) for one in part.given], largest)
+            by_class["folder"].add([folder_of(one) for one in part.given], largest)
         if predicts:
             scores = answer[SCORES].values[..., 0]
             by_class["predicted"].add([part.view.outline.label_name(int(c)) for c in scores.argmax(axis=1)], largest)
@@ -171,14 +172,10 @@ def numbers_of(units: str) -> list[int] | None:
     return list(dict.fromkeys(map(int, words))) if "," in units else None
 
 
-def no_unit(layer: str, unit: int, count: int) -> UsageError:
+def no_unit(layer: str, unit: int, count: int, name: str = "units") -> UsageError:
+    """The error for a unit that a layer does not have."""
     accepted = f"numbers of layer {layer!r}, 0 to {count - 1}"
-    return UsageError(option="units", got=unit, accepted=accepted)
-
-
-def _folder(given: Any) -> str:
-    """The folder that a picture lies in; empty for what is no path."""
-    return Path(given).parent.name if isinstance(given, (str, Path)) else ""
+    return UsageError(option=name, got=unit, accepted=accepted)
 
 
 def _classes(by_class: dict[str, ByClass], wanted: str) -> ByClass | None:

@@ -22,8 +22,9 @@ from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import brief_layer, plain
+from xplain.core.lenses.embedding import COLOURINGS
 from xplain.render.mosaic import ShownMap
-from xplain.render.palette import COLOURINGS, colours_of
+from xplain.render.palette import colours_of
 
 __all__ = ["MOST", "zoom"]
 
@@ -110,6 +111,7 @@ def _data(atlas: ShownMap, some: Array) -> dict[str, Any]:
         "clusters": [_short(name) or f"group {k + 1}" for k, name in enumerate(atlas.cluster_names)],
         "groups": _groups(atlas, spot),
         "colours": _colours(atlas, some),
+        "colour": atlas.colour,
         "type": "webp",
         "sheets": [] if tiles is None else _sheets(tiles),
     }
@@ -135,7 +137,7 @@ def _colours(atlas: ShownMap, some: Array) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in COLOURINGS:
         try:
-            made = colours_of(atlas, name)  # type: ignore[arg-type]
+            made = colours_of(atlas, name)
         except UsageError:
             continue
         if name == "score" and not np.isfinite(atlas.confidence).any():

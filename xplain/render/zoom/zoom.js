@@ -16,7 +16,7 @@
   const stage = el("stage");
   let width = 1, height = 1, ratio = 1;
   let scale = 1, left = 0, top = 0;  // pixels = spot * scale + (left, top)
-  let form = "map", colour = "none", chosen = -1, only = null, wanted = "";
+  let form = "map", colour = data.colour in colours ? data.colour : "none", chosen = -1, only = null, wanted = "";
   let seen = new Uint8Array(n).fill(1), found = n;
 
   // ------------------------------------------------------------------ pictures, sheet by sheet, as they are needed
@@ -335,6 +335,7 @@
   }
 
   for (const one of data.colours) { const option = add(el("colour"), "option", one.told); option.value = one.name; }
+  el("colour").value = colour;
   el("colour").onchange = () => { colour = el("colour").value; only = null; search(); legend(); };
   el("form").onchange = () => { form = el("form").value; fit(); };
   el("find").oninput = () => { wanted = el("find").value.trim().toLowerCase(); search(); };

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from xplain.core.card import Card, load_card
 from xplain.core.declaring.registry import LENSES, Lens
 from xplain.core.errors import UsageError
-from xplain.core.lenses.kept_vectors import KeptVectors, is_folder_of_vectors, kept_in
+from xplain.core.lenses.kept_vectors import KeptVectors, holds_vectors, kept_in
 from xplain.core.query import Model
 from xplain.models.outlines import attach_card
 from xplain.results.embedding import Embedding
@@ -20,13 +19,14 @@ __all__ = ["check_kept", "kept_vectors"]
 
 
 def kept_vectors(items: Any) -> tuple[KeptVectors, ...]:
-    """The vectors that stand in for items: folders that ``see embed`` wrote, or ``Embedding``s; empty for other items.
+    """The vectors that stand in for items: folders and Parquet files of ``see embed``, or ``Embedding``s; else none.
 
     Raises:
-        UsageError: a folder is damaged, or stands beside items that are none.
+        UsageError: a folder or a file is damaged, or stands beside items that are none.
+        MissingDependency: a Parquet file, and pyarrow is not installed.
     """
     given = list(items) if isinstance(items, (list, tuple)) else [items]
-    found = [isinstance(one, Embedding) or _is_folder(one) for one in given]
+    found = [isinstance(one, Embedding) or holds_vectors(one) for one in given]
     if not any(found):
         return ()
     if not all(found):
@@ -35,31 +35,7 @@ def kept_vectors(items: Any) -> tuple[KeptVectors, ...]:
             f"Vectors that were kept stand beside {str(strange)!r:.200}, which holds none. Give vectors alone, or the "
             "items that they are of."
         )
-    return tuple(_of_result(one) if isinstance(one, Embedding) else kept_in(one) for one in given)
-
-
-def _is_folder(one: Any) -> bool:
-    return isinstance(one, (str, os.PathLike)) and is_folder_of_vectors(one)
-
-
-def _of_result(result: Embedding) -> KeptVectors:
-    options = result.options
-    return KeptVectors(
-        source="the embedding",
-        about={
-            "model": result.model,
-            "layer": result.facts.get("layer", ""),
-            "positions": options.get("positions") or "none",
-            "card": result.provenance.card,
-            "layout": result.provenance.layout,
-        },
-        names=result.names,
-        keys=(),
-        vectors=result.vectors,
-        predicted=result.predicted,
-        confidence=result.confidence,
-        truth=result.truth,
-    )
+    return tuple(one.kept_vectors() if isinstance(one, Embedding) else kept_in(one) for one in given)
 
 
 def check_kept(entry: Lens, kept: Sequence[KeptVectors], model: Model, card: Any) -> Card | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from xplain.core.card import Card, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
 from xplain.core.declaring.registry import LENSES, Lens
-from xplain.core.errors import CapabilityError, UsageError, XplainError
+from xplain.core.errors import CapabilityError, PictureError, UsageError, XplainError
 from xplain.core.flows import through
+from xplain.core.keeping.files import there
 from xplain.core.lenses.scene import Again, Beside, More, Scene, Some
 from xplain.core.query import Answer, Flow, Model, Query, Reading, View
 from xplain.core.target import Target, label
@@ -28,7 +30,8 @@ from xplain.models.outlines import attach_card
 from xplain.results import kind_of
 from xplain.results.provenance import Provenance
 from xplain.results.result import Result
-from xplain.session.items import item_keys
+from xplain.session.array_files import ArrayFile, ArrayRow, array_items, arrays_below, is_array
+from xplain.session.items import digests_of, item_keys
 from xplain.session.lenses.kept import check_kept, kept_vectors
 from xplain.session.part import Part
 from xplain.session.run import Session
@@ -143,11 +146,17 @@ def _found(model: Model, items: Any) -> Any:
     spec = model.outline.explained
     if abilities_of(model).read is not None or (spec is not None and spec.dtype == "str"):
         return items
-    if isinstance(items, (str, os.PathLike)):
-        return pictures.collect([items])
-    if isinstance(items, (list, tuple)) and items and all(isinstance(one, (str, os.PathLike)) for one in items):
-        return pictures.collect(items)
-    return items
+    given = [items] if isinstance(items, (str, os.PathLike)) else items
+    if not (isinstance(given, (list, tuple)) and given and all(isinstance(one, (str, os.PathLike)) for one in given)):
+        return items
+    arrays = {one: arrays_below(Path(one)) for one in given if there(one) == "folder"}
+    try:
+        files = pictures.collect(given)
+    except PictureError:  # a folder without pictures
+        if not any(arrays.values()):
+            raise
+        files = pictures.collect([file for one in given for file in arrays.get(one) or [one]])
+    return array_items(files, model) if any(map(is_array, files)) else files
 
 
 def _asking(question: Query) -> Flow:
@@ -256,8 +265,12 @@ class _Source:
         items = part.items
         keys = cache(partial(item_keys, items))
         outline, seed = part.model.outline, self._session.request.seed
+        names = [
+            one.called if isinstance(one, (ArrayFile, ArrayRow)) else name
+            for one, name in zip(given, items.names, strict=True)
+        ]
         view = View(items.x, Target(()), outline, seed, read=items.layout, keys=keys)
-        return Some(view, items.names, part.place, given, items.pictures, items.card)
+        return Some(view, tuple(names), part.place, given, items.pictures, items.card, partial(digests_of, items))
 
     def _fail(self, place: int, given: Any, error: XplainError) -> None:
         name = os.fspath(given) if isinstance(given, (str, os.PathLike)) else str(place)

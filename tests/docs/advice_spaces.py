@@ -13,6 +13,7 @@ from PIL import Image
 import xplain
 from xplain.analyses.concepts import sensitivity
 from xplain.analyses.dimension import dimension
+from xplain.results import Embedding
 
 Told = Callable[[Callable[[], Any]], str]
 
@@ -222,3 +223,20 @@ def _(told: Told, folder: Path) -> None:
     assert "dimension" in said
     xplain.see(convolution(), "activations", str(folder / "pictures" / "dark" / "0.png"), card="unit")
     xplain.see(convolution(), "dimension", kept, draws=3)
+
+
+@advice("True classes are not known of these items: put each class in a folder, and give labelled=True.")
+def _(told: Told, folder: Path) -> None:
+    kept = _kept(folder)
+    told(lambda: xplain.see(convolution(), "map", kept, by="pca", colour="true"))
+    assert xplain.see(convolution(), "map", kept, by="pca", colour="true", labelled=True).colour == "true"
+
+
+@advice("is there already, and a Parquet file is written once. Choose another name, or a folder, which")
+def _(told: Told, folder: Path) -> None:
+    kept = _kept(folder)
+    Embedding.of_folder(kept).to_parquet(folder / "vectors.parquet")
+    again = {"card": "unit", "vectors": str(folder / "vectors.parquet")}
+    told(lambda: xplain.see(convolution(), "embed", str(folder / "pictures"), **again))
+    for other in ("others.parquet", "folder"):
+        xplain.see(convolution(), "embed", str(folder / "pictures"), card="unit", vectors=str(folder / other))

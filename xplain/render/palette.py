@@ -9,10 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
-from xplain.core.lenses.embedding import COLOURINGS, Colouring
+from xplain.core.lenses.embedding import COLOURINGS, Colouring, require_known
 from xplain.render.colormap import find
 
 __all__ = ["DISTINCT", "OTHERS", "Coloured", "Colours", "colours_of"]
@@ -68,19 +67,12 @@ def colours_of(shown: Coloured, by: Colouring) -> Colours | None:
         raise unknown("colouring", by, COLOURINGS, option="colour")
     if by == "none":
         return None
-    if by in ("true", "error") and not shown.truth:
-        advice = (
-            "True classes are not known of these items: put each class in a folder, and give ",
-            option("labelled", True),
-        )
-        raise UsageError(*advice, ".", option="colour", got=by)
+    require_known(by, bool(shown.truth), bool(shown.predicted))
     strange = shown.facts.get("classes that the model does not have", [])
     if by == "error" and strange:
         some = ", ".join(map(repr, strange[:3])) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
         why = f"The model has no class {some}, so nothing is right or wrong of it. Name folders by its labels."
         raise UsageError(why, option="colour", got=by)
-    if by in ("class", "error", "score") and not shown.predicted:
-        raise UsageError("The model predicts no classes, so nothing can be coloured by them.", option="colour", got=by)
     if by == "score":
         return _by_score(shown.confidence)
     if by == "error":

@@ -33,7 +33,6 @@ _NUMBERED = re.compile(r"\[(\d+)\]$")
 _LOOKS = {
     "grey": "grey is zero, white positive, black negative",
     "colour": "grey is zero, a colour is more of it, its complement less",
-    "heat": "white is zero, dark is large",
     "signed": "white is zero, red positive, blue negative",
     "line": "the line is drawn from its smallest value to its largest",
 }
@@ -137,7 +136,7 @@ def sheet(
         columns: Tiles side by side; None takes as many as fit a slide.
         contrast: Whether the largest magnitude that is drawn is each ``cell``'s own, its ``unit``'s, or ``shared``;
             None for what the gallery is meant to be drawn with.
-        most: Cells that are drawn; the sheet says how many are not.
+        most: Cells that are drawn, of several sections as many of each; the sheet says how many are not.
 
     Raises:
         UsageError: an argument that cannot be used, or a gallery without cells.
@@ -152,19 +151,29 @@ def sheet(
             raise UsageError(f"A sheet's {name} is {value!r}; accepted: a whole number of at least 1.")
     size = tile or _size(gallery)
     limits = limits_of(gallery, contrast)
-    shown = range(min(len(gallery), most))
+    shown = 0
     parts = [canvas.heading(gallery.title, _WIDEST)]
-    for section, members in groupby(shown, lambda n: gallery.sections[n] if gallery.sections else ""):
-        some = list(members)
+    for section, some in _parts(gallery, most):
+        shown += len(some)
         if section:
             parts.append(canvas.words([section], _WIDEST))
         draw = _rows if gallery.form == "rows" else _grid
         parts.append(draw(gallery, some, size, columns, limits))
-    parts.append(canvas.words(_legend(gallery, contrast, len(shown)), _WIDEST, canvas.PALE))
+    parts.append(canvas.words(_legend(gallery, contrast, shown), _WIDEST, canvas.PALE))
     told = sentences(gallery.warnings, [""] * len(gallery), brief=True)
     if told:
         parts.append(canvas.words(told, _WIDEST, canvas.ALERT))
     return framed(canvas.column(parts, _GAP), _MARGIN)
+
+
+def _parts(gallery: ShownCells, most: int) -> list[tuple[str, list[int]]]:
+    """The sections and their cells; of more than are drawn the first ones of each section."""
+    found = groupby(range(len(gallery)), lambda n: gallery.sections[n] if gallery.sections else "")
+    parts = [(section, list(members)) for section, members in found]
+    if len(gallery) <= most:
+        return parts
+    each = max(1, most // len(parts))
+    return [(section, some[:each]) for section, some in parts[:most]]
 
 
 def _size(gallery: ShownCells) -> int:
@@ -227,6 +236,17 @@ def _cell(gallery: ShownCells, n: int, size: int, limit: Array, stacked: bool) -
     return canvas.column(parts, 2)
 
 
+def _look(gallery: ShownCells) -> str:
+    """What the colours of the maps mean."""
+    if gallery.look != "heat":
+        return _LOOKS[gallery.look]
+    over = gallery.picture(0) is not None and (gallery.form == "grid" or gallery.overlaid)
+    zero, large = ("laid over the photograph, grey is zero", "coloured") if over else ("white is zero", "dark")
+    maps = (gallery.map(n, name) for n in range(len(gallery)) for name in gallery.map_names)
+    below = any(one is not None and bool((one < 0).any()) for one in maps)
+    return f"{zero}, {large} is large" + ("; where there are values below zero, blue is these and red is above" * below)
+
+
 def _legend(gallery: ShownCells, contrast: Contrast, shown: int) -> list[str]:
     lines = []
     if gallery.map_names:
@@ -234,7 +254,7 @@ def _legend(gallery: ShownCells, contrast: Contrast, shown: int) -> list[str]:
         photographs = gallery.form == "rows" and gallery.picture(0) is not None and not gallery.overlaid
         where = f"Below each photograph, downwards: {told}. Maps" if photographs else f"Shown: {told}"
         scale = _SCALES["cell" if contrast == "unit" and gallery.form == "grid" else contrast]
-        lines.append(f"{where}: {_LOOKS[gallery.look]}; {scale}.")
+        lines.append(f"{where}: {_look(gallery)}; {scale}.")
     if np.isfinite(gallery.values).any():
         lines.append(f"Numbers below tiles: {gallery.unit}.")
     if shown < len(gallery):

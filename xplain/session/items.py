@@ -70,7 +70,7 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
                 f"The items have different shapes: {sorted({t.shape for t in tensors})}. Items of one call make one "
                 "batch: cut or pad them alike, or give each alone, with xplain.explain_stream."
             )
-        x = np.concatenate(tensors)
+        x = np.concatenate(tensors) if len(tensors) > 1 else tensors[0]
     else:
         x = tensors[0][None] if rank is not None and tensors[0].ndim == rank - 1 else tensors[0]
         look = abilities_of(model).look

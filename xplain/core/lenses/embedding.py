@@ -10,14 +10,40 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from xplain.core.caveat import Caveat
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
+from xplain.core.errors import UsageError
 
-__all__ = ["COLOURINGS", "Colouring", "Compared", "Dimensions", "Near", "Plane", "Vectors"]
+__all__ = ["COLOURINGS", "Colouring", "Compared", "Dimensions", "Near", "Plane", "Vectors", "require_known"]
 
 Colouring: TypeAlias = Literal["none", "class", "true", "error", "score", "group"]
 """What the items of a map are coloured by."""
 
 COLOURINGS: tuple[Colouring, ...] = ("none", "class", "true", "error", "score", "group")
+
+
+def require_known(colour: Colouring, truth: bool, predicted: bool) -> None:
+    """Refuse to colour items by what is not known of them.
+
+    Args:
+        colour: What they are to be coloured by.
+        truth: Whether their true classes are known.
+        predicted: Whether the model predicts classes.
+
+    Raises:
+        UsageError: says what is missing, and how to give it.
+    """
+    if colour in ("true", "error") and not truth:
+        raise UsageError(
+            "True classes are not known of these items: put each class in a folder, and give ",
+            option("labelled", True),
+            ".",
+            option="colour",
+            got=colour,
+        )
+    if colour in ("class", "error", "score") and not predicted:
+        why = "The model predicts no classes, so nothing can be coloured by them."
+        raise UsageError(why, option="colour", got=colour)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

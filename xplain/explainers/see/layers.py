@@ -12,6 +12,10 @@ from xplain.explainers.cam.layers import MapLayer, map_layer
 __all__ = ["short_name", "with_positions"]
 
 _LONGEST = 36
+_MOVES = frozenset(
+    {"reshape", "transpose", "flatten", "unflatten", "identity", "squeeze", "unsqueeze", "cast", "dropout"}
+)
+"""Operators whose result is what goes in, in another order or shape: what is seen there was seen before."""
 
 
 def short_name(layer: str) -> str:
@@ -31,7 +35,10 @@ def short_name(layer: str) -> str:
 
 
 def with_positions(view: View) -> list[MapLayer]:
-    """Every layer with positions, in order of evaluation; one that only goes on into an activation is left out.
+    """Every layer with positions, in order of evaluation.
+
+    One that only goes on into an activation is left out, and one that holds the numbers of a layer before it in another
+    order.
 
     Raises:
         UsageError: there is none.
@@ -49,7 +56,9 @@ def with_positions(view: View) -> list[MapLayer]:
             next_ones = children.get(lineage.tensor(spec.name), [])
             passed = len(next_ones) == 1 and _goes_on(ops.get(next_ones[0], ""), clipping)
             grid = lineage.grid(spec.name, view.layout)
-            if isinstance(grid, Grid) and not passed and lineage.descends(spec.name):
+            parents = lineage.parents.get(lineage.tensor(spec.name), ())
+            moved = spec.op.casefold() in _MOVES and any(parent in ops for parent in parents)
+            if isinstance(grid, Grid) and not (passed or moved) and lineage.descends(spec.name):
                 found.append(MapLayer(spec.name, grid))
     return found or [map_layer(view, "auto")]  # which says why there is none
 

@@ -13,9 +13,8 @@ from xplain.analyses.projection import project
 from xplain.core.caveat import Caveat
 from xplain.core.declaring.options import Natural, Positive, PositiveReal
 from xplain.core.declaring.registry import lens
-from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError
-from xplain.core.lenses.embedding import Colouring, Plane
+from xplain.core.lenses.embedding import Colouring, Plane, require_known
 from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek
 from xplain.explainers.see.positions import Positions
@@ -74,7 +73,7 @@ def map_(
         Van der Maaten and Hinton 2008 (t-SNE), McInnes et al. 2018, arXiv:1802.03426 (UMAP), Wang et al. 2021 (PaCMAP);
         what a map keeps: Venna and Kaski 2001.
     """
-    _require_classes(scene, colour, labelled)
+    require_known(colour, labelled, scene.outline.scores.classes is not None)
     found = yield from gathered(scene, [layer], positions, labelled=labelled, thumbnail=thumbnail)
     (vectors,) = found.vectors.values()
     if len(vectors) < 3:
@@ -127,19 +126,3 @@ def map_(
         warnings,
         colour,
     )
-
-
-def _require_classes(scene: Scene, colour: Colouring, labelled: bool) -> None:
-    """Refuse colours of what will not be known, before anything is asked."""
-    if colour in ("true", "error") and not labelled:
-        raise UsageError(
-            "True classes are not known of these items: put each class in a folder, and give ",
-            option("labelled", True),
-            ".",
-            option="colour",
-            got=colour,
-        )
-    if colour in ("class", "error", "score") and scene.outline.scores.classes is None:
-        raise UsageError(
-            "The model predicts no classes, so nothing can be coloured by them.", option="colour", got=colour
-        )

@@ -17,7 +17,7 @@ from xplain.core.targets.given import named
 from xplain.core.targets.leaves import Leaf
 from xplain.core.targets.parts import Part
 from xplain.graph.build.tracer import Tracer, Value
-from xplain.graph.reverse.seeds import Seed, leaf_value
+from xplain.graph.reverse.seeds import Seed, as_rows, leaf_value
 
 __all__ = ["attach"]
 
@@ -31,6 +31,7 @@ class _Nodes:
     prefix: str
     batch: int | str | None
     given: Mapping[str, Value] | None
+    scores: str
 
     def part(self, part: Part) -> Value:
         """The elements of a part."""
@@ -53,8 +54,9 @@ class _Nodes:
         return self.prefix + named(path)
 
     def _real(self, tensor: str) -> Value:
-        """A tensor as float32, which functions are computed in."""
+        """A tensor as float32, which functions are computed in; scores as a row for each item."""
         found = self.value(tensor)
+        found = as_rows(self.tracer, found) if tensor == self.scores else found
         return self.tracer.cast(found, TensorProto.FLOAT) if found.dtype != TensorProto.FLOAT else found
 
 
@@ -78,7 +80,7 @@ def attach(
         mark = len(tracer.emitted)
         first = value(seed.reads[0])
         batch = first.shape[0] if first.shape else None
-        made: Value = seed.formula.compute(_Nodes(tracer, value, seed.input, batch, given))
+        made: Value = seed.formula.compute(_Nodes(tracer, value, seed.input, batch, given, seed.scores))
         tracer.add(helper.make_node("Identity", [made.name], [seed.tensor], name=seed.tensor))
         new = tracer.emitted[mark:]
         del tracer.emitted[mark:]

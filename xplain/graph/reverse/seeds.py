@@ -29,7 +29,7 @@ from xplain.core.targets.given import Given, given_of
 from xplain.core.targets.leaves import KINDS, PREDICTED, REDUCTIONS, Leaf, LeafKind
 from xplain.graph.build.tracer import Shape, Tracer, Value
 
-__all__ = ["Seed", "feeds_of", "kinds_of", "leaf_value", "numbers_of", "plant", "seeds_of"]
+__all__ = ["Seed", "as_rows", "feeds_of", "kinds_of", "leaf_value", "numbers_of", "plant", "seeds_of"]
 
 FORMULA = "formula"
 """What the tensors that formulas make, and their inputs, are called, before their numbers."""
@@ -49,6 +49,7 @@ class Seed:
         reads: The tensors that a formula reads.
         formula: The formula, whose numbers do not count: they are inputs.
         structure: What of the formula does.
+        scores: The tensor that is read as scores, a row of them per item whatever its axes; empty for none.
     """
 
     tensor: str
@@ -58,6 +59,7 @@ class Seed:
     reads: tuple[str, ...] = ()
     formula: Formula | None = field(default=None, compare=False)
     structure: tuple[Any, ...] = ()
+    scores: str = ""
 
     @property
     def way(self) -> LeafKind:
@@ -85,11 +87,15 @@ def seeds_of(target: Target, scores: str) -> tuple[Seed, ...]:
             own = term.renamed({SCORES: scores})
             name = f"{FORMULA}_{k}"
             made = f"{name}/{fingerprint(own.structure)[:8]}"  # two formulas of one place are two tensors
-            found.append(Seed(made, "formula", name, float(weight), own.tensors, own, own.structure))
+            rows = scores if SCORES in term.tensors else ""  # by its own name a class map is no row of scores
+            found.append(Seed(made, "formula", name, float(weight), own.tensors, own, own.structure, rows))
             continue
         kind = "label" if term.kind == "predicted" else term.kind  # one graph for both: the input says which it is
         name = term.way.word + (f"_{k}" if k or kind != "label" else "")
-        found.append(Seed(scores if term.tensor == SCORES else term.tensor, kind, name, float(weight)))
+        if term.tensor == SCORES:
+            found.append(Seed(scores, kind, name, float(weight), scores=scores))
+        else:
+            found.append(Seed(term.tensor, kind, name, float(weight)))
     return tuple(found)
 
 
@@ -145,8 +151,10 @@ def plant(
             cotangent = tracer.filled(tracer.shape_of(tensor), 1.0, tensor.dtype, tensor.shape)
         else:
             here = given is not None and seed.input in given
-            source = (given or {})[seed.input] if here else tracer.input(seed.input, *_signature(seed.way, tensor))
-            cotangent = _of(tracer, seed.way, tensor, source, find=not here)
+            read = as_rows(tracer, tensor) if seed.scores and seed.way.given else tensor
+            source = (given or {})[seed.input] if here else tracer.input(seed.input, *_signature(seed.way, read))
+            cotangent = _of(tracer, seed.way, read, source, find=not here)
+            cotangent = cotangent if read is tensor else tracer.reshape_like(cotangent, tensor)
         cotangent = cotangent if seed.weight == 1.0 else cotangent * seed.weight
         found[seed.tensor] = found[seed.tensor] + cotangent if seed.tensor in found else cotangent
     return found
@@ -166,6 +174,14 @@ def leaf_value(t: Tracer, leaf: Leaf, tensor: Value, name: str, given: Mapping[s
     source = (given or {})[name] if here else t.input(name, *_signature(leaf.way, tensor))
     cotangent = _of(t, leaf.way, tensor, source, find=not here)
     return t.sum(tensor * cotangent, list(range(1, tensor.rank)), keepdims=False)
+
+
+def as_rows(t: Tracer, scores: Value) -> Value:
+    """Scores ``[N, K, 1, 1]``, or a single row ``[K]``, as ``[N, K]``, which is how targets read them."""
+    dims = scores.shape
+    if dims is not None and len(dims) == 2:
+        return scores
+    return t.unsqueeze(scores, [0]) if dims is not None and len(dims) < 2 else t.reshape(scores, [0, -1])
 
 
 def _of(t: Tracer, way: LeafKind, tensor: Value, source: Value, find: bool) -> Value:

@@ -19,7 +19,7 @@ from xplain.core.synthesis.canvas import Canvas, Cosines, Phases, Pixels
 from xplain.core.synthesis.canvas_within import Patch
 from xplain.core.synthesis.ink import Ink
 from xplain.core.synthesis.objective import Aimed, Objective, Term
-from xplain.core.synthesis.slope import PICTURE, Slope
+from xplain.core.synthesis.slope import PICTURE, Slope, Sloped
 from xplain.core.synthesis.terms import (
     Direction,
     Distance,
@@ -263,6 +263,30 @@ def test_an_objective_that_no_colour_changes_is_refused(net: Any) -> None:
 def test_a_reference_of_another_size_is_told_both(net: Any) -> None:
     with pytest.raises(UsageError, match=r"\[5, 4, 3\].*\[5, 2, 3\]"):
         net.answer(asked(Pixels(SIZE), Distance(tensor="hidden", reference=np.ones((ITEMS, 5, 2, 3)))))
+
+
+def test_arrays_are_fed_as_they_are_now_though_a_terms_own_stay_where_they_were_put(net: Any) -> None:
+    """Of terms with other references, of one asked twice, and of a state that is moved in place."""
+    references = [RNG.normal(size=(ITEMS, 5, 4, 3)) for _ in range(2)]
+    queries = [asked(Pixels(SIZE), Distance(tensor="hidden", reference=one)) for one in references]
+    first, second, again = (net.answer(one).value for one in (*queries, queries[0]))
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, second)
+    taken = net.answer(queries[0].take(np.array([1]))).value
+    np.testing.assert_allclose(taken, first[1:], rtol=1e-12)
+    queries[0].state[:] *= 0.5
+    fresh = replace(queries[0], state=queries[0].state.copy())
+    assert np.array_equal(net.answer(queries[0]).value, net.answer(fresh).value)
+    assert not np.allclose(net.answer(fresh).value, first)
+
+
+def test_numbers_that_are_none_are_seen_and_large_ones_are_none_of_them() -> None:
+    gradient = np.zeros((4, 3, 2), np.float32)
+    gradient[1, 0, 1], gradient[2, 2, 0] = np.nan, np.inf
+    gradient[3] = 3e38  # whose sum overflows
+    found = Sloped(np.array([1.0, 1.0, 1.0, 1.0]), gradient)
+    assert found.finite.tolist() == [True, False, False, True]
+    assert not Sloped(np.array([np.nan]), gradient[:1]).finite.any()
 
 
 def test_weights_that_lie_beside_the_file_are_read_there(tmp_path: Path) -> None:

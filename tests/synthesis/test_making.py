@@ -217,9 +217,20 @@ def test_without_a_card_or_a_size_it_is_said_what_to_give():
     assert len(xplain.make(bare, "class", target=0, steps=2, card={"mode": "RGB"})) == 1
 
 
-def test_a_preview_that_is_no_function_is_refused_before_any_work():
+@pytest.mark.parametrize("name", ["preview", "stepped"])
+def test_a_preview_that_is_no_function_is_refused_before_any_work(name):
     with pytest.raises(UsageError, match="a function of"):
-        xplain.make(plain(), "class", target="cat", steps=1, preview="/etc")
+        xplain.make(plain(), "class", target="cat", steps=1, **{name: "/etc"})
+
+
+def test_steps_are_told_without_a_picture_being_drawn(monkeypatch):
+    def refused(*_args, **_more):
+        raise AssertionError("drawn")
+
+    told: list[int] = []
+    monkeypatch.setattr("xplain.session.synthesis.watching.Watcher._drawn", refused)
+    xplain.make(plain(), "class", target="cat", steps=3, frames=0, stepped=told.append)
+    assert told == [1, 2, 3]
 
 
 def test_a_strip_shows_what_a_picture_was_made_of_beside_it():

@@ -109,3 +109,12 @@ def test_pixels_of_the_sample_make_a_texture_beside_which_it_is_shown():
         xplain.make(file(), "texture-pixels", [board], crop=24, window=25)
     with pytest.raises(UsageError, match="up to 2048"):
         xplain.make(file(), "texture-pixels", [board], edge=100_000)
+
+
+@pytest.mark.parametrize("recipe", ["texture", "style"])
+def test_a_picture_is_the_same_alone_and_beside_others(net, stripes, recipe):
+    other = stripes.transpose(1, 0, 2)
+    more = {"style": [stripes]} if recipe == "style" else {}
+    both = xplain.make(net, recipe, [other, stripes], steps=3, frames=0, **more)
+    alone = xplain.make(net, recipe, [stripes], steps=3, frames=0, **more)
+    assert np.array_equal(both.picture[1], alone.picture[0])

@@ -79,8 +79,7 @@ def make(
     with Folder(out, force) as folder, Progress(steps, unit="steps") as progress:
 
         def seen(step: int, painted: Array) -> None:
-            progress.to(step)
-            if preview and step % max(1, steps // 16) == 0:
+            if step % max(1, steps // 16) == 0:
                 whole = (painted[0] * 255).round().astype("uint8").transpose(1, 2, 0)
                 folder.write_picture(_PREVIEW, image(whole.repeat(3 // whole.shape[2], axis=2)))
 
@@ -96,7 +95,8 @@ def make(
             seed=seed,
             batch_size=asking.batch_size,
             max_queries=asking.max_queries,
-            preview=seen,
+            preview=seen if preview else None,
+            stepped=progress.to,
             resume=resume,
             **given,
         )

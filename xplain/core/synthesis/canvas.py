@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -74,7 +75,7 @@ class Canvas:
         """Height and width of the canvas in its own pixels, which views are placed in."""
         return self.size
 
-    @property
+    @cached_property
     def structure(self) -> Hashable:
         """What a graph that paints depends on; arrays with an entry per item are not in it, but their shapes are."""
         told: list[Hashable] = [type(self).__name__]
@@ -119,16 +120,17 @@ class Canvas:
         """The pictures before they are turned and before noise is added."""
         raise NotImplementedError
 
-    def drawn(self, state: Array, views: Views | None = None) -> Array:
-        """The pictures as float32 arrays of numpy."""
-        given = {name: np.asarray(value, np.float64) for name, value in self.given.items()}
+    def drawn(self, state: Array, views: Views | None = None, exact: bool = True) -> Array:
+        """The pictures as float32 arrays of numpy; ``exact``: computed in float64, else in float32, for a look."""
+        real = np.float64 if exact else np.float32
+        given = {name: np.asarray(value, real) for name, value in self.given.items()}
         drawn = []
         for n in range(len(state)):  # by themselves: a product's last bits depend on how many there are
             one = slice(n, n + 1)
-            where = None if views is None else np.asarray(views.where[one], np.float64)
+            where = None if views is None else np.asarray(views.where[one], real)
             noise = None if views is None or views.noise is None else views.noise[one]
             own = {name: value[one] for name, value in given.items()}
-            drawn.append(np.asarray(self.paint(np.asarray(state[one], np.float64), where, noise, own), np.float32))
+            drawn.append(np.asarray(self.paint(np.asarray(state[one], real), where, noise, own), np.float32))
         return np.concatenate(drawn)
 
     def resized(self, size: tuple[int, int]) -> Canvas:
@@ -278,12 +280,17 @@ class Cosines(Canvas):
         at = (np.arange(pixels) + 0.5) * count / pixels
         return np.cos(np.pi * at[:, None] * np.arange(count) / count) * self._scale(count)
 
+    @cached_property
+    def _whole(self) -> tuple[Array, Array, Array]:
+        """Weights and cosines along both axes of the whole canvas, which is drawn again and again."""
+        return self.weights, self._basis(0, self.size[0]), self._basis(1, self.size[1])
+
     def seen(self, state: Any, where: Any, given: Mapping[str, Any]) -> Any:
         """The planes at the pixels of the views, coloured."""
         xp = namespace(state)
         if where is None:
-            z = state * constant(self.weights, state)
-            rows, columns = (constant(self._basis(k, self.size[k]), state) for k in (0, 1))
+            weights, rows, columns = (constant(one, state) for one in self._whole)
+            z = state * weights
             return _coloured(xp.matmul(xp.matmul(rows, z), xp.permute_dims(columns, (1, 0))), self.colours)
 
         def basis(axis: int) -> Any:
@@ -329,14 +336,16 @@ class Phases(Canvas):
         """One phase for each magnitude."""
         return (self.channels, *self.extent)
 
+    @cached_property
+    def _waves(self) -> list[Array]:
+        """Cosines and sines along both axes, symmetric matrices."""
+        angles = [2 * np.pi * np.outer(np.arange(n), np.arange(n)) / n for n in self.extent]
+        return [f(angle) / np.sqrt(len(angle)) for angle in angles for f in (np.cos, np.sin)]
+
     def seen(self, state: Any, where: Any, given: Mapping[str, Any]) -> Any:
         """The picture of the whole canvas, read where views lie."""
         xp = namespace(state)
-        waves = []
-        for count in self.extent:
-            angle = 2 * np.pi * np.outer(np.arange(count), np.arange(count)) / count
-            waves.append([constant(f(angle) / np.sqrt(count), state) for f in (np.cos, np.sin)])
-        (c, s), (cx, sx) = waves  # symmetric matrices
+        c, s, cx, sx = (constant(one, state) for one in self._waves)
         magnitude = constant(self.magnitude, state)
         real, imaginary = xp.cos(state) * magnitude, xp.sin(state) * magnitude
         left, right = xp.matmul(c, real) - xp.matmul(s, imaginary), xp.matmul(s, real) + xp.matmul(c, imaginary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -110,7 +111,7 @@ class Code(Canvas):
         """Of a code."""
         return self.code
 
-    @property
+    @cached_property
     def structure(self) -> Hashable:
         """Its fields."""
         return ("Code", self.size, self.channels, self.code, self.board, self.gain, self.shift)

@@ -98,7 +98,8 @@ class Term:
     def renamed(self, names: Mapping[str, str]) -> Self:
         """The same where tensors are called otherwise; names that are not given stay."""
         tensor = getattr(self, "tensor", None)
-        return self if tensor is None else replace(self, tensor=names.get(tensor, tensor))  # type: ignore[call-arg]
+        called = names.get(tensor, tensor) if tensor is not None else None
+        return self if called == tensor else replace(self, tensor=called)  # type: ignore[call-arg]
 
     def __add__(self, other: Term | Objective) -> Objective:
         return Objective((self,)) + other

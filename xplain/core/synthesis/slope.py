@@ -110,3 +110,13 @@ class Sloped:
     terms: Mapping[str, Array] = field(default_factory=dict)
     taps: Mapping[str, Array] = field(default_factory=dict)
     made: Array | None = None
+
+    @property
+    def finite(self) -> Array:
+        """Whether all that was found of a canvas is a number, bool ``[N]``: a finite sum has no other summands."""
+        flat = self.gradient.reshape(len(self.gradient), -1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            fine = np.isfinite(flat.sum(axis=1))
+        for n in np.flatnonzero(~fine):  # a sum may overflow all the same
+            fine[n] = np.isfinite(flat[n]).all()
+        return np.asarray(fine & np.isfinite(self.value))

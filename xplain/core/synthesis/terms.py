@@ -19,6 +19,7 @@ Those that a distance or a prior measures are to be made small: give them a weig
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -148,20 +149,26 @@ class Distance(Term):
     Args:
         tensor: The layer.
         reference: ``[N, *tensor]``.
+
+    ``scale`` is what makes it relative, ``[N, 1]``.
     """
 
     tensor: str
     reference: Array = field(metadata=ARRAY)
+    scale: Array = field(init=False, repr=False, metadata=ARRAY)
 
-    def given(self, items: int) -> dict[str, Array]:
-        """The reference, and what makes the distance relative."""
+    def __post_init__(self) -> None:
         flat = np.asarray(self.reference, np.float64).reshape(len(self.reference), -1)
         scale = 1.0 / np.maximum((flat**2).sum(axis=1, keepdims=True), _LEAST)
-        return {"reference": np.asarray(self.reference, np.float32), "scale": scale.astype(np.float32)}
+        object.__setattr__(self, "reference", np.asarray(self.reference, np.float32))
+        object.__setattr__(self, "scale", scale.astype(np.float32))
 
     def take(self, items: Array) -> Distance:
-        """The term for some of the canvases."""
-        return Distance(tensor=self.tensor, reference=self.reference[items], weight=self.weight)
+        """The term for some of the canvases; the scale is not computed anew, which takes as long as a small layer."""
+        found = copy(self)
+        object.__setattr__(found, "reference", self.reference[items])
+        object.__setattr__(found, "scale", self.scale[items])
+        return found
 
     def read(self, seen: Seen, given: Mapping[str, Any]) -> Any:
         """The distance."""

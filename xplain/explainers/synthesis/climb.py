@@ -6,8 +6,8 @@ was well; where the budget ends, the way ends there; and each question carries w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from xplain.core.synthesis.slope import Slope, Sloped
 from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.optimisers import Lbfgs, Optimiser
 
-__all__ = ["Climb", "Climbed", "How", "climbed", "gone", "painted"]
+__all__ = ["Climb", "Climbed", "How", "climbed", "gone", "painted", "side_by_side"]
 
 How = Literal["adam", "lbfgs"]
 """How a deterministic objective may be followed."""
@@ -89,6 +89,10 @@ class _Way:
     caveats: list[Caveat] = field(default_factory=list)
     last: Sloped | None = None
 
+    def among(self, moving: Array, resting: Array) -> Array:
+        """Of the states that are alive the first, of the others the second; the first itself where all are."""
+        return moving if self.alive.all() else np.where(_wide(self.alive, moving), moving, resting)
+
     def say(self, text: str, item: int | None = None) -> None:
         caveat = Caveat(text, "other", item)
         if caveat not in self.caveats:
@@ -123,12 +127,11 @@ def climbed(commission: Commission, way: Climb, state: Array) -> Generator[Query
         told.trace.append(found.value)
         told.last = found
         _mourn(found, told, k)
-        told.good = np.where(_wide(told.alive, state), state, told.good)
-        moved, memory = way.optimiser(way.rate(done)).step(
-            state, np.where(_wide(told.alive, state), found.gradient, 0), memory, k
-        )
+        told.good = told.among(state, told.good)
+        uphill = told.among(found.gradient, np.zeros((), found.gradient.dtype))
+        moved, memory = way.optimiser(way.rate(done)).step(state, uphill, memory, k)
         moved = way.settle(moved, found.gradient, k)
-        state = np.where(_wide(told.alive, state), moved, told.good).astype(np.float32)
+        state = told.among(moved, told.good).astype(np.float32, copy=False)
     return told.ended(state)
 
 
@@ -189,6 +192,25 @@ def painted(canvas: Canvas, found: Climbed, **more: Any) -> Painted:
     return Painted(picture, found.state, found.trace, warnings=found.caveats, **more)
 
 
+def side_by_side(found: Sequence[Climbed]) -> Climbed:
+    """Ways that were gone one after another as one; steps that one did not make are NaN."""
+    steps = max(len(one.trace) for one in found)
+    starts = np.cumsum([0, *(len(one.state) for one in found)])
+    traces = [np.full((steps, len(one.state)), np.nan) for one in found]
+    for trace, one in zip(traces, found, strict=True):
+        trace[: len(one.trace)] = one.trace
+    return Climbed(
+        np.concatenate([one.state for one in found]),
+        np.concatenate(traces, axis=1),
+        caveats=tuple(
+            replace(caveat, item=None if caveat.item is None else int(first) + caveat.item)
+            for first, one in zip(starts, found, strict=False)
+            for caveat in one.caveats
+        ),
+        ended=any(one.ended for one in found),
+    )
+
+
 def _wide(flags: Array, like: Array) -> Array:
     return flags.reshape(-1, *(1,) * (like.ndim - 1))
 
@@ -239,8 +261,7 @@ def _shaken(
 
 def _mourn(found: Sloped, told: _Way, k: int) -> None:
     """Pictures whose numbers are none any more stop here."""
-    axes = tuple(range(1, found.gradient.ndim))
-    fine = np.isfinite(found.value) & np.isfinite(found.gradient).all(axis=axes)
+    fine = found.finite
     for item in np.flatnonzero(told.alive & ~fine):
         told.say(
             f"At step {k} the objective was no number any more; the picture is the last one where it was.", int(item)

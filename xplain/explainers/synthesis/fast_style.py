@@ -104,9 +104,9 @@ def style_train(
         some = rng.integers(0, len(photographs), batch)
         given = np.where(rng.random(batch)[:, None, None, None] < 0.5, photographs[some], photographs[some][..., ::-1])
         whose = (k * batch + np.arange(batch)) % len(styles)
-        kept = Distance(tensor=deep, reference=np.zeros(0), weight=-content)
         try:
-            kept = replace(kept, reference=(yield from features_of(commission, given, (deep,)))[deep])
+            held = (yield from features_of(commission, given, (deep,)))[deep]
+            kept = Distance(tensor=deep, reference=held, weight=-content)
             terms = Objective((*_of(styles, whose), kept, Variation(beta=2.0, weight=-smooth)))
             painted = net.paint(given, whose)
             kept_back = {"stage": "train", "step": k, "state": painted}

@@ -1,11 +1,10 @@
-"""Small frames of pictures on their way, for recipes that make them one after another or by a net of their own."""
+"""Small frames of pictures on their way, for recipes that paint by a net of their own, which nobody else can draw."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.synthesis.canvas import Canvas
 
 __all__ = ["Film"]
 
@@ -17,22 +16,15 @@ class Film:
 
     Args:
         steps: Steps of the way.
-        canvas: What is drawn, for ``seen``.
     """
 
-    def __init__(self, steps: int, canvas: Canvas | None = None) -> None:
-        self.canvas, self.every = canvas, max(1, -(-steps // _FRAMES))
+    def __init__(self, steps: int) -> None:
+        self.every = max(1, -(-steps // _FRAMES))
         self._kept: list[Array] = []
 
     def due(self, step: int) -> bool:
         """Whether a step has a frame."""
         return step % self.every == 0
-
-    def seen(self, state: Array, _gradient: Array, step: int) -> Array:
-        """The state as it is, drawn and kept where a frame is due."""
-        if self.canvas is not None and self.due(step):
-            self.keep(self.canvas.drawn(state))
-        return state
 
     def keep(self, pictures: Array) -> None:
         """Pictures ``[N, C, H, W]`` in 0..1 as the next frame."""

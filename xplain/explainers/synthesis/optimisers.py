@@ -25,6 +25,9 @@ Memory: TypeAlias = Mapping[str, Array]
 
 _LEAST = 1e-12
 
+_BLOCK = 2**15
+"""Elements that go through all of a step's arithmetic before the next ones: as many as stay in a core's cache."""
+
 
 class Optimiser(Protocol):
     """How states move."""
@@ -58,20 +61,28 @@ class Adam:
 
     def step(self, state: Array, gradient: Array, memory: Memory, k: int) -> tuple[Array, Memory]:
         """One step."""
-        mean, square = self.first * memory["mean"], self.second * memory["square"]
-        work = (1 - self.first) * gradient  # written over and over: new memory takes as long as the arithmetic
-        mean += work
-        np.multiply(gradient, 1 - self.second, out=work)
-        work *= gradient
-        square += work
-        np.divide(square, np.float32(1 - self.second ** (k + 1)), out=work)
-        np.sqrt(work, out=work)
-        work += np.float32(1e-8)
-        up = mean / np.float32(1 - self.first ** (k + 1))
-        up *= np.float32(self.rate)
-        up /= work
-        up += state
-        return up, {"mean": mean, "square": square}
+        root = float(np.sqrt(1 - self.second ** (k + 1)))  # both corrections, as factors of the whole
+        rate, least = self.rate * root / (1 - self.first ** (k + 1)), 1e-8 * root
+        old, new = (
+            (state, memory["mean"], memory["square"]),
+            tuple(np.empty(state.shape, state.dtype) for _ in range(3)),
+        )
+        work = np.empty(min(_BLOCK, state.size), state.dtype)
+        g, (z, m, v), (up, mean, square) = gradient.reshape(-1), map(np.ravel, old), (one.reshape(-1) for one in new)
+        for start in range(0, state.size, _BLOCK):
+            at = slice(start, start + _BLOCK)
+            part = work[: len(up[at])]
+            np.multiply(m[at], self.first, out=mean[at])
+            mean[at] += np.multiply(g[at], 1 - self.first, out=part)
+            np.multiply(v[at], self.second, out=square[at])
+            np.multiply(g[at], g[at], out=part)
+            square[at] += np.multiply(part, 1 - self.second, out=part)
+            np.sqrt(square[at], out=part)
+            part += least
+            np.divide(mean[at], part, out=part)
+            part *= rate
+            np.add(z[at], part, out=up[at])
+        return new[0], {"mean": new[1], "square": new[2]}
 
 
 @dataclass(frozen=True, slots=True)

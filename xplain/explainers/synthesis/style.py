@@ -17,7 +17,6 @@ from xplain.core.synthesis.terms import Distance, Gram
 from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, How, gone, painted
 from xplain.explainers.synthesis.features import as_pixels, features_of
-from xplain.explainers.synthesis.film import Film
 from xplain.explainers.synthesis.optimisers import Adam
 from xplain.explainers.synthesis.texture import colours_of, layers_of, side_by_side, statistics
 
@@ -97,20 +96,18 @@ def style(
         seen = yield from features_of(own, picture[None].astype(np.float32), (deep,))
         kept = Distance(tensor=deep, reference=np.asarray(seen[deep], np.float32), weight=-content)
         canvas = Cosines(own.size, own.channels, decay=1.0, colours=colours_of(*styles))
-        film = Film(steps, canvas)
         way = Climb(
             canvas,
             Objective((*terms, kept)),
             lambda factor: Adam(rate * factor),
             steps,
             transforms=lambda _: Transforms(jitter=0.0 if optimiser == "lbfgs" else jitter),
-            settle=film.seen,
             rate=lambda done: 1.0 if done < 0.6 else 0.3,
-            stage=f"style {n}",
+            stage=f"style {own.keys[0]}",
         )
         mean = picture.mean(axis=(1, 2), keepdims=True)
         found = yield from gone(optimiser, own, way, canvas.start((mean + _FAINT * (picture - mean))[None]))
-        done = painted(canvas, found, frames=film.frames)
+        done = painted(canvas, found)
         made.append(replace(done, picture=_coloured(done.picture, picture)) if keep_colour else done)
     whole = side_by_side(made, names)
     first = as_pixels(np.stack(commission.pictures["x"]))

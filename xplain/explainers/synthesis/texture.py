@@ -20,7 +20,6 @@ from xplain.core.synthesis.terms import Gram, gram_of
 from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, How, gone, painted
 from xplain.explainers.synthesis.features import as_pixels, features_of
-from xplain.explainers.synthesis.film import Film
 from xplain.explainers.synthesis.optimisers import Adam
 
 __all__ = ["LAYERS", "colours_of", "layers_of", "samples_shown", "side_by_side", "statistics", "texture"]
@@ -98,19 +97,17 @@ def texture(
         own = replace(commission, keys=commission.keys[n : n + 1])
         terms = yield from statistics(own, sample, names)
         canvas = Cosines(own.size, own.channels, decay=decay, colours=colours_of(sample))
-        film = Film(steps, canvas)
         way = Climb(
             canvas,
             Objective(tuple(terms)),
             lambda factor: Adam(rate * factor),
             steps,
             transforms=lambda _: Transforms(_VIEWS if optimiser == "lbfgs" else 1, jitter=jitter),
-            settle=film.seen,
             rate=lambda done: 1.0 if done < 0.5 else 0.5 if done < 0.8 else 0.2,
-            stage=f"texture {n}",
+            stage=f"texture {own.keys[0]}",
         )
         found = yield from gone(optimiser, own, way, _start(own, canvas, sample))
-        made.append(painted(canvas, found, frames=film.frames))
+        made.append(painted(canvas, found))
     return replace(side_by_side(made, names), original=samples_shown(commission.pictures["x"]))
 
 
@@ -214,8 +211,6 @@ def _start(commission: Commission, canvas: Cosines, sample: Array) -> Array:
 def side_by_side(made: Sequence[Painted], names: Sequence[str]) -> Painted:
     """Pictures that were made one after another, as one result."""
     length = min(len(one.trace) for one in made)
-    films = [one.frames for one in made if one.frames is not None]
-    alike = len(films) == len(made) and len({one.shape for one in films}) == 1
     distance = [-float(one.trace[-1][0]) if len(one.trace) else float("nan") for one in made]
     return Painted(
         np.concatenate([one.picture for one in made]),
@@ -223,6 +218,5 @@ def side_by_side(made: Sequence[Painted], names: Sequence[str]) -> Painted:
         np.concatenate([one.trace[:length] for one in made], axis=1),
         notes={"layers": ", ".join(names)},
         each={"distance": distance},
-        frames=np.concatenate(films) if alike else None,
         warnings=tuple(replace(caveat, item=n) for n, one in enumerate(made) for caveat in one.warnings),
     )

@@ -39,6 +39,9 @@ class SlopeWay:
     built: BuiltSlope
     others: Mapping[str, Array]
     _held: dict[str, Array] = field(default_factory=dict, init=False)
+    _fed: dict[str, Array] = field(
+        default_factory=dict, init=False
+    )  # whose values are held; alive, so none is mistaken
     _alive: list[Array] = field(default_factory=list, init=False)  # what the runtime reads where it lies
     _binding: Any = field(default=None, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
@@ -61,9 +64,14 @@ class SlopeWay:
             count = len(query.state)
             for name, held in self._held.items():
                 fresh = given.get(name.removeprefix("slope/"))
-                if fresh is not None:
-                    held[:count] = fresh
-                    held[count:] = held[:1]
+                if fresh is None or self._fed.get(name) is fresh:
+                    continue
+                held[:count] = fresh
+                held[count:] = held[:1]
+                if name.startswith(
+                    "slope/objective/"
+                ):  # a term's arrays stay as they are; a state may be moved in place
+                    self._fed[name] = fresh
             self.session.launch(self._binding)
             found = {
                 name: value.numpy()
@@ -92,6 +100,7 @@ class SlopeWay:
         value = found["value"][:count].astype(np.float64)
         gradient = found.get("gradient")
         kind = np.float64 if gradient is not None and gradient.dtype == np.float64 else np.float32
+        # the next run writes where these lie, so they are copied
         uphill = np.zeros(query.state.shape, kind) if gradient is None else gradient[:count].astype(kind)
         terms = {
             name: found[out][:count].astype(np.float64)

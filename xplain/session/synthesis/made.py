@@ -10,7 +10,7 @@ from xplain.engine import Progress
 from xplain.results.picture import Picture
 from xplain.session.request import Request
 from xplain.session.synthesis.making import Maker, Wanted, read_size
-from xplain.session.synthesis.watching import Preview
+from xplain.session.synthesis.watching import Preview, Stepped
 
 __all__ = ["make", "recipes"]
 
@@ -31,6 +31,7 @@ def make(
     max_queries: int | None = None,
     progress: Progress | None = None,
     preview: Preview | None = None,
+    stepped: Stepped | None = None,
     resume: Any = None,
     **options: Any,
 ) -> Picture:
@@ -57,7 +58,9 @@ def make(
         batch_size: Pictures per model call, at most; None chooses. Another number may change last bits.
         max_queries: Sweeps and evaluations that may be spent; what was made until then is kept.
         progress: Called with (evaluations done, evaluations asked so far).
-        preview: Called after each step with (steps made, pictures ``[N, C, H, W]`` as they are).
+        preview: Called after each step with (steps made, pictures ``[N, C, H, W]`` as they are), which costs a drawing
+            of each.
+        stepped: Called after each step with the number of steps made, which costs nothing.
         resume: A file where what is needed to go on is put aside; where it exists already, the way goes on from it, to
             the same bits; with ``optimiser="lbfgs"`` from the best state so far, whose curvature is learnt anew, so to
             others. It is removed when all is done.
@@ -71,7 +74,7 @@ def make(
     sources = {one.name for one in entry.sources}
     given = {name: options.pop(name) for name in [*options] if name in sources}
     judges = judge if isinstance(judge, (list, tuple)) else [] if judge is None else [judge]
-    wanted = Wanted({"x": x, **given}, read_size(size), side, judges, frames, preview, resume)
+    wanted = Wanted({"x": x, **given}, read_size(size), side, judges, frames, preview, resume, stepped)
     request = Request(
         target=target, seed=seed, card=card, batch_size=batch_size, max_queries=max_queries, progress=progress
     )

@@ -36,7 +36,7 @@ from xplain.session.run import Session, load
 from xplain.session.synthesis.judging import CROPS, Judge, judge_of, plane_of, stated_plane
 from xplain.session.synthesis.lent import lent, pictures_given
 from xplain.session.synthesis.studio import Studio
-from xplain.session.synthesis.watching import Kept, Preview, Watcher
+from xplain.session.synthesis.watching import Kept, Preview, Stepped, Watcher
 
 __all__ = ["Maker", "Wanted", "read_size"]
 
@@ -51,8 +51,9 @@ class Wanted:
         side: Longer side that given pictures keep, at most.
         judges: Other models that look at the pictures.
         frames: Frames of the way to keep.
-        preview: Called after each step.
+        preview: Called after each step with the pictures as they are.
         resume: A file that holds what is needed to go on.
+        stepped: Called after each step with how many were made.
     """
 
     given: Mapping[str, Any] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class Wanted:
     frames: int = 24
     preview: Preview | Any = None
     resume: Any = None
+    stepped: Stepped | Any = None
 
     def __post_init__(self) -> None:
         for name, got, least in (("frames", self.frames, 0), ("side", self.side, 1)):
@@ -69,9 +71,12 @@ class Wanted:
                 Whole(least).read(got)
             except (ValueError, TypeError):
                 raise UsageError(option=name, got=got, accepted=Whole(least).accepts) from None
-        if self.preview is not None and not callable(self.preview):
-            accepted = "a function of (steps made, pictures [N, C, H, W])"
-            raise UsageError(option="preview", got=self.preview, accepted=accepted)
+        for name, told, of in (
+            ("preview", self.preview, "(steps made, pictures [N, C, H, W])"),
+            ("stepped", self.stepped, "the number of steps made"),
+        ):
+            if told is not None and not callable(told):
+                raise UsageError(option=name, got=told, accepted=f"a function of {of}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +140,8 @@ class Maker:
         asked = Through(next(iter(others.values())), self.session.model) if others else self.session.model
         kept = self._kept()
         commission = self._commission({} if kept is None else kept.read(), others)
-        watcher = Watcher(commission, self.wanted.frames, int(self.options.get("steps", 1)), self.wanted.preview, kept)
+        wanted, steps = self.wanted, int(self.options.get("steps", 1))
+        watcher = Watcher(commission, wanted.frames, steps, wanted.preview, kept, wanted.stepped)
         request = self.session.request
         settings = Settings(request.batch_size, self.session.budget, progress=request.progress, watch=watcher)
         try:

@@ -16,14 +16,18 @@ from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import OutputError, UsageError
 from xplain.core.keeping.files import whole_file
+from xplain.core.synthesis.canvas import Canvas
 from xplain.core.synthesis.commission import Commission, Painted
 from xplain.core.synthesis.slope import Slope, Sloped
 from xplain.results.archive import MOST_BYTES, Fault, read_archive
 
-__all__ = ["Kept", "Preview", "Watcher"]
+__all__ = ["Kept", "Preview", "Stepped", "Watcher"]
 
 Preview: TypeAlias = Callable[[int, Array], None]
 """Called with the number of steps made and the pictures as they are, ``[N, C, H, W]`` in 0..1."""
+
+Stepped: TypeAlias = Callable[[int], None]
+"""Called with the number of steps made."""
 
 _FRAME = 192  # pixels of a frame's longer side, at most
 _PAUSE = 10.0  # seconds between two writings of what is needed to go on
@@ -83,6 +87,7 @@ class Watcher:
         steps: Steps that there will be, as far as known; frames are spread over them.
         preview: Called after each step.
         kept: Where what is needed to go on is put aside; None for nowhere.
+        stepped: Called after each step, without the pictures, which take a while to draw.
     """
 
     commission: Commission
@@ -90,6 +95,7 @@ class Watcher:
     steps: int = 1
     preview: Preview | None = None
     kept: Kept | None = None
+    stepped: Stepped | None = None
     last: Slope | None = None
     made: Array | None = None
     caveats: list[Caveat] = field(default_factory=list)
@@ -97,11 +103,11 @@ class Watcher:
     _seen: int = 0
     _film: dict[str, list[Array]] = field(default_factory=dict)
     _written: float = field(default_factory=time.monotonic)
+    _board: tuple[Canvas, Canvas] | None = None  # what was drawn last, and how it is drawn whole
 
     def __call__(self, query: Slope, answer: Sloped) -> None:
         """One question and its answer."""
-        finite = np.isfinite(answer.value).all() and np.isfinite(answer.gradient).all()
-        if query.kept and (finite or self.last is None):
+        if query.kept and (self.last is None or answer.finite.all()):
             self.last, self.made = query, answer.made
         self._seen += bool(query.kept)  # a question beside the way, such as one for a reference, is no step
         self.sweeps += len(query.state) * query.rows
@@ -114,6 +120,8 @@ class Watcher:
                 film.append(_small(picture))
             if self.preview is not None:
                 self.preview(self._seen, picture)
+        if query.kept and self.stepped is not None:
+            self.stepped(self._seen)
         if self.kept is not None and time.monotonic() - self._written > _PAUSE:
             self.put_aside()
 
@@ -152,16 +160,17 @@ class Watcher:
         if self.last is None:
             raise KeyboardInterrupt
         query, trace = self.last, np.asarray(self.last.kept.get("trace", np.zeros((0, len(self.last.state)))))
-        picture = self._drawn(query, self.made)
+        picture = self._drawn(query, self.made, exact=True)
         said = f"The recipe was interrupted after {len(trace)} steps; the picture is as it was then."
         return Painted(picture, query.state, trace.reshape(len(trace), len(query.state)), warnings=(Caveat(said),))
 
-    def _drawn(self, query: Slope, made: Array | None) -> Array:
+    def _drawn(self, query: Slope, made: Array | None, exact: bool = False) -> Array:
         """The whole canvases, as the flow would go on from them: what it asks about may be rolled, or a trial."""
         if made is not None:
             return made
-        canvas, state = query.canvas, query.kept.get("state", query.state)
-        return np.clip(canvas.resized(canvas.extent).drawn(state), 0, 1)
+        if self._board is None or self._board[0] is not query.canvas:
+            self._board = (query.canvas, query.canvas.resized(query.canvas.extent))
+        return np.clip(self._board[1].drawn(query.kept.get("state", query.state), exact=exact), 0, 1)
 
 
 def _small(picture: Array) -> Array:

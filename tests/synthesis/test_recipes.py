@@ -54,6 +54,30 @@ def test_an_inversion_gives_a_layer_the_values_of_the_picture_back():
     assert found.each["PSNR"][0] > wanted.each["PSNR"][0] + 6
 
 
+def test_a_large_alpha_norm_keeps_colours_near_grey():
+    plain, held = (
+        xplain.make(file(), "invert", PICTURE, layers="first", steps=60, size=(12, 10), alpha=alpha, frames=0)
+        for alpha in (0.0, 1e4)
+    )
+    far = [np.abs(one.picture - 0.5).max() for one in (plain, held)]
+    assert far[1] < 0.2 < far[0]
+
+
+def test_several_pictures_of_a_target_differ_where_that_is_asked_for_whatever_is_made_beside_them():
+    given = {"steps": 60, "views": 1, "pictures": 2, "layer": "second", "size": (12, 10), "frames": 0}
+    alike = xplain.make(file(), "fourier", target=1, diversity=1e-9, **given)
+    apart = xplain.make(file(), "fourier", target=1, diversity=300.0, **given)
+    assert apart.names == ("1 1", "1 2")
+    assert 1 - max(apart.each["likeness"]) > 3 * (1 - min(alike.each["likeness"]))
+    both = xplain.make(file(), "fourier", target=[0, 1], diversity=300.0, **given)
+    assert np.array_equal(both.picture[2:], apart.picture)
+    assert both.labels == (0, 0, 1, 1)
+    with pytest.raises(UsageError, match="one picture alone"):
+        xplain.make(file(), "fourier", target=1, diversity=1.0, size=(12, 10))
+    with pytest.raises(UsageError, match="which layer"):
+        xplain.make(file(), "fourier", target=1, diversity=1.0, pictures=2, size=(12, 10))
+
+
 def test_a_grid_has_the_picture_of_each_channel():
     found = xplain.make(plain(), "grid", layer="made", units="0,2", steps=40, jitter=0.0)
     assert found.names == ("made[0]", "made[2]")

@@ -242,3 +242,36 @@ def test_columns_that_make_no_series_are_refused_with_what_would(tmp_path):
     told = xplain.audit.open(tmp_path / "audit").records().to_pylist()
     assert [row["status"] for row in told] == ["ok", "error"]
     assert "nan" in told[1]["error"]
+
+
+def test_the_report_draws_series_over_their_seconds_and_says_how_to_read_them(audited):
+    base, *_ = audited
+    xplain.audit.analyse(base / "audit", models={"net": model()})
+    paths = xplain.audit.report(base / "audit", base / "report")
+    page = paths[0].read_text()
+    assert "Item and its map over its own axes: 0000000" in page
+    assert "the line is what the item holds, over seconds" in page
+    assert "no picture" not in page
+    assert "occlusion sees 16 stretches of time: nothing shorter than 0.125 s can be placed." in page
+    assert "share of the map in the first and last eighth; an even map has 0.25" in page
+    assert "0 at the start, 1 at the end" in page
+    assert "peak_y" not in page
+    assert "``" not in page
+    assert page.count("<summary>All figures</summary>") > 3
+    assert '<img class="map" loading="lazy" alt="mean map"' in page  # a strip over time, of each class
+
+
+def test_a_series_is_drawn_with_what_it_holds_at_the_cells_true_width(audited):
+    from xplain.audit.reports.own_axes import drawn, has_own_axes
+
+    _, made, x, _, marked = audited
+    (lane,), (facts,) = made.plan.lanes, made.plan.models
+    assert has_own_axes(lane, facts)
+    values = np.zeros(16, np.float32)
+    values[12] = 2.0  # moments 48 to 52 of 64
+    picture = drawn(lane, facts, x[int(np.flatnonzero(marked)[0])], values).astype(int)
+    red = (picture[..., 0] - picture[..., 2] > 60).any(axis=0)
+    columns = np.flatnonzero(red)
+    plot = picture.shape[1] - columns.min()  # from where it begins to the right edge: a quarter of the plot's width
+    assert plot == pytest.approx(250 * 16 / 64, abs=3)
+    assert len(columns) == pytest.approx(250 * 4 / 64, abs=3)

@@ -73,6 +73,11 @@ def test_near_copies_among_texts_are_found_and_their_labels_compared(audited):
     mixed = next(one for one in near if one.group == "labels")
     assert mixed.standing == "candidate"
     assert set(mixed.members) == {7, 61}
+    mass = [one for one in found if one.kind == "mass" and one.standing == "candidate"]
+    told = [(one.evidence["lane"], one.evidence["region"]) for one in mass]
+    assert len(told) == len(set(told))  # of two classes each word is told once, of the one that leans on it
+    assert all(one.effect > 0 for one in mass)
+    assert any(one.statement.startswith("coarse, ablation: Explanations of") for one in mass)
     paths = xplain.audit.report(folder, folder.with_name("report"))
     assert "nearly the same words" in paths[0].read_text()
 

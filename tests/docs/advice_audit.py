@@ -194,3 +194,70 @@ def _(told: Told, folder: Path) -> None:
     (folder / "report").write_text("mine")
     told(lambda: write_folder(folder / "report", {"a": b""}, lambda _: False))
     write_folder(folder / "free", {"a": b""}, lambda _: False)
+
+
+def series(layout: str | None = None) -> Any:
+    """A model of series, whose layout is stated or not."""
+
+    def scores(x: Any) -> Any:
+        return np.stack([x.reshape(len(x), -1).sum(1), -x.reshape(len(x), -1).sum(1)], axis=1)
+
+    return scores if layout is None else xplain.load(scores, layout=layout)
+
+
+HIDES = {"methods": "occlusion:patch=1,stride=1", "metrics": "", "dry_run": True}
+WIDE = {"a0": [1.0, 2.0], "a1": [3.0, 4.0], "word": ["x", "y"]}
+
+
+@advice("items of {}, or one item. Nothing says how many axes the model takes. State its layout")
+def _(told: Told, folder: Path) -> None:
+    np.save(folder / "x.npy", np.ones((4, 1, 6), np.float32))
+    told(lambda: xplain.audit.plan(series(), folder / "x.npy", **HIDES))
+    assert xplain.audit.plan(series("NCT"), folder / "x.npy", **HIDES).plan.items.count == 4
+
+
+@advice("axes. Give an array with the items along its first axis.")
+def _(told: Told, folder: Path) -> None:
+    np.save(folder / "x.npy", np.ones((4, 1, 6, 2), np.float32))
+    told(lambda: xplain.audit.plan(series("NCT"), folder / "x.npy", **HIDES))
+    np.save(folder / "x.npy", np.ones((4, 1, 6), np.float32))
+    xplain.audit.plan(series("NCT"), folder / "x.npy", **HIDES)
+
+
+@advice("nothing says in which order the model takes them. State its layout")
+def _(told: Told, folder: Path) -> None:
+    told(lambda: xplain.audit.plan(series(), WIDE, series="a*", **HIDES))
+    xplain.audit.plan(series("NTC"), WIDE, series="a*", **HIDES)
+
+
+@advice("Give columns to a model of NCT, NTC or NT; rows of a table are items with")
+def _(told: Told, folder: Path) -> None:
+    told(lambda: xplain.audit.plan(series("NCHW"), WIDE, series="a*", **HIDES))
+    xplain.audit.plan(series("NT"), WIDE, series="a*", **HIDES)
+
+
+@advice("and a series is of numbers. Leave it out of")
+def _(told: Told, folder: Path) -> None:
+    told(lambda: xplain.audit.plan(series("NCT"), WIDE, series="*", **HIDES))
+    xplain.audit.plan(series("NCT"), WIDE, series="a*", **HIDES)
+
+
+@advice("Give the rows as Parquet or as a DataFrame, which say it, or fill the column.")
+def _(told: Told, folder: Path) -> None:
+    how = {**HIDES, "methods": "ablation", "rows": {"columns": ["a", "b"]}}
+
+    def scores(t: Any) -> Any:
+        return np.stack([np.asarray(t["a"], float), -np.asarray(t["a"], float)], axis=1)
+
+    (folder / "rows.csv").write_text("a,b\n1,\n2,\n")
+    told(lambda: xplain.audit.plan({"f": scores}, folder / "rows.csv", **how))
+    (folder / "rows.csv").write_text("a,b\n1,3\n2,4\n")
+    xplain.audit.plan({"f": scores}, folder / "rows.csv", **how)
+
+
+@advice("and the texts of this plan are cut into {}. Open it so, or state")
+def _(told: Told, folder: Path) -> None:
+    letters = xplain.text(lambda texts: np.array([[len(one), 0.0] for one in texts]), split="characters")
+    how = {**HIDES, "methods": "ablation"}
+    told(lambda: xplain.audit.plan({"f": letters}, ["a b", "c"], texts={"split": "words"}, **how))
+    xplain.audit.plan({"f": letters}, ["a b", "c"], texts={"split": "characters"}, **how)

@@ -89,11 +89,19 @@ def _one(name: str, audit: Audit, asks: Asks) -> list[Finding]:
 
 
 def _of_model(one: Finding, audit: Audit) -> Finding:
-    """A finding whose sentence says of which model it speaks, where there are several."""
+    """A finding whose sentence says of which model and method it speaks, where there are several."""
     lane = next((lane for lane in audit.lanes if lane.name == one.evidence.get("lane")), None)
-    if lane is None or len(audit.plan.models) < 2 or lane.model in one.statement:
+    if lane is None or lane.name in one.statement:
         return one
-    return replace(one, statement=f"{lane.model}: {one.statement}")
+    said = [lane.model] if len(audit.plan.models) > 1 and lane.model not in one.statement else []
+    methods = {other.method for other in audit.lanes if other.model == lane.model}
+    told = len(methods) > 1 and one.kind in _OF_MAPS and one.standing != "too few"
+    said += [lane.method] if told else []
+    return replace(one, statement=f"{', '.join(said)}: {one.statement}") if said else one
+
+
+_OF_MAPS = ("mass", "clusters", "scan", "again", "channel", "control", "twins")
+"""Findings that speak of one method's explanations; others speak of answers alone, or of all maps at once."""
 
 
 _MADE_BY: Mapping[str, Callable[[Audit, Asks], list[Finding]]] = {

@@ -16,7 +16,7 @@ from xplain.analyses.duplicates import (
     vector_pairs,
     verified,
 )
-from xplain.analyses.enough import drawn
+from xplain.analyses.enough import drawn, percent
 from xplain.analyses.near_texts import ALIKE, NEAR, RUN, row_pairs, shuffled_pairs, text_pairs
 from xplain.analyses.shares import pooled
 from xplain.audit.findings.kinds import timed
@@ -103,7 +103,7 @@ def _like_rows(audit: Audit, rows: Array) -> tuple[Array, Array, dict[str, Any]]
     ]
     if by_chance * 2 > len(pairs) > 0:
         limits.append("That is not clearly more than chance gives: the columns hold too little to know a copy by.")
-    words = f"have nearly the same values in every column (numbers within {NEAR:.0%} of the column's spread)"
+    words = f"have nearly the same values in every column (numbers within {percent(NEAR)} of the column's spread)"
     return kept, pairs, {"words": words, "limits": limits}
 
 
@@ -111,7 +111,7 @@ def _like_texts(audit: Audit, rows: Array) -> tuple[Array, Array, dict[str, Any]
     """Texts by the runs of words that they share."""
     kept, held = _readable(rows, lambda n: str(audit.given([n])[0]))
     pairs, _ = text_pairs(held)
-    words = f"have nearly the same words (at least {ALIKE:.0%} of the runs of {RUN} words)"
+    words = f"have nearly the same words (at least {percent(ALIKE)} of the runs of {RUN} words)"
     limits = ("Case, punctuation and spaces are left out. A text that says the same in other words is not found.",)
     return kept, pairs, {"words": words, "limits": limits}
 

@@ -134,4 +134,4 @@ def _said(row: dict[str, object]) -> str:
     if row["correct"] is not None:
         said += ", right" if row["correct"] else f", labelled {row['label']}"
     margin = row["margin"]
-    return said + (f", margin {margin:.3g}" if isinstance(margin, float) else "")
+    return said + (f", margin {margin + 0.0:.3g}" if isinstance(margin, float) else "")

@@ -177,4 +177,4 @@ def known_metric(name: str) -> tuple[str, str] | None:
         return None
     needs = str(getattr(metric, "needs", ""))
     better = str(metric.better) if needs in _JUDGED else ""
-    return {"small": "lower", "large": "higher"}.get(better, ""), metric.summary
+    return {"small": "lower", "large": "higher"}.get(better, ""), metric.summary.replace("``", "")

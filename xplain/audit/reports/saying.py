@@ -8,7 +8,7 @@ from typing import Any
 
 from xplain.audit.plans.plan import ModelFacts, Plan
 from xplain.core.keeping.plain import brief_layer, counted
-from xplain.core.lane import Lane
+from xplain.core.lane import PREDICTED, Lane
 from xplain.report.audit.told import Fact, Table, Trial
 
 __all__ = ["asked", "cannot", "provenance"]
@@ -24,12 +24,12 @@ def asked(plan: Plan) -> tuple[Fact, ...]:
     facts = [
         Fact("Question", "On what do these models base their answers, and are the explanations true to the models?"),
         Fact("Items", f"{items.count:,}, {_article(items.kind)}"),
-        Fact("Labels", items.labels or "none"),
+        Fact("Labels", {"": "none", "its own": "those that the data states"}.get(items.labels, items.labels)),
         Fact("Models", "; ".join(f"{one.name} ({one.kind})" for one in plan.models)),
         Fact("Methods", methods),
-        Fact("What is explained", ", ".join(dict.fromkeys(str(lane.target) for lane in plan.lanes))),
+        Fact("What is explained", ", ".join(dict.fromkeys(_explained_class(lane.target) for lane in plan.lanes))),
         Fact("Metrics", metrics),
-        Fact("Analyses", ", ".join(plan.analyses) or "none"),
+        Fact("Analyses", "all" if "standard" in plan.analyses else ", ".join(plan.analyses) or "none"),
     ]
     if plan.planted:
         facts.append(
@@ -45,6 +45,12 @@ def asked(plan: Plan) -> tuple[Fact, ...]:
         more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
         facts.append(Fact("Unknown labels", f"{some}{more}", "Items with them count neither as right nor as wrong."))
     return tuple(facts)
+
+
+def _explained_class(target: Any) -> str:
+    """A lane's target for a person who did not write it."""
+    said = {PREDICTED: "of each item the class that the model answers", "label": "of each item the class of its label"}
+    return said.get(str(target), "of each item the second class" if target == "runner-up" else str(target))
 
 
 def _article(kind: str) -> str:

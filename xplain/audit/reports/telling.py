@@ -103,10 +103,26 @@ def told(
         failures=failures,
         features=tuple(one for k, lane in enumerate(lanes, 1) if (one := feature_table(audit, lane, k)) is not None),
         provenance=provenance(plan, audit.root, done, of),
-        legend=LEGEND if any(has_own_axes(lane, plan.model(lane.model)) for lane in lanes) else "",
+        legend=_legend(plan, lanes),
         reviewer=reviewer,
         sql=(("Lanes", LANES_SQL), (f"Classes of {first.name}", classes_sql(first.name))),
     )
+
+
+def _legend(plan: Plan, lanes: Sequence[Lane]) -> str:
+    """How examples are read; empty for pictures, whose maps are explained by their colours alone."""
+    models = [plan.model(lane.model) for lane in lanes]
+    said = [_LEGENDS[kind] for kind in _LEGENDS if any(one.items == kind for one in models)]
+    own = any(has_own_axes(lane, model) for lane, model in zip(lanes, models, strict=True))
+    return " ".join([*said, *([LEGEND] if own else [])])
+
+
+_LEGENDS = {
+    "rows": "A bar to the right, in blue, spoke for the answer, one to the left, in red, against it; 1 is the longest "
+    "of its row.",
+    "texts": "Marked words counted: blue and underlined in one line for the answer, red and underlined in dots against "
+    "it; the darker, the more.",
+}
 
 
 def _even_border(lane: Lane) -> float:

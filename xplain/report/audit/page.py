@@ -26,6 +26,10 @@ __all__ = ["audit_page", "framed", "pictured", "printed"]
 
 _FULL = 40
 """Findings that are told with their pictures; others are rows of a table."""
+_OPEN = 10
+"""Of these, the ones that lie open; the others are folded, with their pictures."""
+_DRAWN = {"mean map": "mean of its maps", "region": "the place that is meant", "t": "where it differs from others (t)"}
+"""Evidence that is drawn, in words."""
 _FOLDED = ("measured", "too few")
 _SMALL_MAP, _FEW, _CURVE = 64, 8, 256
 """Cells of a side up to which evidence is drawn as a map; numbers that are printed, and that are drawn as a line."""
@@ -67,6 +71,7 @@ class _Card:
     number: int
     standing: str
     facts: Sequence[tuple[str, str]]
+    figures: Sequence[tuple[str, str]]
     drawn: Sequence[tuple[str, Markup, bool]]
     pictures: Sequence[_Picture] = field(default=())
 
@@ -112,6 +117,7 @@ def framed(name: str, told: Any, files: Sequence[str], **parts: Any) -> str:
     """
     style, script = text_of("audit.css"), text_of("audit.js")
     cards = [_card(number, one) for number, one in enumerate(_ordered(told.findings)[:_FULL], 1)]
+    pressing = [one for one in cards if one.finding.standing not in _FOLDED]
     return template(name).render(
         told=told,
         style=style,
@@ -119,7 +125,8 @@ def framed(name: str, told: Any, files: Sequence[str], **parts: Any) -> str:
         script=script,
         script_hash=_digest(script),
         files=files,
-        cards=[one for one in cards if one.finding.standing not in _FOLDED],
+        cards=pressing[:_OPEN],
+        rest=pressing[_OPEN:],
         folded=[one for one in cards if one.finding.standing in _FOLDED],
         standings=STANDINGS,
         **parts,
@@ -158,21 +165,25 @@ def _card(number: int, found: Found) -> _Card:
     if len(one.members):
         facts.append(("items that show it", f"{len(one.members):,}"))
     drawn: list[tuple[str, Markup, bool]] = []
+    figures: list[tuple[str, str]] = []
     for name, value in one.evidence.items():
         array = np.asarray(value) if isinstance(value, (np.ndarray, list, tuple)) else None
+        if value is None:
+            continue
         if array is None or array.dtype.kind not in "fiub":
-            facts.append((str(name), plain_fact(value)))
+            figures.append((str(name), plain_fact(value)))
         elif not array.size:
-            facts.append((str(name), "none"))
-        elif array.ndim == 2 and array.dtype.kind == "f" and max(array.shape) <= _SMALL_MAP:
-            drawn.append((str(name), mean_map(array), True))
+            figures.append((str(name), "none"))
+        elif array.ndim == 2 and array.dtype.kind in "fb" and max(array.shape) <= _SMALL_MAP:
+            drawn.append((_DRAWN.get(str(name), str(name)), mean_map(array), True))
         elif array.ndim == 1 and array.size <= _FEW:
-            facts.append((str(name), ", ".join(_number(float(one)) for one in array)))
+            figures.append((str(name), ", ".join(_number(float(one)) for one in array)))
         elif array.ndim == 1 and array.size <= _CURVE:
             drawn.append((str(name), curve(array), False))
         else:
-            facts.append((str(name), plain_fact(array)))
-    return _Card(one, number, STANDINGS[one.standing], facts, drawn, [pictured(e) for e in found.examples])
+            figures.append((str(name), plain_fact(array)))
+    shown = [pictured(e) for e in found.examples]
+    return _Card(one, number, STANDINGS[one.standing], facts, figures, drawn, shown)
 
 
 def pictured(one: Example) -> _Picture:
@@ -227,7 +238,8 @@ def _cell(column: Column, value: Any, digits: int) -> _Cell:
             middle, low, high = (float(one) for one in value)
             return _Cell("span", (_share(middle), f"{100 * low:.1f}–{100 * high:.1f}"))
         case _:
-            return _Cell("", f"{float(value):,.{digits}f}")
+            text = f"{float(value):,.{digits}f}"
+            return _Cell("", text.lstrip("-") if float(text.replace(",", "")) == 0 else text)
 
 
 def _share(value: float) -> str:

@@ -28,6 +28,7 @@ GLOSSARY = {
     "explanation, map": (
         "A number for every place of an item: how much it spoke for the answer, as one method sees it."
     ),
+    "mass": "How much of a map lies somewhere, whether it speaks for or against: a share of the whole.",
     "Gini": "How concentrated a map is: 0 where all places count alike, near 1 where a few hold everything.",
     "border share": (
         "How much of a map lies in the outer eighth of the picture, where watermarks often are; of a series, in its"

@@ -8,6 +8,7 @@ import pytest
 from finite import session
 from onnx import TensorProto, helper, numpy_helper
 
+import xplain
 from xplain.core.rules import Rules
 from xplain.graph.reverse.seeds import Seed
 from xplain.graph.reverse.sweep import build
@@ -175,3 +176,16 @@ def test_a_branch_that_is_dropped_because_it_is_not_finite(branch: str) -> None:
     y.backward(torch.from_numpy(cotangent))
     found = swept(model(nodes, x.shape, stored), x, cotangent)
     np.testing.assert_allclose(found, given.grad.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "z-plus", "epsilon-plus-flat"])
+def test_a_class_that_an_added_infinity_masks_takes_no_relevance(rule):
+    nodes = [("MatMul", ["x", "w"], "z", {}), ("Add", ["z", "mask"], "y", {})]
+    w, x = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32), np.ones((1, 6), np.float32)
+    masked, plain = (np.array([0, last, 0], np.float32) for last in (-np.inf, 0))
+    found = [
+        xplain.explain(model(nodes, x.shape, {"w": w, "mask": mask}), x, "lrp", rule=rule, target=0).values
+        for mask in (masked, plain)
+    ]
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    assert np.abs(found[0]).max() > 0

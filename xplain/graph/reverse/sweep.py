@@ -273,13 +273,19 @@ class Sweeper:
             steps.update((one.name(name), one.name(way.scale)) for name, way in ways.items())
         context.gelus, context.steps = gelus, steps
         if rules.meaning == "relevance":
-            start = {forward.name(name): value * self.value(name, forward) for name, value in seeds.items()}
+            start = {
+                forward.name(name): self._shares(value, self.value(name, forward)) for name, value in seeds.items()
+            }
         found = walk(context, start)
         self.visits.extend(context.visits)
         cut = [tap for name, tap in here.items() if name not in found]
         if cut:
             raise ModelError(where_cut(self.tracer, forward, cut[0], set(start)))
         return {tap: self._settled(found[name], tap, forward, reference) for name, tap in here.items()}
+
+    def _shares(self, seed: Value, scores: Value) -> Value:
+        """The relevance that starts: the scores times their seed, and none where that is 0, also of a score of -inf."""
+        return self.tracer.where(seed.equal(0.0), 0.0, seed * scores)
 
     def _settled(self, found: Sequence[Any], tap: str, forward: Forward, reference: Forward | None) -> Value:
         """The sum of what arrived; rules that keep several cotangents for a tensor say which one counts at a tap."""

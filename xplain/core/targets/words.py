@@ -31,6 +31,8 @@ from xplain.core.targets.wish import Wish
 
 __all__ = ["WORDS", "wish_of"]
 
+_PLACE = re.compile(r".+\[[-0-9,\s]+\]", re.DOTALL)
+"""A place in a tensor, whose name may hold a colon: ``output:0[2]``, ``Identity:0[2, 8, 8]``."""
 _SAID = re.compile(r"(?P<word>[a-z]+)(?:(?P<how>,.*)|:(?P<about>.*))?", re.DOTALL | re.IGNORECASE)
 
 
@@ -149,7 +151,11 @@ def wish_of(wanted: Any, outline: Outline) -> Wish | None:
     word, about = said["word"].lower(), said["about"]
     if word in WORDS:
         return WORDS[word](about or said["how"] or "")
-    if about is not None and not any(_called(wanted, label) for label in outline.labels):
+    if (
+        about is not None
+        and not _PLACE.fullmatch(wanted.strip())
+        and not any(_called(wanted, label) for label in outline.labels)
+    ):
         raise unknown("word for a target", word, list(WORDS), "A class is named without a colon.")
     return None
 

@@ -322,3 +322,12 @@ def test_a_function_that_raises_in_the_middle_keeps_what_it_answered(tmp_path):
     a = xplain.explain(reader, text, "exact-shapley", target=0, cache=tmp_path)
     assert len(asked) == len(set(asked)) == 2**11
     np.testing.assert_allclose(a.values[0], [0] * 9 + [2, -3], atol=1e-6)
+
+
+@pytest.mark.parametrize("source", [None, 3, {"a": 1}, ["a text"]])
+@pytest.mark.parametrize("door", [xplain.text, xplain.table])
+def test_what_is_no_model_is_refused_by_both_doors(door, source):
+    with pytest.raises(
+        UsageError, match=r"is no model; accepted: a path of an ONNX file|are rows\. Give the model first"
+    ):
+        door(source)

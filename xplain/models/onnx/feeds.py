@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.core.errors import UsageError
 from xplain.core.outline import Outline
 from xplain.graph.intake.inputs import inputs_of
 from xplain.graph.intake.load import OnnxSource, read, to_bytes
@@ -36,11 +38,17 @@ class OnnxFeeds:
         options: Which tensor is read, and how it runs.
 
     Raises:
+        UsageError: no model at all.
         Unsafe: refused by default.
         ModelError: the model cannot be loaded.
     """
 
     def __init__(self, source: OnnxSource, options: FeedsOptions | None = None) -> None:
+        if not isinstance(source, (str, os.PathLike, bytes)) and not hasattr(source, "SerializeToString"):
+            raise UsageError(
+                f"{type(source).__name__} is no model; accepted: a path of an ONNX file, its bytes, a ModelProto, a "
+                "function, or a model that is loaded already."
+            )
         options = options or FeedsOptions()
         limits, allowed, output = options.limits or Limits(), options.allow_external_data, options.output
         contact = Contact(allowed, limits, output)

@@ -14,7 +14,13 @@ X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 WEIGHTS = {name: np.random.default_rng(k).normal(size=(4, 5)).astype(np.float32) for k, name in enumerate("ab", 1)}
 NUMBERS = {"one": 1.0, "two": 2.0, "half": 0.5, "hundred": 100.0, "eps": 1e-7, "zero": 0.0, "minus": -1.0}
 INTEGERS = {"axis": [1], "picked": [3, 1, 0], "start": [1], "end": [9], "three": [3], "flip": [4, 3, 2, 1, 0]}
+PLACES = {"i0": 0, "i1": 1}
 A, B = X @ WEIGHTS["a"], X @ WEIGHTS["b"]
+
+ONE_BY_ONE = "; ".join(f"Gather za i{k} c{k}; Sigmoid c{k} p{k}; Unsqueeze p{k} axis q{k}" for k in (0, 1))
+ONE_BY_ONE += "; Concat q0 q1 y"
+BY_HAND = "Gather za i0 c; Neg c n; Exp n e; Add e one s; Div one s p; Unsqueeze p axis q; "
+BY_HAND += "Sigmoid za r; Gather r i1 t; Unsqueeze t axis u; Concat q u y"
 
 # how probabilities ``y`` are made of logits ``za`` and ``zb``: operator, inputs, output (and attributes)
 HEADS = {
@@ -39,6 +45,14 @@ HEADS = {
     "the other class": ("Sigmoid za p; Sub one p y", -A, "sigmoid"),
     "both classes": ("Sigmoid za p; Sub one p q; Concat q p y", np.concatenate([-A, A], 1), "sigmoid"),
     "joined": ("Sigmoid za p; Sigmoid zb q; Concat p q y", np.concatenate([A, B], 1), "sigmoid"),
+    "one by one": (ONE_BY_ONE, A[:, :2], "sigmoid"),
+    "one by one by hand": (BY_HAND, A[:, :2], "sigmoid"),
+    "the same twice": ("Sigmoid za p; Sub one p q; Concat q q y", np.concatenate([-A, -A], 1), "sigmoid"),
+    "far away": (
+        "Softmax za t0; " + "".join(f"Identity t{k} t{k + 1}; " for k in range(99)) + "Cast t99 y",
+        A,
+        "softmax",
+    ),
     "gathered": ("Softmax za p; Gather p picked y", A[:, [3, 1, 0]], "none"),
     "sliced": ("Softmax za p; Slice p start end axis y", A[:, 1:], "none"),
     "reordered": ("Softmax za p; Gather p flip y", A[:, ::-1], "softmax"),
@@ -59,7 +73,7 @@ KEPT = {
 }
 ATTRIBUTES = {
     "Concat": {"axis": 1}, "Gather": {"axis": 1}, "ReduceMax": {"axes": [1]}, "Softmax": {"axis": 1},
-    "LogSoftmax": {"axis": 1}, "TopK": {"axis": 1},
+    "LogSoftmax": {"axis": 1}, "TopK": {"axis": 1}, "Cast": {"to": 1},
 }  # fmt: skip
 
 
@@ -72,6 +86,7 @@ def net(head: str) -> onnx.ModelProto:
     stored = [numpy_helper.from_array(v, k) for k, v in WEIGHTS.items()]
     stored += [numpy_helper.from_array(np.float32(v), k) for k, v in NUMBERS.items()]
     stored += [numpy_helper.from_array(np.array(v, np.int64), k) for k, v in INTEGERS.items()]
+    stored += [numpy_helper.from_array(np.array(v), k) for k, v in PLACES.items() if f" {k} " in head]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
     graph = helper.make_graph(nodes, "g", [x], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], stored)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -115,6 +130,7 @@ def two(outputs: list[str], head: str) -> onnx.ModelProto:
         (["za", "h"], "MatMul za w h", "h"),
         (["za", "class_scores"], "Identity zb class_scores", "class_scores"),
         (["za", "outputProbability"], "Identity zb outputProbability", "outputProbability"),
+        (["s", "zb"], "ReduceMax zb s", "zb"),  # a summary of scores is none
     ],
 )
 def test_of_several_outputs_scores_are_read_and_every_result_says_so(outputs, head, read):
@@ -125,10 +141,18 @@ def test_of_several_outputs_scores_are_read_and_every_result_says_so(outputs, he
     a = xplain.explain(loaded, X, "saliency")
     (said,) = a.warnings
     assert said.kind == "output"
-    assert f"{outputs[1]!r} is read; the others: 'za' (output=)" in said.text
-    other = xplain.load(model, output="za")  # as it says
-    np.testing.assert_allclose(xplain.predict(other, X), A, rtol=1e-5)
+    left = outputs[0]
+    assert f"is read; the others: {left!r} (output=)" in said.text
+    other = xplain.load(model, output=left)  # as it says
+    np.testing.assert_allclose(xplain.predict(other, X), A if left == "za" else B.max(axis=1, keepdims=True), rtol=1e-5)
     assert not xplain.explain(other, X, "saliency").warnings
+
+
+def test_an_output_whose_items_lie_on_another_axis_is_not_read():
+    model = two(["za", "turned"], "Transpose za turned")  # as CLIP's logits per image and per text
+    for entry, names in zip(model.graph.output, (["N", "K"], ["K", "N"]), strict=True):
+        entry.CopyFrom(helper.make_tensor_value_info(entry.name, TensorProto.FLOAT, names))
+    np.testing.assert_allclose(xplain.predict(xplain.load(model), X), A, rtol=1e-5)
 
 
 def test_two_names_of_one_thing_are_no_choice():

@@ -74,6 +74,7 @@ HEADS = {
     ),
     "picked": (lambda a, b: a.softmax(1)[:, [3, 1, 0]], lambda a, b: a[:, [3, 1, 0]], "none"),
     "best three": (lambda a, b: a.softmax(1).topk(3, 1)[0], first, "softmax"),
+    "softmin": (lambda a, b: nn.functional.softmin(a, 1), lambda a, b: -a, "softmax"),
     "one score, squeezed": (lambda a, b: a[:, :1].sigmoid().squeeze(), lambda a, b: a[:, :1], "sigmoid"),
 }
 
@@ -116,6 +117,44 @@ def test_another_output_can_be_asked_for(wanted):
     with torch.no_grad():
         np.testing.assert_allclose(xplain.predict(model, X), net.logits(torch.from_numpy(X))[1], rtol=1e-5)
     assert not xplain.explain(model, X, "saliency").warnings
+
+
+OUTPUTS = {
+    "features first": lambda e, z: (e, z),
+    "features last": lambda e, z: (z, e),
+    "a confidence": lambda e, z: (z.softmax(1).amax(1, keepdim=True), z),
+    "an entropy": lambda e, z: ((z * z).sum(1), z),
+    "in a list": lambda e, z: [e[:, :, None] * e[:, None], e, z],
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_of_outputs_without_a_name_what_weights_make_of_the_others_is_read(name):
+    class Embedding(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.head = nn.Conv2d(3, 6, 3), nn.Linear(6, 4)
+
+        def forward(self, x):
+            features = self.conv(x).relu().mean((2, 3))
+            return OUTPUTS[name](features, self.head(features))
+
+    net = Embedding().eval()
+    a = xplain.explain(net, X, "saliency", target=2)
+    x = torch.from_numpy(X).requires_grad_()
+    net.head(net.conv(x).relu().mean((2, 3)))[:, 2].sum().backward()
+    np.testing.assert_allclose(a.values, x.grad.abs().amax(1), rtol=1e-4)
+    (said,) = a.warnings
+    assert said.kind == "output"
+
+
+def test_a_place_in_an_output_without_a_name_can_be_explained():
+    net = Net(lambda a, b: (a[:, :, None, None] * torch.ones(2, 2), b[:, :, None] * torch.ones(3))).eval()
+    x = torch.from_numpy(X).requires_grad_()
+    net.logits(x)[0][:, 3].sum().backward()
+    a = xplain.explain(net, X, "input-x-gradient", target="output:0[3, 1, 1]", channels=True)
+    np.testing.assert_allclose(a.values, (x.grad * x).detach(), rtol=1e-4, atol=1e-7)
 
 
 def test_an_output_that_is_not_there():

@@ -113,6 +113,7 @@ slope(
     free=True,
 )
 slope("ThresholdedRelu", lambda c: c.t.between(c.x, c.attribute("alpha", 1.0)), rectifier=True)
+slope("Shrink", lambda c: c.t.step(c.t.Abs(c.x) > c.attribute("lambd", 0.5), c.x.dtype))
 slope("Elu", lambda c: _positive(c, 1.0, c.y + c.attribute("alpha", 1.0)), rectifier=True)
 slope("Celu", lambda c: _positive(c, 1.0, c.t.Exp(c.x / c.attribute("alpha", 1.0))), rectifier=True)
 slope(

@@ -70,18 +70,27 @@ class Back:
 
     def logits(self, name: str, depth: int = 0) -> Logits | None:
         """The logits behind ``name``; None where it is not known to be made of probabilities that can be undone."""
-        node = self.makers.get(name)
+        at, passed = name, list[str]()
+        while (node := self.makers.get(at)) is not None and self._hands_on(node, at):
+            at = node.input[0]
+            passed.append(node.op_type)
         if node is None or depth > _DEEPEST:
             return None
+        found = self._undone(node, at, depth)
+        return None if found is None else replace(found, way=(*passed, *found.way))
+
+    def _hands_on(self, node: NodeProto, name: str) -> bool:
+        """Whether a node's output is its input in another shape or type, or its largest numbers."""
+        what = facts_of(node)
+        one_axis = node.op_type == "Transpose" and self._one_axis(node.input[0])
+        return what.repacks or what.rounds or one_axis or (node.op_type == "TopK" and name == node.output[0])
+
+    def _undone(self, node: NodeProto, name: str, depth: int) -> Logits | None:
+        """The logits behind what a node computes."""
         if (linked := self._link(node)) is not None:
             return linked
-        what, inner = facts_of(node), node.input[0]
-        if what.repacks or what.rounds or (node.op_type == "Transpose" and self._one_axis(inner)):
-            return self._through(node, inner, depth)
-        if node.op_type == "TopK" and name == node.output[0]:
-            return self._through(node, inner, depth)
         if node.op_type in ("Exp", "Log"):
-            found, wanted = self.logits(inner, depth + 1), "log p" if node.op_type == "Exp" else "p"
+            found, wanted = self.logits(node.input[0], depth + 1), "log p" if node.op_type == "Exp" else "p"
             other: Literal["p", "log p"] = "p" if node.op_type == "Exp" else "log p"
             return None if found is None or found.level != wanted else _passed(replace(found, level=other), node)
         if node.op_type == "Concat" or _picks(node):
@@ -234,12 +243,9 @@ class Back:
         several = node.op_type == "Concat"
         found = [self.logits(n, depth + 1) for n in (node.input if several else node.input[:1])]
         inner = [one for one in found if one is not None]
-        if len(inner) < len(found) or len({one.level for one in inner}) > 1:
+        if len(inner) < len(found) or len({one.level for one in inner}) > 1 or any("TopK" in one.way for one in inner):
             return None
-        shapes = [self.loaded.known.shapes.get(one.tensor) for one in inner]
-        before = [self.loaded.known.shapes.get(n) for n in node.input[: len(inner)]]
-        if any(a is not None and b is not None and a != b for a, b in zip(shapes, before, strict=True)):
-            return None  # repacked on the way: axes of the one are not those of the other
+        inner = [self._shaped(one, given) for one, given in zip(inner, node.input, strict=False)]
         made = f"{name}.logits"
         copy = NodeProto()
         copy.CopyFrom(node)
@@ -254,9 +260,19 @@ class Back:
             _passed(inner[0], node),
             tensor=made,
             link=inner[0].link if whole else "",
-            nodes=(*(n for one in inner for n in one.nodes), copy),
+            nodes=tuple({n.name: n for n in (*(n for one in inner for n in one.nodes), copy)}.values()),
             constants=tuple(t for one in inner for t in one.constants),
         )
+
+    def _shaped(self, found: Logits, like: str) -> Logits:
+        """Logits that were repacked on the way, in the shape of the probabilities ``like``."""
+        shapes = [self.loaded.known.shapes.get(one) for one in (found.tensor, like)]
+        if not found.way or (None not in shapes and shapes[0] == shapes[1]):
+            return found
+        made = f"{like}.shaped"
+        shape = helper.make_node("Shape", [like], [f"{made}.shape"], name=f"{made}.shape")
+        reshape = helper.make_node("Reshape", [found.tensor, f"{made}.shape"], [made], name=made)
+        return replace(found, tensor=made, nodes=(*found.nodes, shape, reshape))
 
     def _reorders(self, node: NodeProto, name: str) -> bool:
         """Whether classes that are picked are all there are."""

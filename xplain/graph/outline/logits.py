@@ -8,7 +8,8 @@ rounded to them; where an operator on integers rounds inside, it is written out 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,16 +22,19 @@ from xplain.core.outline import Kind, ScoreSpec, called_scores
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.load import Loaded
-from xplain.graph.naming import reads, rename_reads
+from xplain.graph.naming import rename_reads
 from xplain.graph.nodes import attributes_of, opset_of
 from xplain.graph.operators import facts_of
 from xplain.graph.outline.links import Back, Logits
+from xplain.graph.outline.outputs import made_of, turned
 from xplain.graph.outline.picks import picked_from
 from xplain.graph.passes.lowering import opened
 
 __all__ = ["Found", "both_sides", "find_scores"]
 
 _TRANSFORMS: dict[bytes, Literal["softmax", "sigmoid"]] = {b"SOFTMAX": "softmax", b"LOGISTIC": "sigmoid"}
+_MOST = 8
+"""Operators that a sentence names."""
 _BY_CHANNEL = 13
 """The first opset in which a dequantiser takes a scale per channel."""
 
@@ -141,12 +145,13 @@ def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[st
         )
     back = Back(loaded, makers)
     behind = {name: back.logits(name) for name in floats}
-    before = {name: _before(makers, name) for name in floats} if len(floats) > 1 else {}
+    before = {name: made_of(makers, name) for name in floats} if len(floats) > 1 else {}
 
     def likely(name: str) -> tuple[int, ...]:
-        fits = _fitness(loaded, name)
-        last = not any(name in reached for other, reached in before.items() if other != name)
-        return (int(fits > 0), called_scores(name) if fits else 0, int(behind[name] is not None), int(last), fits)
+        fits = 0 if turned(loaded, name) else _fitness(loaded, name)
+        called, linked = called_scores(name) if fits else 0, behind[name] is not None
+        read_on = [reached[name] for other, reached in before.items() if other != name and name in reached]
+        return (int(fits > 0), called, int(linked), int(not any(read_on)), fits, int(not read_on))
 
     ranked = sorted(floats, key=likely, reverse=True)
     labels: tuple[str, ...] = ()
@@ -160,18 +165,6 @@ def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[st
     others = ", ".join(repr(name) for name in rest)
     told = Sentence(f"Of several outputs {ranked[0]!r} is read; the others: {others} (", option("output"), ").")
     return ranked[0], labels, (told,)
-
-
-def _before(makers: Mapping[str, NodeProto], name: str) -> set[str]:
-    """All tensors that a tensor is made of."""
-    found, waiting = set[str](), [name]
-    while waiting:
-        node = makers.get(waiting.pop())
-        for source in reads(node) if node is not None else ():
-            if source and source not in found:
-                found.add(source)
-                waiting.append(source)
-    return found
 
 
 def _logits_of(behind: Mapping[str, Logits | None], name: str) -> str:
@@ -197,12 +190,12 @@ def _look_through(loaded: Loaded, makers: dict[str, NodeProto], start: str) -> F
         passed.append(makers[at].op_type)
         at = inner
     node = makers.get(at)
-    way = f" (through {', '.join(passed)})" if passed else ""
+    way = _through(passed)
     if node is not None and node.op_type == "Normalizer" and facts_of(makers.get(node.input[0], node)).classifier:
         node, way = makers[node.input[0]], f"{way} (through Normalizer)"
     if node is not None and facts_of(node).classifier and len(node.output) > 1:
         return _table(loaded, node, start)
-    behind = back.logits(start)
+    behind = back.logits(start) or back.logits(at)
     if behind is None and node is not None and (link := facts_of(node).link):  # on integers
         real = _before_rounding(loaded, makers, node.input[0])
         if real is None:
@@ -221,7 +214,7 @@ def _look_through(loaded: Loaded, makers: dict[str, NodeProto], start: str) -> F
 
 def _behind(loaded: Loaded, makers: dict[str, NodeProto], start: str, behind: Logits) -> Found:
     """Logits that were found, before they were rounded to integers."""
-    way = f" (through {', '.join(behind.way)})" if behind.way else ""
+    way = _through(behind.way)
     real = None if behind.nodes else _before_rounding(loaded, makers, behind.tensor)
     logits = behind.tensor if real is None else real.name
     found = f"{logits!r}: what goes into {behind.op}{way} of output {start!r}"
@@ -233,6 +226,12 @@ def _behind(loaded: Loaded, makers: dict[str, NodeProto], start: str, behind: Lo
         return Found(ScoreSpec(logits, _classes(loaded, behind.tensor), "logits", link, found), (), (), *real.made)
     known = _classes(loaded, logits) if not behind.nodes else _classes(loaded, start)
     return Found(ScoreSpec(logits, known, "logits", link, found), (), (), behind.nodes, behind.constants)
+
+
+def _through(way: Sequence[str]) -> str:
+    """The operators between the output and what is undone, for a person; those that do nothing are left out."""
+    said = [one for one, _ in itertools.groupby(one for one in way if one != "Identity")]
+    return f" (through {', '.join(said[:_MOST])}{' ...' if len(said) > _MOST else ''})" if said else ""
 
 
 def _unchanged(loaded: Loaded, back: Back, node: NodeProto) -> str:

@@ -40,6 +40,7 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         self.parents: dict[str, tuple[str, ...]] = {}
         self.picks: list[Pick] = []
         self.mixing: set[str] = set()
+        self._weighed: set[str] = set()
         self._entry = self._name(batch, (), ax.start("N" + "X" * (batch.ndim - 1), tuple(batch.shape[1:])))
 
     def lineage(self, names: Mapping[str, str]) -> Lineage:
@@ -50,6 +51,16 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         """The name of a tensor that descends from the item; empty for any other."""
         mark = getattr(value, _MARK, None)
         return mark[1] if isinstance(mark, tuple) and mark[0] is self else ""
+
+    def weighed(self, value: Any) -> frozenset[str]:
+        """The tensors that are made of a tensor by way of learned weights, of which it is a feature."""
+        made, found = {self.tensor(value)}, set[str]()
+        for name, parents in self.parents.items():
+            if not made.isdisjoint(parents):
+                made.add(name)
+                if name in self._weighed or not found.isdisjoint(parents):
+                    found.add(name)
+        return frozenset(found)
 
     def axes_of(self, value: Any) -> Axes | None:
         """The axes of a tensor that descends from the item."""
@@ -90,9 +101,13 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
             name = f"%{len(self.parents)}{MATRIX}"
             self.parents[name], self.axes[name] = live, call.matrix
             live = (*live, name)
+        others = (one for one in tree_leaves(call.given) if isinstance(one, torch.Tensor) and not self.tensor(one))
+        weights = not call.pointwise and any(one.ndim > 1 and one.is_floating_point() for one in others)
         for k, one in enumerate(made):
             axes = found[k] if k < len(found) else None
             name = self._name(one, live, axes)
+            if weights:
+                self._weighed.add(name)
             base = one._base if written else None  # noqa: SLF001 - what a view that was written to is a view of
             if base is not None:
                 self._name(base, tuple(filter(None, (self.tensor(base), name))), self.axes_of(base))

@@ -259,7 +259,7 @@ def look_at(
             pair = named_outputs(call(torch.cat([batch, batch])))
         if ranked(pair, two, 2):
             outputs, logits, rows = pair, two, 2
-    order = ranked(outputs, logits, rows)
+    order = ranked(outputs, logits, rows, _features(named_outputs(returned), follow))
     told = replace(outline, activations=frozenset(watch.names), attended=watch.attended)
     shapes = {name: (None, *one.shape[1:]) for name, one in outputs.items()}
     told = _one_by_one(replace(told, outputs=tuple(outputs), shapes=shapes), watch.mixer)
@@ -278,6 +278,14 @@ def look_at(
     behind = logits.behind(tensor) if rows == 1 else None
     look = replace(look, outline=replace(told, scores=scores), output=name, through=through)
     return _with_layers(look, seen, follow, first if behind is None else behind.logits, named_outputs(returned))
+
+
+def _features(outputs: Mapping[str, torch.Tensor], follow: AxesFollowed) -> frozenset[str]:
+    """Names of outputs of which another is made by way of weights."""
+    if len(outputs) < 2:
+        return frozenset()
+    made = {follow.tensor(one) for one in outputs.values()}
+    return frozenset(name for name, one in outputs.items() if not made.isdisjoint(follow.weighed(one)))
 
 
 def _with_layers(

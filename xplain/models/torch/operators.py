@@ -26,6 +26,7 @@ class Facts:
         computes: A step that scores may go through behind a softmax or a sigmoid, and that can be followed back.
         within: Results lie within the bounds of the first argument.
         link: What turns scores into probabilities.
+        negates: A link that takes the negative of its argument.
         level: Whether a link gives probabilities or their logarithms.
         low: No element of the result is below this.
         high: No element of the result is above this.
@@ -46,6 +47,7 @@ class Facts:
     computes: bool = False
     within: bool = False
     link: Literal["", "softmax", "sigmoid"] = ""
+    negates: bool = False
     level: Literal["p", "log p"] = "p"
     low: float = -math.inf
     high: float = math.inf
@@ -95,6 +97,7 @@ def _facts(names: str, **stated: Any) -> None:
 
 
 _facts("softmax", link="softmax", low=0.0, high=1.0)
+_facts("softmin", link="softmax", negates=True, low=0.0, high=1.0)
 _facts("log_softmax", link="softmax", level="log p", high=0.0)
 _facts("sigmoid special_expit expit", link="sigmoid", low=0.0, high=1.0)
 _facts("logsigmoid log_sigmoid", link="sigmoid", level="log p", high=0.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -95,7 +95,7 @@ class LogitsSeen(TorchFunctionMode):
         first: Any = step.args[0] if step.args else step.kwargs.get("input", step.kwargs.get("tensors"))
         what = facts_of(step.name)
         if what.link and isinstance(first, torch.Tensor):
-            return Behind(first, what.link, what.level, step.name)
+            return Behind(-first if what.negates else first, what.link, what.level, step.name)
         if (written := self._written_out(step)) is not None:
             return written
         if step.name in ("topk", "sort", "max") and step.element in (0, None):
@@ -316,18 +316,22 @@ def named_outputs(output: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def ranked(outputs: Mapping[str, torch.Tensor], seen: LogitsSeen, rows: int) -> list[str]:
+def ranked(
+    outputs: Mapping[str, torch.Tensor], seen: LogitsSeen, rows: int, features: Collection[str] = ()
+) -> list[str]:
     """Names of outputs that have a row per item, likeliest scores first.
 
-    What is called so comes first, then what ends in a softmax or sigmoid, then what has one axis of classes.
+    What is called so comes first, then what ends in a softmax or sigmoid, then what is no feature of another output,
+    then what has one axis of classes.
     """
     fits = {name: one for name, one in outputs.items() if one.ndim > 0 and one.shape[0] == rows}
 
     def likely(name: str) -> tuple[int, ...]:
         one = fits[name]
         wide = sum(extent > 1 for extent in one.shape[1:])
-        linked = seen.behind(one) is not None
-        return (int(one.is_floating_point()), int(wide <= 1), called_scores(name), int(linked), int(wide == 1))
+        linked, last = seen.behind(one) is not None, name not in features
+        flags = (one.is_floating_point(), wide <= 1), (linked, last, wide == 1)
+        return (*map(int, flags[0]), called_scores(name), *map(int, flags[1]))
 
     return sorted(fits, key=likely, reverse=True)
 

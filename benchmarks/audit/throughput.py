@@ -126,12 +126,11 @@ def measured(folder: Path) -> dict[str, float]:
         for owner, name, stage in (  # what makes a shard, taken apart
             (Data, "content", "read, hash"),
             (shard, "taken", "decode, resize, normalise"),
-            (Tray, "write", "batches"),
             (Tray, "put", "batches"),
             (Tray, "take", "batches"),
             (Graph, "run", "model"),
             (Compiled, "_answer", "answers"),
-            (Kept, "keep", "columns"),
+            (Kept, "_describe", "columns"),
             (Part, "write", "hash, write"),
             (Kept, "table", "records"),
             (Part, "end", "flush, name, seal"),

@@ -14,9 +14,10 @@ import pytest
 import xplain
 from xplain.audit.plans.lanes import Benches
 from xplain.audit.plans.plan import Grading, Plan
-from xplain.audit.shards.figures import geometry
+from xplain.audit.shards.figures import geometry, halved, largest
 from xplain.audit.shards.reading import Data
 from xplain.audit.shards.shard import Maker, make
+from xplain.audit.shards.trays import Tray
 from xplain.audit.stores.store import Store
 from xplain.core.errors import ModelError
 from xplain.session import Request, Session
@@ -188,3 +189,43 @@ def test_sampled_items_are_judged_by_themselves_as_measure_judges_them(small):
         one = expected[row["metric"]]
         assert row["value"] == pytest.approx(one.values[0], rel=1e-6)
         assert row["random"] == pytest.approx(one.random[0], rel=1e-6)
+
+
+def test_a_number_of_a_map_does_not_depend_on_the_maps_beside_it():
+    """Bit for bit, so that however many are described together moves nothing."""
+    draw = np.random.default_rng(1)
+    for shape in ((7, 7), (61, 90), (9000,)):
+        maps = draw.normal(size=(5, *shape)).astype(np.float32)
+        maps[1], maps[2], maps[3] = np.abs(maps[1]), 0, np.nan
+        whole = geometry(maps), halved(maps, largest(maps))
+        for k in range(5):
+            one = maps[k : k + 1]
+            alone = geometry(one), halved(one, largest(one))
+            assert all(alone[0][name].tobytes() == whole[0][name][[k]].tobytes() for name in alone[0])
+            assert alone[1].tobytes() == whole[1][[k]].tobytes()
+
+
+def test_lanes_that_take_items_alike_are_asked_with_one_batch(small, monkeypatch):
+    """Two lanes of one model: each item is written once, to the row that its place says, and a bad one is blank."""
+    folder, plan, data = small
+    seen = []
+
+    def watched(self):
+        full = take(self)
+        seen.append((self, full.rows.x.copy(), full.why))
+        return full
+
+    take = Tray.take
+    monkeypatch.setattr(Tray, "take", watched)
+    made(folder, plan, 0)
+    assert len({id(tray) for tray, _, _ in seen}) == 1
+    model = xplain.load(str(folder.parent / "net.onnx"), card=planted.CARD, threads=1)
+    names = [row["name"] for row in records(made(folder, plan, 0))[: plan.shards[0].rows]]
+    rows = np.concatenate([x for _, x, _ in seen[:2]])
+    assert len(rows) == 8
+    for name, x in zip(names, rows, strict=False):
+        if name == "b/broken.png":
+            assert not x.any()
+        else:
+            np.testing.assert_array_equal(x, Session(model, Request()).read([str(data / name)]).items.x[0])
+    assert not rows[len(names) :].any()

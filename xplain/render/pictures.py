@@ -94,7 +94,7 @@ def read(source: Source, limits: Range | None = None, told: list[str] | None = N
     )
 
 
-def prepare(card: Card, picture: Source) -> tuple[Array, Array]:
+def prepare(card: Card, picture: Source, out: Array | None = None) -> tuple[Array, Array]:
     """The tensor that a model with this card sees, and the same pixels for a person.
 
     ``tensor = (pixels * scale - mean) / std`` after resizing (PIL, with antialiasing) and the centre crop.
@@ -102,6 +102,8 @@ def prepare(card: Card, picture: Source) -> tuple[Array, Array]:
     Args:
         card: How pictures become tensors; ``card.sized(h, w)`` gives it the model's size where it states none.
         picture: Anything that ``read`` takes.
+        out: Where the tensor is written, such as a row of a batch; None for fresh memory, and so where it has another
+            shape.
 
     Returns:
         ``(tensor, pixels)``: float32 ``[C, h, w]`` or ``[h, w, C]`` by the card's layout, channels in the order of its
@@ -118,7 +120,11 @@ def prepare(card: Card, picture: Source) -> tuple[Array, Array]:
     else:
         channels = pixels[:, :, ::-1] if card.mode == "BGR" else pixels
     tensor = card.tensor(channels)
-    return np.ascontiguousarray(tensor if card.layout == "NHWC" else tensor.transpose(2, 0, 1)), pixels
+    tensor = tensor if card.layout == "NHWC" else tensor.transpose(2, 0, 1)
+    if out is None or (out.shape, out.dtype) != (tensor.shape, tensor.dtype):
+        return np.ascontiguousarray(tensor), pixels
+    out[...] = tensor
+    return out, pixels
 
 
 def collect(sources: Iterable[str | os.PathLike[str]]) -> list[str]:

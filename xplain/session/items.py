@@ -28,7 +28,7 @@ from xplain.models.outlines import attach_card
 __all__ = ["as_used", "digests_of", "is_picture", "item_keys", "items_of"]
 
 
-def items_of(model: Model, source: Any, card: Any = None, layout: str | None = None) -> Items:
+def items_of(model: Model, source: Any, card: Any = None, layout: str | None = None, out: Array | None = None) -> Items:
     """Turn what a person gives into the model's tensors.
 
     Floating and integer arrays (also torch tensors) are tensors in the model's own layout, with or without the batch
@@ -40,6 +40,8 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
 
     The layout is resolved here, once: ``layout`` if it is given, else what is known of the model, else what the sizes
     of an item say, or a ``Doubt`` (``xplain.core.positions.layout``).
+
+    The tensor of a picture that comes alone is written to ``out`` where it has that shape.
 
     Raises:
         CardError: pictures for a model without a card.
@@ -56,7 +58,7 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     named = _named(model.outline, carded, layout)
     given = [_heard(one, model.outline, carded, named) for one in given]
     if all(is_picture(one) for one in given):
-        return _pictures(model, given, card, named)
+        return _pictures(model, given, card, named, out if len(given) == 1 else None)
     if any(is_picture(one) for one in given):
         raise UsageError("The items mix pictures and tensors; give all as pictures or all as arrays.")
     tensors = [_tensor(one) for one in given]
@@ -215,7 +217,7 @@ def is_picture(one: Any) -> bool:
     return bool(pil is not None and isinstance(one, pil.Image))
 
 
-def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None) -> Items:
+def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None, out: Array | None) -> Items:
     from xplain.render import bands, pictures
 
     outline = model.outline
@@ -248,7 +250,7 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None)
         sizes = [one.shape[:2] for one in given]
     else:
         read = [pictures.read(one, used.range, told) for one, told in zip(given, said, strict=True)]
-        prepared = [pictures.prepare(used, one) for one in read]
+        prepared = [pictures.prepare(used, one, out) for one in read]
         sizes = [one.shape[:2] for one in read]
     shapes = {tensor.shape for tensor, _ in prepared}
     if len(shapes) > 1:

@@ -42,7 +42,8 @@ def geometry(maps: Array, axes: str = "") -> dict[str, Array]:
     rows = plane.sum(axis=2, dtype=np.float64)
     inside = ((plane @ inner(width).astype(np.float32)) * inner(height)).sum(axis=1, dtype=np.float64)
     left = plane @ _half(width).astype(np.float32)
-    total = flat.sum(axis=1, dtype=np.float64)
+    upward = (whole > 0).all() and (flat.min(axis=1, initial=0.0) >= 0).all()
+    total = whole if upward else flat.sum(axis=1, dtype=np.float64)
     found = {
         "scale": scale,
         "total": total,

@@ -8,7 +8,8 @@ and vectors go to their parts as they come, so that a shard's memory does not fo
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,35 +61,50 @@ class Kept:
     def __init__(self, opened: Opened, facts: ModelFacts, rows: int, maps: Grows, relevance: Grows) -> None:
         self.opened, self.facts, self.maps, self.relevance = opened, facts, maps, relevance
         self.errors = 0
-        self._waiting: list[_Said] = []
+        self._waiting: list[_Waits] = []
+        self._values = math.prod(opened.lane.native_shape)
         self._texts: dict[str, list[str | None]] = {}
         self._numbers: dict[str, list[tuple[Array, Array]]] = {}
         maps.write(_head((rows, *opened.lane.native_shape)))
         relevance.write(_head((rows, opened.lane.relevance)))
 
-    def keep(self, full: Full, answer: LaneAnswer) -> list[str | None]:
-        """Keep what a lane says of a batch; of each item, why it is an error row, None where it is none."""
-        why = [one or answer.why.get(row) for row, one in enumerate(full.why)]
-        self.errors += sum(one is not None for one in why)
-        self._waiting.append(_Said(answer, why, full.rows.labels, full.seeds))
-        rows, values = (sum(map(of, self._waiting)) for of in (_Said.rows, _Said.values))
-        if rows >= _ROWS or values >= _VALUES:
-            self._describe()
-        return why
+    def take(self, full: Full, asked: Callable[[], LaneAnswer]) -> None:
+        """Keep what a lane says of a batch.
 
-    def _describe(self) -> None:
-        """Write and describe what waits."""
+        Args:
+            full: The batch.
+            asked: Says what was answered; see ``Opened.asked``.
+        """
+        self._waiting.append(_Waits(asked, full.why, full.rows.labels, full.seeds))
+        rows = sum(len(one.why) for one in self._waiting)
+        if rows >= _ROWS or rows * self._values >= _VALUES:
+            self._describe()
+
+    def heard(self, full: Full, asked: Callable[[], LaneAnswer]) -> tuple[LaneAnswer, list[str | None]]:
+        """The same, for who waits to hear it: the answer, and of each item why it is an error row, None where none."""
+        self._waiting.append(_Waits(asked, full.why, full.rows.labels, full.seeds))
+        return self._describe()[-1]
+
+    def _describe(self) -> list[tuple[LaneAnswer, list[str | None]]]:
+        """Write and describe what waits; what was said of each batch."""
         several, self._waiting = self._waiting, []
         if not several:
-            return
-        why = [one for said in several for one in said.why]
-        fine, answer = np.array([one is None for one in why]), _joined(several)
+            return []
+        answers = [one.asked() for one in several]
+        whys = [
+            [why or answer.why.get(row) for row, why in enumerate(one.why)]
+            for one, answer in zip(several, answers, strict=True)
+        ]
+        counts = [len(one) for one in whys]
+        why = [one for said in whys for one in said]
+        fine, answer = np.array([one is None for one in why]), _joined(answers, counts)
+        self.errors += int((~fine).sum())
         told = self._drawn(answer)
         with np.errstate(invalid="ignore"):
-            classes, said = _predictions(answer.scores, fine, self.opened)
-        told |= said | {"value": answer.values, "error_mean": _mean_error(answer)}
+            classes, predicted = _predictions(answer.scores, fine, self.opened)
+        told |= predicted | {"value": answer.values, "error_mean": _mean_error(answer)}
         classes["target"] = answer.targets
-        labels = np.concatenate([one.labels[: len(one.why)] for one in several])
+        labels = np.concatenate([one.labels[:count] for one, count in zip(several, counts, strict=True)])
         for name, values in told.items():
             self._number(name, values, fine & np.isfinite(values))
         for name, values in classes.items():
@@ -98,7 +114,8 @@ class Kept:
         self._number("seed", seeds, np.ones(len(why), bool))
         first = classes["predicted"]
         self._number("correct", labels == first, fine & (labels >= 0) & (first >= 0))
-        words = [one.answer.words or str(self.opened.lane.target) for one in several for _ in one.why]
+        told_by = zip(answers, counts, strict=True)
+        words = [one.words or str(self.opened.lane.target) for one, count in told_by for _ in range(count)]
         for name, values in classes.items():
             otherwise: Sequence[str | None] = words if name == "target" else [None] * len(why)
             self._texts.setdefault(f"{name}_name", []).extend(
@@ -106,6 +123,7 @@ class Kept:
                 for one, good, other in zip(values.tolist(), fine.tolist(), otherwise, strict=True)
             )
         self._texts.setdefault("error", []).extend(why)
+        return [*zip(answers, whys, strict=True)]
 
     def _drawn(self, answer: LaneAnswer) -> dict[str, Array]:
         """Write maps and vectors; what describes the maps."""
@@ -145,42 +163,33 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Said:
-    """What a lane said of a batch, not described yet."""
+class _Waits:
+    """A batch that was asked about, and is not described yet."""
 
-    answer: LaneAnswer
-    why: list[str | None]
+    asked: Callable[[], LaneAnswer]
+    why: tuple[str | None, ...]
     labels: Array
     seeds: tuple[int, ...]
 
-    def rows(self) -> int:
-        """Rows that hold an item."""
-        return len(self.why)
 
-    def values(self) -> int:
-        """Values of all maps."""
-        return self.answer.maps.size
-
-
-def _joined(several: Sequence[_Said]) -> LaneAnswer:
+def _joined(answers: Sequence[LaneAnswer], counts: Sequence[int]) -> LaneAnswer:
     """Several answers as one, without the rows that filled their batches up.
 
     A batch in which all failed states no errors and no extents; its rows are NaN, and have no position.
     """
-    answers = [(one.answer, len(one.why)) for one in several]
 
     def whole(name: str) -> Any:
-        parts = [getattr(answer, name) for answer, _ in answers]
+        parts = [getattr(answer, name) for answer in answers]
         like = next((one for one in parts if one is not None), None)
-        if like is None or len(several) == 1:
-            return like if like is None else like[: answers[0][1]]
+        if like is None or len(parts) == 1:
+            return like if like is None else like[: counts[0]]
         shape = like.shape[1:]
 
         def blank(count: int) -> Array:
             return np.zeros(count, like.dtype) if name == "extents" else np.full((count, *shape), np.nan, like.dtype)
 
         return np.concatenate(
-            [blank(count) if one is None else one[:count] for one, (_, count) in zip(parts, answers, strict=True)]
+            [blank(count) if one is None else one[:count] for one, count in zip(parts, counts, strict=True)]
         )
 
     names = ("scores", "targets", "values", "maps", "error", "relevance")

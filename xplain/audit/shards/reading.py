@@ -20,6 +20,7 @@ from xplain.audit.plans.plan import ModelFacts
 from xplain.audit.sources import Content, Source, reopened
 from xplain.audit.stores.where import Where
 from xplain.core.declaring.wording import option
+from xplain.core.edits import Array
 from xplain.core.errors import ItemError, UsageError, XplainError
 from xplain.core.items import Items
 from xplain.core.query import Model
@@ -49,7 +50,8 @@ class Read:
     """An item that was read: the model's input of one row, or why there is none.
 
     Args:
-        items: The input; None where there is none, or where the model reads it by a door of its own.
+        items: The input; None where there is none, where it was written to a batch, or where the model reads it by a
+            door of its own.
         error: Why there is none.
         given: A row as a mapping, or a text, for a model that reads such.
     """
@@ -93,17 +95,19 @@ class Form:
             blank = replace(blank, pictures=np.zeros((1, high, wide, 3), np.uint8), card=self.card, sizes=((0, 0),))
         self.blank = replace(blank, warnings=())
 
-    def read(self, content: Content) -> Items:
-        """One item as the model takes it.
+    def read(self, content: Content, out: Array | None = None) -> Items:
+        """One item as the model takes it; its tensor is written to ``out`` too, where that is given.
 
         Raises:
             XplainError: it does not.
         """
-        items = items_of(self.model, [content], self.card, self.layout)
+        items = items_of(self.model, [content], self.card, self.layout, out)
         if items.x.shape[1:] != self.facts.item_shape:
             raise ItemError(
                 f"It becomes {list(items.x.shape[1:])}; planned are items of {list(self.facts.item_shape)}."
             )
+        if out is not None and not np.may_share_memory(out, items.x):
+            out[...] = items.x[0]
         return items
 
 
@@ -160,14 +164,22 @@ class Data:
         return batch_of([self.one(item, form) for item in wanted], [item.name for item in wanted], form, rows)
 
 
-def taken(content: Content | str, form: Form) -> Read:
-    """A content as a model takes it; whatever it is, an answer. A text is why there is none."""
+def taken(content: Content | str, form: Form, out: Array | None = None) -> Read:
+    """A content as a model takes it; whatever it is, an answer. A text is why there is none.
+
+    Args:
+        content: The content.
+        form: What the model takes.
+        out: Where the tensor goes, which the answer then does without; what is there of an item that has none means
+            nothing.
+    """
     if isinstance(content, str):
         return Read(None, content)
     try:
         if form.kind:
             return Read(None, None, given_of(content, form.kind))
-        return Read(form.read(content))
+        items = form.read(content, out)
+        return Read(items if out is None else None)
     except XplainError as error:
         return Read(None, str(error))
     except MemoryError:

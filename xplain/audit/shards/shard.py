@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 
@@ -39,9 +39,7 @@ __all__ = ["Made", "Maker", "Sealed", "make"]
 Told = Callable[[int], None]
 """Called with the number of an item before anything is done with it that could end the process."""
 
-_Said: TypeAlias = "tuple[LaneAnswer, list[str | None]]"
-
-_AT_ONCE = 4
+_AT_ONCE = 8
 """Items that a thread reads before it hands them over: to hand over costs as much as to copy a row."""
 _READY = 1
 """Batches that lie gathered while one is asked."""
@@ -197,16 +195,17 @@ class Maker:
             for lane, full in batches:
                 if told is not None:
                     lane.alone(full, told)
-                answer = lane.opened.ask(full.rows)
-                lane.judge(full, answer, lane.kept.keep(full, answer))
+                lane.judge(full, *lane.kept.heard(full, lane.opened.asked(full.rows)))
             return
-        unkept: deque[Future[_Said]] = deque()
+        unkept: deque[Future[None]] = deque()
         try:
             with closing(ahead(batches, _READY)) as ready:
                 for lane, full in ready:
-                    unkept.append(self._keeper.submit(lane.keep, full, lane.opened.asked(full.rows)))
+                    asked = lane.opened.asked(full.rows)
                     if lane.judges(full):  # a judge asks the model, in this thread as all that does
-                        lane.judge(full, *unkept[-1].result())
+                        lane.judge(full, *self._keeper.submit(lane.kept.heard, full, asked).result())
+                    else:
+                        unkept.append(self._keeper.submit(lane.kept.take, full, asked))
                     while len(unkept) > _UNKEPT:
                         unkept.popleft().result()
             while unkept:
@@ -246,15 +245,19 @@ class Maker:
         self, planned: Sequence[Planned], gathered: Sequence[_Gathered], refused: Mapping[int, str], told: Told | None
     ) -> Iterator[tuple[Planned, dict[Any, Read]]]:
         """Items in order, each read once, prepared once for every way in which models take it, and laid into trays."""
+        trays: dict[Any, list[Tray]] = {}
+        for those in gathered:
+            trays.setdefault(those.way, []).append(those.tray)
 
         def one(place: int) -> dict[Any, Read]:
-            item = planned[place]
+            item, found = planned[place], {}
             content = refused.get(item.number) or self.data.content(item)
-            found = {way: taken(content, form) for way, form in self._forms.items()}
-            for group in gathered:
-                if (items := found[group.way].items) is not None:
-                    group.tray.write(place, items.x[0])
-            return {way: replace(read, items=None) for way, read in found.items()}
+            for way, several in trays.items():
+                first, *others = (tray.row(place) for tray in several)
+                found[way] = taken(content, self._forms[way], first)
+                for row in others:
+                    row[...] = first
+            return found
 
         if self._readers is None or told is not None:
             for place, item in enumerate(planned):
@@ -325,11 +328,6 @@ class _Lane:
     def opened(self) -> Opened:
         """What answers."""
         return self.kept.opened
-
-    def keep(self, full: Full, asked: Callable[[], LaneAnswer]) -> _Said:
-        """Keep an answer; the answer, and why each item is an error row, None where it is none."""
-        answer = asked()
-        return answer, self.kept.keep(full, answer)
 
     def judges(self, full: Full) -> bool:
         """Whether an item of a batch is to be judged."""

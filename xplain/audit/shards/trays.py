@@ -65,12 +65,12 @@ class Tray:
         self._waiting: list[tuple[Planned, Read, int]] = []
         self._made = 0
 
-    def write(self, place: int, x: Array) -> None:
-        """The tensor of the item at a place among those of the shard; in any thread, before it is put."""
-        self._buffer(place // self.rows)[place % self.rows] = x
+    def row(self, place: int) -> Array:
+        """Where the item at a place among those of the shard is written; in any thread, before it is put."""
+        return np.asarray(self._buffer(place // self.rows)[place % self.rows])
 
     def put(self, item: Planned, read: Read, seed: int) -> bool:
-        """One more item, which was written unless it has none; whether the batch is full."""
+        """One more item, which was written unless it has an error; whether the batch is full."""
         self._waiting.append((item, read, seed))
         return len(self._waiting) == self.rows
 

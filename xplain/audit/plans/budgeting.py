@@ -18,10 +18,26 @@ from xplain.core.declaring.wording import option
 from xplain.core.errors import BudgetError, UsageError
 from xplain.core.keeping.files import read_text, there, whole_file
 from xplain.core.keeping.strict import strict
+from xplain.session.lanes.lane import Budget
 
-__all__ = ["Allowed", "refuse_too_many"]
+__all__ = ["ANSWERS", "BUDGET", "Allowed", "Purse", "refuse_too_many"]
 
-_NAME = "budget.json"
+ANSWERS = "answers"
+"""The folder in an audit's that keeps what was paid for: answers of endpoints, each under what was asked."""
+BUDGET = "budget.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What settling lanes may spend, and where what it pays for is kept.
+
+    Args:
+        budget: Evaluations that may be asked for.
+        answers: The folder of answers; None for a rehearsal, which leaves nothing.
+    """
+
+    budget: Budget
+    answers: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,7 @@ class Allowed:
     def write(self, folder: Path) -> None:
         """Write it into an audit's folder; where there is no limit, nothing is written."""
         if self.most is not None:
-            with whole_file(folder / _NAME) as file:
+            with whole_file(folder / BUDGET) as file:
                 file.write(json.dumps({"max_queries": self.most, "taken": self.taken}).encode())
 
     @classmethod
@@ -58,16 +74,16 @@ class Allowed:
         Raises:
             UsageError: it is damaged.
         """
-        if not there(folder / _NAME):
+        if not there(folder / BUDGET):
             return cls()
         try:
-            raw = strict(read_text(folder / _NAME, UsageError, f"The budget {folder / _NAME}").encode())
+            raw = strict(read_text(folder / BUDGET, UsageError, f"The budget {folder / BUDGET}").encode())
             most, taken = raw["max_queries"], raw["taken"]
             if type(most) is not int or type(taken) is not int or min(most, taken) < 0:
                 raise ValueError("its numbers are none")
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(
-                f"The budget {folder / _NAME} is damaged: {str(error)[:100]}. Plan again into the folder with ",
+                f"The budget {folder / BUDGET} is damaged: {str(error)[:100]}. Plan again into the folder with ",
                 option("max_queries", 1000),
                 ".",
             ) from None

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from xplain.audit.plans.budgeting import ANSWERS, BUDGET
 from xplain.audit.plans.estimate import Estimate
 from xplain.audit.plans.items import columns_apart
 from xplain.audit.plans.plan import Plan, refuse_other
@@ -64,7 +65,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 _MADE = ("lanes", "parts", "seals", "log")
 _HELD = ("items.parquet", "places.parquet", KEPT, ROWS, SERIES)
-_OWN = (*_HELD, "where.json", "lanes", "log", "parts", "seals", "findings")
+_OWN = (*_HELD, ANSWERS, BUDGET, "where.json", "lanes", "log", "parts", "seals", "findings")
 
 
 def keep(

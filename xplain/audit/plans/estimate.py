@@ -178,7 +178,7 @@ class Estimate:
         lines += self._of_grades()
         total = [_asked(self.evaluations, self.sweeps) or "nothing asked"]
         total += [] if self.hours is None else [f"about {_spoken(self.hours)} by one process on this machine"]
-        total += [] if self.money is None else [f"{self._billed(self.money)}, retries not counted"]
+        total += [] if self.money is None else [f"a bill of {self._billed(self.money)}, retries not counted"]
         lines.append(f"  a run in all: {'; '.join(total)}")
         for each in self.analyses:
             told = [f"at most {counted(each.evaluations, 'evaluation')}"]

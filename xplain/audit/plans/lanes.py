@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from xplain.audit.plans.models import opened_models
+from xplain.audit.plans.budgeting import ANSWERS
+from xplain.audit.plans.models import billed, opened_models
 from xplain.audit.plans.plan import Plan
 from xplain.audit.stores.where import Where
 from xplain.core.abilities import abilities_of
@@ -42,7 +43,7 @@ class Benches:
         for lane in self.plan.lanes:
             model = self.models[lane.model]
             content = (self.folder / "lanes" / f"{lane.file}.onnx").read_bytes() if lane.file else None
-            cache = self.folder / "answers" if _billed(model) else None
+            cache = self.folder / ANSWERS if billed(model) else None
             self.opened.append(self._stack.enter_context(opened(lane, model, content, cache)))
         return self
 
@@ -55,7 +56,7 @@ class Benches:
     @property
     def billed(self) -> bool:
         """Whether answers of one of the models are paid for."""
-        return any(_billed(self.models[lane.model]) for lane in self.plan.lanes)
+        return any(billed(self.models[lane.model]) for lane in self.plan.lanes)
 
     @property
     def spent(self) -> Cost:
@@ -66,8 +67,3 @@ class Benches:
     def price(self) -> Cost:
         """What one item costs in all lanes, at most."""
         return sum((lane.price() for lane in self.opened), Cost())
-
-
-def _billed(model: Model) -> bool:
-    able = abilities_of(model)
-    return able.price is not None or able.rows_per_request is not None

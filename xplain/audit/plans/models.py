@@ -13,6 +13,7 @@ from xplain.audit.plans.doors import reading
 from xplain.audit.plans.labels import known_classes
 from xplain.audit.plans.plan import ModelFacts, Plan, card_facts
 from xplain.audit.stores.where import Where
+from xplain.core.abilities import abilities_of
 from xplain.core.declaring.wording import way
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.items import Items
@@ -22,7 +23,7 @@ from xplain.core.positions.layout import Axes, Layout
 from xplain.core.query import Model
 from xplain.session import load
 
-__all__ = ["Given", "facts_of", "models_of", "opened_models"]
+__all__ = ["Given", "billed", "facts_of", "models_of", "opened_models"]
 
 _SECRET = ("auth",)
 _PATHS = ("card", "mapping", "ca", "ledger", "tokenizer")
@@ -99,6 +100,12 @@ class Given:
         except TypeError:
             return False
         return True
+
+
+def billed(model: Model) -> bool:
+    """Whether answers of a model are paid for, or at least not its own machine's: each is kept, and asked once."""
+    able = abilities_of(model)
+    return able.price is not None or able.rows_per_request is not None
 
 
 def models_of(models: Any, card: Any = None) -> list[Given]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xplain.audit.plans.asked import Asked, methods_of, targets_of
-from xplain.audit.plans.budgeting import Allowed, refuse_too_many
+from xplain.audit.plans.budgeting import ANSWERS, Allowed, Purse, refuse_too_many
 from xplain.audit.plans.building import building_in, keep
 from xplain.audit.plans.costing import analyses_cost, graded_seconds, grades_of
 from xplain.audit.plans.doors import asked_door
@@ -19,7 +19,7 @@ from xplain.audit.plans.entering import entered_items, entered_series, through
 from xplain.audit.plans.estimate import Estimate, GradeCost, LaneCost, counts, measured, shard_rows
 from xplain.audit.plans.items import Listed, write_items
 from xplain.audit.plans.labels import column_of, joined
-from xplain.audit.plans.models import Given, facts_of, models_of
+from xplain.audit.plans.models import Given, billed, facts_of, models_of
 from xplain.audit.plans.plan import ANALYSES, Grading, ItemFacts, ModelFacts, Plan
 from xplain.audit.plans.planned import Planned, Wanted
 from xplain.audit.plans.remarks import remarks
@@ -150,7 +150,8 @@ def plan(
         listed = write_items(source, beside, building / "items.parquet", building / "places.parquet")
         data = Data(building, source)
         given = given if door is None else through(given, door, data, wanted.seed)
-        settled = [_settled(one, asked, rules, data, wanted, listed, budget) for one in given]
+        purse = Purse(budget, None if dry_run else folder / ANSWERS)
+        settled = [_settled(one, asked, rules, data, wanted, listed, purse) for one in given]
         made = _plan(settled, listed, source, data, wanted, beside.says)
         estimate = _estimate(settled, made, listed)
         refuse_too_many(max_queries, budget.spent, estimate.asked)
@@ -192,7 +193,7 @@ def _settled(
     data: Data,
     wanted: Wanted,
     listed: Listed,
-    budget: Budget,
+    purse: Purse,
 ) -> _Settled:
     """A model's lanes, each settled on trial items, counted, and measured where that costs neither money nor budget."""
     model = given.open(wanted.threads)
@@ -205,7 +206,7 @@ def _settled(
     for one in asked:
         for rule in rules:
             try:
-                lane, content = _lane(given, model, trial, one, rule, wanted, budget)
+                lane, content = _lane(given, model, trial, one, rule, wanted, purse)
             except XplainError as error:
                 error.add_note(f"while planning method {one.method!r} on model {given.name!r}")
                 raise
@@ -256,11 +257,12 @@ def _estimate(settled: Sequence[_Settled], made: Plan, listed: Listed) -> Estima
 
 
 def _lane(
-    given: Given, model: Model, trial: Trial, one: Asked, rule: Any, wanted: Wanted, budget: Budget
+    given: Given, model: Model, trial: Trial, one: Asked, rule: Any, wanted: Wanted, purse: Purse
 ) -> tuple[Lane, bytes | None]:
     """A lane with every choice made, and the compiled file where there is one."""
     items = trial.items
-    how: dict[str, Any] = {"seed": wanted.seed, "threads": wanted.threads, "budget": budget}
+    how: dict[str, Any] = {"seed": wanted.seed, "threads": wanted.threads, "budget": purse.budget}
+    how["cache"] = purse.answers if billed(model) else None  # a run finds what was paid for here
     how |= {"given": trial.given, "longest": given.door.get("features")} if given.door else {}
     options = _read(one)
     lane, content = settle(model, items, one.method, options, called=given.name, target=rule, **how)

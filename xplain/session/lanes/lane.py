@@ -99,7 +99,8 @@ def planned(
         called: What the plan calls the model.
         target: A rule, or the same target for every item, as ``xplain.explain`` takes it; see ``Lane``.
         how: ``seed``, ``rows`` per batch (None chooses), ``threads`` of one call, ``engine``: ``"drive"`` compiles
-            nothing; ``budget``: what may be asked, shared with others; ``given``: the trial items as a person gives
+            nothing; ``budget``: what may be asked, shared with others; ``cache``: where paid answers are kept;
+            ``given``: the trial items as a person gives
             them, where the model reads them by its own door, and ``longest``: how many features a text may have.
 
     Raises:
@@ -117,7 +118,7 @@ def planned(
         layout=str(items.layout.axes) if isinstance(items.layout, Layout) else "",
         card="" if items.card is None else items.card.to_toml(),
     )  # fmt: skip
-    with Driven(lane, loaded, budget=how.get("budget")) as driven:
+    with Driven(lane, loaded, how.get("cache"), how.get("budget")) as driven:
         part, asked = driven.readings(driven.part(trial, given[: len(trial)]), np.zeros(len(trial), np.int64))
         entry, values, _ = asked.method
         (reading,) = asked.readings

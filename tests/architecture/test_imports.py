@@ -56,6 +56,7 @@ PACKAGES = {
     "starlette": {"serve"},
     "xplain_web": {"serve/site.py"},
     "uvicorn": {"serve"},
+    "h11": {"serve"},  # which comes with uvicorn
     "prometheus_client": {"serve"},
     "onnxruntime": {"models/onnx/session.py", "graph/runtime.py"},
     "onnx": {"graph"},

@@ -6,14 +6,18 @@ import threading
 import time
 
 import httpx
+import nets
 import numpy as np
 import pytest
 from serving import running
 
 import xplain
+from xplain.core.abilities import Abilities
+from xplain.core.query import Score
 
 CHEAP = {"method": "ablation", "options": {"baseline": 0}, "target": 0}
 DEAR = {"method": "kernel-shap", "options": {"samples": 600, "baseline": 0}, "target": 0}
+LONG = DEAR | {"options": {"samples": 50_000, "baseline": 0}}
 DIM = 40
 
 
@@ -35,7 +39,7 @@ class Recorded:
 
 
 def post(client, kind, value, seed=0):
-    item = [value] * (DIM if kind is DEAR else 8)
+    item = [value] * (8 if kind is CHEAP else DIM)
     return client.post("/api/jobs", json={"model": "m", "instances": [item], "seed": seed, **kind})
 
 
@@ -84,3 +88,73 @@ def test_a_stream_of_cheap_requests_does_not_stop_a_dear_one(queued, monkeypatch
     second = [k for k, one in enumerate(calls) if one == "dear"][1]
     assert "cheap" in calls[1:second]
     assert "cheap" in calls[second:]
+
+
+class Lent:
+    """A model that several threads may ask: each call says who it is for, and a dear one waits until it is let go."""
+
+    def __init__(self):
+        inner = xplain.load(nets.cnn())
+        self.outline, self.answers, self.inner = inner.outline, frozenset({Score}), inner
+        self.abilities = Abilities(shared=True)
+        self.go, self.entered, self.lock = threading.Event(), threading.Event(), threading.Lock()
+        self.under_way = self.most = 0
+        self.go.set()
+
+    def answer(self, query):
+        with self.lock:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        if query.edits.count > 100:
+            self.entered.set()
+            self.go.wait(10)
+        found = self.inner.answer(query)
+        with self.lock:
+            self.under_way -= 1
+        return found
+
+
+def test_a_cheap_request_does_not_wait_for_the_call_of_a_dear_one_where_threads_may_share_the_model():
+    model = Lent()
+    item = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32)
+    with running({"m": model}) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        model.go.clear()
+        model.entered.clear()
+        asked = {"model": "m", "instances": [item.tolist()], "target": 1}
+        dear = {"method": "rise", "options": {"samples": 200, "cells": 4}}
+        jobs = [client.post("/api/jobs", json=asked | dear | {"seed": seed}).headers["location"] for seed in (0, 1)]
+        assert model.entered.wait(30)
+        told = client.post("/api/predict", json={"model": "m", "instances": [item.tolist()]})
+        assert told.status_code == 200  # while the call of the dear one has not ended
+        assert client.get(jobs[0]).json()["done"] <= 1  # the item as it is
+        assert model.most == 2  # one cheap, one dear: of two dear ones one asks at a time
+        model.go.set()
+        for job, seed in zip(jobs, (0, 1), strict=True):
+            while client.get(job).json()["state"] not in ("done", "failed"):
+                time.sleep(0.01)
+            values = client.get(job).json()["answer"]["items"][0]["explanations"][0]["values"]
+            alone = xplain.explain(model, item[None], "rise", target=1, samples=200, cells=4, seed=seed)
+            assert np.array_equal(np.asarray(values, np.float32), alone.values[0])
+        assert model.most == 2
+
+
+def test_dear_requests_take_turns_call_by_call():
+    """A short one is over long before a long one that came first: none waits for the whole of another."""
+    model = Recorded()
+    model.go.set()
+    with (
+        running({"m": xplain.load(model)}) as server,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+    ):
+        model.go.clear()
+        model.entered.clear()
+        long = post(client, LONG, 2.0)
+        assert model.entered.wait(30)
+        short = post(client, DEAR, 2.0, seed=1)
+        model.go.set()
+        until = time.monotonic() + 30
+        while client.get(short.headers["location"]).json()["state"] != "done" and time.monotonic() < until:
+            time.sleep(0.01)
+        assert client.get(short.headers["location"]).json()["state"] == "done"
+        assert client.get(long.headers["location"]).json()["state"] == "running"
+        client.delete(long.headers["location"])

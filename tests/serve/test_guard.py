@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import random
@@ -15,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 from serving import running
 
 import xplain
@@ -38,6 +40,11 @@ SECRET = "s3cret-" * 4
         ({"Host": ""}, 421),
         ({"Host": "localhost:9"}, 200),
         ({"Host": "[::1]:9"}, 200),
+        ({"Host": "10.20.30.40:8000"}, 200),  # as a probe or Prometheus asks a pod
+        ({"Host": "[fd00::7]"}, 200),
+        ({"Host": "127.1"}, 421),
+        ({"Host": "10.20.30.40.evil.example"}, 421),
+        ({"Host": "0x7f000001"}, 421),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
@@ -78,6 +85,77 @@ def test_bodies_are_bounded_in_bytes_and_time(cnn, monkeypatch):
             one.sendall(b"GET /api/mod")
             assert one.recv(100) == b""
         assert httpx.get(f"{server.url}/api/models").status_code == 200
+
+
+def test_what_is_no_address_or_no_way_to_ask_says_what_is(client):
+    asked = [
+        ("GET", "/api/explain", 405, "GET is not answered here; accepted: POST."),
+        ("DELETE", "/v2/models/cnn/infer", 405, "accepted: POST."),
+        ("OPTIONS", "/api/explain", 405, "accepted: POST."),
+        ("GET", "/api/nowhere", 404, "There is no address '/api/nowhere' here."),
+        ("GET", "/api/" + "ü" * 5000, 404, "There is no address"),
+        ("POST", "/v1/models/" + "n" * 3000 + ":explain", 404, "'n"),
+        ("GET", "/v2/models/cnn.nothing", 400, "nothing"),
+        ("GET", "/api/jobs/%00%ff", 404, "There is no such job"),
+    ]
+    for method, path, status, text in asked:
+        answer = client.request(method, path)
+        assert (answer.status_code, text in answer.json()["error"]) == (status, True), (path[:40], answer.text)
+        assert len(answer.text) < 2000
+        assert "access-control-allow-origin" not in answer.headers
+        if status == 405:
+            assert answer.headers["allow"] == "POST"
+    head = client.head("/v2/health/live")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_a_body_of_a_kind_that_is_not_read_is_refused_as_such(client, items):
+    good = json.dumps({"model": "cnn", "instances": items[:1].tolist(), "method": "grad-cam"}).encode()
+    for kind in ("application/json", "application/x-www-form-urlencoded", "text/plain; charset=utf-8", ""):
+        headers = {"content-type": kind} if kind else {}
+        assert client.post("/api/explain", content=good, headers=headers).status_code == 200
+    form = client.post("/api/explain", files={"picture": b"\x89PNG"})
+    assert form.status_code == 415
+    assert "multipart/form-data is not read here. Send JSON, or the bytes of a picture" in form.json()["error"]
+    packed = client.post("/api/explain", content=gzip.compress(good), headers={"content-encoding": "gzip"})
+    assert packed.status_code == 415
+    assert "leave Content-Encoding out" in packed.json()["error"]
+
+
+def test_what_prometheus_reads_is_what_it_can_read(client, items):
+    client.post("/api/explain", json={"model": "cnn", "instances": items[:1].tolist(), "method": "grad-cam"})
+    client.get("/api/models", headers={"Host": "evil.example"})
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {one.name: one for one in text_string_to_metric_families(answer.text)}
+    explained = {
+        tuple(s.labels.items()): s.value for s in families["request_explain_seconds"].samples if "count" in s.name
+    }
+    assert explained[("method", "grad-cam"), ("model_name", "cnn")] >= 1
+    rejected = {s.labels["reason"]: s.value for s in families["xplain_rejected"].samples if s.name.endswith("_total")}
+    assert rejected["host"] >= 1
+    assert families["xplain_queue_depth"].samples[0].value == 0
+
+
+def test_who_takes_nothing_of_an_answer_and_who_begins_a_second_head_hold_no_connection(cnn, monkeypatch):
+    monkeypatch.setattr(patience, "_SECONDS", 0.3)
+    monkeypatch.setattr(patience, "_STANDING", 0.2)
+    with running({"cnn": cnn}) as server, socket.socket() as deaf, socket.socket() as halting:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", server.port))
+        deaf.sendall(b"GET /api/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300)  # megabytes, of which none is read
+        halting.settimeout(20)
+        halting.connect(("127.0.0.1", server.port))
+        halting.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api")
+        found = b""
+        while chunk := halting.recv(1000):
+            found += chunk
+        assert found.startswith(b"HTTP/1.1 200")
+        until = time.monotonic() + 30
+        while server.server.server_state.connections and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not server.server.server_state.connections
+        assert httpx.get(f"{server.url}/v2/health/live").status_code == 200
 
 
 def test_a_text_is_never_the_name_of_a_file(client, tmp_path):
@@ -195,9 +273,12 @@ def test_the_probes_of_the_deployments_are_answered(cnn):
     folder = Path(__file__).parents[2] / "docs" / "deploy"
     for name in ("kubernetes.yaml", "kserve.yaml"):
         text = (folder / name).read_text()
-        names = tuple(re.findall(r'"--name", "([^"]+)"', text))
-        probes = re.findall(r"path: (\S+?),.*?name: Host, value: (\S+?)\}", text)
+        names = tuple(re.findall(r'--name(?:=|", ")([^"\s]+)', text))
+        probes = re.findall(r"path: (\S+?),", text)
+        assert names
         assert probes
         with running({"classifier": cnn}, names=names) as server:
-            for path, host in probes:
-                assert httpx.get(server.url + path, headers={"Host": host}).status_code == 200
+            for path in probes:  # of the pod's address, which nobody knows before
+                assert httpx.get(server.url + path, headers={"Host": "10.1.2.3:8000"}).status_code == 200
+            for host in names:
+                assert httpx.get(f"{server.url}/v1/models/classifier", headers={"Host": host}).json()["ready"] is True

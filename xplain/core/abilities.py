@@ -44,6 +44,7 @@ class Abilities:
     Args:
         batches: How its rows are cut into calls, for a model that runs here, and as many at once as it is told.
         cuts: A sweep of more rows than it is told to take at once is cut by the model, as the engine would cut it.
+        shared: Several threads may ask it at once.
         stream: Answers a question piece by piece, in any order, each row once. What was yielded before an error is
             kept and need not be asked again; models that ask over a wire answer this way, because every answer costs.
         late: What arrived for a question after its stream was closed, each piece once: it was on its way, and is paid.
@@ -79,6 +80,7 @@ class Abilities:
 
     batches: Batches | None = None
     cuts: bool | None = None
+    shared: bool | None = None
     stream: Callable[[Score], Iterator[Piece]] | None = None
     late: Callable[[Score], list[Piece]] | None = None
     ahead: Callable[[Score, int | None], Iterator[Piece] | None] | None = None

@@ -8,7 +8,8 @@
 |---|---|
 | ``served`` | a model under its name, and how what came over the wire becomes its items |
 | ``asked`` | one request, checked before it waits |
-| ``desk`` | the queue, the worker, what is packed together, progress, deadlines |
+| ``job`` | it on its way: how far it is, what came of it |
+| ``desk`` | the queues, whose turn it is, what is packed together |
 | ``running`` | one pack of requests through a session; what is known of an answer before it is whole |
 | ``telling`` | explanations and predictions as JSON |
 | ``guard`` | tokens, Host, Origin, sizes, time, headers, the log |

@@ -22,10 +22,10 @@ from starlette.responses import JSONResponse, Response
 from xplain.core.declaring.wording import in_python, option
 from xplain.core.errors import BudgetError, UsageError, XplainError
 from xplain.serve import pages, plain, v1, v2
-from xplain.serve.desk import Full, Late, Stopped
 from xplain.serve.figures import Figures
 from xplain.serve.guard import Guard, Refused, Rules, Token
 from xplain.serve.house import House
+from xplain.serve.job import Full, Late, Stopped
 from xplain.serve.patience import Patient
 from xplain.serve.served import Served
 
@@ -104,8 +104,8 @@ def application(models: Sequence[Served], options: Options | None = None) -> Sta
         warming.cancel()
         await house.desk.close(options.grace)
 
-    async def refused(_: Request, error: Exception) -> Response:
-        return _told(error, house)
+    async def refused(request: Request, error: Exception) -> Response:
+        return _of_http(error, request) if isinstance(error, HTTPException) else _told(error, house)
 
     rules = Rules(frozenset((*_HERE, options.host.lower(), *(n.lower() for n in options.names))), options.tokens)
     rules = Rules(rules.hosts, rules.tokens, options.most_bytes)
@@ -128,8 +128,6 @@ def application(models: Sequence[Served], options: Options | None = None) -> Sta
 def _told(error: Exception, house: House) -> Response:
     """An error as its caller sees it."""
     rejected = house.figures.rejected
-    if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code)
     if isinstance(error, Full):
         rejected.labels(error.reason).inc()
         status, text = (429, "The queue is full") if error.reason == "queue" else (503, "The server is being stopped")
@@ -145,6 +143,16 @@ def _told(error: Exception, house: House) -> Response:
         detail = house.without_paths(error.fields(in_python))
         return JSONResponse({"error": detail["message"], "detail": detail}, status)
     return JSONResponse({"error": "The request was cancelled."}, 499)
+
+
+def _of_http(error: HTTPException, request: Request) -> Response:
+    """What no route answers: an address that is none, or a method that an address does not take."""
+    headers = dict(error.headers or {})
+    text = {
+        404: f"There is no address {request.url.path[:200]!r} here. /openapi.json lists the plain ones.",
+        405: f"{request.method} is not answered here; accepted: {headers.get('Allow', 'another method')}.",
+    }.get(error.status_code, error.detail)
+    return JSONResponse({"error": text}, error.status_code, headers)
 
 
 async def _failed(_: Request, error: Exception) -> Response:

@@ -1,151 +1,76 @@
-"""Where requests wait and are answered: a bounded queue, one worker, cheap requests between the steps of dear ones.
+"""Where requests wait and are answered: a bounded queue, cheap requests before the calls of dear ones.
 
-Requests that fit together are asked as one, so that batches are full; each gets the bits that it would get alone. After
-every model call of a dear request the worker answers the cheap ones that came meanwhile, until none waits or the dear
-one is due a call again: nobody waits behind four thousand masks for one sweep, no stream of cheap requests stops a dear
-one, and no two requests compete for the processor.
+    cheap    one thread     packs of requests that fit together, asked as one; each gets the bits that it has alone
+    dear     four threads   a request each; their model calls take turns, and give way to the cheap ones
+
+A dear request has its next model call when no cheap one waits or is being answered, or else when the cheap ones have
+had ``_SHARE`` times as long as the last call took: no stream of cheap requests stops a dear one, and no dear one stops
+another. A cheap request that comes while a call is under way does not wait for its end where several threads may ask
+the model: the system shares the processor out, and the dear thread, which is nicer, gets the smaller part. Of a model
+that one thread alone may ask, it waits for that call.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import secrets
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
+from xplain.core.abilities import abilities_of
 from xplain.core.errors import XplainError
-from xplain.serve.asked import Asked
+from xplain.serve.job import Full, Job, Late, State, Stopped
 from xplain.serve.running import Answer, Known, answered, early, stages
+from xplain.serve.served import Served
 
-__all__ = ["Desk", "Full", "Job", "Late", "Stopped"]
+__all__ = ["Desk"]
 
-State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
-
-CHEAP = 32
-"""Evaluations and sweeps of an item up to which requests are packed, and answered between the steps of others."""
-
-_OFTEN = 0.1  # seconds between two news of progress
 _SHARE = 8
-"""Times the seconds of a dear request's last model call that cheap ones may take before it has its next."""
+"""Times the seconds of the last dear model call that cheap requests may take before the next."""
 
+_SIDE_BY_SIDE = 4
+"""Dear requests under way at once, whose calls take turns."""
 
-class Full(Exception):
-    """The queue is full, or is being closed; ``seconds`` says when it is worth asking again."""
-
-    def __init__(self, seconds: int, reason: Literal["queue", "stopping"] = "queue") -> None:
-        super().__init__(f"{reason}: ask again in {seconds} s")
-        self.seconds, self.reason = seconds, reason
-
-
-class Stopped(Exception):
-    """Nobody waits for the answer any more."""
-
-
-class Late(Exception):
-    """The deadline has passed, and nothing was known by then."""
-
-
-class Job:
-    """A request on its way.
-
-    Written by the worker, read by the event loop: each field is set whole, and ``news`` is told after.
-
-    Args:
-        asked: What is asked.
-        owner: Whose token asked, the only one that may see it.
-    """
-
-    def __init__(self, asked: Asked, owner: str = "") -> None:
-        self.id = secrets.token_urlsafe(12)
-        self.asked, self.owner = asked, owner
-        self.state: State = "queued"
-        self.done, self.of = 0, asked.size
-        self.early: Answer | None = None
-        self.answer: Answer | None = None
-        self.error: BaseException | None = None
-        self.cancelled = False
-        self.created = time.monotonic()
-        self.started = self.ended = 0.0
-        self.version = 0
-        self.how: dict[str, Any] = {}  # how its answer is written, for who asks later
-        self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-        self._told = 0.0
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing will change any more."""
-        return self.state in ("done", "failed", "cancelled")
-
-    @property
-    def late(self) -> bool:
-        """Whether its deadline has passed."""
-        deadline = self.asked.deadline
-        return deadline is not None and time.monotonic() - self.created > deadline
-
-    def onwards(self, done: int, of: int) -> None:
-        """Progress, told not too often."""
-        self.done, self.of = done, max(of, self.asked.size)
-        if time.monotonic() - self._told > _OFTEN:
-            self._told = time.monotonic()
-            self.tell()
-
-    def end(self, state: State, answer: Answer | None = None, error: BaseException | None = None) -> None:
-        """The last news."""
-        self.answer, self.error, self.ended = answer, error, time.monotonic()
-        self.state = state
-        self.tell()
-
-    def tell(self) -> None:
-        """Wake whoever waits for news; from any thread."""
-        with suppress(RuntimeError):  # the loop has ended, and with it everybody who waited
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        self.version += 1
-        event, self._event = self._event, asyncio.Event()
-        event.set()
-
-    async def news(self, seen: int) -> int:
-        """Wait until something has changed since version ``seen``; the version now."""
-        while self.version == seen and not self.over:
-            await self._event.wait()
-        return self.version
-
-    async def wait(self) -> None:
-        """Wait for the end."""
-        while not self.over:
-            await self._event.wait()
+_NICER = 10
+"""How much nicer their threads are, see ``nice(2)``: on a full processor they have a tenth of what others have."""
 
 
 class Desk:
-    """The queue and its worker.
+    """The queues and their workers.
 
     Args:
         waiting: Requests that may wait.
         together: Items that are asked about at once.
-        ended: Told of every job that has ended, from the worker's thread.
+        ended: Told of every job that has ended, from a worker's thread.
     """
 
     def __init__(self, waiting: int = 64, together: int = 16, ended: Callable[[Job], None] = lambda _: None) -> None:
         self.most, self._together, self._ended = waiting, together, ended
+        self._lock = threading.Lock()  # of all that follows
+        self._comes, self._dears, self._turn = (threading.Condition(self._lock) for _ in range(3))
         self._cheap: deque[Job] = deque()
         self._dear: deque[Job] = deque()
-        self._more = threading.Condition()
+        self._packed: Served | None = None  # the model that cheap requests are asking
+        self._line: deque[Job] = deque()  # dear ones that wait for their next call
+        self._calling: Job | None = None  # the one whose call is under way
+        self._began, self._took = 0.0, 0.05  # of the last call, seconds
+        self._due, self._passed = 0.0, False  # when the next is due in any case, and whether cheap ones went before it
         self._closing = False
         self._pace = 0.01  # seconds per evaluation, as measured of late
-        self._thread = threading.Thread(target=self._work, name="xplain-desk", daemon=True)
+        works = [self._work_cheap, *[self._work_dear] * _SIDE_BY_SIDE]
+        self._threads = [threading.Thread(target=work, name="xplain-desk", daemon=True) for work in works]
 
     # ------------------------------------------------------------------ for the event loop
 
     def open(self) -> None:
         """Begin to work."""
-        self._thread.start()
+        for one in self._threads:
+            one.start()
 
     @property
     def depth(self) -> int:
@@ -158,28 +83,35 @@ class Desk:
         Raises:
             Full: there is no room.
         """
-        with self._more:
+        with self._lock:
             if self._closing:
                 raise Full(5, "stopping")
             if self.depth >= self.most:
                 raise Full(self._wait())
-            (self._cheap if _cheap(job) else self._dear).append(job)
-            self._more.notify()
+            if job.cheap:
+                self._cheap.append(job)
+                self._comes.notify()
+            else:
+                self._dear.append(job)
+                self._dears.notify()
         return job
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for it any more."""
-        job.cancelled = True
+        with self._lock:
+            job.cancelled = True
+            self._turn.notify_all()
 
     async def close(self, grace: float) -> None:
         """Take nothing more; finish what waits within ``grace`` seconds, and hand back the rest."""
-        with self._more:
+        with self._lock:
             self._closing = True
-            self._more.notify()
+            for one in (self._comes, self._dears):
+                one.notify_all()
         until = time.monotonic() + grace
-        while self._thread.is_alive() and time.monotonic() < until:
+        while any(one.is_alive() for one in self._threads) and time.monotonic() < until:
             await asyncio.sleep(0.02)
-        with self._more:
+        with self._lock:
             left = [*self._cheap, *self._dear]
             self._cheap.clear()
             self._dear.clear()
@@ -191,46 +123,100 @@ class Desk:
         ahead = sum(job.asked.size for job in (*self._cheap, *self._dear))
         return min(600, max(1, math.ceil(ahead * self._pace)))
 
-    # ------------------------------------------------------------------ the worker
+    # ------------------------------------------------------------------ cheap requests
 
-    def _work(self) -> None:
+    def _work_cheap(self) -> None:
         while True:
-            with self._more:
-                while not self.depth and not self._closing:
-                    self._more.wait()
-                if not self.depth:
-                    return
-                pack = self._take(self._cheap or self._dear)
+            with self._lock:
+                while not (pack := self._pack()):
+                    if self._closing and not self._cheap:
+                        return
+                    self._comes.wait()
+                self._packed, self._passed = pack[0].asked.served, True
             self._do(pack)
+            with self._lock:
+                self._packed = None
+                self._turn.notify_all()
 
-    def _take(self, queue: deque[Job]) -> list[Job]:
-        """The first that waits, and those that fit it; the lock is held."""
-        first = queue.popleft()
+    def _pack(self) -> list[Job]:
+        """The first that waits and may be asked now, with those that fit it; the lock is held."""
+        first = next((job for job in self._cheap if not self._taken(job.asked.served)), None)
+        if first is None:
+            return []
+        self._cheap.remove(first)
         pack, count = [first], len(first.asked.items)
-        if queue is not self._cheap:
-            return pack
-        for job in list(queue):
+        for job in list(self._cheap):
             size = len(job.asked.items)
             fits = job.asked.fits == first.asked.fits and first.asked.items.alike(job.asked.items)
             if fits and count + size <= self._together:
-                queue.remove(job)
+                self._cheap.remove(job)
                 pack.append(job)
                 count += size
         return pack
 
-    def _between(self, seconds: float) -> None:
-        """Answer cheap requests that came while a dear one is under way.
+    def _taken(self, served: Served) -> bool:
+        """Whether a dear request has a model to itself, or is due to have it next; the lock is held."""
+        if _shared(served):
+            return False
+        whose = self._calling or (self._line[0] if self._line and self._is_due() else None)
+        return whose is not None and whose.asked.served is served
 
-        Args:
-            seconds: What they may take together; the pack that is under way then is the last.
-        """
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            with self._more:
-                pack = self._take(self._cheap) if self._cheap else []
-            if not pack:
-                return
-            self._do(pack)
+    # ------------------------------------------------------------------ dear requests
+
+    def _work_dear(self) -> None:
+        with suppress(OSError, AttributeError):  # only on Linux does a thread have a niceness of its own
+            own = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + _NICER)
+        while True:
+            with self._lock:
+                while not self._dear:
+                    if self._closing:
+                        return
+                    self._dears.wait()
+                job = self._dear.popleft()
+            self._take_turn(job)
+            self._do([job])
+            self._give_turn(job)
+
+    def _take_turn(self, job: Job) -> None:
+        """Wait for this request's turn to ask its model; one that nobody waits for any more does not have it."""
+        with self._lock:
+            if not self._line and self._calling is None:  # cheap ones go before the first call too
+                self._due, self._passed = time.monotonic() + _SHARE * self._took, False
+            self._line.append(job)
+            while not (job.cancelled or job.late or self._may(job)):
+                due = self._due - time.monotonic()
+                self._turn.wait(min(job.left, due if due > 0 else math.inf, threading.TIMEOUT_MAX))
+            self._line.remove(job)
+            if job.cancelled or job.late:
+                self._turn.notify_all()
+                self._comes.notify()
+            else:
+                self._calling, self._began = job, time.monotonic()
+
+    def _give_turn(self, job: Job) -> None:
+        """Its call is over."""
+        with self._lock:
+            if self._calling is job:
+                now = time.monotonic()
+                self._calling, self._took = None, now - self._began
+                self._due, self._passed = now + _SHARE * self._took, False
+                self._comes.notify()
+                self._turn.notify_all()
+
+    def _may(self, job: Job) -> bool:
+        """Whether it is this request's turn; the lock is held."""
+        if self._calling is not None or self._line[0] is not job:
+            return False
+        if (self._cheap or self._packed is not None) and not self._is_due():
+            return False
+        return _shared(job.asked.served) or self._packed is not job.asked.served
+
+    def _is_due(self) -> bool:
+        """Whether the next dear call goes before the cheap requests that wait; the lock is held."""
+        return self._passed and time.monotonic() >= self._due
+
+    # ------------------------------------------------------------------ both
 
     def _do(self, pack: list[Job]) -> None:
         waiting = [job for job in pack if not self._gone(job)]
@@ -239,7 +225,7 @@ class Desk:
             job.tell()
         if not waiting:
             return
-        began, between = time.monotonic(), _cheap(waiting[0])
+        began = time.monotonic()
         try:
             answers = self._answers(waiting)
         except Stopped:
@@ -257,7 +243,7 @@ class Desk:
             for job in waiting:
                 self._end(job, "failed", error=error)
             return
-        if between:
+        if waiting[0].cheap:
             size = sum(job.asked.size for job in waiting)
             self._pace += 0.1 * ((time.monotonic() - began) / max(1, size) - self._pace)
         for job, answer in zip(waiting, answers, strict=True):
@@ -265,28 +251,27 @@ class Desk:
 
     def _answers(self, jobs: Sequence[Job]) -> list[Answer]:
         first = jobs[0]
-        asked, dear = [job.asked for job in jobs], not _cheap(first)
-        called = time.monotonic()
+        asked, dear = [job.asked for job in jobs], not first.cheap
 
         def watch(done: int, of: int) -> None:
-            nonlocal called
+            for job in jobs:
+                job.onwards(done, of)
+            if dear:
+                self._give_turn(first)
+                self._take_turn(first)
             if all(job.cancelled for job in jobs):
                 raise Stopped
             if len(jobs) == 1 and first.late:
                 raise Late
-            for job in jobs:
-                job.onwards(done, of)
-            if dear:
-                self._between(_SHARE * (time.monotonic() - called))
-                called = time.monotonic()
 
         known, steps = Known(), stages(first.asked) if len(jobs) == 1 else []
+        how: dict[str, Any] = {"cache": known} if steps else {}
         try:
             for most in steps:
                 found = early(first.asked, most, known, watch)
                 first.early = found or first.early
                 first.tell()
-            return answered(asked, watch, **({"cache": known} if steps else {}))
+            return answered(asked, watch, **how)
         except Late:
             if first.early is None:
                 raise
@@ -305,5 +290,6 @@ class Desk:
         self._ended(job)
 
 
-def _cheap(job: Job) -> bool:
-    return job.asked.size <= CHEAP * len(job.asked.items)
+def _shared(served: Served) -> bool:
+    """Whether several threads may ask a model."""
+    return abilities_of(served.model).shared is True

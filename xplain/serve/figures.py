@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from xplain.serve.desk import Desk, Job
+from xplain.serve.desk import Desk
+from xplain.serve.job import Job
 
 __all__ = ["Figures"]
 

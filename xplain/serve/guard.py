@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import json
 import logging
 import re
@@ -69,7 +70,7 @@ class Rules:
     """What a request must keep to.
 
     Args:
-        hosts: Names that the Host header may have, without the port.
+        hosts: Names that the Host header may have, without the port; addresses are known in any case.
         tokens: Who may ask; anybody where there are none.
         most_bytes: Bytes of a body.
         body_seconds: Seconds that a body may take to arrive.
@@ -79,6 +80,19 @@ class Rules:
     tokens: tuple[Token, ...] = ()
     most_bytes: int = 64 * 2**20
     body_seconds: float = 30.0
+
+    def knows(self, host: str) -> bool:
+        """Whether a Host is one of ours: a name that was given, or an address, which no other site can make its own.
+
+        Who turns a name of his own to this machine (DNS rebinding) has that name as the Host, never an address.
+        """
+        if host in self.hosts:
+            return True
+        try:
+            ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return False
+        return True
 
 
 class Refused(Exception):
@@ -155,7 +169,7 @@ class Guard:
             Refused: it is not let in.
         """
         host = headers.get("host", "")
-        if _bare(host) not in self._rules.hosts:
+        if not self._rules.knows(_bare(host)):
             raise Refused(421, "This server does not answer to that Host. --name NAME allows it.", "host")
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
@@ -167,6 +181,9 @@ class Guard:
             raise Refused(400, "Content-Length is no number.", "length")
         if int(length[:20]) > self._rules.most_bytes:
             raise self._too_much()
+        coded = headers.get("content-encoding", "identity").lower()
+        if coded not in ("", "identity"):
+            raise Refused(415, "Bodies are taken as they are, not compressed: leave Content-Encoding out.", "type")
         path = scope["path"]
         if not self._rules.tokens or path == "/" or path.startswith(_OPEN):
             return None

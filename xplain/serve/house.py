@@ -13,9 +13,10 @@ from starlette.requests import Request
 
 from xplain.core.errors import UsageError, unknown
 from xplain.serve.asked import Asked, asked, instance, scores_asked
-from xplain.serve.desk import Desk, Job, Stopped
+from xplain.serve.desk import Desk
 from xplain.serve.figures import Figures
 from xplain.serve.guard import Refused, Token
+from xplain.serve.job import Job, Stopped
 from xplain.serve.running import Answer, answered
 from xplain.serve.served import Served
 

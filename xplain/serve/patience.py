@@ -1,34 +1,75 @@
-"""A connection that does not say what it wants is closed: half-open sockets hold nothing."""
+"""A connection that does not say what it wants, or does not take what it asked for, is closed: it holds nothing.
+
+uvicorn bounds the time between two requests alone. Here the head of every request has to come within ``_SECONDS``, and
+an answer has to be taken bit by bit: where nothing of it was in ``_STANDING`` seconds, the connection ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 __all__ = ["Patient"]
 
 _SECONDS = 10.0
+_STANDING = 30.0
 
 
 class Patient(H11Protocol):
-    """HTTP/1.1 that waits a bounded time for the head of a first request; uvicorn bounds only the time between two."""
+    """HTTP/1.1 with bounds on the time that a head takes to come, and an answer takes to go."""
 
     _head: asyncio.TimerHandle | None = None
+    _taken: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait."""
+        """Begin to wait for the first head."""
         super().connection_made(transport)
-        self._head = self.loop.call_later(_SECONDS, self._gave_up)
+        self._wait_for_head()
+
+    def data_received(self, data: bytes) -> None:
+        """A head has come, whole or in part: how long the rest may take counts from its first byte."""
+        super().data_received(data)
+        self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing to wait for any more."""
-        if self._head is not None:
-            self._head.cancel()
+        for timer in (self._head, self._taken):
+            if timer is not None:
+                timer.cancel()
+        self._head = self._taken = None
         super().connection_lost(exc)
 
-    def _gave_up(self) -> None:
-        begun: Any = self.cycle  # which uvicorn leaves None until a request's head has come
-        if begun is None:
-            self.transport.close()
+    def pause_writing(self) -> None:
+        """The other side takes the answer slower than it is made."""
+        super().pause_writing()
+        self._taken = self._taken or self.loop.call_later(_STANDING, self._look, self._left())
+
+    def resume_writing(self) -> None:
+        """It was taken."""
+        super().resume_writing()
+        if self._taken is not None:
+            self._taken.cancel()
+            self._taken = None
+
+    def _wait_for_head(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            if self._head is not None:
+                self._head.cancel()
+                self._head = None
+        elif self._head is None:
+            self._head = self.loop.call_later(_SECONDS, self.transport.close)
+
+    def _left(self) -> int:
+        size: int = self.transport.get_write_buffer_size()
+        return size
+
+    def _look(self, before: int) -> None:
+        """End a connection of which nothing was taken since the last look."""
+        now = self._left()
+        if now >= before:
+            self.transport.abort()
+        else:
+            self._taken = self.loop.call_later(_STANDING, self._look, now)

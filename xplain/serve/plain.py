@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
@@ -21,8 +22,9 @@ from xplain.core.errors import UsageError, XplainError
 from xplain.render.colormap import find
 from xplain.results.result import plain_values
 from xplain.serve.asked import strict_json
-from xplain.serve.desk import Job
+from xplain.serve.guard import Refused
 from xplain.serve.house import House, instances
+from xplain.serve.job import Job
 from xplain.serve.openapi import document
 from xplain.serve.running import Answer
 from xplain.serve.served import Served
@@ -31,6 +33,9 @@ from xplain.serve.telling import ENCODINGS, explanation, predictions
 __all__ = ["routes"]
 
 _COLOURS = {"signed": "blue-red", "unsigned": "heat"}
+
+_NOT_TAKEN = ("multipart/", "audio/", "video/", "text/html", "application/pdf", "application/zip")
+"""Kinds of bodies that are no JSON for sure; others are read as JSON, whatever a client calls it."""
 
 _TYPED: dict[str, Callable[[str], Any]] = {
     "seed": int,
@@ -116,6 +121,12 @@ async def _read(house: House, request: Request) -> tuple[Served, list[Any], dict
         told = _query(request)
         served = house.model(told.pop("model", None))
         return served, [await request.body()], told
+    if kind.startswith(_NOT_TAKEN):
+        text = (
+            f"A body of {kind[:80]} is not read here. Send JSON, or the bytes of a picture alone with Content-Type: "
+            "image/jpeg, and the rest in the query."
+        )
+        raise Refused(415, text, "type")
     body = strict_json(await request.body())
     served = house.model(body.pop("model", None))
     return served, instances(body.pop("instances", None)), body
@@ -156,8 +167,11 @@ def _described(house: House, served: Served) -> dict[str, Any]:
         "name": served.name,
         "version": served.version,
         "ready": not house.ready[served.name],
-        "input": {"shape": None if spec is None else list(spec.shape), "texts": served.takes_texts},
+        "input": {"shape": None if spec is None else list(spec.shape), "texts": served.takes == "texts"},
+        "takes": served.takes,
         "pictures": outline.takes_pictures,
+        "columns": [asdict(one) for one in served.columns()],
+        "usual": served.usual().method,
         "classes": outline.scores.classes,
         "labels": list(outline.labels)[:100_000],
         "layers": served.layers(),

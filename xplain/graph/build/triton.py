@@ -49,7 +49,7 @@ def configuration(name: str, made: Any) -> str:
         UsageError: a tensor of a type that Triton does not have.
     """
     defaults = {tensor.name for tensor in made.graph.initializer}
-    lines = [f"name: {json.dumps(name)}", 'backend: "onnxruntime"', "max_batch_size: 0"]
+    lines = [f"name: {_quoted(name)}", 'backend: "onnxruntime"', "max_batch_size: 0"]
     for kind, entries in (("input", made.graph.input), ("output", made.graph.output)):
         told = [_tensor(one, kind == "input" and one.name in defaults) for one in entries]
         lines += [f"{kind} [", ",\n".join(told), "]"]
@@ -65,4 +65,11 @@ def _tensor(entry: Any, optional: bool) -> str:
         )
     dims = [axis.dim_value if axis.HasField("dim_value") else -1 for axis in entry.type.tensor_type.shape.dim]
     rest = ", optional: true" if optional else ""
-    return f"  {{ name: {json.dumps(entry.name)}, data_type: TYPE_{_TYPES[kind]}, dims: {dims}{rest} }}"
+    if not dims:  # a number alone: Triton wants at least one extent, and is told that the file has none
+        dims, rest = [1], rest + ", reshape: { shape: [] }"
+    return f"  {{ name: {_quoted(entry.name)}, data_type: TYPE_{_TYPES[kind]}, dims: {dims}{rest} }}"
+
+
+def _quoted(text: str) -> str:
+    """A string of protobuf's text format, whose letters are UTF-8 as they are."""
+    return json.dumps(text, ensure_ascii=False)

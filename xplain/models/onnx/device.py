@@ -67,8 +67,8 @@ class OnnxOnDevice(OnnxFile):
 
     @property
     def abilities(self) -> Abilities:
-        """Those of a file, and it works ahead."""
-        return replace(super().abilities, ahead=self.ahead)
+        """Those of a file, and it works ahead, in streams and memory that one thread has to itself."""
+        return replace(super().abilities, ahead=self.ahead, shared=False)
 
     def ahead(self, query: Score, rows: int | None) -> Iterator[Piece] | None:
         """The answer in pieces, several chunks under way; None for questions that are answered the plain way."""

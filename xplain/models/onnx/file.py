@@ -119,8 +119,9 @@ class OnnxFile(OnnxBatches, OnnxPeeks, OnnxSlopes, OnnxCompiles, OnnxRedraws):
     def abilities(self) -> Abilities:
         """It compiles, diagnoses its sweeps, and says how it answers hidden windows."""
         return Abilities(
-            batches=self, cuts=True, compiles=self, balance=self.balance, why_not_finite=self.why_not_finite,
+            batches=self, cuts=True, shared=True, balance=self.balance, why_not_finite=self.why_not_finite,
             finds=partial(finds, self._loaded), windows=lambda: self.windows, forecast=self.forecast, redraws=self,
+            compiles=self,
         )  # fmt: skip
 
     def __repr__(self) -> str:

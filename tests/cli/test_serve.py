@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("uvicorn")
 
@@ -40,3 +43,30 @@ def test_an_address_that_is_taken_is_refused_and_not_said(xplain, model):
     assert ran.code == 2
     assert f"127.0.0.1:{port} cannot be listened at" in ran.err
     assert "Serving" not in ran.err
+
+
+def test_a_model_of_rows_is_served_with_the_columns_of_a_table(xplain, tmp_path, monkeypatch):
+    """What a command line says of columns reaches the model: numbers go where their names are, in any order."""
+    from xplain.serve import app
+
+    served = []
+    monkeypatch.setattr(app, "run", lambda models, _options, _listening: served.extend(models))
+    weights = numpy_helper.from_array(np.array([[1, 0], [10, 0], [100, 0]], np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["scores"])]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])]
+    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 2])]
+    made = helper.make_graph(nodes, "net", inputs, outputs, [weights])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
+    (tmp_path / "rows.csv").write_text("id,age,pay,years\n7,1,2,3\n8,3,4,5\n9,5,6,7\n")
+    given = ("serve", f"m={tmp_path / 'm.onnx'}", "--rows", tmp_path / "rows.csv", "--columns", "years,age,pay")
+    assert xplain(*given).code == 0
+    (one,) = served
+    assert [(c.name, c.kind, c.typical) for c in one.columns()] == [
+        ("years", "number", 5),
+        ("age", "number", 3),
+        ("pay", "number", 4),
+    ]
+    _, items = one.read([{"age": 2, "pay": 3, "years": 1}])
+    assert items.x.tolist() == [[1, 2, 3]]
+    refused = xplain(*given, "--card", "imagenet")
+    assert (refused.code, "--card is for pictures and tensors" in refused.err) == (2, True)

@@ -24,6 +24,7 @@ from docs.advice_joint import JOINT
 from docs.advice_making import MAKING
 from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
+from docs.advice_rows import SERVED_ROWS
 from docs.advice_serving import SERVING
 from docs.advice_spaces import SPACES
 from docs.advice_table import TABLE, follow
@@ -317,7 +318,7 @@ def _(told, _folder):
 
 for one in (*TABLE.values(), *COMMANDS, *METHODS, *CORNERS):
     advice(one.fragment)(partial(follow, one))
-gathered = {**ATTACKS, **AUDIT, **MAKING, **SERVING, **SPACES, **COORDINATES, **JOINT, **TARGETS}
+gathered = {**ATTACKS, **AUDIT, **MAKING, **SERVED_ROWS, **SERVING, **SPACES, **COORDINATES, **JOINT, **TARGETS}
 for fragment, case in gathered.items():
     advice(fragment)(case)
 

@@ -11,6 +11,7 @@ import time
 import httpx
 import numpy as np
 import pytest
+import words_and_rows
 from PIL import Image
 from serving import running
 
@@ -37,6 +38,12 @@ def shown(textures, examples):
 
 
 @pytest.fixture(scope="module")
+def readers():
+    with running(words_and_rows.readers()) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
     if CHROMIUM is None:
@@ -56,12 +63,12 @@ def opened(browser, shown):
 
     contexts, wrong = [], []
 
-    def open_page(width=1600, scheme="light", where=""):
+    def open_page(width=1600, scheme="light", where="", url=shown.url):
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme))
         page = contexts[-1].new_page()
         page.on("console", lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(shown.url + "/" + where)
+        page.goto(url + "/" + where)
         expect(page.locator("#status")).to_contain_text("ready")
         return page
 
@@ -170,3 +177,61 @@ def test_a_picture_from_the_camera(opened):
     expect(page.locator("#camera")).to_have_text("Take this picture", timeout=20_000)
     page.locator("#camera").click()
     expect(page.locator(".classes button")).to_have_count(5, timeout=20_000)
+
+
+def test_a_person_types_a_row_and_reads_its_columns(opened, readers):
+    from playwright.sync_api import expect
+
+    page = opened(url=readers.url, where='#{"panels":[{"model":"rows","method":"kernel-shap","options":"samples=40"}]}')
+    expect(page.locator("#pictures")).to_be_hidden()
+    assert [one.input_value() for one in page.locator("#fields input").all()] == ["40", "2"]
+    page.get_by_label("age").fill("50")
+    page.get_by_label("job").select_option("smith")
+    page.get_by_role("button", name="Explain").click()
+    rows = page.locator(".parts tr")
+    expect(rows).to_have_count(3)
+    expect(rows.first).to_contain_text("smith")
+    rows.first.hover()
+    expect(page.locator(".probe")).to_contain_text(re.compile(r"^job = smith: 4(\.0*)? ± \d"))
+    page.locator(".parts").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".probe")).to_contain_text("age = 50: 1")
+    second = page.locator(".classes button").nth(1)
+    name = second.locator("span").first.inner_text()
+    second.click()
+    expect(page.locator(".classes button[aria-pressed=true] span").first).to_have_text(name)
+    rows.first.hover()
+    expect(page.locator(".probe")).to_contain_text("job = smith: -4")
+    page.get_by_label("job").select_option("")  # a gap
+    page.get_by_label("age").fill("")
+    again = opened(390, "dark", "#" + page.url.partition("#")[2], readers.url)
+    expect(again.locator(".parts tr")).to_have_count(3)
+    assert again.get_by_label("job").input_value() == '"smith"'
+    wide = again.evaluate_handle("document.documentElement").get_property("scrollWidth").json_value()
+    assert wide <= 390
+
+
+def test_a_person_pastes_a_text_compares_and_goes_on_to_rows(opened, readers):
+    from playwright.sync_api import expect
+
+    page = opened(url=readers.url)
+    expect(page.locator("#rows")).to_be_hidden()
+    page.locator("#text").fill("A good film, <b>not</b> bad!")
+    page.locator(".method").select_option("exact-shapley")
+    page.get_by_role("button", name="Explain").click()
+    words = page.locator(".parts span")
+    expect(words).to_have_count(7)
+    words.nth(1).hover()
+    expect(page.locator(".probe")).to_contain_text("good: -2")  # speaks against the class that is predicted
+    page.locator(".parts").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".probe")).to_contain_text("film: -0.25")
+    page.locator(".threshold").fill("50")
+    assert words.nth(2).evaluate_handle("one => one.style.background").json_value() == ""
+    page.locator("#compare").click()
+    expect(page.locator(".panel").nth(1).locator(".parts span")).to_have_count(7)
+    page.locator("#compare").click()
+    page.locator(".model").select_option("rows")
+    expect(page.locator("#texts")).to_be_hidden()
+    page.get_by_role("button", name="Explain").click()
+    expect(page.locator(".parts tr")).to_have_count(3)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.abilities import abilities_of
 from xplain.core.declaring.registry import Method
 from xplain.core.errors import UsageError
 from xplain.core.items import Items
@@ -19,6 +20,7 @@ from xplain.core.query import Model
 from xplain.core.targets.words import wish_of
 from xplain.serve.served import Served
 from xplain.session import Plan, Request, Session
+from xplain.session.choosing import Choice
 
 __all__ = ["Asked", "asked", "instance", "scores_asked", "strict_json"]
 
@@ -63,7 +65,8 @@ class Asked:
 
     def __post_init__(self) -> None:
         common = None if self.spreads else repr(self.target)
-        alone = (id(self), self.max_queries) if self.max_queries is not None or self.task is not None else None
+        own = abilities_of(self.model).codes is not None  # rows whose numbers stand for what their own reader has met
+        alone = (id(self), self.max_queries) if own or self.max_queries is not None or self.task is not None else None
         key = self.served.key(self.name, json.dumps(self.options, sort_keys=True), common, self.seed, alone)
         object.__setattr__(self, "fits", key)
 
@@ -118,11 +121,12 @@ def asked(served: Served, given: Sequence[Any], told: Mapping[str, Any], most_se
     Raises:
         XplainError: it cannot be answered; nothing was asked of the model.
     """
-    for name in told:
-        if name not in _KNOWN:
-            raise UsageError(f"{name!r:.80} is not known; accepted beside the items: {', '.join(_KNOWN)}.")
-    name, options = told.get("method", "grad-cam"), told.get("options") or {}
-    if not isinstance(name, str) or not isinstance(options, Mapping):
+    for one in told:
+        if one not in _KNOWN:
+            raise UsageError(f"{one!r:.80} is not known; accepted beside the items: {', '.join(_KNOWN)}.")
+    name: Any = told.get("method")
+    options: Any = told.get("options") or {}
+    if not isinstance(name, str | None) or not isinstance(options, Mapping):
         raise UsageError('"method" is a name and "options" an object, such as {"samples": 500}.')
     seed, deadline = told.get("seed", 0), told.get("deadline")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _LONGEST_SEED:
@@ -132,9 +136,11 @@ def asked(served: Served, given: Sequence[Any], told: Mapping[str, Any], most_se
         raise UsageError(
             f'"deadline" is {deadline!r:.80}; accepted: seconds above 0, at most the {most_seconds:g} of this server.'
         )
-    method = served.method(name)
+    named = None if name is None else served.method(name)
     target = _target(told.get("target"), len(given))
     model, items = served.read(given)
+    choice = Choice(named.name, "it was named") if named is not None else served.usual((model, items))
+    method, options = served.method(choice.method), {**choice.options, **options}
     _refuse_files(method, options, target, model)
     _refuse_floods(method, options)
     request = Request({method.name: options}, target=target, seed=seed, max_queries=told.get("max_queries"))

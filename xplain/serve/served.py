@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -16,15 +16,24 @@ from xplain.core.errors import UsageError, unknown
 from xplain.core.items import Items
 from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Model
+from xplain.models.rows.columns import ColumnSpec
+from xplain.models.rows.table import Table
 from xplain.session import methods
+from xplain.session.choosing import Choice, choose
 from xplain.session.entering import entered
 from xplain.session.lenses.seeing import layers_shown
 
 __all__ = ["Served", "served_as"]
 
+Kind: TypeAlias = Literal["pictures", "texts", "rows", "tensors"]
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SIDE = 224
 """Extent of a warm-up item along an axis that the model leaves open."""
+_MOST_VALUES = 1000
+"""Categories of a column that are told."""
+_LARGEST = 2**53
+"""Up to here JSON's numbers are whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,10 +52,14 @@ class Served:
     methods: tuple[Method, ...]
 
     @property
-    def takes_texts(self) -> bool:
-        """Whether its items are texts."""
+    def takes(self) -> Kind:
+        """What its items are."""
         spec = self.model.outline.explained
-        return abilities_of(self.model).read is not None or (spec is not None and spec.dtype == "str")
+        if isinstance(self.model, Table):
+            return "rows"
+        if abilities_of(self.model).read is not None or (spec is not None and spec.dtype == "str"):
+            return "texts"
+        return "pictures" if self.model.outline.takes_pictures else "tensors"
 
     def method(self, name: str) -> Method:
         """The method of this name.
@@ -76,16 +89,33 @@ class Served:
         if len(kinds) > 1:
             raise UsageError("The instances are of several kinds; give all as pictures, tensors, texts or rows.")
         kind = kinds.pop()
-        if kind is str and not self.takes_texts:
+        if isinstance(self.model, Table):
+            return entered(self.model.apart(), self._rows(given, kind), None)
+        if kind is str and self.takes != "texts":
             raise UsageError(
                 f"An instance is a text; model {self.name!r} takes no texts. Send a picture as "
                 '{"b64": "..."}, or a tensor as nested lists of numbers.'
             )
         if kind is dict:
-            return entered(self.model, _columns(given), None)
+            raise UsageError(
+                f"An instance is a row with named columns; of model {self.name!r} it is not known which column is "
+                "which. Send the numbers as a list, in the model's order, or start the server with --rows FILE.csv."
+            )
         if kind is np.ndarray:
             return entered(self.model, [self._as_taken(one) for one in given], None)
         return entered(self.model, list(given), None)
+
+    def _rows(self, given: Sequence[Any], kind: type) -> Any:
+        """Rows as columns, or as an array in the model's order."""
+        if kind is dict:
+            return _columns(given)
+        if kind is np.ndarray and all(one.ndim == 1 and len(one) == len(given[0]) for one in given):
+            return np.stack(given)
+        assert isinstance(self.model, Table)
+        raise UsageError(
+            f"Model {self.name!r} takes rows; send each as {{column: value}} with "
+            f"{', '.join(self.model.names) or 'its columns'}, or as a list of numbers."
+        )
 
     def _as_taken(self, array: Array) -> Array:
         """Numbers of the type that the model's input has: JSON does not tell 1 from 1.0."""
@@ -94,18 +124,42 @@ class Served:
         return array.astype(np.int64 if whole else np.float32) if array.dtype.kind in "iuf" else array
 
     def example(self) -> Any:
-        """An item of zeros, or a text, to warm up with; None where it is not known what an item looks like."""
+        """An item of zeros, a text or the typical row, to warm up with; None where it is not known how one looks."""
         spec = self.model.outline.explained
-        if self.takes_texts:
+        if self.takes == "texts":
             return "warm up"
+        if isinstance(self.model, Table):
+            row = {one.name: one.typical for one in self.columns()}
+            return row if any(value is not None for value in row.values()) else None
         if spec is None or len(spec.shape) < 2:
             return None
         return np.zeros([extent or _SIDE for extent in spec.shape[1:]], np.float32)
 
+    def columns(self) -> tuple[ColumnSpec, ...]:
+        """What is known of a model's columns, in values that JSON has; empty where it takes no rows."""
+        if not isinstance(self.model, Table):
+            return ()
+        return tuple(
+            replace(one, values=tuple(map(_plain, one.values[:_MOST_VALUES])), typical=_plain(one.typical))
+            for one in self.model.specs
+        )
+
     def layers(self) -> list[str]:
         """Layers whose channels can be shown as maps."""
         example = self.example()
-        return [] if example is None or isinstance(example, str) else layers_shown(self.model, tuple(example.shape))
+        return layers_shown(self.model, tuple(example.shape)) if isinstance(example, np.ndarray) else []
+
+    def usual(self, read: tuple[Model, Items] | None = None) -> Choice:
+        """The method of who names none: Grad-CAM where the model answers it, else what ``xplain.explain`` chooses.
+
+        Args:
+            read: The items, and the model that takes them, where they are known.
+        """
+        if any(entry.name == "grad-cam" for entry in self.methods):
+            return Choice("grad-cam", "the model answers it")
+        example = self.example() if self.takes == "rows" and read is None else None
+        read = self.read([example]) if example is not None else read
+        return choose(self.model, {}) if read is None else choose(read[0], {}, read[1].x, read[1].layout)
 
     @property
     def version(self) -> str:
@@ -131,10 +185,26 @@ def served_as(name: str, model: Model) -> Served:
     return Served(name, model, tuple(entry for entry in methods() if entry.needs <= model.answers))
 
 
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; times as texts."""
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Rows of a table as its columns."""
+    """Rows of a table as its columns.
+
+    Raises:
+        UsageError: rows that are not alike, or a cell that is no value.
+    """
     names = list(rows[0])
     for number, row in enumerate(rows):
         if set(row) != set(names) or not names:
             raise UsageError(f"Row {number} has columns {sorted(row)}; row 0 has {sorted(names)}. Give all rows alike.")
+        for name, cell in row.items():
+            whole = isinstance(cell, int) and abs(cell) > _LARGEST
+            if whole or not isinstance(cell, (str, int, float, bool, type(None))):
+                raise UsageError(
+                    f"Column {name!r:.80} of row {number} is {cell!r:.80}; accepted: a number of at most 2^53, a text, "
+                    "true, false, or null for a gap."
+                )
     return {name: [row[name] for row in rows] for name in names}

@@ -2,16 +2,77 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from xplain.cli.asking.loading import Loading
+from xplain.cli.asking.reading import Given, RowOptions
+from xplain.cli.asking.tables import read_table
 from xplain.cli.telling.console import Outcome, note
-from xplain.core.errors import MissingDependency
+from xplain.core.errors import MissingDependency, UsageError
+from xplain.core.query import Model
 
 __all__ = ["serve"]
+
+
+_LEARNED = 2000
+"""Rows of a table that are learned from, evenly spaced: every request begins with a copy of what was learned."""
+
+
+def _flag(name: str, text: str, metavar: str | None = None) -> Any:
+    return typer.Option(name, help=text, metavar=metavar, rich_help_panel="Models of tables and of texts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What callers' rows and texts are read by."""
+
+    rows: Annotated[
+        Path | None,
+        _flag("--rows", "Rows as the model was trained on: columns, categories, what is typical.", "FILE.csv"),
+    ] = None
+    columns: Annotated[
+        str | None, _flag("--columns", "The columns of --rows that the model takes, in its order: a,b,c. Default: all.")
+    ] = None
+    tokenizer: Annotated[Path | None, _flag("--tokenizer", "For a model of token ids: its tokenizer.json.", "FILE")] = (
+        None
+    )
+    split: Annotated[
+        str | None, _flag("--split", "What of a text is hidden: words (default), marks, sentences, tokens, ids.")
+    ] = None
+    mask: Annotated[
+        str | None, _flag("--mask", "What takes a hidden word's place, such as '\\[MASK]'; else it is deleted.")
+    ] = None
+
+    def open(self, file: str, loading: Loading) -> Model:
+        """The model in a file, as one of rows or of texts where these options say so.
+
+        Raises:
+            UsageError: options that do not fit together, or a table that cannot be read.
+            XplainError: the model cannot be loaded.
+        """
+        of_texts = [name for name in ("tokenizer", "split", "mask") if getattr(self, name) is not None]
+        if self.rows is not None and of_texts:
+            raise UsageError(f"--rows is for models of tables, --{of_texts[0]} for models of texts; give one of them.")
+        if self.columns is not None and self.rows is None:
+            raise UsageError("--columns says which of a table's columns the model takes; give --rows FILE.csv too.")
+        if of_texts:
+            words = RowOptions(tokenizer=self.tokenizer, split=self.split, mask=self.mask)
+            texts: Model = Given("texts", [], (), "", words).open(file, loading)
+            return texts
+        if self.rows is None:
+            return loading.open(file)
+        wanted = None if self.columns is None else [name.strip() for name in self.columns.split(",")]
+        found = read_table(self.rows, wanted, whole=True).columns
+        step = -(-max(map(len, found.values())) // _LEARNED)
+        learned = {name: cells[::step] for name, cells in found.items()}
+        rows = Given("table", learned, (), "", RowOptions()).open(file, loading)
+        rows.learn(learned)
+        table: Model = rows
+        return table
 
 
 def serve(
@@ -22,6 +83,7 @@ def serve(
         ),
     ],
     loading: Loading,
+    reading: Reading,
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines ask.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(help="Port to listen at; 0 for any that is free, which is told.", min=0, max=65535)
@@ -46,8 +108,9 @@ def serve(
     """Serve MODELs until stopped: KServe V1, the Open Inference Protocol V2, plain JSON and pictures.
 
     It answers this machine alone unless --host says otherwise, which needs a token. Requests that fit together are
-    asked as one; long ones are jobs that can be watched. --card and the other options hold for every MODEL; a card
-    beside a file is used where none is given.
+    asked as one; long ones are jobs that can be watched. --card, --rows and the other options hold for every MODEL; a
+    card beside a file is used where none is given. --rows serves models of tables, --tokenizer models of token ids; a
+    model whose input is text needs neither. The page has a field for each column, and one for a text.
 
     Raises:
         UsageError: an option that cannot be used.
@@ -76,7 +139,7 @@ def serve(
     served = []
     for model in models:
         called, file = _split(model)
-        served.append(served_as(called, loading.open(file)))
+        served.append(served_as(called, reading.open(file, loading)))
     names = ", ".join(one.name for one in served)
     run(
         served,

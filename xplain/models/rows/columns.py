@@ -10,6 +10,8 @@ a column of numbers and refused in any other.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from copy import copy
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +21,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
 from xplain.models.rows import dataframes as frames
 
-__all__ = ["MISSING", "Column"]
+__all__ = ["MISSING", "Column", "ColumnSpec"]
 
 MISSING = float(np.finfo(np.float32).min)
 """The number of a value that is not there."""
@@ -32,6 +34,23 @@ _LARGEST = 3e37
 
 Kind = Literal["number", "moment", "category"]
 _WORDS = {"number": "numbers", "moment": "times", "category": "text or categories"}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """What is known of a column, for who fills it in.
+
+    Args:
+        name: What it is called.
+        kind: ``number``, ``moment``, ``category``, ``switch`` (yes and no), or empty while it has no value.
+        values: Its categories, in the model's order; empty for other kinds.
+        typical: What it holds most often, or in the middle; None where nothing is known of that, or it is a gap.
+    """
+
+    name: str
+    kind: str
+    values: tuple[Any, ...] = ()
+    typical: Any = None
 
 
 class Column:
@@ -108,6 +127,19 @@ class Column:
             except ValueError:
                 raise UsageError(f"Column {self.name!r} holds numbers; {value!r} is none.") from None
         return float(self.code(frames.like([value], self._like))[0])
+
+    def apart(self) -> Column:
+        """The same column with a memory of its own: what it meets from now on, this one does not learn."""
+        other = copy(self)
+        kept = ("_codes", "_keys", "_next", "_parts", "_at")
+        vars(other).update({name: copy(value) for name, value in vars(self).items() if name in kept})
+        return other
+
+    @property
+    def spec(self) -> ColumnSpec:
+        """What is known of it, but for what is typical."""
+        kind = "" if self._like is None else "switch" if self.switch else self.kind
+        return ColumnSpec(self.name, kind, tuple(self._codes) if kind == "category" else ())
 
     @property
     def switch(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from xplain.core.target import SCORES, every_score
 from xplain.core.trees import Ensemble, Trees
 from xplain.models.options import AskedOptions
 from xplain.models.rows.asked import of_columns
-from xplain.models.rows.columns import MISSING, Column
+from xplain.models.rows.columns import MISSING, Column, ColumnSpec
 from xplain.models.rows.dataframes import columns_of, plain, row_names, shown
 from xplain.models.rows.estimators import asked_of
 from xplain.models.rows.function import Function
@@ -99,6 +100,27 @@ class Table:
         elif self._names is None:
             self._check_names(tuple(frame))
             self._names = tuple(frame)
+
+    def apart(self) -> Table:
+        """The same reader with a memory of its own, for rows of somebody who is not to teach this one anything."""
+        other = copy(self)
+        columns = {name: column.apart() for name, column in self._columns.items()}
+        able = replace(self.abilities, read=other.read, codes=other)
+        vars(other).update(_columns=columns, abilities=able)
+        return other
+
+    @property
+    def specs(self) -> tuple[ColumnSpec, ...]:
+        """What is known of each column; what is typical, where ``columns=`` gave rows."""
+        found = [self._column(name).spec for name in self.names]
+        if self._seen is None or len(self._seen) < 2:
+            return tuple(found)
+        row = self.values(self.typical(self._seen)[0])
+        cells = [plain(row[one.name])[0] for one in found]
+        return tuple(
+            replace(one, typical=None if cell is None or cell != cell else cell)
+            for one, cell in zip(found, cells, strict=True)
+        )
 
     def _frame(self, source: Any) -> dict[str, Any]:
         """Columns by name; an array ``[N, S]`` has the names that are known."""

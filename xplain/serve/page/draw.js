@@ -14,6 +14,11 @@ export function colour(table, value, limit, signed) {
   return table[Math.round(place * (table.length - 1))];
 }
 
+// Black or white, whichever is read better on a colour.
+export function ink([red, green, blue]) {
+  return 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#111" : "#fff";
+}
+
 export function paint(canvas, view) {
   const { picture, map, error, limit, signed, table, opacity, threshold, box } = view;
   const [rows, columns] = map ? map.shape : [picture.height, picture.width];

@@ -1,8 +1,10 @@
 // The page: an item, and one or two explanations of it. Its state is in the address, so that it can be sent to somebody.
 
 import * as ask from "./ask.js";
+import * as items from "./items.js";
 import { Panel } from "./panel.js";
 
+const MOST = 2000; // letters of an item that an address can hold
 const at = (id) => document.getElementById(id);
 
 class Page {
@@ -32,20 +34,40 @@ class Page {
       const states = this.recall();
       this.panels = states.panels.map((one) => new Panel(this, this.models.some((m) => m.name === one.model) ? one : { ...one, model: undefined }));
       this.lay();
-      at("words").hidden = this.models.every((one) => one.pictures);
+      this.suit();
       await this.offer();
       const waiting = this.models.filter((one) => !one.ready).map((one) => one.name);
       this.say(waiting.length ? `${waiting.join(", ")}: not ready yet` : `${this.models.length === 1 ? "One model" : `${this.models.length} models`} ready.`);
       if (states.example) await this.choose(states.example);
+      else if (states.item !== undefined) {
+        items.restore(this.panels[0].model, states.item);
+        this.set(states.item);
+      }
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  // The way in is that of the first panel's model; an item of another kind is forgotten.
+  suit() {
+    const { model } = this.panels[0];
+    if (this.shown === model) return;
+    if (this.shown && this.shown.takes !== model.takes) this.item = this.example = null;
+    this.shown = model;
+    items.show(model);
   }
 
   lay() {
     at("panels").replaceChildren(...this.panels.map((one) => one.root));
     at("panels").classList.toggle("two", this.panels.length > 1);
     at("compare").setAttribute("aria-pressed", String(this.panels.length > 1));
+  }
+
+  // Another method than the first panel's, to begin with.
+  other() {
+    const { model } = this.panels[0], names = model.methods.map((one) => one.name);
+    const first = this.panels[0].told().method;
+    return ["saliency", "kernel-shap", "ablation"].find((one) => one !== first && names.includes(one)) ?? first;
   }
 
   async offer() {
@@ -73,18 +95,21 @@ class Page {
   }
 
   set(item) {
+    const again = this.item !== null;
     this.item = item;
-    this.remember();
     for (const one of this.panels) {
-      if (one.picture) one.target = null;
+      if (again) one.target = null; // of another item another class is predicted
       one.explain();
     }
+    this.remember();
   }
 
   // ---------------------------------------------------------------- the address
 
   remember() {
+    const short = this.shown.takes !== "pictures" && JSON.stringify(this.item ?? "").length <= MOST;
     const state = { panels: this.panels.map((one) => one.told()), example: this.example ?? undefined };
+    if (short && this.item !== null) state.item = this.item;
     history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(state))}`);
   }
 
@@ -140,22 +165,22 @@ class Page {
     }
     document.addEventListener("paste", (event) => {
       const file = event.clipboardData.files[0];
-      if (file) this.take(file);
+      if (file && this.shown?.takes === "pictures") this.take(file);
     });
-    at("send").addEventListener("click", () => {
-      const text = at("text").value.trim();
-      let item = text;
-      if (/^[[{]/.test(text)) {
+    for (const [kind, read] of Object.entries({ texts: items.text, rows: items.row, tensors: items.tensor })) {
+      at(kind).addEventListener("submit", (event) => {
+        event.preventDefault();
+        this.example = null;
         try {
-          item = JSON.parse(text);
-        } catch { /* a text that begins with a bracket */ }
-      }
-      this.example = null;
-      this.set(item);
-    });
+          this.set(read());
+        } catch (error) {
+          this.fail(error);
+        }
+      });
+    }
     at("compare").addEventListener("click", () => {
       if (this.panels.length > 1) this.panels.pop().stop();
-      else this.panels.push(new Panel(this, { ...this.panels[0].told(), method: "saliency", options: "" }));
+      else this.panels.push(new Panel(this, { ...this.panels[0].told(), method: this.other(), options: "" }));
       this.lay();
       this.remember();
       if (this.item && this.panels.length > 1) this.panels[1].explain();

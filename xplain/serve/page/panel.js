@@ -1,7 +1,8 @@
 // One explanation: what is asked, the map, what can be done with it.
 
 import * as ask from "./ask.js";
-import { colour, flat, limitOf, paint, scale } from "./draw.js";
+import { flat, limitOf, paint, scale } from "./draw.js";
+import { draw, next, partsOf, said } from "./parts.js";
 
 const DEAR = 64; // evaluations from which on progress is worth showing
 const round = (value) => (Number.isFinite(value) ? Number(value.toPrecision(3)).toString() : "none");
@@ -14,7 +15,7 @@ export class Panel {
     this.view = { opacity: 0.65, threshold: 0 };
     this.target = told.target ?? null;
     this.fill("model", page.models.map((one) => one.name), told.model);
-    this.fill("method", this.methods(), told.method ?? "grad-cam");
+    this.fill("method", this.methods(), told.method ?? this.model.usual);
     this.at("options").value = told.options ?? "";
     for (const name of ["opacity", "threshold"]) {
       if (told[name] !== undefined) this.at(name).value = told[name];
@@ -22,13 +23,16 @@ export class Panel {
       this.at(name).addEventListener("input", () => {
         this.view[name] = this.at(name).value / 100;
         this.paint();
+        this.drawParts();
         page.remember();
       });
     }
     this.at("model").addEventListener("change", () => {
-      this.fill("method", this.methods(), this.at("method").value);
+      const method = this.at("method").value;
+      this.fill("method", this.methods(), this.methods().includes(method) ? method : this.model.usual);
       this.layers();
       this.target = null;
+      page.suit();
       this.again();
     });
     this.at("method").addEventListener("change", () => this.again());
@@ -38,7 +42,14 @@ export class Panel {
     this.at("layer").addEventListener("change", () => this.inside());
     this.layers();
     this.pointer(this.at("map"));
+    this.at("parts").addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+      if (!step || !this.parts) return;
+      event.preventDefault();
+      this.readPart(this.part === null ? next(this.elements, 0, -this.parts.length) : next(this.elements, this.part, step));
+    });
     this.at("map").classList.add("empty");
+    this.part = this.parts = null;
   }
 
   get model() { return this.page.models.find((one) => one.name === this.at("model").value); }
@@ -158,6 +169,9 @@ export class Panel {
     const table = this.page.colours[one.signed ? "signed" : "unsigned"];
     const limit = limitOf(values.data);
     const pictured = values.shape.length >= 2 && !one.words && !one.columns;
+    this.parts = pictured ? null : partsOf(one, values, error, this.page.item);
+    this.part = null;
+    this.at("probe").textContent = "\u00a0";
     Object.assign(this.view, { map: null, error: null, limit, signed: one.signed, table, values });
     if (one.seen) {
       const seen = await createImageBitmap(new Blob([Uint8Array.from(atob(one.seen), (c) => c.charCodeAt(0))]));
@@ -166,10 +180,13 @@ export class Panel {
     if (pictured) {
       Object.assign(this.view, { map: flat(values), error: flat(error) });
       this.at("map").setAttribute("aria-label", this.words(one));
-      scale(this.at("scale"), table, limit, one.signed, one.unit);
     }
+    scale(this.at("scale"), table, limit, one.signed, one.unit);
     this.at("map").hidden = !pictured && !this.view.picture;
-    this.parts(one, values, table, limit);
+    this.at("opacity").parentElement.hidden = !pictured;
+    this.at("parts").hidden = pictured;
+    this.at("parts").setAttribute("aria-label", `${one.method} of ${one.target}, in ${one.unit}. Arrow keys read values.`);
+    this.drawParts();
     this.classes(predictions, one);
     const told = answer.partial ? [`So far: ${answer.partial}.`, ...one.warnings] : one.warnings;
     this.at("warnings").replaceChildren(...told.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
@@ -207,32 +224,17 @@ export class Panel {
     }));
   }
 
-  parts(one, values, table, limit) {
+  drawParts() {
+    if (!this.parts) return;
     const place = this.at("parts");
-    place.replaceChildren();
-    const paintOn = (element, value) => {
-      element.style.background = `rgb(${colour(table, value, limit, one.signed).join(" ")})`;
-    };
-    if (one.words) {
-      one.words.forEach((word, k) => {
-        const span = document.createElement("span");
-        span.textContent = word;
-        span.title = `${round(values.data[k])} ${one.unit}`;
-        paintOn(span, values.data[k]);
-        place.append(span, " ");
-      });
-    } else if (one.columns) {
-      const rows = one.columns.map((name, k) => [name, one.row[k], values.data[k]]).sort((a, b) => Math.abs(b[2]) - Math.abs(a[2]));
-      const grid = document.createElement("table");
-      for (const [name, given, value] of rows) {
-        const row = grid.insertRow();
-        for (const text of [name, given, round(value)]) row.insertCell().textContent = text;
-        row.lastElementChild.className = "number";
-        paintOn(row.lastElementChild, value);
-        row.lastElementChild.style.color = "#111";
-      }
-      place.append(grid);
-    }
+    this.elements = draw(place, this.one, this.parts, this.view, (k) => this.readPart(k));
+    if (this.part !== null) this.readPart(Math.min(this.part, this.parts.length - 1));
+  }
+
+  readPart(k) {
+    this.part = k;
+    this.elements.forEach((one, at) => one.classList.toggle("read", at === k));
+    this.at("probe").textContent = said(this.parts[k], this.one.unit);
   }
 
   // ---------------------------------------------------------------- reading and hiding by hand

@@ -12,6 +12,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.graph.nodes import Model, Node, attribute, numbers
+from xplain.graph.resampled import scales_of
 from xplain.graph.stated import cuts_of, pads_of, reduced_axes, stated
 from xplain.incremental.products import Product
 from xplain.incremental.steps import Concat, Conv, Crop, Pair, Part, Plane, Pool, Resize, Scale, Single
@@ -303,7 +304,8 @@ def _resize(walk: Walk, node: Node) -> None:
     out, plane = walk.result(node)
     if plane.channels != before.channels or attribute(node, "axes") is not None:
         raise Stop("it resizes channels, or names its axes")
-    scales = walk.constant(node, 1 if node.op_type == "Upsample" else 2)
+    stated, name = scales_of(node)
+    scales = np.asarray(stated) if stated is not None else walk.content(name) if name else None
     picked = resize_indices(node, before.extent, plane.extent, scales, walk.model)
     if picked is None:
         raise Stop("it interpolates")

@@ -9,7 +9,7 @@ import numpy as np
 from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.resampled import resampling
+from xplain.graph.resampled import resampling, scales_at
 
 __all__ = ["along"]
 
@@ -72,7 +72,7 @@ def _sum_blocks(call: NodeCall, g: Value, factors: list[int]) -> Value:
 
 def _free_nearest(call: NodeCall, g: Value) -> Value:
     """Height and width known only at run time: only whole factors with nearest neighbours have a rule."""
-    scales = call.static(1 if call.op == "Upsample" else 2, "scales")
+    scales = call.static(scales_at(call.node), "scales")
     if scales is None or len(scales) != 4 or not _repeats(call) or any(float(s) != int(s) for s in scales):
         raise call.refuse("free height and width are possible only for whole factors with nearest neighbours")
     return _sum_blocks(call, g, [int(s) for s in scales[2:]])
@@ -80,7 +80,7 @@ def _free_nearest(call: NodeCall, g: Value) -> Value:
 
 def _matrix(call: NodeCall, axis: int, source: int, target: int) -> np.ndarray[Any, Any]:
     """The matrix ``[target, source]`` of a resampling along one axis: the operator's answer to the identity."""
-    scales = call.static(1 if call.op == "Upsample" else 2, "scales")
+    scales = call.static(scales_at(call.node), "scales")
     scale = None
     if scales is not None and len(scales):
         axes = call.attribute("axes")

@@ -32,7 +32,7 @@ from xplain.graph.outline.sees import (
     slid,
     union,
 )
-from xplain.graph.resampled import resampling
+from xplain.graph.resampled import resampling, scales_of
 from xplain.graph.stated import cuts_of, pads_of, reduced_axes
 from xplain.graph.windows import windows_of
 
@@ -291,13 +291,9 @@ def _pad(step: Step, part: Seen) -> list[Seen | None]:
 
 def _resize(step: Step, part: Seen) -> list[Seen | None]:
     out = step.out
-    scales = (
-        step.known.content.get(step.node.input[1 if step.node.op_type == "Upsample" else 2])
-        if len(step.node.input) > 1
-        else None
-    )
+    given, name = scales_of(step.node)
+    scales = step.known.content.get(name) if given is None else np.asarray(given)
     stated = attribute(step.node, "axes")
-    given = attributes_of(step.node)
     if len(out) != len(part.shape) or (part.channel is not None and out[part.channel] != part.shape[part.channel]):
         return []
     found: dict[int, Array] = {}
@@ -308,7 +304,10 @@ def _resize(step: Step, part: Seen) -> list[Seen | None]:
         if scales is not None and scales.size:
             at = axis if stated is None else [a % len(out) for a in stated].index(axis)
             scale = float(scales.ravel()[at])
-        found[axis] = resampling(step.node.op_type, given, scale, (part.shape[axis], out[axis]), step.model) != 0
+        found[axis] = (
+            resampling(step.node.op_type, attributes_of(step.node), scale, (part.shape[axis], out[axis]), step.model)
+            != 0
+        )
 
     def along(k: int, seen: Array) -> Array:
         axis = part.places[k]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper, version_converter
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper, version_converter
 
 from xplain.graph.analysis.inference import InferenceError, infer_model
 from xplain.graph.dtypes import FLOATS
@@ -18,6 +19,12 @@ TARGET = 18
 
 _IR = 8
 
+_FIRST_RESIZE = 10
+"""The opset whose Resize takes its scales as the second input and has one rule for coordinates."""
+
+_ONE_AXIS = 13
+"""The opset from which on a softmax and a hardmax run over one axis."""
+
 _APART = "xplain.apart"
 """The domain of operators that are not converted, while the others are."""
 
@@ -29,11 +36,14 @@ def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
     have = opset_of(model)
     if have >= TARGET:
         return model
+    if _both_ways(model.graph, have):
+        notes.append(f"The model stays at opset {have}: a Resize enlarges one axis and makes another smaller.")
+        return model
     early = ModelProto()
     early.CopyFrom(model)
     kinds = _kinds(model)
-    _open_scalers(early, kinds)
-    strange = _strange(early, have)
+    _open(early, kinds, have)
+    strange = _reformed(early.graph, have) + _strange(early, have)
     for node in strange:
         node.domain = _APART
     if strange:
@@ -49,8 +59,7 @@ def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
         return model
     raised.ir_version = max(raised.ir_version, _IR)
     _match_numbers(raised, kinds)
-    for node in raised.graph.node:
-        node.domain = "" if node.domain == _APART else node.domain
+    _taken_back(raised.graph)
     kept = [entry for entry in raised.opset_import if entry.domain != _APART]
     del raised.opset_import[:]
     raised.opset_import.extend(kept)
@@ -59,6 +68,14 @@ def raise_opset(model: ModelProto, notes: list[str]) -> ModelProto:
     del raised.graph.input[:]
     raised.graph.input.extend(keep)
     return raised
+
+
+def _taken_back(graph: GraphProto) -> None:
+    """Put what was set aside back into the standard domain."""
+    for node in graph.node:
+        node.domain = "" if node.domain == _APART else node.domain
+        for inner in [one.g for one in node.attribute if one.HasField("g")]:
+            _taken_back(inner)
 
 
 def _kinds(model: ModelProto) -> dict[str, int]:
@@ -105,24 +122,102 @@ def _alike(node: NodeProto) -> list[int]:
     return [k for k in range(1, min(len(node.input), len(kinds))) if node.input[k] and kinds[k] == kinds[0]]
 
 
-def _open_scalers(model: ModelProto, kinds: Mapping[str, int]) -> None:
-    """ImageScaler, ``scale x + bias[c]``, was an experiment of the first opsets, and no converter knows it."""
+def _open(model: ModelProto, kinds: Mapping[str, int], opset: int) -> None:
+    """Write nodes that no converter knows as others: ImageScaler, and Hardmax as it was before opset 13.
+
+    ``ImageScaler``, ``scale x + bias[c]``, was an experiment of the first opsets. ``Hardmax`` looked for the largest
+    number of all axes from its own on.
+    """
     nodes: list[NodeProto] = []
     for node in model.graph.node:
-        if node.op_type != "ImageScaler" or node.domain not in ("", "ai.onnx"):
+        if node.op_type == "ImageScaler" and node.domain in ("", "ai.onnx"):
+            nodes += _scaled(model.graph, node, kinds)
+        elif node.op_type == "Hardmax" and node.domain in ("", "ai.onnx") and opset < _ONE_AXIS:
+            flat, shape, out = (f"{node.output[0]}/opened/{part}" for part in ("flat", "shape", "largest"))
+            nodes.append(helper.make_node("Shape", [node.input[0]], [shape]))
+            nodes.append(helper.make_node("Flatten", [node.input[0]], [flat], axis=attributes_of(node).get("axis", 1)))
+            nodes.append(helper.make_node("Hardmax", [flat], [out], axis=1))
+            nodes.append(helper.make_node("Reshape", [out, shape], [node.output[0]], node.name))
+        else:
             nodes.append(node)
-            continue
-        stated = attributes_of(node)
-        dtype = helper.tensor_dtype_to_np_dtype(kinds.get(node.input[0]) or TensorProto.FLOAT)
-        out = node.output[0]
-        numbers = {"scale": np.array(stated.get("scale", 1.0)), "bias": np.reshape(stated["bias"], (-1, 1, 1))}
-        for name, value in numbers.items():
-            model.graph.initializer.append(numpy_helper.from_array(value.astype(dtype), f"{out}/opened/{name}"))
-        nodes.append(helper.make_node("Mul", [node.input[0], f"{out}/opened/scale"], [f"{out}/opened/scaled"]))
-        nodes.append(helper.make_node("Add", [f"{out}/opened/scaled", f"{out}/opened/bias"], [out], node.name))
     if len(nodes) != len(model.graph.node):
         del model.graph.node[:]
         model.graph.node.extend(nodes)
+
+
+def _scaled(graph: GraphProto, node: NodeProto, kinds: Mapping[str, int]) -> list[NodeProto]:
+    stated = attributes_of(node)
+    dtype = helper.tensor_dtype_to_np_dtype(kinds.get(node.input[0]) or TensorProto.FLOAT)
+    out = node.output[0]
+    numbers = {"scale": np.array(stated.get("scale", 1.0)), "bias": np.reshape(stated["bias"], (-1, 1, 1))}
+    for name, value in numbers.items():
+        graph.initializer.append(numpy_helper.from_array(value.astype(dtype), f"{out}/opened/{name}"))
+    scaled = helper.make_node("Mul", [node.input[0], f"{out}/opened/scale"], [f"{out}/opened/scaled"])
+    return [scaled, helper.make_node("Add", [f"{out}/opened/scaled", f"{out}/opened/bias"], [out], node.name)]
+
+
+def _reformed(graph: GraphProto, opset: int) -> list[NodeProto]:
+    """Nodes that the converter would get wrong, written as the target opset has them; it is to leave them alone.
+
+    - Upsample, and Resize of opset 10, count from the corner of a pixel. The converter lets a linear one count from the
+      middle, which newer files mean where they say nothing: another net, whose scores are not the file's.
+    - What Upsample and Scatter make would have another name behind the converter.
+    - Pad by reflected or repeated values may state a number that it does not use, which is refused today.
+    """
+    found = []
+    for node in graph.node:
+        for inner in [one.g for one in node.attribute if one.HasField("g")]:
+            found += _reformed(inner, opset)
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        if node.op_type == "Upsample" or (node.op_type == "Resize" and opset == _FIRST_RESIZE):
+            _resize(graph, node)
+            found.append(node)
+        elif node.op_type == "Scatter":
+            node.op_type = "ScatterElements"
+            found.append(node)
+        elif node.op_type == "Pad" and attributes_of(node).get("mode", "constant") != "constant":
+            kept = [one for one in node.attribute if one.name != "value"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    return found
+
+
+def _scales(graph: GraphProto, name: str) -> np.ndarray[Any, Any]:
+    """The scales that a tensor holds; 2 where they are known only at run time."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    made = [node for node in graph.node if node.op_type == "Constant"]
+    stored |= {node.output[0]: one.t for node in made for one in node.attribute if one.name == "value"}
+    return numpy_helper.to_array(stored[name]).ravel() if name in stored else np.full(4, 2.0)
+
+
+def _both_ways(graph: GraphProto, opset: int) -> bool:
+    """Whether a nearest Resize of opset 10 enlarges one axis and makes another smaller, which no later one can."""
+    for node in graph.node:
+        if node.op_type == "Resize" and opset == _FIRST_RESIZE and attributes_of(node).get("mode") != "linear":
+            scales = _scales(graph, node.input[1])
+            if scales.min() < 1.0 < scales.max():
+                return True
+    return False
+
+
+def _resize(graph: GraphProto, node: NodeProto) -> None:
+    """Write an old resampling as the Resize of today."""
+    stated = attributes_of(node)
+    if len(node.input) < 2:
+        name = f"{node.output[0]}/scales"
+        graph.initializer.append(numpy_helper.from_array(np.array(stated["scales"], np.float32), name))
+        node.input.append(name)
+    mode = stated.get("mode", "nearest")
+    del node.attribute[:]
+    # the runtime takes the element before when it enlarges, and the one behind when it makes smaller
+    smaller = _scales(graph, node.input[1]).max() <= 1.0
+    rule = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "ceil" if smaller else "floor"}
+    rule["mode"] = "linear" if mode == "bilinear" else mode
+    node.attribute.extend(helper.make_attribute(key, value) for key, value in rule.items())
+    node.op_type = "Resize"
+    data, scales = node.input[:2]
+    node.input[:] = [data, "", scales]
 
 
 def _strange(model: ModelProto, opset: int) -> list[NodeProto]:

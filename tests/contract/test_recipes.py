@@ -99,7 +99,7 @@ def made(entry: Recipe, model: Any, **more: Any) -> Any:
         for one in entry.sources
         if one.needed
     }
-    x = given.pop("x", None)
+    x = more.pop("x", given.pop("x", None))
     target = {"needed": [0, 2]}.get(entry.target)
     return xplain.make(
         model, entry.name, x, **{"target": target, "size": (12, 10), "side": 24, **entry.trial, **given, **more}
@@ -130,7 +130,8 @@ def test_a_seed_gives_the_same_bits_alone_and_among_others(recipe):
     whole = made(recipe, model, seed=3, **given)
     assert np.array_equal(made(recipe, model, seed=3, **given).picture, whole.picture)
     if recipe.target == "needed":
-        alone = made(recipe, model, seed=3, target=[2], **given)
+        own = {"x": PICTURES[1:2]} if any(one.name == "x" for one in recipe.sources) else {}
+        alone = made(recipe, model, seed=3, target=[2], **own, **given)
         assert np.array_equal(alone.picture[0], whole.picture[1])
 
 

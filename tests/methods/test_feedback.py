@@ -10,6 +10,7 @@ from onnx import helper
 from torch.nn import functional
 
 import xplain
+from xplain.core.errors import UsageError
 from xplain.core.query import Sweep
 from xplain.core.rules import Rules
 from xplain.explainers.gradient.feedback import shut
@@ -47,10 +48,10 @@ def thought_twice(
         g2 = np.broadcast_to(v[:, None, None] / x[0].size, a2.shape)
         g1 = turned_back(g2 * z2 * (u2 > 0), w2)
         gradient = turned_back(g1 * z1 * (u1 > 0), w1)
-        worse1, worse2 = (a1 * g1 < 0) & (z1 > 0), (a2 * g2 < 0) & (z2 > 0)
-        if k == rounds or not (worse1.any() or worse2.any()):
+        idle1, idle2 = (a1 * g1 <= 0) & (z1 > 0), (a2 * g2 <= 0) & (z2 > 0)
+        if k == rounds or not (idle1.any() or idle2.any()):
             return gradient, score
-        z1, z2 = np.where(worse1, 0, z1), np.where(worse2, 0, z2)
+        z1, z2 = np.where(idle1, 0, z1), np.where(idle2, 0, z2)
     raise AssertionError
 
 
@@ -176,13 +177,57 @@ def test_the_map_of_a_class_lies_on_its_own_object_and_on_no_other(wanted):
     assert not found.warnings
 
 
-def test_gates_shut_by_what_they_cost_and_never_where_nothing_is_known():
+def test_gates_shut_by_what_they_cost_and_stay_open_for_what_rises_alone():
     rises = np.array([[4.0, -1.0, 0.0, 2.0, 0.6]], np.float32)
     before = np.array([[1.0, 1.0, 1.0, 0.0, 1.0]], np.float32)
-    assert shut(before, rises).tolist() == [[1, 0, 1, 0, 1]]
-    assert shut(before, rises, penalty=0.5).tolist() == [[1, 0, 1, 0, 0]]  # half of the mean of 4, 2 and 0.6
+    assert shut(before, rises).tolist() == [[1, 0, 0, 0, 1]]
+    assert shut(before, rises, penalty=0.5).tolist() == [[1, 0, 0, 0, 0]]  # half of the mean of 4, 2 and 0.6
+
+
+def test_a_unit_that_was_silent_does_not_wake_up_as_its_opponents_fall_silent():
+    """The first unit argues against the class and holds the second down, which would speak for it; so does the third.
+
+    With ``h = relu(x)`` the score is the mean of ``relu(h2 - 4/3 h1) + h3 - h1``.
+    """
+    w1, w2 = np.zeros((3, 3, 3, 3)), np.zeros((3, 3, 3, 3))
+    w1[[0, 1, 2], [0, 1, 2], 1, 1] = 1.0
+    w2[0, [0, 1], 1, 1], w2[1, 2, 1, 1], w2[2, 0, 1, 1] = [-4 / 3, 1.0], 1.0, 1.0
+    model = xplain.load(file(w1, w2, np.array([[1.0, 1.0, -1.0]])))
+    picture = np.ones((1, 3, SIDE, SIDE), np.float32)
+    found = xplain.explain(model, picture, "feedback", target=0, channels=True)
+    gradient = found.values[0] * SIDE**2
+    np.testing.assert_allclose(gradient[2], 1.0, rtol=1e-5)
+    assert not gradient[:2].any()
+    assert found.each["score"][0] == pytest.approx(0, abs=1e-6)
+    assert found.each["through the gates"][0] == pytest.approx(1)
 
 
 def test_a_net_without_rectifiers_says_so():
     found = xplain.explain(torch.nn.Linear(4, 2), np.ones((1, 4), np.float32), "feedback", target=0)
     assert "plain gradient" in str(found.warnings[0])
+
+
+def test_the_recipes_picture_is_the_methods_gradient_by_colours_with_a_film_of_every_look():
+    """BGR and a card's own scale, so that slopes by colours are not those by the input."""
+    w1, w2, v = two_layers(7)
+    w1 = np.concatenate([w1, w1[:, :1]], axis=1)
+    card = {"mode": "BGR", "crop": [SIDE, SIDE], "scale": 0.5, "mean": [10.0, 20.0, 30.0], "std": [1.0, 2.0, 4.0]}
+    model = xplain.load(file(w1, w2, v), card=card)
+    pictures = [np.random.default_rng(k).integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8) for k in (8, 9)]
+    made = xplain.make(model, "feedback", pictures, target=[0, 2], rounds=3, clip=1.0)
+    found = xplain.explain(model, pictures, "feedback", target=[0, 2], rounds=3, channels=True)
+    slopes = (found.values / np.reshape([1.0, 2.0, 4.0], (1, 3, 1, 1)))[:, ::-1]
+    largest = np.abs(slopes).max(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(made.picture, 0.5 + 0.5 * slopes / largest, atol=1e-5)
+    for name in ("score", "through the gates", "shut"):
+        np.testing.assert_allclose(made.each[name], found.each[name], rtol=1e-5, atol=1e-6)
+    assert made.frames.shape[1] == 1 + max(made.each["rounds"])
+    assert np.array_equal(made.frames[:, -1], made.pixels)
+    np.testing.assert_allclose(made.trace[:, 0], made.each["score"], rtol=1e-6)
+    assert made.judges == ()
+    assert np.isnan(made.value).all()
+    with pytest.raises(UsageError, match="no picture for a model"):
+        xplain.make(model, "feedback", pictures, target=0, judge=model)
+    early = xplain.make(model, "feedback", pictures[:1], target=0, rounds=3, max_queries=2)
+    assert any("looking ended after 2 looks" in said for said in early.said)
+    assert early.frames.shape[1] == 2

@@ -348,6 +348,7 @@ class Recipe(Declared):
         sources: Pictures that it is given.
         learns: Whether it trains a net, so that it cannot be gone on with later; an interruption ends the learning.
         paints: Whether the model is one that makes pictures of pictures, so that nobody judges them.
+        judged: Whether the finished pictures are shown to models; what a recipe draws of slopes is none for them.
         trial: Options that make it quick, for contract tests.
     """
 
@@ -358,6 +359,7 @@ class Recipe(Declared):
     sources: tuple[Source, ...] = ()
     learns: bool = False
     paints: bool = False
+    judged: bool = True
     trial: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -318,6 +318,7 @@ class RecipeFacts(TypedDict, total=False):
     sources: tuple[Source, ...]
     learns: bool
     paints: bool
+    judged: bool
     trial: Mapping[str, Any]
     aliases: tuple[str, ...]
 

@@ -59,6 +59,12 @@ class Ink:
             found = found + constant(np.reshape(self.shift, wide), pictures)
         return xp.permute_dims(found, (0, 2, 3, 1)) if self.last else found
 
+    def back(self, slope: Array) -> Array:
+        """A gradient by the model's input as one by the colours, ``[R, C, H, W]``."""
+        planes = np.moveaxis(slope, -1, 1) if self.last else slope
+        planes = planes * np.reshape(self.gain, (1, self.channels, 1, 1))
+        return np.ascontiguousarray(planes[:, ::-1] if self.turned else planes)
+
     def lift(self, x: Array) -> Array:
         """The model's input as pictures ``[R, C, H, W]`` in 0..1; the way back of ``apply``."""
         planes = np.moveaxis(x, -1, 1) if self.last else x

@@ -1,9 +1,10 @@
-"""Feedback: look and think twice. Units that argue against the target are shut, and the net is asked again."""
+"""Feedback: look and think twice. Units that do not speak for the target are shut, and the net is asked again."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, NamedTuple
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from xplain.core.declaring.wording import Sentence
 from xplain.core.edits import Array
 from xplain.core.query import Flow, Reading, Sweep, View
 from xplain.core.rules import Rules
+from xplain.core.target import Target
 
-__all__ = ["feedback", "shut"]
+__all__ = ["Looks", "feedback", "looked", "shut", "without"]
 
 _ELEMENTS = 2**18
 """Elements of the items that are swept together: gates of every layer are held for all of them."""
@@ -34,106 +36,122 @@ _ELEMENTS = 2**18
     trial={"rounds": 3},
 )
 def feedback(
-    view: View, *, rounds: Positive = 1, penalty: NonNegative = 0.0, channels: bool = False, signed: bool = False
+    view: View, *, rounds: Positive = 2, penalty: NonNegative = 0.0, channels: bool = False, signed: bool = False
 ) -> Flow:
-    """Shut the units that argue against the target, ask the net again, and look at the gradient that is left.
+    """Shut the units that do not speak for the target, ask the net again, and look at the gradient that is left.
 
     Behind each rectifier stands a gate z in {0, 1}, open at first, and the net goes on with ``z a``. What the score
-    rises by a gate is ``d f / d z = a * d f / d(z a)``. In each round those shut whose rise is below what they cost,
-    all at once; the next pass goes through the gates that are left, and is judged anew. Gates do not open again, so it
-    ends: when none shuts any more, or after ``rounds``. The map is ``max over c of | d f / d x[c, p] |`` through what
-    is open. Experimental: see Returns.
+    rises by a gate is ``d f / d z = a * d f / d(z a)``. In each round all those shut at once whose rise is not above
+    what they cost: units that argue against the target, and those that say nothing, which else would wake up as their
+    opponents fall silent. The next pass goes through the gates that are left, and is judged anew. Gates do not open
+    again, so it ends: when none shuts any more, or after ``rounds``. The map is ``max over c of | d f / d x[c, p] |``
+    through what is open.
 
     Args:
-        rounds: Rounds at most; 10 is enough for most gates to settle.
+        rounds: Rounds at most. What the first leaves open was judged by a net that is gone, so one alone may mislead;
+            about ten until the gates stay as they are, for a map of few points.
         penalty: What an open gate costs, as a multiple of its layer's mean positive rise; the larger, the more shut.
         channels: Keep channels: the raw signed gradient.
         signed: Sum over channels with sign, instead of the largest magnitude.
 
     Returns:
         ``[N, H, W]``, at least 0 unless ``signed``. ``each`` holds the ``score`` of the net as it is, and ``through the
-        gates``, the share of units with a say that were ``shut``, and the ``rounds`` that it took. Where a net is
-        deep, every further round raises the score far beyond any that an item has, and the map tells less of the item.
+        gates``, the share ``shut`` of the units that had a say at first, and the ``rounds`` that it took. The score
+        through the gates is one that no item has. Of a class that others share units with, ``margin:CLASS,smooth`` as
+        target shuts what speaks for these as well.
 
     Cost:
         Up to ``rounds + 1`` sweeps per item, each with a number per unit fed and returned.
 
     Differs from the paper:
-        Gates are 0 or 1 and shut greedily, where the paper climbs by gradient steps and clips to [0, 1]; one round
-        instead of ten or more; gates stand behind rectifiers, and a pooling passes on what its winner's lets through.
+        The paper climbs ``f - lambda sum z`` by gradient steps with z clipped to [0, 1]; here gates are 0 or 1 and shut
+        greedily, with a lambda of 0 from above unless there is a ``penalty``. Gates stand behind rectifiers, as the
+        paper's do, and a pooling passes on what its winner's lets through: one behind it would shut nothing more, as a
+        unit that loses a pooling has no rise and is shut.
 
     Source:
         Cao et al., Look and Think Twice: Capturing Top-Down Visual Attention with Feedback Convolutional Neural
-        Networks, ICCV 2015.
+        Networks, ICCV 2015; shut greedily, as in their Feedback Convolutional Neural Network for Visual Localization
+        and Segmentation, TPAMI 2019.
     """
     step = max(1, _ELEMENTS // max(1, int(np.prod(view.x.shape[1:]))))
     parts = []
     for left in range(0, len(view.x), step):
-        parts.append((yield from _settled(view, np.arange(left, min(left + step, len(view.x))), rounds, penalty)))
-    gradient, before, after, closed, took = (np.concatenate([one[k] for one in parts]) for k in range(5))
+        items = np.arange(left, min(left + step, len(view.x)))
+        parts.append((yield from looked(Looks(), view.x[items], view.target.take(items), rounds, penalty)))
+    gradient = np.concatenate([one.gradients[-1] for one in parts])
+    before, after = (np.concatenate([one.scores[k] for one in parts]) for k in (0, -1))
+    closed, took = (np.concatenate([getattr(one, name) for one in parts]) for name in ("shut", "rounds"))
     own = {"score": before, "through the gates": after, "shut": closed, "rounds": took}
-    warnings = (*_without(parts[0]), *_fallen(before, after), *_empty(gradient))
+    warnings = (*without(parts[0]), *_fallen(before, after), *_empty(gradient))
     notes = {"gated layers": parts[0].layers}
     values = gradient if channels else collapse(gradient, view.layout, "sum" if signed else "max-abs")
     unit = "delta {score} per input unit, through the open gates" if signed or channels else None
     return Reading(values, signed=signed or channels, unit=unit, notes=notes, each=own, warnings=warnings)
 
 
-class _Settled(NamedTuple):
-    """What came of some items."""
+@dataclass(slots=True, eq=False)
+class Looks:
+    """What came of some items, look by look; the first is the net as it is. It stands whatever ends the looking.
 
-    gradient: Array
-    before: Array
-    after: Array
-    shut: Array
-    rounds: Array
-    layers: int
+    Args:
+        films: Whether every look's gradient is kept, or the last one alone.
+        gradients: By the items, ``[N, *item]`` at each look.
+        scores: ``[N]`` at each look.
+        shut: Share of the units with a say at first that are shut, ``[N]``.
+        rounds: In how many rounds a gate of an item shut, ``[N]``.
+        layers: Rectifiers with gates.
+    """
+
+    films: bool = False
+    gradients: list[Array] = field(default_factory=list)
+    scores: list[Array] = field(default_factory=list)
+    shut: Array = field(default_factory=lambda: np.zeros(0))
+    rounds: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    layers: int = 0
 
 
-def _settled(view: View, items: Array, rounds: int, penalty: float) -> Generator[Sweep, Any, _Settled]:
-    """Some items, until their gates stay as they are."""
-    x, target, count = view.x[items][:, None], view.target.take(items), len(items)
+def looked(found: Looks, x: Array, target: Target, rounds: int, penalty: float) -> Generator[Sweep, Any, Looks]:
+    """Look at items ``[N, *item]`` until their gates stay as they are; see ``feedback`` for rounds and penalty."""
     gates: dict[str, Array] = {}
-    took, closed, scores = np.zeros(count, np.int64), np.zeros(count), list[Array]()
+    first: dict[str, Array] = {}
+    found.shut, found.rounds = np.zeros(len(x)), np.zeros(len(x), np.int64)
     for k in range(rounds + 1):
-        answer = yield Sweep(x, target, Rules(), gates=gates)
-        scores.append(np.asarray(answer.target, np.float64))
+        answer = yield Sweep(x[:, None], target, Rules(), gates=gates)
         rises: dict[str, Array] = answer.gates
+        found.scores.append(np.asarray(answer.target, np.float64))
+        found.gradients = [*(found.gradients if found.films else []), np.asarray(answer["input"][1])]
+        if not k:
+            first, found.layers = {name: one != 0 for name, one in rises.items()}, len(rises)
+        left = {name: (first[name] & (gates[name] != 0)) if k else first[name] for name in first}
+        found.shut = 1 - _total(left, len(x)) / np.maximum(_total(first, len(x)), 1)
         if k == rounds:
             break
         fresh = {name: shut(gates.get(name, np.ones_like(rise)), rise, penalty) for name, rise in rises.items()}
-        moved = np.zeros(count, bool)
-        for name, one in fresh.items():
-            falls = _counted(one != gates.get(name, 1.0))
-            moved |= falls > 0
-            closed += falls
-        took += moved
-        gates |= fresh
-        if not moved.any():
+        fallen = _total({name: one != gates.get(name, 1.0) for name, one in fresh.items()}, len(x)) > 0
+        if not fallen.any():
             break
-    gradient = np.asarray(answer["input"][1])
-    working = sum((_counted(one != 0) for one in rises.values()), start=np.zeros(count))
-    share = closed / np.maximum(closed + working, 1)
-    return _Settled(gradient, scores[0], scores[-1], share, took, len(rises))
+        found.rounds += fallen
+        gates |= fresh
+    return found
 
 
 def shut(gates: Array, rises: Array, penalty: float = 0.0) -> Array:
-    """The gates of a layer after a round, ``[N, *shape]``: shut where they rise by less than they cost.
-
-    A unit that is off, or that nothing leads on from, rises by exactly 0; nothing is known of it, and it stays.
-    """
+    """The gates of a layer after a round, ``[N, *shape]``: open where they were and rise by more than they cost."""
     positive = np.maximum(rises, 0)
     axes = tuple(range(1, rises.ndim))
     number = np.maximum((positive > 0).sum(axis=axes, keepdims=True), 1)
     least = penalty * positive.sum(axis=axes, keepdims=True, dtype=np.float64) / number
-    return np.where((rises != 0) & (rises < least), np.float32(0), gates).astype(np.float32, copy=False)
+    return np.where(rises > least, gates, np.float32(0)).astype(np.float32, copy=False)
 
 
-def _counted(flags: Array) -> Array:
-    return np.asarray(np.asarray(flags).reshape(len(flags), -1).sum(axis=1), np.float64)
+def _total(flags: Mapping[str, Array], count: int) -> Array:
+    """How many of all layers' units are marked, of each item, ``[N]``."""
+    each_layer = (np.asarray(one).reshape(count, -1).sum(axis=1, dtype=np.float64) for one in flags.values())
+    return sum(each_layer, start=np.zeros(count))
 
 
-def _without(part: _Settled) -> tuple[Caveat, ...]:
+def without(part: Looks) -> tuple[Caveat, ...]:
     """Says so where nothing could be gated."""
     if part.layers:
         return ()

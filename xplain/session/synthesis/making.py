@@ -109,6 +109,9 @@ class Maker:
         """
         entry = RECIPES.find(recipe)
         values = entry.read_options(options)
+        if wanted.judges and not entry.judged:
+            accepted = f"none: what recipe {entry.name!r} draws is no picture for a model"
+            raise UsageError(option="judge", got=wanted.judges[0], accepted=accepted)
         session = Session(model, request)
         outline = session.model.outline
         if Slope not in session.model.answers:
@@ -262,10 +265,10 @@ class Maker:
         pixels = list(np.ascontiguousarray(np.broadcast_to(whole, (*whole.shape[:3], 3))))
         called = [outline.label_name(label) for label in labels]
         own = Judge(self.session.model, self.card, stated_plane(outline) or self.size)
-        bench = [*judges] if self.recipe.paints else [own, *judges]
+        bench = [own, *judges] if self.recipe.judged and not self.recipe.paints else [*judges]
         verdicts = [judge.verdict(pixels, labels, called) for judge in bench]
         value = np.full(count, np.nan)
-        if target is not None:
+        if target is not None and self.recipe.judged:
             value, cost = own.value(pixels, target)
             self.session.spent += cost
         for verdict in verdicts:

@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 import xplain
 from xplain.analyses.dimension import dimension
 from xplain.core.errors import UnknownName, UsageError
+from xplain.render.mosaic import middle_of
 from xplain.render.palette import colours_of
 from xplain.results import Atlas, Comparison, Dimensions, Neighbours, load
 
@@ -131,6 +132,12 @@ def test_a_map_says_what_it_keeps_and_is_drawn(files, net, tmp_path):
     same(framed, tmp_path / "framed.npz")
     with pytest.raises(UsageError, match="size is 0; accepted"):
         found.picture(size=0)
+
+
+def test_the_name_of_a_group_in_two_parts_stands_in_one_of_them():
+    two = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [90.0, 90.0], [91.0, 90.0], [90.0, 91.0]])
+    assert middle_of(two) in (1, 2, 3)
+    assert middle_of(two[:3]) == 0
 
 
 def test_pictures_lie_where_their_places_say(files, net):
@@ -258,6 +265,17 @@ def test_more_items_than_a_page_holds_are_shown_in_part_and_it_is_said(files, ne
 
 
 # ---------------------------------------------------------------------- dimension
+
+
+def test_layers_with_commas_between_may_have_short_names(files):
+    import onnx
+
+    proto = onnx.load_from_string(exported(module()))
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"/net/{name}" if name in ("relu", "pool") else name for name in names]
+    found = seen(xplain.load(proto), "dimension", files, layer="relu,pool", positions="mean", draws=5)
+    assert found.names == ("/net/relu", "/net/pool")
 
 
 def test_dimensions_of_layers_are_those_of_their_vectors(files, net, vectors, tmp_path):

@@ -102,6 +102,10 @@ def test_units_of_a_dense_layer_see_the_whole_picture_and_the_most_selective_com
     alive = [c for c in range(6) if c != 4]
     shown = [int(unit[2:-1]) for unit in found.units]
     assert shown == sorted(alive, key=lambda c: (-index[c], c))[:2]
+    pooled = next(one.name for one in xplain.load(net(weights())).outline.layers if one.op == "GlobalAveragePool")
+    behind = xplain.see(net(weights()), "patches", str(folder), layer=pooled, k=1, units="2", card=path)  # [6, 1, 1]
+    np.testing.assert_array_equal(behind.values, found.values)
+    np.testing.assert_array_equal(behind.boxes, found.boxes)
 
 
 def test_one_class_only_gives_no_selectivity_and_a_missing_unit_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -160,7 +161,13 @@ def _pacmap(rows: Array, size: Mapping[str, float], seed: int) -> _Made:
     from importlib.metadata import version
 
     count = max(2, int(size["neighbours"]))
-    made = pacmap.PaCMAP(n_neighbors=count, random_state=seed)
+    told = logging.getLogger(pacmap.PaCMAP.__module__)
+    level = told.level
+    told.setLevel(logging.ERROR)  # that a seed is set is no news
+    try:
+        made = pacmap.PaCMAP(n_neighbors=count, random_state=seed)
+    finally:
+        told.setLevel(level)
     return np.asarray(made.fit_transform(rows)), f"pacmap {version('pacmap')}", {"neighbours": count}
 
 

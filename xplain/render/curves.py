@@ -122,7 +122,9 @@ def matrix(shown: ShownComparison) -> Image:
     columns = [canvas.words(some, _WIDE // 2 - 8, canvas.PALE) for some in (layers[:half], layers[half:]) if some]
     parts += [canvas.row(columns, 16), canvas.words(["Below each number: its 95 % interval."], _WIDE, canvas.PALE)]
     if shown.different:
-        parts.append(canvas.words(["Seen most differently, at the last layers of both:"], _WIDE))
+        parts.append(
+            canvas.words(["Seen most differently, at the last layers of both (1 below a picture: seen alike):"], _WIDE)
+        )
         parts.append(_different(shown))
     return _framed(canvas.column([*parts, *_told(shown.warnings, list(shown.names))], 6))
 
@@ -160,7 +162,7 @@ def _font(size: int) -> Any:
 def _different(shown: ShownComparison) -> Image:
     tiles = []
     for n, name in enumerate(shown.different):
-        text = [canvas.fitted(name.rpartition("/")[2], 116), f"{shown.agreement[n]:.2f}"]
+        text = [canvas.fitted(name, 116), f"{shown.agreement[n]:.2f}"]
         parts = [canvas.words(text, 116, canvas.PALE)]
         if shown.thumbnails is not None:
             parts.insert(0, canvas.image(shown.thumbnails[n]).resize((116, 116)))

@@ -19,7 +19,7 @@ from xplain.render.palette import Colours, colours_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ShownMap", "grid", "map_"]
+__all__ = ["ShownMap", "grid", "map_", "middle_of"]
 
 _MARGIN = 12
 _MOST = 40_000
@@ -152,7 +152,7 @@ def _name_groups(drawn: Image, atlas: ShownMap, middles: Array) -> None:
         own = middles[atlas.cluster == number]
         if not name or not len(own):
             continue
-        y, x = (int(k) for k in np.median(own, axis=0))
+        y, x = (int(k) for k in own[middle_of(own)])
         text = canvas.fitted(name, 150)
         wide = canvas.text_width(text) + 8
         x = min(max(x - wide // 2, 0), drawn.width - wide)
@@ -163,6 +163,11 @@ def _name_groups(drawn: Image, atlas: ShownMap, middles: Array) -> None:
         label = canvas.words([text], wide - 8)
         pen.rectangle(box, fill=canvas.PAPER, outline=canvas.PALE)
         drawn.paste(label.crop((0, 0, wide - 8, 17)), (x + 4, y - 8))
+
+
+def middle_of(places: Array) -> int:
+    """The place nearest to the middle of all: of a group that lies in two parts the middle itself lies in neither."""
+    return int(((places - np.median(places, axis=0)) ** 2).sum(axis=1).argmin())
 
 
 def _framed(drawn: Image, atlas: ShownMap, colours: Colours | None, title: str, shown: int) -> Image:

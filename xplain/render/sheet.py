@@ -180,7 +180,12 @@ def _size(gallery: ShownCells) -> int:
     """Pixels of a tile: small enough that many fit, large enough to be seen."""
     if gallery.form == "rows":
         return 96 if gallery.picture(0) is not None else 40
-    return 224 if len(gallery) <= 4 else 112 if gallery.picture(0) is not None or len(gallery) <= 24 else 72
+    size = 224 if len(gallery) <= 4 else 112 if gallery.picture(0) is not None or len(gallery) <= 24 else 72
+    first = gallery.map(0) if gallery.map_names and gallery.picture(0) is None and gallery.look != "line" else None
+    if first is None or min(first.shape[:2]) < 2:
+        return size
+    long, short = max(first.shape[:2]), min(first.shape[:2])
+    return min(size * max(1, long // (2 * short)), 4 * size, _WIDEST // 3)  # slices side by side are wide
 
 
 def _grid(gallery: ShownCells, some: Sequence[int], size: int, columns: int | None, limits: Array) -> Image:

@@ -104,11 +104,11 @@ def tile_of(
 
 
 def _sized(colours: Array, size: int, crisp: bool) -> Image:
-    """Colours enlarged by a whole number where that keeps single values apart, else resized."""
+    """Colours enlarged by a whole number, at least twice, where that keeps single values apart, else resized."""
     from PIL.Image import Resampling
 
     longer = max(colours.shape[:2])
-    if longer <= size and crisp:
+    if crisp and (2 * longer <= size or longer == size):
         zoom = max(1, size // longer)
         return canvas.image(colours.repeat(zoom, axis=0).repeat(zoom, axis=1))
     height, width = (max(1, round(extent * size / longer)) for extent in colours.shape[:2])

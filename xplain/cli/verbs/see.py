@@ -87,5 +87,6 @@ def see(
     lines = [repr(result).strip("<>"), *(f"warning: {one}" for one in result.said)]
     lines += [f"{one['picture']}: {one['error']['message']}" for one in failures]
     lines += [f"{name}: {folder.path / file}" for name, file in files.items()]
+    lines += [f"vectors: {result.facts['kept in']}"] if result.kept else []
     drawn = [folder.path / one for one in files.values() if one.endswith(".png")]
     return Outcome(document, "\n".join(lines), PARTIAL if failures else 0, drawn)

@@ -33,9 +33,15 @@ def plain(text: str, one_line: bool = False) -> str:
 
 
 def brief_layer(name: str, most: int = 56) -> str:
-    """A layer's name as a figure has room for it; exporters join the names of what they fused with ``;``."""
+    """A layer's name as a figure has room for it: its last parts, where it has parts, else its end.
+
+    Exporters join the names of what they fused with ``;``; the first one stands for all.
+    """
     first = name.partition(";")[0]
-    return first if len(first) <= most else f"…{first[1 - most :]}"
+    if len(first) <= most:
+        return first
+    at = first.find("/", len(first) - most + 1)
+    return f"…{first[1 - most :] if at < 0 else first[at:]}"
 
 
 def counted(count: int, one: str, several: str = "") -> str:

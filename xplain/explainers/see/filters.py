@@ -15,6 +15,7 @@ from xplain.core.declaring.registry import Paper, lens
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.cells import Cell, Cells, cells
 from xplain.core.lenses.kernels import Kernel
 from xplain.core.lenses.scene import Scene, Seeing
@@ -97,7 +98,7 @@ def filters(
     warnings = [*note, *_told(dead.tolist(), alike)]
     return cells(
         found,
-        f"{name}:{shown} {len(norms)} {kind}kernels of {extent} over {weights.shape[1]} channels",
+        f"{name}:{shown} {len(norms)} {kind}kernels of {extent} over {counted(weights.shape[1], 'channel')}",
         "norm of the kernel",
         map_names=("weight",),
         form="grid" if single else "rows",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from xplain.core.positions.grid import Grid
 from xplain.core.query import View
 from xplain.explainers.cam.layers import MapLayer, map_layer
 
-__all__ = ["short_name", "with_positions"]
+__all__ = ["before_clipping", "only_channels", "short_name", "with_positions"]
 
 _LONGEST = 36
 _MOVES = frozenset(
@@ -61,6 +61,14 @@ def with_positions(view: View) -> list[MapLayer]:
             if isinstance(grid, Grid) and not (passed or moved) and lineage.descends(spec.name):
                 found.append(MapLayer(spec.name, grid))
     return found or [map_layer(view, "auto")]  # which says why there is none
+
+
+def only_channels(shape: Sequence[int]) -> int | None:
+    """The axis of channels of a layer without positions, its batch left out: ``[C]`` or ``[C, 1, 1]``; else None."""
+    wide = [axis for axis, extent in enumerate(shape) if extent != 1]
+    if len(shape) == 1:
+        return 0
+    return wide[0] if len(wide) == 1 else None
 
 
 def _goes_on(op: str, clipping: Collection[str]) -> bool:

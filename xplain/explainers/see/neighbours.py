@@ -12,6 +12,7 @@ from xplain.core.declaring.options import Natural, Positive
 from xplain.core.declaring.registry import lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.embedding import Near
 from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek
@@ -66,11 +67,8 @@ def neighbours(
         raise UsageError(f"Neighbours need at least 2 items; {len(vectors)} can be read.")
     warnings = list(found.warnings)
     if k > len(vectors) - 1:
-        warnings.append(
-            Caveat(
-                f"{k} neighbours were asked for, and there are {len(vectors) - 1} other items: these are all.", "input"
-            )
-        )
+        there = f"there {'is' if len(vectors) == 2 else 'are'} {counted(len(vectors) - 1, 'other item')}"
+        warnings.append(Caveat(f"{k} neighbours were asked for, and {there}: these are all.", "input"))
     near = nearest(vectors, k, metric=metric)
     flat, flat_far = np.zeros((len(vectors), 0), np.int64), np.zeros((len(vectors), 0))
     facts: dict[str, Any] = {**found.facts, "metric": metric, "exact": near.exact}

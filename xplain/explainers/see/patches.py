@@ -24,7 +24,7 @@ from xplain.core.query import Peek, View
 from xplain.core.target import SCORES
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.crops import Sight, cut, field_of, projected, seen_as_picture
-from xplain.explainers.see.layers import before_clipping, short_name
+from xplain.explainers.see.layers import before_clipping, only_channels, short_name
 from xplain.explainers.see.tops import ByClass, Tops
 from xplain.explainers.see.vectors import folder_of
 from xplain.rules.guided import DECONVNET, GUIDED
@@ -58,8 +58,8 @@ def patches(
     graph. The folder streams; what is kept is k values per unit.
 
     Args:
-        layer: The layer's name, or ``auto`` for the last one with positions. Units may also be those of a dense layer,
-            which see the whole picture.
+        layer: The layer's name, or ``auto`` for the last one with positions. Units may also be those of a dense layer
+            or of one behind a global pool, which see the whole picture.
         k: Patches per unit.
         units: Which are shown: numbers such as ``0,5,12``, ``all``, or how many as ``n``: ``12`` shows the twelve most
             selective ones, or with one class those whose largest values stand out most. One number with a comma behind
@@ -150,10 +150,11 @@ def _layer(view: View, layer: str) -> _Layer:
         view.outline.layer(layer)
     grid = None if lineage is None else lineage.grid(name, view.layout)
     shape = view.outline.extents(name, view.layout.item)
+    alone = only_channels(shape)
     if isinstance(grid, Grid):
         channel, shape = grid.channel, grid.shape
-    elif len(shape) == 1:
-        channel = 0
+    elif alone is not None:
+        channel = alone
     else:
         found = map_layer(view, name)  # which says why it has none
         channel, shape = found.grid.channel, found.grid.shape

@@ -45,10 +45,11 @@ Positions: TypeAlias = Annotated[str | None, _PositionsKind()]
 
 
 def layer_of(scene_view: View, layer: str) -> str:
-    """The layer that is meant: ``auto`` is the penultimate one."""
+    """The layer that is meant, also by a short name: ``auto`` is the penultimate one."""
     if layer != "auto":
-        scene_view.outline.layer(layer)
-        return layer
+        name = scene_view.outline.layer_meant(layer)
+        scene_view.outline.layer(name)
+        return name
     return penultimate(scene_view)
 
 

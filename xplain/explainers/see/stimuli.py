@@ -21,7 +21,7 @@ from xplain.core.positions.grid import Grid
 from xplain.core.query import Answer, Peek, Query, View
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.crops import alone, cut, seen_as_picture
-from xplain.explainers.see.layers import short_name
+from xplain.explainers.see.layers import only_channels, short_name
 from xplain.explainers.see.patches import no_unit, numbers_of
 from xplain.explainers.see.regions import Box, Regions, apart, proposed, told_of
 
@@ -132,8 +132,9 @@ def _channel(view: View, layer: str) -> tuple[str, int]:
         view.outline.layer(layer)
         lineage = view.lineage
         grid = None if lineage is None else lineage.grid(layer, view.layout)
-        if not isinstance(grid, Grid) and len(view.outline.extents(layer, view.layout.item)) == 1:
-            return layer, 1
+        alone = only_channels(view.outline.extents(layer, view.layout.item))
+        if not isinstance(grid, Grid) and alone is not None:
+            return layer, alone + 1
     found = map_layer(view, layer)
     return found.name, found.grid.channel + 1
 

@@ -23,7 +23,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import brief_layer, plain
 from xplain.core.lenses.embedding import COLOURINGS
-from xplain.render.mosaic import ShownMap
+from xplain.render.mosaic import ShownMap, middle_of
 from xplain.render.palette import colours_of
 
 __all__ = ["MOST", "zoom"]
@@ -124,7 +124,7 @@ def _groups(atlas: ShownMap, spot: Array) -> list[dict[str, Any]]:
         own = spot[atlas.cluster == number]
         if not len(own):
             continue
-        x, y = (float(k) for k in np.median(own, axis=0))
+        x, y = (float(k) for k in own[middle_of(own)])
         label = _short(name, 40) or f"group {number + 1}"
         share = shares[number].get("share", 0.0) if number < len(shares) else 0.0
         told = f"{label}: {share:.0%} of {len(own)} items" if name else f"{label}: {len(own)} items"

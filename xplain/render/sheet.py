@@ -24,7 +24,7 @@ from xplain.render.tiles import framed, limits_of, tile_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ShownCells", "sheet"]
+__all__ = ["ShownCells", "legend", "sheet", "unit_name"]
 
 _MARGIN, _GAP = 12, 8
 _HEAD = 170  # pixels of the column that names a row's unit
@@ -159,7 +159,7 @@ def sheet(
             parts.append(canvas.words([section], _WIDEST))
         draw = _rows if gallery.form == "rows" else _grid
         parts.append(draw(gallery, some, size, columns, limits))
-    parts.append(canvas.words(_legend(gallery, contrast, shown), _WIDEST, canvas.PALE))
+    parts.append(canvas.words(legend(gallery, contrast, shown), _WIDEST, canvas.PALE))
     told = sentences(gallery.warnings, [""] * len(gallery), brief=True)
     if told:
         parts.append(canvas.words(told, _WIDEST, canvas.ALERT))
@@ -184,7 +184,7 @@ def _size(gallery: ShownCells) -> int:
     first = gallery.map(0) if gallery.map_names and gallery.picture(0) is None and gallery.look != "line" else None
     if first is None or min(first.shape[:2]) < 2:
         return size
-    long, short = max(first.shape[:2]), min(first.shape[:2])
+    long, short = int(max(first.shape[:2])), int(min(first.shape[:2]))
     return min(size * max(1, long // (2 * short)), 4 * size, _WIDEST // 3)  # slices side by side are wide
 
 
@@ -204,11 +204,7 @@ def _rows(gallery: ShownCells, some: Sequence[int], size: int, columns: int | No
     lines = []
     for unit, members in groupby(some, lambda n: gallery.units[n]):
         tiles = [_cell(gallery, n, size, limits[n], stacked=not gallery.overlaid) for n in members]
-        numbered = _NUMBERED.search(unit) if gallery.sections else None  # the section has named the layer
-        text = [
-            f"unit {numbered[1]}" if numbered else unit,
-            *(line for line in gallery.about.get(unit, "").split("\n") if line),
-        ]
+        text = [unit_name(gallery, unit), *(line for line in gallery.about.get(unit, "").split("\n") if line)]
         width = max(one.width for one in tiles)
         wide = columns or max(1, (_WIDEST - _HEAD) // (width + _GAP))
         below = []
@@ -252,7 +248,14 @@ def _look(gallery: ShownCells) -> str:
     return f"{zero}, {large} is large" + ("; where there are values below zero, blue is these and red is above" * below)
 
 
-def _legend(gallery: ShownCells, contrast: Contrast, shown: int) -> list[str]:
+def unit_name(gallery: ShownCells, unit: str) -> str:
+    """What a row's unit is called: its number, where a heading has named the layer."""
+    numbered = _NUMBERED.search(unit) if gallery.sections and any(gallery.sections) else None
+    return f"unit {numbered[1]}" if numbered else unit
+
+
+def legend(gallery: ShownCells, contrast: Contrast, shown: int) -> list[str]:
+    """What maps, their colours and the numbers mean, and how many of the cells are drawn."""
     lines = []
     if gallery.map_names:
         told = " and ".join(gallery.map_names)

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from markupsafe import Markup
+
 from xplain.core.edits import Array
 from xplain.render.notebook import data_url
+from xplain.render.sheet import legend, unit_name
 from xplain.render.tiles import limits_of, tile_of
 from xplain.report.template import plain_fact, template, text_of
 from xplain.results.gallery import Gallery
@@ -21,11 +24,13 @@ __all__ = ["gallery_page"]
 _TILE, _SMALL, _STRIP = 104, 64, 12
 _MANY = 64
 """Cells of a section from which on its tiles are small."""
+_VERY_MANY = 512
+"""Cells of a page from which on maps are not drawn to the last bit."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    images: Sequence[str]
+    images: Sequence[Markup]
     caption: Sequence[str]
     title: str
 
@@ -41,7 +46,7 @@ class _Unit:
 class _Section:
     name: str
     count: str
-    strip: Sequence[str]
+    strip: Sequence[Markup]
     units: Sequence[_Unit]
     open: bool
 
@@ -60,7 +65,8 @@ def gallery_page(gallery: Gallery, command: str = "") -> str:
     return template("gallery.html").render(
         gallery=gallery,
         rows=gallery.form == "rows",
-        lead=f"{gallery.provenance.source or 'a model'}, through the lens {gallery.method}; numbers: {gallery.unit}.",
+        lead=f"{gallery.provenance.source or 'a model'}, through the lens {gallery.method}.",
+        legend=legend(gallery, gallery.contrast, len(gallery)),
         sections=[_section(gallery, name, some, limits, len(found) == 1) for name, some in found],
         command=command,
         style=style,
@@ -74,7 +80,7 @@ def _section(gallery: Gallery, name: str, some: Sequence[int], limits: Array, al
     units = []
     for unit, members in groupby(some, lambda n: gallery.units[n]):
         about = [line for line in gallery.about.get(unit, "").split("\n") if line]
-        units.append(_Unit(unit, about, [_cell(gallery, n, limits[n], size) for n in members]))
+        units.append(_Unit(unit_name(gallery, unit), about, [_cell(gallery, n, limits[n], size) for n in members]))
     count = f"{len(some)} {'cell' if len(some) == 1 else 'cells'}"
     strip = [] if alone else [_images(gallery, n, limits[n], 36)[0] for n in some[:_STRIP]]
     return _Section(name or gallery.title, count, strip, units, alone)
@@ -88,26 +94,30 @@ def _cell(gallery: Gallery, n: int, limit: Array, size: int) -> _Cell:
     return _Cell(_images(gallery, n, limit, size), caption, title)
 
 
-def _images(gallery: Gallery, n: int, limit: Array, size: int) -> list[str]:
+def _images(gallery: Gallery, n: int, limit: Array, size: int) -> list[Markup]:
     picture = gallery.picture(n)
     box = gallery.boxes[n] if gallery.boxed else None
     maps = [(gallery.map(n, name), limit[k]) for k, name in enumerate(gallery.map_names)]
     drawn = [(one, top) for one, top in maps if one is not None]
+    small, photograph = len(gallery) > _VERY_MANY, picture is not None
     if not drawn:
-        return [_url(tile_of(picture, None, 0.0, gallery.look, size, box), picture is not None)]
-    if picture is None or gallery.form == "grid" or gallery.overlaid:
-        return [_url(tile_of(picture, one, top, gallery.look, size, box), picture is not None) for one, top in drawn]
-    below = [_url(tile_of(None, one, top, gallery.look, size), False) for one, top in drawn]
-    return [_url(tile_of(picture, None, 0.0, gallery.look, size, box), True), *below]
+        return [_url(tile_of(picture, None, 0.0, gallery.look, size, box), photograph, small)]
+    if not photograph or gallery.form == "grid" or gallery.overlaid:
+        return [_url(tile_of(picture, one, top, gallery.look, size, box), photograph, small) for one, top in drawn]
+    below = [_url(tile_of(None, one, top, gallery.look, size), False, small) for one, top in drawn]
+    return [_url(tile_of(picture, None, 0.0, gallery.look, size, box), True, small), *below]
 
 
-def _url(tile: Any, photograph: bool) -> str:
-    """An image as a ``data:`` address: a photograph as JPEG, which takes a tenth of the bytes."""
+def _url(tile: Any, photograph: bool, small: bool) -> Markup:
+    """An image as a ``data:`` address, letters of base64 alone, longer than text from outside may be.
+
+    A photograph is JPEG, and a map of very many WEBP, which take a tenth of the bytes.
+    """
     if not photograph:
-        return data_url(tile)
+        return Markup(data_url(tile, "WEBP" if small else "PNG"))
     buffer = io.BytesIO()
     tile.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return Markup("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode())
 
 
 def _facts(gallery: Gallery) -> list[tuple[str, str]]:

@@ -351,3 +351,25 @@ def test_a_masked_signal_has_the_multipliers_of_the_relu_that_it_is() -> None:
         found.append(contributions(net, x, x0, np.arange(16) % 3)[0])
     np.testing.assert_allclose(found[0], found[2], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[1], found[2], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 20, 100])
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_a_log_softmax_written_with_logsumexp_is_complete_whatever_the_logits_are(size: int, keepdims: int) -> None:
+    nodes = [helper.make_node("ReduceLogSumExp", ["x", "axis"], ["l"], keepdims=keepdims)]
+    nodes += [] if keepdims else [helper.make_node("Unsqueeze", ["l", "axis"], ["m"])]
+    nodes.append(helper.make_node("Sub", ["x", "l" if keepdims else "m"], ["z"]))
+    nodes.append(helper.make_node("MatMul", ["z", "w"], ["y"]))
+    w = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "by hand",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(np.array([1]), "axis"), numpy_helper.from_array(w, "w")],
+    )
+    net = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    x = size * np.array([[1, 0.3, -0.5, 0.1], [-1, 0.9, 0.2, 0.4]], np.float32)
+    found, delta = contributions(net, x, np.zeros_like(x), np.array([0, 2]))
+    assert_complete(found, delta)
+    assert np.abs(found).sum() < 10 * np.abs(delta).sum()  # nothing cancels on the way

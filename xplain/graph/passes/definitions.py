@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from xplain.graph.nodes import attributes_of
 from xplain.graph.passes.chain import Chain
@@ -79,8 +79,34 @@ def _unit(chain: Chain, inputs: list[str], out: str, attributes: dict[str, Any],
     chain("Div", x, length, output=out)
 
 
+def _log_sum_exp(chain: Chain, inputs: list[str], out: str, attributes: dict[str, Any], dims: list[int]) -> None:
+    """The mean of ``x - log softmax(x)``, each element of which is the ``log sum exp(x)`` along one axis."""
+    axes = _stored(chain.model, inputs[1]) if inputs[1:] else None
+    if axes is None or len(axes) != 1:
+        chain("ReduceLogSumExp", *inputs, output=out, **attributes)
+        return
+    rest = chain("Sub", inputs[0], chain("LogSoftmax", inputs[0], axis=int(axes[0]) % len(dims)))
+    chain("ReduceMean", rest, inputs[1], output=out, keepdims=attributes.get("keepdims", 1))
+
+
+def _stored(model: ModelProto, name: str) -> list[int] | None:
+    """The whole numbers that a constant holds; None for what is none."""
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            return [int(n) for n in numpy_helper.to_array(tensor).ravel()]
+    for node in model.graph.node:
+        if node.op_type == "Constant" and name in node.output:
+            stated = attributes_of(node)
+            given = (
+                numpy_helper.to_array(stated["value"]).ravel() if "value" in stated else stated.get("value_ints", [])
+            )
+            return [int(n) for n in given]
+    return None
+
+
 _DEFINITIONS: dict[str, Callable[[Chain, list[str], str, dict[str, Any], list[int]], None]] = {
     "InstanceNormalization": _instance,
     "LRN": _local_response,
     "LpNormalization": _unit,
+    "ReduceLogSumExp": _log_sum_exp,
 }

@@ -72,6 +72,16 @@ def hiding(external: bool, folder: Path) -> Any:
     return occlusion(xplain.load(path), target=0)
 
 
+def exported(rows: int, free: bool) -> Any:
+    """A program that was exported with some rows, for so many or for any number, and what is said of it."""
+    import torch
+
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 2)).eval()
+    shapes = ({0: torch.export.Dim("n")},) if free else None
+    made = torch.export.export(net, (torch.zeros(rows, 3, 8, 8),), dynamic_shapes=shapes)
+    return occlusion(xplain.load(made), PICTURES, patch=4, stride=4)
+
+
 def many() -> Any:
     """A graph of many nodes."""
     chain = [N("MatMul", ["x", "w"], ["z0"]), *(N("Relu", [f"z{k}"], [f"z{k + 1}"]) for k in range(200))]
@@ -146,5 +156,11 @@ CORNERS = [
         lambda _: several(first=False),
         [lambda _: several(first=True)],
         needs=("sklearn",),
+    ),
+    Case(
+        "and is asked about any number. Export it for any",
+        lambda _: exported(3, free=False),
+        [lambda _: exported(3, free=True), lambda _: exported(1, free=False)],
+        needs=("torch",),
     ),
 ]

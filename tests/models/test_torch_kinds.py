@@ -102,6 +102,19 @@ def test_the_exported_module_takes_any_number_of_items_at_once(net, x):
     assert [one.outline.batch for one in exported.values()] == ["free", "free"]
 
 
+@pytest.mark.parametrize(("method", "options"), [("occlusion", {"patch": 8, "stride": 8}), ("saliency", {})])
+def test_a_program_that_was_exported_for_one_item_is_asked_about_one_at_a_time(net, x, method, options):
+    alone = torch.export.export(net, (torch.from_numpy(x[:1]),))
+    for source in (alone, alone.module()):
+        model = xplain.load(source)
+        assert (model.outline.batch, model.outline.rows) == ("fixed", 1)
+        np.testing.assert_allclose(
+            xplain.explain(model, x, method, target=1, **options).values,
+            xplain.explain(net, x, method, target=1, **options).values,
+            atol=1e-6,
+        )
+
+
 def test_conservation_is_reported_on_the_exported_module(net, x):
     pytest.importorskip("onnxscript")
     (report,) = measure.conservation(net, x[:1], "lrp", target=1, rule="epsilon")

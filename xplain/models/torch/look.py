@@ -153,6 +153,8 @@ _SCRIPTED = (
 def first_outline(module: torch.nn.Module, modules: Mapping[str, torch.nn.Module]) -> Outline:
     """What is known of a module before it has run."""
     training = any(in_training(one) for one in module.modules())
+    rows = _exported_rows(module)
+    alone = ("It was exported for one item, so items are asked 1 at a time.",) if rows else ()
     return Outline(
         source=f"torch {type(module).__name__}",
         kind="torch",
@@ -163,8 +165,29 @@ def first_outline(module: torch.nn.Module, modules: Mapping[str, torch.nn.Module
         scores=ScoreSpec("output", None, "logits", "none", "the module's output; looked at with the first item"),
         layers=tuple(LayerSpec(name, type(one).__name__) for name, one in modules.items()),
         kernels=partial(kernels_of, modules),
-        quirks=tuple(quirk for quirk, there in ((_TRAINING, training), (_SCRIPTED, not visible(module))) if there),
+        quirks=tuple(q for q, there in ((_TRAINING, training), (_SCRIPTED, not visible(module))) if there) + alone,
+        batch="fixed" if rows else "free",
+        rows=rows,
     )
+
+
+def _exported_rows(module: torch.nn.Module) -> int | None:
+    """The only number of items that an exported program takes, 1; None for one of any number, and any other module.
+
+    Raises:
+        UsageError: it takes another number alone.
+    """
+    nodes = module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ()
+    values = [node.meta.get("val") for node in nodes if node.op == "placeholder"]
+    shapes = [one.shape for one in values if isinstance(one, torch.Tensor) and one.ndim > 0]
+    if not shapes or not isinstance(shapes[0][0], int):
+        return None
+    if shapes[0][0] != 1:
+        raise UsageError(
+            f"This program was exported for {shapes[0][0]} items at a time, and is asked about any number. Export it "
+            "for any: torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim('n')},))."
+        )
+    return 1
 
 
 def home(module: torch.nn.Module) -> tuple[torch.dtype, torch.device]:

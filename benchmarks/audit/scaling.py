@@ -6,6 +6,10 @@ Needs two idle cores. A worker reads and decodes in threads beside the model, so
 core where decoding is much of the work; so one worker on one core is compared with two on two. What is measured is the
 time between seals, from the first of each worker on: without the seconds until workers have begun.
 
+What two cores of a machine are worth is measured beside it: two processes that do nothing but run the bare model, a
+core each, against one. They share memory, its bandwidth and what a host gives them, so that is not always two; and no
+two workers can be worth more.
+
 ``--ray`` needs Ray and the plugin (``pip install ray[data] plugins/xplain-ray``), and compares two actors with two
 workers. The simulation draws from the shards that were measured here and states all else that it assumes.
 """
@@ -66,6 +70,57 @@ def ran(data: Path, folder: Path, how: dict[str, Any], cores: set[int], workers:
     finally:
         os.sched_setaffinity(0, before)
     return paced(folder, max(1, workers))
+
+
+LOOP = """
+import sys, time
+sys.path.insert(0, {place!r})
+from throughput import NET
+from xplain.models.onnx.session import Session
+import numpy as np
+run = Session(NET.read_bytes(), "the model", [("CPUExecutionProvider", {{}})], 1)
+feeds = {{run.inputs[0]: run.fed(np.random.default_rng(0).standard_normal((13, 3, 224, 224), np.float32))}}
+for _ in range(3):
+    run.run(feeds)
+print("ready", flush=True)
+for line in sys.stdin:
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < float(line):
+        run.run(feeds)
+        count += 1
+    print(count / (time.perf_counter() - began), flush=True)
+"""
+
+
+def bare(cores: set[int], rounds: int = 5, seconds: float = 3.0) -> float:
+    """How many times as much two loops of the bare model do, a core each, as one of them alone; median of rounds."""
+    loops = []
+    before = os.sched_getaffinity(0)
+    for core in sorted(cores):
+        os.sched_setaffinity(0, {core})  # which a process inherits
+        code = LOOP.format(place=str(Path(__file__).parent))
+        loops.append(subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}))  # fmt: skip
+    os.sched_setaffinity(0, before)
+
+    def speed(some: list[subprocess.Popen[str]]) -> float:
+        for one in some:
+            one.stdin.write(f"{seconds}\n")
+            one.stdin.flush()
+        return sum(float(one.stdout.readline()) for one in some)
+
+    try:
+        for one in loops:
+            one.stdout.readline()
+        found = []
+        for _ in range(rounds):
+            alone = [speed([one]) for one in loops]
+            found.append(speed(loops) / statistics.mean(alone))
+    finally:
+        for one in loops:
+            one.stdin.close()
+            one.wait()
+    return statistics.median(found)
 
 
 def shards_of(folder: Path) -> list[float]:
@@ -142,7 +197,7 @@ def main() -> None:
     if len(both) < 2:
         raise SystemExit("Two cores are needed.")
     one = {min(both)}
-    rows, took, size, shard_rows = [], [], 0.0, 0
+    rows, took, size, shard_rows, limits = [], [], 0.0, 0, [bare(both)]
     if asked.ray:
         import ray
 
@@ -165,19 +220,20 @@ def main() -> None:
             wide = ran(some, root / f"{method}-1w", how, both, 1)
             two = ran(some, root / f"{method}-2", how, both, 2)
             rayed = ran(some, root / f"{method}-r", how, both, 2, rayed=True) if asked.ray else None
+            limits.append(bare(both))
             roots = {Store(root / f"{method}-{k}").root() for k in ("1", "1w", "2", *(["r"] if asked.ray else []))}
             assert len(roots) == 1, "the stores differ"
             rows.append((name, each, alone, wide, two, rayed))
             if not took:
                 took, size, shard_rows = shards_of(root / f"{method}-1"), part_bytes(root / f"{method}-1"), each
-    lines = told(rows, took, size, shard_rows)
+    lines = told(rows, took, size, shard_rows, limits)
     text = "\n".join(lines)
     print(text)
     if asked.out is not None:
         (asked.out / "audit-scaling.md").write_text(text, encoding="utf-8")
 
 
-def told(rows: list[Any], took: list[float], size: float, shard_rows: int) -> list[str]:
+def told(rows: list[Any], took: list[float], size: float, shard_rows: int, limits: list[float]) -> list[str]:
     """The tables."""
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     command = " ".join(["python", "benchmarks/audit/scaling.py", *sys.argv[1:]])
@@ -193,6 +249,12 @@ def told(rows: list[Any], took: list[float], size: float, shard_rows: int) -> li
         lines.append(
             f"| {name} | {each} | {alone:.3f} | {wide:.3f} | {two:.3f} | **{alone / two:.2f}** | {ray[0]} | {ray[1]} |"
         )
+    worth = ", ".join(f"{one:.2f}" for one in limits)
+    bound = (
+        f"Two loops of the bare model, a core each, make {worth} times what one makes alone: before, between and after "
+        "these lanes. No two workers can be worth more."
+    )
+    lines += ["", bound]
     on, items = Cluster(), 1_000_000
     by = 45 / statistics.mean(took)  # shards of a real audit take some 45 s
     long, rows_each = [by * one for one in took], round(by * shard_rows)

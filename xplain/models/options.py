@@ -58,7 +58,8 @@ class FeedsOptions:
         threads: Threads of one run. None: all that the process may use.
         allow_external_data: Let the file read weights from any file of its folder. Those that exporters write
             beside it, such as ``m.onnx.data`` for ``m.onnx``, are read without.
-        limits: How large the file may be; see ``xplain.graph.safety.Limits``.
+        limits: How large the file may be; see ``xplain.graph.safety.Limits``, or a mapping of those that are moved,
+            such as ``{"nodes": 10**6}``.
 
     Raises:
         UsageError: a value that cannot be used.
@@ -68,9 +69,11 @@ class FeedsOptions:
     providers: Wanted = None
     threads: int | None = None
     allow_external_data: bool = False
-    limits: Limits | None = None
+    limits: Limits | Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.limits, Mapping):
+            object.__setattr__(self, "limits", _limits(self.limits))
         if self.threads is not None and not _is_count(self.threads):
             raise UsageError(
                 option="threads", got=self.threads, accepted="a whole number of at least 1, or None for all"
@@ -354,6 +357,26 @@ def described(kind: type[Any]) -> dict[str, str]:
 def summary(kind: type[Any], name: str) -> str:
     """What an option means in one sentence, for a command line's help."""
     return described(kind)[name].partition(". ")[0].removesuffix(".").replace("``", "").replace('"', "") + "."
+
+
+def _limits(moved: Mapping[str, float]) -> Limits:
+    """Limits with some of them moved.
+
+    Raises:
+        UsageError: one that is not known, or is no number.
+    """
+    from xplain.graph.safety import Limits
+
+    known = [field.name for field in fields(Limits)]
+    for name, value in moved.items():
+        if name not in known:
+            raise unknown("limit", name, known)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or (value < 1 and not (name == "contact_seconds" and value == 0)):
+            raise UsageError(
+                option="limits", got=dict(moved), accepted="numbers of at least 1 by name; contact_seconds may be 0"
+            )
+    return Limits(**moved)  # type: ignore[arg-type]
 
 
 def _defaults(kind: type[Any]) -> dict[str, Any]:

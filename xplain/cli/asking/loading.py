@@ -21,7 +21,7 @@ from xplain.core.query import Model
 from xplain.models.options import EndpointOptions, OnnxOptions, summary
 from xplain.models.outlines import labelled
 
-__all__ = ["Asking", "Loading", "ModelFile", "Sentinel", "endpoint_options"]
+__all__ = ["Asking", "Loading", "ModelFile", "Opening", "Sentinel", "endpoint_options"]
 
 _LOADED, _ASKED = "How the model is loaded", "What it may cost"
 
@@ -48,15 +48,10 @@ def _of_door(name: str, kind: type[Any] = OnnxOptions, panel: str = _LOADED) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loading:
-    """How the model is loaded."""
+class Opening:
+    """How a model's file or endpoint is opened: what a verb with one model says of it, and one with several of each."""
 
-    card: Annotated[str | None, _of_door("card")] = None
-    labels: Annotated[
-        str | None, _flag("--labels", "Class names, a,b,c or a file with one per line, where the model has none.")
-    ] = None
     providers: Annotated[str | None, _of_door("providers")] = None
-    threads: Annotated[int | None, _of_door("threads")] = None
     engine: Annotated[str, _of_door("engine")] = "auto"
     layout: Annotated[str | None, _of_door("layout")] = None
     input: Annotated[str | None, _of_door("input")] = None
@@ -83,6 +78,41 @@ class Loading:
             metavar="FILE.toml",
         ),
     ] = None
+
+    def options(self, of_url: bool = True) -> dict[str, Any]:
+        """The options given, as ``xplain.load`` takes them; labels are put on what was loaded.
+
+        Args:
+            of_url: Whether those of an endpoint are meant too.
+
+        Raises:
+            UsageError: one that cannot be understood.
+        """
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _APART}
+        remote = {} if self.endpoint is None or not of_url else endpoint_options(self.endpoint)
+        if self.providers is not None:
+            given["providers"] = [word.strip() for word in self.providers.split(",") if word.strip()]
+        if self.fixed:
+            given["fixed"] = dict(_fixed(one) for one in self.fixed)
+        if self.limit:
+            given["limits"] = _limits(self.limit)
+        if self.engine == "auto":
+            del given["engine"]
+        return remote | {name: value for name, value in given.items() if value is not None and value is not False}
+
+
+_APART = ("endpoint", "labels", "limit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading(Opening):
+    """How the model is loaded."""
+
+    card: Annotated[str | None, _of_door("card")] = None
+    labels: Annotated[
+        str | None, _flag("--labels", "Class names, a,b,c or a file with one per line, where the model has none.")
+    ] = None
+    threads: Annotated[int | None, _of_door("threads")] = None
     max_cost: Annotated[str | None, _of_door("max_cost", EndpointOptions, _ASKED)] = None
 
     def open(self, model: str) -> Model:
@@ -97,26 +127,6 @@ class Loading:
         if self.labels is not None:
             loaded.outline = labelled(loaded.outline, labels_of(self.labels))  # type: ignore[misc]
         return loaded
-
-    def options(self) -> dict[str, Any]:
-        """The options given, as ``xplain.load`` takes them; labels are put on what was loaded.
-
-        Raises:
-            UsageError: one that cannot be understood.
-        """
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        remote = {} if self.endpoint is None else endpoint_options(self.endpoint)
-        del given["endpoint"], given["labels"]
-        if self.providers is not None:
-            given["providers"] = [word.strip() for word in self.providers.split(",") if word.strip()]
-        if self.fixed:
-            given["fixed"] = dict(_fixed(one) for one in self.fixed)
-        if self.limit:
-            given["limits"] = _limits(self.limit)
-        del given["limit"]
-        if self.engine == "auto":
-            del given["engine"]
-        return remote | {name: value for name, value in given.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from xplain.cli.asking.tables import TABLES, content_of, labels_of, read_table
 from xplain.core.errors import ItemError, UsageError
 from xplain.core.keeping.files import there
 
-__all__ = ["Given", "RowOptions", "given"]
+__all__ = ["Given", "RowOptions", "given", "pair"]
 
 _PANEL = "Tables and texts"
 _TEXTS = (".txt",)
@@ -93,7 +93,7 @@ class Given:
         if self.kind == "texts":
             texts: dict[str, Any] = {"split": how.split, "mask": how.mask, "tokenizer": how.tokenizer}
             return text(model, **options, **{name: value for name, value in texts.items() if value is not None})
-        hidden = dict(_pair(one) for one in how.hidden or ())
+        hidden = dict(pair(one) for one in how.hidden or ())
         return table(model, columns=tuple(self.items), hidden=hidden or None, **options)
 
     def arrays(self, options: Mapping[str, Any], reader: Any) -> dict[str, Any]:
@@ -170,7 +170,8 @@ def _text(path: Path) -> str:
     return content
 
 
-def _pair(one: str) -> tuple[str, str]:
+def pair(one: str) -> tuple[str, str]:
+    """``COLUMN=VALUE`` as a pair: what a hidden column becomes."""
     name, equals, value = one.partition("=")
     if not (name and equals and value):
         raise UsageError(f"--hidden {one} is not understood; accepted: COLUMN=VALUE.")

@@ -19,7 +19,8 @@ from xplain.audit.shards.reading import Data
 from xplain.audit.shards.shard import Maker, make
 from xplain.audit.shards.trays import Tray
 from xplain.audit.stores.store import Store
-from xplain.core.errors import ModelError
+from xplain.core.errors import ModelError, UsageError
+from xplain.core.lane import LaneRows
 from xplain.session import Request, Session
 from xplain.session.lanes.readings import pooled
 from xplain.session.measures.grading import grade
@@ -205,27 +206,48 @@ def test_a_number_of_a_map_does_not_depend_on_the_maps_beside_it():
             assert alone[1].tobytes() == whole[1][[k]].tobytes()
 
 
-def test_lanes_that_take_items_alike_are_asked_with_one_batch(small, monkeypatch):
-    """Two lanes of one model: each item is written once, to the row that its place says, and a bad one is blank."""
-    folder, plan, data = small
+def test_lanes_that_take_items_alike_are_asked_with_one_batch(small, tmp_path, monkeypatch):
+    """Three batches of four go together; each item is written once, where its place says, and a bad one is blank."""
+    _, _, data = small
+    plan = planted.audit(tmp_path / "out", data, {"grad-cam": {}, "saliency": {}}, shard_rows=11)
     seen = []
 
     def watched(self):
         full = take(self)
-        seen.append((self, full.rows.x.copy(), full.why))
+        seen.append(full)
         return full
 
     take = Tray.take
     monkeypatch.setattr(Tray, "take", watched)
-    made(folder, plan, 0)
-    assert len({id(tray) for tray, _, _ in seen}) == 1
-    model = xplain.load(str(folder.parent / "net.onnx"), card=planted.CARD, threads=1)
-    names = [row["name"] for row in records(made(folder, plan, 0))[: plan.shards[0].rows]]
-    rows = np.concatenate([x for _, x, _ in seen[:2]])
-    assert len(rows) == 8
-    for name, x in zip(names, rows, strict=False):
-        if name == "b/broken.png":
+    rows = records(made(tmp_path / "out", plan, 0))
+    (full,) = seen
+    assert len(full.rows.x) == 16
+    assert full.rows.real.tolist() == [row["error"] is None for row in rows[:11]] + [False] * 5
+    model = xplain.load(str(tmp_path / "net.onnx"), card=planted.CARD, threads=1)
+    for row, x in zip(rows[:11], full.rows.x, strict=False):
+        if row["name"] == "b/broken.png":
             assert not x.any()
         else:
-            np.testing.assert_array_equal(x, Session(model, Request()).read([str(data / name)]).items.x[0])
-    assert not rows[len(names) :].any()
+            np.testing.assert_array_equal(x, Session(model, Request()).read([str(data / row["name"])]).items.x[0])
+    assert not full.rows.x[11:].any()
+
+
+def test_batches_that_go_together_answer_as_each_alone(small):
+    """Also where one in the middle holds no item."""
+    folder, plan, _ = small
+    x = np.random.default_rng(2).normal(size=(12, 3, 16, 16)).astype(np.float32)
+    real = ~np.isin(np.arange(12), [4, 5, 6, 7, 11])
+    x[~real] = 0
+    with Benches(folder, plan) as benches:
+        lane = benches.opened[0]
+        assert (lane.lane.engine, lane.lane.rows) == ("graph", 4)
+
+        def asked(rows):
+            return lane.ask(LaneRows(x[rows], real[rows], ("k",) * len(x[rows]), np.full(len(x[rows]), -1)))
+
+        whole, parts = asked(slice(None)), [asked(slice(k, k + 4)) for k in (0, 4, 8)]
+        for name in ("scores", "targets", "values", "maps", "relevance"):
+            together = np.concatenate([getattr(one, name) for one in parts])
+            np.testing.assert_array_equal(getattr(whole, name), together)
+        with pytest.raises(UsageError, match="have 4 rows; 3 were given"):
+            asked(slice(0, 3))

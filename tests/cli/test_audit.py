@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 
+import nets
+import numpy as np
+import onnx
 import pytest
 from audit.test_rows_and_texts import table
 from cli.test_rows import people
@@ -133,3 +136,48 @@ def test_rows_are_said_by_flags_and_flags_of_rows_alone_are_refused(xplain, peop
     ran = xplain(*given, "--columns", "age", "--out", people / "b")
     assert ran.code == 2
     assert "--columns is of rows: give --rows too" in ran.err
+
+
+def test_a_model_is_opened_as_explain_opens_it_also_by_a_worker_and_a_changed_way_is_refused(xplain, tmp_path):
+    """A file of two inputs, one of them fixed by a file; its second output's name, limits and engine go along."""
+    onnx.save(nets.two_inputs(), tmp_path / "two.onnx")
+    np.save(tmp_path / "extra.npy", np.array([[1.0, 2.5]], np.float32))
+    (tmp_path / "items").mkdir()
+    x = np.random.default_rng(0).random((3, 1, 4, 4)).astype(np.float32)
+    for k, one in enumerate(x):
+        np.save(tmp_path / "items" / f"{k}.npy", one)
+    words = ("--fixed", f"extra={tmp_path / 'extra.npy'}", "--input", "picture", "--output", "scores",
+             "--engine", "plain", "--limit", "nodes=5000", "--batch-size", 3, "--classes", "up,down")  # fmt: skip
+    asked = ("audit", "plan", tmp_path / "two.onnx", tmp_path / "items", "-m", "occlusion:patch=2,stride=2",
+             "--metrics", "none", "--out", tmp_path / "out")  # fmt: skip
+    refused = xplain(*asked)
+    assert refused.code == 2
+    assert "--fixed" in refused.err
+    planned = xplain(*asked, *words)
+    assert planned.code == 0, planned.err
+    plan = library.audit.open(tmp_path / "out").plan
+    assert (plan.models[0].engine, plan.lanes[0].batch) == ("plain", 3)
+    assert xplain("audit", "run", tmp_path / "out", "--workers", 1).code == 0
+    records = library.audit.open(tmp_path / "out").records(["score", "predicted"]).to_pylist()
+    each = (np.arange(16), np.arange(16)[::-1])
+    scores = np.stack([(x.reshape(3, 16) * w).sum(1) for w in each], axis=1) + np.array([10, 25])
+    assert [row["predicted"] for row in records] == scores.argmax(axis=1).tolist()
+    assert [row["score"] for row in records] == pytest.approx(scores.max(axis=1), rel=1e-6)
+    where = tmp_path / "out" / "where.json"
+    where.write_text(where.read_text().replace('"engine": "plain"', '"engine": "fast"'))
+    refused = xplain("audit", "verify", tmp_path / "out", "--recompute", 1)
+    assert refused.code == 2
+    assert "planned with engine 'plain', and where.json now says 'fast'" in refused.err
+    assert xplain(*asked, *words, "--limit", "nodes=0").code == 2
+
+
+def test_masks_lengths_and_hidden_values_are_those_of_explain(xplain, people, tmp_path):
+    table(tmp_path)
+    rows = ("audit", "plan", people / "people.onnx", tmp_path / "items.csv", "--rows", "--metrics", "none", "--out")
+    planned = xplain(*rows, tmp_path / "rows", "--hidden", "job=clerk", "--labels", "column:label")
+    assert planned.code == 0, planned.err
+    assert library.audit.open(tmp_path / "rows").plan.models[0].door["hidden"] == {"job": "clerk"}
+    wrong = xplain(*rows, tmp_path / "not", "--hidden", "job")
+    assert (wrong.code, "COLUMN=VALUE" in wrong.err) == (2, True)
+    wrong = xplain(*rows, tmp_path / "not", "--longest", 3)
+    assert (wrong.code, "--longest is of texts: give --texts COLUMN too." in wrong.err) == (2, True)

@@ -63,6 +63,8 @@ class Lane:
         card: The preprocessing card in TOML; empty where items are tensors.
         unit: What one unit of the map is.
         score: What one unit of a score is.
+        batch: Rows of a model call, at most, where the engine asks, so that a machine with more cores cuts no other
+            batches; 0 where whoever answers decides.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Lane:
     card: str = ""
     unit: str = ""
     score: str = ""
+    batch: int = 0
 
     @property
     def map_axes(self) -> str:

@@ -69,11 +69,12 @@ class FeedsOptions:
     providers: Wanted = None
     threads: int | None = None
     allow_external_data: bool = False
-    limits: Limits | Mapping[str, float] | None = None
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.limits, Mapping):
-            object.__setattr__(self, "limits", _limits(self.limits))
+        moved: Any = self.limits
+        if isinstance(moved, Mapping):  # as a file says it
+            object.__setattr__(self, "limits", _limits(moved))
         if self.threads is not None and not _is_count(self.threads):
             raise UsageError(
                 option="threads", got=self.threads, accepted="a whole number of at least 1, or None for all"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from xplain.audit.plans.doors import reading
 from xplain.audit.plans.labels import known_classes
@@ -82,6 +84,12 @@ class Given:
         return {"source": source, "options": options}
 
     @property
+    def engine(self) -> str:
+        """How it answers hidden windows, which decides bits; empty where it chooses."""
+        said = str(self.options.get("engine", "auto"))
+        return "" if said == "auto" else said
+
+    @property
     def _is_file(self) -> bool:
         return isinstance(self.source, bytes) or (
             isinstance(self.source, (str, os.PathLike)) and "://" not in os.fspath(self.source)
@@ -96,7 +104,7 @@ class Given:
             if value is not None and not all(isinstance(one, str) and "${" in one for one in texts):
                 return False
         try:
-            json.dumps(dict(self.options), default=os.fspath)
+            json.dumps({name: _whole(name, value) for name, value in self.options.items()})
         except TypeError:
             return False
         return True
@@ -168,6 +176,7 @@ def facts_of(given: Given, model: Model, items: Items, labels: Mapping[str, int]
         unknown,
         given.door,
         {} if items.card is not None else items.coordinates.data(),
+        engine=given.engine,
     )
 
 
@@ -201,6 +210,11 @@ def opened_models(
         one = Given(facts.name, given or told["source"], told.get("options", {}), facts.classes, facts.door)
         if given is not None and not isinstance(given, (str, os.PathLike)):
             one = replace(one, options={})
+        elif one.engine != facts.engine:
+            raise UsageError(
+                f"Model {facts.name!r} was planned with engine {facts.engine or 'auto'!r}, and where.json now says "
+                f"{one.engine or 'auto'!r}, which rounds otherwise. Put it back, or plan another audit."
+            )
         found[facts.name] = _same(one.open(plan.threads), facts)
     return found
 
@@ -258,6 +272,18 @@ def _called(model: Model, classes: tuple[str, ...], name: str) -> Model:
 
 
 def _whole(name: str, value: Any) -> Any:
-    """An option as it is written down: paths so that they are found from anywhere."""
-    plain = os.fspath(value) if isinstance(value, os.PathLike) else value
+    """An option as it is written down: arrays and limits as plain values, paths that are found from anywhere."""
+    plain = _plain(value)
     return os.path.abspath(plain) if name in _PATHS and isinstance(plain, str) and Path(plain).exists() else plain  # noqa: PTH100
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

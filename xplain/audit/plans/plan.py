@@ -99,6 +99,7 @@ class ModelFacts:
             ``features``: those of the longest that is read); empty for others.
         coordinates: What the axes of tensors measure, as the card states it: rate, channels, frequencies; empty where
             it states nothing, and for pictures, whose card has it.
+        engine: How hidden windows are answered, ``plain`` or ``fast``, where that was said; else empty.
     """
 
     name: str
@@ -116,6 +117,7 @@ class ModelFacts:
     unknown: Mapping[str, int] = field(default_factory=dict)
     door: Mapping[str, Any] = field(default_factory=dict)
     coordinates: Mapping[str, Any] = field(default_factory=dict)
+    engine: str = ""
 
     @property
     def items(self) -> str:
@@ -216,9 +218,9 @@ class Plan:
     def to_json(self) -> bytes:
         """The plan's bytes, canonical; what older plans did not know is left out where it says nothing."""
         told = asdict(self)
-        for model in told["models"]:
-            for name in (name for name in _LATER if not model[name]):
-                del model[name]
+        for one in (*told["models"], *told["lanes"]):
+            for name in (name for name in _LATER if name in one and not one[name]):
+                del one[name]
         return canonical(told)
 
     @classmethod
@@ -290,8 +292,8 @@ def card_facts(card: Card | None) -> dict[str, Any] | None:
     return {k: v for k, v in asdict(card).items() if v is not None and k not in ("name", "labels")}
 
 
-_LATER = frozenset({"door", "coordinates"})
-"""Fields of a model that plans of format 1 may lack: their identities stay."""
+_LATER = frozenset({"door", "coordinates", "engine", "batch"})
+"""Fields of models and lanes that plans of format 1 may lack: their identities stay."""
 _NESTED: Mapping[str, type] = {"items": ItemFacts, "models": ModelFacts, "lanes": Lane, "grading": Grading}
 
 

@@ -41,6 +41,7 @@ class Wanted:
     rows: Any = None
     texts: Any = None
     series: Any = None
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -50,8 +51,9 @@ class Wanted:
             _whole("shard_rows", self.shard_rows, 1)
         if self.sample is not None:
             _whole("sample", self.sample, 0)
-        if self.max_queries is not None:
-            _whole("max_queries", self.max_queries, 1)
+        for name in ("max_queries", "batch_size"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 1)
         if not isinstance(self.shard_seconds, (int, float)) or not 0 < self.shard_seconds <= 86400:
             raise UsageError(option="shard_seconds", got=self.shard_seconds, accepted="seconds above 0, up to a day")
 

@@ -69,6 +69,7 @@ def plan(
     rows: Any = None,
     texts: Any = None,
     series: Any = None,
+    batch_size: int | None = None,
     dry_run: bool = False,
 ) -> Planned:
     """Write down what an audit will do, so that whoever runs it, and how often, gets the same bits.
@@ -115,6 +116,7 @@ def plan(
             (features of a text at most, 512), as ``xplain.text`` takes them.
         series: Columns of the table of which each row is one series, a column per moment: ``"t*"``, or names; one such
             text for each channel, in a list or with ``;`` between.
+        batch_size: Rows of a model call, at most; None chooses, by the cores that are here. It stands in the plan.
         dry_run: Write nothing.
 
     Returns:
@@ -130,7 +132,7 @@ def plan(
         raise UsageError("It is not said where the audit is kept. Give ", where_to, ", or ", dry, ".")
     wanted = Wanted(
         methods, target, labels, metadata, card, metrics, analyses, sample, seed, shard_seconds, shard_rows, planted,
-        threads, item_column, root, max_queries, rows, texts, series,
+        threads, item_column, root, max_queries, rows, texts, series, batch_size,
     )  # fmt: skip
     budget = Budget(max_queries)
     given = models_of(models, wanted.card)
@@ -263,6 +265,7 @@ def _lane(
     items = trial.items
     how: dict[str, Any] = {"seed": wanted.seed, "threads": wanted.threads, "budget": purse.budget}
     how["cache"] = purse.answers if billed(model) else None  # a run finds what was paid for here
+    how |= {"batch_size": wanted.batch_size}
     how |= {"given": trial.given, "longest": given.door.get("features")} if given.door else {}
     options = _read(one)
     lane, content = settle(model, items, one.method, options, called=given.name, target=rule, **how)

@@ -2,11 +2,11 @@
 
     items --> threads read, decode --> a thread gathers batches --> the model --> a thread keeps records, maps
 
-Items come in the plan's order, in batches of one size whose last is filled up; a bad item keeps its row, blank, and
-becomes an error row. Nothing of time, host, worker, order or chunking is written. Only a few batches of each lane and
-what is read ahead lie in memory at a time: maps go to their parts as they come, in half precision at their native
-resolution. The thread that asks the model does nothing else, so that a processor with cores to spare waits for no
-bookkeeping.
+Items come in the plan's order, in batches of one size whose last is filled up, a few of which go from thread to thread
+together; a bad item keeps its row, blank, and becomes an error row. Nothing of time, host, worker, order or chunking is
+written. Only a few batches of each way of taking items and what is read ahead lie in memory at a time: maps go to their
+parts as they come, in half precision at their native resolution. The thread that asks the model does nothing else, so
+that a processor with cores to spare waits for no bookkeeping.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ Told = Callable[[int], None]
 
 _AT_ONCE = 8
 """Items that a thread reads before it hands them over: to hand over costs as much as to copy a row."""
+_TOGETHER = 16
+"""Rows that go from thread to thread together, where a compiled file is asked in batches of fewer."""
 _READY = 1
 """Batches that lie gathered while one is asked."""
 _UNKEPT = 4
@@ -86,7 +88,7 @@ class Maker:
             self._forms.setdefault(_way(facts), Form(benches.models[facts.name], facts))
         self._readers = ThreadPoolExecutor(threads, "read") if threads else None
         self._keeper = ThreadPoolExecutor(1, "keep") if threads else None
-        self._ahead = -(-2 * max((lane.lane.rows for lane in self.lanes), default=1) // _AT_ONCE)
+        self._ahead = -(-2 * max((_TOGETHER, *(lane.lane.rows for lane in self.lanes))) // _AT_ONCE)
 
     def __enter__(self) -> Self:
         return self
@@ -178,9 +180,10 @@ class Maker:
         found: dict[Any, _Gathered] = {}
         for one in lanes:
             lane, facts = one.opened.lane, one.kept.facts
-            key = (_way(facts), lane.rows, lane.item)
+            calls = max(1, _TOGETHER // lane.rows) if lane.engine == "graph" else 1
+            key = (_way(facts), calls * lane.rows, lane.item)
             if key not in found:
-                shape = (lane.rows, *lane.item)
+                shape = (calls * lane.rows, *lane.item)
                 tray = Tray(shape, facts.dtype, count, (self._ahead + 1) * _AT_ONCE, _READY + 2)
                 found[key] = _Gathered(key[0], tray)
             found[key].lanes.append(one)

@@ -72,7 +72,8 @@ class Driven:
         self._kept_of: LaneRows | None = None
         self._rank = rank_of(lane.target)
         target = lane.target if self._rank is None else None
-        self._session = Session(model, Request({lane.method: dict(lane.options)}, target, lane.seed, cache=cache))
+        methods, batch = {lane.method: dict(lane.options)}, lane.batch or None
+        self._session = Session(model, Request(methods, target, lane.seed, batch_size=batch, cache=cache))
         self.allow(budget)
 
     def __enter__(self) -> Self:

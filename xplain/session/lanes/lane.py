@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from xplain.core.abilities import abilities_of
 from xplain.core.cost import Cost
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
@@ -98,9 +99,9 @@ def planned(
         name: What records call the lane; empty for model, method and target.
         called: What the plan calls the model.
         target: A rule, or the same target for every item, as ``xplain.explain`` takes it; see ``Lane``.
-        how: ``seed``, ``rows`` per batch (None chooses), ``threads`` of one call, ``engine``: ``"drive"`` compiles
-            nothing; ``budget``: what may be asked, shared with others; ``cache``: where paid answers are kept;
-            ``given``: the trial items as a person gives
+        how: ``seed``, ``rows`` per batch (None chooses), ``batch_size`` of a call (None chooses, by the cores that are
+            here), ``threads`` of one call, ``engine``: ``"drive"`` compiles nothing; ``budget``: what may be asked,
+            shared with others; ``cache``: where paid answers are kept; ``given``: the trial items as a person gives
             them, where the model reads them by its own door, and ``longest``: how many features a text may have.
 
     Raises:
@@ -109,7 +110,9 @@ def planned(
     seed, rows, threads = how.get("seed", 0), how.get("rows"), how.get("threads", 1)
     loaded = load(model)
     method, options = the_method(method).name, dict(options or {})
-    rows = rows or max(1, min(_MOST, batch_rows(items.x, None)))
+    said = how.get("batch_size")
+    each = batch_rows(items.x, said)
+    rows = rows or max(1, min(_MOST, each))
     given, longest = tuple(how.get("given", ())), how.get("longest")
     trial = items[: min(2, len(items))]
     lane = Lane(
@@ -117,6 +120,7 @@ def planned(
         rows=rows, item=tuple(items.x.shape[1:]), seed=seed, threads=threads,
         layout=str(items.layout.axes) if isinstance(items.layout, Layout) else "",
         card="" if items.card is None else items.card.to_toml(),
+        batch=0 if said is None and abilities_of(loaded).batches is None else each,
     )  # fmt: skip
     with Driven(lane, loaded, how.get("cache"), how.get("budget")) as driven:
         part, asked = driven.readings(driven.part(trial, given[: len(trial)]), np.zeros(len(trial), np.int64))
@@ -194,24 +198,51 @@ class Compiled:
         return Cost()
 
     def ask(self, batch: LaneRows) -> LaneAnswer:
-        """What the file says of a batch of the lane's own size."""
+        """What the file says of a batch, or of several in a row."""
         return self.asked(batch)()
 
     def asked(self, batch: LaneRows) -> Callable[[], LaneAnswer]:
-        """Run the file on a batch of the lane's own size: once, or twice where the runner-up is explained."""
-        lane, outline, graph = self.lane, self.outline, self._graph
-        if len(batch.x) != lane.rows:
-            raise UsageError(f"A batch of lane {lane.name!r} has {lane.rows} rows; {len(batch.x)} were given.")
+        """Run the file on batches of the lane's own size: once, or twice where the runner-up is explained.
+
+        One without an item is passed over; its rows are those of a row that holds none.
+        """
+        rows = self.lane.rows
+        if not len(batch.x) or len(batch.x) % rows:
+            raise UsageError(
+                f"Batches of lane {self.lane.name!r} have {rows} rows; {len(batch.x)} were given, no multiple of it."
+            )
+        told = {
+            k: self._one(batch.x[k : k + rows], batch.real[k : k + rows], batch.labels[k : k + rows])
+            for k in range(0, len(batch.x), rows)
+            if batch.real[k : k + rows].any()
+        }
+        return partial(self._joined, told, len(batch.x))
+
+    def _one(self, x: Array, real: Array, labels: Array) -> tuple[Any, ...]:
+        """What a run of the file says of one batch, and what it was asked."""
+        lane, graph = self.lane, self._graph
         wanted, rank = np.full(lane.rows, -1, np.int64), rank_of(lane.target)
         if rank == 0:
-            wanted = batch.labels
+            wanted = labels
         elif rank is not None and rank > 1:
-            scores, _, _ = graph.run(batch.x, wanted)
-            wanted = ranked(np.where(np.isfinite(scores), scores, 0.0), outline, rank)
+            scores, _, _ = graph.run(x, wanted)
+            wanted = ranked(np.where(np.isfinite(scores), scores, 0.0), self.outline, rank)
         elif graph.label is not None:
             wanted = np.full(lane.rows, graph.label, np.int64)
-        found = graph.run(batch.x, np.maximum(wanted, -1))
-        return partial(self._answer, batch.real, batch.labels, wanted, *found)
+        return real, labels, wanted, *graph.run(x, np.maximum(wanted, -1))
+
+    def _joined(self, told: Mapping[int, tuple[Any, ...]], count: int) -> LaneAnswer:
+        """The answers to batches, by their first rows, as one of so many rows."""
+        answers = {first: self._answer(*one) for first, one in told.items()}
+        if count == self.lane.rows and answers:
+            return answers[0]
+        whole = LaneAnswer.blank(self.lane, count, False)
+        for first, one in answers.items():
+            for name in ("scores", "targets", "values", "maps", "relevance"):
+                getattr(whole, name)[first : first + self.lane.rows] = getattr(one, name)
+            whole.why.update({first + row: why for row, why in one.why.items()})
+            whole = replace(whole, words=one.words)
+        return whole
 
     def _answer(
         self, real: Array, labels: Array, wanted: Array, scores: Array, maps: Array, channels: Array | None

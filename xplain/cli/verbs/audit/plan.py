@@ -10,7 +10,8 @@ import typer
 from xplain import audit
 from xplain.audit.plans.asked import read_toml
 from xplain.audit.plans.planning import Planned
-from xplain.cli.asking.loading import endpoint_options
+from xplain.cli.asking.loading import Opening
+from xplain.cli.asking.reading import pair
 from xplain.cli.asking.tables import labels_of
 from xplain.cli.telling.console import Outcome
 from xplain.core.errors import UsageError
@@ -30,6 +31,7 @@ Several = list[str] | None
 
 def plan(
     shell: typer.Context,
+    opening: Opening,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -124,6 +126,31 @@ def plan(
     tokenizer: Annotated[
         str | None, _flag("--tokenizer", text="Of texts: a tokenizer.json.", panel=_ITEMS, metavar="FILE")
     ] = None,
+    mask: Annotated[
+        str | None,
+        _flag(
+            "--mask",
+            text="Of texts: what takes a hidden word's place, such as '\\[MASK]'; else it is deleted.",
+            panel=_ITEMS,
+        ),
+    ] = None,
+    longest: Annotated[
+        int | None,
+        _flag(
+            "--longest",
+            text="Of texts: features of one, at most; a longer one is an error row. Default: 512.",
+            panel=_ITEMS,
+        ),
+    ] = None,
+    hidden: Annotated[
+        Several,
+        _flag(
+            "--hidden",
+            text="Of rows: what a hidden column becomes; repeat for several.",
+            panel=_ITEMS,
+            metavar="COLUMN=VALUE",
+        ),
+    ] = None,
     split: Annotated[
         str | None,
         _flag("--split", text="Of texts: words (default), marks, sentences, characters, tokens, ids.", panel=_ITEMS),
@@ -149,15 +176,15 @@ def plan(
     classes: Annotated[
         str | None, _flag("--classes", text="Class names, a,b,c or a file, where models have none.", panel=_MODELS)
     ] = None,
-    endpoint: Annotated[
-        Path | None, _flag("--endpoint", text="Options of models behind URLs.", panel=_MODELS, metavar="FILE.toml")
-    ] = None,
     threads: Annotated[int | None, _flag("--threads", text="Threads of one model. Default: 1.", panel=_MODELS)] = None,
     shard_seconds: Annotated[
         float | None, typer.Option(help="How long a shard should take: what a kill loses. Default: 45.")
     ] = None,
     shard_rows: Annotated[
         int | None, typer.Option(help="Items of a shard; state it to plan the same audit on another machine.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, _flag("--batch-size", text="Rows per model call, at most; stands in the plan.", panel=_ASKED)
     ] = None,
     max_queries: Annotated[
         int | None,
@@ -177,6 +204,7 @@ def plan(
         "out": out, "methods": method, "target": target, "metrics": metrics, "analyses": analyses, "planted": planted,
         "seed": seed, "labels": labels, "metadata": metadata, "item_column": item_column, "root": root, "card": card,
         "threads": threads, "shard_seconds": shard_seconds, "shard_rows": shard_rows, "max_queries": max_queries,
+        "batch_size": batch_size,
         "series": series,
     }  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None and value != []}
@@ -192,8 +220,10 @@ def plan(
     elif len(sources) < 2:
         raise UsageError(f"Models and items are needed, and {sources[0]!r:.200} alone is given. Give MODEL ITEMS.")
     else:
-        asked |= {"models": _models(sources[:-1], classes, endpoint), "items": sources[-1]}
-    doors = _doors(rows, columns, background, texts, tokenizer, split)
+        asked |= {"models": _models(sources[:-1], classes, opening), "items": sources[-1]}
+    told = {"columns": columns, "background": background, "hidden": dict(pair(one) for one in hidden or ()) or None}
+    read = {"column": texts, "tokenizer": tokenizer, "split": split, "mask": mask, "longest": longest}
+    doors = _doors(rows, told, texts is not None, read)
     if doors and not (asked.get("rows") or asked.get("texts")):
         asked |= doors
     lacking = [name for name in ("models", "items") if name not in asked]
@@ -206,18 +236,14 @@ def plan(
 _WORDS = (
     "models", "items", "out", "methods", "target", "labels", "metadata", "card", "metrics", "analyses", "sample",
     "seed", "shard_seconds", "shard_rows", "planted", "threads", "item_column", "root", "rows", "texts",
-    "max_queries", "series",
+    "max_queries", "series", "batch_size",
 )  # fmt: skip
 
 
-def _doors(
-    rows: bool, columns: str | None, background: str | None, texts: str | None, tokenizer: str | None, split: str | None
-) -> dict[str, Any]:
+def _doors(rows: bool, of_rows: dict[str, Any], texts: bool, of_texts: dict[str, Any]) -> dict[str, Any]:
     """What is said of rows or texts, as ``xplain.audit.plan`` takes it."""
-    of_rows = {"columns": columns, "background": background}
-    of_texts = {"column": texts, "tokenizer": tokenizer, "split": split}
     found: dict[str, Any] = {}
-    for name, said, meant in (("rows", rows, of_rows), ("texts", texts is not None, of_texts)):
+    for name, said, meant in (("rows", rows, of_rows), ("texts", texts, of_texts)):
         given = {word: value for word, value in meant.items() if value is not None}
         if given and not said:
             flag = next(iter(given))
@@ -227,13 +253,12 @@ def _doors(
     return found
 
 
-def _models(words: list[str], classes: str | None, endpoint: Path | None) -> dict[str, Any] | list[Any]:
-    """Models as they are named: all with a name, or all called by their files."""
+def _models(words: list[str], classes: str | None, opening: Opening) -> dict[str, Any] | list[Any]:
+    """Models as they are named: all with a name, or all called by their files; each is opened alike."""
     options: dict[str, Any] = {} if classes is None else {"classes": labels_of(classes)}
-    remote = {} if endpoint is None else endpoint_options(endpoint)
 
     def one(source: str) -> dict[str, Any]:
-        return {"source": source, **options, **(remote if "://" in source else {})}
+        return {"source": source, **opening.options("://" in source), **options}
 
     pairs = [word.partition("=") for word in words]
     if all(equals and name.isidentifier() and not there(f"{name}={rest}") for name, equals, rest in pairs):

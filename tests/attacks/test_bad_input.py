@@ -119,6 +119,19 @@ def test_sizes_that_are_none_are_refused(given, weights, pictures):
         xplain.attack(model, pictures, "pgd", epsilon=given)
 
 
+def test_no_picture_is_more_than_white_from_black(weights, pictures):
+    model = xplain.load(linear(weights, np.zeros(2)), card=CARD)
+    with pytest.raises(UsageError, match="at most 1, from black to white"):
+        xplain.attack(model, pictures, "pgd", epsilon="300/255")
+
+
+def test_a_decision_attack_asks_no_more_than_it_may_though_no_start_is_found(pictures):
+    model = xplain.load(lambda x: np.tile([1.0, 0.0], (len(x), 1)), card=CARD)
+    found = xplain.attack(model, pictures[:1], "decision", queries=20, explain=None)
+    assert found.queries.tolist() == [20]
+    assert any("no start" in said for said in found.said)
+
+
 def test_maps_that_cannot_be_made_are_said_and_the_attack_stands(weights, pictures):
     model = xplain.load(linear(weights, np.zeros(2)), card=CARD)
     found = xplain.attack(model, pictures, "pgd", epsilon="8/255", explain="grad-cam")

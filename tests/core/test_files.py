@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -129,3 +130,11 @@ def test_a_hold_ends(tmp_path):
     again = hold(tmp_path / "lock")
     let_go(tmp_path / "lock", again)
     assert names(tmp_path) == []
+
+
+def test_a_device_is_never_replaced_by_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="device or a pipe"), whole_file(pipe):
+        raise AssertionError
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

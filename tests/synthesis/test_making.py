@@ -13,7 +13,7 @@ from onnx import helper
 import xplain
 from tests.contract.test_recipes import file
 from tests.nets import FLOAT, model, planted
-from xplain.core.errors import CardError, OutputError, UsageError
+from xplain.core.errors import CardError, NoPath, OutputError, UsageError
 
 SIZE = (8, 6)
 CARD = {"mode": "RGB", "crop": list(SIZE), "labels": ["cat", "dog"]}
@@ -243,3 +243,69 @@ def test_a_strip_shows_what_a_picture_was_made_of_beside_it():
     beside = np.asarray(found.strip(height=height))[-height - 20 : -20]
     wide = height * SIZE[1] // SIZE[0]
     assert beside.shape[1] >= 2 * wide
+
+
+def rounding(torch_too: bool):
+    """A net whose score no colour moves by a derivative: a file rounds its input, a module lets go of it."""
+    if torch_too:
+        torch = pytest.importorskip("torch")
+
+        class Letting(torch.nn.Module):
+            def forward(self, x):
+                return torch.stack([x.detach().mean((1, 2, 3)), -x.detach().mean((1, 2, 3))], dim=1)
+
+        return xplain.load(Letting().eval(), card={"mode": "RGB", "crop": [8, 6]})
+    nodes = [
+        helper.make_node("Round", ["x"], ["whole"]),
+        helper.make_node("GlobalAveragePool", ["whole"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["y"]),
+    ]
+    return xplain.load(model(nodes, {"x": (FLOAT, ["N", 3, 8, 6])}, {"y": (FLOAT, ["N", 3])}, {}), card={"mode": "RGB"})
+
+
+@pytest.mark.parametrize("torch_too", [False, True], ids=["file", "torch"])
+@pytest.mark.parametrize("recipe", ["class", "yosinski", "fourier"])
+def test_a_prior_alone_is_no_way_to_a_target_that_no_colour_moves(recipe, torch_too):
+    with pytest.raises(NoPath, match="colours change by a derivative"):
+        xplain.make(rounding(torch_too), recipe, target=0, steps=2)
+
+
+def test_what_is_refused_before_a_picture_is_made(tmp_path):
+    with pytest.raises(UsageError, match="'made\\[0\\]'"):
+        xplain.make(plain(), "class", target="made", steps=1)
+    with pytest.raises(UsageError, match="needs photographs"):
+        xplain.make(plain(), "maco", target="cat", photographs=[], steps=1)
+    with pytest.raises(UsageError, match="can be written"):
+        xplain.make(plain(), "class", target="cat", steps=1, resume=tmp_path / "none" / "way.npz")
+    with pytest.raises(UsageError, match="number of at least 1"):
+        xplain.make(plain(), "dream", np.zeros((30, 30, 3), np.uint8), layer="made", ratio=0.5)
+
+
+def test_a_model_without_numbers_judges_nothing_and_what_was_made_stays():
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Sub", ["flat", "one"], ["below"]),
+        helper.make_node("Sqrt", ["below"], ["y"]),
+    ]
+    sides = {"x": (FLOAT, ["N", 3, 8, 6])}, {"y": (FLOAT, ["N", 3])}
+    net = xplain.load(model(nodes, *sides, {"one": np.float32([1.0])}), card={"mode": "RGB"})
+    found = xplain.make(net, "fourier", target=0, steps=2)
+    assert np.isnan(found.ranks).all()
+    assert np.isnan(found.value).all()
+    assert any("judges nothing" in said for said in found.said)
+    assert np.isfinite(found.picture).all()
+
+
+def test_a_prior_does_not_hide_that_the_model_gives_no_gradient():
+    """The score reads behind a rectifier that is shut for every colour; the L2 of class has a gradient all the same."""
+    nodes = [
+        helper.make_node("Sub", ["x", "two"], ["below"]),
+        helper.make_node("Relu", ["below"], ["shut"]),
+        helper.make_node("GlobalAveragePool", ["shut"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["y"]),
+    ]
+    sides = {"x": (FLOAT, ["N", 3, 8, 6])}, {"y": (FLOAT, ["N", 3])}
+    net = xplain.load(model(nodes, *sides, {"two": np.float32([2.0])}), card={"mode": "RGB"})
+    found = xplain.make(net, "class", target=0, steps=2)
+    assert any("stays as it began" in said for said in found.said)

@@ -96,6 +96,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     if "\0" in str(target):
         raise OutputError(f"Cannot write {str(target)[:300]!r}: a name without a zero byte is needed.")
     try:
+        if target.exists() and not (target.is_file() or target.is_dir()):  # a device, which must not be replaced
+            raise OutputError(f"Cannot write {str(target)[:300]}: it is no file but a device or a pipe.")
         file, temporary = _neighbour(target)
         with file:
             yield file

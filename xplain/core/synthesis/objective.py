@@ -140,6 +140,18 @@ class Objective:
         names = [term.name for term in self.terms]
         return tuple(n if names.count(n) == 1 else f"{n} {names[:k].count(n) + 1}" for k, n in enumerate(names))
 
+    @property
+    def bare(self) -> Objective:
+        """The same without the weights of priors, which read no tensor of the model; itself where there are none."""
+        if all(term.tensors or not term.weight for term in self.terms):
+            return self
+        return Objective(tuple(term if term.tensors else term * 0.0 for term in self.terms))
+
+    def total(self, terms: Mapping[str, Array]) -> Array:
+        """The weighted sum ``[N]`` of terms' own numbers, in their order."""
+        pairs = zip(self.terms, terms.values(), strict=True)
+        return np.asarray(sum(np.asarray(number, np.float64) * term.weight for term, number in pairs))
+
     def given(self, items: int) -> dict[str, Array]:
         """All arrays and weights, by the number of the term and their name."""
         found = {f"{k}/{name}": array for k, term in enumerate(self.terms) for name, array in term.given(items).items()}

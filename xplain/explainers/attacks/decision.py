@@ -90,7 +90,7 @@ def _one(threat: Threat, n: int, queries: int) -> Generator[Query, Any, None]:
     """One item."""
     board, x = threat.board, threat.values[n]
     rng = threat.rng("directions", n)
-    start = yield from _start(threat, n, rng)
+    start = yield from _start(threat, n, rng, queries)
     if start is None:
         return
     at = yield from _back(threat, n, start, queries)
@@ -116,7 +116,7 @@ def _one(threat: Threat, n: int, queries: int) -> Generator[Query, Any, None]:
         board.steps[n] = t
 
 
-def _start(threat: Threat, n: int, rng: np.random.Generator) -> Generator[Query, Any, Array | None]:
+def _start(threat: Threat, n: int, rng: np.random.Generator, queries: int) -> Generator[Query, Any, Array | None]:
     """Something of the class that is wanted: another item, else noise laid over this one."""
     goal, others = threat.goal, np.flatnonzero(np.arange(len(threat.values)) != n)
     said = np.where(np.isfinite(threat.scores), threat.scores, -np.inf).argmax(axis=1)
@@ -138,7 +138,9 @@ def _start(threat: Threat, n: int, rng: np.random.Generator) -> Generator[Query,
     low, high = (threat.space.low, threat.space.high) if finite else (x.min() - np.ptp(x) - 1, x.max() + np.ptp(x) + 1)
     noise = np.stack([_blocks(threat, rng, (low, high), side) for side in _BLOCKS])
     for share in np.linspace(1 / _SHARES, 1.0, _SHARES):
-        tried = (1 - share) * x + share * noise
+        tried = ((1 - share) * x + share * noise)[: max(0, queries - int(threat.board.queries[n]))]
+        if not len(tried):
+            break
         margin = yield from threat.judge(np.full(len(tried), n), tried, smallest=True)
         if (margin > 0).any():
             return np.asarray(tried[int(margin.argmax())])

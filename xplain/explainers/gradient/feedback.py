@@ -124,7 +124,8 @@ def looked(found: Looks, x: Array, target: Target, rounds: int, penalty: float) 
         if not k:
             first, found.layers = {name: one != 0 for name, one in rises.items()}, len(rises)
         left = {name: (first[name] & (gates[name] != 0)) if k else first[name] for name in first}
-        found.shut = 1 - _total(left, len(x)) / np.maximum(_total(first, len(x)), 1)
+        said = _total(first, len(x))
+        found.shut = (said - _total(left, len(x))) / np.maximum(said, 1)
         if k == rounds:
             break
         fresh = {name: shut(gates.get(name, np.ones_like(rise)), rise, penalty) for name, rise in rises.items()}

@@ -107,7 +107,8 @@ class _Way:
 def climbed(commission: Commission, way: Climb, state: Array) -> Generator[Query, Answer, Climbed]:
     """Go up from states ``[N, *state]``.
 
-    Asks ``steps`` slopes; one more for each time that a state has to be shaken at the start.
+    Asks ``steps`` slopes; one more for each time that a state has to be shaken at the start. The first step follows the
+    model alone: a prior's gradient would hide that the model gives none.
     """
     start, memory, state, known = _begun(commission, way, np.array(state, np.float32))
     told = known
@@ -116,7 +117,8 @@ def climbed(commission: Commission, way: Climb, state: Array) -> Generator[Query
         rngs = commission.rngs(f"views/{way.stage}/{k}")
         views = way.transforms(done).draw(rngs, way.canvas.extent, way.canvas.size, way.canvas.channels)
         kept = {"stage": way.stage, "step": k, "state": state, "trace": list(told.trace), **_named(memory)}
-        query = Slope(state, way.canvas, way.objective, views, commission.ink, kept=kept)
+        goal = way.objective if k else way.objective.bare
+        query = Slope(state, way.canvas, goal, views, commission.ink, kept=kept)
         try:
             found: Sloped = yield query
             if k == 0 and not start:
@@ -124,7 +126,7 @@ def climbed(commission: Commission, way: Climb, state: Array) -> Generator[Query
         except BudgetError as spent:
             told.say(_SPENT.format(k, way.steps, spent))
             return told.ended(told.good, early=True)
-        told.trace.append(found.value)
+        told.trace.append(found.value if k else way.objective.total(found.terms))
         told.last = found
         _mourn(found, told, k)
         told.good = told.among(state, told.good)

@@ -157,7 +157,15 @@ def layers_of(commission: Commission, wanted: str, picture: Array) -> Generator[
 def statistics(
     commission: Commission, sample: Array, names: Sequence[str], weight: float = -1.0
 ) -> Generator[Query, Answer, list[Gram]]:
-    """The terms that hold covariances and means of layers to those of a sample, averaged over random crops."""
+    """The terms that hold covariances and means of layers to those of a sample, averaged over random crops.
+
+    Raises:
+        UsageError: a sample that is too small, or of one colour.
+    """
+    if not np.ptp(sample, axis=(1, 2)).any():
+        raise UsageError(
+            "A sample is of one colour throughout, so there is nothing in it that occurs together. Give another."
+        )
     (rng,) = commission.rngs("crops")
     crops = np.stack([_crop(sample, commission.size, rng) for _ in range(_PHASES)]).astype(np.float32)
     seen = yield from features_of(commission, crops, tuple(names))

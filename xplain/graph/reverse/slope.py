@@ -27,9 +27,10 @@ from xplain.graph.build.tracer import Value, known
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.naming import reads
 from xplain.graph.nodes import attribute
-from xplain.graph.ops.call import Forward
+from xplain.graph.ops.call import Forward, live_of
 from xplain.graph.passes import Analysed, prepare
 from xplain.graph.reverse.sweep import Sweeper
+from xplain.graph.reverse.walk import where_cut
 
 __all__ = ["BuiltSlope", "Place", "slope"]
 
@@ -96,7 +97,8 @@ def slope(model: Analysed, query: Slope, place: Place, canvases: int) -> BuiltSl
     total, terms = query.read(picture, values, given)
     outputs = {"value": total}
     if query.gradient:
-        outputs["gradient"] = _gradient(sweeper, total, given["state"], evaluated, place)
+        read = {values[one].name for one in query.objective.tensors}
+        outputs["gradient"] = _gradient(sweeper, total, given["state"], evaluated, place, read)
     told = {f"term/{k}": part for k, part in enumerate(terms)}
     taps = {tap: f"tap/{tap}" for tap in query.taps}
     outputs |= told | {taps[tap]: picture if tap == PICTURE else values[tap] for tap in query.taps}
@@ -179,12 +181,17 @@ def _rows(sweeper: Sweeper, value: Value, rows: int, asked: str, place: Place, r
     return t.cast(value, real) if value.dtype in FLOATS else t.cast(value, TensorProto.FLOAT)
 
 
-def _gradient(sweeper: Sweeper, total: Value, state: Value, evaluated: Forward, place: Place) -> Value:
-    """The derivative of the sum over canvases; each canvas' own, as far as no term compares them."""
+def _gradient(sweeper: Sweeper, total: Value, state: Value, evaluated: Forward, place: Place, read: set[str]) -> Value:
+    """The derivative of the sum over canvases; each canvas' own, as far as no term compares them.
+
+    ``read``: the model's tensors that the objective reads.
+    """
     t = sweeper.tracer
     ones = t.const(np.ones(total.shape), total.dtype)
     whole = Forward([*evaluated.nodes, *t.emitted], evaluated.names, evaluated.parts)
     try:
+        if read and not live_of(t, whole, {state.name}) & read:  # a prior alone would lead on, and nothing be excited
+            raise ModelError(where_cut(t, whole, state.name, read))
         return sweeper.sweep({total.name: ones}, [state.name], Rules(), whole)[state.name]
     except ModelError as error:
         if "There is no path" not in str(error):

@@ -43,13 +43,17 @@ def sloped(forward: Forward, query: Slope, kind: torch.dtype, device: torch.devi
         given = {name: _tensor(array, real, device) for name, array in query.given.items()}
         state = given["state"].requires_grad_(query.gradient)
         picture = query.painted(given)
-        found = forward(query.ink.apply(picture).to(kind), list(dict.fromkeys(wanted)))
-        values = {name: _readable(one, name, real) for name, one in found.items()}
+        entered = query.ink.apply(picture).to(kind)
+        x = entered.view_as(entered)  # a step of its own, that what passes the model is told from what does not
+        answered = forward(x, list(dict.fromkeys(wanted)))
+        values = {name: _readable(one, name, real) for name, one in answered.items()}
         total, terms = query.read(picture, values, given)
-        uphill = None
+        uphill: torch.Tensor | None = None
         if query.gradient and total.requires_grad:
             with NormGradients():
-                (uphill,) = torch.autograd.grad(total.sum(), state, allow_unused=True)
+                found = torch.autograd.grad(total.sum(), [state, x], allow_unused=True)
+            # a prior alone would lead on, and nothing be excited
+            uphill = None if query.objective.tensors and found[1] is None else found[0]
         return total, terms, uphill, values | {PICTURE: picture}
 
     total, terms, uphill, values = swept()

@@ -207,6 +207,8 @@ class Attacker:
         for one in given:
             if one <= 0 or one < least - 1e-9:
                 raise UsageError(option="epsilon", got=one, accepted=f"at least {what}" if least else what)
+            if space.whole and norm == "linf" and one > 1:
+                raise UsageError(option="epsilon", got=one, accepted="at most 1, from black to white")
         return tuple(sorted(set(given))) or (_USUAL[norm],)
 
     def _radius(self, epsilon: float, space: Space) -> float:

@@ -16,7 +16,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
-from xplain.core.errors import CardError, UsageError, XplainError
+from xplain.core.errors import CardError, NonFinite, UsageError, XplainError
 from xplain.core.outline import Outline
 from xplain.core.query import Flow, Model, Reading, Score
 from xplain.core.target import EveryScore, Target, every_score
@@ -74,8 +74,12 @@ class Judge:
         outline, count = self.model.outline, len(pixels)
         crops = CROPS if len(labels) else CROPS[:1]
         x = np.stack([self.shown(one, share) for one in pixels for share in crops])
-        scores, cost = self.asked(x, every_score)
-        told = Verdict(outline.called, np.full((count, len(CROPS), 2), np.nan), [], cost)
+        told = Verdict(outline.called, np.full((count, len(CROPS), 2), np.nan), ["no number"] * count)
+        try:
+            scores, told.cost = self.asked(x, every_score)
+        except NonFinite as error:  # what was made is not thrown away for it
+            told.caveats.append(Caveat(f"{outline.called} judges nothing: {error}"))
+            return told
         each = scores.reshape(count, len(crops), -1)
         told.best = [outline.label_name(int(k)) for k in each[:, 0].argmax(axis=1)]
         for n, (label, name) in enumerate(zip(labels, names, strict=True)):

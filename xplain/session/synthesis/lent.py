@@ -55,7 +55,7 @@ def pictures_given(
         found[name] = tuple(_read(sources[name], each, shown) for each in many)
         names[name] = tuple(called)
     for source in recipe.sources:
-        if source.needed and not found.get(source.name) and given.get(source.name) is None:
+        if source.needed and (given.get(source.name) is None if source.model else not found.get(source.name)):
             what = "pictures behind the model" if source.name == "x" else None
             python = "'FILE'" if source.model else "[...]"
             raise UsageError(

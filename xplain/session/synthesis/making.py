@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from xplain.core.declaring.declared import Recipe
 from xplain.core.declaring.options import Extent, Whole
 from xplain.core.declaring.registry import RECIPES
 from xplain.core.declaring.wording import option
-from xplain.core.errors import BudgetError, CapabilityError, CardError, UsageError
+from xplain.core.errors import BudgetError, CapabilityError, CardError, NonFinite, UsageError
 from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Model, Slope
 from xplain.core.synthesis.commission import Commission, Painted, Painting
@@ -234,6 +235,12 @@ class Maker:
         many = list(wanted) if isinstance(wanted, (list, tuple, np.ndarray)) else [wanted]
         if not many:
             raise UsageError("There is nothing to excite: the list of targets is empty.")
+        for one in many:
+            if isinstance(one, str) and one not in outline.labels and one in {layer.name for layer in outline.layers}:
+                accepted = (
+                    f"a channel of it, such as '{one}[0]', a class's number or its label; all of a layer is 'dream'"
+                )
+                raise UsageError(option="target", got=one, accepted=accepted)
         if any(ranks(one, outline) for one in many):
             accepted = "classes or units by name: there is no item yet whose best classes could be meant"
             raise UsageError(option="target", got=wanted, accepted=accepted)
@@ -269,8 +276,9 @@ class Maker:
         verdicts = [judge.verdict(pixels, labels, called) for judge in bench]
         value = np.full(count, np.nan)
         if target is not None and self.recipe.judged:
-            value, cost = own.value(pixels, target)
-            self.session.spent += cost
+            with suppress(NonFinite):  # the verdict has said so
+                value, cost = own.value(pixels, target)
+                self.session.spent += cost
         for verdict in verdicts:
             self.session.spent += verdict.cost
         frames = painted.frames

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -49,9 +50,12 @@ class Kept:
         """What was put aside; empty where there is no file yet.
 
         Raises:
-            UsageError: the file is none of ours, or is of another model, recipe, target or options.
+            UsageError: the file is none of ours, is of another model, recipe, target or options, or cannot be written.
         """
         if not self.path.exists():
+            if not os.access(self.path.parent, os.W_OK):
+                accepted = "a file in a folder that can be written to"
+                raise UsageError(option="resume", got=str(self.path), accepted=accepted)
             return {}
         try:
             meta, arrays = read_archive(self.path, lambda _: True, MOST_BYTES, "a smaller picture ({} bytes)")

@@ -12,6 +12,8 @@ from nets import FLOAT
 from nets import model as nets_model
 from onnx import helper
 
+from xplain.core.errors import ItemError
+
 CARD = """
 [coordinates]
 channels = ["I", "II", "V1"]
@@ -224,3 +226,29 @@ def test_the_rows_of_one_array_are_items_with_numbers(xplain, ecg):
     assert found.look == "line"
     mixed = xplain("see", "activations", ecg / "ecg.onnx", ecg / "rows.npy", ecg / "cat.png", "--out", ecg / "no")
     assert mixed.code != 0
+
+
+def test_an_array_of_nothing_and_one_of_complex_numbers_fail_alone(xplain, ecg):
+    x = np.load(ecg / "beat.npy")
+    np.save(ecg / "none.npy", np.zeros((0, 3, 500), np.float32))
+    np.save(ecg / "waves.npy", x.astype(np.complex64))
+    items = [ecg / name for name in ("none.npy", "beat.npy", "waves.npy")]
+    ran = xplain(
+        "explain", ecg / "ecg.onnx", *items, "-m", "occlusion", "--target", "0", "--out", ecg / "out", "--json"
+    )
+    assert ran.code == 4, ran.err
+    assert [one["item"].rpartition("/")[2] for one in ran.document["items"]] == ["beat.npy"]
+    none, waves = (one["error"]["message"] for one in ran.document["failures"])
+    assert "none.npy is [0, 3, 500]: there is nothing to explain" in none
+    assert "complex64; models take real numbers. Give its magnitude" in waves
+    alone = xplain("explain", ecg / "ecg.onnx", ecg / "none.npy", "--out", ecg / "no")
+    assert alone.code not in (0, 4)
+    assert "there is nothing to explain" in alone.err
+    seen = xplain("see", "activations", ecg / "ecg.onnx", ecg / "none.npy", "--layer", "found", "--out", ecg / "not")
+    assert seen.code not in (0, 4)
+    assert "there is nothing to explain" in seen.err
+    import xplain as package
+
+    model = package.load(ecg / "ecg.onnx")
+    with pytest.raises(ItemError, match=r"Item 1 is \[0, 3, 500\]: there is nothing to explain. Leave it out"):
+        package.explain(model, [x, np.load(ecg / "none.npy")], "occlusion")

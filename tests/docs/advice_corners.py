@@ -121,6 +121,21 @@ def several(first: bool) -> Any:
 
 CORNERS = [
     Case(
+        "models take real numbers. Give its magnitude and phase",
+        lambda f: xplain.explain(xplain.load(brightness), PICTURES * 1j, "occlusion", patch=4, stride=4, layout="NCHW"),
+        [
+            lambda f, parts=parts: xplain.explain(
+                xplain.load(brightness),
+                np.concatenate([part(PICTURES * 1j) for part in parts], 1).astype("f4"),
+                "occlusion",
+                patch=4,
+                stride=4,
+                layout="NCHW",
+            )
+            for parts in ((np.abs, np.angle), (np.real, np.imag))
+        ],
+    ),
+    Case(
         "but its table does not say reference=True.",
         lambda _: compared(reference=False),
         [lambda _: compared(reference=True)],

@@ -96,7 +96,7 @@ def influence(shown: ShownInfluence, *, k: int = 5, doubtful: int = 18, most: in
 def _asked(shown: ShownInfluence, n: int, k: int, tile: int) -> Image:
     """One item that is asked about, and the training items that speak most."""
     picture = None if shown.asked_thumbnails is None else shown.asked_thumbnails[n]
-    text = [canvas.fitted(one, _NAME) for one in (shown.asked[n], shown.classes[n])]
+    text = [canvas.fitted(shown.asked[n], _NAME), shown.classes[n]]
     head = canvas.column([_tile(picture, tile, None), canvas.words(text, _NAME, canvas.PALE)], 2)
     sides = []
     for places, colour in zip(shown.speak(n, k), (_FOR, _AGAINST), strict=True):
@@ -118,7 +118,7 @@ def _doubtful(shown: ShownInfluence, places: Sequence[int], tile: int) -> Image:
 def _cell(shown: ShownInfluence, place: int, tile: int, colour: tuple[int, int, int], *lines: str) -> Image:
     found = np.flatnonzero(shown.shown == place)
     picture = shown.thumbnails[found[0]] if shown.thumbnails is not None and len(found) else None
-    text = [canvas.fitted(one, tile) for one in (shown.name_of(place).rpartition("/")[2], *lines)]
+    text = [canvas.fitted(shown.name_of(place).rpartition("/")[2], tile), *lines]
     return canvas.column([_tile(picture, tile, colour), canvas.words(text, tile, canvas.PALE)], 1)
 
 

@@ -166,7 +166,7 @@ def array_items(files: Sequence[str], model: Model) -> list[ArrayFile | ArrayRow
             shape = open_array(path, model.outline).shape
         except ItemError:
             shape = ()
-        if rank is None or len(shape) != rank or shape[0] == 1:
+        if rank is None or len(shape) != rank or shape[0] < 2:  # a file of none is an item that fails, not no item
             found.append(ArrayFile(path, model.outline))
         else:
             found += [ArrayRow(path, row, model.outline) for row in range(shape[0])]

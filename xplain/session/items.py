@@ -64,6 +64,11 @@ def items_of(model: Model, source: Any, card: Any = None, layout: str | None = N
     tensors = [_tensor(one) for one in given]
     rank = _rank(model, named)
     if many:
+        empty = [n for n, t in enumerate(tensors) if 0 in t.shape]
+        if empty:
+            raise ItemError(
+                f"Item {empty[0]} is {list(tensors[empty[0]].shape)}: there is nothing to explain. Leave it out."
+            )
         tensors = [t[None] if rank is not None and t.ndim == rank - 1 else t for t in tensors]
         if rank is None:
             tensors = [t[None] for t in tensors]
@@ -301,6 +306,11 @@ def _tensor(one: Any) -> Array:
         one = one.numpy()
     array = np.asarray(one)
     array = array.astype(np.int64) if array.dtype.kind == "b" else array
+    if array.dtype.kind == "c":
+        raise ItemError(
+            f"An item is {list(array.shape)} of {array.dtype.name}; models take real numbers. Give its magnitude and "
+            "phase, or its real and imaginary parts, as channels of the model's own layout."
+        )
     if array.dtype.kind not in "fiuSUO" or array.ndim == 0:
         raise ItemError(
             f"An item is {type(one).__name__}; accepted: a path, the bytes of a picture's file, a PIL picture, a uint8 "

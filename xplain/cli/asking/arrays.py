@@ -63,6 +63,9 @@ def arrays_in(files: Sequence[str], model: Model) -> Arrays:
             places.append((path, None))
             names.append(name)
             continue
+        if 0 in shape:
+            failed.append((name, ItemError(f"{name} is {list(shape)}: there is nothing to explain. Leave it out.")))
+            continue
         places += [(path, row) for row in range(shape[0])]
         names += [name] if shape[0] == 1 else [f"{path.with_suffix('')}-{row}{ARRAYS}" for row in range(shape[0])]
     return Arrays(places, names, model.outline, failed)

@@ -73,6 +73,16 @@ def test_relevance_stops_at_the_embedding_of_token_ids():
     np.testing.assert_allclose(found, words * weights, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["lrp", "deeplift", "saliency"])
+def test_the_layer_that_is_advised_for_token_ids_is_one_of_the_module(method):
+    pytest.importorskip("onnxscript")
+    net = nn.Sequential(nn.Embedding(10, 4), nn.Flatten(), nn.Linear(20, 3)).eval()
+    ids = np.array([[1, 2, 3, 4, 5]])
+    with pytest.raises(UsageError, match="with layer='0'"):
+        xplain.explain(net, ids, method, target=1)
+    assert xplain.explain(net, ids, "saliency", target=1, layer="0").values.shape == (1, 5)
+
+
 class Steps(nn.Module):
     def __init__(self):
         super().__init__()

@@ -19,6 +19,7 @@ from xplain.core.positions.layout import Layout
 from xplain.core.query import Flow, Sweep, TargetInput, View
 from xplain.core.swept import GATE, Swept
 from xplain.core.target import SCORES, Target
+from xplain.models.integers import no_gradient
 from xplain.models.torch.export import export, exportable, renamed
 from xplain.models.torch.look import Own, home
 
@@ -72,7 +73,13 @@ class AsGraph:
     def sweep(self, query: Sweep) -> Swept:
         """Sweep the module as a graph."""
         model, asked = self.of(query)
-        found = model.answer(asked)
+        look = self._own.look
+        try:
+            found = model.answer(asked)
+        except UsageError as error:
+            if look.integer and _INPUT in query.taps:  # it names a tensor of the graph, which the module does not know
+                raise no_gradient(look.outline, "int64", look.item) from error
+            raise
         biases, gates = found.biases, {key: pair for key, pair in found.items() if key.startswith(GATE)}
         named = {tap: found[name] for tap, name in zip(query.taps, asked.taps, strict=True)}
         return Swept(named | {key: found[key] for key in biases} | gates).biased(biases)

@@ -44,6 +44,16 @@ def test_what_hiding_cannot_bring_is_said(xplain, model, pictures, tmp_path):
     assert "still 4.5 behind 'dark'. It lacks what would speak for it." in ran.out
 
 
+def test_without_a_class_the_runner_up_is_asked_about(xplain, model, pictures, tmp_path):
+    words = ("why-not", model, pictures / "a.png", *GRID)
+    told = xplain(*words, "--out", tmp_path / "out", "--json").document
+    scores = {one["label"]: one["score"] for one in told["predictions"]}
+    assert sorted(scores, key=scores.get)[-2] == "other"
+    assert told["wanted"]["label"] == "other"
+    named = xplain("why-not", model, pictures / "a.png", "other", *GRID, "--out", tmp_path / "named", "--json").document
+    assert (told["margin"], told["change"]) == (named["margin"], named["change"])
+
+
 def test_what_is_not_needed_is_shown_again():
     """Regions 0 and 1 stand in for each other, so that one of them has to go, and 2 as well."""
     import xplain as library

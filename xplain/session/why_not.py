@@ -72,7 +72,7 @@ class WhyNot:
     change: Change
 
 
-def why_not(model: Model, items: Any, wanted: int | str, request: Request) -> WhyNot:
+def why_not(model: Model, items: Any, wanted: int | str | None, request: Request) -> WhyNot:
     """What speaks against a class, and the fewest regions without which the model would say it.
 
     Each region is left out by itself; those whose leaving raises ``score[wanted] - score[said]`` are then hidden
@@ -82,7 +82,7 @@ def why_not(model: Model, items: Any, wanted: int | str, request: Request) -> Wh
     Args:
         model: A loaded model.
         items: One item, as ``xplain.explain`` takes it.
-        wanted: The class, by number or name.
+        wanted: The class, by number or name; without one, the runner-up.
         request: How it is asked, and with which options of ``METHOD``: ``features``, ``baseline``.
 
     Cost:
@@ -103,14 +103,14 @@ def why_not(model: Model, items: Any, wanted: int | str, request: Request) -> Wh
         if len(part) != 1:
             raise UsageError(f"Why not is asked of one item; got {len(part)}. Ask of each by itself.")
         scores, outline = before.look(part)[0], part.model.outline
-    asked, said = outline.label_index(wanted, len(scores)), int(scores.argmax())
     if len(scores) < 2:
         raise UsageError("The model has one score, so there is no other class. Ask 'xplain explain' what moves it.")
+    said, second = (int(one) for one in np.argsort(-scores, kind="stable")[:2])
+    asked = second if wanted is None else outline.label_index(wanted, len(scores))
     if said == asked:
-        second = outline.label_name(int(np.argsort(-scores, kind="stable")[1]))
         raise UsageError(
             f"{outline.label_name(said)!r} is what the model says of this item. Ask about a class that it does not "
-            f"say, such as the runner-up: {second!r}."
+            f"say, such as the runner-up: {outline.label_name(second)!r}."
         )
     with Session(model, replace(request, target=f"{asked} - {said}")) as session:
         (found,) = session.explain(part, METHOD)

@@ -34,12 +34,16 @@ def why_not(
     shell: typer.Context,
     model: ModelFile,
     picture: Annotated[str, typer.Argument(metavar="PICTURE", help="A file, or skimage:NAME.", show_default=False)],
-    wanted: Annotated[
-        str,
-        typer.Argument(metavar="CLASS", help="The class that was not said: a number or a label.", show_default=False),
-    ],
     loading: Loading,
     asking: Asking,
+    wanted: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CLASS",
+            help="The class that was not said: a number or a label. Without it, the runner-up.",
+            show_default=False,
+        ),
+    ] = None,
     out: OutFolder = Path("xplain-why-not"),
     force: Force = False,
     seed: Seed = 0,
@@ -72,7 +76,7 @@ def why_not(
         given, seed=seed, batch_size=asking.batch_size, max_queries=asking.max_queries, cache=asking.cache
     )
     with Folder(out, force) as folder:
-        told = asked(loaded, found, int(wanted) if wanted.isdecimal() else wanted, request)
+        told = asked(loaded, found, int(wanted) if wanted is not None and wanted.isdecimal() else wanted, request)
         stem = file_stem(found[0], set())
         names = {"png": f"{stem}.why-not.png", "npz": f"{stem}.why-not.npz"}
         folder.announce(names.values())

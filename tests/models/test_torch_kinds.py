@@ -125,6 +125,22 @@ def test_a_program_that_was_exported_for_one_item_is_asked_about_one_at_a_time(n
         )
 
 
+def test_an_export_that_fails_says_so_in_its_error_alone(capfd):
+    pytest.importorskip("onnxscript")
+
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.fc(x.relu() if x.sum() > 0 else x.tanh())
+
+    with pytest.raises(ModelError, match="could not be exported"):
+        xplain.explain(Branching().eval(), np.ones((1, 5), np.float32), "lrp")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_conservation_is_reported_on_the_exported_module(net, x):
     pytest.importorskip("onnxscript")
     (report,) = measure.conservation(net, x[:1], "lrp", target=1, rule="epsilon")

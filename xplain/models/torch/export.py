@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -71,7 +73,7 @@ def export(
     device = example.device.type
     # the caller's autocast would be written into the graph, as casts that no runtime has kernels for
     ambient = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
-    with exporting(module), ambient, eval_mode(module), torch.no_grad(), warnings.catch_warnings():
+    with exporting(module), _quietly(), ambient, eval_mode(module), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own future
         try:
             with refuse_quantised(source):
@@ -101,6 +103,24 @@ def export(
         place = Path(folder) / "module.onnx"
         program.save(place, external_data=True)
         return open_onnx(place, replace(_AS_EXPORTED, allow_external_data=True), trusted=True), names
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep from the terminal what torch prints and logs of an export, graphs among it; the error says what failed."""
+    handlers = list(logging.getLogger("torch").handlers)
+
+    def severe(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.ERROR
+
+    for one in handlers:
+        one.addFilter(severe)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        for one in handlers:
+            one.removeFilter(severe)
 
 
 def _reason(error: BaseException) -> str:

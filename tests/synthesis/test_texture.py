@@ -118,6 +118,7 @@ def test_a_picture_is_the_same_alone_and_beside_others(net, stripes, recipe):
     both = xplain.make(net, recipe, [other, stripes], steps=3, frames=0, **more)
     alone = xplain.make(net, recipe, [stripes], steps=3, frames=0, **more)
     assert np.array_equal(both.picture[1], alone.picture[0])
+    assert both.names == ("0", "1")
 
 
 def test_a_sample_of_one_colour_has_no_statistics(net):

@@ -94,8 +94,9 @@ class Transforms:
             angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate, self.count))
             where.append(np.column_stack([shift, step, angle] if self.rotate else [shift, step]))
             if self.noise:
-                noise.append(rng.normal(0, self.noise, (self.count, channels, *size)))
-        return Views(np.stack(where).astype(np.float32), np.stack(noise).astype(np.float32) if noise else None)
+                drawn = rng.standard_normal((self.count, channels, *size), np.float32)  # half the time of doubles
+                noise.append(np.float32(self.noise) * drawn)
+        return Views(np.stack(where).astype(np.float32), np.stack(noise) if noise else None)
 
 
 def positions(where: Any, axis: int, pixels: int, canvas: int) -> Any:

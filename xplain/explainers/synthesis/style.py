@@ -111,7 +111,8 @@ def style(
         made.append(replace(done, picture=_coloured(done.picture, picture)) if keep_colour else done)
     whole = side_by_side(made, names)
     first = as_pixels(np.stack(commission.pictures["x"]))
-    return replace(whole, notes={**whole.notes, "content layer": deep}, original=first)
+    notes = {**whole.notes, "content layer": deep}
+    return replace(whole, names=tuple(commission.names["x"]), notes=notes, original=first)
 
 
 def _mean(terms: list[Gram]) -> Gram:

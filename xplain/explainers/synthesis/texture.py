@@ -108,7 +108,8 @@ def texture(
         )
         found = yield from gone(optimiser, own, way, _start(own, canvas, sample))
         made.append(painted(canvas, found))
-    return replace(side_by_side(made, names), original=samples_shown(commission.pictures["x"]))
+    shown = samples_shown(commission.pictures["x"])
+    return replace(side_by_side(made, names), names=tuple(commission.names["x"]), original=shown)
 
 
 def samples_shown(samples: Sequence[Array]) -> Array:

@@ -105,9 +105,8 @@ def lrp(
     if view.traced:
         return Reading(values, notes={"rule": rule}, each={"relevance": reached})
     score = yield Score(view.x, Untouched(), view.target)
-    found = np.asarray(relevance, dtype=np.float64)
     arrived = np.asarray(reached)
-    caveats = lost(arrived, score[:, 0], layer) + _cancelled(found, score[:, 0], bias)
+    caveats = lost(arrived, score[:, 0], layer) + _cancelled(relevance, score[:, 0], bias)
     worst = _broken(arrived, score[:, 0])
     return Reading(values, notes={"rule": rule}, each={"relevance": arrived}, warnings=caveats, broken=worst)
 
@@ -123,8 +122,11 @@ def _broken(arrived: Array, score: Array) -> int | None:
 
 
 def _cancelled(relevance: Array, score: Array, bias: bool) -> tuple[Caveat, ...]:
-    """Says so, item by item, where the values are so much larger than the score that they are each other's rounding."""
-    size = np.abs(relevance).reshape(len(relevance), -1).sum(axis=1)
+    """Says so, item by item, where the values are so much larger than the score that they are each other's rounding.
+
+    One item after the other: magnitudes of all of them at once, in float64, took a tenth of the method's time.
+    """
+    size = np.array([np.abs(one).sum(dtype=np.float64) for one in relevance])
     times = size / np.maximum(np.abs(score), np.finfo(np.float32).tiny)
     larger = ("a larger ", named("epsilon"), ", or ", option("rule", "z-plus"), ".")
     without = "Without its bias a neuron's sum may be nearly zero, and its shares are divided by that: try "

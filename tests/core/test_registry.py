@@ -10,7 +10,7 @@ import pytest
 from xplain.core.declaring import registry
 from xplain.core.declaring.docstrings import docstring_sections
 from xplain.core.declaring.options import Baseline, Fraction, Natural, Positive, Size, options_of
-from xplain.core.declaring.registry import Paper, method
+from xplain.core.declaring.registry import METHODS, Paper, method
 from xplain.core.errors import UnknownName, UsageError, nearest
 from xplain.core.query import Flow, Reading, Score, View
 
@@ -114,3 +114,9 @@ def test_examples_of_many_long_names_are_cut() -> None:
     assert "one of 50, such as" in message
     assert "…" in message
     assert len(message) < 500
+
+
+@pytest.mark.parametrize("wrong", [5, None, ["grad-cam"], np.zeros(3)])
+def test_what_is_no_name_is_refused_with_words(wrong):
+    with pytest.raises(UsageError, match="A name is a text such as 'grad-cam'; got"):
+        METHODS.find(wrong)

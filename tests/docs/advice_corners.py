@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 import onnx
-from docs.advice_models import FLOAT, PICTURES, ROWS, N, brightness, cached, database, graph, occlusion
+from docs.advice_models import (
+    FLOAT,
+    PICTURES,
+    ROWS,
+    N,
+    brightness,
+    cached,
+    database,
+    graph,
+    linear,
+    occlusion,
+)
 from docs.advice_table import Case
 from onnx import helper
 
@@ -17,7 +28,9 @@ from xplain.core.edits import Windows
 from xplain.core.positions.layout import Layout
 from xplain.core.query import Score, Sweep
 from xplain.core.rules import Rules, Where
+from xplain.core.synthesis.canvas import Cosines, Phases, Pixels
 from xplain.graph.safety import Limits
+from xplain.native import gram
 
 __all__ = ["CORNERS"]
 
@@ -177,5 +190,25 @@ CORNERS = [
         lambda _: exported(3, free=False),
         [lambda _: exported(3, free=True), lambda _: exported(1, free=False)],
         needs=("torch",),
+    ),
+    Case(
+        "A target is divided by 0; give another number.",
+        lambda _: occlusion(target=xplain.label(1) / 0),
+        [lambda _: occlusion(target=xplain.label(1) / 2)],
+    ),
+    Case(
+        "gram got {} layers and {} scales; give one scale per layer.",
+        lambda _: gram([ROWS, ROWS], [1.0]),
+        [lambda _: gram([ROWS, ROWS], [1.0, 2.0]), lambda _: gram([ROWS, ROWS])],
+    ),
+    Case(
+        "stands for {} targets; give one.",
+        lambda _: xplain.measure.effect(linear, ROWS, 0, target="top2"),
+        [lambda _: xplain.measure.effect(linear, ROWS, 0, target=1)],
+    ),
+    Case(
+        "cannot begin from a picture. Use Pixels or Cosines.",
+        lambda _: Phases((8, 8)).start(PICTURES),
+        [lambda _: Pixels((8, 8)).start(PICTURES), lambda _: Cosines((8, 8)).start(PICTURES)],
     ),
 ]

@@ -204,7 +204,13 @@ class Catalogue(Generic[E]):
 
 
 def plain_name(name: str) -> str:
-    """A name as it is declared: lower case, with ``-`` for ``_``."""
+    """A name as it is declared: lower case, with ``-`` for ``_``.
+
+    Raises:
+        UsageError: something that is no name, as where arguments are given in another order.
+    """
+    if not isinstance(name, str):
+        raise UsageError(f"A name is a text such as 'grad-cam'; got {type(name).__name__} in its place.")
     return name.strip().lower().replace("_", "-")
 
 

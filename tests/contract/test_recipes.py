@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -164,3 +165,12 @@ def test_a_spent_budget_keeps_what_there_is(recipe):
 def test_documentation_is_complete():
     for recipe in EVERY:
         assert {"returns", "cost", "source"} <= set(recipe.sections), recipe.name
+
+
+def test_no_option_is_called_as_what_every_recipe_is_told():
+    """It could not be given: the verb and the function take those names for themselves."""
+    from xplain.cli.verbs.make import make as verb
+
+    taken = {*inspect.signature(verb).parameters, *inspect.signature(xplain.make).parameters}
+    for recipe in EVERY:
+        assert not taken & {*recipe.options}, recipe.name

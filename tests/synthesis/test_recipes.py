@@ -64,7 +64,7 @@ def test_a_large_alpha_norm_keeps_colours_near_grey():
 
 
 def test_several_pictures_of_a_target_differ_where_that_is_asked_for_whatever_is_made_beside_them():
-    given = {"steps": 60, "views": 1, "pictures": 2, "layer": "second", "size": (12, 10), "frames": 0}
+    given = {"steps": 60, "views": 1, "variants": 2, "layer": "second", "size": (12, 10), "frames": 0}
     alike = xplain.make(file(), "fourier", target=1, diversity=1e-9, **given)
     apart = xplain.make(file(), "fourier", target=1, diversity=300.0, **given)
     assert apart.names == ("1 1", "1 2")
@@ -75,7 +75,7 @@ def test_several_pictures_of_a_target_differ_where_that_is_asked_for_whatever_is
     with pytest.raises(UsageError, match="one picture alone"):
         xplain.make(file(), "fourier", target=1, diversity=1.0, size=(12, 10))
     with pytest.raises(UsageError, match="which layer"):
-        xplain.make(file(), "fourier", target=1, diversity=1.0, pictures=2, size=(12, 10))
+        xplain.make(file(), "fourier", target=1, diversity=1.0, variants=2, size=(12, 10))
 
 
 def test_a_grid_has_the_picture_of_each_channel():

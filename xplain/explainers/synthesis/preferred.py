@@ -53,7 +53,7 @@ def fourier(
     rotate: NonNegative = 0.0,
     decay: NonNegative = 1.3,
     room: AtLeastOne = 1.2857,
-    pictures: Positive = 1,
+    variants: Positive = 1,
     diversity: NonNegative = 0.0,
     layer: str = "",
 ) -> Painting:
@@ -71,13 +71,13 @@ def fourier(
         rotate: Greatest angle of a view to either side, in degrees.
         decay: How fast weights fall with frequency; more is smoother.
         room: The picture's side in sides of what the model takes.
-        pictures: Pictures of each target.
+        variants: Pictures of each target.
         diversity: Weight of how alike those of a target are, which then is made small: the mean cosine of the Gram
             matrices of ``layer``. Scores of a class want a weight about as large as they are.
         layer: The layer in which they are to differ.
 
     Returns:
-        ``pictures`` for each target, larger than what the model takes by ``room``. With ``diversity`` each is told its
+        ``variants`` for each target, larger than what the model takes by ``room``. With ``diversity`` each is told its
         ``likeness``, the mean cosine with the others of its target; they are then moved together.
 
     Cost:
@@ -98,28 +98,28 @@ def fourier(
         steps,
         transforms=lambda _: Transforms(views, (smallest, 1.0), jitter, rotate),
     )
-    if pictures > 1:
+    if variants > 1:
         (name,) = layers_named(commission, (layer,)) if diversity else ("",)
-        return (yield from _several(commission, way, pictures, Diversity(tensor=name, weight=-diversity)))
+        return (yield from _several(commission, way, variants, Diversity(tensor=name, weight=-diversity)))
     if diversity:
         raise UsageError(option="diversity", got=diversity, accepted="0 where a target has one picture alone")
     start = np.stack([rng.normal(0, _QUIET, canvas.state) for rng in commission.rngs("start")])
     return whole(canvas, (yield from climbed(commission, way, start)))
 
 
-def _several(commission: Commission, way: Climb, pictures: int, apart: Diversity) -> Painting:
+def _several(commission: Commission, way: Climb, variants: int, apart: Diversity) -> Painting:
     """Several pictures of each target, whatever targets are made beside it: one way for those of each."""
     aimed, found, likeness = commission.aimed, list[Climbed](), list[float]()
     for n, key in enumerate(commission.keys):
-        own = replace(commission, keys=tuple(f"{key}/picture {k}" for k in range(pictures)))
-        goal = Objective((Aimed(target=aimed.take(np.full(pictures, n))),))
+        own = replace(commission, keys=tuple(f"{key}/picture {k}" for k in range(variants)))
+        goal = Objective((Aimed(target=aimed.take(np.full(variants, n))),))
         start = np.stack([rng.normal(0, _QUIET, way.canvas.state) for rng in own.rngs("start")])
         one = replace(way, objective=goal + apart if apart.weight else goal, stage=f"fourier {key}")
         found.append((yield from climbed(own, one, start)))
         told = None if found[-1].last is None else found[-1].last.terms.get(apart.name)
-        likeness += [float("nan")] * pictures if told is None else told.tolist()
-    whose = np.repeat(np.arange(commission.count), pictures)
-    called = tuple(f"{aimed.of_item(int(n)).name} {k % pictures + 1}" for k, n in enumerate(whose))
+        likeness += [float("nan")] * variants if told is None else told.tolist()
+    whose = np.repeat(np.arange(commission.count), variants)
+    called = tuple(f"{aimed.of_item(int(n)).name} {k % variants + 1}" for k, n in enumerate(whose))
     each = {"likeness": likeness} if apart.weight else {}
     return whole(way.canvas, side_by_side(found), names=called, target=aimed.take(whose), each=each)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import nets
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from PIL import Image
 
 import xplain
@@ -118,3 +121,57 @@ def test_one_class_only_gives_no_selectivity_and_a_missing_unit_is_refused():
     with pytest.raises(UsageError, match="units is 'none of them'"):
         xplain.see(model, "patches", MANY[:5], units="none of them")
     assert RED_EDGE.any()
+
+
+def tokens() -> onnx.ModelProto:
+    """Patches of 4 x 4 as tokens, channels last: ``[N, 3, 12, 12]`` to ``[N, 9, 5]``, their mean the scores."""
+    rng = np.random.default_rng(3)
+    weights = {
+        "w": rng.normal(size=(8, 3, 4, 4)).astype(np.float32),
+        "to": np.array([0, 8, -1], np.int64),
+        "v": rng.normal(size=(8, 5)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["cut"], strides=[4, 4]),
+        helper.make_node("Reshape", ["cut", "to"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["tokens"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["tokens", "v"], ["mixed"]),
+        helper.make_node("Relu", ["mixed"], ["fired"]),
+        helper.make_node("ReduceMean", ["fired"], ["y"], axes=[1], keepdims=0),
+    ]
+    inputs = {"x": (nets.FLOAT, ["N", 3, 12, 12])}
+    return nets.model(nodes, inputs, {"y": (nets.FLOAT, ["N", 5])}, weights)
+
+
+@pytest.mark.parametrize("door", ["file", "torch"])
+def test_tokens_with_channels_last_are_told_with_the_class_that_is_predicted(door):
+    torch = pytest.importorskip("torch")
+    items = np.random.default_rng(5).normal(size=(20, 3, 12, 12)).astype(np.float32)
+    file = xplain.load(tokens())
+    values = file.answer(Peek(items, ("fired",)))["fired"]  # [20, 9, 5]
+    model, layer = file, "fired"
+    if door == "torch":
+        weights = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in tokens().graph.initializer}
+
+        class Tokens(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.fired = torch.nn.ReLU()
+
+            def forward(self, x):
+                cut = torch.nn.functional.conv2d(x, weights["w"], stride=4)
+                return self.fired(cut.flatten(2).transpose(1, 2) @ weights["v"]).mean(dim=1)
+
+        model = xplain.load(Tokens().eval())
+        xplain.predict(model, items[:1])
+        layer = "fired"
+    found = xplain.see(model, "patches", items, layer=layer, k=3, units="0,1,2,3,4", classes="predicted")
+    largest = values.max(axis=1)  # [20, 5]
+    best = np.sort(largest, axis=0)[::-1][:3].T
+    np.testing.assert_allclose(found.values.reshape(5, 3), best, rtol=1e-4, atol=1e-5)
+    classes = values.mean(axis=1).argmax(axis=1)
+    means = np.stack([largest[classes == c].mean(axis=0) for c in sorted(set(classes))])
+    names = [str(c) for c in sorted(set(classes))]
+    assert found.facts["class"] == [names[n] for n in means.argmax(axis=0)]
+    assert (found.boxes == [0, 0, 12, 12]).all()  # where positions are not followed through a Reshape
+    assert "Receptive fields are upper bounds" in " ".join(found.said)

@@ -67,7 +67,9 @@ class Field:
         return tuple(int(one.shape[1]) for one in self.groups[0].products[0])
 
     def group(self, channel: int) -> Group:
-        """The group of a channel."""
+        """The group of a channel; where the layer's channels could not be told apart, that of all."""
+        if self.channel is None:
+            return self.groups[0]
         return next(one for one in self.groups if one.first <= channel < one.last)
 
     def at(self, place: int) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 
-__all__ = ["Fold", "Max", "Mean", "Top", "TopK", "folded", "joined", "rows_of"]
+__all__ = ["Fold", "Max", "Mean", "Top", "TopK", "channel_of", "folded", "joined", "rows_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Mean:
     """The mean over an item's positions, ``[N, C]``.
 
     Args:
-        channel: The axis of channels, counted with the batch in front; None: all behind the batch are positions.
+        channel: The axis of channels, counted with the batch in front; None: all behind the batch are positions. Of
+            a tensor ``[N, C]``, such as scores asked for beside a layer, it is the second one whatever is said.
     """
 
     channel: int | None = 1
@@ -69,9 +70,14 @@ class Top:
     places: Array
 
 
+def channel_of(fold: Fold, axes: int) -> int | None:
+    """The axis of channels of a tensor with so many axes, its batch among them; None where all are positions."""
+    return fold.channel if axes > 2 or fold.channel is None else 1 if axes == 2 else None
+
+
 def folded(values: Array, fold: Fold) -> Array | Top:
     """A tensor ``[N, ...]`` folded: the definition, for whatever does not fold by itself."""
-    channel = fold.channel if values.ndim > 1 else None
+    channel = channel_of(fold, values.ndim)
     flat = values[:, None] if channel is None else np.moveaxis(values, channel, 1)
     flat = flat.reshape(*flat.shape[:2], -1)
     if isinstance(fold, Mean):

@@ -13,7 +13,7 @@ from xplain.core.declaring.options import Fraction, Positive
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.keeping.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer, counted
 from xplain.core.lenses.cells import Cell, Cells, cells
 from xplain.core.lenses.fold import Max
 from xplain.core.lenses.scene import Again, More, Scene, Seeing, Some, handle
@@ -118,7 +118,7 @@ def stimuli(
     warnings = [Caveat(f"No region excites unit {', '.join(map(str, silent))}.", "empty")] if silent else []
     return cells(
         cells_of,
-        f"Regions that excite {short_name(name)} most by themselves, of {place} pictures",
+        f"Regions that excite {short_name(name)} most by themselves, of {counted(place, 'picture')}",
         "largest activation of the unit in the region alone",
         form="rows",
         facts={"layer": name, "regions": count},

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from xplain.core.edits import Array
-from xplain.core.lenses.fold import Fold, Max, Mean, Top, folded, rows_of
+from xplain.core.lenses.fold import Fold, Max, Mean, Top, channel_of, folded, rows_of
 from xplain.models.torch.modes import to_numpy
 
 __all__ = ["kept"]
@@ -35,7 +35,8 @@ def kept(
         return rows_of(folded(own(values, batch), fold), count)
     values = values[:count]
     values = values if values.is_floating_point() else values.float()
-    flat = values[:, None] if fold.channel is None else values.movedim(fold.channel, 1)
+    channel = channel_of(fold, values.ndim)
+    flat = values[:, None] if channel is None else values.movedim(channel, 1)
     flat = flat.reshape(*flat.shape[:2], -1)
     if isinstance(fold, Mean):
         return to_numpy(flat.mean(dim=2))

@@ -108,6 +108,8 @@ def _sized(colours: Array, size: int, crisp: bool) -> Image:
     from PIL.Image import Resampling
 
     longer = max(colours.shape[:2])
+    if 1 in colours.shape[:2] and longer > 5:  # a series: a line of one pixel is nothing to look at
+        colours = colours.repeat(longer // 5, axis=colours.shape[:2].index(1))
     if crisp and (2 * longer <= size or longer == size):
         zoom = max(1, size // longer)
         return canvas.image(colours.repeat(zoom, axis=0).repeat(zoom, axis=1))

@@ -256,7 +256,8 @@ def _describe(
             lines += [f"{_brief(label)}: {count} of {len(items)}" for label, count in shares]
         rows, columns = layer.sight.size(c)
         whole = layer.sight.field is None or (rows, columns) == layer.sight.plane[-2:]
-        lines.append("sees the whole picture" if whole else f"sees {rows} x {columns} px")
+        seen = f"{rows} x {columns} px" if len(layer.sight.plane) > 1 else f"{columns} positions"
+        lines.append("sees the whole picture" if whole else f"sees {seen}")
         about[unit] = "\n".join(lines)
 
 

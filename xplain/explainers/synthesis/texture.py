@@ -165,7 +165,7 @@ def statistics(
     """
     if not np.ptp(sample, axis=(1, 2)).any():
         raise UsageError(
-            "A sample is of one colour throughout, so there is nothing in it that occurs together. Give another."
+            "A sample is of one colour throughout, which has no statistics; accepted: pictures whose colours differ."
         )
     (rng,) = commission.rngs("crops")
     crops = np.stack([_crop(sample, commission.size, rng) for _ in range(_PHASES)]).astype(np.float32)

@@ -34,3 +34,8 @@ def readers():
         "words": xplain.text(worth, labels=["up", "down"]),
         "rows": xplain.table(premium, columns=ROWS, labels=["more", "less"]),
     }
+
+
+def failing(table):
+    """A model that cannot take a row."""
+    raise RuntimeError(f"a secret path, and {len(table)} columns")

@@ -153,3 +153,13 @@ def test_the_camera_is_explained_in_a_browser(tmp_path):
             browser.close()
         server.shutdown()
     assert not wrong
+
+
+def test_a_page_without_a_server_says_that_it_shows_pictures(dist, tmp_path):
+    """Of a model of rows no card would help, so none is asked for."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])]
+    outputs = [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 2])]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["scores"])], "net", inputs, outputs)
+    model = xplain.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9))
+    with pytest.raises(UsageError, match=r"shows pictures.*takes items of \[2\].*'xplain serve'"):
+        write_site(model, tmp_path / "site", runtime_folder=dist)

@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 from serving import running
-from words_and_rows import ROWS, premium, readers
+from words_and_rows import ROWS, failing, premium, readers
 
 import xplain
 from xplain.core.errors import UsageError
@@ -17,7 +17,7 @@ SENTENCE = "A good film, not bad!"
 
 @pytest.fixture(scope="module")
 def both():
-    with running(readers()) as one:
+    with running(readers() | {"fails": xplain.table(failing, columns=("age", "job", "years"))}) as one:
         yield one
 
 
@@ -115,3 +115,31 @@ def test_names_of_columns_that_nobody_stated_are_refused():
     with pytest.raises(UsageError, match=r"not known which column is which.*--rows FILE.csv"):
         linear.read([{"b": 1.0, "a": 2.0}])
     assert linear.read([np.array([1.0, 2.0], np.float32)])[1].x.tolist() == [[1.0, 2.0]]
+
+
+def test_a_row_by_the_inference_protocol_is_as_wide_as_its_table(both):
+    told = httpx.get(f"{both.url}/v2/models/rows").json()["inputs"]
+    assert told == [{"name": "row", "datatype": "FP32", "shape": [-1, 3]}]
+
+
+def test_half_a_letter_is_refused_and_a_whole_one_is_not(both):
+    for text, status in (("\\ud800 bad", 400), ("\\ud83d\\ude00 bad", 200), ("\\u0000 bad \\u202e film", 200)):
+        body = f'{{"model": "words", "method": "ablation", "instances": ["{text}"]}}'
+        answer = httpx.post(f"{both.url}/api/explain", content=body, timeout=60)
+        assert answer.status_code == status
+        assert status == 200 or "half of a letter" in answer.json()["error"]
+
+
+def test_a_model_that_fails_at_a_row_fails_that_request_alone(both, asks, caplog):
+    gap = asks("rows", [{"age": 30, "job": "nurse", "years": None, "pay": 1}])
+    assert gap.status_code == 400
+    with httpx.Client(base_url=both.url, timeout=60) as one:
+        row = {"age": 30, "job": "nurse", "years": 2}
+        body = {"model": "fails", "instances": [row]}
+        for _ in range(2):  # by one connection, which a fault does not end
+            told = one.post("/api/predict", json=body)
+            assert told.status_code == 500
+            assert "The model, or the server, failed" in told.json()["error"]
+            assert "secret" not in told.text
+        assert one.post("/api/predict", json=body | {"model": "rows"}).status_code == 200
+    assert "a model failed" in caplog.text

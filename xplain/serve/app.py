@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import sys
@@ -172,8 +173,10 @@ def run(models: Sequence[Served], options: Options, listening: Callable[[str], N
         UsageError: the address cannot be listened at.
     """
     _log()
+    made = application(models, options)
+    made.state.house.warmed = _settle
     config = uvicorn.Config(
-        application(models, options),
+        made,
         host=options.host,
         port=options.port,
         http=Patient,
@@ -194,6 +197,16 @@ def run(models: Sequence[Served], options: Options, listening: Callable[[str], N
             option("port"),
             ".",
         ) from None
+
+
+def _settle() -> None:
+    """Keep what was loaded out of the garbage collector's sight.
+
+    Modules, graphs and models are there to stay; to look through them all took 50 to 90 ms, three times in half a
+    minute of 55 requests a second, and nobody was answered meanwhile.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class _Server(uvicorn.Server):

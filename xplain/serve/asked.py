@@ -188,7 +188,7 @@ def instance(raw: Any) -> Any:
 
 
 def strict_json(body: bytes) -> dict[str, Any]:
-    """The object that a body holds: UTF-8, no NaN or infinity, no name twice.
+    """The object that a body holds: UTF-8, whole letters, no NaN or infinity, no name twice.
 
     Raises:
         UsageError: it holds none.
@@ -199,6 +199,13 @@ def strict_json(body: bytes) -> dict[str, Any]:
         raise UsageError(f"The body is no strict JSON: {error}.") from None
     if not isinstance(value, dict):
         raise UsageError("The body is no JSON object.")
+    if b"\\ud" in body.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                "A text in the body holds half of a letter, an unpaired surrogate such as \\ud800."
+            ) from None
     return value
 
 

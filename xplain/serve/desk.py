@@ -3,11 +3,12 @@
     cheap    one thread     packs of requests that fit together, asked as one; each gets the bits that it has alone
     dear     four threads   a request each; their model calls take turns, and give way to the cheap ones
 
-A dear request has its next model call when no cheap one waits or is being answered, or else when the cheap ones have
-had ``_SHARE`` times as long as the last call took: no stream of cheap requests stops a dear one, and no dear one stops
-another. A cheap request that comes while a call is under way does not wait for its end where several threads may ask
-the model: the system shares the processor out, and the dear thread, which is nicer, gets the smaller part. Of a model
-that one thread alone may ask, it waits for that call.
+A dear request has its next model call when no cheap one is about (read, waiting, being answered, or was just now), or
+else when ``_SHARE`` times as long has passed as the last call took. So in a stream of cheap requests dear calls lie
+apart, and what has gathered during one is gone before the next; no stream stops a dear one, no dear one another. A
+cheap request that comes while a call is under way does not wait for its end where several threads may ask the model:
+the system shares the processor out, and the dear thread, which is nicer, gets the smaller part. Of a model that is
+asked by one thread at a time, it waits for that call.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from xplain.core.abilities import abilities_of
@@ -30,8 +31,10 @@ from xplain.serve.served import Served
 
 __all__ = ["Desk"]
 
-_SHARE = 8
-"""Times the seconds of the last dear model call that cheap requests may take before the next."""
+_SHARE = 3
+"""Times the seconds of the last dear model call that belong to cheap requests, if any are about, before the next."""
+
+_JUST_NOW = 0.1  # seconds, at most
 
 _SIDE_BY_SIDE = 4
 """Dear requests under way at once, whose calls take turns."""
@@ -56,6 +59,7 @@ class Desk:
         self._cheap: deque[Job] = deque()
         self._dear: deque[Job] = deque()
         self._packed: Served | None = None  # the model that cheap requests are asking
+        self._coming, self._seen = 0, -math.inf  # requests that are being read, and when a cheap one was about last
         self._line: deque[Job] = deque()  # dear ones that wait for their next call
         self._calling: Job | None = None  # the one whose call is under way
         self._began, self._took = 0.0, 0.05  # of the last call, seconds
@@ -76,6 +80,19 @@ class Desk:
     def depth(self) -> int:
         """Requests that wait."""
         return len(self._cheap) + len(self._dear)
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """While a request is read: it would meet a dear call that is begun now."""
+        with self._lock:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._coming -= 1
+                self._seen = time.monotonic()
+                self._turn.notify_all()
 
     def submit(self, job: Job) -> Job:
         """Put a request into the queue.
@@ -135,7 +152,7 @@ class Desk:
                 self._packed, self._passed = pack[0].asked.served, True
             self._do(pack)
             with self._lock:
-                self._packed = None
+                self._packed, self._seen = None, time.monotonic()
                 self._turn.notify_all()
 
     def _pack(self) -> list[Job]:
@@ -185,8 +202,9 @@ class Desk:
                 self._due, self._passed = time.monotonic() + _SHARE * self._took, False
             self._line.append(job)
             while not (job.cancelled or job.late or self._may(job)):
-                due = self._due - time.monotonic()
-                self._turn.wait(min(job.left, due if due > 0 else math.inf, threading.TIMEOUT_MAX))
+                now = time.monotonic()
+                times = [one - now for one in (self._due, self._seen + self._pause) if one > now]
+                self._turn.wait(min(job.left, *times, threading.TIMEOUT_MAX))
             self._line.remove(job)
             if job.cancelled or job.late:
                 self._turn.notify_all()
@@ -208,13 +226,23 @@ class Desk:
         """Whether it is this request's turn; the lock is held."""
         if self._calling is not None or self._line[0] is not job:
             return False
-        if (self._cheap or self._packed is not None) and not self._is_due():
+        if self._is_about() and not self._is_due():
             return False
         return _shared(job.asked.served) or self._packed is not job.asked.served
 
+    @property
+    def _pause(self) -> float:
+        """Seconds for which a cheap request is likely to be followed by another."""
+        return min(self._took, _JUST_NOW)
+
+    def _is_about(self) -> bool:
+        """Whether a cheap request is likely to meet a dear call that is begun now; the lock is held."""
+        here = self._coming or self._cheap or self._packed is not None
+        return bool(here) or time.monotonic() < self._seen + self._pause
+
     def _is_due(self) -> bool:
         """Whether the next dear call goes before the cheap requests that wait; the lock is held."""
-        return self._passed and time.monotonic() >= self._due
+        return (self._passed or not self._cheap) and time.monotonic() >= self._due
 
     # ------------------------------------------------------------------ both
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +12,20 @@ from typing import Any, TypeVar
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from xplain.core.errors import UsageError, unknown
+from xplain.core.errors import UsageError, XplainError, unknown
 from xplain.serve.asked import Asked, asked, instance, scores_asked
 from xplain.serve.desk import Desk
 from xplain.serve.figures import Figures
 from xplain.serve.guard import Refused, Token
-from xplain.serve.job import Job, Stopped
+from xplain.serve.job import Full, Job, Late, Stopped
 from xplain.serve.running import Answer, answered
 from xplain.serve.served import Served
 
 __all__ = ["House", "instances"]
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger("xplain.serve")
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +41,7 @@ class House:
         most_seconds: The longest deadline; every request that states none has this one.
         keep_seconds: How long the answer of a job is kept.
         most_kept: Items of the jobs that are kept: an answer takes about a megabyte for each.
+        warmed: Told when every model has explained something.
     """
 
     models: Mapping[str, Served]
@@ -48,6 +52,7 @@ class House:
     most_seconds: float = 300.0
     keep_seconds: float = 600.0
     most_kept: int = 256
+    warmed: Callable[[], None] = lambda: None
     desk: Desk = field(init=False)
     jobs: dict[str, Job] = field(init=False, default_factory=dict)
     ready: dict[str, str] = field(init=False, default_factory=dict)
@@ -88,6 +93,7 @@ class House:
         """Explain one item by each model, so that the first caller does not wait for what is made once."""
         for served in self.models.values():
             self.ready[served.name] = await run_in_threadpool(_warmed, served)
+        self.warmed()
 
     # ------------------------------------------------------------------ asking
 
@@ -137,7 +143,7 @@ class House:
             gone.cancel()
             over.cancel()
         if job.answer is None:
-            raise job.error if job.error is not None else Stopped
+            raise _told_to(job)
         return job.answer
 
     def _bound(self, given: Sequence[Any]) -> None:
@@ -149,7 +155,8 @@ class House:
     async def _timed(self, served: Served, read: Callable[[], T]) -> T:
         began = time.monotonic()
         try:
-            return await run_in_threadpool(read)
+            with self.desk.coming():
+                return await run_in_threadpool(read)
         finally:
             self.figures.preprocess.labels(served.name).observe(time.monotonic() - began)
 
@@ -214,6 +221,17 @@ def instances(given: Any) -> list[Any]:
     if not isinstance(given, list):
         raise UsageError('"instances" is a list with one entry for each item.')
     return [instance(one) for one in given]
+
+
+def _told_to(job: Job) -> BaseException:
+    """Why there is no answer, as who waits for it is told: of a fault of the model's, or of ours, that it is one."""
+    error = job.error
+    if error is None:
+        return Stopped()
+    if isinstance(error, (XplainError, Full, Late)):
+        return error
+    _LOG.error("a model failed, or the server did", exc_info=error)
+    return Refused(500, "The model, or the server, failed at this request; the server's log says where.", "fault")
 
 
 async def _gone(request: Request) -> None:

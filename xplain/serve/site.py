@@ -94,6 +94,7 @@ def write_site(
         OutputError: the folder cannot be written, or holds something.
     """
     outline = model.outline
+    _check(outline)
     card = outline.card
     if card is None or card.mode == "BANDS":
         raise CardError(
@@ -129,6 +130,23 @@ def write_site(
     }
     _write(out, made.SerializeToString(), about, source)
     return about
+
+
+def _check(outline: Outline) -> None:
+    """Whether the input may be a picture: what else a model takes, this page has no way to give it.
+
+    Raises:
+        UsageError: it is none.
+    """
+    spec = outline.explained
+    shape = () if spec is None else spec.shape
+    text = spec is not None and spec.dtype == "str"
+    if text or (shape and len(shape) not in (3, 4)):
+        what = "texts" if text else f"items of {['?' if n is None else n for n in shape[1:]]}"
+        raise UsageError(
+            f"A page that needs no server shows pictures, [N, C, H, W], [N, H, W, C] or [N, H, W] with a card; "
+            f"{outline.source} takes {what}. The page of 'xplain serve' takes texts, rows of tables and tensors."
+        )
 
 
 def _last(outline: Outline) -> str:

@@ -96,6 +96,7 @@ def _metadata(name: str, served: Served, method: str) -> dict[str, Any]:
     outline = served.model.outline
     spec, classes = outline.explained, outline.scores.classes
     shape = [-1] if spec is None else [-1, *(extent or -1 for extent in spec.shape[1:])]
+    shape = [-1, len(served.columns()) or -1] if served.takes == "rows" else shape
     takes = "BYTES" if served.takes == "texts" else _datatype(np.dtype((spec.dtype if spec else "") or "float32"))
     items = {"name": _input(served), "datatype": takes, "shape": [-1] if served.takes == "texts" else shape}
     if not method:

@@ -109,8 +109,8 @@ def serve(
 
     It answers this machine alone unless --host says otherwise, which needs a token. Requests that fit together are
     asked as one; long ones are jobs that can be watched. --card, --rows and the other options hold for every MODEL; a
-    card beside a file is used where none is given. --rows serves models of tables, --tokenizer models of token ids; a
-    model whose input is text needs neither. The page has a field for each column, and one for a text.
+    card beside a file is used where none is given. --rows serves models of tables, --split words models of
+    strings, --tokenizer models of token ids. The page has a field for each column, and one for a text.
 
     Raises:
         UsageError: an option that cannot be used.

@@ -17,7 +17,7 @@ import pytest
 import xplain.audit
 from xplain.audit.stores.far import ObjectStore
 from xplain.audit.stores.store import OtherBits, Seal, Store
-from xplain.core.errors import OutputError, UsageError
+from xplain.core.errors import MissingDependency, OutputError, UsageError
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -115,6 +115,53 @@ def test_a_damaged_part_is_found_and_made_again(url, here, model, photos):
     assert xplain.audit.run(url, workers=0).done
     with xplain.audit.open(url) as made, xplain.audit.open(here) as near:
         assert made.root == near.root
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sftp://user:geheim@host/audit",
+        "s3://key:geheim@bucket/audit",
+        "abfs://box@account.dfs.core.windows.net/audit?sv=2026&sig=geheim",
+    ],
+)
+def test_a_url_with_a_secret_is_refused_and_not_repeated(url, model, photos):
+    for call in (lambda: ObjectStore(url), lambda: xplain.audit.plan(model, photos, out=url, **HOW)):
+        with pytest.raises(UsageError, match="holds a secret") as said:
+            call()
+        assert "geheim" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "package"),
+    [
+        ("gs://bucket/audit", "gcsfs"),
+        ("abfs://box@account.dfs.core.windows.net/audit", "adlfs"),
+        ("s3://b/a", "remote"),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_named(url, package, monkeypatch):
+    def absent(url, **_):
+        raise ImportError("Please install it")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", absent)
+    with pytest.raises(MissingDependency, match=rf"driver is not installed: .* pip install .*{package}"):
+        ObjectStore(url)
+
+
+def test_options_of_a_driver_come_from_its_environment_and_stand_nowhere_in_the_audit(
+    memory, model, photos, tmp_path, monkeypatch
+):
+    """fsspec's own settings, here a default of the file system: nothing of it is written down."""
+    monkeypatch.setitem(fsspec.config.conf, "memory", {"asynchronous": False, "token": "geheim"})
+    xplain.audit.plan(model, photos, out=memory, **HOW)
+    assert xplain.audit.run(memory, workers=0).done
+    system = fsspec.filesystem("memory")
+    assert system.storage_options["token"] == "geheim"
+    everything = [system.cat_file(name) for name in system.find("/bucket/audit")]
+    everything += [path.read_bytes() for path in (tmp_path / "caches").rglob("*") if path.is_file()]
+    assert len(everything) > 10
+    assert not any(b"geheim" in one for one in everything)
 
 
 def test_a_seal_is_made_once(url):

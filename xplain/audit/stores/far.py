@@ -31,11 +31,37 @@ _CONDITIONAL = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 """Protocols whose drivers pass 'only if absent' on to the server."""
 _WHOLE = _CONDITIONAL | {"memory"}
 """Protocols by which a name never stands for half of its bytes."""
+_DRIVERS = {
+    **dict.fromkeys(("s3", "s3a"), "'xplain[remote]'"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("abfs", "abfss", "az"), "adlfs"),
+}
+"""What is installed for a protocol."""
+_SECRETS = frozenset({"key", "password", "secret", "sig", "signature", "token"})
+"""Words of a URL's query behind which secrets stand."""
 
 
 def is_far(out: Any) -> bool:
     """Whether a place is named by a URL of something else than a folder here."""
     return isinstance(out, str) and "://" in out and not out.startswith(_HERE)
+
+
+def _refuse_secrets(url: str) -> None:
+    """Refuse a URL that holds a password or a signature: it is printed, and others on a machine see command lines.
+
+    Raises:
+        UsageError: it does; the message does not repeat it.
+    """
+    kind, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    user = place.partition("/")[0].rpartition("@")[0]
+    if ":" in user or any(word.partition("=")[0].casefold() in _SECRETS for word in query.split("&")):
+        raise UsageError(
+            f"The {kind} URL holds a secret, which would be printed and seen by others. Leave it out, and let the "
+            "driver read it from its own environment or file, such as AWS_SECRET_ACCESS_KEY, "
+            "GOOGLE_APPLICATION_CREDENTIALS or AZURE_STORAGE_CONNECTION_STRING.",
+            option="out",
+        )
 
 
 def local(out: str | os.PathLike[str]) -> Path:
@@ -58,20 +84,23 @@ class ObjectStore:
         kept: A folder for parts that are read as files.
 
     Raises:
-        UsageError: the URL is of no kind that fsspec knows.
+        UsageError: the URL is of no kind that fsspec knows, or holds a secret.
         MissingDependency: fsspec, or its driver for it, is not installed.
     """
 
     def __init__(self, url: str, kept: Path | None = None) -> None:
         self.url, self.kept = url.rstrip("/"), kept
         core = needed("fsspec.core")
+        _refuse_secrets(self.url)
         if not self.url.partition("://")[2]:
             raise UsageError(option="out", got=url, accepted="a folder, or a URL such as s3://bucket/audit")
         try:
             self._system, self._root = core.url_to_fs(self.url)
         except ImportError as error:
+            driver = _DRIVERS.get(self.url.partition("://")[0])
+            how = f" pip install {driver}." if driver else ""
             raise MissingDependency(
-                f"{self.url[:300]} cannot be opened: {str(error).rstrip('.')}. For S3: pip install 'xplain[remote]'."
+                f"{self.url[:300]} cannot be opened, for its driver is not installed: {str(error).rstrip('.')}.{how}"
             ) from None
         except Exception as error:  # drivers raise errors of many kinds
             raise UsageError(f"{self.url[:300]} cannot be opened: {str(error)[:200]}.", option="out") from None

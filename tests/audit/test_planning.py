@@ -256,3 +256,8 @@ def test_names_that_several_classes_have_are_told_apart_and_said_once(model, pho
     told = xplain.audit.open(tmp_path / "a").records().to_pylist()
     assert {row["predicted_name"] for row in told} <= {"crane (class 0)", "dark", "crane (class 2)"}
     assert [row["correct"] is None for row in told if row["label"] == "crane"] == [True]
+
+
+def test_a_plan_names_its_methods_and_auto_is_none(model, photos, tmp_path):
+    with pytest.raises(UsageError, match="methods is 'auto'; accepted: methods by their names"):
+        xplain.audit.plan(model, photos, out=tmp_path / "out", methods="auto")

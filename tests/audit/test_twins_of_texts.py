@@ -88,7 +88,7 @@ def test_a_plan_cuts_texts_as_the_loaded_model_does_and_two_ways_are_refused(tmp
     made = xplain.audit.plan({"letters": letters}, texts(4), **how)
     assert made.plan.models[0].door["split"] == "characters"
     both = {"letters": letters, "words": xplain.text(weighed(WORTH))}
-    with pytest.raises(UsageError, match="opened with split='words', and the texts of this plan are cut into char"):
+    with pytest.raises(UsageError, match="to cut texts into 'words', and the texts of this plan are cut into char"):
         xplain.audit.plan(both, texts(4), **how)
 
 

@@ -98,7 +98,7 @@ def texts_reader(source: Any, door: Mapping[str, Any], options: Mapping[str, Any
             raise UsageError("The items are texts, and a model of rows of a table was given. Give one of texts.")
         if isinstance(source, Text) and source.split != door["split"]:
             raise UsageError(
-                f"The model was opened with split={source.split!r}, and the texts of this plan are cut into "
+                f"The model was opened to cut texts into {source.split!r}, and the texts of this plan are cut into "
                 f"{door['split']}. Open it so, or state ",
                 way("split", python=f"texts={{'split': {source.split!r}}}", shell=f"--split {source.split}"),
                 ".",

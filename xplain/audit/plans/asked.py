@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from xplain.core.declaring.catalogue import plain_name
 from xplain.core.declaring.options import parsed
 from xplain.core.errors import UsageError, unknown
 from xplain.core.keeping.files import read_text
 from xplain.core.lane import PREDICTED
+from xplain.session.choosing import AUTO
 
 __all__ = ["Asked", "methods_of", "read_toml", "targets_of"]
 
@@ -55,6 +57,9 @@ def methods_of(methods: Any) -> list[Asked]:
     if not found or not all(one.method for one in found) or any(one in found[:k] for k, one in enumerate(found)):
         accepted = "methods, each once, such as 'grad-cam', 'rise:samples=500' or {'rise': {'samples': 500}}"
         raise UsageError(option="methods", got=methods, accepted=accepted)
+    if any(plain_name(one.method) == AUTO for one in found):
+        accepted = "methods by their names, for a plan says what is done; without any, the usual one"
+        raise UsageError(option="methods", got=AUTO, accepted=accepted)
     return found
 
 

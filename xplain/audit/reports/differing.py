@@ -145,7 +145,7 @@ def _leads(lanes: Table, findings: Sequence[Finding], shared: int) -> tuple[Lead
         leads.append(Lead("0", f"lanes are compared: {_UNPAIRED}"))
     if findings:
         moved = sum(one.standing == "candidate" for one in findings)
-        leads.append(Lead(str(moved), f"of {counted(len(findings), 'test')} see scores or explanations move"))
+        leads.append(Lead(str(moved), f"of {counted(len(findings), 'test')} found scores or explanations moved"))
     return tuple(leads)
 
 

@@ -248,6 +248,8 @@ def test_metrics_that_cannot_be_asked_are_left_out_of_a_set_and_refused_by_name(
     assert any("Metric road is left out" in one for one in made.told)
     with pytest.raises(UsageError, match="Metric 'road' cannot be asked of these items"):
         xplain.audit.plan(people / "people.onnx", people / "items.csv", metrics="road", **how)
+    with pytest.raises(UsageError, match="'relevance-mass' .* an audit is given none. .*'xplain measure --truth'"):
+        xplain.audit.plan(people / "people.onnx", people / "items.csv", metrics="relevance-mass", **how)
 
 
 def test_a_plan_is_made_although_the_first_rows_have_gaps(tmp_path):

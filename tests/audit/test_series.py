@@ -180,6 +180,10 @@ def test_sound_is_an_item_too_and_what_the_card_contradicts_is_an_error_row(tmp_
     assert [row["status"] for row in rows] == ["ok"] * 5 + ["error"]
     assert "16,000 samples per second, and the card states 8,000" in rows[5]["error"]
     assert [int(np.abs(one).argmax()) for one in maps[:4]] == [0, 1, 2, 3]
+    page = xplain.audit.report(tmp_path / "audit", tmp_path / "report")[0].read_text()
+    assert "below recorded sound stands its spectrogram" in page
+    assert "Item and its map over its own axes: 0.wav" in page
+    assert "nothing shorter than 0.0125 s can be placed" in page
     spectral = {"kind": "spectrogram", "frequency": "H", "bins": "log", "hertz": [50, 4000], "rate": 8000, "hop": 80}
     seen = xplain.load(lambda x: x.reshape(len(x), -1)[:, :2], layout="NCHW", card={"coordinates": spectral})
     with pytest.raises(UsageError, match="compute them as training did, and give arrays"):

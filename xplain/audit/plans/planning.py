@@ -33,6 +33,7 @@ from xplain.audit.stores.home import planned_in
 from xplain.audit.stores.schema import read_parquet
 from xplain.audit.stores.where import Where
 from xplain.core.abilities import abilities_of
+from xplain.core.declaring.registry import METRICS
 from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError, XplainError, unknown
 from xplain.core.keeping.files import there
@@ -324,9 +325,21 @@ def _chosen(wanted: Wanted, settled: Sequence[_Settled]) -> tuple[tuple[str, ...
     named = wanted.metrics if isinstance(wanted.metrics, Mapping) else [*judges(without_sets(wanted.metrics))[0]]
     for name, why in left.items():
         if name in named:
-            raise UsageError(f"Metric {name!r} cannot be asked of these items: {why}", option="metrics")
+            raise UsageError(
+                f"Metric {name!r} cannot be asked of these items: {_asked_elsewhere(name, why)}", option="metrics"
+            )
     kept = tuple(name for name in names if name not in left)
     return kept, {name: told for name, told in options.items() if name in kept}
+
+
+def _asked_elsewhere(name: str, why: str) -> str:
+    """Why an audit cannot ask a metric; of one that needs boxes or masks, where it is asked instead."""
+    if METRICS.find(name).needs != "truth":
+        return why
+    return (
+        "it compares with boxes or masks of what is known to be there, and an audit is given none. Where they are "
+        "known, judge with 'xplain measure --truth', or with xplain.measure.judge(truth=...)."
+    )
 
 
 def _shard_rows(made: Plan, wanted: Wanted, estimate: Estimate, folder: Path) -> int:

@@ -8,7 +8,7 @@ from xplain.audit.plans.plan import ModelFacts
 from xplain.core.edits import Array
 from xplain.core.lane import Lane
 from xplain.core.positions.layout import Layout
-from xplain.render.bodies import Look, map_like, panel_of
+from xplain.render.bodies import Look, body_of, map_like, panel_of
 from xplain.render.colormap import find
 from xplain.render.overlay import limit_of
 from xplain.render.series import series
@@ -21,7 +21,7 @@ __all__ = ["LEGEND", "drawn", "has_own_axes"]
 LEGEND = (
     "Of a series the line is what the item holds, over seconds where a card states the rate; its ground and the bars "
     "below say what each moment counted: red spoke for the answer, blue against it. Of several channels those are "
-    "drawn that count, or move, most."
+    "drawn that count, or move, most; below recorded sound stands its spectrogram, computed for the drawing."
 )
 _WIDTH, _CHANNELS = 250, 3
 """Pixels of a drawing without its labels, and channels that are drawn."""
@@ -61,7 +61,9 @@ def drawn(lane: Lane, facts: ModelFacts, x: Array, values: Array) -> Array:
         provenance=Provenance(method=lane.method, options=dict(lane.options), layout=lane.layout),
     )
     colours = find(None, one.signed)
-    if lane.is_series and facts.axes.kind != "spectrogram":
+    if facts.axes.kind == "waveform":
+        image, _ = body_of(one, Look(colours, None, size=round(_WIDTH / 1.5)))  # with a spectrogram below
+    elif lane.is_series and facts.axes.kind != "spectrogram":
         tracks = tracks_of(one, 0, _CHANNELS)
         image = series(tracks, colours, limit_of(tracks.values) or 1.0, _WIDTH)
     else:

@@ -20,16 +20,16 @@ from xplain.render.tiles import framed
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ShownConcepts", "concepts"]
+__all__ = ["COLOURED", "TWO_SIDED", "ShownConcepts", "concept_colours", "concepts", "painted"]
 
 Colour: TypeAlias = tuple[int, int, int]
 
 _MARGIN, _GAP = 12, 8
 _HEAD, _BAR, _HIGH = 190, 168, 12
-_COLOURED = 6
+COLOURED = 6
 """Concepts that have a colour of their own on pictures; the others are grey."""
 _OPACITY = 0.75
-_TWO_SIDED = 1.96  # 95 % of a normal distribution
+TWO_SIDED = 1.96  # 95 % of a normal distribution
 _LEAST = 560
 _GREY = (244, 244, 244)
 
@@ -37,19 +37,57 @@ _GREY = (244, 244, 244)
 class ShownConcepts(Protocol):
     """Concepts; ``xplain.results.Concepts`` is one, and says what each field means."""
 
-    names: tuple[str, ...]
-    layers: tuple[str, ...]
-    importance: Array
-    error: Array
-    effect: Array
-    effect_error: Array
-    crops: Array
-    crop_values: Array
-    shown: Array
-    unit: str
-    items: tuple[str, ...]
-    facts: Mapping[str, Any]
-    warnings: tuple[Caveat, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of each concept."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layer that each is a direction of."""
+
+    @property
+    def importance(self) -> Array:
+        """What each is worth."""
+
+    @property
+    def error(self) -> Array:
+        """Its standard error."""
+
+    @property
+    def effect(self) -> Array:
+        """How much the score falls without it."""
+
+    @property
+    def effect_error(self) -> Array:
+        """Its standard error."""
+
+    @property
+    def crops(self) -> Array:
+        """Parts of pictures that hold most of it."""
+
+    @property
+    def crop_values(self) -> Array:
+        """How much."""
+
+    @property
+    def shown(self) -> Array:
+        """Pictures to colour."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of the effect."""
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """All pictures of the class."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was found besides."""
+
+    @property
+    def warnings(self) -> tuple[Caveat, ...]:
+        """What must be known."""
 
     def map(self, concept: int, picture: int, /) -> Array:
         """How much of a concept every position of a picture holds."""
@@ -73,7 +111,7 @@ def concepts(shown: ShownConcepts, *, tile: int = 80, pictures: int = 160, most:
     for name, value in (("tile", tile), ("pictures", pictures), ("most", most)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 8192:
             raise UsageError(option=name, got=value, accepted="a whole number from 1 to 8192")
-    colours = _colours(shown)
+    colours = concept_colours(shown)
     rows = [_row(shown, n, tile, colours[n]) for n in range(min(len(shown), most))]
     width = max(_LEAST, *(one.width for one in rows))
     layer = brief_layer(str(shown.facts.get("layer", "")))
@@ -81,7 +119,7 @@ def concepts(shown: ShownConcepts, *, tile: int = 80, pictures: int = 160, most:
     parts.append(canvas.words(_legend(shown, most), width, canvas.PALE))
     parts += rows
     if len(shown.shown):
-        drawn = [_picture(shown, p, pictures, colours) for p in range(len(shown.shown))]
+        drawn = [painted(shown, p, pictures, colours) for p in range(len(shown.shown))]
         wide = max(1, (width + _GAP) // (pictures + _GAP))
         parts.append(canvas.words(["Where they lie; a position has its strongest concept's colour."], width))
         parts += [canvas.row(drawn[first : first + wide], _GAP) for first in range(0, len(drawn), wide)]
@@ -91,19 +129,19 @@ def concepts(shown: ShownConcepts, *, tile: int = 80, pictures: int = 160, most:
     return framed(canvas.column(parts, _GAP), _MARGIN)
 
 
-def _colours(shown: ShownConcepts) -> list[Colour]:
+def concept_colours(shown: ShownConcepts) -> list[Colour]:
     """The first concepts get a colour each; parts of one have its colour."""
     found: dict[str, Colour] = {}
     for name in shown.names:
         whole = name.partition(".")[0]
         if whole not in found:
-            found[whole] = DISTINCT[len(found)] if len(found) < _COLOURED else OTHERS
+            found[whole] = DISTINCT[len(found)] if len(found) < COLOURED else OTHERS
     return [found[name.partition(".")[0]] for name in shown.names]
 
 
 def _row(shown: ShownConcepts, n: int, tile: int, colour: Colour) -> Image:
     """One concept: what it is called and worth, and its crops."""
-    error, spread = (_TWO_SIDED * float(one[n]) for one in (shown.error, shown.effect_error))
+    error, spread = (TWO_SIDED * float(one[n]) for one in (shown.error, shown.effect_error))
     name = shown.names[n]
     split = "." in name
     lines = [f"{name} at {brief_layer(shown.layers[n], 24)}" if split else name]
@@ -130,11 +168,11 @@ def _bar(shown: ShownConcepts, n: int, colour: Colour) -> Image:
     """The importance from 0 on, as long as the largest with its interval is wide, with a whisker for its interval."""
     from PIL import Image, ImageDraw
 
-    reach = shown.importance + _TWO_SIDED * shown.error
+    reach = shown.importance + TWO_SIDED * shown.error
     full = float(reach.max()) or 1.0
     paper = Image.new("RGB", (_BAR, _HIGH), _GREY)
     pen = ImageDraw.Draw(paper)
-    value, error = float(shown.importance[n]), _TWO_SIDED * float(shown.error[n])
+    value, error = float(shown.importance[n]), TWO_SIDED * float(shown.error[n])
 
     def at(number: float) -> float:
         return float(np.clip(number / full, 0, 1)) * (_BAR - 1)
@@ -148,7 +186,7 @@ def _bar(shown: ShownConcepts, n: int, colour: Colour) -> Image:
     return paper
 
 
-def _picture(shown: ShownConcepts, p: int, side: int, colours: Sequence[Colour]) -> Image:
+def painted(shown: ShownConcepts, p: int, side: int, colours: Sequence[Colour]) -> Image:
     """A picture in grey, each position in the colour of the concept that is strongest there for what it can be."""
     picture = np.asarray(_sized(shown.shown[p], side), np.float64)
     whole = [n for n, name in enumerate(shown.names) if "." not in name]
@@ -161,9 +199,9 @@ def _picture(shown: ShownConcepts, p: int, side: int, colours: Sequence[Colour])
     )
     winner = shares.argmax(axis=0)
     strength = np.clip(shares.max(axis=0), 0, 1)[..., None] * _OPACITY
-    painted = np.array([colours[n] for n in whole], np.float64)[winner]
+    colour = np.array([colours[n] for n in whole], np.float64)[winner]
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2)
-    return canvas.image(np.rint(grey * (1 - strength) + painted * strength).astype(np.uint8))
+    return canvas.image(np.rint(grey * (1 - strength) + colour * strength).astype(np.uint8))
 
 
 def _sized(picture: Array, side: int) -> Image:

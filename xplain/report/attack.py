@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import Any
 
 from markupsafe import Markup
@@ -11,7 +9,7 @@ from markupsafe import Markup
 from xplain.core.keeping.plain import counted
 from xplain.render.attacked import panels
 from xplain.render.notebook import data_url
-from xplain.report.template import plain_fact, template, text_of
+from xplain.report.template import framed
 from xplain.results.attack import Attack
 
 __all__ = ["attack_page"]
@@ -24,21 +22,21 @@ def attack_page(attack: Attack, command: str = "") -> str:
         attack: What was found.
         command: The command line that made it; printed under "To repeat this".
     """
-    style = text_of("gallery.css")
-    return template("attack.html").render(
+    what = str(attack.facts.get("attacked", ""))
+    return framed(
+        "attack.html",
+        attack,
+        "gallery",
         attack=attack,
         title=f"{attack.method} on {attack.provenance.source or 'a model'}",
-        lead=f"{attack.verdict.partition(': ')[2]}.",
+        lead=f"{attack.verdict.partition(': ')[2]}.{f' What was attacked: {what}.' if what else ''} Every picture here "
+        "is one of 8 bits, and the classes are what a plain run of the model says of it.",
         moved=str(attack.facts.get("what moved first", "")),
-        attacked=str(attack.facts.get("attacked", "")),
         sizes=list(attack.rates),
         rates=[f"{rate:.0%}" for rate in attack.rates.values()],
         curve=[(name, [f"{rate:.0%}" for rate in row]) for name, row in attack.curve.items()],
         items=[_item(attack, n) for n in range(len(attack))],
         command=command,
-        style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        facts=_facts(attack),
     )
 
 
@@ -54,15 +52,3 @@ def _item(attack: Attack, n: int) -> dict[str, Any]:
         "about": about,
         "panels": shown,
     }
-
-
-def _facts(attack: Attack) -> list[tuple[str, str]]:
-    cost = attack.cost
-    return [
-        ("Model", attack.provenance.source or "not known"),
-        ("Model, sha256", attack.model or "not known"),
-        ("Options", ", ".join(f"{name}={plain_fact(value)}" for name, value in attack.options.items()) or "none"),
-        ("Cost", f"{cost.asked}, {cost.seconds:.2f} s"),
-        ("Seed", str(attack.seed)),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(attack.versions.items()))),
-    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from xplain.core.edits import Array
 from xplain.render.notebook import data_url
 from xplain.render.sheet import legend, unit_name
 from xplain.render.tiles import limits_of, tile_of
-from xplain.report.template import plain_fact, template, text_of
+from xplain.report.template import facts_of, framed, plain_fact
 from xplain.results.gallery import Gallery
 
 __all__ = ["gallery_page"]
@@ -59,19 +58,20 @@ def gallery_page(gallery: Gallery, command: str = "") -> str:
         command: The command line that made it; printed under "To repeat this".
     """
     limits = limits_of(gallery, gallery.contrast)
-    style = text_of("gallery.css")
     parts = groupby(range(len(gallery)), lambda n: gallery.sections[n] if gallery.sections else "")
     found = [(name, list(members)) for name, members in parts]
-    return template("gallery.html").render(
-        gallery=gallery,
+    short = {name: fact for name, fact in gallery.facts.items() if isinstance(fact, (str, int, float))}
+    return framed(
+        "gallery.html",
+        gallery,
+        "gallery",
+        title=gallery.title,
         rows=gallery.form == "rows",
         lead=f"{gallery.provenance.source or 'a model'}, through the lens {gallery.method}.",
         legend=legend(gallery, gallery.contrast, len(gallery)),
         sections=[_section(gallery, name, some, limits, len(found) == 1) for name, some in found],
         command=command,
-        style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        facts=_facts(gallery),
+        facts=[*facts_of(gallery), *((name, plain_fact(fact)) for name, fact in short.items())],
     )
 
 
@@ -118,17 +118,3 @@ def _url(tile: Any, photograph: bool, small: bool) -> Markup:
     buffer = io.BytesIO()
     tile.save(buffer, "JPEG", quality=85)
     return Markup("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode())
-
-
-def _facts(gallery: Gallery) -> list[tuple[str, str]]:
-    cost = gallery.cost
-    told = [
-        ("Model", gallery.provenance.source or "not known"),
-        ("Model, sha256", gallery.model or "not known"),
-        ("Options", ", ".join(f"{name}={plain_fact(value)}" for name, value in gallery.options.items()) or "none"),
-        ("Cost", f"{cost.asked}, {cost.seconds:.2f} s"),
-        ("Seed", str(gallery.seed)),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(gallery.versions.items()))),
-    ]
-    short = {name: fact for name, fact in gallery.facts.items() if isinstance(fact, (str, int, float))}
-    return [*told, *((name, plain_fact(fact)) for name, fact in short.items())]

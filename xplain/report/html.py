@@ -7,8 +7,6 @@ every address but the pictures inside.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +25,7 @@ from xplain.render.sentence import sentence
 from xplain.render.shown import kind_of
 from xplain.render.text import shades_css, words_html
 from xplain.report.front import cards, rules
-from xplain.report.template import plain_fact, template, text_of
+from xplain.report.template import plain_fact, style_hash, template, text_of
 from xplain.results.attribution import Attribution
 from xplain.results.inputs import given_of
 
@@ -99,12 +97,13 @@ def page(
     shared, card = _shared(sections)
     front = cards(listed, predicted or {}, lambda k, item: f"figure-{k + 1}-{item + 1}")
     methods = list(dict.fromkeys(a.method for a in listed))
-    style = text_of("page.css") + rules(front, len(methods)) + (shades_css() if any(a.texts for a in listed) else "")
+    style = text_of("base.css") + text_of("page.css") + rules(front, len(methods))
+    style += shades_css() if any(a.texts for a in listed) else ""
     return template("page.html").render(
         title=title,
         command=command,
         style=style,
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        style_hash=style_hash(style),
         cards=front,
         methods=methods,
         disputed=any(card.agrees is not None for card in front),

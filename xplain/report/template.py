@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xplain.results.result import Result
+
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["plain_fact", "template", "text_of"]
+__all__ = ["facts_of", "framed", "plain_fact", "style_hash", "template", "text_of"]
 
 _LONGEST = 4000  # characters of any one text from outside
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -51,3 +55,36 @@ def template(name: str) -> Template:
 def text_of(name: str) -> str:
     """A file of this room's templates."""
     return (files("xplain.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def style_hash(style: str) -> str:
+    """What a page's content security policy knows its one style sheet by."""
+    return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+
+def facts_of(result: Result) -> list[tuple[str, str]]:
+    """How a result was made, as rows of a table: model, options, cost, seed, versions."""
+    cost = result.cost
+    return [
+        ("Model", result.provenance.source or "not known"),
+        ("Model, sha256", result.model or "not known"),
+        ("Options", ", ".join(f"{name}={plain_fact(value)}" for name, value in result.options.items()) or "none"),
+        ("Cost", f"{cost.asked}, {cost.seconds:.2f} s"),
+        ("Seed", str(result.seed)),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))),
+    ]
+
+
+def framed(name: str, result: Result, styles: str, **parts: Any) -> str:
+    """A page in the frame that pages share: title, what must be known, the body, and how to make it again.
+
+    Args:
+        name: The template, which extends ``frame.html``.
+        result: What is shown.
+        styles: Style sheets beside the shared one, with blanks between.
+        parts: What the template asks for: ``title``, ``lead``, ``command`` and its own; ``facts`` unless those of
+            ``facts_of`` will do.
+    """
+    style = "".join(text_of(f"{one}.css") for one in ("base", *styles.split()))
+    given = {"facts": facts_of(result), "warnings": result.said, **parts}
+    return template(name).render(style=style, style_hash=style_hash(style), **given)

@@ -101,6 +101,8 @@ def page(
     style += shades_css() if any(a.texts for a in listed) else ""
     return template("page.html").render(
         title=title,
+        lead=_LEAD,
+        warnings=(),
         command=command,
         style=style,
         style_hash=style_hash(style),
@@ -147,6 +149,12 @@ _PARTS = {
     "spectrogram": "frequency at every moment",
 }
 """What of an item has a value of its own, by the item's kind."""
+
+_LEAD = (
+    "Every explanation shows how one score depends on the parts of one item, as one method measures it. It does not "
+    "say whether the answer is right, nor that another item is judged alike."
+)
+"""What a page says first."""
 
 _SCROLLED = 12
 """Volumes of a section that can be scrolled through; a page with more is too large to be opened."""

@@ -132,7 +132,7 @@ COMMANDS = [
     ),
     case("--fixed {}: the file cannot be read: {}.", f"{TWO} s=broken.npy", f"{TWO} s=s.npy"),
     case(
-        "were given, but the model has {} classes. Give one per class.",
+        "given, but the model has {}. Give one per class.",
         f"{EXPLAIN} --labels a,b",
         f"{EXPLAIN} --labels a,b,c",
     ),

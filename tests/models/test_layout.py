@@ -235,7 +235,7 @@ def test_a_card_states_a_layout_that_nothing_else_does():
         for model in (window, Window(), window_file(3)):
             assert xplain.load(model, card=card).outline.named.letters == "NHWC"
     assert xplain.load(window_file(13, (32, 32)), card={"layout": "NHWC"}).outline.layout.axes == "NHWC"
-    with pytest.raises(CardError, match=r"it makes NHWC with 1 channels; .* takes \['\?', 32, 32, 13\]"):
+    with pytest.raises(CardError, match=r"it makes NHWC with 1 channel; .* takes \['\?', 32, 32, 13\]"):
         xplain.load(window_file(13, (32, 32)), card={"layout": "NHWC", "mode": "L"})
 
 

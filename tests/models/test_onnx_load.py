@@ -207,7 +207,7 @@ def test_the_card_beside_the_file_and_in_the_metadata(tmp_path):
     ("card", "message"),
     [
         ({"labels": ["a", "b"]}, "it has 2 labels, but net has 5 classes. A shifted list gives wrong names"),
-        ({"mode": "L"}, r"it makes NCHW with 1 channels; net takes \['\?', 3, 16, 16\]"),
+        ({"mode": "L"}, r"it makes NCHW with 1 channel; net takes \['\?', 3, 16, 16\]"),
         ({"layout": "NHWC"}, r"it states NHWC, but net takes NCHW: the input goes into Conv\. Correct"),
     ],
 )

@@ -108,7 +108,7 @@ def test_it_is_planned_and_a_method_is_chosen(shown):
     [
         ({"left": "unit", "middle": "unit"}, UnknownName, r"Unknown input 'middle'; accepted: left, right"),
         ({"left": "unit", "rigth": "unit"}, UnknownName, "Did you mean 'right'"),
-        ({"left": {"mode": "L"}}, CardError, "1 channels"),
+        ({"left": {"mode": "L"}}, CardError, "with 1 channel;"),
         ("imagnet", CardError, "neither a file nor a preset"),
     ],
 )
@@ -132,6 +132,10 @@ def test_pictures_that_cannot_be_read_are_told(shown, tmp_path):
         xplain.explain(model, {"left": files[:2], "right": files[:1]}, "saliency")
     with pytest.raises(PictureError):
         xplain.explain(model, {"left": files[0], "right": tmp_path / "none.png"}, "saliency")
+    smaller = tmp_path / "smaller.toml"
+    smaller.write_text('mode = "RGB"\nresize = [8, 8]\n')
+    with pytest.raises(UsageError, match=r"Input 'right', prepared by card '.*smaller.*': .*\[1, 3, 8, 8\]"):
+        xplain.explain(xplain.joint(FILE, NAMES, card={"left": "unit", "right": smaller}), tuple(files[:2]), "saliency")
     captioned = xplain.joint(
         HEADS["picture_and_text"]().SerializeToString(), ["pixel_values", "input_ids"], card="unit"
     )

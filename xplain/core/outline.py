@@ -15,6 +15,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.class_names import folded, ways_of
 from xplain.core.declaring.wording import named
 from xplain.core.errors import UnknownName, UsageError, unknown
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.fields import Field
 from xplain.core.lenses.kernels import Kernel
 from xplain.core.positions.axes import shape_of
@@ -312,7 +313,8 @@ class Outline:
                 raise unknown("label", name, self.labels)
             wanted = int(plain)
         if not -classes <= wanted < classes:
-            raise UsageError(f"Target {wanted} is out of range: the model has {classes} classes, 0 to {classes - 1}.")
+            known = counted(classes, "class", "classes")
+            raise UsageError(f"Target {wanted} is out of range: the model has {known}, 0 to {classes - 1}.")
         return wanted % classes
 
     def label_indices(self, name: str) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import CardError, UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline
 from xplain.core.positions.layout import Axes, Layout, by_free, stated
 
@@ -54,8 +55,9 @@ def attach_card(outline: Outline, card: Card | None) -> Outline:
     classes = outline.scores.classes
     if card.labels and classes is not None and len(card.labels) != classes:
         raise CardError(
-            f"Preprocessing card {card.name}: it has {len(card.labels)} labels, but {outline.source} has {classes} "
-            "classes. A shifted list gives wrong names silently: check for a background class in front."
+            f"Preprocessing card {card.name}: it has {counted(len(card.labels), 'label')}, but {outline.source} has "
+            f"{counted(classes, 'class', 'classes')}. A shifted list gives wrong names silently: check for a "
+            "background class in front."
         )
     named, spec = outline.named, outline.explained
     foreign = card.layout not in ("", "NCHW", "NHWC")  # a picture card says nothing of rows of a table
@@ -82,8 +84,8 @@ def _fitting(card: Card, named: Axes, shape: tuple[int | None, ...], source: str
         card = replace(card, mode=mode, bands=channels if mode == "BANDS" else None)
     if channels not in (None, card.channels):
         raise CardError(
-            f"Preprocessing card {card.name}: it makes {named.letters} with {card.channels} channels; {source} takes "
-            f"{['?' if n is None else n for n in shape]}. Set layout and mode in the card."
+            f"Preprocessing card {card.name}: it makes {named.letters} with {counted(card.channels, 'channel')}; "
+            f"{source} takes {['?' if n is None else n for n in shape]}. Set layout and mode in the card."
         )
     return replace(card, layout=named.letters) if named.letters in ("NCHW", "NHWC") else card
 
@@ -108,6 +110,9 @@ def labelled(outline: Outline, labels: Sequence[str]) -> Outline:
         UsageError: another number of them than the model has classes.
     """
     classes = outline.scores.classes
-    if labels and classes not in (None, len(labels)):
-        raise UsageError(f"{len(labels)} labels were given, but the model has {classes} classes. Give one per class.")
+    if labels and classes is not None and classes != len(labels):
+        raise UsageError(
+            f"{counted(len(labels), 'label was', 'labels were')} given, but the model has "
+            f"{counted(classes, 'class', 'classes')}. Give one per class."
+        )
     return replace(outline, labels=tuple(labels)) if labels else outline

@@ -11,7 +11,7 @@ import numpy as np
 from xplain.core.abilities import abilities_of
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
-from xplain.core.errors import ItemError, UsageError
+from xplain.core.errors import CardError, ItemError, UsageError
 from xplain.core.items import Items
 from xplain.core.outline import Outline
 from xplain.core.query import Model
@@ -103,7 +103,11 @@ def _read(one: Segment, part: Any, outline: Outline) -> Items:
         raise ItemError(
             f"Input {one.name!r} of {outline.source} takes items of {list(one.extents)}, no pictures; give an array."
         )
-    return items_of(_Alone(pictured(outline, one)), part)
+    try:
+        return items_of(_Alone(pictured(outline, one)), part)
+    except (CardError, ItemError) as error:  # of several inputs and cards, it is said which
+        by = "" if one.card is None else f", prepared by card {one.card.name!r}"
+        raise type(error)(f"Input {one.name!r}{by}: ", error) from None
 
 
 def _stacked(one: Segment, parts: Sequence[Any]) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, NonFinite, UsageError, unknown
+from xplain.core.keeping.plain import counted
 from xplain.core.keeping.strict import strict
 from xplain.core.outline import class_names
 from xplain.models.endpoint.outside import MOST_CLASSES, digits, shown
@@ -117,7 +118,8 @@ class LabelSpace:
             raise UsageError(f"The number of classes is {shown(classes)}; accepted: 1 to {MOST_CLASSES}.")
         if self.labels and len(self.labels) != classes:
             raise UsageError(
-                f"{len(self.labels)} labels were given, but the model has {classes} classes. Give one per class."
+                f"{counted(len(self.labels), 'label was', 'labels were')} given, but the model has "
+                f"{counted(classes, 'class', 'classes')}. Give one per class."
             )
         if self.classes not in (None, classes):
             raise UsageError(

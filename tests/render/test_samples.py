@@ -36,7 +36,7 @@ def colour(tmp_path, bits, kind="png", channels=3):
 
 
 @pytest.mark.parametrize("kind", ["png", "tif"])
-@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("bits", [8, 9, 10, 11, 12, 13, 14, 15])
 def test_samples_that_leave_their_upper_bits_empty_are_not_black(tmp_path, bits, kind):
     told = []
     read = pictures.read(grey(tmp_path, bits, kind), told=told)
@@ -50,8 +50,38 @@ def test_samples_that_leave_their_upper_bits_empty_are_not_black(tmp_path, bits,
     assert not stated
 
 
+@pytest.mark.parametrize(
+    ("largest", "white", "also"),
+    [
+        (200, 255, None),
+        (400, 1023, 511),
+        (1900, 4095, 2047),
+        (3000, 4095, None),
+        (2047, 2047, 4095),
+        (8191, 8191, 16383),
+        (32767, 32767, None),
+    ],
+)
+def test_two_depths_that_fit_are_both_named(tmp_path, largest, white, also):
+    path, told = tmp_path / "dim.png", []
+    Image.fromarray(np.rint(RAMP * largest).astype(np.uint16)).save(path)
+    read = pictures.read(path, told=told)
+    assert np.array_equal(read, pictures.read(path, (0, white)))
+    assert f"so {white} is white" in told[0]
+    assert ("fits as well" in told[0]) == (also is not None)
+    assert also is None or f"range = [0, {also}] if it has" in told[0]
+
+
+@pytest.mark.parametrize("largest", [20000, 32766, 32768])
+def test_a_dark_picture_of_16_bits_stays_dark(tmp_path, largest):
+    path, told = tmp_path / "dark.png", []
+    Image.fromarray(np.rint(RAMP * largest).astype(np.uint16)).save(path)
+    assert pictures.read(path, told=told).max() == largest >> 8
+    assert not told
+
+
 @pytest.mark.parametrize("kind", ["png", "tif"])
-@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 15, 16])
 def test_colour_of_16_bits_keeps_its_lower_bits(tmp_path, bits, kind):
     told = []
     read = pictures.read(colour(tmp_path, bits, kind), told=told)

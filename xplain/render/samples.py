@@ -1,9 +1,10 @@
 """Samples of more than 8 bits made the 0..255 that a picture holds, and what was done said.
 
-``pixel = (sample - low) / (high - low) * 255``. The range (low, high) is the one that the card states; else the full
-range of the samples' type, unless no sample of a 16-bit file reaches a quarter of it: scanners and cameras write 8, 10,
-12 or 14 bits into 16, and such a file would come in nearly black. Then the smallest of these that holds all samples is
-taken, and said.
+``pixel = (sample - low) / (high - low) * 255``. The range (low, high) is the one that the card states; else what the
+largest sample says: scanners and cameras write fewer bits into 16, and such a file would come in nearly black. Samples
+that stop exactly at ``2**bits - 1``, for any depth of 8 to 15 bits, have that depth. Others have the smallest of the
+usual depths, 8, 10, 12, 14 and 16 bits, that holds them. Whatever is not the full range is said, with the depths that
+fit besides.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["Range", "deep_samples", "eight_bits"]
 
 Range = tuple[float, float]
 
-_DEPTHS = (8, 10, 12, 14)
+_USUAL = (8, 10, 12, 14, 16)
 _GREY = ("I;16", "I;16B", "I;16L", "I;16N")
 _OTHER = "B" if sys.byteorder == "little" else "L"
 _SWAPPED = {
@@ -54,15 +55,11 @@ def eight_bits(samples: Array, limits: Range | None, what: str, told: list[str] 
             )
         limits = (0.0, float(np.iinfo(samples.dtype).max))
         largest = int(samples.max(initial=0))
-        bits = next((bits for bits in _DEPTHS if largest < 2**bits), 16)
+        bits = _depth(largest)
         if samples.dtype == np.uint16 and bits < 16 and largest > 0:
             limits = (0.0, float(2**bits - 1))
             if told is not None:
-                told.append(
-                    f"{what} has 16 bits per sample, and none is above {largest}: it is read as {bits} bits, so "
-                    f"{2**bits - 1} is white. State range = [0, {2**bits - 1}] in the card if that is right, or "
-                    "range = [0, 65535] for the whole range."
-                )
+                told.append(_reading(what, largest, bits))
         elif samples.dtype == np.uint16:
             return (samples >> 8).astype(np.uint8)
     if samples.dtype.kind == "f" and not np.isfinite(samples).all():
@@ -70,6 +67,25 @@ def eight_bits(samples: Array, limits: Range | None, what: str, told: list[str] 
     low, high = limits
     share = (samples.astype(np.float64) - low) / (high - low)
     return np.rint(np.clip(share, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def _depth(largest: int) -> int:
+    """Bits per sample that the largest one suggests: its own where it is ``2**bits - 1``, else a usual number."""
+    own = max(8, largest.bit_length())
+    return own if largest == 2**own - 1 else next((bits for bits in _USUAL if own <= bits), 16)
+
+
+def _reading(what: str, largest: int, bits: int) -> str:
+    """What was done with samples of fewer than 16 bits, and the depth that fits as well, if one does."""
+    own = max(8, largest.bit_length())
+    other = own if own < bits else None if bits in _USUAL else next(usual for usual in _USUAL if usual > bits)
+    other = None if other == 16 else other  # the whole range is named in any case
+    also = "" if other is None else f", range = [0, {2**other - 1}] if it has {other} bits, which fits as well"
+    return (
+        f"{what} has 16 bits per sample, and none is above {largest}: it is read as {bits} bits, so {2**bits - 1} is "
+        f"white. State range = [0, {2**bits - 1}] in the card if that is right{also}, or range = [0, 65535] for the "
+        "whole range."
+    )
 
 
 def deep_samples(picture: Any, content: bytes | None) -> Array | None:

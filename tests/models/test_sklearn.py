@@ -7,6 +7,7 @@ import pytest
 
 import xplain
 from xplain.core.edits import Coalitions, Untouched
+from xplain.core.errors import UsageError
 from xplain.core.query import Score
 from xplain.core.target import every_score, label
 
@@ -79,3 +80,57 @@ def test_columns_are_hidden_one_by_one():
     got = model.answer(Score(x[:5], edits, label(2))).reshape(5, 4)
     whole = classifier.decision_function(x[:5])[:, 2:]
     assert np.allclose(whole - got, x[:5] * classifier.coef_[2], atol=1e-4)
+
+
+def unfitted():
+    from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    chain = make_pipeline(StandardScaler(), LogisticRegression())
+    return [LogisticRegression(), RandomForestClassifier(), GradientBoostingRegressor(), SVC(), chain]
+
+
+@pytest.mark.parametrize("door", [xplain.load, xplain.table])
+def test_an_estimator_is_fitted_first(door):
+    for estimator in unfitted():
+        with pytest.raises(UsageError, match=f"{type(estimator).__name__} is not fitted, .* Fit it first"):
+            door(estimator)
+        estimator.fit(np.arange(12.0).reshape(6, 2), [0, 1, 0, 1, 0, 1])
+        door(estimator)  # the advice, followed
+
+
+def test_an_estimator_of_ones_own_need_not_show_that_it_is_fitted():
+    from sklearn.base import BaseEstimator, RegressorMixin
+
+    class Own(RegressorMixin, BaseEstimator):
+        def fit(self, rows, values):
+            self.weight = 2.0  # no name that ends in _, by which scikit-learn knows a fitted one
+            return self
+
+        def predict(self, rows):
+            return np.asarray(rows)[:, 1] * self.weight
+
+    rows = {"a": [1.0, 2.0], "b": [3.0, 5.0]}
+    assert xplain.predict(xplain.load(Own().fit(None, None)), rows)[:, 0] == pytest.approx([6.0, 10.0])
+
+
+@pytest.mark.parametrize("door", [xplain.load, xplain.table])
+def test_a_class_is_no_model(door):
+    from sklearn.linear_model import LogisticRegression
+
+    torch = pytest.importorskip("torch")
+    for kind in (torch.nn.Linear, LogisticRegression):
+        with pytest.raises(
+            UsageError, match=rf"{kind.__name__} is a class.*xplain\.{door.__name__}\({kind.__name__}\("
+        ):
+            door(kind)
+    door(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("methods", [3, np.zeros(3), np.array(3), [1], None])
+def test_methods_of_a_stream_are_names(methods):
+    with pytest.raises(UsageError, match="methods is .*; accepted: a method's name, several in a list"):
+        xplain.explain_stream(lambda batch: batch, [np.zeros(3, np.float32)], methods)

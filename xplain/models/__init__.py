@@ -17,7 +17,7 @@ from xplain.models.options import (
     TorchOptions,
     options_for,
 )
-from xplain.models.rows.estimators import is_estimator
+from xplain.models.rows.estimators import is_estimator, refuse_class
 
 __all__ = ["ENGINES", "load", "provider_findings", "providers"]
 
@@ -63,6 +63,7 @@ def load(source: Any, **options: Any) -> Model:
         from xplain.models.torch.module import TorchModule
 
         return TorchModule(source, options_for(TorchOptions, options, source))
+    refuse_class(source, "load")
     if callable(source):
         from xplain.models.rows.function import of_batches
 

@@ -32,7 +32,7 @@ from xplain.models.options import AskedOptions, FeedsOptions, OnnxOptions, optio
 from xplain.models.outlines import labelled
 from xplain.models.rows.asked import of_columns, of_feeds
 from xplain.models.rows.dataframes import is_rows, names_of
-from xplain.models.rows.estimators import is_estimator
+from xplain.models.rows.estimators import is_estimator, refuse_class
 from xplain.models.rows.table import Table, of_estimator
 
 __all__ = ["table"]
@@ -99,6 +99,7 @@ def _opened(
         return Table(source, names, hidden)
     if isinstance(source, str) and "://" in source:
         return Table(load(source, labels=labels, **options), names, hidden)
+    refuse_class(source, "table")
     if hasattr(source, "named_modules"):
         return _of_rows(source, names, hidden, labels, options)
     if callable(source) and not hasattr(source, "SerializeToString"):

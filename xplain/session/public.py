@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -274,9 +274,22 @@ def explain_stream(
             ".",
         )
     named = {methods: asked} if isinstance(methods, str) else methods
-    named = named if isinstance(named, Mapping) else {name: {} for name in named}
+    if not isinstance(named, Mapping):
+        named = {name: {} for name in _names(named)}
     session = Session(model, Request(named, **shared))
     return _streamed(session, Stream(session, items, at_once=at_once, failed=failed))
+
+
+def _names(methods: Any) -> list[str]:
+    """Several methods' names, or an error where they are none."""
+    names = list(methods) if isinstance(methods, Iterable) and getattr(methods, "ndim", None) != 0 else [methods]
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError(
+            option="methods",
+            got=methods,
+            accepted="a method's name, several in a list, or a mapping of names to options",
+        )
+    return names
 
 
 _SHARED = tuple(field.name for field in fields(Request) if field.name != "methods")

@@ -6,6 +6,7 @@ these libraries is imported.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from xplain.core.errors import UsageError
 from xplain.core.trees import Trees
 from xplain.models.rows.trees import reader_of
 
-__all__ = ["Asked", "asked_of", "is_estimator"]
+__all__ = ["Asked", "asked_of", "is_estimator", "refuse_class"]
 
 Kind: TypeAlias = Literal["logits", "probabilities", "decisions"]
 
@@ -52,6 +53,21 @@ def is_estimator(source: Any) -> bool:
     return callable(getattr(source, "predict", None)) and not callable(source) and not isinstance(source, type)
 
 
+def refuse_class(source: Any, door: str) -> None:
+    """Refuse a class, which can be called as a function can but makes a model in place of scores.
+
+    Args:
+        source: What was given as a model.
+        door: The function of ``xplain`` that got it.
+
+    Raises:
+        UsageError: it is a class.
+    """
+    if isinstance(source, type):
+        name = source.__name__
+        raise UsageError(f"{name} is a class, not a model. Make an instance: xplain.{door}({name}(...)).")
+
+
 def asked_of(estimator: Any, scores: str | None = None) -> Asked:
     """What is asked: probabilities where there are any, else the decision function, else predictions.
 
@@ -74,11 +90,34 @@ def asked_of(estimator: Any, scores: str | None = None) -> Asked:
     return _sklearn(estimator, name, scores)
 
 
+def _must_be_fitted(estimator: Any, name: str, way: str) -> None:
+    """Refuse an estimator that was never fitted.
+
+    scikit-learn looks for attributes that end in ``_``, which somebody's own estimator may lack though it is fitted:
+    so one that looks unfitted is asked about a row of zeros, and refused only if it says itself that it is not fitted.
+    """
+    validation, errors = (sys.modules.get(f"sklearn.{part}") for part in ("utils.validation", "exceptions"))
+    if validation is None or errors is None or not callable(getattr(estimator, "fit", None)):
+        return
+    try:
+        validation.check_is_fitted(estimator)
+    except errors.NotFittedError:
+        try:
+            getattr(estimator, way)(np.zeros((1, 1)))
+        except errors.NotFittedError:
+            raise UsageError(f"{name} is not fitted, so it has nothing to explain. Fit it first.") from None
+        except Exception:  # one column may be the wrong number: that it is fitted is all that is asked
+            return
+    except Exception:  # what scikit-learn cannot judge is judged when it is asked
+        return
+
+
 def _sklearn(estimator: Any, name: str, scores: str | None) -> Asked:
     able = [way for way in _WAYS if callable(getattr(estimator, way, None))]
     if scores is not None and scores not in able:
         raise UsageError(option="scores", got=scores, accepted=f"{', '.join(able)}, which {name} has")
     way = scores or able[0]
+    _must_be_fitted(estimator, name, way)
     classes = getattr(estimator, "classes_", None)
     if isinstance(classes, (list, tuple)) and len(classes) and isinstance(classes[0], np.ndarray):
         raise UsageError(

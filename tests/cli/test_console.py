@@ -64,6 +64,14 @@ def test_a_defect_keeps_its_traceback(xplain, monkeypatch):
     assert ran.document["error"]["kind"] == "ZeroDivisionError"
 
 
+def test_too_little_memory_is_no_defect(xplain, monkeypatch):
+    failing_with(monkeypatch, MemoryError("Unable to allocate 7.28 TiB for an array"))
+    ran = xplain("methods", "--json")
+    assert ran.code == 2
+    assert ran.err.startswith("xplain: There is not enough memory: Unable to allocate 7.28 TiB for an array. Ask for")
+    assert ran.document["error"]["kind"] == "MemoryError"
+
+
 def test_an_interruption_has_its_own_code(xplain, monkeypatch):
     failing_with(monkeypatch, KeyboardInterrupt("2 of 3 are written."))
     ran = xplain("methods")

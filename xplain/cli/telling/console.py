@@ -101,6 +101,11 @@ class Verbs(TyperGroup):
             note("\n".join([f"xplain: {error.said(self._words)}", *getattr(error, "__notes__", ())]))
             code = UNSAFE if isinstance(error, Unsafe) else USAGE
             outcome = _failed(error.fields(self._words), code, as_json)
+        except MemoryError as error:  # numpy says how much was asked for
+            said = str(error).rstrip(".") or "an array could not be allocated"
+            told = f"There is not enough memory: {said}. Ask for fewer samples, a smaller batch or fewer items at once."
+            note(f"xplain: {told}")
+            outcome = _failed(_fields(error, told), USAGE, as_json)
         except Exception as error:
             note(traceback.format_exc())
             note("xplain: this is a defect of xplain, not of what you asked; please report the lines above.")

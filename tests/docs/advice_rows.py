@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 from docs.advice_models import graph, linear, table
+from PIL import Image
 
 import xplain
 from xplain.cli.asking.loading import Loading
 from xplain.cli.verbs.serve import Reading
+from xplain.demo import SCENES, demo_model_path, demo_picture
 from xplain.serve.served import served_as
 
 Told = Callable[[Callable[[], Any]], str]
@@ -43,6 +46,17 @@ def _(told: Told, _folder: Path) -> None:
     assert served_as("m", xplain.load(linear)).read([np.arange(4.0)])[1].x.shape == (1, 4)
     behind = served_as("t", xplain.table(table, columns={name: [1.0, 2.0] for name in "abcd"}))
     assert behind.read([dict.fromkeys("dcba", 1.0)])[1].x.shape == (1, 4)
+
+
+@advice("takes pictures. Send each as ")
+def _(told: Told, _folder: Path) -> None:
+    shown = served_as("m", xplain.load(demo_model_path()))
+    picture = demo_picture(next(iter(SCENES)))[0]
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    said = told(lambda: shown.read([{"image": {"b64": "..."}}]))
+    assert "'image'" in said
+    assert shown.read([file.getvalue()])[1].x.shape[1] == 3  # what {"b64": ...} becomes
 
 
 @advice("--rows is for models of tables, --{} for models of texts; give one of them.")

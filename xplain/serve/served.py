@@ -96,6 +96,11 @@ class Served:
                 f"An instance is a text; model {self.name!r} takes no texts. Send a picture as "
                 '{"b64": "..."}, or a tensor as nested lists of numbers.'
             )
+        if kind is dict and self.takes == "pictures":
+            raise UsageError(
+                f"An instance is an object with {', '.join(map(repr, list(given[0])[:4]))}; model {self.name!r} takes "
+                'pictures. Send each as {"b64": "..."}, or as nested lists of numbers.'
+            )
         if kind is dict:
             raise UsageError(
                 f"An instance is a row with named columns; of model {self.name!r} it is not known which column is "

@@ -187,17 +187,17 @@ def test_no_paid_query_is_asked_twice_whatever_broke_in_between(tmp_path):
     rows = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
     price = Price(per_row=Decimal("0.5"))
     how = {"methods": {"occlusion": {"patch": 1, "stride": 1}}, "metrics": None, "shard_rows": 2}
-    audit.plan({"toy": Toy(price=price)}, rows, out=tmp_path / "out", **how)
-    first, second = Toy(price=price, fail_after=18), Toy(price=price)
+    trial, first, second = Toy(price=price), Toy(price=price, fail_after=18), Toy(price=price)
+    audit.plan({"toy": trial}, rows, out=tmp_path / "out", **how)
     with pytest.raises(RuntimeError, match="the toy broke"):
         run(tmp_path / "out", models={"toy": first})
-    assert Store(tmp_path / "out").sealed() == {0}
+    assert Store(tmp_path / "out").sealed() == {0, 1}  # the first was paid by the trial of the plan
     found = run(tmp_path / "out", models={"toy": second}, max_cost=3)
     assert not found.done
     assert "does not pay for another shard of up to 7" in found.why
     assert not second.rows
     assert run(tmp_path / "out", models={"toy": second}, max_cost=7 * 2).done
-    asked = first.rows + second.rows
+    asked = trial.rows + first.rows + second.rows
     assert len(asked) == len(set(asked)) == 6 * 7
 
 

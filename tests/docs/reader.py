@@ -13,6 +13,7 @@ from cli.test_rows import people, tokens
 from cli.tiny import write_model, write_picture
 from doors.test_tokens import tokenizer
 from onnx import helper, numpy_helper
+from PIL import Image
 
 __all__ = ["people", "place", "tokenizer", "tokens"]  # fixtures
 
@@ -35,6 +36,15 @@ def _vision(_: pytest.FixtureRequest, folder: Path) -> None:
     for below, name in (("photos", "a.png"), ("labelled/tabby", "b.png"), (".", "cat.jpg"), (".", "dog.jpg")):
         (folder / below).mkdir(parents=True, exist_ok=True)
         write_picture(folder / below / name, bright=name != "dog.jpg")
+    _with_a_corner(folder / "dog.jpg")
+
+
+def _with_a_corner(picture: Path) -> None:
+    """A dark picture stays dark where the model looks, and has two colours: a style of one has no statistics."""
+    with Image.open(picture) as drawn:
+        pixels = np.array(drawn)
+    pixels[-3:, :3] = 160
+    Image.fromarray(pixels).save(picture)
 
 
 def _with_a_convolution(model: Path) -> None:

@@ -25,7 +25,7 @@ from xplain.render.sentence import sentence
 from xplain.render.shown import kind_of
 from xplain.render.text import shades_css, words_html
 from xplain.report.front import cards, rules
-from xplain.report.template import plain_fact, style_hash, template, text_of
+from xplain.report.template import plain_fact, policy_hash, template, text_of
 from xplain.results.attribution import Attribution
 from xplain.results.inputs import given_of
 
@@ -105,7 +105,7 @@ def page(
         warnings=(),
         command=command,
         style=style,
-        style_hash=style_hash(style),
+        style_hash=policy_hash(style),
         cards=front,
         methods=methods,
         disputed=any(card.agrees is not None for card in front),

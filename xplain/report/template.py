@@ -15,7 +15,7 @@ from xplain.results.result import Result
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["facts_of", "framed", "plain_fact", "style_hash", "template", "text_of"]
+__all__ = ["facts_of", "framed", "plain_fact", "policy_hash", "template", "text_of"]
 
 _LONGEST = 4000  # characters of any one text from outside
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -57,9 +57,9 @@ def text_of(name: str) -> str:
     return (files("xplain.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def style_hash(style: str) -> str:
-    """What a page's content security policy knows its one style sheet by."""
-    return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+def policy_hash(text: str) -> str:
+    """The sha256 that a page's content security policy knows its style sheet or script by."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def facts_of(result: Result) -> list[tuple[str, str]]:
@@ -87,4 +87,4 @@ def framed(name: str, result: Result, styles: str, **parts: Any) -> str:
     """
     style = "".join(text_of(f"{one}.css") for one in ("base", *styles.split()))
     given = {"facts": facts_of(result), "warnings": result.said, **parts}
-    return template(name).render(style=style, style_hash=style_hash(style), **given)
+    return template(name).render(style=style, style_hash=policy_hash(style), **given)

@@ -17,7 +17,7 @@ from xplain.core.query import Model
 from xplain.render.sound import WAVES, read_sound
 
 __all__ = ["ARRAYS", "ArrayFile", "ArrayRow", "array_items", "arrays_below", "is_array", "only_arrays", "open_array"]
-__all__ += ["rank_of", "read_wave"]
+__all__ += ["rank_of", "read_wave", "rows_of"]
 
 ARRAYS = ".npy"
 _MOST_BYTES = 2 * 1024**3
@@ -87,6 +87,23 @@ def open_array(path: Path, outline: Outline) -> Any:
         raise ItemError(
             f"{path} cannot be read as an array: {why[:200]}. Save one with numpy.save: numbers in the model's layout."
         ) from None
+
+
+def rows_of(path: Path, outline: Outline, rank: int | None) -> int | None:
+    """How many items a file holds, a row each; None where it is one item. Of an ``.npy`` file the header alone is read.
+
+    Args:
+        path: The file.
+        outline: Of the model.
+        rank: How many axes a batch of the model has, see ``rank_of``.
+
+    Raises:
+        ItemError: it cannot be read, or holds nothing.
+    """
+    shape = open_array(path, outline).shape
+    if 0 in shape:
+        raise ItemError(f"{path} is {list(shape)}: there is nothing to explain. Leave it out.")
+    return None if rank is None or len(shape) != rank else int(shape[0])
 
 
 def _reason(path: Path) -> str:
@@ -163,11 +180,11 @@ def array_items(files: Sequence[str], model: Model) -> list[ArrayFile | ArrayRow
     for name in files:
         path = Path(name)
         try:
-            shape = open_array(path, model.outline).shape
+            count = rows_of(path, model.outline, rank)
         except ItemError:
-            shape = ()
-        if rank is None or len(shape) != rank or shape[0] < 2:  # a file of none is an item that fails, not no item
+            count = None
+        if count is None or count == 1:
             found.append(ArrayFile(path, model.outline))
         else:
-            found += [ArrayRow(path, row, model.outline) for row in range(shape[0])]
+            found += [ArrayRow(path, row, model.outline) for row in range(count)]
     return found

@@ -12,7 +12,7 @@ import numpy as np
 from xplain.core.errors import ItemError
 from xplain.core.outline import Outline
 from xplain.core.query import Model
-from xplain.session.array_files import ARRAYS, only_arrays, open_array, rank_of
+from xplain.session.array_files import ARRAYS, only_arrays, open_array, rank_of, rows_of
 
 __all__ = ["Arrays", "arrays_in"]
 
@@ -55,17 +55,14 @@ def arrays_in(files: Sequence[str], model: Model) -> Arrays:
     for name in files:
         path = Path(name)
         try:
-            shape = open_array(path, model.outline).shape
+            count = rows_of(path, model.outline, rank)
         except ItemError as error:
             failed.append((name, error))
             continue
-        if rank is None or len(shape) != rank:
+        if count is None:
             places.append((path, None))
             names.append(name)
             continue
-        if 0 in shape:
-            failed.append((name, ItemError(f"{name} is {list(shape)}: there is nothing to explain. Leave it out.")))
-            continue
-        places += [(path, row) for row in range(shape[0])]
-        names += [name] if shape[0] == 1 else [f"{path.with_suffix('')}-{row}{ARRAYS}" for row in range(shape[0])]
+        places += [(path, row) for row in range(count)]
+        names += [name] if count == 1 else [f"{path.with_suffix('')}-{row}{ARRAYS}" for row in range(count)]
     return Arrays(places, names, model.outline, failed)

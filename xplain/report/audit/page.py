@@ -7,8 +7,6 @@ it the page says the same.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,7 +18,7 @@ from xplain.core.finding import Finding
 from xplain.report.audit.drawing import bar, curve, histogram, mean_map, thumbnail
 from xplain.report.audit.told import Column, Example, Found, Table, Told
 from xplain.report.audit.words import ALWAYS, ASKED_FOR, GLOSSARY, STANDINGS
-from xplain.report.template import plain_fact, template, text_of
+from xplain.report.template import plain_fact, policy_hash, template, text_of
 
 __all__ = ["audit_page", "framed", "pictured", "printed"]
 
@@ -121,9 +119,9 @@ def framed(name: str, told: Any, files: Sequence[str], **parts: Any) -> str:
     return template(name).render(
         told=told,
         style=style,
-        style_hash=_digest(style),
+        style_hash=policy_hash(style),
         script=script,
-        script_hash=_digest(script),
+        script_hash=policy_hash(script),
         files=files,
         cards=pressing[:_OPEN],
         rest=pressing[_OPEN:],
@@ -131,11 +129,6 @@ def framed(name: str, told: Any, files: Sequence[str], **parts: Any) -> str:
         standings=STANDINGS,
         **parts,
     )
-
-
-def _digest(text: str) -> str:
-    """A text's sha256 as a content policy names it."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _ordered(findings: Sequence[Found]) -> list[Found]:

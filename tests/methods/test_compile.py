@@ -256,24 +256,26 @@ def test_what_cannot_be_compiled_says_what_can(content):
         xplain.compile(lambda batch: batch.sum(axis=(1, 2, 3))[:, None], "saliency")
 
 
-@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "layer-cam", "hires-cam", "excitation-backprop"])
-def test_a_map_of_a_layer_in_half_precision_is_compiled(method):
-    """The map's arithmetic is in float32, as it is when it is explained."""
+def in_half_precision(method):
+    """What a compiled file says of two items, and what is explained without one."""
     x = np.random.default_rng(0).random((2, 3, 16, 16)).astype(np.float32)
     loaded = xplain.load(nets.half())
     expected = xplain.explain(loaded, x, method, target=1).values
     session = session_of(xplain.compile(loaded, method, target=1))
     found = session.run(["attribution"], {session.get_inputs()[0].name: x.astype(np.float16)})[0]
+    return found, expected
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "layer-cam", "hires-cam", "excitation-backprop"])
+def test_a_map_of_a_layer_in_half_precision_is_compiled(method):
+    """The map's arithmetic is in float32, as it is when it is explained."""
+    found, expected = in_half_precision(method)
     np.testing.assert_allclose(found, expected, atol=2e-3 * max(np.abs(expected).max(), 1e-6))
 
 
 @pytest.mark.parametrize("method", ["blur-integrated-gradients", "integrated-gradients", "saliency", "lrp"])
 def test_a_map_of_the_input_in_half_precision_is_compiled(method):
     """What a method brings along, as blurring's matrices, takes the type that the model computes in."""
-    x = np.random.default_rng(0).random((2, 3, 16, 16)).astype(np.float32)
-    loaded = xplain.load(nets.half())
-    expected = xplain.explain(loaded, x, method, target=1).values
-    session = session_of(xplain.compile(loaded, method, target=1))
-    found = session.run(["attribution"], {session.get_inputs()[0].name: x.astype(np.float16)})[0]
+    found, expected = in_half_precision(method)
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
     np.testing.assert_allclose(found, expected, atol=2e-2 * np.abs(expected).max())

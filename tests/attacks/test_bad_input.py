@@ -98,11 +98,46 @@ def test_a_model_that_rounds_its_input_is_attacked_by_scores_though_not_by_gradi
     assert found.fooled[0]
 
 
-def test_an_item_of_the_target_class_is_done_at_once(weights, pictures):
-    model = xplain.load(linear(weights, np.array([90.0, 0.0])), card=CARD)
-    found = xplain.attack(model, pictures[:1], "pgd", target=0, explain=None, start=False)
-    assert found.fooled[0]
-    assert np.array_equal(found.before, found.after)
+@pytest.mark.parametrize("kind", ["pgd", "decision", "square", "minimal"])
+def test_an_item_that_is_of_the_target_class_is_said_apart_and_neither_attacked_nor_counted(kind, weights, pictures):
+    """The second picture is of class 0 from the start; the first and the third are taken to it or hold."""
+    model = xplain.load(linear(weights, np.zeros(2)), card=CARD)
+    signs = np.sign(weights[:, 0]).reshape(3, 8, 8).transpose(1, 2, 0)
+    likely, unlike = ((128 + size * signs).astype(np.uint8) for size in (40, -40))
+    ask = {"target": 0, "epsilon": "60/255", "norm": "linf", "explain": None}
+    ask |= {} if kind in ("pgd", "minimal") else {"queries": 300}
+    found = xplain.attack(model, [unlike, likely, unlike], kind, **ask)
+    assert found.already.tolist() == [False, True, False]
+    assert not found.fooled[1]
+    assert found.queries[1] == 0
+    assert np.array_equal(found.before[1], found.after[1])
+    alone = xplain.attack(model, [unlike], kind, **ask)
+    assert found.fooled.tolist() == [bool(alone.fooled[0]), False, bool(alone.fooled[0])]
+    np.testing.assert_array_equal(found.after[0], alone.after[0])
+    assert found.rates == alone.rates
+    assert found.curve == alone.curve
+    assert found.verdict == f"{kind}: {2 * int(alone.fooled[0])} of 2 items fooled; 1 is already of that class"
+    assert "already of that class, not attacked" in str(found)
+    (only,) = [xplain.attack(model, [likely], kind, **ask)]
+    assert only.rates == only.curve == {}
+    assert f"{kind}: 0 of 0 items fooled; 1 is already of that class" in str(only)
+
+
+def test_a_patch_is_neither_made_nor_tried_on_items_of_its_class():
+    w = np.zeros((3, 8, 8, 2))
+    w[0, ..., 1], w[1, ..., 1] = 1.0, -1.0
+    model = xplain.load(linear(w.reshape(-1, 2), np.array([3.0, 0.0])), card=CARD)
+    grey, red = np.full((8, 8, 3), 120, np.uint8), np.full((8, 8, 3), 60, np.uint8)
+    red[..., 0] = 220
+    ask = {"target": 1, "side": 5, "steps": 6, "explain": None, "held_out": 0.5}
+    found = xplain.attack(model, [red, grey, grey + 1], "patch", **ask)
+    assert found.already.tolist() == [True, False, False]
+    assert np.isnan(found.each["share of placements"][0])
+    assert found.each["share of placements"][1:].tolist() == [1.0, 1.0]
+    assert found.each["held out"].sum() == 1
+    assert not found.each["held out"][0]
+    assert found.shared.shape == (5, 5, 3)
+    assert xplain.attack(model, [red], "patch", **ask).shared is None
 
 
 def test_a_decision_attack_towards_a_class_needs_a_start_of_it(weights, pictures):

@@ -77,20 +77,32 @@ class Attack(Result):
     shared: Array | None = field(default=None, metadata=ARRAY)
 
     @property
+    def already(self) -> Array:
+        """Whether an item was of the class to be reached from the start, bool ``[N]``; it was not attacked.
+
+        Libraries that look at finished pictures alone, as foolbox does, count it as a success of size 0.
+        """
+        if not self.goals or self.invented:
+            return np.zeros(len(self), bool)
+        return np.asarray(np.asarray(self.labels) == np.asarray(self.goals))
+
+    @property
     def fooled(self) -> Array:
-        """Whether the largest size that was allowed sufficed, bool ``[N]``."""
-        return np.asarray(self.margin > 0)
+        """Whether the largest size that was allowed sufficed, bool ``[N]``; not for one that is ``already`` there."""
+        return np.asarray((self.margin > 0) & ~self.already)
 
     @property
     def rates(self) -> dict[str, float]:
-        """The share of items that were fooled, by epsilon as a person writes it."""
-        return {self.told(e): float(self.success[:, k].mean()) for k, e in enumerate(self.epsilons)}
+        """The share of items that were fooled, by epsilon as a person writes it, of those that are not ``already``."""
+        counted = self.success[~self.already]
+        return {self.told(e): float(counted[:, k].mean()) for k, e in enumerate(self.epsilons) if len(counted)}
 
     @property
     def curve(self) -> dict[str, list[float]]:
         """Per class (what the model said before), the share that was fooled at each epsilon: the robustness curve."""
         names = np.array([self.called(label, n, "before") for n, label in enumerate(self.labels)])
-        return {str(one): self.success[names == one].mean(axis=0).tolist() for one in sorted(set(names))}
+        known = sorted(set(names[~self.already]))
+        return {str(one): self.success[~self.already & (names == one)].mean(axis=0).tolist() for one in known}
 
     @property
     def invented(self) -> bool:
@@ -100,15 +112,19 @@ class Attack(Result):
     @property
     def verdict(self) -> str:
         """How many were fooled, in words."""
-        found, count = int(self.fooled.sum()), len(self)
+        found, already = int(self.fooled.sum()), int(self.already.sum())
+        count = len(self) - already
         if self.invented:
             return f"{self.method}: {found} of {counted(count, 'picture')} of noise taken for the target"
-        return f"{self.method}: {found} of {counted(count, 'item')} fooled"
+        left = f"; {already} {'is' if already == 1 else 'are'} already of that class" if already else ""
+        return f"{self.method}: {found} of {counted(count, 'item')} fooled{left}"
 
     def verdict_of(self, item: int) -> str:
         """The same of one, in a word or two."""
         if self.invented:
             return "taken for the target" if self.fooled[item] else "not taken for the target"
+        if self.already[item]:
+            return "already of that class, not attacked"
         return "fooled" if self.fooled[item] else "holds"
 
     def told(self, epsilon: float) -> str:
@@ -144,6 +160,9 @@ class Attack(Result):
         moved = self.each.get("rank correlation")
         for n in range(len(self)):
             was, now = self.words_of(n)
+            if self.already[n]:
+                lines.append(f"  {self.name_of(n)}: {was}, {self.verdict_of(n)}")
+                continue
             if not self.fooled[n]:
                 said = f"{now}, not the target" if self.invented else f"{was} holds"
                 lines.append(f"  {self.name_of(n)}: {said} ({counted(self.queries[n], 'query', 'queries')})")
@@ -202,4 +221,5 @@ def _defended(told: Mapping[str, Any]) -> str:
     """What a defence did, in words."""
     kept, undone, through = (float(told[name]) for name in ("clean kept", "undone", "fooled through"))
     found = "nothing was found to undo" if np.isnan(undone) else f"{undone:.0%} of what was found is undone"
-    return f"{kept:.0%} keep their class, {found}; attacked through it, {through:.0%} are fooled"
+    again = "all are already of that class" if np.isnan(through) else f"{through:.0%} are fooled"
+    return f"{kept:.0%} keep their class, {found}; attacked through it, {again}"

@@ -153,6 +153,7 @@ def _document(result: Attack) -> dict[str, Any]:
         one = {
             "picture": result.name_of(n),
             "fooled": bool(result.fooled[n]),
+            "already": bool(result.already[n]),
             "before": {"class": result.labels[n], "label": was, "confidence": float(result.confidence[n, 0])},
             "after": {"class": int(result.became[n]), "label": now, "confidence": float(result.confidence[n, 1])},
             "size": dict(zip(("linf", "l2", "l1", "l0"), map(float, result.sizes[n]), strict=True)),

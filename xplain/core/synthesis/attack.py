@@ -149,10 +149,15 @@ class Board:
         return Board(**{name: getattr(self, name)[items].copy() for name in _PER_ITEM})
 
     def take(self, items: Array, other: Board) -> None:
-        """Take over what another board found of these items."""
+        """Take over what another board found of these items; facts of items that it did not have are NaN or False."""
         for name in _PER_ITEM:
             getattr(self, name)[items] = getattr(other, name)
-        self.caveats += [replace(one, item=int(items[one.item or 0])) for one in other.caveats]
+        for name, found in other.each.items():
+            blank = np.full((len(self.margin), *found.shape[1:]), np.nan if found.dtype.kind == "f" else 0, found.dtype)
+            self.each.setdefault(name, blank)[items] = found
+        self.shared = self.shared if other.shared is None else other.shared
+        for one in other.caveats:
+            self.say(one.text, None if one.item is None else int(items[one.item]), one.kind)
 
     @classmethod
     def joined(cls, boards: Sequence[Board]) -> Board:

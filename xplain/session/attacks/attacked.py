@@ -123,6 +123,12 @@ class Case:
     spent: Cost
     interrupted: bool = False
 
+    @property
+    def reached(self) -> Array:
+        """Items that are of the class to be reached from the start, bool ``[N]``: there is nothing to attack."""
+        said = ranking(self.scores, self.part.model.outline)[:, 0]
+        return np.asarray(self.goal.targeted & (said == self.goal.labels))
+
     def known(self) -> int:
         """Items whose boards are there."""
         return sum(len(one.margin) for one in self.boards)
@@ -142,7 +148,8 @@ def attacked(session: Session, origin: Origin, case: Case, board: Board) -> Atta
     sizes = np.stack([size_of(board.values - started, norm, space.layout) for norm in NORMS], axis=1)
     sizes /= np.array([1.0 if norm == "l0" else space.unit for norm in NORMS])
     own = sizes[:, NORMS.index(origin.norm)] if origin.norm else np.zeros(len(sizes))
-    success = [(margin > 0) & (own <= epsilon * (1 + 1e-6) + 1e-9) for epsilon in case.epsilons]
+    won = (margin > 0) & ~(case.reached if board.origin is None else np.zeros(len(margin), bool))
+    success = [won & (own <= epsilon * (1 + 1e-6) + 1e-9) for epsilon in case.epsilons]
     each: dict[str, Any] = {"class before": _names(outline, was), "class after": _names(outline, became), **board.each}
     facts: dict[str, Any] = {"attacked": _ATTACKED} if space.whole else {}
     facts |= {"interrupted": True} if case.interrupted else {}
@@ -155,7 +162,7 @@ def attacked(session: Session, origin: Origin, case: Case, board: Board) -> Atta
         warnings += found.warnings
         each |= found.each()
         facts |= {"map": next(iter(session.methods))} if maps is not None else {}
-        facts |= {"what moved first": told} if (told := found.sentence(was, margin > 0)) else {}
+        facts |= {"what moved first": told} if (told := found.sentence(was, won)) else {}
     return Attack(
         before=_shown(space, started),
         after=_shown(space, board.values),

@@ -219,6 +219,18 @@ class Attacker:
         return float(int(radius + 1e-6)) if space.whole and self.allowed.norm == "linf" else radius
 
     def _batch(self, case: Case, some: Array, board: Board) -> None:
+        """Attack those of some items that are not of the class to be reached from the start."""
+        left = np.flatnonzero(~case.reached[some])
+        if self.kind.invents or len(left) == len(some):
+            self._sizes(case, some, board)
+        elif len(left):
+            own = board.of(left)
+            try:
+                self._sizes(case, some[left], own)
+            finally:
+                board.take(left, own)
+
+    def _sizes(self, case: Case, some: Array, board: Board) -> None:
         """Attack some items with every size; those that were fooled by a smaller one are left."""
         each = case.epsilons if case.epsilons and not self.kind.smallest else (np.inf,)
         for epsilon in each:

@@ -119,10 +119,11 @@ def held_against(
         labels = np.asarray(found.labels)
         lost = said[1] != np.asarray(found.goals) if found.goals else said[1] == labels
         again = anew(session, Part(model, part.items))
+        open_ = again.fooled[~again.already]
         told[name] = {
             "clean kept": float((said[0] == labels).mean()),
             "undone": float(lost[fooled].mean()) if fooled.any() else float("nan"),
-            "fooled through": float(again.fooled.mean()),
+            "fooled through": float(open_.mean()) if len(open_) else float("nan"),
         }
         own.spent += session.spent
     return told

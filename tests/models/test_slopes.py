@@ -16,7 +16,7 @@ import xplain
 from tests.nets import FLOAT, cnn, model
 from xplain.core.errors import BudgetError, ModelError, NoPath, UsageError
 from xplain.core.synthesis.canvas import Canvas, Cosines, Phases, Pixels
-from xplain.core.synthesis.canvas_within import Patch
+from xplain.core.synthesis.canvas_within import Inlaid, Patch
 from xplain.core.synthesis.ink import Ink
 from xplain.core.synthesis.objective import Aimed, Objective, Term
 from xplain.core.synthesis.slope import PICTURE, Slope, Sloped
@@ -76,6 +76,10 @@ CANVASES = {
     "cosines": Cosines(SIZE),
     "cosines, more waves": Cosines(SIZE, waves=(8, 7), decay=1.3),
     "phases": Phases(SIZE, magnitude=RNG.uniform(0.5, 2, (3, 8, 8))),
+    "inlaid": Inlaid.of(Cosines(SIZE), RNG.uniform(0, 1, (3, *SIZE)), RNG.uniform(0, 1, (1, *SIZE)), ITEMS),
+    "inlaid pixels, larger": Inlaid.of(
+        Pixels(SIZE, board=(9, 8)), RNG.uniform(0, 1, (3, 9, 8)), RNG.uniform(0, 1, (1, 9, 8)), ITEMS
+    ),
     "patch": Patch(SIZE, within=RNG.uniform(0, 1, (ITEMS, 2, 3, *SIZE)), board=(3, 3), shape=np.eye(3)),
 }
 VIEWS = {

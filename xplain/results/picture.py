@@ -99,6 +99,7 @@ class Picture(Result):
     def __str__(self) -> str:
         made, swept = counted(len(self), "picture"), counted(self.cost.sweeps, "sweep")
         lines = [f"{self.recipe}: {made} of {self.provenance.source} ({swept})"]
+        lines += [f"  painted within {self.facts['region']}"] if "region" in self.facts else []
         for n in range(len(self)):
             told = []
             for judge, share, rank in zip(self.judges, self.shares[n], self.ranks[n], strict=True):

@@ -315,6 +315,14 @@ class AttackKind(Declared):
         return flow
 
 
+_FILES: Mapping[tuple[bool, bool], str] = {
+    (False, False): Files.accepts,
+    (True, False): "a model file",
+    (False, True): "four whole numbers with commas between, or a picture",
+}
+"""What a source that is a model, or a region, is given by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Pictures that a recipe is given, or another model.
@@ -327,6 +335,8 @@ class Source:
         single: Whether there is one at most.
         model: Whether it is a model instead: a file, or one that was loaded.
         film: Whether an animated file is taken frame by frame.
+        region_of: The source in whose picture this one is a region, said by its corners or by a picture that is white
+            there; empty for a picture as it is.
     """
 
     name: str
@@ -336,6 +346,7 @@ class Source:
     single: bool = False
     model: bool = False
     film: bool = False
+    region_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,7 +379,7 @@ class Recipe(Declared):
         given = {
             one.name: Option(
                 one.name,
-                Files("a model file") if one.model else Files(many=not one.single),
+                Files(_FILES[one.model, bool(one.region_of)], many=not one.single and not one.model),
                 None,
                 f"{one.doc[:1].upper()}{one.doc[1:]}.",
             )

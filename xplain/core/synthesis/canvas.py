@@ -11,7 +11,8 @@ the graph of the model, so every door sees the same picture and the exact gradie
 | ``Cosines`` | cosine coefficients, weighted as photographs are | evaluated where a view lies, exactly |
 | ``Phases`` | phases of a Fourier transform whose magnitudes are given | read bilinearly where a view lies |
 
-Two more stand in ``xplain.core.synthesis.canvas_within``: a patch laid into pictures, and the code of a generator.
+More stand in ``xplain.core.synthesis.canvas_within``: a canvas in a region of a picture, a patch laid into pictures,
+and the code of a generator.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Canvases that stand in something else: a patch in pictures, and the code of a generator."""
+"""Canvases that stand in something else: a region of a picture, a patch in pictures, the code of a generator."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,10 +12,67 @@ import numpy as np
 from xplain.core.arrays import constant, namespace
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError
-from xplain.core.synthesis.canvas import Canvas, both
+from xplain.core.synthesis.canvas import Canvas, Pixels, both
 from xplain.core.synthesis.views import tents, turned
 
-__all__ = ["Code", "Patch"]
+__all__ = ["Code", "Inlaid", "Patch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Inlaid(Canvas):
+    """A canvas that is seen in a region of a picture alone; elsewhere the picture stays as it was given, to the bit.
+
+    ``picture = under (1 - mask) + mask canvas``, each read where a view lies: the canvas as it is read by itself, the
+    picture and the mask bilinearly.
+
+    Args:
+        canvas: What is moved, of the picture's extent.
+        under: The picture, ``[N, C, *extent]`` in 0..1.
+        mask: 1 where the canvas is seen, 0 where the picture is, ``[N, 1, *extent]``.
+    """
+
+    canvas: Canvas = field(default_factory=lambda: Canvas((1, 1)))
+    under: Array = field(default_factory=lambda: np.zeros((1, 3, 1, 1), np.float32))
+    mask: Array = field(default_factory=lambda: np.zeros((1, 1, 1, 1), np.float32))
+
+    PER_ITEM: ClassVar[tuple[str, ...]] = ("under", "mask")
+
+    @classmethod
+    def of(cls, canvas: Canvas, under: Array, mask: Array, count: int) -> Inlaid:
+        """A canvas whose ``count`` states are all laid into one picture ``[C, H, W]`` by a mask ``[1, H, W]``."""
+        each = (np.repeat(one[None].astype(np.float32), count, axis=0) for one in (under, mask))
+        return cls(canvas.size, canvas.channels, canvas, *each)
+
+    @cached_property
+    def structure(self) -> Hashable:
+        """That of the canvas, and the shapes of what it is laid into."""
+        return ("Inlaid", self.canvas.structure, self.under.shape[1:], self.mask.shape[1:])
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Of the canvas."""
+        return self.canvas.extent
+
+    @property
+    def state(self) -> tuple[int, ...]:
+        """Of the canvas."""
+        return self.canvas.state
+
+    def resized(self, size: tuple[int, int]) -> Inlaid:
+        """The same painted in another size."""
+        return replace(self, size=size, canvas=self.canvas.resized(size))
+
+    def seen(self, state: Any, where: Any, given: Mapping[str, Any]) -> Any:
+        """The picture with the canvas in its region."""
+        xp = namespace(state)
+        ground = xp.concat([given["under"], given["mask"]], axis=1)
+        ground = Pixels(self.size, self.channels + 1, self.extent).seen(ground, where, {})
+        under, mask = ground[:, : self.channels], ground[:, self.channels :]
+        return under * (1.0 - mask) + self.canvas.seen(state, where, {}) * mask
+
+    def start(self, pictures: Array) -> Array:
+        """Those of the canvas."""
+        return self.canvas.start(pictures)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from xplain.core.synthesis.terms import Magnitude
 from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, climbed, painted
 from xplain.explainers.synthesis.optimisers import Ascent
+from xplain.explainers.synthesis.region import REGION, inlaid, region_told
 
 __all__ = ["class_image", "yosinski"]
 
@@ -27,7 +28,7 @@ def _grey(commission: Commission, canvas: Pixels) -> Array:
     return np.asarray(_GREY + np.stack(noise), np.float32)
 
 
-@recipe("class", paper=Paper("Simonyan 2014", "arXiv:1312.6034"), target="needed", trial={"steps": 3})
+@recipe("class", paper=Paper("Simonyan 2014", "arXiv:1312.6034"), target="needed", sources=REGION, trial={"steps": 3})
 def class_image(
     commission: Commission, *, steps: Positive = 96, rate: PositiveReal = 0.01, l2: NonNegative = 0.001
 ) -> Painting:
@@ -42,7 +43,8 @@ def class_image(
 
     Returns:
         One picture per target. The model is always very sure of it, and no other model is: it shows that a score can
-        be raised, hardly what by.
+        be raised, hardly what by. With ``on`` and ``within`` a photograph with the region painted, a step as long there
+        as it would be in all of the picture; ``target before`` is the target's value on the photograph.
 
     Cost:
         ``steps`` sweeps per picture.
@@ -54,12 +56,19 @@ def class_image(
     Source:
         Simonyan, Vedaldi and Zisserman, Deep Inside Convolutional Networks, 2014, section 2.
     """
-    canvas = Pixels(commission.size, commission.channels)
-    objective = Aimed(target=commission.aimed) + Magnitude(weight=-l2 * float(np.prod(canvas.state)))
+    plain = Pixels(commission.size, commission.channels)
+    objective = Aimed(target=commission.aimed) + Magnitude(weight=-l2 * float(np.prod(plain.state)))
+    told = yield from region_told(commission)
+    seen = float(np.sqrt(commission.pictures["within"][0].mean())) if told else 1.0  # the rest of a step is not seen
+    canvas = inlaid(commission, plain)
     way = Climb(
-        canvas, objective, lambda factor: Ascent(rate * factor), steps, settle=lambda x, _g, _k: np.clip(x, 0, 1)
+        canvas,
+        objective,
+        lambda factor: Ascent(rate * seen * factor),
+        steps,
+        settle=lambda x, _g, _k: np.clip(x, 0, 1),
     )
-    return painted(canvas, (yield from climbed(commission, way, _grey(commission, canvas))))
+    return painted(canvas, (yield from climbed(commission, way, _grey(commission, plain))), **told)
 
 
 @recipe("yosinski", paper=Paper("Yosinski 2015", "arXiv:1506.06579"), target="needed", trial={"steps": 3})

@@ -22,10 +22,12 @@ from xplain.explainers.synthesis.beside import best_patches
 from xplain.explainers.synthesis.climb import Climb, Climbed, climbed, painted, side_by_side
 from xplain.explainers.synthesis.features import layers_named
 from xplain.explainers.synthesis.optimisers import Adam
+from xplain.explainers.synthesis.region import REGION, inlaid, inside, region_told
 from xplain.explainers.synthesis.spectra import magnitude_of
 
 __all__ = ["aimed_at", "board_of", "fourier", "grid", "maco", "whole"]
 
+_ROOM = 1.2857  # sides of what the model takes: 288 pixels for 224
 _QUIET = 0.02  # standard deviation of the first coefficients: nearly grey, and no layer is shut
 
 
@@ -40,7 +42,11 @@ def aimed_at(commission: Commission) -> Objective:
 
 
 @recipe(
-    "fourier", paper=Paper("Olah 2017", "doi:10.23915/distill.00007"), target="needed", trial={"steps": 3, "views": 2}
+    "fourier",
+    paper=Paper("Olah 2017", "doi:10.23915/distill.00007"),
+    target="needed",
+    sources=REGION,
+    trial={"steps": 3, "views": 2},
 )
 def fourier(
     commission: Commission,
@@ -52,7 +58,7 @@ def fourier(
     jitter: NonNegative = 8.0,
     rotate: NonNegative = 0.0,
     decay: NonNegative = 1.3,
-    room: AtLeastOne = 1.2857,
+    room: AtLeastOne | None = None,
     variants: Positive = 1,
     diversity: NonNegative = 0.0,
     layer: str = "",
@@ -70,7 +76,7 @@ def fourier(
         jitter: Further shift of a view, at most, in pixels.
         rotate: Greatest angle of a view to either side, in degrees.
         decay: How fast weights fall with frequency; more is smoother.
-        room: The picture's side in sides of what the model takes.
+        room: The picture's side in sides of what the model takes; none: 1.2857, and 1 in a photograph.
         variants: Pictures of each target.
         diversity: Weight of how alike those of a target are, which then is made small: the mean cosine of the Gram
             matrices of ``layer``. Scores of a class want a weight about as large as they are.
@@ -78,10 +84,15 @@ def fourier(
 
     Returns:
         ``variants`` for each target, larger than what the model takes by ``room``. With ``diversity`` each is told its
-        ``likeness``, the mean cosine with the others of its target; they are then moved together.
+        ``likeness``, the mean cosine with the others of its target; they are then moved together. With ``on`` and
+        ``within`` a photograph as the model sees it, one region of which is painted; ``target before`` is the target's
+        value on the photograph.
 
     Cost:
         ``steps * views`` sweeps per picture.
+
+    Raises:
+        UsageError: a photograph without a region, or with ``room`` or ``variants``.
 
     Differs from the paper:
         Real cosines for complex exponentials, so a view is evaluated where it lies, without interpolation; several
@@ -90,7 +101,12 @@ def fourier(
     Source:
         Olah, Mordvintsev and Schubert, Feature Visualization, Distill 2017.
     """
-    canvas = Cosines(commission.size, commission.channels, waves=board_of(commission.size, room), decay=decay)
+    framed = inside(commission)
+    for name, got, alone in (("room", room, None), ("variants", variants, 1)):
+        if framed and got != alone:
+            raise UsageError(option=name, got=got, accepted="nothing beside a photograph, whose size the picture keeps")
+    board = board_of(commission.size, room or (1.0 if framed else _ROOM))
+    canvas = inlaid(commission, Cosines(commission.size, commission.channels, waves=board, decay=decay))
     way = Climb(
         canvas,
         aimed_at(commission),
@@ -104,7 +120,8 @@ def fourier(
     if diversity:
         raise UsageError(option="diversity", got=diversity, accepted="0 where a target has one picture alone")
     start = np.stack([rng.normal(0, _QUIET, canvas.state) for rng in commission.rngs("start")])
-    return whole(canvas, (yield from climbed(commission, way, start)))
+    told = yield from region_told(commission)
+    return whole(canvas, (yield from climbed(commission, way, start)), **told)
 
 
 def _several(commission: Commission, way: Climb, variants: int, apart: Diversity) -> Painting:

@@ -42,7 +42,7 @@ def pictures_given(
             continue
         if name not in sources:
             raise _no_source(recipe, name, one)
-        if sources[name].model:
+        if sources[name].model or sources[name].region_of:
             continue
         many = list(one) if isinstance(one, (list, tuple)) else [one]
         files = [each for each in many if isinstance(each, (str, Path))]
@@ -55,6 +55,14 @@ def pictures_given(
         found[name] = tuple(_read(sources[name], each, shown) for each in many)
         names[name] = tuple(called)
     for source in recipe.sources:
+        if source.region_of and given.get(source.name) is not None:
+            if given.get(source.region_of) is None:
+                raise UsageError(
+                    f"{source.name!r} is a region of a photograph, and there is none. Give ",
+                    option(source.region_of, python="'FILE'", shell="FILE"),
+                    ".",
+                )
+            found[source.name] = (_region(source, given, shown),)
         if source.needed and (given.get(source.name) is None if source.model else not found.get(source.name)):
             what = "pictures behind the model" if source.name == "x" else None
             python = "'FILE'" if source.model else "[...]"
@@ -103,6 +111,51 @@ def _read(source: Source, one: Any, shown: Shown) -> Array:
         _, pixels = pictures.prepare(Card(mode="RGB", resize_short=short), pixels)
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / 255
     return planes if card.channels == 3 else planes.mean(axis=0, keepdims=True)
+
+
+def _region(source: Source, given: Mapping[str, Any], shown: Shown) -> Array:
+    """Where a photograph is painted, ``[1, H, W]`` in 0..1, resized and cropped as the photograph is.
+
+    Raises:
+        UsageError: no region of that photograph, or one that the model does not see.
+    """
+    card, size, _ = shown
+    wanted, other = given[source.name], given[source.region_of]
+    (other,) = other if isinstance(other, (list, tuple)) else (other,)
+    high, wide = pictures.read(other).shape[:2]
+    accepted = (
+        f"'top,left,bottom,right' within the {high} rows and {wide} columns of the photograph, or a picture of its "
+        "size, white where it is painted"
+    )
+    corners = _corners(wanted)
+    if corners is None:
+        mask = wanted.astype(np.uint8) * 255 if isinstance(wanted, np.ndarray) and wanted.dtype.kind == "b" else wanted
+        drawn = pictures.read(mask)
+        if drawn.shape[:2] != (high, wide):
+            got = f"a picture of {drawn.shape[0]} rows and {drawn.shape[1]} columns"
+            raise UsageError(option=source.name, got=got, accepted=accepted)
+    else:
+        top, left, bottom, right = corners
+        if not (0 <= top < bottom <= high and 0 <= left < right <= wide):
+            raise UsageError(option=source.name, got=wanted, accepted=accepted)
+        drawn = np.zeros((high, wide, 3), np.uint8)
+        drawn[top:bottom, left:right] = 255
+    _, seen = pictures.prepare(_of_size(card, size), drawn)
+    found: Array = seen[None].astype(np.float32).mean(axis=3) / 255
+    if not found.any():
+        what = f"a region that lies outside of the {size[0]} x {size[1]} pixels that the model sees"
+        raise UsageError(option=source.name, got=what, accepted="one that is not cropped off")
+    return found
+
+
+def _corners(given: Any) -> tuple[int, ...] | None:
+    """A box's four numbers; None for what is no box."""
+    parts = given.split(",") if isinstance(given, str) else given
+    try:
+        found = tuple(int(one) for one in parts) if isinstance(parts, (list, tuple)) else ()
+    except (ValueError, TypeError):
+        return None
+    return found if len(found) == 4 else None
 
 
 def _no_source(recipe: Recipe, name: str, given: Any) -> UsageError:

@@ -102,6 +102,22 @@ def test_deletion_closes_the_gap(text, hidden, left):
     assert rebuilt(text, spans, [True] * len(spans)) == text
 
 
+def word_by_word(text, spans, present):
+    """The rule of deletion as it reads, over the whole text so far for each word: slow, and nothing is remembered."""
+    left, at = "", 0
+    for (start, stop), here in zip(spans, present, strict=True):
+        left, at = left + text[at:start], stop
+        if here:
+            left += text[start:stop]
+        elif not left or left[-1].isspace():
+            after = text[stop : stop + 1]
+            if after == "" or after.isspace() or after in ",.;:!?)]}»”’%":
+                left = left.rstrip()
+            if not left:
+                at += len(text[stop:]) - len(text[stop:].lstrip())
+    return left + text[at:]
+
+
 @given(st.text(max_size=60), st.sampled_from(sorted(SPLITS)), st.data())
 def test_any_text_stays_itself_and_keeps_what_is_kept(text, split, data):
     spans = split_with(split, text)
@@ -111,6 +127,7 @@ def test_any_text_stays_itself_and_keeps_what_is_kept(text, split, data):
     left, at = rebuilt(text, spans, present), 0
     for word in kept:
         at = left.index(word, at) + len(word)
+    assert left == word_by_word(text, spans, present)
     masked = text
     for (start, stop), here in reversed(list(zip(spans, present, strict=True))):
         masked = masked if here else masked[:start] + "[MASK]" + masked[stop:]
@@ -331,3 +348,22 @@ def test_what_is_no_model_is_refused_by_both_doors(door, source):
         UsageError, match=r"is no model; accepted: a path of an ONNX file|are rows\. Give the model first"
     ):
         door(source)
+
+
+def test_texts_are_made_a_block_at_a_time_and_progress_is_told_between(monkeypatch):
+    """Of 20,000 words all edited texts at once would take gigabytes, and nobody could stop it meanwhile."""
+    text = " ".join(["good", "film", "not", "so", "bad"] * 8)
+    whole = xplain.explain(xplain.text(additive), text, "ablation", target=0)
+    asked, told = [], []
+
+    def counting(texts):
+        asked.append(len(texts))
+        return additive(texts)
+
+    monkeypatch.setattr("xplain.models.rows.text._LETTERS", 6 * len(text))
+    parts = xplain.explain(
+        xplain.text(counting), text, "ablation", target=0, progress=lambda done, of: told.append(done)
+    )
+    assert np.array_equal(parts.values, whole.values)
+    assert max(asked) == 6
+    assert max(np.diff(told)) <= 6

@@ -25,6 +25,7 @@ from xplain.models.rows.words import Split, called_of, rebuilt, split_with, text
 __all__ = ["Text", "only_text"]
 
 _AT_ONCE = 256
+_LETTERS = 2**24  # of the edited texts that are made at once: of 20,000 words all would take gigabytes, and a minute
 _OPEN = 64  # streams that were closed early, of which answers may be asked for later
 _HALF = 0.5  # a soft mask keeps a word from here on
 
@@ -146,12 +147,17 @@ class _Rows:
         return self._inner.answer(self._inner_query(query))
 
     def stream(self, query: Score) -> Iterator[Piece]:
-        """The same, piece by piece where the inner model answers in pieces."""
+        """The same, piece by piece where the inner model answers in pieces; texts are made a block at a time."""
+        longest = max(len(passage.text) for passage in self._passages)
+        block = max(1, _LETTERS // longest)
+        first, last = query.rows
+        for start in range(first, last, block):
+            yield from self._streamed(replace(query, part=(start, min(start + block, last))))
+
+    def _streamed(self, query: Score) -> Iterator[Piece]:
         start, inner = query.rows[0], self._inner_query(query)
-        self._open = [
-            *self._open[-_OPEN:],
-            (query, inner),
-        ]  # until it is answered to its end, so that ``late`` finds it
+        # until it is answered to its end, so that ``late`` finds it
+        self._open = [*self._open[-_OPEN:], (query, inner)]
         with closing(pieces(self._inner, inner, _AT_ONCE)) as answered:
             for (first, last), rows in answered:
                 yield (start + first, start + last), rows

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError, unknown
 
@@ -55,24 +57,38 @@ def rebuilt(text: str, spans: Spans, present: Array, mask: str | None = None) ->
     """
     parts: list[str] = []
     at = 0
-    for (start, stop), here in zip(spans, present, strict=False):
+    for k in np.flatnonzero(~np.asarray(present[: len(spans)], bool)):
+        start, stop = spans[k]
         parts.append(text[at:start])
         at = stop
-        if here:
-            parts.append(text[start:stop])
-        elif mask is not None:
+        if mask is not None:
             parts.append(mask)
-        else:
-            before = "".join(parts)
-            after = text[stop : stop + 1]
-            if not before or before[-1].isspace():
-                if after in _CLINGS or after.isspace():  # also at the end, where after is empty
-                    before = before.rstrip()
-                if not before:
-                    at += len(text[stop:]) - len(text[stop:].lstrip())
-            parts = [before]
+            continue
+        _drop_empty(parts)
+        after = text[stop : stop + 1]
+        if not parts or parts[-1][-1].isspace():
+            while parts and (after in _CLINGS or after.isspace()):  # also at the end, where after is empty
+                parts[-1] = parts[-1].rstrip()
+                if parts[-1]:
+                    break
+                parts.pop()
+            if not parts:
+                at += _spaces(text, stop)
     parts.append(text[at:])
     return "".join(parts)
+
+
+def _drop_empty(parts: list[str]) -> None:
+    while parts and not parts[-1]:
+        parts.pop()
+
+
+def _spaces(text: str, start: int) -> int:
+    """How many spaces follow a place."""
+    at = start
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at - start
 
 
 def texts_of(source: Any, model: str) -> list[str]:

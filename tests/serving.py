@@ -6,10 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-import uvicorn
-
-from xplain.serve.app import Options, application
-from xplain.serve.patience import Patient
+from xplain.serve.app import Options, application, server_of
 from xplain.serve.served import served_as
 
 
@@ -19,10 +16,7 @@ class Running:
     def __init__(self, models, options, ready=True):
         self.app = application([served_as(name, model) for name, model in models.items()], options)
         self.house = self.app.state.house
-        config = uvicorn.Config(
-            self.app, "127.0.0.1", 0, log_config=None, http=Patient, ws="none", timeout_graceful_shutdown=5
-        )
-        self.server = uvicorn.Server(config)
+        self.server = server_of(self.app, options)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
         until = time.monotonic() + 30
@@ -41,7 +35,7 @@ class Running:
 
 @contextmanager
 def running(models, ready=True, **options):
-    server = Running(models, Options(**options), ready)
+    server = Running(models, Options(**{"port": 0, "grace": 5.0, **options}), ready)
     try:
         yield server
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -192,6 +193,55 @@ def test_stopping_finishes_what_waits_or_hands_it_back(items):
         assert house.jobs[job].state == "failed"
         assert "stopping" in str(house.jobs[job].error)
         gate.opened.set()
+
+
+def asked_and_stopped(server, asked, under_way):
+    """What a caller is told who waits while the server is stopped, and the seconds from there."""
+    told = []
+
+    def ask():
+        told.append(httpx.post(f"{server.url}/api/explain", json=asked, timeout=60))
+
+    caller = threading.Thread(target=ask)
+    caller.start()
+    assert under_way()
+    began = time.monotonic()
+    server.server.should_exit = True
+    caller.join(60)
+    return told[0], time.monotonic() - began
+
+
+def test_who_waits_for_a_call_that_does_not_end_is_told_so_within_the_grace(items):
+    gate = Gate()
+    with running({"gate": xplain.load(gate)}, ready=False, grace=0.3) as server:
+        told, took = asked_and_stopped(server, ASKED, lambda: gate.entered.wait(20))
+        assert told.status_code == 503
+        assert int(told.headers["retry-after"]) > 0
+        assert "was not finished. Ask again in 5 s" in told.json()["error"]
+        assert not gate.opened.is_set()  # the call itself is still under way
+        assert took < 10
+        gate.opened.set()
+
+
+def test_who_waits_for_a_long_answer_is_handed_what_is_known_of_it(cnn, items):
+    asked = body(items, method="rise", options={"samples": 200_000, "cells": 4}, preview=True)
+
+    with running({"cnn": cnn}, grace=0.2) as server:
+
+        def known():
+            until = time.monotonic() + 30
+            while time.monotonic() < until:
+                if any(job.early is not None for job in list(server.house.desk._under_way)):
+                    return True
+                time.sleep(0.005)
+            return False
+
+        told, _ = asked_and_stopped(server, asked, known)
+    assert told.status_code == 200
+    assert re.fullmatch(r"made of \d+ of 200001 evaluations, when the server was stopped", told.json()["partial"])
+    values = np.asarray(told.json()["items"][0]["explanations"][0]["values"])
+    assert values.shape == (16, 16)
+    assert np.ptp(values) > 0
 
 
 @pytest.mark.parametrize("samples", [200_001, 10**9])

@@ -7,9 +7,10 @@ import gc
 import logging
 import math
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from socket import socket
 
 import uvicorn
@@ -30,12 +31,15 @@ from xplain.serve.job import Full, Late, Stopped
 from xplain.serve.patience import Patient
 from xplain.serve.served import Served
 
-__all__ = ["Options", "application", "run"]
+__all__ = ["Options", "application", "run", "server_of"]
 
 _HERE = ("127.0.0.1", "localhost", "[::1]")
 _READERS = 2
 """Requests that are read and checked at once. A photograph of 8 megapixels takes 60 MiB while it is decoded, so that 64
 callers took 3.8 GiB where each was read as it came (Starlette's 40 threads), and were answered no sooner."""
+
+_TO_TAKE = 5
+"""Seconds after the grace in which callers may take what they are handed back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +135,8 @@ def _told(error: Exception, house: House) -> Response:
     rejected = house.figures.rejected
     if isinstance(error, Full):
         rejected.labels(error.reason).inc()
-        status, text = (429, "The queue is full") if error.reason == "queue" else (503, "The server is being stopped")
-        return JSONResponse({"error": f"{text}; ask again."}, status, {"Retry-After": str(error.seconds)})
+        status = 429 if error.reason == "queue" else 503
+        return JSONResponse({"error": error.text}, status, {"Retry-After": str(error.seconds)})
     if isinstance(error, Late):
         rejected.labels("deadline").inc()
         return JSONResponse({"error": "Nothing was known by the deadline. Allow more time, or ask for less."}, 504)
@@ -175,8 +179,21 @@ def run(models: Sequence[Served], options: Options, listening: Callable[[str], N
     _log()
     made = application(models, options)
     made.state.house.warmed = _settle
+    try:
+        with suppress(KeyboardInterrupt):  # which uvicorn raises once more when all is closed
+            server_of(made, options, listening).run()
+    except SystemExit:
+        raise UsageError(
+            f"{options.host}:{options.port} cannot be listened at; is another server there? Give another ",
+            option("port"),
+            ".",
+        ) from None
+
+
+def server_of(app: Starlette, options: Options, listening: Callable[[str], None] = lambda _: None) -> uvicorn.Server:
+    """What runs an application of ours: ``run()`` until it is told to stop."""
     config = uvicorn.Config(
-        made,
+        app,
         host=options.host,
         port=options.port,
         http=Patient,
@@ -186,17 +203,9 @@ def run(models: Sequence[Served], options: Options, listening: Callable[[str], N
         server_header=False,
         limit_concurrency=1024,
         timeout_keep_alive=5,
-        timeout_graceful_shutdown=math.ceil(options.grace),
+        timeout_graceful_shutdown=math.ceil(options.grace) + _TO_TAKE,
     )
-    try:
-        with suppress(KeyboardInterrupt):  # which uvicorn raises once more when all is closed
-            _Server(config, listening).run()
-    except SystemExit:
-        raise UsageError(
-            f"{options.host}:{options.port} cannot be listened at; is another server there? Give another ",
-            option("port"),
-            ".",
-        ) from None
+    return _Server(config, partial(app.state.house.desk.close, options.grace), listening)
 
 
 def _settle() -> None:
@@ -210,16 +219,28 @@ def _settle() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens: of port 0 only the system knows which it has become."""
+    """Says where it listens, of port 0 only the system knows which it has become; hands back before it hangs up.
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[str], None]) -> None:
+    uvicorn itself waits for its connections, and only then tells the application to close: what is still being answered
+    at the end of the grace would be cut off without a word.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, close: Callable[[], Awaitable[None]], listening: Callable[[str], None]
+    ) -> None:
         super().__init__(config)
-        self._listening = listening
+        self._close, self._listening = close, listening
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
         host, port = next(iter(self.servers)).sockets[0].getsockname()[:2]
         self._listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Finish what waits within the grace, or say that it was not; then close the connections."""
+        closing = asyncio.ensure_future(self._close())
+        await super().shutdown(sockets)
+        closing.cancel()  # over by now, unless a second Ctrl-C ended the waiting
 
 
 class _StandardError(logging.Handler):

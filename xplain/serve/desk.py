@@ -4,8 +4,9 @@
     dear     four threads   a request each; their model calls take turns, and give way to the cheap ones
 
 A dear request has its next model call when no cheap one is about (read, waiting, being answered, or was just now), or
-else when ``_SHARE`` times as long has passed as the last call took. So in a stream of cheap requests dear calls lie
-apart, and what has gathered during one is gone before the next; no stream stops a dear one, no dear one another. A
+else when ``_SHARE`` times as long has passed as the last call took, divided by the dear ones that there are. So in a
+stream of cheap requests dear calls lie apart, and what has gathered during one is gone before the next; no stream stops
+a dear one, no dear one another, and where they gather they have more of the processor. A
 cheap request that comes while a call is under way does not wait for its end where several threads may ask the model:
 the system shares the processor out, and the dear thread, which is nicer, gets the smaller part. Of a model that is
 asked by one thread at a time, it waits for that call.
@@ -21,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from xplain.core.abilities import abilities_of
@@ -31,7 +33,7 @@ from xplain.serve.served import Served
 
 __all__ = ["Desk"]
 
-_SHARE = 3
+_SHARE = 6
 """Times the seconds of the last dear model call that belong to cheap requests, if any are about, before the next."""
 
 _JUST_NOW = 0.1  # seconds, at most
@@ -64,7 +66,8 @@ class Desk:
         self._calling: Job | None = None  # the one whose call is under way
         self._began, self._took = 0.0, 0.05  # of the last call, seconds
         self._due, self._passed = 0.0, False  # when the next is due in any case, and whether cheap ones went before it
-        self._closing = False
+        self._under_way: list[Job] = []  # those that a worker has taken
+        self._closing, self._until = False, math.inf
         self._pace = 0.01  # seconds per evaluation, as measured of late
         works = [self._work_cheap, *[self._work_dear] * _SIDE_BY_SIDE]
         self._threads = [threading.Thread(target=work, name="xplain-desk", daemon=True) for work in works]
@@ -120,20 +123,29 @@ class Desk:
             self._turn.notify_all()
 
     async def close(self, grace: float) -> None:
-        """Take nothing more; finish what waits within ``grace`` seconds, and hand back the rest."""
+        """Take nothing more; what is not finished in ``grace`` seconds is handed back: what is known of it, or why not.
+
+        A model call cannot be cut, but nobody waits for the end of one that is under way then: its thread is a daemon.
+        """
         with self._lock:
             self._closing = True
+            self._until = min(self._until, time.monotonic() + grace)
             for one in (self._comes, self._dears):
                 one.notify_all()
-        until = time.monotonic() + grace
-        while any(one.is_alive() for one in self._threads) and time.monotonic() < until:
+        while any(one.is_alive() for one in self._threads) and time.monotonic() < self._until:
             await asyncio.sleep(0.02)
         with self._lock:
-            left = [*self._cheap, *self._dear]
+            left = [*self._under_way, *self._cheap, *self._dear]
             self._cheap.clear()
             self._dear.clear()
         for job in left:
-            job.end("failed", error=Full(5, "stopping"))
+            found = job.early
+            if found is None:
+                self._end(job, "failed", error=Full(5, "stopping"))
+            else:
+                partial = f"{found.partial}, when the server was stopped"
+                self._end(job, "done", replace(found, partial=partial))
+            self.cancel(job)
 
     def _wait(self) -> int:
         """Seconds until what waits will have been answered."""
@@ -150,6 +162,7 @@ class Desk:
                         return
                     self._comes.wait()
                 self._packed, self._passed = pack[0].asked.served, True
+                self._under_way += pack
             self._do(pack)
             with self._lock:
                 self._packed, self._seen = None, time.monotonic()
@@ -191,6 +204,7 @@ class Desk:
                         return
                     self._dears.wait()
                 job = self._dear.popleft()
+                self._under_way.append(job)
             self._take_turn(job)
             self._do([job])
             self._give_turn(job)
@@ -199,7 +213,7 @@ class Desk:
         """Wait for this request's turn to ask its model; one that nobody waits for any more does not have it."""
         with self._lock:
             if not self._line and self._calling is None:  # cheap ones go before the first call too
-                self._due, self._passed = time.monotonic() + _SHARE * self._took, False
+                self._due, self._passed = time.monotonic() + self._gap, False
             self._line.append(job)
             while not (job.cancelled or job.late or self._may(job)):
                 now = time.monotonic()
@@ -218,7 +232,7 @@ class Desk:
             if self._calling is job:
                 now = time.monotonic()
                 self._calling, self._took = None, now - self._began
-                self._due, self._passed = now + _SHARE * self._took, False
+                self._due, self._passed = now + self._gap, False
                 self._comes.notify()
                 self._turn.notify_all()
 
@@ -229,6 +243,12 @@ class Desk:
         if self._is_about() and not self._is_due():
             return False
         return _shared(job.asked.served) or self._packed is not job.asked.served
+
+    @property
+    def _gap(self) -> float:
+        """Seconds between two calls that belong to cheap requests; fewer where several dear ones share the calls."""
+        count = sum(not job.cheap for job in self._under_way) + len(self._dear)
+        return _SHARE * self._took / max(1, count)
 
     @property
     def _pause(self) -> float:
@@ -248,9 +268,11 @@ class Desk:
 
     def _do(self, pack: list[Job]) -> None:
         waiting = [job for job in pack if not self._gone(job)]
-        for job in waiting:
-            job.started, job.state = time.monotonic(), "running"
-            job.tell()
+        with self._lock:
+            waiting = [job for job in waiting if not job.over]  # none was handed back meanwhile
+            for job in waiting:
+                job.started, job.state = time.monotonic(), "running"
+                job.tell()
         if not waiting:
             return
         began = time.monotonic()
@@ -303,7 +325,7 @@ class Desk:
         except Late:
             if first.early is None:
                 raise
-            return [Answer(first.early.results, first.early.scores, f"{first.early.partial}, at the deadline")]
+            return [replace(first.early, partial=f"{first.early.partial}, at the deadline")]
 
     def _gone(self, job: Job) -> bool:
         """End a job that nobody waits for, or that waited past its deadline."""
@@ -314,7 +336,12 @@ class Desk:
         return job.over
 
     def _end(self, job: Job, state: State, answer: Answer | None = None, error: BaseException | None = None) -> None:
-        job.end(state, answer, error)
+        with self._lock:
+            if job in self._under_way:
+                self._under_way.remove(job)
+            if job.over:  # handed back meanwhile
+                return
+            job.end(state, answer, error)
         self._ended(job)
 
 

@@ -22,11 +22,21 @@ _OFTEN = 0.1  # seconds between two news of progress
 
 
 class Full(Exception):
-    """The queue is full, or is being closed; ``seconds`` says when it is worth asking again."""
+    """The queue is full, or the server is being stopped; ``seconds`` says when it is worth asking again."""
 
     def __init__(self, seconds: int, reason: Literal["queue", "stopping"] = "queue") -> None:
         super().__init__(f"{reason}: ask again in {seconds} s")
         self.seconds, self.reason = seconds, reason
+
+    @property
+    def text(self) -> str:
+        """What the caller is told."""
+        if self.reason == "queue":
+            return "The queue is full; ask again."
+        return (
+            f"The server is being stopped, and this was not finished. Ask again in {self.seconds} s; with "
+            '"deadline", in seconds, you are told what is known by then.'
+        )
 
 
 class Stopped(Exception):

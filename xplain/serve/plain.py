@@ -24,11 +24,11 @@ from xplain.results.result import plain_values
 from xplain.serve.asked import strict_json
 from xplain.serve.guard import Refused
 from xplain.serve.house import House, instances
-from xplain.serve.job import Job
+from xplain.serve.job import Full, Job, Late
 from xplain.serve.openapi import document
 from xplain.serve.running import Answer
 from xplain.serve.served import Served
-from xplain.serve.telling import ENCODINGS, explanation, predictions
+from xplain.serve.telling import drawing, explanation, predictions
 
 __all__ = ["routes"]
 
@@ -62,18 +62,18 @@ def routes(house: House) -> list[Route]:
 
     async def plan(request: Request) -> Response:
         served, given, told = await _read(house, request)
-        told, _ = _drawing(told)
+        told, _ = drawing(told)
         return JSONResponse(_bill(await house.asked(served, given, told)))
 
     async def explain(request: Request) -> Response:
         served, given, told = await _read(house, request)
-        told, how = _drawing(told)
+        told, how = drawing(told)
         job = await house.explanations(served, given, told, request.state.token)
         return JSONResponse(_answer(await house.answer(job, request), served, how))
 
     async def start(request: Request) -> Response:
         served, given, told = await _read(house, request)
-        told, how = _drawing(told)
+        told, how = drawing(told)
         job = await house.explanations(served, given, told, request.state.token)
         job.how = how
         house.keep(job)
@@ -150,16 +150,6 @@ def _query(request: Request) -> dict[str, Any]:
     return told
 
 
-def _drawing(told: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is asked, and how its answer is written."""
-    told = dict(told)
-    how: dict[str, Any] = {name: told.pop(name, False) is True for name in ("overlay", "seen")}
-    how["encoding"] = told.pop("encoding", "json")
-    if how["encoding"] not in ENCODINGS:
-        raise UsageError(f'"encoding" is {how["encoding"]!r:.80}; accepted: {" or ".join(ENCODINGS)}.')
-    return told, how
-
-
 def _described(house: House, served: Served) -> dict[str, Any]:
     outline = served.model.outline
     spec = outline.explained
@@ -222,8 +212,8 @@ def _fault(error: BaseException) -> dict[str, Any]:
     """What a caller is told of an error: all of one on purpose, nothing of any other."""
     if isinstance(error, XplainError):
         return error.fields(in_python)
-    words = {"Full": "The server is being stopped; ask again.", "Late": "Nothing was known by the deadline."}
-    return {"kind": "ServerError", "message": words.get(type(error).__name__, "The request failed in the server.")}
+    text = "Nothing was known by the deadline." if isinstance(error, Late) else "The request failed in the server."
+    return {"kind": "ServerError", "message": error.text if isinstance(error, Full) else text}
 
 
 async def _events(house: House, job: Job) -> AsyncIterator[bytes]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.core.errors import UsageError
 from xplain.core.outline import Outline
 from xplain.render.canvas import image
 from xplain.render.shown import kind_of
@@ -19,9 +21,23 @@ from xplain.session.predictions import best
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["array", "explanation", "predictions"]
+__all__ = ["array", "drawing", "explanation", "predictions"]
 
-ENCODINGS = ("json", "base64")
+_ENCODINGS = ("json", "base64")
+
+
+def drawing(told: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is asked, and how its answer is written, as ``explanation`` takes it.
+
+    Raises:
+        UsageError: an encoding that there is not.
+    """
+    told = dict(told)
+    how: dict[str, Any] = {name: told.pop(name, False) is True for name in ("overlay", "seen")}
+    how["encoding"] = told.pop("encoding", "json")
+    if how["encoding"] not in _ENCODINGS:
+        raise UsageError(f'"encoding" is {how["encoding"]!r:.80}; accepted: {" or ".join(_ENCODINGS)}.')
+    return told, how
 
 
 def explanation(one: Attribution, encoding: str = "json", overlay: bool = False, seen: bool = False) -> dict[str, Any]:

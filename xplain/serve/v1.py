@@ -19,7 +19,7 @@ from starlette.routing import Route
 from xplain.core.errors import UsageError
 from xplain.serve.asked import strict_json
 from xplain.serve.house import House, instances
-from xplain.serve.telling import explanation
+from xplain.serve.telling import drawing, explanation
 
 __all__ = ["routes"]
 
@@ -46,10 +46,10 @@ def routes(house: House) -> list[Route]:
         given, told = await _body(request)
         if method:
             told["method"] = method
-        encoding, overlay = told.pop("encoding", "json"), told.pop("overlay", False) is True
+        told, how = drawing(told)
         job = await house.explanations(served, given, told, request.state.token)
         answer = await house.answer(job, request)
-        found = [[explanation(one, encoding, overlay) for one in item] for item in answer.results]
+        found = [[explanation(one, **how) for one in item] for item in answer.results]
         body: dict[str, Any] = {
             "predictions": [_scores(one) for one in answer.scores],
             "explanations": [item[0] if len(item) == 1 else item for item in found],

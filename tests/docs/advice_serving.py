@@ -327,6 +327,13 @@ def _(told: Told, folder: Path) -> None:
     asked(served_as("m", model), [item], {**words, "target": 1}, 60)
 
 
+@advice("is an option of a method. Put it among the options:")
+def _(told: Told, _folder: Path) -> None:
+    item = np.ones(4, np.float32)
+    told(lambda: asked(served(), [item], {"method": "kernel-shap", "samples": 30}, 60))
+    asked(served(), [item], {"method": "kernel-shap", "options": {"samples": 30}}, 60)
+
+
 @advice("The instances are of several kinds; give all as pictures, tensors, texts or rows.")
 def _(told: Told, _folder: Path) -> None:
     told(lambda: served().read([np.zeros(4), "a text"]))

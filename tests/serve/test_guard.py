@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import logging
 import random
@@ -22,6 +23,7 @@ from serving import running
 import xplain
 from tests.targets import heads
 from xplain.core.errors import UsageError, XplainError
+from xplain.demo import SCENES, demo_picture
 from xplain.serve import asked as requests
 from xplain.serve import patience
 from xplain.serve.app import Options, application
@@ -30,6 +32,7 @@ from xplain.serve.served import served_as
 from xplain.serve.tokens import token_of, tokens_in
 
 SECRET = "s3cret-" * 4
+IMAGE = {"content-type": "image/png"}
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,30 @@ def test_a_body_of_a_kind_that_is_not_read_is_refused_as_such(client, items):
     packed = client.post("/api/explain", content=gzip.compress(good), headers={"content-encoding": "gzip"})
     assert packed.status_code == 415
     assert "leave Content-Encoding out" in packed.json()["error"]
+
+
+def test_a_methods_option_in_the_wrong_place_is_told_its_place(client, textures):
+    out = io.BytesIO()
+    Image.fromarray(demo_picture(next(iter(SCENES)))[0]).save(out, "PNG")
+
+    def by_query(query):
+        return client.post(f"/api/explain?model=textures&method=rise&{query}", content=out.getvalue(), headers=IMAGE)
+
+    told = by_query("samples=64")
+    assert told.status_code == 400
+    place = re.search(r"in a query '(options=\{.*\})'\.$", told.json()["error"])[1]
+    assert place == 'options={"samples": 64}'
+    answer = by_query(place)  # the advice works
+    assert answer.json()["items"][0]["explanations"][0]["options"]["samples"] == 64
+    item = {"instances": [[[[0.0] * 16] * 16] * 3]}
+    told = client.post("/v1/models/cnn.rise:explain", json=item | {"parameters": {"samples": 64}})
+    advised = json.loads("{" + re.search(r'("options": \{.*?\});', told.json()["error"])[1] + "}")
+    assert client.post("/v1/models/cnn.rise:explain", json=item | {"parameters": advised}).status_code == 200
+    told = by_query("smaples=64").json()["error"]
+    assert "'smaples' is not known" in told
+    for name in ("model", "options", "overlay", "seen", "encoding", "deadline"):
+        assert name in told.partition("accepted")[2]
+    assert client.post("/v1/models/cnn:explain", json=item | {"encoding": "xml"}).status_code == 400
 
 
 def test_what_prometheus_reads_is_what_it_can_read(client, items):
@@ -236,7 +263,7 @@ def test_logs_hold_no_payload_no_query_and_no_secret(cnn, items, caplog):
         until = time.monotonic() + 10
         while not [one for one in caplog.records if one.name == "xplain.serve"] and time.monotonic() < until:
             time.sleep(0.01)
-    (line,) = [json.loads(one.message) for one in caplog.records if "/api/explain" in one.message]
+    (line,) = [json.loads(one.message) for one in caplog.records if '"token"' in one.message]
     assert line["status"] == 200
     assert line["token"] == "ann"
     assert set(line) == {"id", "method", "path", "status", "bytes", "seconds", "token"}

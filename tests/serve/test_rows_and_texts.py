@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 from serving import running
-from words_and_rows import ROWS, failing, premium, readers
+from words_and_rows import ROWS, failing, premium, readers, worth
 
 import xplain
 from xplain.core.errors import UsageError
@@ -61,6 +61,29 @@ def test_a_text_gets_the_worth_of_its_words(asks):
     (one,) = told["explanations"]
     assert one["words"] == ["A", "good", "film", "not", "bad"]
     np.testing.assert_allclose(one["values"], [0, 2, 0.25, -1.5, -3], atol=1e-5)
+
+
+def test_hiding_words_and_columns_by_hand_says_what_the_model_says_without_them(asks):
+    told = asks("words", [SENTENCE], path="hide", parts=[1, 4], **{"class": 0}).json()
+    assert told["name"] == "up"
+    assert told["before"] == {"score": worth([SENTENCE])[0, 0], "best": "down"}
+    assert told["after"] == {"score": worth(["A film, not!"])[0, 0], "best": "down"}
+    nothing = asks("words", ["Good bad"], path="hide", parts=[0, 1]).json()  # all of it: nothing is left, and is asked
+    assert nothing["after"]["score"] == 0
+    row = {"years": 3, "age": 50, "job": "smith"}
+    told = asks("rows", [row], path="hide", parts=[0, 1], **{"class": 0}).json()
+    assert told["before"]["score"] == pytest.approx(0.1 * 50 + 4 + 3)
+    assert told["after"]["score"] == pytest.approx(0.1 * 40 + 0 + 3)  # what is typical: 40, clerk
+    told = asks("fails", [row], path="hide", parts=[0])
+    assert told.status_code == 400
+    assert "It is not known what a hidden column becomes" in told.json()["error"]
+
+
+@pytest.mark.parametrize("parts", [[], [5], [-1], [True], [0.5], "all", None])
+def test_what_is_no_part_is_not_hidden(asks, parts):
+    told = asks("words", [SENTENCE], path="hide", parts=parts)
+    assert told.status_code == 400
+    assert '"parts" is a list of the numbers of what is hidden, from 0 to 4' in told.json()["error"]
 
 
 def test_what_one_caller_sends_is_nothing_that_the_next_one_is_told(both, asks):

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from xplain.core.abilities import abilities_of
 from xplain.core.declaring.registry import Method
+from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.keeping.strict import strict
@@ -20,11 +22,14 @@ from xplain.core.query import Model
 from xplain.core.targets.words import wish_of
 from xplain.serve.served import Served
 from xplain.session import Plan, Request, Session
+from xplain.session.by_hand import plan_hidden
 from xplain.session.choosing import Choice
 
-__all__ = ["Asked", "asked", "instance", "scores_asked", "strict_json"]
+__all__ = ["Asked", "asked", "hidden_asked", "instance", "scores_asked", "strict_json"]
 
 _KNOWN = ("method", "options", "target", "seed", "max_queries", "deadline", "preview")
+_OF_ANSWERS = ("overlay", "seen", "encoding")
+"""What the plain route and V1 take besides: how an answer is written."""
 _LONGEST_SEED = 2**63
 _MOST = 200_000
 """What a count among the options may be: to plan more draws than anybody waits for takes gigabytes."""
@@ -46,6 +51,7 @@ class Asked:
         plan: What it will take.
         deadline: Seconds after which what is known by then is told; None for no limit.
         preview: Whether the map so far is found while the rest is on its way.
+        hidden: Positions that are hidden by hand; then the scores are those of the item as it is, and without them.
         task: What is done instead, alone, such as drawing a layer; what it returns is the answer's ``drawn``.
     """
 
@@ -60,13 +66,15 @@ class Asked:
     plan: Plan
     deadline: float | None = None
     preview: bool = False
+    hidden: Array | None = None
     task: Callable[[], bytes] | None = None
     fits: str = field(init=False)
 
     def __post_init__(self) -> None:
         common = None if self.spreads else repr(self.target)
         own = abilities_of(self.model).codes is not None  # rows whose numbers stand for what their own reader has met
-        alone = (id(self), self.max_queries) if own or self.max_queries is not None or self.task is not None else None
+        own = own or self.max_queries is not None or self.task is not None or self.hidden is not None
+        alone = (id(self), self.max_queries) if own else None
         key = self.served.key(self.name, json.dumps(self.options, sort_keys=True), common, self.seed, alone)
         object.__setattr__(self, "fits", key)
 
@@ -97,16 +105,27 @@ class Asked:
         return Request({} if self.method is None else {self.name: self.options}, **{**given, **more})
 
 
-def scores_asked(served: Served, given: Sequence[Any], change: Callable[[Items], Items] = lambda items: items) -> Asked:
-    """A request for the scores of items, or of what ``change`` makes of them.
+def scores_asked(served: Served, given: Sequence[Any]) -> Asked:
+    """A request for the scores of items.
 
     Raises:
         XplainError: the items are not what the model takes.
     """
     model, items = served.read(given)
-    items = change(items)
     session = Session(model, Request())
     return Asked(served, model, items, None, {}, None, 0, None, session.plan_look(session.part(model, items)))
+
+
+def hidden_asked(served: Served, given: Any, place: Callable[[Model, Items], Array]) -> Asked:
+    """A request for the scores of an item as it is, and without the positions that ``place`` names.
+
+    Raises:
+        XplainError: the item is not what the model takes, or nothing of it can be hidden so.
+    """
+    model, items = served.read([given])
+    hidden = place(model, items)
+    plan = plan_hidden(Session(model, Request()).part(model, items), hidden)
+    return Asked(served, model, items, None, {}, None, 0, None, plan, hidden=hidden)
 
 
 def asked(served: Served, given: Sequence[Any], told: Mapping[str, Any], most_seconds: float) -> Asked:
@@ -123,7 +142,7 @@ def asked(served: Served, given: Sequence[Any], told: Mapping[str, Any], most_se
     """
     for one in told:
         if one not in _KNOWN:
-            raise UsageError(f"{one!r:.80} is not known; accepted beside the items: {', '.join(_KNOWN)}.")
+            raise _not_known(one, told[one], served)
     name: Any = told.get("method")
     options: Any = told.get("options") or {}
     if not isinstance(name, str | None) or not isinstance(options, Mapping):
@@ -159,6 +178,21 @@ def asked(served: Served, given: Sequence[Any], told: Mapping[str, Any], most_se
         float(deadline or most_seconds),
         told.get("preview") is True or deadline is not None,
     )
+
+
+def _not_known(name: str, value: Any, served: Served) -> UsageError:
+    """Why a name beside the items is refused: an option's has its place among the options."""
+    plain = name.replace("-", "_")
+    if any(plain in entry.options for entry in served.methods):
+        with suppress(ValueError, TypeError):
+            value = json.loads(value)  # in a query all are texts
+        given = json.dumps({plain: value})
+        return UsageError(
+            f'{name!r} is an option of a method. Put it among the options: "options": {given:.200}; in a query '
+            f"'options={given:.200}'."
+        )
+    known = ", ".join(("model", *_KNOWN, *_OF_ANSWERS))
+    return UsageError(f"{name!r:.80} is not known; accepted beside the items: {known}.")
 
 
 def instance(raw: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The page, its files, and what it alone asks: examples, and a rectangle that is hidden by hand."""
+"""The page, its files, and what it alone asks: examples, a layer's channels, and what is hidden by hand."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.positions.layout import Layout
+from xplain.core.query import Model
 from xplain.render.pictures import collect
-from xplain.serve.asked import Asked, instance, scores_asked, strict_json
+from xplain.serve.asked import Asked, hidden_asked, instance, scores_asked, strict_json
 from xplain.serve.guard import Refused
 from xplain.serve.house import House
 from xplain.serve.served import Served
+from xplain.session.by_hand import plane_of
 from xplain.session.lenses.see import see
 from xplain.session.predictions import best
 
@@ -74,9 +77,9 @@ def routes(house: House, examples: Mapping[str, Path]) -> list[Route]:
         given = body.get("instances")
         if not isinstance(given, list) or len(given) != 1:
             raise UsageError('"instances" is a list of the one item in which something is hidden.')
-        items = [instance(given[0])]
-        both = partial(_both, box=body.get("box"))
-        job = await house.submit(served, lambda: scores_asked(served, items, both), request.state.token)
+        place = partial(_hidden, box=body.get("box"), parts=body.get("parts"))
+        item = instance(given[0])
+        job = await house.submit(served, lambda: hidden_asked(served, item, place), request.state.token)
         answer = await house.answer(job, request)
         scores = np.stack([one for one in answer.scores if one is not None])
         told = best(scores, served.model.outline, 1)
@@ -126,22 +129,31 @@ def _file(path: Any) -> Response:
     return Response(path.read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
 
 
-def _both(items: Items, box: Any) -> Items:
-    """The item as it is, and with a rectangle at zero, in the model's own units: for most cards the mean colour.
+def _hidden(model: Model, items: Items, box: Any, parts: Any) -> Array:
+    """The positions of an item that are hidden: a rectangle of a picture, or parts of what has no picture.
 
     Raises:
-        UsageError: no rectangle of the item's map.
+        UsageError: no rectangle, or no parts, of the item's map.
     """
-    layout = items.layout
-    if not isinstance(layout, Layout) or not layout.is_picture:
-        raise UsageError("Only rectangles of pictures can be hidden here.")
-    whole = isinstance(box, list) and len(box) == 4 and all(isinstance(n, int) and not isinstance(n, bool) for n in box)
-    rows, columns = layout.plane
-    fault = f'"box" is [top, left, bottom, right] within {rows} rows and {columns} columns; got {box!r:.80}.'
-    if not whole or not (0 <= box[0] < box[2] <= rows and 0 <= box[1] < box[3] <= columns):
-        raise UsageError(fault)
-    hidden = items.x.copy()
-    place: list[slice] = [slice(None)] * hidden.ndim
-    place[layout.axes.index("H")], place[layout.axes.index("W")] = slice(box[0], box[2]), slice(box[1], box[3])
-    hidden[tuple(place)] = 0
-    return Items.joined([items, replace(items, x=hidden)])
+    plane = plane_of(model, items)
+    hidden = np.zeros(plane, bool)
+    rows, columns = plane
+    if rows > 1 or (isinstance(items.layout, Layout) and items.layout.is_picture):
+        if not _whole(box) or len(box) != 4 or not (0 <= box[0] < box[2] <= rows and 0 <= box[1] < box[3] <= columns):
+            raise UsageError(
+                f'"box" is [top, left, bottom, right] within {rows} rows and {columns} columns; got {box!r:.80}.'
+            )
+        hidden[box[0] : box[2], box[1] : box[3]] = True
+        return hidden
+    if not _whole(parts) or not parts or not all(0 <= one < hidden.size for one in parts):
+        raise UsageError(
+            f'"parts" is a list of the numbers of what is hidden, from 0 to {hidden.size - 1}, in the order of the '
+            f'explanation\'s values; got {parts!r:.80}. A rectangle, "box", is hidden of pictures alone.'
+        )
+    hidden.reshape(-1)[parts] = True
+    return hidden
+
+
+def _whole(given: Any) -> bool:
+    """Whether something is a list of whole numbers."""
+    return isinstance(given, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in given)

@@ -12,6 +12,7 @@ from xplain.core.items import Items
 from xplain.results.attribution import Attribution
 from xplain.serve.asked import Asked
 from xplain.session import Session
+from xplain.session.by_hand import scores_hidden
 
 __all__ = ["Answer", "Known", "Watch", "answered", "early", "stages"]
 
@@ -83,6 +84,10 @@ def answered(pack: Sequence[Asked], watch: Watch, **how: Any) -> list[Answer]:
     first = pack[0]
     if first.task is not None:
         return [Answer([], [], drawn=first.task())]
+    if first.hidden is not None:
+        with Session(first.model, first.request(progress=watch)) as session:
+            both = scores_hidden(session, session.part(first.model, first.items), first.hidden)
+        return [Answer([], list(both[0]))]
     items = Items.joined([one.items for one in pack])
     target = [one for asked in pack for one in asked.targets()] if len(pack) > 1 else first.target
     plain = isinstance(target, list) and all(one is None for one in target)

@@ -2,7 +2,7 @@
 
 import * as ask from "./ask.js";
 import { flat, limitOf, paint, scale } from "./draw.js";
-import { draw, next, partsOf, said } from "./parts.js";
+import { button, draw, mark, next, partsOf, said, without } from "./parts.js";
 
 const DEAR = 64; // evaluations from which on progress is worth showing
 const round = (value) => (Number.isFinite(value) ? Number(value.toPrecision(3)).toString() : "none");
@@ -44,12 +44,15 @@ export class Panel {
     this.pointer(this.at("map"));
     this.at("parts").addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+      if (event.key === "Escape") this.hideParts(new Set());
       if (!step || !this.parts) return;
       event.preventDefault();
-      this.readPart(this.part === null ? next(this.elements, 0, -this.parts.length) : next(this.elements, this.part, step));
+      const at = this.part === null ? next(this.elements, 0, -this.parts.length) : next(this.elements, this.part, step);
+      button(this.elements[at]).focus();
     });
     this.at("map").classList.add("empty");
-    this.part = this.parts = null;
+    this.part = this.parts = this.corner = null;
+    this.gone = new Set();
   }
 
   get model() { return this.page.models.find((one) => one.name === this.at("model").value); }
@@ -126,7 +129,8 @@ export class Panel {
     const { method, model } = this.told();
     const entry = this.model.methods.find((one) => one.name === method);
     this.at("summary").textContent = entry?.summary ?? "";
-    this.view.box = null;
+    this.view.box = this.corner = null;
+    this.gone = new Set();
     this.at("hidden-box").textContent = "";
     try {
       const asked = { model, method, options: this.options(), target: this.target, instances: [this.page.item] };
@@ -185,8 +189,9 @@ export class Panel {
     this.at("map").hidden = !pictured && !this.view.picture;
     this.at("opacity").parentElement.hidden = !pictured;
     this.at("parts").hidden = pictured;
-    this.at("parts").setAttribute("aria-label", `${one.method} of ${one.target}, in ${one.unit}. Arrow keys read values.`);
+    this.at("parts").setAttribute("aria-label", `${this.why(one)}. Arrow keys read values; Enter hides one, Escape shows all.`);
     this.drawParts();
+    if (!this.gone.size && !this.view.box) this.at("hidden-box").textContent = this.hint();
     this.classes(predictions, one);
     const told = answer.partial ? [`So far: ${answer.partial}.`, ...one.warnings] : one.warnings;
     this.at("warnings").replaceChildren(...told.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
@@ -196,9 +201,17 @@ export class Panel {
     this.inside();
   }
 
+  why(one) {
+    return `${one.method} of ${one.target}, in ${one.unit}`;
+  }
+
   words(one) {
-    const why = `${one.method} of ${one.target}, in ${one.unit}`;
-    return `Map: ${why}. Arrow keys read values; drag to hide a rectangle.`;
+    return `Map: ${this.why(one)}. Arrow keys read values; drag to hide a rectangle, or press Enter at two of its corners.`;
+  }
+
+  hint() {
+    const what = this.parts ? `Click ${this.one.words ? "words" : this.one.columns ? "columns" : "numbers"}` : "Drag over the picture";
+    return `${what} to hide something and see what the score does.`;
   }
 
   paint() {
@@ -227,14 +240,34 @@ export class Panel {
   drawParts() {
     if (!this.parts) return;
     const place = this.at("parts");
-    this.elements = draw(place, this.one, this.parts, this.view, (k) => this.readPart(k));
+    this.elements = draw(place, this.one, this.parts, this.view, (k) => this.readPart(k), (k) => this.toggle(k));
+    mark(this.elements, this.gone, this.part);
     if (this.part !== null) this.readPart(Math.min(this.part, this.parts.length - 1));
   }
 
   readPart(k) {
     this.part = k;
-    this.elements.forEach((one, at) => one.classList.toggle("read", at === k));
+    mark(this.elements, this.gone, k);
     this.at("probe").textContent = said(this.parts[k], this.one.unit);
+  }
+
+  toggle(k) {
+    const gone = new Set(this.gone);
+    if (!gone.delete(k)) gone.add(k);
+    this.hideParts(gone);
+  }
+
+  hideParts(gone) {
+    this.gone = gone;
+    mark(this.elements, gone, this.part);
+    if (gone.size) this.hide({ parts: [...gone] }, without(this.parts, gone, (part) => this.becomes(part)));
+    else this.at("hidden-box").textContent = this.hint();
+  }
+
+  // What stands in a hidden part's place, where that is known and is something.
+  becomes({ name }) {
+    if (this.one.words) return null;
+    return this.one.columns ? this.model.columns.find((one) => one.name === name)?.typical ?? null : 0;
   }
 
   // ---------------------------------------------------------------- reading and hiding by hand
@@ -266,19 +299,32 @@ export class Panel {
       if (!from) return;
       const found = box(from, cell(event));
       from = null;
-      this.view.box = found[2] - found[0] > 1 && found[3] - found[1] > 1 ? found : null;
-      this.paint();
-      if (this.view.box) this.hide(this.view.box);
-      else this.at("hidden-box").textContent = "";
+      this.hideBox(found[2] - found[0] > 1 && found[3] - found[1] > 1 ? found : null);
     });
     canvas.addEventListener("keydown", (event) => {
       const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
       const step = steps[event.key];
-      if (!step || !this.view.map) return;
+      if (!this.view.map || !(step || ["Enter", "Escape"].includes(event.key))) return;
       event.preventDefault();
       const [rows, columns] = this.view.map.shape, far = event.shiftKey ? 10 : 1;
       const [row, column] = this.cell ?? [rows >> 1, columns >> 1];
-      this.read([Math.min(rows - 1, Math.max(0, row + far * step[0])), Math.min(columns - 1, Math.max(0, column + far * step[1]))]);
+      if (event.key === "Escape") {
+        this.corner = null;
+        this.hideBox(null);
+      } else if (event.key === "Enter" && this.corner) {
+        const found = box(this.corner, [row, column]);
+        this.corner = null;
+        this.hideBox(found);
+      } else if (event.key === "Enter") {
+        this.corner = [row, column];
+        this.at("hidden-box").textContent = `A corner at row ${row}, column ${column}; go to the other and press Enter.`;
+      } else {
+        this.read([Math.min(rows - 1, Math.max(0, row + far * step[0])), Math.min(columns - 1, Math.max(0, column + far * step[1]))]);
+        if (this.corner) {
+          this.view.box = box(this.corner, this.cell);
+          this.paint();
+        }
+      }
     });
   }
 
@@ -289,15 +335,23 @@ export class Panel {
     this.at("probe").textContent = `row ${row}, column ${column}: ${round(map.data[k])}${spread} ${this.one.unit}`;
   }
 
-  async hide(found) {
-    const { model } = this.told(), of = this.one.label;
+  hideBox(found) {
+    this.view.box = found;
+    this.paint();
+    if (found) this.hide({ box: found }, `With rows ${found[0]} to ${found[2]} and columns ${found[1]} to ${found[3]} hidden`);
+    else this.at("hidden-box").textContent = this.hint();
+  }
+
+  async hide(what, words) {
+    const { model } = this.told(), of = this.one.label, { gone } = this, { box: found } = this.view;
     try {
-      const asked = { model, instances: [this.page.item], box: found, ...(of === null ? {} : { class: of }) };
+      const asked = { model, instances: [this.page.item], ...what, ...(of === null ? {} : { class: of }) };
       const { before, after, name } = await ask.post("api/hide", asked);
+      if (gone !== this.gone || found !== this.view.box) return; // something else is hidden by now
       const change = after.score - before.score;
       this.at("hidden-box").textContent =
-        `With rows ${found[0]} to ${found[2]} and columns ${found[1]} to ${found[3]} hidden, the score of ${name} goes from ` +
-        `${round(before.score)} to ${round(after.score)} (${change > 0 ? "+" : ""}${round(change)}); best is then ${after.best}.`;
+        `${words}, the score of ${name} goes from ${round(before.score)} to ${round(after.score)} ` +
+        `(${change > 0 ? "+" : ""}${round(change)}); best is then ${after.best}.`;
     } catch (error) {
       this.page.fail(error);
     }

@@ -166,7 +166,9 @@ GRADIENT = Image.fromarray(np.arange(64 * 64 * 3, dtype=np.uint32).astype(np.uin
 BAD = {
     "empty": (b"", "is empty"),
     "text": (b"this is no picture at all", "is no picture that can be read.*accepted: PNG, JPEG"),
-    "gif": (encoded(GRADIENT.convert("P"), "GIF"), "is a GIF; accepted: PNG.*Convert it first"),
+    "animated gif": (frames("GIF"), "has 3 frames; accepted: one. Export the one you mean"),
+    "truncated gif": (half(encoded(GRADIENT.convert("P"), "GIF")), "is damaged or truncated"),
+    "truncated ppm": (half(encoded(GRADIENT, "PPM")), "is damaged or truncated"),
     "pdf": (b"%PDF-1.7 ...", "is a PDF; accepted"),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is an SVG drawing; accepted"),
     "heic": (b"\x00\x00\x00\x18ftypheic", "is an HEIC, AVIF or video file; accepted"),
@@ -216,7 +218,10 @@ def test_large_files_are_refused_unread(tmp_path, monkeypatch):
 def test_places_that_hold_no_picture(tmp_path):
     with pytest.raises(PictureError, match=r"There is no picture .*nowhere.png.*case-sensitive"):
         pictures.read(tmp_path / "nowhere.png")
-    with pytest.raises(PictureError, match="is a folder; name a picture in it"):
+    with pytest.raises(PictureError, match="holds no picture"):
+        pictures.read(tmp_path)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(PictureError, match="is a folder; name a picture in it, such as 'a.png'"):
         pictures.read(tmp_path)
     with pytest.raises(PictureError, match="is an address; pictures are read from files"):
         pictures.read("https://example.org/cat.png")
@@ -273,6 +278,14 @@ def test_collect_takes_files_folders_globs_and_samples(tmp_path, monkeypatch):
     (tmp_path / "none").mkdir()
     with pytest.raises(PictureError, match="Folder 'none' holds no picture"):
         pictures.collect(["none"])
+    many = ["c.png", "b.png", "none", "*.bmp", "https://a.b/c.png"]
+    assert pictures.collect(many) == many  # each of the others is told when it is read
+    for name, said in zip(
+        many, ("There is no picture", "", "holds no picture", "No file matches", "an address"), strict=True
+    ):
+        if said:
+            with pytest.raises(PictureError, match=said):
+                pictures.read(name)
 
 
 def test_prepare_follows_the_cards_formula(photo):
@@ -320,7 +333,7 @@ def test_prepare_gives_the_published_crop_of_a_photograph():
     np.testing.assert_array_equal(pixels, np.asarray(whole)[16:240, 80:304])
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM"])
 def test_random_damage_gives_a_picture_or_our_error(tmp_path, kind):
     """Decoders raise many classes of exception on hostile bytes; none but ours may come out."""
     rng = np.random.default_rng(7)

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-import io
 import os
 import stat
-import warnings
 from collections.abc import Iterable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,14 +18,14 @@ import numpy as np
 
 from xplain.core.card import MOST_PIXELS, Card
 from xplain.core.edits import Array
-from xplain.core.errors import MissingDependency, PictureError, unknown
+from xplain.core.errors import PictureError, unknown
 from xplain.core.keeping.files import there
 from xplain.render.dicom import is_dicom, read_dicom
+from xplain.render.formats import ACCEPTED, SUFFIXES, decoding, one_frame, opened, too_large
+from xplain.render.pnm import pnm_samples
 from xplain.render.samples import Range, deep_samples, eight_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from PIL.Image import Image
 
 __all__ = ["MOST_BYTES", "MOST_PIXELS", "SAMPLE", "Source", "collect", "decoders", "prepare", "read", "samples"]
@@ -41,20 +38,6 @@ MOST_BYTES = 256 * 1024 * 1024
 SAMPLE = "skimage:"
 """Prefix of a picture that comes with scikit-image, such as ``skimage:chelsea``."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm")
-_ACCEPTED = "accepted: PNG, JPEG, WebP, BMP, one-page TIFF and one-frame DICOM"
-# what people hand over by mistake, by its first bytes, so that the message can name it
-_OTHER_FORMATS = {
-    b"GIF8": "a GIF",
-    b"%PDF": "a PDF",
-    b"8BPS": "a Photoshop file",
-    b"<svg": "an SVG drawing",
-    b"<?xm": "an XML file",
-    b"<htm": "a web page",
-    b"<!DO": "a web page",
-    b"PK\x03\x04": "a ZIP archive",
-}
 _ORIENTATION_TAG = 0x0112
 
 
@@ -87,7 +70,7 @@ def read(source: Source, limits: Range | None = None, told: list[str] | None = N
     from PIL import Image
 
     if isinstance(source, Image.Image):
-        with _decoding("the given picture"):
+        with decoding("the given picture"):
             return _decode(source, "the given picture", None, limits, told)
     raise PictureError(
         f"A picture is a path, the bytes of a file, a PIL picture or a uint8 array; got {type(source).__name__}."
@@ -165,17 +148,17 @@ def decoders() -> dict[str, str]:
 
 def samples() -> list[str]:
     """Names of the pictures that lie inside the installed scikit-image; nothing is ever downloaded."""
-    return sorted({path.stem for path in _sample_folder().iterdir() if path.suffix in _SUFFIXES})
+    return sorted({path.stem for path in _sample_folder().iterdir() if path.suffix in SUFFIXES})
 
 
 def _below(folder: Path) -> list[str]:
     hits = [
         str(p)
         for p in sorted(folder.rglob("*"))
-        if p.suffix.lower() in _SUFFIXES and p.is_file() and not any(s[0] == "." for s in p.relative_to(folder).parts)
+        if p.suffix.lower() in SUFFIXES and p.is_file() and not any(s[0] == "." for s in p.relative_to(folder).parts)
     ]
     if not hits:
-        raise PictureError(f"Folder {str(folder)!r} holds no picture; {_ACCEPTED}.")
+        raise PictureError(f"Folder {str(folder)!r} holds no picture; {ACCEPTED}.")
     return hits
 
 
@@ -197,7 +180,7 @@ def _from_file(source: str, limits: Range | None, told: list[str]) -> Array:
     path = Path(source)
     if source.startswith(SAMPLE):
         name = source.removeprefix(SAMPLE)
-        files = {p.stem: p for p in _sample_folder().iterdir() if p.suffix in _SUFFIXES}
+        files = {p.stem: p for p in _sample_folder().iterdir() if p.suffix in SUFFIXES}
         if name not in files:
             raise PictureError(str(unknown("picture of the installed scikit-image:", name, sorted(files))))
         path = files[name]
@@ -221,47 +204,13 @@ def _from_file(source: str, limits: Range | None, told: list[str]) -> Array:
 
 
 def _from_bytes(content: bytes, what: str, limits: Range | None, told: list[str]) -> Array:
-    from PIL import Image, UnidentifiedImageError
-
     if not content:
         raise PictureError(f"{what} is empty.")
-    with _decoding(what):
+    with decoding(what):
         if is_dicom(content):
             return _from_array(read_dicom(content, what, MOST_PIXELS, limits, told))
-        try:
-            picture = Image.open(io.BytesIO(content), formats=_FORMATS)
-        except UnidentifiedImageError:
-            kind = next((name for start, name in _OTHER_FORMATS.items() if content.startswith(start)), None)
-            if content[4:8] == b"ftyp":
-                kind = "an HEIC, AVIF or video file"
-            found = f"is {kind}" if kind else "is no picture that can be read, or its beginning is damaged"
-            raise PictureError(f"{what} {found}; {_ACCEPTED}. Convert it first.") from None
-        with picture:
+        with opened(content, what) as picture:
             return _decode(picture, what, content, limits, told)
-
-
-@contextmanager
-def _decoding(what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises on hostile bytes into one error that names the picture."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata is common, and no reason to refuse good pixels
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    except (PictureError, MissingDependency, KeyboardInterrupt):
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise PictureError(_too_large(what, "too many")) from None
-    except MemoryError:
-        raise PictureError(f"{what} does not fit into memory. Make it smaller first.") from None
-    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
-        raise PictureError(f"{what} is damaged or truncated: {error}. Save it again; {_ACCEPTED}.") from None
-
-
-def _too_large(what: str, pixels: str) -> str:
-    return f"{what} has {pixels} pixels; accepted: up to {MOST_PIXELS:,}. Make it smaller first."
 
 
 def _decode(picture: Image, what: str, content: bytes | None, limits: Range | None, told: list[str]) -> Array:
@@ -270,11 +219,12 @@ def _decode(picture: Image, what: str, content: bytes | None, limits: Range | No
     if width * height == 0:
         raise PictureError(f"{what} has no pixels: it is {width} wide and {height} high.")
     if width * height > MOST_PIXELS:
-        raise PictureError(_too_large(what, f"{width} x {height}"))
-    frames = getattr(picture, "n_frames", 1)
-    if frames > 1 and picture.format != "MPO":  # MPO: a phone's JPEG with a preview behind the picture
-        kind = "pages" if picture.format == "TIFF" else "frames"
-        raise PictureError(f"{what} has {frames} {kind}; accepted: one. Export the one you mean.")
+        raise PictureError(too_large(what, f"{width} x {height}"))
+    one_frame(picture, what)
+    portable = pnm_samples(picture, what, content)
+    if portable is not None:
+        samples, stated = portable
+        return _three(eight_bits(samples, limits or stated, what, told))
     deep = deep_samples(picture, content)
     if deep is None:
         return _upright(_to_rgb(picture), picture)
@@ -283,7 +233,12 @@ def _decode(picture: Image, what: str, content: bytes | None, limits: Range | No
     if opacity is not None:  # full opacity is full range, whatever the colours' is
         shown = opacity.astype(np.float64) / max(float(opacity.max()), 1.0)
         pixels = np.rint(pixels * shown + 255.0 * (1.0 - shown)).astype(np.uint8)
-    return _upright(pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2), picture)
+    return _upright(_three(pixels), picture)
+
+
+def _three(pixels: Array) -> Array:
+    """Grey ``[H, W]`` as three equal channels; colours as they are."""
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
 def _to_rgb(picture: Image) -> Array:
@@ -323,7 +278,7 @@ def _from_array(array: Array) -> Array:
     if array.size == 0:
         raise PictureError(f"The given picture has no pixels: it is {list(array.shape)}.")
     if array.shape[0] * array.shape[1] > MOST_PIXELS:
-        raise PictureError(_too_large("The given picture", f"{array.shape[1]} x {array.shape[0]}"))
+        raise PictureError(too_large("The given picture", f"{array.shape[1]} x {array.shape[0]}"))
     planes = array if array.ndim == 3 else array[:, :, None]
     if planes.shape[2] == 1:
         return np.repeat(planes, 3, axis=2)

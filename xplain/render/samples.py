@@ -106,7 +106,7 @@ def deep_samples(picture: Any, content: bytes | None) -> Array | None:
     mode = picture.mode
     if mode in _GREY:
         return np.asarray(picture).astype(np.uint16)
-    if mode == "I" and picture.format == "PNG":  # older Pillow reads 16-bit PNG as "I"
+    if mode == "I" and picture.format in ("PNG", "PPM"):  # older Pillow reads 16-bit PNG so; PGM is spread over 16 bits
         return np.asarray(picture).astype(np.uint16)
     if mode == "I":
         return np.asarray(picture).astype(np.int32)

@@ -15,6 +15,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import ItemError, PictureError
+from xplain.render.formats import SUFFIXES as PICTURES
 
 __all__ = ["MOST_BYTES", "PARSING", "SUFFIXES", "Content", "Entry", "Source", "array_of", "file_content", "is_item"]
 
@@ -28,7 +29,7 @@ PARSING = threading.Lock()
 MOST_BYTES = 256 * 1024 * 1024
 """Largest item, in bytes."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm", ".npy", ".wav")
+SUFFIXES = (*PICTURES, ".npy", ".wav")
 """How names of items end, in folders and archives: pictures as xplain reads them, arrays, and recorded sound."""
 
 

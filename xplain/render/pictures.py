@@ -39,6 +39,7 @@ SAMPLE = "skimage:"
 """Prefix of a picture that comes with scikit-image, such as ``skimage:chelsea``."""
 
 _ORIENTATION_TAG = 0x0112
+_WILD = "*?["
 
 
 def read(source: Source, limits: Range | None = None, told: list[str] | None = None) -> Array:
@@ -113,28 +114,38 @@ def prepare(card: Card, picture: Source, out: Array | None = None) -> tuple[Arra
 def collect(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     """The pictures that a person named: files, folders (with all below them), globs and ``skimage:NAME``, in order.
 
-    A folder gives the files whose names end as pictures do, sorted; hidden ones are left out. Nothing is opened.
+    A folder gives the files whose names end as pictures do, sorted; hidden ones are left out. Nothing is opened. Of
+    several, one that gives no picture stays as it was named: whoever reads it is told why, and goes on to the others.
 
     Raises:
-        PictureError: a source gives no picture.
+        PictureError: no source gives a picture; the message is of the first.
     """
     found: dict[str, None] = {}  # an ordered set: a file named twice is explained once
+    missing: dict[str, PictureError] = {}
     for given in sources:
         source = os.fspath(given)
-        path = Path(source)
-        if source.startswith(SAMPLE) or there(path) == "file":
+        try:
+            found.update(dict.fromkeys(_named(source)))
+        except PictureError as error:
+            missing[source] = error
             found[source] = None
-        elif there(path) == "folder":
-            found.update(dict.fromkeys(_below(path)))
-        elif any(c in source for c in "*?["):
-            matches = glob.glob(source, recursive=True)  # noqa: PTH207 - Path.glob would give hidden files too
-            hits = sorted(p for p in matches if there(p) == "file")
-            if not hits:
-                raise PictureError(f"No file matches {source!r}.")
-            found.update(dict.fromkeys(hits))
-        else:
-            raise _absent(source)
+    if found and len(missing) == len(found):
+        raise next(iter(missing.values()))
     return list(found)
+
+
+def _named(source: str) -> list[str]:
+    """The pictures behind one name."""
+    path = Path(source)
+    if source.startswith(SAMPLE) or there(path) == "file":
+        return [source]
+    if there(path) == "folder":
+        return _below(path)
+    if any(c in source for c in _WILD):
+        matches = glob.glob(source, recursive=True)  # noqa: PTH207 - Path.glob would give hidden files too
+        if hits := sorted(p for p in matches if there(p) == "file"):
+            return hits
+    raise _absent(source)
 
 
 def decoders() -> dict[str, str]:
@@ -163,6 +174,8 @@ def _below(folder: Path) -> list[str]:
 
 
 def _absent(source: str) -> PictureError:
+    if any(c in source for c in _WILD):
+        return PictureError(f"No file matches {source!r}.")
     if "://" in source:
         return PictureError(f"{source!r} is an address; pictures are read from files. Download it first.")
     return PictureError(f"There is no picture {source!r} in {str(Path.cwd())!r}; names are case-sensitive.")
@@ -185,7 +198,7 @@ def _from_file(source: str, limits: Range | None, told: list[str]) -> Array:
             raise PictureError(str(unknown("picture of the installed scikit-image:", name, sorted(files))))
         path = files[name]
     elif there(path) == "folder":
-        raise PictureError(f"{source!r} is a folder; name a picture in it.")
+        raise PictureError(f"{source!r} is a folder; name a picture in it, such as {Path(_below(path)[0]).name!r}.")
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):

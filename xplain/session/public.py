@@ -20,10 +20,11 @@ from xplain.session import fitting, run
 from xplain.session.attacks.attacked import Allowed
 from xplain.session.attacks.attacking import Attacker
 from xplain.session.attacks.defending import defences_named
+from xplain.session.attacks.readable import readable
 from xplain.session.choosing import AUTO
 from xplain.session.request import Cache, Request
 from xplain.session.run import Session
-from xplain.session.stream import Stream
+from xplain.session.stream import Failed, Stream
 
 __all__ = [
     "attack",
@@ -322,6 +323,7 @@ def attack(
     cache: Cache | None = None,
     sentinel: int | Sentinel | None = None,
     progress: Progress | None = None,
+    failed: Failed | None = None,
     **options: Any,
 ) -> Attack:
     """Try how little it takes to make one's own model err, and what its explanation does then.
@@ -357,6 +359,8 @@ def attack(
         cache: A folder of answers, so that an attack on an endpoint goes on where it stopped.
         sentinel: Ask the first item again every so many evaluations, and stop if the answer has changed.
         progress: Called with (evaluations done, evaluations asked so far).
+        failed: Called with the place of a file that cannot be read, its name and the error; the others are attacked.
+            None raises the error.
         options: Options of the attack.
 
     Raises:
@@ -379,7 +383,8 @@ def attack(
     defences = defences_named(defend)
     attacker = replace(Attacker.named(model, request, kind, options, allowed), defend=defences)
     with attacker.session as session:
-        return attacker.attack(session.read(attacker.invented() if x is None else x))
+        part, wanted = readable(session, attacker.invented() if x is None else x, target, failed)
+        return replace(attacker, allowed=replace(attacker.allowed, target=wanted)).attack(part)
 
 
 def attacks() -> list[AttackKind]:

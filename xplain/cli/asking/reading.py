@@ -12,7 +12,7 @@ import typer
 
 from xplain.cli.asking.loading import Loading
 from xplain.cli.asking.tables import TABLES, content_of, labels_of, read_table
-from xplain.core.errors import ItemError, UsageError
+from xplain.core.errors import UsageError, XplainError
 from xplain.core.keeping.files import there
 
 __all__ = ["Given", "RowOptions", "given", "pair"]
@@ -57,7 +57,7 @@ class Given:
         items: Columns by name, or texts.
         names: What each item is called.
         stem: What files about them are called.
-        failed: Other rows of the table, which cannot be read, and why.
+        failed: Other rows of the table, or texts, which cannot be read, and why.
     """
 
     kind: str
@@ -65,7 +65,7 @@ class Given:
     names: tuple[str, ...]
     stem: str
     reading: RowOptions
-    failed: tuple[tuple[str, ItemError], ...] = ()
+    failed: tuple[tuple[str, XplainError], ...] = ()
 
     @property
     def source(self) -> Any:
@@ -131,10 +131,13 @@ def given(sources: Sequence[str], reading: RowOptions) -> Given | None:
         wanted = None if reading.columns is None else [name.strip() for name in reading.columns.split(",")]
         table = read_table(path, wanted)
         return Given(kind, table.columns, table.names, path.stem, reading, table.failed)
-    texts = [_text(Path(path)) for path in paths] + list(reading.text or ())
-    called = [Path(path).name for path in paths] + [f"text {n}" for n in range(1, len(reading.text or ()) + 1)]
-    stem = Path(paths[0]).stem if len(texts) == 1 and paths else "texts"
-    return Given(kind, texts, tuple(called), stem, reading)
+    texts, called, failed = _texts(paths)
+    texts += reading.text or ()
+    called += [f"text {n}" for n in range(1, len(reading.text or ()) + 1)]
+    if not texts:
+        raise failed[0][1]
+    stem = Path(paths[0]).stem if len(paths) == len(texts) == 1 else "texts"
+    return Given(kind, texts, tuple(called), stem, reading, tuple(failed))
 
 
 def _kind(path: str) -> str:
@@ -161,6 +164,20 @@ def _check(kind: str, reading: RowOptions) -> None:
         if getattr(reading, name):
             place = "tables (.csv, .tsv)" if name in _FOR_TABLES else "texts (--text, .txt)"
             raise UsageError(f"--{name} is for {place}, but the items are {kind if kind != 'table' else 'a table'}.")
+
+
+def _texts(paths: Sequence[str]) -> tuple[list[str], list[str], list[tuple[str, XplainError]]]:
+    """The texts in files, what each is called, and what cannot be read and why."""
+    texts: list[str] = []
+    called: list[str] = []
+    failed: list[tuple[str, XplainError]] = []
+    for path in paths:
+        try:
+            texts.append(_text(Path(path)))
+            called.append(Path(path).name)
+        except UsageError as error:
+            failed.append((Path(path).name, error))
+    return texts, called, failed
 
 
 def _text(path: Path) -> str:

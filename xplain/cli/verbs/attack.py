@@ -15,9 +15,9 @@ from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.asking.reading import RowOptions, given
 from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.shown import keep_result
-from xplain.cli.telling.console import FINDING, INTERRUPTED, OK, Outcome, Progress
+from xplain.cli.telling.console import FINDING, INTERRUPTED, OK, PARTIAL, Outcome, Progress
 from xplain.core.declaring.registry import ATTACKS
-from xplain.core.errors import UsageError
+from xplain.core.errors import UsageError, XplainError
 from xplain.results.attack import Attack
 
 __all__ = ["attack"]
@@ -80,7 +80,8 @@ def attack(
 
     For testing one's own models. Pictures are attacked as the model sees them, after resize and crop, on whole numbers
     of 0..255; what is told is what a plain run of the model says of the finished picture. Writes the result (.npz), a
-    sheet (.png) and a page (.html). Ctrl-C keeps what was found until then. Exit code 1 where something was found.
+    sheet (.png) and a page (.html). Ctrl-C keeps what was found until then. A picture that cannot be read
+    is told at the end, and the others go on. Exit code 1 where something was found.
 
     Raises:
         XplainError: what concerns the attack, the model or all pictures.
@@ -88,6 +89,11 @@ def attack(
     entry = ATTACKS.find(kind)
     own = options_for([entry], options)[entry.name]
     loaded, found = _read(model, loading, items or [], reading)
+    failures: list[dict[str, Any]] = []
+
+    def failed(_place: int, one: Any, error: XplainError) -> None:
+        failures.append({"picture": str(one), "error": error.fields(shell.obj.words)})
+
     with Folder(out, force) as folder, Progress(None) as progress:
         result = api.attack(
             loaded,
@@ -105,17 +111,20 @@ def attack(
             max_queries=asking.max_queries,
             cache=asking.cache,
             progress=lambda done, _asked: progress.to(done),
+            failed=failed,
             **own,
         )
         result = result.in_words(shell.obj.words)
         files = keep_result(folder, entry.name, result, shell.obj.line)
         files |= _for_print(folder, entry.name, result, dpi, millimetres)
-        document = {**_document(result), "command": shell.obj.line, "out": str(folder.path), "files": files}
+        document = {**_document(result), "failures": failures, "command": shell.obj.line}
+        document |= {"out": str(folder.path), "files": files}
         folder.record({"state": "finished", "run": document})
     lines = [str(result), *(_curve(result) if curve else [])]
+    lines += [f"{one['picture']}: {one['error']['message']}" for one in failures]
     lines += [f"{name}: {folder.path / file}" for name, file in files.items()]
-    code = INTERRUPTED if result.facts.get("interrupted") else FINDING if result.fooled.any() else OK
-    return Outcome(document, "\n".join(lines), code)
+    found_any = FINDING if result.fooled.any() else PARTIAL if failures else OK
+    return Outcome(document, "\n".join(lines), INTERRUPTED if result.facts.get("interrupted") else found_any)
 
 
 def _read(model: str, loading: Loading, items: list[str], reading: RowOptions) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import INTERRUPTED, OK, PARTIAL, USAGE, Outcome, Progress, note
-from xplain.core.declaring.options import several
+from xplain.core.declaring.with_options import several
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.intervals import mean_of
 from xplain.core.keeping.plain import counted
@@ -116,7 +116,8 @@ def measure(
             "interrupted": work.interrupted,
             "cost": {"queries": session.spent.queries, "sweeps": session.spent.sweeps},
         }
-        folder.record({"state": "interrupted" if work.interrupted else "finished", "run": document})
+        if results:  # else there is nothing to keep, and no folder is left behind
+            folder.record({"state": "interrupted" if work.interrupted else "finished", "run": document})
     for failure in work.failures:
         note(f"xplain: {failure['picture']}: {failure['error']['message']}")
     return Outcome(document, _text(results, files, folder, document), work.code(bool(results)))

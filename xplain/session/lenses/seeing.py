@@ -149,14 +149,21 @@ def _found(model: Model, items: Any) -> Any:
     given = [items] if isinstance(items, (str, os.PathLike)) else items
     if not (isinstance(given, (list, tuple)) and given and all(isinstance(one, (str, os.PathLike)) for one in given)):
         return items
-    arrays = {one: arrays_below(Path(one)) for one in given if there(one) == "folder"}
-    try:
-        files = pictures.collect(given)
-    except PictureError:  # a folder without pictures
-        if not any(arrays.values()):
-            raise
-        files = pictures.collect([file for one in given for file in arrays.get(one) or [one]])
+    files = pictures.collect([file for one in given for file in _arrays_of(one) or [one]])
     return array_items(files, model) if any(map(is_array, files)) else files
+
+
+def _arrays_of(folder: str | os.PathLike[str]) -> list[str]:
+    """The arrays in a folder that holds no picture; none in any other place."""
+    from xplain.render import pictures
+
+    if there(folder) != "folder":
+        return []
+    try:
+        pictures.collect([folder])
+    except PictureError:
+        return arrays_below(Path(folder))
+    return []
 
 
 def _asking(question: Query) -> Flow:

@@ -30,7 +30,7 @@ def test_the_list_as_json(xplain):
     assert rise["options"][0] == {
         "name": "samples",
         "flag": "--samples",
-        "accepts": "a whole number of at least 1",
+        "accepts": "a whole number of at least 1, at most 1,000,000",
         "default": 4000,
         "doc": rise["options"][0]["doc"],
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xplain.core.declaring.catalogue import plain_name
-from xplain.core.declaring.options import parsed
+from xplain.core.declaring.with_options import parsed
 from xplain.core.errors import UsageError, unknown
 from xplain.core.keeping.files import read_text
 from xplain.core.lane import PREDICTED

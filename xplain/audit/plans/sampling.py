@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.declaring.options import parsed, several
 from xplain.core.declaring.registry import METRICS
+from xplain.core.declaring.with_options import parsed, several
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.metrics.sampling import Precision, plan_sample, power_table

@@ -20,7 +20,8 @@ from pkgutil import walk_packages
 from threading import RLock
 from typing import Any, Generic, Protocol, TypeVar
 
-from xplain.core.declaring.options import Option, parsed
+from xplain.core.declaring.options import Option
+from xplain.core.declaring.with_options import parsed
 from xplain.core.errors import ModelError, UsageError, nearest, unknown
 
 __all__ = ["Catalogue", "Named", "Plugin", "plain_name"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias, Union, get_args
 
 import numpy as np
 
+from xplain.core.declaring.with_options import parsed
 from xplain.core.errors import UsageError
 
 __all__ = [
@@ -27,44 +27,22 @@ __all__ = [
     "Extent",
     "Fraction",
     "Kind",
+    "MaybeSide",
     "Natural",
     "NonNegative",
     "Option",
     "Positive",
     "PositiveReal",
+    "Samples",
+    "Side",
     "Size",
+    "Together",
     "Whole",
 ]
-__all__ += ["Share", "options_of", "parsed"]
+__all__ += ["MOST", "Share", "options_of"]
 
 _LONGEST = 80
 """Characters of a refused text that a message repeats."""
-
-
-def parsed(text: str) -> tuple[str, dict[str, str]]:
-    """A name with options of its own: ``"slic:50,compactness=20"`` is ``("slic", {"": "50", "compactness": "20"})``.
-
-    The first value may stand without its option's name. A comma parts two options only where a name and ``=`` follow:
-    names of layers and columns may have commas of their own.
-    """
-    name, _, rest = text.partition(":")
-    words: dict[str, str] = {}
-    for k, word in enumerate(filter(None, _NEXT.split(rest))):
-        key, equals, value = word.partition("=")
-        if k == 0 and not (equals and _KEY.fullmatch(key)):
-            key, value = "", word
-        words[key] = value
-    return name, words
-
-
-def several(text: str) -> list[str]:
-    """Names with commas between, each with its options: ``"deletion:steps=8,seed=1,road"`` is two."""
-    return [one.strip() for one in _BETWEEN.split(text) if one.strip()]
-
-
-_KEY = re.compile(r"\w[\w-]*")
-_NEXT = re.compile(rf",(?={_KEY.pattern}=)")
-_BETWEEN = re.compile(rf",(?!{_KEY.pattern}=)")
 
 
 class Kind(Protocol):
@@ -82,21 +60,34 @@ class Kind(Protocol):
         """The value in its proper type. Text is read as a command line gives it. Raises ValueError when refused."""
 
 
+MOST = 1_000_000
+"""The largest count that is not taken for a slip of the hand. As many evaluations of one item by a net of 10 ms take
+three hours; three zeros more would be asked for months, or of the memory at once. More is asked in several calls."""
+
+
 @dataclass(frozen=True)
 class Whole:
-    """A whole number from ``least`` up."""
+    """A whole number from ``least`` to ``most``.
+
+    Args:
+        least: The smallest.
+        most: The largest.
+        beyond: What reaches further where more is meant, as a sentence.
+    """
 
     least: int
+    most: int = MOST
+    beyond: str = ""
 
     @property
     def accepts(self) -> str:
         """Words for a message."""
-        return f"a whole number of at least {self.least}"
+        return f"a whole number of at least {self.least}, at most {self.most:,}"
 
     @property
     def invalid(self) -> tuple[Any, ...]:
         """Values that must be refused."""
-        return (self.least - 1, -7, 1.5, "many", True)
+        return (self.least - 1, self.most + 1, 10**30, -7, 1.5, "many", True)
 
     def read(self, value: Any) -> int:
         """The number. Raises ValueError when refused."""
@@ -105,6 +96,8 @@ class Whole:
         number = int(value) if isinstance(value, str) else value
         if not isinstance(number, (int, np.integer)) or number < self.least:
             raise ValueError
+        if number > self.most:
+            raise UsageError(self.beyond) if self.beyond else ValueError()
         return int(number)
 
 
@@ -164,8 +157,8 @@ class Extent:
     """One whole number for all axes, (height, width) or (depth, height, width); text: ``16``, ``16x8``, ``4x16x8``."""
 
     accepts: str = (
-        "a whole number of at least 1, or (height, width) of such, for volumes (depth, height, width); on a command "
-        "line 16, 16x8 or 4x16x8"
+        f"{Whole(1).accepts}, or (height, width) of such, for volumes (depth, height, width); on a command line 16, "
+        "16x8 or 4x16x8"
     )
     invalid: tuple[Any, ...] = (0, -3, (4, 0), (1, 2, 3, 4), "wide", 2.5)
 
@@ -294,6 +287,13 @@ class Maybe:
 
 
 Positive: TypeAlias = Annotated[int, Whole(1)]
+Samples: TypeAlias = Annotated[int, Whole(1, beyond="For a smaller error take the mean of results with other seeds.")]
+Together: TypeAlias = Annotated[int, Whole(1, 1024)]
+"""Of what is held in memory at once, such as pictures of a batch."""
+Side: TypeAlias = Annotated[int, Whole(1, 4096)]
+"""Pixels along one side of a picture that is made."""
+MaybeSide: TypeAlias = Annotated[int, Whole(0, 4096)]
+"""The same; 0 for none."""
 Natural: TypeAlias = Annotated[int, Whole(0)]
 PositiveReal: TypeAlias = Annotated[float, Real(0, open_low=True)]
 NonNegative: TypeAlias = Annotated[float, Real(0)]

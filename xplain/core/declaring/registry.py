@@ -46,7 +46,8 @@ from xplain.core.declaring.declared import (
     Wants,
 )
 from xplain.core.declaring.docstrings import argument_docs, docstring_sections
-from xplain.core.declaring.options import options_of, parsed
+from xplain.core.declaring.options import options_of
+from xplain.core.declaring.with_options import parsed
 from xplain.core.errors import nearest, unknown
 from xplain.core.query import Score
 from xplain.core.synthesis.attack import Norm

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.declaring.options import NonNegative, Positive, Share
+from xplain.core.declaring.options import NonNegative, Positive, Share, Side, Together
 from xplain.core.declaring.registry import Paper, attack
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -37,12 +37,12 @@ _KEPT = 0.5
 def patch(
     threat: Threat,
     *,
-    side: Positive = 64,
+    side: Side = 64,
     steps: Positive = 100,
     scale: Share = 0.1,
     angle: NonNegative = 10.0,
     light: Share = 0.1,
-    places: Positive = 8,
+    places: Together = 8,
     held_out: Share = 0.25,
 ) -> AttackFlow:
     """One patch for all items and places: up the mean margin over random places, sizes, angles and lights.

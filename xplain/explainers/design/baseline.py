@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.declaring.options import parsed
+from xplain.core.declaring.with_options import parsed
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError

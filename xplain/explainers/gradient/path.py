@@ -9,7 +9,7 @@ import numpy as np
 
 from xplain.core.arrays import collapse, doubled
 from xplain.core.caveat import each
-from xplain.core.declaring.options import Baseline, NonNegative, Positive, PositiveReal
+from xplain.core.declaring.options import Baseline, NonNegative, Positive, PositiveReal, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.declaring.wording import Sentence, named, option
 from xplain.core.edits import Array, Untouched
@@ -150,7 +150,7 @@ def expected_gradients(
     view: View,
     *,
     baseline: Baseline = 0.0,
-    samples: Positive = 128,
+    samples: Samples = 128,
     noise: NonNegative = 0.0,
     layer: str = "input",
     channels: bool = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Positive, PositiveReal
+from xplain.core.declaring.options import PositiveReal, Samples
 from xplain.core.declaring.registry import METHODS, Method, Paper, method
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
@@ -60,7 +60,7 @@ def smoothgrad(
     view: View,
     *,
     of: Inner = "saliency",
-    samples: Positive = 32,
+    samples: Samples = 32,
     sigma: PositiveReal = 0.15,
     squared: bool = False,
     layer: str | None = None,
@@ -112,7 +112,7 @@ def vargrad(
     view: View,
     *,
     of: Inner = "saliency",
-    samples: Positive = 32,
+    samples: Samples = 32,
     sigma: PositiveReal = 0.15,
     layer: str | None = None,
 ) -> Flow:

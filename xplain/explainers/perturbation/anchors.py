@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from xplain.core.caveat import each
-from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.options import Fraction, Positive, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.declaring.wording import Sentence, named
 from xplain.core.edits import Array
@@ -49,7 +49,7 @@ def anchors(
     tolerance: Fraction = 0.15,
     beam: Positive = 2,
     longest: Positive = 6,
-    samples: Positive = 5000,
+    samples: Samples = 5000,
     baseline: Hidden = 0.0,
     above: Bound | None = None,
 ) -> Flow:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.options import Fraction, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.query import Flow, Score, View
@@ -31,7 +31,7 @@ def banzhaf(
     view: View,
     *,
     features: Features = "auto",
-    samples: Positive = 1024,
+    samples: Samples = 1024,
     baseline: Hidden = 0.0,
     background: Background | None = None,
     precision: Fraction | None = None,

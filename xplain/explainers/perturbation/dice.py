@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xplain.core.caveat import each
-from xplain.core.declaring.options import NonNegative, Positive
+from xplain.core.declaring.options import NonNegative, Positive, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.declaring.wording import Sentence, named
 from xplain.core.edits import Array
@@ -48,7 +48,7 @@ def dice(
     proximity: NonNegative = 0.5,
     sparsity: NonNegative = 0.5,
     diversity: NonNegative = 1.0,
-    samples: Positive = 2000,
+    samples: Samples = 2000,
 ) -> Flow:
     """Look for rows that are decided otherwise, thin out their changes, and choose several that are near and differ.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
-from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.options import Fraction, Whole
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -18,6 +19,10 @@ from xplain.explainers.estimation.sampling import Estimate, uniforms
 from xplain.explainers.features.spec import Features
 
 __all__ = ["hsic", "hsic_indices"]
+
+Compared: TypeAlias = Annotated[
+    int, Whole(1, 10_000, "Each sample is compared with each. For a smaller error take the mean over other seeds.")
+]
 
 
 @method(
@@ -33,7 +38,7 @@ def hsic(
     view: View,
     *,
     features: Features = "auto",
-    samples: Positive = 512,
+    samples: Compared = 512,
     baseline: Hidden = 0.0,
     background: Background | None = None,
     precision: Fraction | None = None,

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.options import Fraction, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
@@ -42,7 +42,7 @@ def interactions(
     *,
     index: Literal["fsii", "k-sii", "stii"] = "fsii",
     features: Features = "auto:12",
-    samples: Positive = 2048,
+    samples: Samples = 2048,
     baseline: Hidden = 0.0,
     background: Background | None = None,
     precision: Fraction | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.options import Fraction, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.query import Flow, Score, View
@@ -30,7 +30,7 @@ def kernel_shap(
     view: View,
     *,
     features: Features = "auto",
-    samples: Positive = 2048,
+    samples: Samples = 2048,
     baseline: Hidden = 0.0,
     background: Background | None = None,
     precision: Fraction | None = None,

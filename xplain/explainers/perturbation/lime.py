@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from xplain.core.declaring.options import Fraction, NonNegative, Positive, PositiveReal
+from xplain.core.declaring.options import Fraction, NonNegative, Positive, PositiveReal, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.query import Flow, Score, View
@@ -35,7 +35,7 @@ def lime(
     view: View,
     *,
     features: Features = "auto",
-    samples: Positive = 1000,
+    samples: Samples = 1000,
     distance: Literal["cosine", "l2"] = "cosine",
     width: PositiveReal | None = None,
     surrogate: Literal["ridge", "tree"] = "ridge",

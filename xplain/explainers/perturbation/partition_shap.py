@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
-from xplain.core.declaring.options import Positive
+from xplain.core.declaring.options import Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -61,7 +61,7 @@ def partition_shap(
     view: View,
     *,
     features: Features = "auto",
-    samples: Positive = 500,
+    samples: Samples = 500,
     hierarchy: Hierarchy = "halves",
     context: Literal["both", "absent", "present"] = "both",
     baseline: Hidden = 0.0,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.options import Fraction, Positive, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.query import Flow, Score, View
@@ -37,7 +37,7 @@ def proxy_shap(
     view: View,
     *,
     features: Features = "auto",
-    samples: Positive = 2048,
+    samples: Samples = 2048,
     baseline: Hidden = 0.0,
     background: Background | None = None,
     precision: Fraction | None = None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xplain.core.declaring.options import Fraction, Positive
+from xplain.core.declaring.options import Fraction, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Coalitions, Untouched
@@ -35,7 +35,7 @@ def qii(
     view: View,
     *,
     features: Features = "auto",
-    samples: Positive = 50,
+    samples: Samples = 50,
     background: Background | None = None,
     precision: Fraction | None = None,
 ) -> Flow:

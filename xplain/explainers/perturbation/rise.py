@@ -9,7 +9,7 @@ import numpy as np
 
 from xplain import native
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Baseline, Fraction, Positive, Size
+from xplain.core.declaring.options import Baseline, Fraction, Samples, Size
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, SoftGrid
 from xplain.core.errors import UsageError
@@ -33,7 +33,7 @@ __all__ = ["rise"]
 def rise(
     view: View,
     *,
-    samples: Positive = 4000,
+    samples: Samples = 4000,
     cells: Size = 7,
     keep: Fraction = 0.5,
     baseline: Baseline = 0.0,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.declaring.options import Baseline, Fraction, Positive
+from xplain.core.declaring.options import Baseline, Fraction, Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Full
@@ -38,7 +38,7 @@ def sobol(
     view: View,
     *,
     features: Features = "auto",
-    designs: Positive = 32,
+    designs: Samples = 32,
     baseline: Baseline = 0.0,
     precision: Fraction | None = None,
 ) -> Flow:

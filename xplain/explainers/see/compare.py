@@ -10,7 +10,7 @@ import numpy as np
 
 from xplain.analyses.alignment import LEAST, alignment
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Positive
+from xplain.core.declaring.options import Positive, Side
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -58,7 +58,7 @@ def compare(
     k: Positive = 10,
     draws: Positive = 100,
     different: Positive = 12,
-    thumbnail: Positive = 96,
+    thumbnail: Side = 96,
 ) -> Seeing[Compared]:
     """How alike two models see the same items, layer by layer, and the items that they see most differently.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from xplain.analyses.factorisation import Factors, encoded, factorised
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Positive, Size
+from xplain.core.declaring.options import Positive, Side, Size
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.declaring.wording import Sentence, option
 from xplain.core.edits import Array
@@ -61,7 +61,7 @@ def craft(
     split: str = "none",
     below: str = "none",
     parts: Positive = 3,
-    thumbnail: Positive = 96,
+    thumbnail: Side = 96,
 ) -> Seeing[Concepts]:
     """The concepts that a class's pictures are made of at a layer, found without labels, and what each decides.
 

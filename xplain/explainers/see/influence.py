@@ -22,7 +22,7 @@ from xplain.analyses.influence import (
     tracin_self,
 )
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Natural, Positive, PositiveReal, Share
+from xplain.core.declaring.options import Natural, PositiveReal, Share, Side
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.declaring.wording import Sentence, option
 from xplain.core.edits import Array
@@ -133,7 +133,7 @@ def influence(
     rate: PositiveReal = 1.0,
     plant: Share = 0.05,
     k: Natural = 6,
-    thumbnail: Positive = 64,
+    thumbnail: Side = 64,
 ) -> Seeing[Influences]:
     """Which training items speak for a score and which against it, and whose labels are to be looked at first.
 

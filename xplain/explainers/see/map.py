@@ -11,7 +11,7 @@ from xplain.analyses.lattice import lattice
 from xplain.analyses.preservation import preservation
 from xplain.analyses.projection import project
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Natural, Positive, PositiveReal
+from xplain.core.declaring.options import MaybeSide, Natural, Positive, PositiveReal
 from xplain.core.declaring.registry import lens
 from xplain.core.errors import UsageError
 from xplain.core.lenses.embedding import Colouring, Plane, require_known
@@ -35,7 +35,7 @@ def map_(
     neighbours: Positive = 10,
     groups: Natural = 0,
     labelled: bool = False,
-    thumbnail: Natural = 64,
+    thumbnail: MaybeSide = 64,
     colour: Colouring = "none",
 ) -> Seeing[Plane]:
     """All items at their places in a plane: near on the map is near in the layer's space, as far as a plane allows.

@@ -8,7 +8,7 @@ import numpy as np
 
 from xplain.analyses.neighbours import nearest, recall
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Natural, Positive
+from xplain.core.declaring.options import MaybeSide, Positive
 from xplain.core.declaring.registry import lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -31,8 +31,8 @@ def neighbours(
     k: Positive = 5,
     metric: Literal["cosine", "euclidean"] = "cosine",
     labelled: bool = False,
-    pixels: Natural = 32,
-    thumbnail: Natural = 64,
+    pixels: MaybeSide = 32,
+    thumbnail: MaybeSide = 64,
 ) -> Seeing[Near]:
     """The items nearest to each in a layer's space, beside those nearest pixel by pixel.
 

@@ -9,7 +9,7 @@ import numpy as np
 from xplain.analyses.prototypes import Critique
 from xplain.analyses.prototypes import prototypes as chosen_of
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Natural, Positive, PositiveReal
+from xplain.core.declaring.options import Natural, Positive, PositiveReal, Side
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -45,7 +45,7 @@ def prototypes(
     gamma: PositiveReal | None = None,
     most: Positive = 4000,
     labelled: bool = False,
-    thumbnail: Positive = 96,
+    thumbnail: Side = 96,
 ) -> Seeing[Cells]:
     """The few items that stand for a folder in a layer's space, and those that the few do not speak for.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from xplain.analyses.concepts import holm, sensitivity
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import Positive
+from xplain.core.declaring.options import Positive, Side
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
@@ -64,7 +64,7 @@ def tcav(
     sets: Positive = 10,
     draws: Positive = 199,
     k: Positive = 6,
-    thumbnail: Positive = 96,
+    thumbnail: Side = 96,
 ) -> Seeing[Cells]:
     """Whether the score of a class rises towards a concept: the share of items whose gradient points to it, tested.
 

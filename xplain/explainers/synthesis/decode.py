@@ -10,7 +10,7 @@ import numpy as np
 
 from xplain.core.caveat import Caveat
 from xplain.core.declaring.option_names import Layers
-from xplain.core.declaring.options import Positive
+from xplain.core.declaring.options import Positive, Together
 from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
@@ -60,9 +60,9 @@ def decode(
     *,
     layer: Layers = ("",),
     steps: Positive = 400,
-    batch: Positive = 8,
-    copies: Positive = 4,
-    width: Positive = 16,
+    batch: Together = 8,
+    copies: Together = 4,
+    width: Together = 16,
 ) -> Painting:
     """What a layer holds of a picture, painted in one pass by a net that learnt the way back from photographs.
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import zoom as resampled
 
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import AtLeastOne, Natural, Positive, PositiveReal
+from xplain.core.declaring.options import AtLeastOne, Natural, Positive, PositiveReal, Together
 from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, UsageError
@@ -44,7 +44,7 @@ def dream(
     *,
     layer: str = "",
     channel: Natural | None = None,
-    octaves: Positive = 3,
+    octaves: Together = 3,
     ratio: AtLeastOne = 1.4,
     steps: Positive = 12,
     rate: PositiveReal = 0.0075,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from xplain.core.declaring.options import Fraction, NonNegative, Positive, PositiveReal
+from xplain.core.declaring.options import Fraction, NonNegative, Positive, PositiveReal, Together
 from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -39,11 +39,11 @@ def facets(
     commission: Commission,
     *,
     layer: str = "",
-    facets: Positive = 4,
+    facets: Together = 4,
     keep: Positive = 64,
     steps: Positive = 96,
     rate: PositiveReal = 0.05,
-    views: Positive = 4,
+    views: Together = 4,
     smallest: Fraction = 0.35,
     jitter: NonNegative = 8.0,
     decay: NonNegative = 1.3,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from xplain.core.caveat import Caveat
-from xplain.core.declaring.options import NonNegative, Positive, PositiveReal
+from xplain.core.declaring.options import NonNegative, Positive, PositiveReal, Together
 from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, UsageError
@@ -53,8 +53,8 @@ def style_train(
     scale: PositiveReal = 1.0,
     smooth: NonNegative = 1.0,
     steps: Positive = 400,
-    batch: Positive = 4,
-    width: Positive = 16,
+    batch: Together = 4,
+    width: Together = 16,
 ) -> Painting:
     """A net that paints any picture in one pass, in a style of several, trained on a folder.
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from xplain.core.declaring.options import Natural, NonNegative, Positive, PositiveReal, Share
+from xplain.core.declaring.options import Natural, NonNegative, Positive, PositiveReal, Share, Together
 from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
@@ -52,7 +52,7 @@ def generator(
     positive: bool = False,
     decay: Share = 0.005,
     makes: Makes = "0..1",
-    views: Positive = 1,
+    views: Together = 1,
     jitter: NonNegative = 0.0,
     length: Natural = 0,
 ) -> Painting:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.declaring.option_names import Layers
-from xplain.core.declaring.options import AtLeastOne, Fraction, NonNegative, Positive, PositiveReal
+from xplain.core.declaring.options import AtLeastOne, Fraction, NonNegative, Positive, PositiveReal, Together
 from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.errors import UsageError
 from xplain.core.synthesis.canvas import Canvas, Cosines, Phases
@@ -53,13 +53,13 @@ def fourier(
     *,
     steps: Positive = 96,
     rate: PositiveReal = 0.05,
-    views: Positive = 4,
+    views: Together = 4,
     smallest: Fraction = 0.35,
     jitter: NonNegative = 8.0,
     rotate: NonNegative = 0.0,
     decay: NonNegative = 1.3,
     room: AtLeastOne | None = None,
-    variants: Positive = 1,
+    variants: Together = 1,
     diversity: NonNegative = 0.0,
     layer: str = "",
 ) -> Painting:
@@ -153,7 +153,7 @@ def maco(
     *,
     steps: Positive = 96,
     rate: PositiveReal = 0.3,
-    views: Positive = 4,
+    views: Together = 4,
     smallest: Fraction = 0.35,
     jitter: NonNegative = 4.0,
     noise: NonNegative = 0.0,
@@ -218,7 +218,7 @@ def grid(
     rate: PositiveReal = 0.05,
     jitter: NonNegative = 8.0,
     decay: NonNegative = 1.3,
-    patches: Positive = 2,
+    patches: Together = 2,
 ) -> Painting:
     """A page of a layer's channels: for each the picture of cosines that excites its mean most.
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from xplain import native
-from xplain.core.declaring.options import Natural, Positive, Share
+from xplain.core.declaring.options import MaybeSide, Share, Side, Together
 from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
@@ -32,12 +32,12 @@ def texture_pixels(
     commission: Commission,
     *,
     how: Literal["grow", "pyramid", "quilt"] = "grow",
-    edge: Positive = 128,
-    crop: Natural = 96,
-    window: Positive = 13,
-    levels: Positive = 2,
-    block: Positive = 24,
-    overlap: Positive = 6,
+    edge: Side = 128,
+    crop: MaybeSide = 96,
+    window: Side = 13,
+    levels: Together = 2,
+    block: Side = 24,
+    overlap: Side = 6,
     slack: Share = 0.1,
 ) -> Painting:
     """A texture put together of the sample's own pixels: the classical way, to hold one made by a net against.

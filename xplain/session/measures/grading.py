@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import abilities_of
-from xplain.core.declaring.options import Reference, parsed
+from xplain.core.declaring.options import Reference
 from xplain.core.declaring.registry import METHODS, METRICS, Metric
+from xplain.core.declaring.with_options import parsed
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError

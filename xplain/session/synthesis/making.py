@@ -67,11 +67,11 @@ class Wanted:
     stepped: Stepped | Any = None
 
     def __post_init__(self) -> None:
-        for name, got, least in (("frames", self.frames, 0), ("side", self.side, 1)):
+        for name, got, kind in (("frames", self.frames, Whole(0, 1000)), ("side", self.side, Whole(1, 4096))):
             try:
-                Whole(least).read(got)
+                kind.read(got)
             except (ValueError, TypeError):
-                raise UsageError(option=name, got=got, accepted=Whole(least).accepts) from None
+                raise UsageError(option=name, got=got, accepted=kind.accepts) from None
         for name, told, of in (
             ("preview", self.preview, "(steps made, pictures [N, C, H, W])"),
             ("stepped", self.stepped, "the number of steps made"),

@@ -40,7 +40,7 @@ from xplain.session.items import item_keys
 from xplain.session.part import Part, fresh, look
 from xplain.session.request import Request
 from xplain.session.results import Asked, attribution
-from xplain.session.wishes import met, refuse_without_classes, stand_in, values_of
+from xplain.session.wishes import foretold, met, refuse_without_classes, stand_in, values_of
 
 __all__ = ["Session", "load"]
 
@@ -172,6 +172,7 @@ class Session:
         if part.scores is None and part.sight is not None:
             part.scores = part.sight.scores
         if not part.aims and part.scores is None and self.needs(part):
+            foretold(part.wanted(self.request.target), self.wish(part), part)
             self.look(part)
         self.aims(part)
         if not part.base:

@@ -16,12 +16,12 @@ from xplain.core.target import SCORES, Target
 from xplain.core.targets.formulas import Formula
 from xplain.core.targets.heads import head_of
 from xplain.core.targets.parts import Part as Elements
-from xplain.core.targets.target_parser import Aim
+from xplain.core.targets.target_parser import Aim, aim
 from xplain.core.targets.wish import At, Wish, proposed
 from xplain.engine import Settings
 from xplain.session.part import Part
 
-__all__ = ["met", "refuse_without_classes", "stand_in", "values_of"]
+__all__ = ["foretold", "met", "refuse_without_classes", "stand_in", "values_of"]
 
 
 class Asker(Protocol):
@@ -75,6 +75,22 @@ _ENDS = {
     "sequence": "a sequence",
     "forecast": "a forecast",
 }
+
+
+def foretold(wanted: Any, wish: Wish | None, part: Part) -> None:
+    """Refuse, before the model is asked, a target that would be refused whatever the scores are.
+
+    Args:
+        wanted: The target of these items, as a person gives it; None for what is predicted.
+        wish: What it stands for, where that is to be met at the items.
+        part: The items.
+
+    Raises:
+        UsageError: as ``aim``; nothing where it is not known how many classes there are.
+    """
+    outline = part.model.outline
+    if wanted is not None and wish is None and outline.scores.classes:
+        aim(wanted, np.zeros((len(part), outline.scores.classes)), outline)
 
 
 def _peek(part: Part, taps: tuple[str, ...]) -> Flow:

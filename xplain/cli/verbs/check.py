@@ -64,6 +64,9 @@ def check(
             f"{named[0].picture} is labelled {named[0].label!r}, but no labels are known for {model}. Give class "
             "numbers in their place, or --card a file that says labels."
         )
+    if loaded.outline.scores.classes:  # an unknown label stops all, before anything is asked
+        for label in dict.fromkeys(one.label for one in given):
+            loaded.outline.label_index(label, loaded.outline.scores.classes)
     others = other_cards(used)
     planned = len(given) * (1 + len(others))
     if asking.max_queries is not None and asking.max_queries < planned:

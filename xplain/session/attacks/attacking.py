@@ -152,13 +152,8 @@ class Attacker:
         return np.zeros((1, *(int(extent or 1) for extent in shape)), np.float32)
 
     def _case(self, part: Part) -> Case:
-        """The items with their values, scores, goal and sizes."""
-        scores, outline = self.session.look(part), part.model.outline
-        if scores.ndim != 2 or scores.shape[1] < 2:
-            raise UsageError(
-                f"{outline.source} gives one score per item, so there is no other class to be taken for. An attack "
-                "needs at least two: let the model return the scores of both classes."
-            )
+        """The items with their values, scores, goal and sizes; what can be refused is, before the model is asked."""
+        outline = part.model.outline
         if part.items.x.dtype.kind != "f" or part.items.texts:
             what = "texts" if part.items.texts else part.items.x.dtype.name
             raise UsageError(
@@ -171,9 +166,17 @@ class Attacker:
                 "Attack a model of its columns of numbers, with this one fixed."
             )
         space = self.space_of(part)
-        return Case(
-            part, space, space.values(part.items.x), scores, self._goal(part, scores), self._epsilons(space), [], Cost()
-        )
+        epsilons = self._epsilons(space)
+        if self.allowed.target is not None and outline.scores.classes:
+            self._goal(part, np.zeros((len(part), outline.scores.classes)))
+        scores = self.session.look(part)
+        if scores.ndim != 2 or scores.shape[1] < 2:
+            raise UsageError(
+                f"{outline.source} gives one score per item, so there is no other class to be taken for. An attack "
+                "needs at least two: let the model return the scores of both classes."
+            )
+        values, goal = space.values(part.items.x), self._goal(part, scores)
+        return Case(part, space, values, scores, goal, epsilons, [], Cost())
 
     def space_of(self, part: Part) -> Space:
         """The values that the items may have."""

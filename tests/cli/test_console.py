@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import xplain.cli as cli
+from xplain.cli.telling import console
 from xplain.cli.telling.console import Outcome, Progress, table, to_json
 from xplain.core.errors import BudgetError, ModelError, PictureError, Unsafe, UsageError
 
@@ -152,13 +153,20 @@ def test_progress_beyond_the_plan_speaks_at_each_doubling(capsys):
     assert all("more than the 10 planned" in line for line in said[-3:])
 
 
-def test_progress_without_a_plan_speaks_of_none(capsys):
+def test_progress_without_a_plan_is_silent_for_seconds_and_then_speaks_ever_less(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(console.time, "perf_counter", lambda: now[0])
     with Progress(None, unit="steps") as progress:
-        for done in range(1, 10):
-            progress.to(done)
-    said = capsys.readouterr().err.splitlines()
-    assert [line.split(",")[0] for line in said] == ["2 steps", "4 steps", "8 steps"]
-    assert not any("planned" in line or "%" in line for line in said)
+        for second in range(300):
+            now[0] = float(second)
+            progress.to(100 * second)
+    said = capsys.readouterr().err
+    times = [line.partition(", ")[2] for line in said.splitlines()]
+    assert times == [f"{n}.0 s" for n in (10, 30, 70, 130, 190, 250)]
+    assert said.startswith("1000 steps, ")
+    assert "planned" not in said
+    assert "%" not in said
+    assert "\r" not in said
 
 
 def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):

@@ -250,8 +250,9 @@ def table(rows: Sequence[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
     return "\n".join("  ".join(map(set_cell_size, line, widths)).rstrip() for line in lines)
 
 
-_SILENT = 10.0
-"""Seconds after which a person is told how far things are, whatever the share."""
+_SILENT, _LONGEST = 10.0, 60.0
+"""Seconds after which a person is told how far things are, whatever the share; twice as long each time, up to so many
+where nobody knows of how much."""
 
 
 class Progress:
@@ -260,7 +261,8 @@ class Progress:
     Args:
         expected: How many in all, as planned; more may come from methods that decide as they go, such as integrated
             gradients, which adds steps. Beyond the plan there is a line each time that the number has doubled. None
-            where nobody can plan, as for a lens over folders: then all lines are such lines, and none speaks of a plan.
+            where nobody can plan, as for a lens over folders: then work of seconds has no lines, and long work one
+            after 10 seconds, 20 more, 40 more, and every minute.
         every: Share of the whole between two plain lines.
         unit: What is counted.
     """
@@ -271,7 +273,7 @@ class Progress:
         self._planned, self._unit = expected is not None, unit
         self._expected, self._every = max(1, expected or 0), every
         self._done, self._said, self._started = 0, 0.0, time.perf_counter()
-        self._spoke = self._started
+        self._spoke, self._pause = self._started, _SILENT
         self._bar: Any = tqdm(
             total=self._expected if self._planned else None,
             unit=f" {unit}",
@@ -295,18 +297,20 @@ class Progress:
             self._bar.update(step)
             return
         now = time.perf_counter()
-        seconds, silent = now - self._started, now - self._spoke
-        if done > self._expected:
-            if done >= 2 * self._expected * self._said or silent >= _SILENT:
-                self._said, self._spoke = done / self._expected, now
-                planned = f", more than the {self._expected} planned" if self._planned else ""
-                note(f"{done} {self._unit}{planned}, {seconds:.1f} s")
-            return
+        silent, share = now - self._spoke, done / self._expected
         if not self._planned:
-            return  # the first alone says nothing
-        share = done / self._expected
-        nearly = 1.0 - self._every / 2 < share < 1.0  # the last line comes soon enough
-        due = share - self._said >= self._every or (silent >= _SILENT and share > self._said)
-        if (due and not nearly) or share == 1.0 > self._said:
-            self._said, self._spoke = share, now
-            note(f"{share:.0%} ({done} of {self._expected} {self._unit}, {seconds:.1f} s)")
+            if silent >= self._pause:
+                self._pause = min(2 * self._pause, _LONGEST)
+                self._say(f"{done} {self._unit}", share, now)
+        elif share > 1.0:
+            if share >= 2 * self._said or silent >= _SILENT:
+                self._say(f"{done} {self._unit}, more than the {self._expected} planned", share, now)
+        else:
+            nearly = 1.0 - self._every / 2 < share < 1.0  # the last line comes soon enough
+            due = share - self._said >= self._every or (silent >= _SILENT and share > self._said)
+            if (due and not nearly) or share == 1.0 > self._said:
+                self._say(f"{share:.0%} ({done} of {self._expected} {self._unit}", share, now, ")")
+
+    def _say(self, text: str, share: float, now: float, end: str = "") -> None:
+        self._said, self._spoke = share, now
+        note(f"{text}, {now - self._started:.1f} s{end}")

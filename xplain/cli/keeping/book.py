@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from xplain.cli.keeping.output import Folder
 from xplain.core.errors import OutputError
+from xplain.core.keeping.plain import counted
 
-__all__ = ["Book", "told_when_interrupted"]
+__all__ = ["Book", "stays", "told_when_interrupted"]
 
 _PAUSE = 2.0
 """Seconds between two writings of record and page, at least; and ten times what the last one took."""
@@ -29,6 +31,22 @@ def told_when_interrupted(told: Callable[[], str]) -> Iterator[None]:
         if str(interrupt):
             raise
         raise type(interrupt)(told()) from None
+
+
+def stays(written: int, count: int, what: str, folder: Path, rest: str = "") -> str:
+    """What stays of a run that ends early, as a sentence; a folder is named only where something is in it.
+
+    Args:
+        written: Items that are done.
+        count: All.
+        what: What one is called.
+        folder: Where results are written.
+        rest: What is there besides, such as ``", 1 more in part"``.
+    """
+    if not written and not rest:
+        return f"Nothing was written: none of {counted(count, what)} was done."
+    are = "is" if written == 1 else "are"
+    return f"{written} of {counted(count, what)} {are} written to {folder}{rest}; no file is half-written."
 
 
 class Book:

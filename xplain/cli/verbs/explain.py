@@ -14,7 +14,7 @@ from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, named_m
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.asking.reading import Given, RowOptions, given
 from xplain.cli.asking.together import together
-from xplain.cli.keeping.book import Book, told_when_interrupted
+from xplain.cli.keeping.book import Book, stays, told_when_interrupted
 from xplain.cli.keeping.conservation import Conserved, conservation_lines
 from xplain.cli.keeping.output import RECORD, Folder
 from xplain.cli.keeping.pages import PAGE, Drawing, Sheets
@@ -207,7 +207,7 @@ def _explain_rows(model: Any, rows: Given, order: Order, folder: Folder, run: Ru
     count = len(rows.names) + len(rows.failed)
     for name, error in rows.failed:
         run.fail(name, error)
-    title = f"{model.outline.called}: {count} {'item' if count == 1 else 'items'}"
+    title = f"{model.outline.called}: {counted(count, 'item')}"
     lines = Lines(folder, rows.stem, title, shell.line)
     book = Book(folder, lambda: _document(run, model, folder, shell.line), lines.page, flush=lines.flush)
     with book.kept_whatever_happens(lambda: _told_done(run, count, len(order.methods), folder.path)):
@@ -222,9 +222,8 @@ def _told_done(run: Run, count: int, methods: int, folder: Path) -> str:
     """What stays of a run that ends early."""
     whole = sum(len({one["method"] for one in item["explanations"]}) == methods for item in run.items)
     rest = len(run.items) - whole
-    part = f", {rest} more in part" if rest else ""
     page = f" Open {folder / PAGE}." if run.items else ""
-    return f"{whole} of {count} {run.what}s are written to {folder}{part}; no file is half-written.{page}"
+    return f"{stays(whole, count, run.what, folder, f', {rest} more in part' if rest else '')}{page}"
 
 
 def _document(run: Run, model: Model, folder: Folder, line: str) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import typer
 from xplain.cli.asking.boxes import read_boxes
 from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
-from xplain.cli.keeping.book import Book, told_when_interrupted
+from xplain.cli.keeping.book import Book, stays, told_when_interrupted
 from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.run import Order, Run, explain_items
 from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, note
 from xplain.cli.telling.notes import about, layer_of, notes_of, told_warnings, warnings_of
 from xplain.core.card import Card
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.metrics.localisation import SPREAD, Box, best_iou, evened, localisation_error, region, segment
 from xplain.session import Explained
 
@@ -90,7 +91,7 @@ def localise(
 
     def done() -> str:
         written = sum(len(one.told) for one in keepers)
-        return f"{written} of {len(found)} pictures are written to {out}; no file is half-written."
+        return stays(written, len(found), "picture", out)
 
     with told_when_interrupted(done), Folder(out, force) as folder:
         boxes = _Boxes(folder, truths, share, smooth, segmented)
@@ -217,4 +218,4 @@ def _text(document: Mapping[str, Any], out: Path) -> str:
         )
     failed = f", {len(document['failures'])} failed" if document["failures"] else ""
     count = len(document["pictures"])
-    return "\n".join([*lines, f"{count} {'picture' if count == 1 else 'pictures'}{failed}; drawn into {out}."])
+    return "\n".join([*lines, f"{counted(count, 'picture')}{failed}; drawn into {out}."])

@@ -33,6 +33,29 @@ def test_a_place_is_named(rows, columns, place):
     assert f"of the picture, {place}." in map_of(patch(rows, columns)).sentence()
 
 
+def corners(*places):
+    """A square of 3 in several places."""
+    values = np.zeros((30, 30))
+    for row, column in places:
+        values[row : row + 3, column : column + 3] = 1.0
+    return values
+
+
+@pytest.mark.parametrize(
+    ("places", "place"),
+    [
+        (((0, 0), (0, 27), (27, 0), (27, 27)), "here and there all over it (y 0 to 29, x 0 to 29)"),
+        (((0, 0), (27, 27)), "here and there all over it (y 0 to 29, x 0 to 29)"),
+        (((2, 0), (2, 27)), "top, here and there from left to right (y 2 to 4, x 0 to 29)"),
+        (((0, 14), (27, 14)), "centre, here and there from top to bottom (y 0 to 29, x 14 to 16)"),
+        (((8, 8), (14, 14)), "in the middle (y 8 to 16, x 8 to 16)"),
+        (((2, 8), (2, 14)), "top centre (y 2 to 4, x 8 to 16)"),
+    ],
+)
+def test_regions_that_lie_apart_have_no_place_between_them(places, place):
+    assert f"of the picture, {place}." in map_of(corners(*places)).sentence()
+
+
 def test_half_of_the_evidence_is_on_the_fewest_positions_that_hold_it():
     values = patch(slice(0, 3), slice(0, 3), value=10.0)  # 90 of 180 on 9 of 900 positions
     values[20:29, 20:30] = 1.0

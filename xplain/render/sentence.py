@@ -23,6 +23,7 @@ __all__ = ["sentence"]
 _HALF = 0.5
 _SPREAD = 0.25  # share of the area from which half of the evidence is said to be spread out
 _SPREAD_OVER = 0.1  # share of all below which the first channel is not worth a place of its own
+_FAR = 0.1  # share of what is held that may lie away from the place that is named
 _FEW = 3  # columns or words that are named
 _GAPS = 100  # into how many gaps a series is cut, of which a stretch may hold one
 _ROUNDED = 1e-6  # share of the largest value below which a value is what float32 leaves of a zero
@@ -188,17 +189,36 @@ def _holding(positive: Array) -> Array:
 
 
 def _where(held: Array, positive: Array) -> str:
-    """A place in words, and in positions: the middle of what is held, and a box that holds 90 % of it."""
+    """A place in words, and in positions: the thirds of the picture that hold it, and a box that holds 90 % of it."""
     weight = np.where(held, positive, 0)
-    spans, middle = _spans(weight), []
-    for axis in range(held.ndim):
-        along = weight.sum(axis=tuple(k for k in range(held.ndim) if k != axis))
-        middle.append(float((along * (np.arange(len(along)) + 0.5)).sum() / along.sum() / len(along)))
-    named = dict(zip("zyx"[-held.ndim :], spans, strict=True))
+    named = dict(zip("zyx"[-held.ndim :], _spans(weight), strict=True))
     box = ", ".join(f"{axis} {low} to {high}" for axis, (low, high) in named.items())
-    row, column = (min(2, int(3 * place)) for place in middle[-2:])
-    place = "in the middle" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"
+    row, column = (_third(weight, axis) for axis in (-2, -1))
+    if row is not None and column is not None:
+        place = "in the middle" if row == column == 1 else f"{_ROWS[row]} {_COLUMNS[column]}"
+    elif row is not None:
+        place = f"{_ROWS[row]}, here and there from left to right"
+    elif column is not None:
+        place = f"{_COLUMNS[column]}, here and there from top to bottom"
+    else:
+        place = "here and there all over it"
     return f"{place} ({box})"
+
+
+def _third(weight: Array, axis: int) -> int | None:
+    """The third of an axis that a weight lies in: 0, 1 or 2; None where it is spread, so that no third is its place.
+
+    It is the heaviest third where that holds half and what is not beside it a tenth at most, or two thirds side by side
+    hold nine tenths.
+    """
+    along = weight.sum(axis=tuple(k for k in range(weight.ndim) if k != axis % weight.ndim))
+    edges = np.arange(len(along) + 1) * 3 / len(along)
+    reached = np.concatenate([[0.0], np.cumsum(along)]) / along.sum()
+    thirds = np.diff(np.interp([0.0, 1.0, 2.0, 3.0], edges, reached))
+    first = int(thirds.argmax())
+    far = float(thirds[[k for k in range(3) if abs(k - first) > 1]].sum())
+    pair = max(float(thirds[:2].sum()), float(thirds[1:].sum()))
+    return first if (thirds[first] >= _HALF and far <= _FAR) or pair >= 1 - _FAR else None
 
 
 def _spans(weight: Array) -> list[tuple[int, int]]:

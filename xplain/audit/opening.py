@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from xplain.audit.plans.items import whole
 from xplain.audit.shards.guarding import planned_audit
 from xplain.audit.shards.reading import Data, Planned
 from xplain.audit.shards.seen import seen
+from xplain.audit.shards.truth_table import TruthTable
 from xplain.audit.sources import moved
 from xplain.audit.stores.home import home_of
 from xplain.audit.stores.schema import METRICS, RECORDS, Column, empty, read_parquet
@@ -86,6 +88,11 @@ class Audit:
     def lanes(self) -> tuple[Lane, ...]:
         """The plan's lanes."""
         return self.plan.lanes
+
+    @cached_property
+    def truth(self) -> TruthTable | None:
+        """What is known to be in the items, as each model sees it; None where nothing is stated."""
+        return None if self.plan.truth is None else TruthTable(self.folder, self.plan)
 
     # ------------------------------------------------------------------ tables
 

@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from xplain.audit.findings.agreeing import twinned
+from xplain.audit.findings.agreement import agreed
 from xplain.audit.findings.asking_models import Asks
 from xplain.audit.findings.copied import duplicated
 from xplain.audit.findings.finding_store import keep, kept
 from xplain.audit.findings.leaning import leaning
 from xplain.audit.findings.questions import drifts, grouped_maps, parts
+from xplain.audit.findings.redrawing import redrawn
 from xplain.audit.opening import Audit, open_audit
 from xplain.audit.plans.plan import ANALYSES
 from xplain.core.errors import BudgetError, UsageError, unknown
@@ -32,14 +34,16 @@ def analyse(
 ) -> list[Finding]:
     """Ask of an audit whether its models are right for the right reasons.
 
-    Most analyses read records and maps alone. ``shortcuts``, ``labels`` and a planted control ask the models again, of
-    items that the plan's seed draws. What the planned ones found is kept in ``findings/<root>.json`` and read from
-    there the next time; an audit that has grown since has another root, and is analysed anew.
+    Most analyses read records and maps alone. ``shortcuts``, ``randomisation``, ``labels`` and a planted control ask
+    the models again, of items that the plan's seed draws. What the planned ones found is kept in
+    ``findings/<root>.json`` and read from there the next time; an audit that has grown since has another root, and is
+    analysed anew.
 
     Args:
         out: The audit's folder.
         which: ``"planned"``: those of the plan; ``"all"``; or names, with commas between or in a list: ``shortcuts``,
-            ``mass``, ``clusters``, ``drift``, ``twins``, ``triage``, ``duplicates``, ``subgroups``, ``labels``.
+            ``mass``, ``clusters``, ``drift``, ``twins``, ``triage``, ``agreement``, ``randomisation``, ``duplicates``,
+            ``subgroups``, ``labels``.
         models: Name to another place of a model, or to the object itself, where it was given as one.
         items: Another place of the same items, where they were moved.
         max_queries: Evaluations that may be spent; None for no limit. Where it is reached, the analyses that ask say
@@ -100,7 +104,7 @@ def _of_model(one: Finding, audit: Audit) -> Finding:
     return replace(one, statement=f"{', '.join(said)}: {one.statement}") if said else one
 
 
-_OF_MAPS = ("mass", "clusters", "scan", "again", "channel", "control", "twins")
+_OF_MAPS = ("mass", "inside", "clusters", "scan", "again", "channel", "control", "twins")
 """Findings that speak of one method's explanations; others speak of answers alone, or of all maps at once."""
 
 
@@ -111,6 +115,8 @@ _MADE_BY: Mapping[str, Callable[[Audit, Asks], list[Finding]]] = {
     "drift": lambda audit, asks: drifts(audit),
     "twins": lambda audit, asks: twinned(audit, "twins"),
     "triage": lambda audit, asks: twinned(audit, "triage"),
+    "agreement": lambda audit, asks: agreed(audit),
+    "randomisation": lambda audit, asks: redrawn(asks),
     "duplicates": lambda audit, asks: duplicated(audit),
     "subgroups": lambda audit, asks: parts(audit),
     "labels": lambda audit, asks: asks.labels(),

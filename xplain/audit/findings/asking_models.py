@@ -17,7 +17,9 @@ from xplain.audit.plans.costing import LABELLED, SHORTCUT_CLASSES
 from xplain.audit.plans.models import opened_models
 from xplain.audit.stores.where import Where
 from xplain.core.abilities import abilities_of
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
+from xplain.core.errors import BudgetError
 from xplain.core.finding import Finding
 from xplain.core.items import Items
 from xplain.core.keeping.plain import counted
@@ -53,6 +55,7 @@ class Asks:
         self.audit, self._given, self._most = audit, models, max_queries
         self._models: dict[str, Model] = {}
         self._sessions: list[Session] = []
+        self._apart = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -67,7 +70,22 @@ class Asks:
     @property
     def spent(self) -> int:
         """Evaluations and sweeps that all analyses spent."""
-        return sum(one.spent.queries + one.spent.sweeps for one in self._sessions)
+        return self._apart + sum(one.spent.queries + one.spent.sweeps for one in self._sessions)
+
+    def takes(self, count: int) -> None:
+        """Set evaluations aside that are asked of other models than the audit's, as those with weights drawn anew are.
+
+        Raises:
+            BudgetError: more than may be spent.
+        """
+        if self._most is not None and self.spent + count > self._most:
+            raise BudgetError(
+                f"It would ask for {count:,} evaluations, and {max(0, self._most - self.spent):,} are left: ",
+                option("max_queries", self._most),
+                f". Allow {self.spent + count:,}.",
+                left=max(0, self._most - self.spent),
+            )
+        self._apart += count
 
     def session(self, lane: Lane) -> Session:
         """A session of a lane's model and method, within what is left to spend."""

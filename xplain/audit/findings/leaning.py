@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from xplain.analyses.enough import drawn
+from xplain.analyses.inside import inside_own
 from xplain.analyses.mass import REGIONS, mass_on
-from xplain.analyses.shares import shares
+from xplain.analyses.shares import pooled, shares
 from xplain.audit.findings.kinds import columns, is_rows, pictured, planes, timed
 from xplain.audit.opening import Audit
 from xplain.audit.reports.readers import Reads
@@ -22,6 +23,8 @@ __all__ = ["leaning", "named", "worded"]
 
 _TEXTS, _WORDS = 2000, 40
 """Texts that are read again for their words, and words that are looked at, those with most of the mass first."""
+_MASKED = 1000
+"""Items whose maps are held against the masks of all of them."""
 _CHANNELS = 40
 """Channels that are looked at, those with most of the mass first."""
 _LIMITS = (
@@ -46,9 +49,32 @@ def leaning(audit: Audit) -> list[Finding]:
         places = {name: told[k] for name, k in zip(REGIONS, ("border", *(f"corner{n}" for n in range(4))), strict=True)}
         made = mass_on(places, told["predicted_name"].tolist(), items=told["item"], seed=audit.plan.seed)
         found += named(made, lane)
+        found += named(_inside(audit, lane), lane)
     for lane in timed(audit):
         found += named(_on_ends(audit, lane), lane)
     return found
+
+
+def _inside(audit: Audit, lane: Lane) -> list[Finding]:
+    """Mass inside what is known to be in each item, beside the masks of other items; nothing without a truth."""
+    truth = audit.truth
+    if truth is None:
+        return []
+    told = columns(audit, "item, predicted_name, target", lane)
+    known = np.isin(told["item"], truth.facts.sample)
+    told = {name: values[known] for name, values in told.items()}
+    some = drawn(np.zeros(len(told["item"])), _MASKED, audit.plan.seed)
+    model, kept, masks = audit.plan.model(lane.model), [], []
+    for row in some.tolist():
+        target = told["target"][row]
+        mask = truth.mask(int(told["item"][row]), model, -1 if target is None or target != target else int(target))
+        if mask is not None and mask.any():
+            kept.append(row)
+            masks.append(pooled(mask[None], (lane.native_shape[0], lane.native_shape[1]))[0])
+    if not kept:
+        return []
+    items, groups = told["item"][kept], told["predicted_name"][kept].tolist()
+    return inside_own(audit.maps(lane.name, items), np.stack(masks), groups, items=items, seed=audit.plan.seed)
 
 
 def _on_ends(audit: Audit, lane: Lane) -> list[Finding]:

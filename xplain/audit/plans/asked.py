@@ -122,7 +122,7 @@ def read_toml(path: Path, known: Sequence[str]) -> dict[str, Any]:
         if name not in known:
             raise unknown(f"word in {path}:", name, known)
     here = path.parent
-    for name in ("items", "metadata", "labels", "out", "card", "root"):
+    for name in ("items", "metadata", "labels", "out", "card", "root", "truth"):
         if isinstance(raw.get(name), str):
             raw[name] = _beside(here, raw[name], always=name in ("out", "items"))
     if "models" in raw:

@@ -64,7 +64,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 _MADE = ("lanes", "parts", "seals", "log")
-_HELD = ("items.parquet", "places.parquet", KEPT, ROWS, SERIES)
+_HELD = ("items.parquet", "places.parquet", "truth.parquet", KEPT, ROWS, SERIES)
 _OWN = (*_HELD, ANSWERS, BUDGET, "where.json", "lanes", "log", "parts", "seals", "findings")
 
 

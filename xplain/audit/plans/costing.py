@@ -18,12 +18,20 @@ from xplain.session import Memo, Request, Session
 from xplain.session.lanes.lane import Driven
 from xplain.session.measures.grading_cost import grading_costs
 
-__all__ = ["LABELLED", "SHORTCUT_CLASSES", "analyses_cost", "graded_seconds", "grades_of", "labelled_most"]
+__all__ = [
+    *("LABELLED", "REDRAWN_STAGES", "SHORTCUT_CLASSES"),
+    *("analyses_cost", "graded_seconds", "grades_of", "labelled_most", "redrawn_items"),
+]
 
 LABELLED = 5000
 """Labelled items whose scores the analysis of labels asks for, about."""
 SHORTCUT_CLASSES = 50
 """Classes whose shortcuts are looked for, the largest first."""
+REDRAWN_STAGES = 4
+"""At how many numbers of layers drawn anew maps are made, beside those of the model itself."""
+_REDRAWN, _LEAST_REDRAWN, _REDRAWN_ASKS = 48, 10, 20_000
+"""Items of a lane whose maps are made by models with weights drawn anew: so many, fewer where that asks for more than
+the last, and never fewer than the second."""
 _PER_CLASS = 400 + 4 * 1600
 """Evaluations that a class's shortcuts take at most: its own pictures and others, and four leads that are tried."""
 
@@ -72,6 +80,17 @@ def labelled_most(counts: Sequence[int], classes: int) -> int:
     return sum(min(count, max(20, LABELLED // max(1, classes))) for count in counts)
 
 
+def redrawn_items(each: float, count: int) -> int:
+    """Items of which maps are made by models whose weights are drawn anew.
+
+    Args:
+        each: Evaluations and sweeps of one explanation.
+        count: Items that there are.
+    """
+    affordable = int(_REDRAWN_ASKS // max(1.0, each * (1 + REDRAWN_STAGES)))
+    return min(count, max(_LEAST_REDRAWN, min(_REDRAWN, affordable)))
+
+
 def analyses_cost(
     names: Sequence[str],
     models: Sequence[tuple[ModelFacts, Sequence[Lane], Model]],
@@ -90,7 +109,7 @@ def analyses_cost(
         costs: What an item takes in each lane, to tell how long an evaluation takes here.
         planted: Items that are to carry a control.
     """
-    asked: dict[str, list[tuple[int, Model, float | None]]] = {"shortcuts": [], "labels": []}
+    asked: dict[str, list[tuple[int, Model, float | None]]] = {"shortcuts": [], "randomisation": [], "labels": []}
     took = {one.lane: one for one in costs}
     for facts, lanes, model in models:
         each = [_second(took[lane.name]) for lane in lanes if lane.name in took]
@@ -103,6 +122,12 @@ def analyses_cost(
             if planted and tried:
                 most += 160 + 4 * round(4 * planted + planted * (took[first.name].evaluations or 1) + 1600)
             asked["shortcuts"].append((most, model, second))
+        redraws = abilities_of(model).redraws
+        for lane in lanes if redraws is not None and redraws.weighted() and not facts.door else ():
+            one = took[lane.name]
+            maps = redrawn_items(one.evaluations + one.sweeps, count) * (1 + REDRAWN_STAGES)
+            apart = None if one.seconds is None else one.seconds / max(1.0, one.evaluations + one.sweeps)
+            asked["randomisation"].append((round(maps * (one.evaluations + one.sweeps)), model, apart))
         if lanes[0].classes > 1 and facts.known:
             known = [labels[label] for label in facts.known if label in labels]
             asked["labels"].append((labelled_most(known, lanes[0].classes), model, second))

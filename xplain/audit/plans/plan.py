@@ -32,12 +32,14 @@ __all__ = [
     "ModelFacts",
     "Plan",
     "Shard",
+    "TruthFacts",
     "card_facts",
     "refuse_other",
 ]
 
 ANALYSES = (
-    "shortcuts", "mass", "clusters", "drift", "twins", "triage", "duplicates", "subgroups", "labels",
+    "shortcuts", "mass", "clusters", "drift", "twins", "triage", "agreement", "randomisation", "duplicates",
+    "subgroups", "labels",
 )  # fmt: skip
 """The analyses that a plan may name, in the order in which they are told."""
 
@@ -185,6 +187,32 @@ class Grading:
         return self.sample[low:high]
 
 
+@dataclass(frozen=True, slots=True)
+class TruthFacts:
+    """What is known to be in the items, as a caller stated it: boxes and masks.
+
+    Args:
+        sha256: Of ``truth.parquet``, which holds it for every item.
+        says: What it is, in words.
+        states: How many items are in each of ``xplain.audit.plans.truths.STATES``.
+        names: The metrics that compare with it.
+        sample: Numbers of the items that these are asked for, ascending: items of which something is known.
+        classes: Model to the class that each label of a box is; a model that knows none of them is not there.
+    """
+
+    sha256: str
+    says: str
+    states: Mapping[str, int]
+    names: tuple[str, ...] = ()
+    sample: tuple[int, ...] = ()
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def within(self, shard: Shard) -> tuple[int, ...]:
+        """The sampled items of a shard."""
+        low, high = np.searchsorted(self.sample, (shard.first, shard.first + shard.rows))
+        return self.sample[low:high] if self.names else ()
+
+
 @dataclass(frozen=True)
 class Plan:
     """A plan.
@@ -201,6 +229,7 @@ class Plan:
         threads: Threads of one model.
         versions: Of xplain, Python and the packages that decide bits.
         format: Of the folder.
+        truth: What is known to be in the items; None where nothing is.
     """
 
     items: ItemFacts
@@ -214,11 +243,12 @@ class Plan:
     threads: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+    truth: TruthFacts | None = None
 
     def to_json(self) -> bytes:
         """The plan's bytes, canonical; what older plans did not know is left out where it says nothing."""
         told = asdict(self)
-        for one in (*told["models"], *told["lanes"]):
+        for one in (told, *told["models"], *told["lanes"]):
             for name in (name for name in _LATER if name in one and not one[name]):
                 del one[name]
         return canonical(told)
@@ -292,9 +322,11 @@ def card_facts(card: Card | None) -> dict[str, Any] | None:
     return {k: v for k, v in asdict(card).items() if v is not None and k not in ("name", "labels")}
 
 
-_LATER = frozenset({"door", "coordinates", "engine", "batch"})
-"""Fields of models and lanes that plans of format 1 may lack: their identities stay."""
-_NESTED: Mapping[str, type] = {"items": ItemFacts, "models": ModelFacts, "lanes": Lane, "grading": Grading}
+_LATER = frozenset({"door", "coordinates", "engine", "batch", "truth"})
+"""Fields of plans, models and lanes that plans of format 1 may lack: their identities stay."""
+_NESTED: Mapping[str, type] = {
+    "items": ItemFacts, "models": ModelFacts, "lanes": Lane, "grading": Grading, "truth": TruthFacts,
+}  # fmt: skip
 
 
 def _built(kind: Any, raw: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.plans.estimate import Estimate
-from xplain.audit.plans.plan import Plan
+from xplain.audit.plans.plan import Plan, TruthFacts
 from xplain.audit.plans.sampling import Precision
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import counted
@@ -42,6 +42,7 @@ class Wanted:
     texts: Any = None
     series: Any = None
     batch_size: int | None = None
+    truth: Any = None
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -92,7 +93,15 @@ class Planned:
             str(self.estimate),
         ]
         lines += [_precise(self.power, plan)] if self.power else []
+        lines += [_known(plan.truth, plan.items.count)] if plan.truth is not None else []
         return "\n".join([*lines, *(f"warning: {one}" for one in self.told)])
+
+
+def _known(truth: TruthFacts, count: int) -> str:
+    """What maps are compared with."""
+    known = f"  truth ({truth.says}) of {truth.states.get('known', 0):,} of {counted(count, 'item')}"
+    asked = f"{', '.join(truth.names)} of {len(truth.sample):,} of them, nothing is asked for it"
+    return f"{known}: {asked}" if truth.names else f"{known}: no metric compares with it"
 
 
 def _precise(power: Sequence[Precision], plan: Plan) -> str:

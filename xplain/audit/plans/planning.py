@@ -13,6 +13,7 @@ from typing import Any
 from xplain.audit.plans.asked import Asked, methods_of, targets_of
 from xplain.audit.plans.budgeting import ANSWERS, Allowed, Purse, refuse_too_many
 from xplain.audit.plans.building import building_in, keep
+from xplain.audit.plans.comparing import asked_of_truth, truth_facts, unknown_labels
 from xplain.audit.plans.costing import analyses_cost, graded_seconds, grades_of
 from xplain.audit.plans.doors import asked_door
 from xplain.audit.plans.entering import entered_items, entered_series, through
@@ -25,6 +26,7 @@ from xplain.audit.plans.planned import Planned, Wanted
 from xplain.audit.plans.remarks import remarks
 from xplain.audit.plans.sampling import judges, sampled, without_sets
 from xplain.audit.plans.trial import Trial, trial_items
+from xplain.audit.plans.truths import TRUTH, write_truths
 from xplain.audit.shards.guarding import planned_audit, versions_now
 from xplain.audit.shards.reading import Data
 from xplain.audit.sources import Source, source_of
@@ -33,7 +35,6 @@ from xplain.audit.stores.home import planned_in
 from xplain.audit.stores.schema import read_parquet
 from xplain.audit.stores.where import Where
 from xplain.core.abilities import abilities_of
-from xplain.core.declaring.registry import METRICS
 from xplain.core.declaring.wording import option
 from xplain.core.errors import UsageError, XplainError, unknown
 from xplain.core.keeping.files import there
@@ -71,6 +72,7 @@ def plan(
     texts: Any = None,
     series: Any = None,
     batch_size: int | None = None,
+    truth: Any = None,
     dry_run: bool = False,
 ) -> Planned:
     """Write down what an audit will do, so that whoever runs it, and how often, gets the same bits.
@@ -118,6 +120,9 @@ def plan(
         series: Columns of the table of which each row is one series, a column per moment: ``"t*"``, or names; one such
             text for each channel, in a list or with ``;`` between.
         batch_size: Rows of a model call, at most; None chooses, by the cores that are here. It stands in the plan.
+        truth: What is known to be in the items, in pixels of their files: a ``.csv`` of boxes, COCO's ``.json``, a
+            folder of masks or of Pascal VOC's ``.xml`` named as the items, ``column:NAME`` of the items' table, or
+            boxes and masks in order or by name. Where given, metrics of ``"localisation"`` compare maps with it.
         dry_run: Write nothing.
 
     Returns:
@@ -133,8 +138,9 @@ def plan(
         raise UsageError("It is not said where the audit is kept. Give ", where_to, ", or ", dry, ".")
     wanted = Wanted(
         methods, target, labels, metadata, card, metrics, analyses, sample, seed, shard_seconds, shard_rows, planted,
-        threads, item_column, root, max_queries, rows, texts, series, batch_size,
+        threads, item_column, root, max_queries, rows, texts, series, batch_size, truth,
     )  # fmt: skip
+    asked_of_truth(wanted.metrics, wanted.truth is not None)  # what is wrong with them is said before anything is read
     budget = Budget(max_queries)
     given = models_of(models, wanted.card)
     door = asked_door(wanted.rows, wanted.texts, [one.source for one in given])
@@ -156,12 +162,13 @@ def plan(
         purse = Purse(budget, None if dry_run else folder / ANSWERS)
         settled = [_settled(one, asked, rules, data, wanted, listed, purse) for one in given]
         made = _plan(settled, listed, source, data, wanted, beside.says)
+        made, known = _with_truth(made, wanted, data, source, settled, building / TRUTH)
         estimate = _estimate(settled, made, listed)
         refuse_too_many(max_queries, budget.spent, estimate.asked)
         made = replace(made, shard_rows=_shard_rows(made, wanted, estimate, folder))
         numbers = made.grading.sample
         power = sampled(_labels(data), numbers)[1] if made.grading.names and numbers is not None else ()
-        told = (*remarks(listed, made, settled), *listed.told)
+        told = (*remarks(listed, made, settled), *listed.told, *known)
         if not dry_run:
             where = Where(source.recipe(), {one.given.name: one.given.where for one in settled})
             keep(building, folder, made, where, [one.files for one in settled], estimate, os.fspath(out or ""))
@@ -233,9 +240,23 @@ def _settled(
     )  # fmt: skip
 
 
+def _with_truth(
+    made: Plan, wanted: Wanted, data: Data, source: Source, settled: Sequence[_Settled], path: Path
+) -> tuple[Plan, list[str]]:
+    """The plan with what is known of the items, written to ``path``, and what must be known of it."""
+    if wanted.truth is None:
+        return made, []
+    written = write_truths(wanted.truth, data, source.recipe(), made.models[0], path)
+    names, labels = asked_of_truth(wanted.metrics, True)[1], _labels(data)
+    models = [(one.given.name, one.model, one.lanes[0]) for one in settled]
+    facts = truth_facts(written, names, labels, wanted.sample, wanted.seed, models)
+    told = unknown_labels(facts, written.labels, [one.name for one in made.models])
+    return replace(made, truth=facts), [*written.told, *told]
+
+
 def _metrics(wanted: Wanted) -> dict[str, Mapping[str, Any]]:
-    """Metrics with their options; none where no item is sampled."""
-    names, options = judges(wanted.metrics)
+    """Metrics with their options, without those that compare with a truth; none where no item is sampled."""
+    names, _, options = asked_of_truth(wanted.metrics, wanted.truth is not None)
     return {} if wanted.sample == 0 else {name: options.get(name, {}) for name in names}
 
 
@@ -320,26 +341,14 @@ def _chosen(wanted: Wanted, settled: Sequence[_Settled]) -> tuple[tuple[str, ...
     Raises:
         UsageError: one that was named cannot be asked.
     """
-    names, options = judges(wanted.metrics)
+    names, compare, options = asked_of_truth(wanted.metrics, wanted.truth is not None)
     left = {name: why for one in settled for name, why in one.left.items()}
     named = wanted.metrics if isinstance(wanted.metrics, Mapping) else [*judges(without_sets(wanted.metrics))[0]]
     for name, why in left.items():
         if name in named:
-            raise UsageError(
-                f"Metric {name!r} cannot be asked of these items: {_asked_elsewhere(name, why)}", option="metrics"
-            )
+            raise UsageError(f"Metric {name!r} cannot be asked of these items: {why}", option="metrics")
     kept = tuple(name for name in names if name not in left)
-    return kept, {name: told for name, told in options.items() if name in kept}
-
-
-def _asked_elsewhere(name: str, why: str) -> str:
-    """Why an audit cannot ask a metric; of one that needs boxes or masks, where it is asked instead."""
-    if METRICS.find(name).needs != "truth":
-        return why
-    return (
-        "it compares with boxes or masks of what is known to be there, and an audit is given none. Where they are "
-        "known, judge with 'xplain measure --truth', or with xplain.measure.judge(truth=...)."
-    )
+    return kept, {name: told for name, told in options.items() if name in (*kept, *compare)}
 
 
 def _shard_rows(made: Plan, wanted: Wanted, estimate: Estimate, folder: Path) -> int:

@@ -12,11 +12,15 @@ from xplain.core.declaring.with_options import parsed, several
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.metrics.sampling import Precision, plan_sample, power_table
-from xplain.session.measures.grading import CHEAP, STANDARD
+from xplain.session.measures.grading import CHEAP, LOCALISATION, STANDARD
 
 __all__ = ["SETS", "Precision", "judges", "sampled", "without_sets"]
 
-SETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {"cheap": CHEAP, "standard": {name: {} for name in STANDARD}}
+SETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "cheap": CHEAP,
+    "standard": {name: {} for name in STANDARD},
+    "localisation": {name: {} for name in LOCALISATION},
+}
 """Words that stand for several metrics."""
 
 
@@ -54,7 +58,9 @@ def judges(metrics: Any) -> tuple[tuple[str, ...], dict[str, dict[str, Any]]]:
         named = _named(metrics or ())
     else:
         raise UsageError(
-            option="metrics", got=metrics, accepted="cheap, standard, names of metrics, or name to options"
+            option="metrics",
+            got=metrics,
+            accepted="cheap, standard, localisation, names of metrics, or name to options",
         )
     options: dict[str, dict[str, Any]] = {}
     for name, told in SETS.items():

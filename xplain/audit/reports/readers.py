@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from xplain.audit.plans.plan import Plan
+from xplain.audit.shards.truth_table import TruthTable
 from xplain.core.edits import Array
 from xplain.core.items import Passage
 
@@ -24,6 +25,10 @@ class Reads(Protocol):
     @property
     def root(self) -> str:
         """Hash of plan, items and seals."""
+
+    @property
+    def truth(self) -> TruthTable | None:
+        """What is known to be in the items; None where nothing is stated."""
 
     def sql(self, query: str) -> Any:
         """A query over the views ``records``, ``metrics`` and ``items``, as a ``pyarrow.Table``."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xplain.audit.plans.plan import ModelFacts, Plan
+from xplain.audit.plans.plan import ModelFacts, Plan, TruthFacts
 from xplain.core.keeping.plain import brief_layer, counted
 from xplain.core.lane import PREDICTED, Lane
 from xplain.report.audit.told import Fact, Table, Trial
@@ -29,6 +29,7 @@ def asked(plan: Plan) -> tuple[Fact, ...]:
         Fact("Methods", methods),
         Fact("What is explained", ", ".join(dict.fromkeys(_explained_class(lane.target) for lane in plan.lanes))),
         Fact("Metrics", metrics),
+        *([] if plan.truth is None else [Fact("Compared with", _compared(plan.truth))]),
         Fact("Analyses", "all" if "standard" in plan.analyses else ", ".join(plan.analyses) or "none"),
     ]
     if plan.planted:
@@ -45,6 +46,12 @@ def asked(plan: Plan) -> tuple[Fact, ...]:
         more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
         facts.append(Fact("Unknown labels", f"{some}{more}", "Items with them count neither as right nor as wrong."))
     return tuple(facts)
+
+
+def _compared(truth: TruthFacts) -> str:
+    """What maps are compared with, in words."""
+    known = f"{truth.says}, known of {counted(truth.states.get('known', 0), 'item')}"
+    return f"{known}; {', '.join(truth.names)}, on {len(truth.sample):,} of them" if truth.names else known
 
 
 def _explained_class(target: Any) -> str:
@@ -136,6 +143,8 @@ def cannot(
             f"Metrics are of a sample of {counted(count, 'item')}: of a class with few of them they say little, and "
             "means are over the sample, not weighted to all items."
         )
+    if plan.truth is not None and plan.truth.names:
+        said += _of_truth(plan.truth, plan.items.count)
     failed = [one for one in tests if one.passed is False]
     if failed:
         which = ", ".join(dict.fromkeys(f"{one.metric} of {one.lane}" for one in failed))
@@ -151,6 +160,18 @@ def cannot(
         if 0 < count < _explained(lanes, name)
     ]
     return tuple(dict.fromkeys(said))
+
+
+def _of_truth(truth: TruthFacts, count: int) -> list[str]:
+    """What a comparison with boxes or masks cannot say."""
+    what = "Whether a model is right to look where a box or mask is: these say where an object lies, not why it should "
+    said = [f"{what}be decided. A model that is right for another reason scores low, and so does a map that shows it."]
+    rest = count - truth.states.get("known", 0)
+    if rest:
+        said.append(
+            f"Whether maps lie where they should in {counted(rest, 'item')}: nothing that can be compared is known."
+        )
+    return said
 
 
 def _explained(lanes: Table, name: str) -> int:

@@ -14,9 +14,11 @@ from xplain.audit.plans.classes import same_answer
 from xplain.audit.plans.plan import Plan
 from xplain.audit.reports.examples import Album
 from xplain.audit.reports.features import feature_table
+from xplain.audit.reports.grades import class_grades, grades_table, truth_counts
 from xplain.audit.reports.mean_maps import mean_maps
 from xplain.audit.reports.own_axes import LEGEND, has_own_axes
 from xplain.audit.reports.readers import Reads, literal, rows_of
+from xplain.audit.reports.redrawn import agreement_table, redrawn_trials
 from xplain.audit.reports.saying import asked, cannot, provenance
 from xplain.audit.reports.tables import (
     LANES_SQL,
@@ -73,12 +75,15 @@ def told(
         )
     lanes = plan.lanes[:_LANES]
     first = lanes[0]
-    tests = trials(audit, known)
+    graded = trials(audit, known)
+    tests = (*graded, *redrawn_trials(findings))
     lane_rows = lane_table(audit)
-    classes, sampled_maps = _classes(audit, lanes, tests)
+    classes, sampled_maps = _classes(audit, lanes, graded)
     groups, times, left = subgroup_tables(audit, first)
     twins = twin_table(audit, plan.lanes)
-    worst = _worst(audit, first, tests, _twin_of(plan, first))
+    grades = [grades_table(audit, plan.lanes, known)]
+    grades += [class_grades(audit, lane, number, known) for number, lane in enumerate(lanes, 1)]
+    worst = _worst(audit, first, graded, _twin_of(plan, first))
     failures = failure_table(audit)
     partial = _partial(audit, done, of)
     analysed = findings is not None
@@ -104,6 +109,9 @@ def told(
         features=tuple(one for k, lane in enumerate(lanes, 1) if (one := feature_table(audit, lane, k)) is not None),
         provenance=provenance(plan, audit.root, done, of),
         legend=_legend(plan, lanes),
+        truth=truth_counts(audit, plan.lanes),
+        grades=tuple(one for one in grades if one is not None),
+        agreement=agreement_table(findings),
         reviewer=reviewer,
         sql=(("Lanes", LANES_SQL), (f"Classes of {first.name}", classes_sql(first.name))),
     )

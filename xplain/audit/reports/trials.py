@@ -12,6 +12,7 @@ import numpy as np
 
 from xplain.audit.plans.plan import Plan
 from xplain.audit.reports.readers import Reads
+from xplain.audit.shards.judging import SHARE
 from xplain.core.edits import Array
 from xplain.report.audit.told import Trial
 
@@ -40,6 +41,8 @@ def trials(audit: Reads, known: Known) -> tuple[Trial, ...]:
     columns = {name: np.asarray(table[name].to_numpy(), np.float64) for name in ("value", *BASELINES)}
     found = []
     for lane, metric in _pairs(audit.plan, lanes, metrics):
+        if metric == SHARE:  # of what is known, not of an explanation
+            continue
         own = (lanes == lane) & (metrics == metric)
         told = _test(lane, metric, {name: one[own] for name, one in columns.items()}, known(metric), audit.plan.seed)
         found += [] if told is None else [told]
@@ -49,7 +52,8 @@ def trials(audit: Reads, known: Known) -> tuple[Trial, ...]:
 def _pairs(plan: Plan, lanes: Array, metrics: Array) -> Sequence[tuple[str, str]]:
     there = set(zip(lanes.tolist(), metrics.tolist(), strict=True))
     by_lane = {lane.name: k for k, lane in enumerate(plan.lanes)}
-    by_name = {name: k for k, name in enumerate(plan.grading.names)}
+    planned = [*plan.grading.names, *(() if plan.truth is None else plan.truth.names)]
+    by_name = {name: k for k, name in enumerate(planned)}
     return sorted(there, key=lambda one: (by_lane.get(one[0], 99), by_name.get(one[1], 99), one))
 
 

@@ -69,6 +69,9 @@ def refuse_changed(plan: Plan, folder: Path, now: Mapping[str, str] | None = Non
     items = folder / "items.parquet"
     if there(items) != "file" or file_sha256(items) != plan.items.sha256:
         raise UsageError(f"{items} is missing or was changed. Take it from a copy, or plan again.")
+    truth = folder / "truth.parquet"
+    if plan.truth is not None and (there(truth) != "file" or file_sha256(truth) != plan.truth.sha256):
+        raise UsageError(f"{truth} is missing or was changed. Take it from a copy, or plan again.")
     for lane in plan.lanes:
         path = folder / "lanes" / f"{lane.file}.onnx"
         if lane.file and (there(path) != "file" or file_sha256(path) != lane.file):

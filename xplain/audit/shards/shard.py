@@ -24,10 +24,11 @@ from xplain.audit.canonical import needed
 from xplain.audit.plans.lanes import Benches
 from xplain.audit.plans.plan import ModelFacts, Plan, Shard
 from xplain.audit.shards.ahead import ahead
-from xplain.audit.shards.judging import Judging, Memos
+from xplain.audit.shards.judging import Compared, Judging, Memos
 from xplain.audit.shards.keeping import Grows, Kept
 from xplain.audit.shards.reading import Data, Form, Planned, Read, taken
 from xplain.audit.shards.trays import Full, Tray
+from xplain.audit.shards.truth_table import TruthTable
 from xplain.audit.stores import schema
 from xplain.audit.stores.store import Seal, Store
 from xplain.core.cost import Cost
@@ -83,6 +84,7 @@ class Maker:
         self._benches = benches
         self._engines: dict[str, Driven] = {}
         self._budget: Budget | None = None
+        self._truths: TruthTable | None = None
         self._forms: dict[Any, Form] = {}
         for facts in plan.models:
             self._forms.setdefault(_way(facts), Form(benches.models[facts.name], facts))
@@ -234,15 +236,27 @@ class Maker:
     def _judging(self, lane: Opened, shard: Shard, memos: Memos) -> Judging | None:
         """What judges a lane's explanations of a shard; None where none of its items is sampled."""
         grading = self.plan.grading
-        sample = frozenset(grading.within(shard))
-        if not sample:
+        sample, compared = frozenset(grading.within(shard)), self._compared(lane, shard)
+        if not sample and compared is None:
             return None
         names = {name: grading.options.get(name, {}) for name in grading.names}
         if isinstance(lane, Driven):
-            return Judging(lane, sample, names, memos)
+            return Judging(lane, sample, names, memos, compared=compared)
         model = self._benches.models[lane.lane.model]  # a compiled file knows no questions
         driven = Driven(replace(lane.lane, engine="drive"), model, budget=self._budget)
-        return Judging(self._engines.setdefault(lane.lane.name, driven), sample, names, memos, compiled=True)
+        engine = self._engines.setdefault(lane.lane.name, driven)
+        return Judging(engine, sample, names, memos, compiled=True, compared=compared)
+
+    def _compared(self, lane: Opened, shard: Shard) -> Compared | None:
+        """What a lane's maps of a shard are compared with; None where nothing is known of its items."""
+        truth = self.plan.truth
+        sample = frozenset(() if truth is None else truth.within(shard))
+        if truth is None or not sample:
+            return None
+        if self._truths is None:
+            self._truths = TruthTable(self.data.table.path.parent, self.plan)
+        names = {name: self.plan.grading.options.get(name, {}) for name in truth.names}
+        return Compared(self._truths, self.plan.model(lane.lane.model), sample, names)
 
     def _read(
         self, planned: Sequence[Planned], gathered: Sequence[_Gathered], refused: Mapping[int, str], told: Told | None
@@ -334,7 +348,7 @@ class _Lane:
 
     def judges(self, full: Full) -> bool:
         """Whether an item of a batch is to be judged."""
-        return self.judging is not None and any(item.number in self.judging.sample for item in full.items)
+        return self.judging is not None and any(self.judging.judges(item.number) for item in full.items)
 
     def judge(self, full: Full, answer: LaneAnswer, why: Sequence[str | None]) -> None:
         """Judge the explanations of a batch's items that are in the sample."""

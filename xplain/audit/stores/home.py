@@ -29,7 +29,7 @@ from xplain.core.keeping.files import there, whole_file
 
 __all__ = ["Home", "beside", "home_of", "planned_in"]
 
-_HEAD = ("items.parquet", "places.parquet", KEPT, ROWS, SERIES, "where.json")
+_HEAD = ("items.parquet", "places.parquet", "truth.parquet", KEPT, ROWS, SERIES, "where.json")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 

@@ -89,6 +89,9 @@ def audit_page(told: Told, files: Sequence[str] = ()) -> str:
         counts=_counts(told.findings),
         lanes=printed(told.lanes),
         features=[printed(one) for one in told.features],
+        agreement=None if told.agreement is None else printed(told.agreement),
+        known=None if told.truth is None else printed(told.truth),
+        grades=[printed(one) for one in told.grades],
         classes=[printed(one) for one in told.classes],
         deciles=[printed(one) for one in told.deciles],
         twins=None if told.twins is None else printed(told.twins),
@@ -227,6 +230,10 @@ def _cell(column: Column, value: Any, digits: int) -> _Cell:
             return _Cell("", _share(float(value)))
         case "signed":
             return _Cell("", f"{float(value):+.3g}")
+        case "estimate":
+            middle, low, high = (float(one) for one in value)
+            bounds = "" if not np.isfinite(low + high) else f"{_number(low)} to {_number(high)}"
+            return _Cell("span", (_number(middle), bounds))
         case "interval":
             middle, low, high = (float(one) for one in value)
             return _Cell("span", (_share(middle), f"{100 * low:.1f}–{100 * high:.1f}"))

@@ -15,9 +15,10 @@ from xplain.core.finding import Finding
 
 __all__ = ["Column", "Example", "Fact", "Form", "Found", "Histogram", "Lead", "Table", "Told", "Trial"]
 
-Form = Literal["text", "count", "share", "number", "signed", "interval", "map", "digest"]
-"""How a column's cells are printed. ``interval`` is a triple (value, lower bound, upper bound) of shares; ``map`` an
-array ``[h, w]`` that is drawn, and that JSON and CSV leave out; every cell may be None, which is printed as a dash."""
+Form = Literal["text", "count", "share", "number", "signed", "interval", "estimate", "map", "digest"]
+"""How a column's cells are printed. ``interval`` is a triple (value, lower bound, upper bound) of shares, ``estimate``
+one of numbers, whose bounds are NaN where they are not known; ``map`` an array ``[h, w]`` that is drawn, and that JSON
+and CSV leave out; every cell may be None, which is printed as a dash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,9 @@ class Told:
         sql: Queries that give the tables from the records.
         features: Of rows of a table a row per column, of texts a row per word, one table per lane; none of pictures.
         legend: How examples that are drawn in axes of their own are read; empty for others.
+        truth: What maps are compared with, a row per lane; None where nothing is known.
+        agreement: Methods beside each other, a row per two lanes and way of comparing them; None for one method.
+        grades: What metrics say: a row per lane and metric, then a table per lane with a row per metric and class.
     """
 
     title: str
@@ -220,9 +224,23 @@ class Told:
     sql: tuple[tuple[str, str], ...] = field(default=())
     features: tuple[Table, ...] = ()
     legend: str = ""
+    truth: Table | None = None
+    grades: tuple[Table, ...] = ()
+    agreement: Table | None = None
 
     @property
     def tables(self) -> Sequence[Table]:
         """Every table, in the order of the page."""
-        single = [one for one in (self.twins, self.failures) if one is not None]
-        return [self.lanes, *self.features, *self.deciles, *self.classes, *self.subgroups, *self.over_time, *single]
+        single = [one for one in (self.agreement, self.twins, self.failures) if one is not None]
+        known = [] if self.truth is None else [self.truth]
+        return [
+            self.lanes,
+            *known,
+            *self.grades,
+            *self.features,
+            *self.deciles,
+            *self.classes,
+            *self.subgroups,
+            *self.over_time,
+            *single,
+        ]

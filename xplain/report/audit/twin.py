@@ -21,6 +21,8 @@ __all__ = [
 FORMAT = "xplain audit report 1"
 _LONGEST_ARRAY = 4096
 """Numbers of an array of evidence that JSON holds; of a longer one its shape alone."""
+_TRIPLES = ("interval", "estimate")
+"""Forms of columns that are three in CSV."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
@@ -119,10 +121,10 @@ def told_table(one: Table) -> dict[str, Any]:
 
 
 def _flat(one: Table) -> list[Any]:
-    """A table's columns for CSV: an interval is three, a map none."""
+    """A table's columns for CSV: a number with its bounds is three, a map none."""
     flat = []
     for column in one.columns:
-        if column.form == "interval":
+        if column.form in _TRIPLES:
             flat += [type(column)(f"{column.name}{end}") for end in ("", " low", " high")]
         elif column.form != "map":
             flat.append(column)
@@ -134,7 +136,7 @@ def _flat_rows(one: Table) -> list[list[Any]]:
     for row in one.rows:
         cells: list[Any] = []
         for column, value in zip(one.columns, row, strict=True):
-            if column.form == "interval":
+            if column.form in _TRIPLES:
                 cells += (None, None, None) if value is None else value
             elif column.form != "map":
                 cells.append(value)

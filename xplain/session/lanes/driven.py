@@ -189,13 +189,15 @@ class Driven:
                 part.know(part.scores)
         return part, found
 
-    def grade(self, part: Part, found: Attribution, names: Mapping[str, Mapping[str, Any]]) -> dict[str, Grades]:
-        """What metrics say of an explanation from ``explained``.
+    def grade(
+        self, part: Part, found: Attribution, names: Mapping[str, Mapping[str, Any]], truth: Array | None = None
+    ) -> dict[str, Grades]:
+        """What metrics say of an explanation from ``explained``; those that compare, with masks ``[N, *map]``.
 
         Raises:
             XplainError: a metric cannot be asked.
         """
-        return grade(self._session, part, found, names, seed=self.lane.seed)
+        return grade(self._session, part, found, names, truth=truth, seed=self.lane.seed)
 
     def _of_file(self, part: Part, answer: LaneAnswer, row: int) -> Attribution:
         """What a compiled file said of one row, at the item's own size: methods enlarge their maps linearly."""

@@ -37,6 +37,7 @@ from xplain.session.run import Session
 __all__ = [
     "CHEAP",
     "FREE",
+    "LOCALISATION",
     "STANDARD",
     "Again",
     "Grades",
@@ -58,6 +59,9 @@ CHEAP: Mapping[str, Mapping[str, Any]] = {
     **{name: {} for name in FREE}, "deletion": {"steps": 8}, "insertion": {"steps": 8},
 }  # fmt: skip
 """What ``"cheap"`` stands for: a fifth of what ``standard`` asks of a picture, and no sparse systems are solved."""
+
+LOCALISATION = ("pointing-game", "relevance-mass", "relevance-rank", "top-k-intersection", "roc-auc")
+"""What ``"localisation"`` stands for: metrics that compare with boxes or masks, and ask nothing."""
 
 _TOGETHER = 16
 """Items that are asked about together: some metrics make tens of copies of them."""
@@ -185,6 +189,7 @@ def read_names(
 def _given(names: Sequence[str], part: Part | None) -> dict[str, dict[str, str]]:
     """Names with their options; what is given by itself takes the place of what ``standard`` stands for."""
     sets: dict[str, Mapping[str, Any]] = {"standard": {name: {} for name in _standard(part)}, "cheap": CHEAP}
+    sets["localisation"] = {name: {} for name in LOCALISATION}
     own = [parsed(one) for one in names if one not in sets]
     said = {name for name, _ in own}
     meant = [sets[one] for one in names if one in sets]
@@ -194,7 +199,7 @@ def _given(names: Sequence[str], part: Part | None) -> dict[str, dict[str, str]]
     return dict([*rest, *own])
 
 
-_METRICS = "standard, cheap, names, or name to options: {'deletion': {'steps': 16}}"
+_METRICS = "standard, cheap, localisation, names, or name to options: {'deletion': {'steps': 16}}"
 _OTHERS = {
     "pair": "two explanations of the same items against each other, not one map each.",
     "models": "explanations of models whose weights were drawn anew, not one map each.",

@@ -5,13 +5,13 @@ A method that only shows the picture's edges passes every look of a person, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from xplain.core.abilities import abilities_of
+from xplain.core.abilities import Redraws, abilities_of
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
@@ -25,7 +25,7 @@ from xplain.session.part import Part
 from xplain.session.request import Request
 from xplain.session.run import Session, load
 
-__all__ = ["Order", "Randomisation", "Relearned", "randomisation", "relearned"]
+__all__ = ["Order", "Randomisation", "Relearned", "randomisation", "randomised", "redrawable", "relearned"]
 
 Order: TypeAlias = Literal["cascading", "bottom-up", "independent"]
 """Which layers are drawn anew: from the head down, from the input up, or each by itself."""
@@ -171,31 +171,77 @@ def randomisation(
         raise UsageError(option="smooth", got=smooth, accepted="a whole number of at least 0")
     session = Session(model, Request({method: options}, target=target, card=card, seed=seed))
     part = session.read(x)
-    redraws = abilities_of(part.model).redraws
-    if redraws is None:
-        raise CapabilityError(
-            f"{part.model.outline.source} has no ONNX graph whose weights could be drawn anew. Export it to ONNX."
-        )
-    layers = redraws.weighted()
-    if not layers:
-        raise CapabilityError(f"{part.model.outline.source} holds no layer with weights of its own.")
+    redraws, layers = redrawable(part.model)
     with session:
         aims = session.aim(part)
     if len(aims) != 1:
         raise UsageError(f"Target {target!r} stands for {len(aims)} targets; the test is of one.")
-    numbers = _numbers(len(layers), stages)
     asked = Request({method: options}, target=aims[0].target, seed=seed)
-    maker = _Maker(asked, part, smooth)
+    numbers = _numbers(len(layers), stages)
+    models = (redraws.redrawn(_chosen(layers, order, count), seed, draw) for count in numbers)
+    return _compared(_Maker(asked, part, smooth), models, layers, numbers, order, progress)
+
+
+def redrawable(model: Model) -> tuple[Redraws, tuple[str, ...]]:
+    """What draws a model's weights anew, and its layers with weights.
+
+    Raises:
+        CapabilityError: the model has no graph in which weights can be drawn, or no layer with any.
+    """
+    redraws = abilities_of(model).redraws
+    if redraws is None:
+        raise CapabilityError(
+            f"{model.outline.source} has no ONNX graph whose weights could be drawn anew. Export it to ONNX."
+        )
+    layers = tuple(redraws.weighted())
+    if not layers:
+        raise CapabilityError(f"{model.outline.source} holds no layer with weights of its own.")
+    return redraws, layers
+
+
+def randomised(
+    part: Part, method: str, options: Mapping[str, Any], target: Any, *, stages: int, seed: int
+) -> Randomisation:
+    """The cascading test of items that were read, for a target that stands: what ``randomisation`` does behind them.
+
+    Args:
+        part: The items, two or more.
+        method: The method that is tested.
+        options: Its options.
+        target: A target as data.
+        stages: See ``randomisation``.
+        seed: Root of what is drawn.
+
+    Raises:
+        CapabilityError: the model has no graph in which weights can be drawn.
+    """
+    redraws, layers = redrawable(part.model)
+    numbers = _numbers(len(layers), stages)
+    models = (redraws.redrawn(_chosen(layers, "cascading", count), seed, "shuffle") for count in numbers)
+    asked = Request({method: dict(options)}, target=target, seed=seed)
+    return _compared(_Maker(asked, part, 0), models, layers, numbers, "cascading", None)
+
+
+def _compared(
+    maker: _Maker,
+    models: Iterator[Model],
+    layers: tuple[str, ...],
+    numbers: tuple[int, ...],
+    order: Order,
+    progress: Callable[[int, int], None] | None,
+) -> Randomisation:
+    """Maps of a model beside those of models of which more and more was drawn anew."""
+    part = maker.part
     maps = [maker.maps(part.model)]
-    for k, count in enumerate(numbers):
-        maps.append(maker.maps(redraws.redrawn(_chosen(layers, order, count), seed, draw)))
+    for k, model in enumerate(models):
+        maps.append(maker.maps(model))
         if progress is not None:
             progress(k + 1, len(numbers))
     kept = np.stack(maps)
     constant = np.ptp(flat(kept[-1]), axis=1) == 0
     whole = order != "independent" and numbers[-1] == len(layers)
     return Randomisation(
-        method=next(iter(session.methods)),
+        method=next(iter(Session(part.model, maker.asked).methods)),
         order=order,
         layers=layers,
         stages=numbers,

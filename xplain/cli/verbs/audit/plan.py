@@ -69,7 +69,8 @@ def plan(
         _flag(
             "--metrics",
             "--metric",
-            text="cheap (default), standard, names such as deletion:steps=8 with commas, or none; repeat for several.",
+            text="cheap (default), standard, localisation, names such as deletion:steps=8 with commas, or none; repeat "
+            "for several.",
             panel=_ASKED,
         ),
     ] = None,
@@ -91,6 +92,15 @@ def plan(
             "--labels",
             panel=_ITEMS,
             text="folders, top-folder, parent-folder, column:NAME, or a CSV of names and labels.",
+        ),
+    ] = None,
+    truth: Annotated[
+        str | None,
+        _flag(
+            "--truth",
+            text="What is known to be there: a CSV of boxes, COCO's JSON, a folder of masks or of Pascal VOC's XML, or "
+            "column:NAME.",
+            panel=_ITEMS,
         ),
     ] = None,
     metadata: Annotated[
@@ -205,7 +215,7 @@ def plan(
         "seed": seed, "labels": labels, "metadata": metadata, "item_column": item_column, "root": root, "card": card,
         "threads": threads, "shard_seconds": shard_seconds, "shard_rows": shard_rows, "max_queries": max_queries,
         "batch_size": batch_size,
-        "series": series,
+        "series": series, "truth": truth,
     }  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None and value != []}
     if sample is not None:
@@ -236,7 +246,7 @@ def plan(
 _WORDS = (
     "models", "items", "out", "methods", "target", "labels", "metadata", "card", "metrics", "analyses", "sample",
     "seed", "shard_seconds", "shard_rows", "planted", "threads", "item_column", "root", "rows", "texts",
-    "max_queries", "series", "batch_size",
+    "max_queries", "series", "batch_size", "truth",
 )  # fmt: skip
 
 
@@ -295,6 +305,14 @@ def _document(made: Planned) -> dict[str, Any]:
         "lanes": lanes,
         "metrics": list(plan.grading.names),
         "sample": None if plan.grading.sample is None else len(plan.grading.sample),
+        "truth": None
+        if plan.truth is None
+        else {
+            "says": plan.truth.says,
+            "states": dict(plan.truth.states),
+            "metrics": list(plan.truth.names),
+            "sample": len(plan.truth.sample),
+        },
         "power": power,
         "estimate": made.estimate.to_dict(),
         "warnings": list(made.told),

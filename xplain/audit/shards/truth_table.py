@@ -1,0 +1,88 @@
+"""What is known to be in items, as a model sees it: the one place that maps boxes and masks of files to positions.
+
+pixels of the file -> resize and crop of the model's card -> positions of the map -> True where something is known
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xplain.audit.plans.items import ItemTable
+from xplain.audit.plans.plan import ModelFacts, Plan
+from xplain.audit.plans.truths import TRUTH, map_shape
+from xplain.core.card import Card
+from xplain.core.edits import Array
+from xplain.render.geometry import Frame
+from xplain.session.truths.known import unrolled
+
+__all__ = ["TruthTable"]
+
+
+class TruthTable:
+    """``truth.parquet`` of an audit, for the models of its plan.
+
+    Args:
+        folder: The audit's folder.
+        plan: Its plan, with a truth.
+    """
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        assert plan.truth is not None
+        self.facts = plan.truth
+        self._table = ItemTable(folder / TRUTH)
+
+    def labels(self, numbers: Sequence[int]) -> list[tuple[str, ...]]:
+        """The labels of each item's boxes."""
+        return [tuple(one or ()) for one in self._table.rows(numbers, ("labels",))["labels"]]
+
+    def mask(self, item: int, model: ModelFacts, target: int = -1) -> Array | None:
+        """Which positions of a model's map lie in what is known of an item, bool ``[*map]``.
+
+        Of boxes that say what is in them, those of the class that is explained count, if the model knows any of the
+        labels; what has no label always counts.
+
+        Args:
+            item: Its number.
+            model: The model.
+            target: The class that is explained; -1 for none, then all counts.
+
+        Returns:
+            All False where it lies outside what the model sees; None where nothing is known of the item, or nothing of
+            this class.
+        """
+        row = {name: values[0] for name, values in self._table.rows([item], None).items()}
+        if row["status"] != "known":
+            return None
+        boxes = np.asarray(row["boxes"] or (), np.float64).reshape(-1, 4)
+        boxes = boxes[self._meant(row["labels"] or (), model, target)]
+        if not len(boxes) and row["runs"] is None:
+            return None
+        shape = map_shape(model)
+        frame = _frame(model.preprocessing, row, shape)
+        found = np.zeros(shape, bool)
+        if len(boxes) and frame is not None:
+            found |= frame.inside(boxes, (shape[0], shape[1]))
+        if row["runs"] is not None:
+            mask = unrolled(row["shape"], row["runs"])
+            found |= mask if frame is None or mask.ndim != 2 else frame.sampled(mask, (shape[0], shape[1]))
+        return found
+
+    def _meant(self, labels: Sequence[str], model: ModelFacts, target: int) -> Array:
+        """Which boxes count, bool ``[B]``."""
+        classes: Mapping[str, Any] = self.facts.classes.get(model.name, {})
+        if target < 0 or not classes:
+            return np.ones(len(labels), bool)
+        return np.array([not one or classes.get(one, -1) == target for one in labels], bool)
+
+
+def _frame(card: Card | None, row: Mapping[str, Any], shape: tuple[int, ...]) -> Frame | None:
+    """How the item's pixels lie in the map; None for what is no plane. A tensor, which has no card, is its own map."""
+    if len(shape) != 2:
+        return None
+    if card is None or row["height"] is None:
+        return Frame((1.0, 1.0), (0, 0), (shape[0], shape[1]))
+    return Frame.of(card, row["height"], row["width"])

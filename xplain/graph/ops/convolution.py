@@ -159,14 +159,17 @@ def transposed(call: NodeCall, g: Value, w: Value, x: Value, geo: Geometry, grou
 def nearest(t: Tracer, x: Value, factors: tuple[int, ...], shape: Shape | None = None) -> Value:
     """Repeat every position: Resize takes 0.3 ms where a 6-D Expand takes 33 ms.
 
-    Scales for the plane's axes alone, where the opset has them, keep ONNX Runtime from doing it in its blocked layout,
-    out of which four times as many elements then have to be brought (VGG-16, 8 items: 40 ms of 2.2 s). Who goes on in
-    that layout says which shape comes out.
+    Counting from the middle of a pixel keeps ONNX Runtime from doing it in its blocked layout, out of which four times
+    as many elements then have to be brought (VGG-16, 8 items: 40 ms of 2.2 s). A position is repeated either way: its
+    copies lie within half a pixel of it, and the outermost of them 1 / (2 factor) from the next, which float32 tells
+    apart on planes of up to two million pixels a side. Scales of the plane's axes alone would do the same, but ONNX
+    Runtime 1.31 takes them for those of all axes when it moves a Transpose past them (HieraDet's saliency failed). Who
+    goes on in the blocked layout says which shape comes out.
     """
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    if t.opset >= 18 and shape is None:
-        return t.Resize(x, None, np.array(factors, dtype=np.float32), axes=list(range(2, 2 + len(factors))), **how)
-    return t.Resize(x, None, np.array([1, 1, *factors], dtype=np.float32), shape=shape, **how)
+    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    if len(factors) == 2 and shape is None:
+        how = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_floor"}
+    return t.Resize(x, None, np.array([1, 1, *factors], dtype=np.float32), mode="nearest", shape=shape, **how)
 
 
 def _depthwise(call: NodeCall, g: Value, w: Value, x: Value, geo: Geometry) -> Value | None:

@@ -8,6 +8,7 @@ void bind_status(pybind11::module_& m);
 void bind_perturb(pybind11::module_& m);
 void bind_order(pybind11::module_& m);
 void bind_delta(pybind11::module_& m);
+void bind_describe(pybind11::module_& m);
 void bind_texture(pybind11::module_& m);
 // in builds with device kernels alone
 void bind_gram(pybind11::module_& m);

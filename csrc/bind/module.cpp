@@ -6,6 +6,7 @@ PYBIND11_MODULE(_native, m, pybind11::mod_gil_not_used()) {
   xp::bind_perturb(m);
   xp::bind_order(m);
   xp::bind_delta(m);
+  xp::bind_describe(m);
   xp::bind_texture(m);
 #ifdef XP_WITH_CUDA
   xp::bind_gram(m);

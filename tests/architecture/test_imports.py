@@ -39,7 +39,7 @@ ROOMS = {
     "targets": {"core"},
     "testing": {"api", "core", "native", "results"},
     "serve": {"core", "session", "results", "render", "models"},
-    "audit": {"core", "session", "results", "render", "report", "analyses", "metrics"},
+    "audit": {"core", "native", "session", "results", "render", "report", "analyses", "metrics"},
     "cli": {
         *("api", "measure", "session", "results", "report", "render", "core", "demo"),
         *("graph", "metrics", "models", "native", "serve", "audit"),

@@ -6,6 +6,7 @@
 | ``accumulate``, ``coverage`` | weighted sums of masks that are never stored |
 | ``soft_grid_cells`` | the cells and shifts behind RISE's masks |
 | ``rank`` | places of values in descending order, ties and NaN defined |
+| ``describe`` | maps told by a few numbers, and in half precision |
 | ``gram``, ``gram_backward`` | products of feature maps for texture and style |
 | ``grow``, ``pyramid``, ``quilt`` | textures by example, from pixels or from blocks of a sample |
 | ``status`` | what is compiled in and what is in use |
@@ -16,6 +17,7 @@ All take numpy arrays, or tensors of one CUDA device and a ``stream`` (``xplain.
 
 from __future__ import annotations
 
+from xplain.native.describe import describe
 from xplain.native.gram import gram, gram_backward
 from xplain.native.order import rank
 from xplain.native.perturb import fill
@@ -26,6 +28,7 @@ from xplain.native.texture import grow, pyramid, quilt
 __all__ = [
     "accumulate",
     "coverage",
+    "describe",
     "fill",
     "gram",
     "gram_backward",

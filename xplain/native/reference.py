@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from xplain.core.positions.layout import Layout
 __all__ = [
     "EditCase",
     "accumulate",
+    "describe",
     "edit_cases",
     "fill",
     "kept",
@@ -155,6 +157,29 @@ def rank(values: Array) -> Array:
         order = sorted(range(len(row)), key=lambda i: (bool(np.isnan(row[i])), -row[i] if row[i] == row[i] else 0, i))
         places[n, order] = np.arange(len(row))
     return places
+
+
+def describe(maps: Array, rows: Array, columns: Array) -> tuple[Array, Array]:
+    """Codes float16 of maps ``[N, D, H, W]``, and their numbers ``[N, 6 + R C]``: see ``native.describe``."""
+    codes, numbers = np.full(maps.shape, np.nan, np.float16), np.full((len(maps), 6 + len(rows) * len(columns)), np.nan)
+    for n, one in enumerate(maps):
+        sizes = np.abs(one)
+        if not np.isfinite(sizes).all():
+            continue
+        scale, plane = sizes.max(), sizes.sum(axis=0, dtype=np.float32)
+        codes[n] = (one / (scale if scale > 0 else np.float32(1))).astype(np.float16)
+        kept = sorted(Fraction(float(code)) for code in np.abs(codes[n]).ravel())  # whole numbers of 2**-24
+        count, whole = len(kept), sum(kept)
+        spread = [math.nan, math.nan]
+        if scale > 0:
+            spread[0] = float(sum((2 * i - count - 1) * h for i, h in enumerate(kept, 1)) / (count * whole))
+            spread[1] = -math.fsum(float(h / whole) * math.log(h / whole) for h in kept if h)
+        parts = [
+            math.fsum((row[:, None] * column * plane.astype(np.float64)).ravel()) for row in rows for column in columns
+        ]
+        total, mass = math.fsum(one.ravel().tolist()), math.fsum(sizes.ravel().tolist())
+        numbers[n] = [scale, total, mass, *spread, plane.argmax(), *parts]
+    return codes, numbers
 
 
 # ---- cases -------------------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
 """Numbers that a map is told by, for many maps at once: how spread, where, and of which sign; and what scores predict.
 
-Every function takes maps ``[N, *shape]`` and gives float64 ``[N]``. Shares are float32, as maps are; sums are float64
-and go along one map alone, so a number does not depend on the maps beside it.
+Every number is float64 and goes along one map alone, so it does not depend on the maps beside it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,94 +13,77 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.outline import Outline
 from xplain.core.targets.units import kind_of, probabilities
+from xplain.native import describe
 
-__all__ = ["entropies", "geometry", "halved", "inner", "largest", "own_geometry"]
+__all__ = ["described", "entropies", "geometry", "halved", "inner", "largest"]
 
 BORDER = 1 / 8
 """How wide the border is, as a share of each side."""
 
 
 def geometry(maps: Array, axes: str = "") -> dict[str, Array]:
-    """The columns of a record that describe its map; see ``xplain.audit.stores.schema``.
+    """The columns of a record that describe its map; see ``described``."""
+    return described(maps, axes=axes)[0]
+
+
+def described(
+    maps: Array, extents: Array | None = None, placed: bool = True, axes: str = ""
+) -> tuple[dict[str, Array], Array]:
+    """The columns of a record that describe its map, and the map as it is kept: divided by its scale, in float16.
+
+    Half precision ends at 65,504 and at 6e-8; divided by the largest magnitude, a value keeps three digits whatever its
+    unit. How spread a map is is told of what is kept. See ``xplain.audit.stores.schema`` for the columns.
 
     Channels, the planes of a volume and the frames of a video are added up. What has no rows and columns, a series
     above all, counts as one line: its border is both ends, it has a place along the line alone, and no corners. A map
-    of zeros has a scale of 0, a peak in its first position, and no shares: these are NaN.
+    of zeros has a scale of 0, a peak in its first position, and no shares: these are NaN. One that is not finite has
+    nothing, and is kept as NaN.
 
     Args:
         maps: Maps ``[N, *shape]``.
+        extents: Positions that are each map's own, where shorter ones are filled up with zeros; None where all are.
+        placed: Whether positions lie beside one another; those of a table's row do not, and have no border or corners.
         axes: Letters of ``shape``; empty where they are not known: the last two are then rows and columns.
     """
-    flat = np.ascontiguousarray(maps, np.float32).reshape(len(maps), -1)
-    mass = np.abs(flat)
-    scale, whole = mass.max(axis=1, initial=0.0).astype(np.float64), mass.sum(axis=1, dtype=np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = np.divide(mass, whole[:, None], out=mass, dtype=np.float64, casting="same_kind")
-    plane = _plane(shares.reshape(maps.shape), axes)
-    height, width = plane.shape[1:]
-    place = plane.reshape(len(plane), -1).argmax(axis=1)
-    rows = plane.sum(axis=2, dtype=np.float64)
-    inside = ((plane @ inner(width).astype(np.float32)) * inner(height)).sum(axis=1, dtype=np.float64)
-    left = plane @ _half(width).astype(np.float32)
-    upward = (whole > 0).all() and (flat.min(axis=1, initial=0.0) >= 0).all()
-    total = whole if upward else flat.sum(axis=1, dtype=np.float64)
-    found = {
-        "scale": scale,
-        "total": total,
-        "positive": (1.0 + total / np.where(whole > 0, whole, 1.0)) / 2,
-        "gini": gini(shares),
-        "complexity": complexity(shares),
-        "peak_y": (place // width + 0.5) / height,
-        "peak_x": (place % width + 0.5) / width,
-        "border": 1.0 - inside,
-    }
-    upper = _half(height)
-    halves = {"corner0": left * upper, "corner1": (rows - left) * upper}
-    halves |= {"corner2": left * (1 - upper), "corner3": (rows - left) * (1 - upper)}
-    found |= {name: one.sum(axis=1, dtype=np.float64) for name, one in halves.items()}
-    nothing = whole == 0
-    for name in ("positive", "gini", "complexity", "border", "corner0", "corner1", "corner2", "corner3"):
-        found[name] = np.where(nothing, np.nan, found[name])
-    if height == 1:
-        found |= {name: np.full(len(maps), np.nan) for name in ("peak_y", *(f"corner{k}" for k in range(4)))}
-    return found
-
-
-def own_geometry(maps: Array, extents: Array | None, placed: bool, axes: str = "") -> dict[str, Array]:
-    """The same, of each map's own positions.
-
-    Args:
-        maps: Maps ``[N, *shape]``.
-        extents: Positions that are each map's own, where shorter ones are filled up; None where all are.
-        placed: Whether positions lie beside one another; those of a table's row do not, and have no border or corners.
-        axes: Letters of ``shape``, see ``geometry``.
-    """
     if extents is None:
-        found = geometry(maps, axes)
+        found, kept = _described(maps, axes)
     else:
-        found = {name: np.full(len(maps), np.nan) for name in geometry(np.ones((1, 1), np.float32))}
+        found, kept = _described(np.ones((1, 1), np.float32), "")
+        found, kept = {name: np.full(len(maps), np.nan) for name in found}, np.full(maps.shape, np.nan, np.float16)
         for extent in np.unique(extents[extents > 0]):
             rows = np.flatnonzero(extents == extent)
-            for name, values in geometry(maps[rows, :extent]).items():
+            some, kept[rows, :extent] = _described(maps[rows, :extent], "")
+            kept[rows, extent:] = maps[rows, extent:]
+            for name, values in some.items():
                 found[name][rows] = values
     if not placed:
         found |= {name: np.full(len(maps), np.nan) for name in found if name.startswith(("peak", "border", "corner"))}
-    return found
+    return found, kept
 
 
-def gini(shares: Array) -> Array:
-    """Gini coefficient of n shares each: 0 where all are alike, 1 - 1 / n where one has all.
-
-    ``sum over i of (2 i - n - 1) s_(i) / n`` with the shares ascending.
-
-    Source:
-        Hurley and Rickard, Comparing Measures of Sparsity, 2009.
-    """
-    count = shares.shape[1]
-    weights = ((2 * np.arange(1, count + 1) - count - 1) / count).astype(shares.dtype)
-    ranked = np.sort(shares, axis=1)
-    ranked *= weights  # no product of matrices, which rounds by the number of rows
-    return np.asarray(ranked.sum(axis=1, dtype=np.float64))
+def _described(maps: Array, axes: str) -> tuple[dict[str, Array], Array]:
+    """The same, where every map has all its positions."""
+    order, (layers, height, width) = _plane(maps.shape[1:], axes)
+    laid = maps.transpose(0, *(1 + axis for axis in order))
+    upper, left = _half(height), _half(width)
+    rows, columns = np.stack([inner(height), upper, 1 - upper]), np.stack([inner(width), left, 1 - left])
+    found = describe(laid.reshape(-1, layers, height, width), rows, columns, threads=1)
+    mass, place = np.where(found.mass > 0, found.mass, np.nan), found.place
+    shares = found.parts / mass[:, None, None]
+    told = {
+        "scale": found.scale,
+        "total": found.total,
+        "positive": (1.0 + found.total / mass) / 2,
+        "gini": found.gini,
+        "complexity": found.entropy,
+        "peak_y": (place // width + 0.5) / height,
+        "peak_x": (place % width + 0.5) / width,
+        "border": np.maximum(1.0 - shares[:, 0, 0], 0.0),
+        **{f"corner{k}": shares[:, 1 + k // 2, 1 + k % 2] for k in range(4)},
+    }
+    if height == 1:
+        told |= {name: np.full(len(maps), np.nan) for name in ("peak_y", *(f"corner{k}" for k in range(4)))}
+    return told, found.codes.reshape(laid.shape).transpose(0, *(1 + np.argsort(order)))
 
 
 def complexity(shares: Array) -> Array:
@@ -146,22 +129,26 @@ def largest(values: Array) -> Array:
     return np.asarray(np.abs(values.reshape(len(values), -1)).max(axis=1, initial=0.0))
 
 
-def _plane(mass: Array, axes: str) -> Array:
-    """Magnitudes ``[N, *shape]`` as ``[N, rows, columns]``; one row where there is nothing but a line."""
-    if mass.ndim <= 2:
-        return np.asarray(mass.reshape(len(mass), 1, -1))
-    if mass.ndim == 3 and (len(axes) != 2 or axes == "HW"):
-        return mass
-    if len(axes) != mass.ndim - 1:
-        return np.asarray(mass.reshape(len(mass), -1, *mass.shape[-2:]).sum(axis=1))
-    plane = [k for k, letter in enumerate(axes, 1) if letter in "HW"]
-    if len(plane) == 2:
-        others = [k for k in range(1, mass.ndim) if k not in plane]
-        moved = np.ascontiguousarray(mass.transpose(0, *others, *plane))
-        return np.asarray(moved.reshape(len(mass), -1, *moved.shape[-2:]).sum(axis=1))
-    channel = axes.find("C") + 1
-    line = mass.sum(axis=channel) if channel else mass
-    return np.asarray(line.reshape(len(mass), 1, -1))
+def _plane(shape: tuple[int, ...], axes: str) -> tuple[list[int], tuple[int, int, int]]:
+    """An order of a map's axes in which those that are added up come first, and how many layers, rows and columns.
+
+    One row where there is nothing but a line.
+    """
+    every = list(range(len(shape)))
+    if len(shape) <= 1:
+        return every, (1, 1, math.prod(shape))
+    if len(axes) != len(shape):
+        plane = every[-2:]
+    else:
+        plane = [axis for axis in every if axes[axis] in "HW"]
+        if len(plane) != 2:  # a line, and the channels that are added up
+            channels = [axis for axis in every if axes[axis] == "C"]
+            line = [axis for axis in every if axis not in channels]
+            layers = math.prod(shape[axis] for axis in channels)
+            return channels + line, (layers, 1, math.prod(shape[axis] for axis in line))
+    others = [axis for axis in every if axis not in plane]
+    height, width = (shape[axis] for axis in plane)
+    return others + plane, (math.prod(shape[axis] for axis in others), height, width)
 
 
 def _half(count: int) -> Array:

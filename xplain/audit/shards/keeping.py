@@ -1,8 +1,8 @@
 """What is kept of a lane of a shard: columns of records, and maps and vectors in half precision.
 
-A few batches are described together, for a call of numpy costs as much as a hundred small maps; and of large maps a few
-at a time, so that what is worked out on the way stays in the processor's own cache. No number depends on which. Maps
-and vectors go to their parts as they come, so that a shard's memory does not follow from its number of rows.
+A few batches of small maps are described together, for a call of numpy costs as much as a hundred of them; large maps
+as they come, for to join them would copy them. No number depends on which. Maps and vectors go to their parts at once,
+so that a shard's memory does not follow from its number of rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from xplain.audit.canonical import needed
 from xplain.audit.plans.plan import ModelFacts
-from xplain.audit.shards.figures import entropies, halved, largest, own_geometry
+from xplain.audit.shards.figures import described, entropies, halved, largest
 from xplain.audit.shards.reading import Planned
 from xplain.audit.shards.trays import Full
 from xplain.audit.stores import schema
@@ -43,8 +43,8 @@ class Grows(Protocol):
 
 _ROWS = 128
 """Rows that are described together, at most, where their maps are small."""
-_VALUES = 1 << 20
-"""Values of maps that are described at a time, where they are large."""
+_VALUES = 1 << 17
+"""Values of maps from which they are no longer waited for."""
 
 
 class Kept:
@@ -127,16 +127,12 @@ class Kept:
 
     def _drawn(self, answer: LaneAnswer) -> dict[str, Array]:
         """Write maps and vectors; what describes the maps."""
-        maps, extents = answer.maps, answer.extents
-        step = max(1, _VALUES * len(maps) // max(1, maps.size))
-        found: list[dict[str, Array]] = []
+        placed, axes = self.facts.items != "rows", self.opened.lane.map_axes
+        found, kept = described(answer.maps, answer.extents, placed, axes)
+        _write(self.maps, kept)
         with np.errstate(invalid="ignore"):
-            for k in range(0, len(maps), step):
-                some, own = maps[k : k + step], None if extents is None else extents[k : k + step]
-                found.append(own_geometry(some, own, self.facts.items != "rows", self.opened.lane.map_axes))
-                _write(self.maps, halved(some, found[-1]["scale"].astype(some.dtype)))
             _write(self.relevance, halved(answer.relevance, largest(answer.relevance)))
-        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+        return found
 
     def table(self, planned: Sequence[Planned]) -> Any:
         """The lane's records, in the order of items, when all was kept; a ``pyarrow.Table``."""
@@ -157,6 +153,10 @@ class Kept:
             "status": ["ok" if one is None else "error" for one in self._texts["error"]],
         }
         return schema.table_of(schema.RECORDS, {**numbers, **self._texts, **own})
+
+    def wrong(self, planned: Sequence[Planned]) -> list[tuple[str, str]]:
+        """The names of the items that failed, each with why, when all was kept."""
+        return [(item.name, why) for item, why in zip(planned, self._texts.get("error", []), strict=True) if why]
 
     def _number(self, name: str, values: Array, there: Array) -> None:
         self._numbers.setdefault(name, []).append((values, there))
@@ -207,7 +207,7 @@ def _mean_error(answer: LaneAnswer) -> Array:
 
 
 def _write(part: Grows, half: Array) -> None:
-    part.write(half.reshape(-1).view(np.uint8).data)
+    part.write(np.ascontiguousarray(half).reshape(-1).view(np.uint8).data)
 
 
 def _as(values: Array, kind: Any) -> Array:

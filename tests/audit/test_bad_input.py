@@ -118,7 +118,7 @@ def test_a_seal_that_another_machine_made_otherwise_is_told(copied):
     ("ask", "option"),
     [
         (lambda out: xplain.audit.run(out, max_cost="5"), "max_cost"),
-        (lambda out: xplain.audit.run(out, most_errors=None), "most_errors"),
+        (lambda out: xplain.audit.run(out, most_errors="all"), "most_errors"),
         (lambda out: xplain.audit.run(out, shards="0"), "shards"),
         (lambda out: xplain.audit.run(out, shards=2), "shards"),
         (lambda out: xplain.audit.run(out, shards=[0.5]), "shards"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -261,3 +262,29 @@ def test_names_that_several_classes_have_are_told_apart_and_said_once(model, pho
 def test_a_plan_names_its_methods_and_auto_is_none(model, photos, tmp_path):
     with pytest.raises(UsageError, match="methods is 'auto'; accepted: methods by their names"):
         xplain.audit.plan(model, photos, out=tmp_path / "out", methods="auto")
+
+
+def test_a_folder_of_which_most_is_broken_is_refused_before_a_lane_is_settled(asked, tmp_path):
+    """Of 95 files 60 are no pictures, behind the 35 good ones, and a trial wants 32; a share of 1 lets them pass."""
+    good, broken = (asked["items"] / name for name in ("bright/a.png", "zz"))
+    broken.mkdir()
+    for k in range(30):
+        shutil.copy(good, asked["items"] / "bright" / f"q{k:02d}.png")
+    for k in range(60):
+        (broken / f"{k:02d}.png").write_bytes(b"no picture")
+    lacking = {**asked, "methods": "occlusoin"}  # which nobody has looked at yet
+    with pytest.raises(
+        UsageError, match=r"items tried, of 95, model tiny cannot take \d\d \(6\d%\), more than .* 0\.5"
+    ) as caught:
+        xplain.audit.plan(**lacking, out=tmp_path / "audit")
+    assert "The first: zz/" in str(caught.value)
+    assert str(caught.value).endswith("give most_errors=1.")
+    assert not (tmp_path / "audit").exists()
+    quick = {**asked, "methods": "saliency", "metrics": ""}
+    made = xplain.audit.plan(**quick, out=tmp_path / "audit", most_errors=1)
+    (told,) = (one for one in made.told if "cannot take" in one)
+    assert re.search(r"Of 64 items tried, of 95, model tiny cannot take \d\d \(6\d%\): error rows", told)
+    found = xplain.audit.run(tmp_path / "audit", workers=0)  # which has the planned share from the plan
+    assert (found.done, found.errors) == (True, 60)
+    with pytest.raises(UsageError, match="most_errors is 2; accepted: a share from 0 to 1"):
+        xplain.audit.plan(**quick, out=tmp_path / "other", most_errors=2)

@@ -159,8 +159,10 @@ def test_more_errors_than_a_run_may_let_pass_stop_it(tmp_path):
     for one in sorted(data.rglob("*.png"))[2:]:
         one.write_bytes(b"no picture")
     planted.audit(tmp_path / "out", data, {"saliency": {}}, shard_rows=4)
-    with pytest.raises(TooManyErrors, match="6 of 8 rows failed"):
+    with pytest.raises(TooManyErrors, match=r"6 of 8 rows failed \(75%\), .* share of 0.5 that a run") as caught:
         run(tmp_path / "out", workers=0)
+    assert "The first: b/001.png, b/006.png, c/002.png: the given picture is no picture" in str(caught.value)
+    assert str(caught.value).endswith("to go on all the same, give most_errors=1.")
     found = run(tmp_path / "out", workers=0, most_errors=1)
     assert found.done
 

@@ -10,6 +10,7 @@ from unittest import mock
 
 import nets
 import numpy as np
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from docs.advice_models import W, brightness
@@ -20,6 +21,7 @@ from xplain.audit.plans.models import opened_models
 from xplain.audit.reports import signing
 from xplain.audit.sources import source_of
 from xplain.audit.stores.where import Where
+from xplain.core.errors import XplainError
 from xplain.core.keeping.folders import write_folder
 
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
@@ -161,6 +163,20 @@ def _(told: Told, folder: Path) -> None:
     told(lambda: Allowed.read(folder / "audit"))
     planned(folder, max_queries=1000)
     assert Allowed.read(folder / "audit").most == 1000
+
+
+@advice("whether these are items at all; to audit the others all the same, give")
+def _(told: Told, folder: Path) -> None:
+    (folder / "items").mkdir()
+    np.save(folder / "items" / "a.npy", np.zeros((3, 16, 16), np.float32))
+    for name in "bc":
+        (folder / "items" / f"{name}.npy").write_bytes(b"no array")
+    model, how = {"m": nets.cnn().SerializeToString()}, {"methods": "saliency", "metrics": "", "out": folder / "audit"}
+    told(lambda: xplain.audit.plan(model, folder / "items", **how))
+    xplain.audit.plan(model, folder / "items", **how, most_errors=1)
+    with pytest.raises(XplainError, match="to go on all the same, give most_errors=1"):
+        xplain.audit.run(folder / "audit", models=model, most_errors=0.5)
+    assert xplain.audit.run(folder / "audit", models=model).done
 
 
 @advice("standard, names of metrics, or name to options")

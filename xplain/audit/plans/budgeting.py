@@ -1,4 +1,4 @@
-"""How many evaluations an audit may ask for, from the first trial item on: ``budget.json``, which no hash covers.
+"""What an audit is allowed: evaluations from the first trial item on, and failing rows. ``budget.json``, under no hash.
 
     plan: settling a lane draws on the budget; what the estimate says of the rest must fit into what is left
     run:  a shard is begun where the most that it can ask for is left, and that much is taken at once
@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from xplain.audit.plans.failing import MOST_ERRORS, is_share
 from xplain.core.declaring.wording import option
 from xplain.core.errors import BudgetError, UsageError
 from xplain.core.keeping.files import read_text, there, whole_file
@@ -42,15 +43,17 @@ class Purse:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What may be asked for, and what was.
+    """What may be asked for, what was, and how many rows may fail.
 
     Args:
         most: Evaluations in all; None for no limit.
         taken: Evaluations that were asked, or are set aside for a shard under way.
+        most_errors: Share of rows.
     """
 
     most: int | None = None
     taken: int = 0
+    most_errors: float = MOST_ERRORS
 
     @property
     def left(self) -> int | None:
@@ -62,10 +65,12 @@ class Allowed:
         return replace(self, taken=max(0, self.taken + count))
 
     def write(self, folder: Path) -> None:
-        """Write it into an audit's folder; where there is no limit, nothing is written."""
-        if self.most is not None:
+        """Write it into an audit's folder; where it is what is usual, nothing is written."""
+        told: dict[str, Any] = {"max_queries": self.most, "taken": self.taken} if self.most is not None else {}
+        told |= {"most_errors": self.most_errors} if self.most_errors != MOST_ERRORS else {}
+        if told:
             with whole_file(folder / BUDGET) as file:
-                file.write(json.dumps({"max_queries": self.most, "taken": self.taken}).encode())
+                file.write(json.dumps(told).encode())
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -78,16 +83,19 @@ class Allowed:
             return cls()
         try:
             raw = strict(read_text(folder / BUDGET, UsageError, f"The budget {folder / BUDGET}").encode())
-            most, taken = raw["max_queries"], raw["taken"]
-            if type(most) is not int or type(taken) is not int or min(most, taken) < 0:
+            limited = "max_queries" in raw
+            most, taken = (raw["max_queries"], raw["taken"]) if limited else (None, 0)
+            share = raw.get("most_errors", MOST_ERRORS)
+            whole = not limited or (type(most) is type(taken) is int and min(most, taken) >= 0)
+            if not raw or not whole or not is_share(share):
                 raise ValueError("its numbers are none")
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(
                 f"The budget {folder / BUDGET} is damaged: {str(error)[:100]}. Plan again into the folder with ",
                 option("max_queries", 1000),
                 ".",
             ) from None
-        return cls(most, taken)
+        return cls(most, taken, share)
 
 
 def refuse_too_many(most: int | None, spent: int, evaluations: int) -> None:

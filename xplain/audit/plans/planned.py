@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.plans.estimate import Estimate
+from xplain.audit.plans.failing import MOST_ERRORS, refuse_no_share
 from xplain.audit.plans.plan import Plan, TruthFacts
 from xplain.audit.plans.sampling import Precision
 from xplain.core.errors import UsageError
@@ -43,6 +44,7 @@ class Wanted:
     series: Any = None
     batch_size: int | None = None
     truth: Any = None
+    most_errors: float = MOST_ERRORS
 
     def __post_init__(self) -> None:
         _whole("seed", self.seed, 0)
@@ -57,6 +59,7 @@ class Wanted:
                 _whole(name, getattr(self, name), 1)
         if not isinstance(self.shard_seconds, (int, float)) or not 0 < self.shard_seconds <= 86400:
             raise UsageError(option="shard_seconds", got=self.shard_seconds, accepted="seconds above 0, up to a day")
+        refuse_no_share(self.most_errors)
 
 
 def _whole(name: str, value: Any, least: int) -> None:

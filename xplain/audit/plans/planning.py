@@ -18,6 +18,7 @@ from xplain.audit.plans.costing import analyses_cost, graded_seconds, grades_of
 from xplain.audit.plans.doors import asked_door
 from xplain.audit.plans.entering import entered_items, entered_series, through
 from xplain.audit.plans.estimate import Estimate, GradeCost, LaneCost, counts, measured, shard_rows
+from xplain.audit.plans.failing import refuse_broken
 from xplain.audit.plans.items import Listed, write_items
 from xplain.audit.plans.labels import column_of, joined
 from xplain.audit.plans.models import Given, billed, facts_of, models_of
@@ -73,6 +74,7 @@ def plan(
     series: Any = None,
     batch_size: int | None = None,
     truth: Any = None,
+    most_errors: float = 0.5,
     dry_run: bool = False,
 ) -> Planned:
     """Write down what an audit will do, so that whoever runs it, and how often, gets the same bits.
@@ -123,6 +125,8 @@ def plan(
         truth: What is known to be in the items, in pixels of their files: a ``.csv`` of boxes, COCO's ``.json``, a
             folder of masks or of Pascal VOC's ``.xml`` named as the items, ``column:NAME`` of the items' table, or
             boxes and masks in order or by name. Where given, metrics of ``"localisation"`` compare maps with it.
+        most_errors: Share of rows that may fail. Planning is refused where more of the items tried, at most 64 spread
+            over all, cannot be used; a run to which nothing else is said stops where more of its rows failed.
         dry_run: Write nothing.
 
     Returns:
@@ -138,7 +142,7 @@ def plan(
         raise UsageError("It is not said where the audit is kept. Give ", where_to, ", or ", dry, ".")
     wanted = Wanted(
         methods, target, labels, metadata, card, metrics, analyses, sample, seed, shard_seconds, shard_rows, planted,
-        threads, item_column, root, max_queries, rows, texts, series, batch_size, truth,
+        threads, item_column, root, max_queries, rows, texts, series, batch_size, truth, most_errors,
     )  # fmt: skip
     asked_of_truth(wanted.metrics, wanted.truth is not None)  # what is wrong with them is said before anything is read
     budget = Budget(max_queries)
@@ -172,7 +176,7 @@ def plan(
         if not dry_run:
             where = Where(source.recipe(), {one.given.name: one.given.where for one in settled})
             keep(building, folder, made, where, [one.files for one in settled], estimate, os.fspath(out or ""))
-            Allowed(max_queries, budget.spent).write(folder)
+            Allowed(max_queries, budget.spent, most_errors).write(folder)
     place = None if dry_run or out is None else out if isinstance(out, str) and is_far(out) else local(out)
     return Planned(made, place, estimate, power, told)
 
@@ -210,6 +214,7 @@ def _settled(
     start = time.perf_counter()
     trial = trial_items(data, model, given.door.get("kind", ""))
     reading = (time.perf_counter() - start) / trial.looked
+    refuse_broken(trial, listed.count, given.name, wanted.most_errors)
     lanes, files, costs = [], {}, []
     price = abilities_of(model).price
     free = price is None and wanted.max_queries is None

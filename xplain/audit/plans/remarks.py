@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from xplain.audit.plans.failing import said_of, tried
 from xplain.audit.plans.items import Listed
 from xplain.audit.plans.models import Given
 from xplain.audit.plans.plan import ModelFacts, Plan
@@ -77,9 +78,10 @@ def remarks(listed: Listed, made: Plan, settled: Sequence[Settled]) -> list[str]
         if not facts.sha256:
             found.append(f"Model {facts.name} has no digest, so nothing holds a later run to the same one.")
         if one.trial.failed:
+            share = f"{one.trial.failed:,} ({one.trial.failed / one.trial.looked:.0%})"
             found.append(
-                f"Of {one.trial.looked} items tried, model {facts.name} cannot take {one.trial.failed}, such as "
-                f"{one.trial.why}"
+                f"Of {tried(one.trial, listed.count)} model {facts.name} cannot take {share}: error rows, when "
+                f"it is run. The first: {said_of(one.trial.wrong)}."
             )
         if not one.given.where:
             found.append(f"Model {facts.name} was given as an object: a run must be given it again.")

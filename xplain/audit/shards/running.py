@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from xplain.audit.plans.budgeting import Allowed
+from xplain.audit.plans.failing import refuse_no_share
 from xplain.audit.plans.plan import Plan
 from xplain.audit.shards.attending import in_processes
 from xplain.audit.shards.guarding import planned_audit, refuse_changed
@@ -42,7 +43,7 @@ def run(
     shards: Iterable[int] | None = None,
     models: Mapping[str, Any] | None = None,
     items: Any = None,
-    most_errors: float = 0.5,
+    most_errors: float | None = None,
     told: Told | None = None,
 ) -> Progress:
     """Make the shards of an audit that are not sealed yet, and seal them.
@@ -59,7 +60,8 @@ def run(
         shards: Numbers of the shards to make; None for all.
         models: Models by their names in the plan, where they can only be given, or lie elsewhere now.
         items: Another place of the items, where they were moved; each is held to the digest that was planned.
-        most_errors: Share of error rows, of those of this run, beyond which it stops.
+        most_errors: Share of error rows, of those of this run, beyond which it stops; None for what was stated when it
+            was planned, a half where nothing was.
         told: Called after every shard.
 
     Returns:
@@ -76,11 +78,12 @@ def run(
         ("max_hours", max_hours, max_hours is None or (_number(max_hours) and max_hours > 0)),
         ("max_cost", max_cost, max_cost is None or (_number(max_cost) and max_cost >= 0)),
         ("max_queries", max_queries, max_queries is None or (type(max_queries) is int and max_queries >= 1)),
-        ("most_errors", most_errors, _number(most_errors) and 0 <= most_errors <= 1),
     ):
         if not good:
             accepted = _ACCEPTED.get(name, "a number of at least 0")
             raise UsageError(option=name, got=value, accepted=accepted)
+    if most_errors is not None:
+        refuse_no_share(most_errors)
     home = home_of(out)
     folder, store = home.folder, home.store
     plan = planned_audit(folder)
@@ -89,7 +92,8 @@ def run(
         store.tidy()
         allowed = Allowed.read(folder)
         allowed = allowed if max_queries is None else replace(allowed, most=max_queries)
-        work = Work(plan, store, _wanted(plan, shards), max_hours, max_cost, most_errors, told, folder, allowed)
+        share = allowed.most_errors if most_errors is None else most_errors
+        work = Work(plan, store, _wanted(plan, shards), max_hours, max_cost, share, told, folder, allowed)
         with Log(folder) as work.log, _signals(work):
             here = (
                 not workers
@@ -112,7 +116,7 @@ def run(
     return found
 
 
-_ACCEPTED = {"most_errors": "a share from 0 to 1", "max_queries": "a whole number of at least 1, or none for no limit"}
+_ACCEPTED = {"max_queries": "a whole number of at least 1, or none for no limit"}
 
 
 def _number(value: Any) -> bool:

@@ -48,6 +48,8 @@ _READY = 1
 """Batches that lie gathered while one is asked."""
 _UNKEPT = 4
 """Answers that may wait to be kept, at most."""
+_TOLD = 3
+"""Items of a shard that are told of those that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,19 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A shard that was sealed: whether it was the first time, how many rows are errors, and how many there are."""
+    """A shard that was sealed: whether it was the first time, how many rows are errors, and how many there are.
+
+    Args:
+        first: Whether it was not there before.
+        errors: Rows that are errors.
+        rows: All rows.
+        wrong: The names of the first items that failed, each with why.
+    """
 
     first: bool
     errors: int
     rows: int
+    wrong: tuple[tuple[str, str], ...] = ()
 
 
 class Maker:
@@ -122,7 +132,7 @@ class Maker:
             told: Where given, every item is named first, read alone, and asked alone before its batch is, so that
                 the one that ends the process is known. The answer is the same.
         """
-        parts, errors, rows = self._parts(number, _Held, refused or {}, told)
+        parts, errors, rows, _ = self._parts(number, _Held, refused or {}, told)
         return Made(self.plan.shards[number], parts, errors, rows)
 
     def seal(
@@ -145,14 +155,14 @@ class Maker:
         for lane in (*self.lanes, *self._engines.values()):
             if isinstance(lane, Driven):
                 lane.allow(self._budget)
-        parts, errors, rows = self._parts(number, store.begin, refused or {}, told)
+        parts, errors, rows, wrong = self._parts(number, store.begin, refused or {}, told)
         first = store.seal(number, Seal(self.plan.identity, shard.number, shard.first, shard.rows, parts))
-        return Sealed(first, errors, rows)
+        return Sealed(first, errors, rows, wrong)
 
     def _parts(
         self, number: int, begin: Callable[[str], Grows], refused: Mapping[int, str], told: Told | None
-    ) -> tuple[dict[str, Any], int, int]:
-        """The parts of a shard by kind, as ``begin`` ends them; its error rows, and its rows."""
+    ) -> tuple[dict[str, Any], int, int, tuple[tuple[str, str], ...]]:
+        """The parts of a shard by kind, as ``begin`` ends them; its error rows, its rows, and the first that failed."""
         shard = self.plan.shards[number]
         planned = self.data.planned(shard.items)
         grown: dict[str, Grows] = {}
@@ -175,7 +185,9 @@ class Maker:
             rows = {one.name: [row[one.name] for row in judged] for one in schema.METRICS}
             part("metrics", "parquet").write(schema.parquet_bytes(schema.table_of(schema.METRICS, rows)))
             ended = {kind: one.end() for kind, one in grown.items()}
-        return ended, sum(one.kept.errors for one in lanes), sum(len(one) for one in tables)
+        wrong = {name: why for one in lanes for name, why in one.kept.wrong(planned)}
+        errors = sum(one.kept.errors for one in lanes)
+        return ended, errors, sum(len(one) for one in tables), tuple(wrong.items())[:_TOLD]
 
     def _gathered(self, lanes: Sequence[_Lane], count: int) -> list[_Gathered]:
         """Lanes by how they take items, each group with a tray of its own."""

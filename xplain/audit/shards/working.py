@@ -85,7 +85,7 @@ class Shop:
         told: Callable[[int], None] | None = None,
         most: int | None = None,
     ) -> dict[str, Any]:
-        """Make a shard, seal it, and say what it took: ``sealed, rows, errors, first, seconds, money, asked``.
+        """Make a shard, seal it, and say what it took: ``sealed, rows, errors, wrong, first, seconds, money, asked``.
 
         Args:
             number: Its number.
@@ -102,7 +102,14 @@ class Shop:
         made = self._maker.seal(number, self._store, refused, told, most)
         cost = self._maker.spent.since(spent)
         took = {"seconds": time.perf_counter() - began, "money": cost.money, "asked": cost.queries + cost.sweeps}
-        return {"sealed": number, "rows": made.rows, "errors": made.errors, "first": made.first, **took}
+        return {
+            "sealed": number,
+            "rows": made.rows,
+            "errors": made.errors,
+            "wrong": made.wrong,
+            "first": made.first,
+            **took,
+        }
 
     def price(self, number: int) -> tuple[float, int]:
         """The most money that a shard can cost, and evaluations that it can ask for, without what is known already."""

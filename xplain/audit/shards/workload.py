@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xplain.audit.plans.budgeting import Allowed
+from xplain.audit.plans.failing import said_of
 from xplain.audit.plans.plan import Plan
 from xplain.audit.shards.progress import Progress
 from xplain.audit.stores.store import Store
@@ -24,6 +25,9 @@ __all__ = ["FEW", "Log", "Told", "TooManyErrors", "Work"]
 
 FEW = 50
 """Rows from which a share of errors says something."""
+
+_TOLD = 3
+"""Items that are told of those that failed."""
 
 Told = Callable[[Progress], None]
 
@@ -80,6 +84,7 @@ class Work:
     workers: int = 1
     made: int = 0
     deaths: dict[int, int] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
     aside: dict[int, tuple[float, int]] = field(default_factory=dict)
     left: deque[int] = field(default_factory=deque)
 
@@ -154,6 +159,9 @@ class Work:
             self.rows += answer["rows"]
             self.errors += answer["errors"]
             self.money += answer["money"]
+            for name, why in answer["wrong"]:
+                if len(self.wrong) < _TOLD:
+                    self.wrong.setdefault(name, why)
             if answer["sealed"] in self.aside:
                 self._take(answer["asked"] - self.aside.pop(answer["sealed"])[1])
             self.longest = max(self.longest, answer["seconds"])
@@ -179,9 +187,10 @@ class Work:
 
     def _too_many(self) -> TooManyErrors:
         return TooManyErrors(
-            f"{self.errors:,} of {self.rows:,} rows failed, more than the share of {self.most_errors:g} that a run "
-            "lets pass. Their reasons stand in the column 'error' of the records, such as a card that does not fit "
-            "the items; to go on all the same, give ",
+            f"{self.errors:,} of {self.rows:,} rows failed ({self.errors / self.rows:.0%}), more than the share of "
+            f"{self.most_errors:g} that a run lets pass. The first: {said_of(self.wrong)}. Look whether the card fits "
+            "the items, and whether these are items at all; all reasons stand in the column 'error' of the records. "
+            "What is sealed stays; to go on all the same, give ",
             option("most_errors", 1),
             ".",
         )

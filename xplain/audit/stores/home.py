@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xplain.audit.canonical import sha256_of
+from xplain.audit.plans.budgeting import BUDGET
 from xplain.audit.plans.plan import Plan, refuse_other
 from xplain.audit.sources import KEPT, ROWS, SERIES
 from xplain.audit.stores.far import ObjectStore, is_far, local
@@ -29,7 +30,7 @@ from xplain.core.keeping.files import there, whole_file
 
 __all__ = ["Home", "beside", "home_of", "planned_in"]
 
-_HEAD = ("items.parquet", "places.parquet", "truth.parquet", KEPT, ROWS, SERIES, "where.json")
+_HEAD = ("items.parquet", "places.parquet", "truth.parquet", KEPT, ROWS, SERIES, BUDGET, "where.json")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -132,7 +133,7 @@ def _publish(far: ObjectStore, folder: Path) -> None:
     far.proved("plan.json", made.to_json())
     for name in (*_HEAD, *(f"lanes/{one.name}" for one in (folder / "lanes").glob("*.onnx"))):
         if there(folder / name) == "file":
-            far.send(name, folder / name, again=name == "where.json")
+            far.send(name, folder / name, again=name in (BUDGET, "where.json"))
 
 
 def _fetch(far: ObjectStore, content: bytes, folder: Path) -> None:

@@ -200,6 +200,12 @@ def plan(
         int | None,
         typer.Option(help="Evaluations that this audit may ask for in all, planning it included.", show_default=False),
     ] = None,
+    most_errors: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of rows that may fail: of the items tried now, and in a run. Default: 0.5.", show_default=False
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would be and cost; write nothing.")] = False,
 ) -> Outcome:
     """Write down what an audit of ITEMS by MODELs will do, and say what it will cost.
@@ -214,8 +220,7 @@ def plan(
         "out": out, "methods": method, "target": target, "metrics": metrics, "analyses": analyses, "planted": planted,
         "seed": seed, "labels": labels, "metadata": metadata, "item_column": item_column, "root": root, "card": card,
         "threads": threads, "shard_seconds": shard_seconds, "shard_rows": shard_rows, "max_queries": max_queries,
-        "batch_size": batch_size,
-        "series": series, "truth": truth,
+        "batch_size": batch_size, "series": series, "truth": truth, "most_errors": most_errors,
     }  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None and value != []}
     if sample is not None:
@@ -246,7 +251,7 @@ def plan(
 _WORDS = (
     "models", "items", "out", "methods", "target", "labels", "metadata", "card", "metrics", "analyses", "sample",
     "seed", "shard_seconds", "shard_rows", "planted", "threads", "item_column", "root", "rows", "texts",
-    "max_queries", "series", "batch_size", "truth",
+    "max_queries", "series", "batch_size", "truth", "most_errors",
 )  # fmt: skip
 
 

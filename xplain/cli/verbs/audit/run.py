@@ -36,7 +36,10 @@ def run(
         str | None,
         typer.Option(help="Another place of the items, where they were moved; one process.", show_default=False),
     ] = None,
-    most_errors: Annotated[float, typer.Option(help="Share of rows that may fail before the run stops.")] = 0.5,
+    most_errors: Annotated[
+        float | None,
+        typer.Option(help="Share of rows that may fail before the run stops. Default: as planned.", show_default=False),
+    ] = None,
 ) -> Outcome:
     """Make what is left of AUDIT: as often as it takes, whatever ended the run before.
 

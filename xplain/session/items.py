@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.abilities import abilities_of
+from xplain.core.arrays import all_finite
 from xplain.core.card import PRESETS, Card, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.declaring.wording import Sentence, option
@@ -337,7 +338,7 @@ def _check_tensor(x: Array, model: Model, rank: int | None) -> None:
         raise ItemError(f"The input is {list(x.shape)}: there is nothing to explain.")
     if x.dtype.kind in "SUO" and spec is not None and spec.dtype not in ("", "str"):
         raise ItemError(f"The items are of type {x.dtype.name}; {source} is explained on numbers.")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
+    if not all_finite(x):
         where = [int(i) for i in np.argwhere(~np.isfinite(x))[0]]
         raise NonFinite(
             f"The input holds {x[tuple(where)]} at {where}. Explanations need finite inputs: mend or drop it."

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xplain.core.arrays import enlarge
+from xplain.core.arrays import enlarge, shades
 from xplain.core.card import Card
 from xplain.core.edits import Array
 from xplain.core.lenses.fields import Field
@@ -19,6 +19,7 @@ from xplain.core.target import Target
 from xplain.core.targets.leaves import Leaf
 
 __all__ = ["Sight", "alone", "cut", "field_of", "in_picture", "projected", "seen_as_picture"]
+__all__ += ["seen_in"]
 
 Box = tuple[int, int, int, int]
 
@@ -35,6 +36,7 @@ class Sight:
     def __init__(self, layer: str, layout: Layout, field: Field | None) -> None:
         self.layer, self.layout, self.field = layer, layout, field
         self.plane = tuple(layout.item[axis - 1] for axis in layout.plane_axes)
+        self._sizes: dict[int, tuple[int, int]] = {}  # by the first channel of a group
 
     def box(self, channel: int, place: int) -> Box:
         """(y0, x0, y1, x1) of what the unit sees; a series has one row, of a volume all slices are seen."""
@@ -52,8 +54,11 @@ class Sight:
         """Rows and columns that a unit of a channel sees where no border cuts it."""
         if self.field is None:
             return (1, *self.plane)[-2], self.plane[-1]
-        found = (1, *self.field.size(self.field.group(channel)))
-        return found[-2], found[-1]
+        group = self.field.group(channel)
+        if group.first not in self._sizes:
+            found = (1, *self.field.size(group))
+            self._sizes[group.first] = found[-2], found[-1]
+        return self._sizes[group.first]
 
     def unit(self, channel: int, place: int, shape: Sequence[int], axis: int) -> tuple[int, ...]:
         """The unit's index in the layer ``[*shape]`` without the batch, whose channels lie along ``axis``."""
@@ -72,17 +77,29 @@ def field_of(view: View, layer: str, shape: Sequence[int]) -> Field | None:
 
 def seen_as_picture(some: Some, n: int) -> Array:
     """An item as a picture uint8 ``[h, w, 3]``: the one that the model sees, or its numbers from black to white."""
+    return np.asarray(some.pictures[n]) if some.pictures is not None else _shaded(some, n)
+
+
+def seen_in(some: Some, n: int, box: Box, size: tuple[int, int] | None = None) -> Array:
+    """The part of ``seen_as_picture`` in a box; see ``cut``. Nothing but that part is shaded."""
     if some.pictures is not None:
-        return np.asarray(some.pictures[n])
+        return cut(np.asarray(some.pictures[n]), box, size)
+    return _filled(_shaded(some, n, box), box, size, 255)
+
+
+def _shaded(some: Some, n: int, box: Box | None = None) -> Array:
+    """An item's numbers, or those in a box, as shades of what all of it holds."""
     layout = some.view.layout
-    values = np.asarray(some.view.x[n], np.float64)
+    values = np.asarray(some.view.x[n])
     channel = layout.channel_axis
     values = values[..., None] if channel is None else np.moveaxis(values, channel - 1, -1)
     if values.shape[-1] not in (1, 3):
-        values = values.mean(axis=-1, keepdims=True)
-    low, high = values.min(), values.max()
-    shades = np.rint(255 * (values - low) / (high - low)) if high > low else np.full(values.shape, 127.0)
-    return in_picture(shades).astype(np.uint8)
+        values = values.mean(axis=-1, keepdims=True, dtype=np.float64)
+    part = values
+    if box is not None:
+        y0, x0, y1, x1 = box
+        part = values[x0:x1] if values.ndim == 2 else values[..., y0:y1, x0:x1, :]
+    return in_picture(shades(part, values)).astype(np.uint8)
 
 
 def in_picture(values: Array) -> Array:
@@ -104,11 +121,19 @@ def cut(picture: Array, box: Box, size: tuple[int, int] | None = None, blank: fl
         blank: What stands for what is no part of the picture.
     """
     y0, x0, y1, x1 = box
-    part = picture[y0:y1, x0:x1]
+    return _filled(picture[y0:y1, x0:x1], box, size, blank)
+
+
+def _filled(part: Array, box: Box, size: tuple[int, int] | None, blank: float) -> Array:
+    """What was cut out of a picture, with ``blank`` for what the unit would see beyond the border; see ``cut``."""
+    y0, x0, _, _ = box
     missing = [max(0, want - have) for want, have in zip(size or part.shape[:2], part.shape[:2], strict=True)]
     front = [gap if low == 0 else 0 for gap, low in zip(missing, (y0, x0), strict=True)]
-    pads = [(before, gap - before) for before, gap in zip(front, missing, strict=True)]
-    return np.ascontiguousarray(np.pad(part, (*pads, (0, 0)), constant_values=blank))
+    if not any(missing):
+        return np.ascontiguousarray(part)
+    whole = np.full((part.shape[0] + missing[0], part.shape[1] + missing[1], part.shape[2]), blank, part.dtype)
+    whole[front[0] : front[0] + part.shape[0], front[1] : front[1] + part.shape[1]] = part
+    return whole
 
 
 def alone(view: View, n: int, boxes: Sequence[Box]) -> Array:

@@ -23,7 +23,7 @@ from xplain.core.positions.grid import Grid
 from xplain.core.query import Peek, View
 from xplain.core.target import SCORES
 from xplain.explainers.cam.layers import map_layer
-from xplain.explainers.see.crops import Sight, cut, field_of, projected, seen_as_picture
+from xplain.explainers.see.crops import Sight, cut, field_of, projected, seen_in
 from xplain.explainers.see.layers import before_clipping, only_channels, short_name
 from xplain.explainers.see.tops import ByClass, Tops
 from xplain.explainers.see.vectors import folder_of
@@ -225,7 +225,7 @@ def _rows(
             made[c, rank] = Cell(
                 f"{short}[{c}]",
                 value,
-                cut(seen_as_picture(some, n), box, layer.sight.size(c)),
+                seen_in(some, n, box, layer.sight.size(c)),
                 tuple(cut(one[job], box, layer.sight.size(c), 0) for one in maps),
                 name=name,
                 caption=f"{value:.3g}\n{Path(name.removeprefix('skimage:')).stem}",

@@ -15,14 +15,18 @@ from xplain.core.lenses.scene import Some, handle
 __all__ = ["ByClass", "Tops"]
 
 
-_SAMPLE = 4096
-"""Numbers of an item that its key is made of: enough to tell items apart, and all of them take a while."""
+_SAMPLE, _RUN = 256, 16
+"""Runs of an item that its key is made of, and the numbers of each: enough to tell items apart. All of them take a
+while, and as many single ones as long, for memory is read by runs."""
 
 
 def _key(item: Array) -> int:
     """A number that follows from an item's content, for the order of items that excite a unit alike."""
-    flat = np.ascontiguousarray(item.reshape(-1)[:: max(1, item.size // _SAMPLE)])
-    return int(fingerprint(flat)[:16], 16)
+    flat = item.reshape(-1)
+    if flat.size > _SAMPLE * _RUN:
+        runs = flat[: flat.size // _RUN * _RUN].reshape(-1, _RUN)
+        flat = runs[:: -(-len(runs) // _SAMPLE)]
+    return int(fingerprint(np.ascontiguousarray(flat))[:16], 16)
 
 
 class Tops:

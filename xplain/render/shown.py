@@ -11,7 +11,7 @@ from xplain.core.edits import Array
 from xplain.core.items import Columns, Passage
 from xplain.core.positions.coordinates import Coordinates
 
-__all__ = ["Kind", "Shown", "axes_of", "kind_of"]
+__all__ = ["Kind", "Shown", "axes_of", "kind_by", "kind_of"]
 
 Kind: TypeAlias = Literal["text", "row", "series", "spectrogram", "picture", "volume"]
 """What an item is, for one who looks at it."""
@@ -124,16 +124,29 @@ class Shown(Protocol):
 
 def kind_of(shown: Shown) -> Kind:
     """What the items are: from what was kept of them, and for maps from how their axes were read."""
-    if shown.texts:
-        return "text"
     axes = axes_of(shown)
-    if shown.coordinates.kind == "spectrogram":
+    return kind_by(axes, shown.coordinates, bool(shown.texts), shown.columns is not None, shown.values.ndim)
+
+
+def kind_by(axes: str, told: Coordinates, texts: bool, columns: bool, extents: int) -> Kind:
+    """The same of what is known of items.
+
+    Args:
+        axes: The letters of their axes, batch first.
+        told: What these measure.
+        texts: Whether they are texts.
+        columns: Whether they have the columns of a table.
+        extents: Axes of what is shown of them, with the batch.
+    """
+    if texts:
+        return "text"
+    if told.kind == "spectrogram":
         return "spectrogram"
-    if shown.columns is None and "T" in axes and not {"H", "D"} & set(axes):
+    if not columns and "T" in axes and not {"H", "D"} & set(axes):
         return "series"
-    if shown.values.ndim == 2:
+    if extents == 2:
         return "row"
-    return "volume" if shown.values.ndim > 3 and len(axes.replace("C", "")) > 3 else "picture"
+    return "volume" if extents > 3 and len(axes.replace("C", "")) > 3 else "picture"
 
 
 def axes_of(shown: Shown) -> str:

@@ -19,7 +19,7 @@ from xplain.render.tracks import seconds
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["MOST", "chosen", "ground_of", "sheet", "slice_name", "slice_size", "told", "word_of"]
+__all__ = ["MOST", "chosen", "grey_slices", "ground_of", "sheet", "slice_name", "slice_size", "told", "word_of"]
 
 MOST = 16
 """Slices that are drawn."""
@@ -47,11 +47,14 @@ def ground_of(one: Shown, shape: tuple[int, ...]) -> Array | None:
     axes = axes_of(one)
     if one.signals is None:
         return None
-    held = np.asarray(one.signals[0], np.float64)
+    held = grey_slices(np.asarray(one.signals[0], np.float64), axes)
+    return held if held.shape == shape else None
+
+
+def grey_slices(held: Array, axes: str) -> Array:
+    """A volume or video in grey, uint8 ``[D, H, W]``: channels averaged, half a per cent cut off at both ends."""
     if "C" in axes and held.ndim == len(axes) - 1:
         held = held.mean(axis=axes.index("C") - 1)
-    if held.shape != shape:
-        return None
     low, high = np.percentile(held, _ENDS)
     wide = high - low if high > low else 1.0
     return np.asarray(np.rint(np.clip((held - low) / wide, 0, 1) * 255.0).astype(np.uint8))

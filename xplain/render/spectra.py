@@ -5,6 +5,7 @@ Both are drawn with seconds to the right and hertz upwards, whatever the order o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
+from xplain.core.positions.coordinates import Coordinates
 from xplain.render import canvas
 from xplain.render.axis import across, down, number
 from xplain.render.colormap import Colormap
@@ -22,7 +24,7 @@ from xplain.render.shown import Shown, axes_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Spectrum", "heard", "labels", "spectrogram", "spectrum_of", "under_wave"]
+__all__ = ["Spectrum", "heard", "labels", "spectrogram", "spectrum_of", "under_wave", "upright"]
 
 _TWO_SIDED = 1.96  # 95 % of a normal distribution
 _HIGH, _WIDEST = 220, 1200  # pixels
@@ -104,9 +106,16 @@ def spectrum_of(shown: Shown, item: int = 0) -> Spectrum:
     if one.error is not None and values.ndim - len([k for k in letters if k in (told.frequency, time)]) == 0:
         error = np.asarray(one.error[0], np.float64)
         noise = laid(((np.abs(values) <= _TWO_SIDED * error) & (error > 0)).astype(np.float64)) > 0
-    grey = None if picture is None else (picture if kept[0] == told.frequency else picture.T)[up]
+    grey = None if picture is None else upright(picture, kept, told)
     shared = told.frequency not in letters
     return Spectrum(laid(values), noise, grey, hertz[up], told.step or 1.0, shared, one.signed, told.unit)
+
+
+def upright(plane: Array, letters: Sequence[str], told: Coordinates) -> Array:
+    """Frequencies over time as they are drawn, ``[F, T]``, the lowest first; ``letters`` name the plane's axes."""
+    laid = plane if letters[0] == told.frequency else plane.T
+    hertz = told.frequencies(len(laid))
+    return laid if hertz[0] <= hertz[-1] else laid[::-1]
 
 
 def spectrogram(drawn: Spectrum, colours: Colormap, limit: float, style: Style, width: int) -> Image:

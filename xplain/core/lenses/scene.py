@@ -89,6 +89,8 @@ class Some:
         pictures: uint8 ``[N, H, W, 3]``, what the model sees, or None.
         card: How pictures became tensors, or None.
         told_apart: Finds out ``digests``; None: they follow from the numbers of ``view.x``.
+        drawn: Draws items that are no pictures as squares of a side, uint8 ``[N, side, side, 3]``, or says that they
+            have no look; None where they are pictures, or nobody draws.
     """
 
     view: View
@@ -98,6 +100,7 @@ class Some:
     pictures: Array | None = None
     card: Card | None = None
     told_apart: Callable[[], tuple[str, ...]] | None = None
+    drawn: Callable[[int], Array | None] | None = None
 
     @property
     def digests(self) -> tuple[str, ...]:

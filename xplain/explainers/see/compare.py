@@ -21,7 +21,8 @@ from xplain.core.outline import Outline
 from xplain.core.query import Peek, View
 from xplain.explainers.see.kept import asked_for, left_aside, pictures_of, read_of
 from xplain.explainers.see.positions import Positions, Read, vector_reader
-from xplain.explainers.see.vectors import asked, beside, called, finite, item_name, small
+from xplain.explainers.see.tiles import tiles_of
+from xplain.explainers.see.vectors import asked, beside, called, finite, item_name
 
 __all__ = ["compare"]
 
@@ -116,8 +117,9 @@ def compare(
         for read, one in zip(reads[1], twins, strict=True):
             parts[1][read.layer].append(one[kept])
         names += [name for name, fine in zip(called(some), kept, strict=True) if fine]
-        if some.pictures is not None:
-            thumbnails.append(small(some.pictures[kept], thumbnail))
+        drawn = tiles_of(some, thumbnail)
+        if drawn is not None:
+            thumbnails.append(drawn[kept])
     first, second = ({name: np.concatenate(rows) for name, rows in part.items()} for part in parts)
     how = {read.layer: read.how for some_reads in reads for read in some_reads if read.how}
     wanted = _Wanted(k, draws, different, thumbnail)
@@ -159,7 +161,7 @@ def _of_kept(
     first, second = ({one.layer: one.vectors for one in side} for side in (own, theirs))
     how = {one.layer: read_of(one).how for one in both if read_of(one).how}
     found, chosen = _compared(scene, [item_name(name, name) for name in both[0].names], (first, second), how, wanted)
-    pictures = yield from pictures_of(both[0], [int(row) for row in chosen], small, wanted.thumbnail)
+    pictures = yield from pictures_of(both[0], [int(row) for row in chosen], wanted.thumbnail)
     told = {
         "kept in": [one.source for one in both],
         "models": [str(side[0].about.get("model")) for side in (own, theirs)],

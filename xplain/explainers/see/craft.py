@@ -23,8 +23,8 @@ from xplain.explainers.estimation.sampling import Estimate
 from xplain.explainers.perturbation.sobol import shades
 from xplain.explainers.see.banks import Bottleneck, Worth, bottleneck, worth
 from xplain.explainers.see.class_crops import OfClass, Wanted, of_class
-from xplain.explainers.see.crops import alone, cut, seen_as_picture
-from xplain.explainers.see.vectors import small
+from xplain.explainers.see.crops import alone, seen_as_picture, seen_in
+from xplain.explainers.see.tiles import small
 
 __all__ = ["craft"]
 
@@ -320,7 +320,7 @@ def _drawn(seen: OfClass, best: Array, side: int) -> Generator[Any, Any, Array]:
         for n, place in jobs:
             _, box = wanted[place]
             assert box is not None
-            made[tuple(places[place])] = small(cut(seen_as_picture(some, n), box)[None], side)[0]
+            made[tuple(places[place])] = small(seen_in(some, n, box)[None], side)[0]
     return made
 
 

@@ -22,6 +22,7 @@ from xplain.core.lenses.scene import Again, Scene, Some
 from xplain.core.outline import Outline
 from xplain.core.query import Answer
 from xplain.explainers.see.positions import Read
+from xplain.explainers.see.tiles import pixels_of, tiles_of
 
 __all__ = ["Pictures", "asked_for", "labelled_by", "left_aside", "pictures_of", "read_of"]
 
@@ -94,7 +95,7 @@ class Pictures:
 
     Args:
         thumbnails: uint8 ``[N, s, s, 3]``; grey where a picture is missing; None where none is there.
-        pixels: uint8 ``[N, P]``; None where one is missing.
+        pixels: ``[N, P]``, as ``pixels_of`` makes them; None where one is missing.
         warnings: What must be known of them.
     """
 
@@ -106,7 +107,6 @@ class Pictures:
 def pictures_of(
     kept: KeptVectors,
     rows: Sequence[int],
-    shrink: Callable[[Array, int], Array],
     thumbnail: int,
     pixels: int = 0,
 ) -> Generator[Any, Answer, Pictures]:
@@ -115,7 +115,6 @@ def pictures_of(
     Args:
         kept: The items.
         rows: Which of them.
-        shrink: Makes pictures ``[N, H, W, 3]`` squares of a side.
         thumbnail: Side of those that are drawn; 0 for none.
         pixels: Side of those that are compared pixel by pixel; 0 for none.
     """
@@ -142,15 +141,17 @@ def pictures_of(
     if thumbnail:
         found.thumbnails = room((count, thumbnail, thumbnail, 3), np.uint8)
         found.thumbnails[:] = 128
-    if pixels and len(there) == count:
-        found.pixels = room((count, pixels * pixels * 3), np.uint8)
     for first in range(0, len(there), _AT_ONCE):
         places = [place for place, _ in there[first : first + _AT_ONCE]]
         some: Some = yield Again(tuple(path for _, path in there[first : first + _AT_ONCE]))
-        if some.pictures is None:  # files, and no pictures
-            return Pictures(warnings=found.warnings)
-        if found.thumbnails is not None:
-            found.thumbnails[places] = shrink(some.pictures, thumbnail)
-        if found.pixels is not None:
-            found.pixels[places] = shrink(some.pictures, pixels).reshape(len(places), -1)
+        drawn = tiles_of(some, thumbnail) if thumbnail else None
+        if drawn is None:
+            found.thumbnails = None
+        elif found.thumbnails is not None:
+            found.thumbnails[places] = drawn
+        if pixels and len(there) == count:
+            flat = pixels_of(some, pixels)
+            if found.pixels is None:
+                found.pixels = room((count, flat.shape[1]), flat.dtype)
+            found.pixels[places] = flat
     return found

@@ -19,7 +19,7 @@ from xplain.core.query import Peek
 from xplain.explainers.see.kept import pictures_of
 from xplain.explainers.see.layers import short_name
 from xplain.explainers.see.positions import Positions
-from xplain.explainers.see.vectors import Gathered, gathered, small
+from xplain.explainers.see.vectors import Gathered, gathered
 
 __all__ = ["prototypes"]
 
@@ -98,7 +98,7 @@ def prototypes(
     shown = [int(items[row]) for _, row, _ in rows]
     drawn = {} if found.thumbnails is None else {item: found.thumbnails[item] for item in shown}
     if scene.kept:  # the few alone are read once more
-        again = yield from pictures_of(scene.kept[0], shown, small, thumbnail)
+        again = yield from pictures_of(scene.kept[0], shown, thumbnail)
         drawn = {} if again.thumbnails is None else dict(zip(shown, again.thumbnails, strict=True))
         warnings += again.warnings
     return cells(

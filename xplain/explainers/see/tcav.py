@@ -22,7 +22,8 @@ from xplain.core.rules import Rules
 from xplain.core.target import label as score_of
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.layers import short_name
-from xplain.explainers.see.vectors import class_asked, folder_of, small
+from xplain.explainers.see.tiles import tiles_of
+from xplain.explainers.see.vectors import class_asked, folder_of
 
 __all__ = ["GroupsOf", "tcav"]
 
@@ -121,8 +122,8 @@ def tcav(
             swept = yield Sweep(part.view.x[asked][:, None], target, Rules(), (name,))
             steep += list(np.asarray(swept[name][1], np.float32).reshape(len(asked), -1))
             names += [part.names[n] for n in asked]
-            if part.pictures is not None:
-                pictures += list(small(part.pictures[asked], thumbnail))
+            tiles = tiles_of(part, thumbnail)
+            pictures += [] if tiles is None else list(tiles[asked])
     if groups is not None and len(groups) != place:
         raise UsageError(option="groups", got=f"{len(groups)} names", accepted=f"one for each of the {place} items")
     concepts = sorted(set(held) - {random})

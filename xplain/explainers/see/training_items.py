@@ -19,7 +19,8 @@ from xplain.core.outline import Outline
 from xplain.explainers.see.kept import asked_for
 from xplain.explainers.see.kept import pictures_of as kept_pictures
 from xplain.explainers.see.last_layer import LastLayer, last_layer
-from xplain.explainers.see.vectors import asked, beside, called, finite, folder_of, item_name, named_outline, small
+from xplain.explainers.see.tiles import tiles_of
+from xplain.explainers.see.vectors import asked, beside, called, finite, folder_of, item_name, named_outline
 
 __all__ = ["Others", "Training", "kept_training", "others", "pictures_of", "training"]
 
@@ -137,13 +138,14 @@ def training(models: Sequence[Any], layer: str, positions: str | None, side: int
         fine = finite(rows)
         for own, one in zip(parts, rows, strict=True):
             own.append(one[fine])
+        drawn = None if all(map(_is_path, part.given)) else tiles_of(part, side)
         for n, name in enumerate(called(part)):
             if not fine[n]:
                 found.left_out.append(name)
                 continue
             given = part.given[n] if _is_path(part.given[n]) else None
-            if given is None and part.pictures is not None:
-                found.thumbnails[len(found.names)] = small(part.pictures[n : n + 1], side)[0]
+            if given is None and drawn is not None:
+                found.thumbnails[len(found.names)] = drawn[n]
             found.names.append(name)
             found.given.append(given)
             found.folders.append(folder_of(part.given[n]))
@@ -205,14 +207,13 @@ def others(found: Training, given: Sequence[Any], side: int) -> Generator[Any, A
     rows = yield from _vectors(found, views)
     if not finite(rows).all():
         raise UsageError("The layer holds NaN or infinity for an item that is asked about.", option="asked")
-    pictures = views[0].pictures
-    return Others(tuple(called(views[0])), tuple(rows), None if pictures is None else small(pictures, side))
+    return Others(tuple(called(views[0])), tuple(rows), tiles_of(views[0], side))
 
 
 def pictures_of(found: Training, places: Array, side: int) -> Generator[Any, Any, Array | None]:
     """Small pictures of some training items, uint8 ``[S, s, s, 3]``; None where one has none."""
     if found.kept is not None:
-        again = yield from kept_pictures(found.kept, places.tolist(), small, side)
+        again = yield from kept_pictures(found.kept, places.tolist(), side)
         found.told += again.warnings
         return again.thumbnails
     made: dict[int, Array] = {n: found.thumbnails[n] for n in places.tolist() if n in found.thumbnails}
@@ -220,9 +221,10 @@ def pictures_of(found: Training, places: Array, side: int) -> Generator[Any, Any
     for first in range(0, len(wanted), _AT_ONCE):
         some_places = wanted[first : first + _AT_ONCE]
         some: Some = yield Again(tuple(found.given[n] for n in some_places))
-        if some.pictures is None:
+        drawn = tiles_of(some, side)
+        if drawn is None:
             return None
-        made |= dict(zip(some_places, small(some.pictures, side), strict=True))
+        made |= dict(zip(some_places, drawn, strict=True))
     return np.stack([made[n] for n in places.tolist()]) if len(made) == len(places) and len(places) else None
 
 

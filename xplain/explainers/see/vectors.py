@@ -9,7 +9,6 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from xplain.core.arrays import enlarge
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
@@ -22,9 +21,10 @@ from xplain.core.query import Answer, Peek
 from xplain.core.target import SCORES
 from xplain.explainers.see.kept import asked_for, labelled_by, left_aside, pictures_of, read_of
 from xplain.explainers.see.positions import Read, vector_reader
+from xplain.explainers.see.tiles import pixels_of, tiles_of
 
 __all__ = ["Gathered", "asked", "beside", "best", "called", "class_asked", "finite", "folder_of", "gathered"]
-__all__ += ["item_name", "named_outline", "small", "true_class", "with_labels"]
+__all__ += ["item_name", "named_outline", "true_class", "with_labels"]
 
 R = TypeVar("R")
 
@@ -132,10 +132,11 @@ def gathered(
         classes = [true_class(one, outline) for one in some.given] if labelled else []
         found.truth += [name for (name, _), fine in zip(classes, kept, strict=False) if fine]
         found.strange |= {name for name, known in classes if not known}
-        if thumbnail and some.pictures is not None:
-            small_ones.append(small(some.pictures[kept], thumbnail))
+        drawn = tiles_of(some, thumbnail) if thumbnail else None
+        if drawn is not None:
+            small_ones.append(drawn[kept])
         if pixels:
-            flat.append(_pixels(some, pixels)[kept])
+            flat.append(pixels_of(some, pixels)[kept])
     found.vectors = {name: np.concatenate(rows) for name, rows in parts.items()}
     whole = len(small_ones) and sum(map(len, small_ones)) == len(found.names)
     found.thumbnails = np.concatenate(small_ones) if whole else None
@@ -150,7 +151,7 @@ def _from_kept(
     first = kept[0]
     outline = with_labels(scene.outline, scene.card)
     classes = labelled_by(first, true_class, outline) if labelled else []
-    pictures = yield from pictures_of(first, range(len(first)), small, *sides)
+    pictures = yield from pictures_of(first, range(len(first)), *sides)
     sources = [one.source for one in kept]
     return Gathered(
         reads={one.layer: read_of(one) for one in kept},
@@ -267,26 +268,3 @@ def true_class(given: Any, outline: Outline) -> tuple[str, bool]:
 def folder_of(given: Any) -> str:
     """The folder that a file lies in, which is its class where there is a folder per label; empty for none."""
     return PurePath(given).parent.name if isinstance(given, str) or hasattr(given, "__fspath__") else ""
-
-
-def small(pictures: Array, side: int) -> Array:
-    """Pictures uint8 ``[N, H, W, 3]`` as squares ``[N, side, side, 3]``: means of what falls on each pixel."""
-    down = pictures
-    for axis in (1, 2):
-        extent = down.shape[axis]
-        if extent <= side:
-            continue
-        edges = np.linspace(0, extent, side + 1).round().astype(int)[:-1]
-        counts = np.diff([*edges, extent])
-        shape = [1, 1, 1, 1]
-        shape[axis] = side
-        down = np.add.reduceat(down.astype(np.float32), edges, axis=axis) / counts.reshape(shape)
-    if down.shape[1:3] != (side, side):
-        down = np.moveaxis(enlarge(np.moveaxis(down.astype(np.float32), 3, 1), (side, side)), 1, 3)
-    return np.clip(np.rint(down), 0, 255).astype(np.uint8)
-
-
-def _pixels(some: Some, side: int) -> Array:
-    if some.pictures is None:
-        return np.asarray(some.view.x.reshape(len(some), -1), np.float32)
-    return small(some.pictures, side).reshape(len(some), -1)

@@ -17,8 +17,10 @@ from xplain.core.card import Card, load_card
 from xplain.core.caveat import Caveat
 from xplain.core.cost import Cost
 from xplain.core.declaring.registry import LENSES, Lens
+from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, PictureError, UsageError, XplainError
 from xplain.core.flows import through
+from xplain.core.items import Items
 from xplain.core.keeping.files import there
 from xplain.core.lenses.scene import Again, Beside, More, Scene, Some
 from xplain.core.query import Answer, Flow, Model, Query, Reading, View
@@ -166,6 +168,18 @@ def _arrays_of(folder: str | os.PathLike[str]) -> list[str]:
     return []
 
 
+def _drawn(items: Items, side: int) -> Array | None:
+    """Items that are no pictures as small squares; see ``xplain.render.squares``."""
+    from xplain.render.squares import squares
+
+    return squares(items, side)
+
+
+def _array(given: Any) -> bool:
+    """Whether something is the name of an array's file, which a folder of vectors has kept."""
+    return isinstance(given, str) and is_array(given)
+
+
 def _asking(question: Query) -> Flow:
     """A flow of one question."""
     return Reading((yield question))
@@ -266,7 +280,8 @@ class _Source:
             raise UsageError("Rows of a table, and texts, are read together and cannot be read once more one by one.")
         if self._reader is not None:
             self._reader.submit(bool).result()  # it rests: one thread alone decodes
-        return self._some(reader.read(list(question.given)), question.given)
+        read = [ArrayFile(Path(one), reader.model.outline) if _array(one) else one for one in question.given]
+        return self._some(reader.read(read), question.given)
 
     def _some(self, part: Part, given: tuple[Any, ...]) -> Some:
         items = part.items
@@ -277,7 +292,17 @@ class _Source:
             for one, name in zip(given, items.names, strict=True)
         ]
         view = View(items.x, Target(()), outline, seed, read=items.layout, keys=keys)
-        return Some(view, tuple(names), part.place, given, items.pictures, items.card, partial(digests_of, items))
+        looks = items.pictures is None or items.coordinates.kind == "spectrogram"  # drawn otherwise than as they are
+        return Some(
+            view,
+            tuple(names),
+            part.place,
+            given,
+            items.pictures,
+            items.card,
+            partial(digests_of, items),
+            partial(_drawn, items) if looks else None,
+        )
 
     def _fail(self, place: int, given: Any, error: XplainError) -> None:
         name = os.fspath(given) if isinstance(given, (str, os.PathLike)) else str(place)

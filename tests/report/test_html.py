@@ -26,7 +26,7 @@ HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*
 class Tags(HTMLParser):
     """All start tags with their attributes, all text, and the nesting."""
 
-    VOID = ("meta", "img", "br", "input")
+    VOID = ("meta", "img", "br", "input", "source")
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -128,6 +128,20 @@ def test_every_picture_inside_is_one():
     assert len(sources) == 8, "two items by two methods, in a card and large"
     for source in sources:
         assert opened(source).size[0] > 100
+
+
+def test_on_a_phone_a_picture_has_a_drawing_of_its_own_and_the_rest_scrolls_at_its_own_size():
+    source = page(attribution())
+    narrow = [a for tag, a in Tags(source).tags if tag == "source"]
+    large = [a["src"] for tag, a in Tags(source).tags if tag == "img" and a["alt"].startswith("What speaks for")]
+    assert len(narrow) == len(large) == 2
+    for one, wide in zip(narrow, large, strict=True):
+        assert one["media"] == "(max-width: 40rem)"
+        assert opened(one["srcset"]).width <= 330 < opened(wide).width  # a page of 390 px, less its edges
+    table = attribution(values=np.ones((2, 5), np.float32), error=None, pictures=None, resolution=None, base=None)
+    assert "<source" not in page(table)
+    assert page(table).count('<div class="drawn" tabindex="0"') == 2
+    assert "@media (max-width: 40rem) { .drawn img { max-width: none; } }" in source
 
 
 def test_the_content_policy_allows_the_pages_own_style_alone():

@@ -102,7 +102,7 @@ def sideways(text: str, height: int) -> Image:
     return words([text], min(height, text_width(plain(text))), PALE).transpose(Image.Transpose.ROTATE_90)
 
 
-def row(images: Sequence[Image], gap: int = 10) -> Image:
+def row(images: Sequence[Image], gap: int = 18) -> Image:
     """Images side by side, upper edges in line."""
     return _joined(images, gap, along=0)
 

@@ -43,6 +43,7 @@ class _Shown:
     limit: str
     said: str
     figure: str
+    narrow: str
     words: str
     slices: Sequence[Slice]
     facts: Sequence[tuple[str, str]]
@@ -159,6 +160,8 @@ _LEAD = (
 _SCROLLED = 12
 """Volumes of a section that can be scrolled through; a page with more is too large to be opened."""
 
+_NARROW = 160  # pixels of a map on a phone, at least: with its colour bar it is as wide as the page
+
 _MARKED = {**dict.fromkeys(("picture", "volume", "spectrogram"), ", see the hatching"), "series": ", see the grey band"}
 """Where a drawing shows the error, by the item's kind."""
 
@@ -231,10 +234,22 @@ def _shown(a: Attribution, item: int, drawing: Mapping[str, Any]) -> _Shown:
         limit="" if limit is None else f"{'±' if a.signed else ''}{limit:.4g}",
         said=sentence(a, item),
         figure="" if a.texts else data_url(a.overlay(item, **drawing), "WEBP"),
+        narrow=_narrow(a, item, drawing),
         words=words_html(a, item) if a.texts else "",
         slices=slices_of(one) if item < _SCROLLED else [],
         facts=[(str(name), plain_fact(entries[item])) for name, entries in a.each.items() if name not in given_of(a)],
     )
+
+
+def _narrow(a: Attribution, item: int, drawing: Mapping[str, Any]) -> str:
+    """The figure of a picture as wide as a phone: the map alone, so that nothing of it, nor its words, is made small.
+
+    What is drawn over time, bars and volumes has no narrower drawing: the page scrolls it at its own size.
+    """
+    if kind_of(a) != "picture" or a.by_input():
+        return ""
+    small = {"beside": False, "size": min(_NARROW, drawing.get("size", _NARROW))}
+    return data_url(a.overlay(item, **{**drawing, **small}), "WEBP")
 
 
 def _calls(a: Attribution) -> str:

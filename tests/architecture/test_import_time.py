@@ -32,6 +32,13 @@ def test_naming_the_methods_loads_nothing_heavy():
     assert loaded == ""
 
 
+def test_a_server_needs_no_package_of_another_extra():
+    """As in a container of ``xplain[cpu,serve]``, which has no client of endpoints."""
+    others = ("httpx", "httpcore", "grpc", "tokenizers", "torch", "pandas", "sklearn", "pyarrow", "duckdb", "cv2")
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({others!r}))"
+    run(f"{blocked}; import xplain.serve.app, xplain.serve.served, xplain.serve.tokens, xplain.cli.verbs.serve")
+
+
 def test_nothing_is_imported_before_an_interruption_is_caught():
     """Until then Ctrl-C prints a traceback: ``signal``, with what it imports, stands before the handler alone.
 

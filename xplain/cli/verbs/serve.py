@@ -121,6 +121,8 @@ def serve(
         from xplain.serve.app import Options, run
         from xplain.serve.served import served_as
         from xplain.serve.tokens import token_of, tokens_in
+    except MissingDependency:  # of another room, which says itself what is to be installed
+        raise
     except ImportError as error:
         raise MissingDependency(
             f"Serving needs {error.name}. Install the extra: pip install 'xplain[serve]'."

@@ -10,8 +10,24 @@
 | codec, v2, v1, mapping | how rows become requests and answers become scores |
 | rpc, wire | V2 over gRPC |
 | model | the model that answers questions |
+
+What a server reads and writes by the same protocols, ``outside`` and ``tensors``, needs no client: ``open_endpoint``,
+which needs httpx, is imported when it is asked for.
 """
 
-from xplain.models.endpoint.open import open_endpoint
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xplain.models.endpoint.open import open_endpoint
 
 __all__ = ["open_endpoint"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "open_endpoint":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from xplain.models.endpoint.open import open_endpoint
+
+    return open_endpoint

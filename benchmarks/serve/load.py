@@ -8,6 +8,11 @@ throughput; answers that were neither 200 nor 429 (none may be); memory before, 
 The clients run in a process of their own; on two cores they share them with the server. Rounds go session, server,
 session, server, so that a drift of the machine meets both; each figure is the median over rounds.
 
+What 80 % load is: requests come in equal steps, 0.8 times as many a second as the closed loop was answered, and every
+400th is RISE, whose share of the work is told. A client that waits for an answer sends its next late, at once after it.
+The server's model runs have one thread each (``--threads``): callers fill the cores, and a run of two threads waits at
+each of its operators for the slower one, which shares its core with other requests.
+
 Beside them stands what is reachable: the same percentile of the clients against a server that answers the same bytes at
 once, and of a queue with the same arrivals and times by three rules of whose turn it is (``arrivals``; computed).
 """
@@ -185,6 +190,7 @@ def measured(alone: Alone, url: str, picture: bytes, given: argparse.Namespace, 
         "of a session alone": 1000 * own,
         "grad-cam alone, ms": 1000 * lone,
         "a dear one in a session alone, ms": 1000 * dear,
+        "share of dear ones in the work": dear * full / DEAR_OF,
         "median under full load, times alone": float(np.median(busy)),
         "p99 under full load, times alone": float(np.percentile(busy, 99)),
         "median at 80 % of that, times alone": float(np.median(calm)),
@@ -208,11 +214,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--threads", type=int, default=1, help="of a model run of the server; 0 for all cores")
     parser.add_argument("--dry", action="store_true", help="print the table and do not keep it")
     given = parser.parse_args()
     picture, url = Path(given.picture).read_bytes(), f"http://127.0.0.1:{given.port}"
     alone = Alone(given.model, given.card, picture)
     command = [sys.executable, "-m", "xplain", "serve", f"m={given.model}", "--card", given.card]
+    command += ["--threads", str(given.threads)] if given.threads else []
     server = subprocess.Popen(
         [*command, "--port", str(given.port), "--queue", str(4 * given.clients)],
         stdout=subprocess.DEVNULL,
@@ -238,7 +246,8 @@ def main() -> None:
     rows["memory after, MiB"] = rounds[-1]["memory after, MiB"]
     note = (
         f"{given.clients} clients, {given.rounds} rounds of twice {given.seconds:g} s; "
-        f"every {DEAR_OF}th request is RISE of {MASKS} masks."
+        f"every {DEAR_OF}th request is RISE of {MASKS} masks; "
+        f"threads of the server's model runs: {given.threads or 'all cores'}."
     )
     told = [{"question": name, "value": round(value, 3)} for name, value in rows.items()]
     if given.dry:

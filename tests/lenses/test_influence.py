@@ -10,6 +10,7 @@ import pytest
 import xplain
 from xplain.analyses.influence import Head, Step, refit, removal, representer, representer_self, tracin, tracin_self
 from xplain.core.errors import UsageError
+from xplain.render.palette import AGAINST, FOR, RIGHT
 from xplain.results import load
 
 from .embedded import CARD, exported, folder, module
@@ -144,7 +145,7 @@ def test_it_is_drawn_kept_and_said(files, net, tmp_path):
     kept = load(found.save(tmp_path / "influence.npz"))
     np.testing.assert_array_equal(kept.influence, found.influence)
     drawn = np.asarray(kept.strips())
-    for colour in ((0, 114, 178), (213, 94, 0)):
+    for colour in (FOR, AGAINST, RIGHT):
         assert (drawn == colour).all(axis=2).any()
     assert "labels to look at first: " in str(kept)
     with pytest.raises(UsageError, match="k is 0"):

@@ -46,9 +46,9 @@ def test_influence_stands_with_what_speaks_for_and_against(files):
     speak_for, against = found.speak(0, 2)
     for place in (*speak_for, *against):
         assert f"{found.influence[place, 0]:+.3g}" in text
-    assert page.count('<figure class="for"') + page.count('<figure class="against"') == (
-        len(speak_for) + len(against) + min(24, len(found))
-    )
+    kinds = {kind: page.count(f'<figure class="{kind}"') for kind in ("for", "against", "right", "wrong")}
+    assert (kinds["for"], kinds["against"]) == (len(speak_for), len(against))
+    assert kinds["right"] + kinds["wrong"] == min(24, len(found))
     assert 'role="img" aria-label="Of ' in page
 
 

@@ -13,6 +13,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import brief_layer
 from xplain.render import canvas
+from xplain.render.palette import AGAINST, FOR, RIGHT, WRONG
 from xplain.render.tiles import framed
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ShownInfluence", "influence"]
 
 _MARGIN, _GAP, _NAME = 12, 8, 130
-_FOR, _AGAINST, _CHANCE = (0, 114, 178), (213, 94, 0), (170, 170, 170)
+_CHANCE = (170, 170, 170)
 _WIDE, _HIGH = 420, 200
 _LEAST = 560
 
@@ -80,7 +81,7 @@ def influence(shown: ShownInfluence, *, k: int = 5, doubtful: int = 18, most: in
     width = max(_LEAST, labels.width, *(one.width for one in rows))
     parts = [canvas.heading(f"What {len(shown)} training items say, by the layer behind {layer}", width)]
     if rows:
-        said = f"Numbers: {shown.unit}. Blue speaks for the class, orange against it; below each its label."
+        said = f"Numbers: {shown.unit}. Red speaks for the class, blue against it; below each its label."
         parts += [canvas.words([said], width, canvas.PALE), *rows]
     if len(rows) < len(shown.asked):
         parts.append(canvas.words([f"{len(rows)} of {len(shown.asked)} items are drawn."], width, canvas.PALE))
@@ -99,7 +100,7 @@ def _asked(shown: ShownInfluence, n: int, k: int, tile: int) -> Image:
     text = [canvas.fitted(shown.asked[n], _NAME), shown.classes[n]]
     head = canvas.column([_tile(picture, tile, None), canvas.words(text, _NAME, canvas.PALE)], 2)
     sides = []
-    for places, colour in zip(shown.speak(n, k), (_FOR, _AGAINST), strict=True):
+    for places, colour in zip(shown.speak(n, k), (FOR, AGAINST), strict=True):
         cells = [_cell(shown, p, tile, colour, f"{shown.influence[p, n]:+.3g}", shown.given[p]) for p in places]
         sides.append(canvas.row(cells, 4) if cells else canvas.words(["none"], tile, canvas.PALE))
     return canvas.row([canvas.widened(head, _NAME), canvas.row(sides, 3 * _GAP)], _GAP)
@@ -110,7 +111,7 @@ def _doubtful(shown: ShownInfluence, places: Sequence[int], tile: int) -> Image:
     cells = []
     for place in places:
         agree = shown.given[place] == shown.predicted[place]
-        colour = _FOR if agree else _AGAINST
+        colour = RIGHT if agree else WRONG
         cells.append(_cell(shown, place, tile, colour, shown.given[place], f"said {shown.predicted[place]}"))
     return canvas.column([canvas.row(cells[n : n + wide], 4) for n in range(0, len(cells), wide)], 4)
 
@@ -154,7 +155,7 @@ def _curve(shown: ShownInfluence) -> Image:
         paper.paste(canvas.words([text], canvas.text_width(text), canvas.PALE), (4, int(at(0, tick)[1]) - 9))
         paper.paste(canvas.words([text], canvas.text_width(text), canvas.PALE), (int(at(tick, 0)[0]) - 10, bottom + 4))
     pen.line([at(0, 0), at(1, 1)], _CHANCE, 1)
-    pen.line([at(float(x), float(y)) for x, y in zip(shown.inspected, shown.discovered, strict=True)], _FOR, 2)
+    pen.line([at(float(x), float(y)) for x, y in zip(shown.inspected, shown.discovered, strict=True)], RIGHT, 2)
     planted = shown.facts.get("planted wrong labels", "")
     said = f"Of {planted} labels that were exchanged on purpose: share found (upwards) by share of items inspected."
     return canvas.column([canvas.words([said], _LEAST, canvas.PALE), paper], 2)

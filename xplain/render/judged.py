@@ -11,6 +11,7 @@ from xplain.core.caveat import Caveat, sentences
 from xplain.core.declaring.registry import renderer
 from xplain.core.intervals import Interval
 from xplain.render import canvas
+from xplain.render.palette import RIGHT, WRONG
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,10 +20,10 @@ __all__ = ["ShownJudgement", "judgement"]
 
 _WIDE, _NAMES, _NUMBERS, _BAR, _MARGIN = 800, 120, 190, 18, 14
 _COLOURS = {
-    "better": (0, 114, 178),
-    "worse": (213, 94, 0),
+    "better": RIGHT,
+    "worse": WRONG,
     "not told apart": (110, 110, 110),
-    "not compared": (0, 114, 178),
+    "not compared": RIGHT,
 }
 _BLIND = (200, 200, 200)
 _CALLED = {"random": "random map", "centre": "centre", "edge": "edges", "gradient": "own gradient"}

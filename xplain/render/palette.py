@@ -1,4 +1,11 @@
-"""Colours that tell classes apart, also for who sees fewer colours, and what each item of a map is coloured by."""
+"""Colours and what they mean, in the whole house; and what each item of a map is coloured by.
+
+**Red speaks for, blue speaks against**, wherever something speaks: maps, series, bars, words, training items; in
+drawings, on pages, in reports and in a terminal. That is the custom of the field (shap's plots: red raises the score).
+Both are of the signed colour map, whose ends stay apart for who sees no red or green; a page adds a second mark where
+it can, such as the side of a bar or a dotted line. Right and wrong, better and worse are no such thing: they are blue
+and orange.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +21,13 @@ from xplain.core.errors import UsageError, unknown
 from xplain.core.lenses.embedding import COLOURINGS, Colouring, require_known
 from xplain.render.colormap import find
 
-__all__ = ["DISTINCT", "OTHERS", "Coloured", "Colours", "colours_of"]
+__all__ = ["AGAINST", "DISTINCT", "FOR", "OTHERS", "RIGHT", "WRONG", "Coloured", "Colours", "colours_of"]
 
+FOR, AGAINST = (180, 68, 61), (30, 108, 179)
+"""What speaks for a target, and against it: the colours of 0.75 and -0.75 on the signed map ``blue-red``."""
 OTHERS = (150, 150, 150)
-_RIGHT, _WRONG = (0, 114, 178), (213, 94, 0)
+RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
+"""Right and wrong answers, better and worse than something else: Okabe and Ito's blue and orange."""
 DISTINCT = (
     *((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0)),
     *((120, 94, 240), (190, 170, 20), (51, 34, 136), (136, 34, 85), (17, 119, 51), (221, 204, 119)),
@@ -77,8 +87,8 @@ def colours_of(shown: Coloured, by: Colouring) -> Colours | None:
         return _by_score(shown.confidence)
     if by == "error":
         right = np.array([one == other for one, other in zip(shown.predicted, shown.truth, strict=True)])
-        rgb = np.where(right[:, None], _RIGHT, _WRONG).astype(np.uint8)
-        return Colours(rgb, ((_RIGHT, f"right ({right.sum()})"), (_WRONG, f"wrong ({(~right).sum()})")))
+        rgb = np.where(right[:, None], RIGHT, WRONG).astype(np.uint8)
+        return Colours(rgb, ((RIGHT, f"right ({right.sum()})"), (WRONG, f"wrong ({(~right).sum()})")))
     if by == "group":
         return _by_name([_named(shown, int(k)) for k in shown.cluster])
     return _by_name(shown.predicted if by == "class" else shown.truth)

@@ -13,6 +13,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import brief_layer
 from xplain.render import canvas
+from xplain.render.palette import RIGHT, WRONG
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ShownNeighbours", "strips"]
 
 _MARGIN, _GAP, _NAME = 12, 8, 150
-_SAME, _OTHER = (0, 114, 178), (213, 94, 0)
+_SAME, _OTHER = RIGHT, WRONG
 
 
 class ShownNeighbours(Protocol):

@@ -11,6 +11,7 @@ from xplain.core.edits import Array
 from xplain.core.keeping.plain import brief_layer, counted
 from xplain.render import canvas
 from xplain.render.notebook import data_url
+from xplain.render.palette import AGAINST, FOR
 from xplain.report.strokes import bar, curve
 from xplain.report.template import framed
 from xplain.results.influence import Influence
@@ -19,7 +20,7 @@ __all__ = ["influence_page"]
 
 _MOST, _DOUBTFUL = 6, 24
 """Items that speak for one and against it, unless the lens was asked for others, and labels that are shown."""
-_SIDES = (("for", "What speaks for it", (0, 114, 178)), ("against", "What speaks against it", (213, 94, 0)))
+_SIDES = (("for", "What speaks for it", FOR), ("against", "What speaks against it", AGAINST))
 
 
 def influence_page(influence: Influence, command: str = "") -> str:
@@ -52,7 +53,7 @@ def influence_page(influence: Influence, command: str = "") -> str:
 
 
 def _asked(influence: Influence, n: int) -> dict[str, Any]:
-    """One item that is asked about, and what speaks most, blue for it and orange against it."""
+    """One item that is asked about, and what speaks most, red for it and blue against it."""
     reach = float(np.abs(influence.influence[:, n]).max(initial=0.0))
     kept = influence.options.get("k")
     most = kept if isinstance(kept, int) else _MOST  # of these a picture is kept
@@ -76,7 +77,7 @@ def _asked(influence: Influence, n: int) -> dict[str, Any]:
 def _doubtful(influence: Influence, place: int) -> dict[str, Any]:
     agrees = influence.given[place] == influence.predicted[place]
     return _cell(influence, place) | {
-        "kind": "for" if agrees else "against",
+        "kind": "right" if agrees else "wrong",
         "value": f"{float(influence.worth[place]):.3g}",
         "said": influence.predicted[place],
     }

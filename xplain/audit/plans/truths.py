@@ -185,8 +185,6 @@ def _held(
 
 def _told(found: _Gathered, truths: Truths) -> Iterator[str]:
     """What must be known of what is stated."""
-    total = sum(found.states.values())
-    yield f"Truth: {truths.says}, for {len(found.known):,} of {counted(total, 'item')}."
     for name in ("none", "empty", "outside", "size", "unread"):
         if found.states[name]:
             such = "" if name == "empty" else _such(found, name)

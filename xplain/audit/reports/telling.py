@@ -126,9 +126,9 @@ def _legend(plan: Plan, lanes: Sequence[Lane]) -> str:
 
 
 _LEGENDS = {
-    "rows": "A bar to the right, in blue, spoke for the answer, one to the left, in red, against it; 1 is the longest "
+    "rows": "A bar to the right, in red, spoke for the answer, one to the left, in blue, against it; 1 is the longest "
     "of its row.",
-    "texts": "Marked words counted: blue and underlined in one line for the answer, red and underlined in dots against "
+    "texts": "Marked words counted: red and underlined in one line for the answer, blue and underlined in dots against "
     "it; the darker, the more.",
 }
 

@@ -28,7 +28,7 @@ from xplain.graph.intake.bounds import Extents, Known, measure
 from xplain.graph.intake.compiled import built_in, leave_out
 from xplain.graph.intake.external import Outside, open_external, take_out_weights
 from xplain.graph.intake.foreign import LeftOut, set_aside
-from xplain.graph.intake.settle import settle
+from xplain.graph.intake.settle import contradicted, settle
 from xplain.graph.operators import facts_of
 from xplain.graph.passes.analysed import Analysed
 from xplain.graph.safety import Check, Limits, Verdict, check_structure, has_loops, human, looks_like
@@ -268,12 +268,15 @@ def _examine(model: ModelProto, path: Path | None, name: str, outside: Outside, 
         for tensor, shape in known.shapes.items()
         if tensor in other.shapes and len(other.shapes[tensor]) == len(shape)
     }
+    wrong = contradicted(model, known.shapes, free)
+    found = f"of {', '.join(map(repr, wrong[:3]))} the nodes make another shape than the file says; theirs is taken"
+    checks = (Check("declared shapes", found, notable=True),) if wrong else ()
     light, weights = take_out_weights(model)
     return Loaded(
         model=light,
         source=name,
         digest="",
-        verdict=known.verdict(limits),
+        verdict=known.verdict(limits) + Verdict(checks),
         known=known,
         free=free,
         outside=outside.arrays | weights,

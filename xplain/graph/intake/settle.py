@@ -5,13 +5,15 @@ Everybody who comes later then meets one form only, and what no check of ours lo
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Set
+
 from onnx import ModelProto, TensorProto
 
 from xplain.core.declaring.wording import limit
 from xplain.core.errors import ModelError, Unsafe
 from xplain.graph.visit import every
 
-__all__ = ["settle"]
+__all__ = ["contradicted", "settle"]
 
 
 def settle(model: ModelProto, most: int = 10**6) -> None:
@@ -79,3 +81,29 @@ def _versions(holder: ModelProto) -> None:
             )
         if [other.domain for other in holder.opset_import].count(entry.domain) > 1:
             del holder.opset_import[k]
+
+
+def contradicted(
+    model: ModelProto, shapes: Mapping[str, Sequence[int]], free: Mapping[str, Set[int]]
+) -> tuple[str, ...]:
+    """Forget the extents that a file declares of tensors whose nodes make another size; their names.
+
+    Runtimes read such a declaration as a hint and go by the nodes. A sweep that believed it made a cotangent of two
+    thousand million classes for a model that has three.
+
+    Args:
+        model: The model; its declarations are changed in place.
+        shapes: What follows from the inputs and the nodes, by tensor, for one item.
+        free: Axes of these whose extent changes with that of the inputs.
+    """
+    wrong = []
+    for entry in (*model.graph.output, *model.graph.value_info):
+        kind, found = entry.type.tensor_type, shapes.get(entry.name)
+        if found is None or not kind.HasField("shape"):
+            continue
+        said = [int(dim.dim_value) if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+        fixed = set(range(len(found))) - free.get(entry.name, frozenset())
+        if len(said) != len(found) or any(said[k] not in (None, found[k]) for k in fixed):
+            kind.ClearField("shape")
+            wrong.append(entry.name)
+    return tuple(wrong)

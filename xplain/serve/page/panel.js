@@ -2,6 +2,7 @@
 
 import * as ask from "./ask.js";
 import { flat, limitOf, paint, scale } from "./draw.js";
+import { fitting, offer, read } from "./options.js";
 import { button, draw, mark, next, partsOf, said, without } from "./parts.js";
 
 const DEAR = 64; // evaluations from which on progress is worth showing
@@ -33,14 +34,19 @@ export class Panel {
       this.layers();
       this.target = null;
       page.suit();
+      this.fitOptions();
       this.again();
     });
-    this.at("method").addEventListener("change", () => this.again());
+    this.at("method").addEventListener("change", () => {
+      this.fitOptions();
+      this.again();
+    });
     this.at("options").addEventListener("change", () => this.again());
     this.at("cancel").addEventListener("click", () => this.stop());
     this.at("inside").addEventListener("toggle", () => this.inside());
     this.at("layer").addEventListener("change", () => this.inside());
     this.layers();
+    offer(this.at("options"), this.entry);
     this.pointer(this.at("map"));
     this.at("parts").addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
@@ -57,6 +63,14 @@ export class Panel {
 
   get model() { return this.page.models.find((one) => one.name === this.at("model").value); }
   methods() { return this.model.methods.map((one) => one.name); }
+
+  get entry() { return this.model.methods.find((one) => one.name === this.at("method").value); }
+
+  fitOptions() {
+    const input = this.at("options");
+    input.value = fitting(input.value, this.entry);
+    offer(input, this.entry);
+  }
 
   fill(name, values, chosen) {
     const select = this.at(name);
@@ -95,17 +109,6 @@ export class Panel {
     };
   }
 
-  options() {
-    const found = {};
-    for (const part of this.at("options").value.split(",")) {
-      const [name, value] = part.split("=").map((one) => one.trim());
-      if (!name) continue;
-      if (value === undefined) throw new Error(`Options are name=value; got ${part.trim()}.`);
-      found[name] = value !== "" && Number.isFinite(Number(value)) ? Number(value) : value === "true" ? true : value;
-    }
-    return found;
-  }
-
   again() {
     this.page.remember();
     if (this.page.item) this.explain();
@@ -127,22 +130,38 @@ export class Panel {
     this.job = null;
     const abort = (this.abort = new AbortController());
     const { method, model } = this.told();
-    const entry = this.model.methods.find((one) => one.name === method);
-    this.at("summary").textContent = entry?.summary ?? "";
+    this.at("summary").textContent = this.entry?.summary ?? "";
     this.view.box = this.corner = null;
     this.gone = new Set();
     this.at("hidden-box").textContent = "";
     try {
-      const asked = { model, method, options: this.options(), target: this.target, instances: [this.page.item] };
+      const asked = { model, method, options: read(this.at("options").value), target: this.target, instances: [this.page.item] };
       const how = { encoding: "base64", seen: true };
       const job = await ask.post("api/jobs", { ...asked, ...how, preview: true }, abort.signal);
       await this.watch(job, abort.signal);
       this.page.say(`${method}: ${job.plan.words}`);
     } catch (error) {
-      if (error.name !== "AbortError") this.page.fail(error);
+      if (error.name !== "AbortError") {
+        this.blank();
+        this.page.fail(error);
+      }
     } finally {
       if (abort === this.abort) this.busy(false);
     }
+  }
+
+  // What is shown is of another question: away with it.
+  blank() {
+    Object.assign(this.view, { map: null, error: null, picture: null });
+    this.parts = this.part = null;
+    const canvas = this.at("map");
+    canvas.width = canvas.height = 1;
+    canvas.classList.add("empty");
+    canvas.setAttribute("aria-label", "No explanation");
+    canvas.hidden = false;
+    for (const name of ["parts", "scale", "classes", "warnings"]) this.at(name).replaceChildren();
+    for (const name of ["probe", "hidden-box"]) this.at(name).textContent = "";
+    this.root.querySelector(".facts pre").textContent = "";
   }
 
   async watch(job, signal) {

@@ -71,7 +71,7 @@ class Maker:
                     told |= {name: value for name, value in self._shop.make(number).items() if name in found}
                 except Exception as error:
                     told["failed"] = f"{type(error).__name__}: {error}"
-            ray.get(self._attempts.ended.remote(number))
+            self._attempts.ended.remote(number)  # not waited for: were it lost, a shard would count as begun once more
             for name, values in found.items():
                 values.append(told[name])
         return found

@@ -19,6 +19,7 @@ from PIL import Image
 from xplain.core.finding import Finding
 from xplain.report.audit import Told, audit_page, csv_of, json_of
 from xplain.report.audit.drawing import histogram, mean_map
+from xplain.report.audit.page import printed
 from xplain.report.audit.told import Column, Example, Fact, Found, Histogram, Lead, Table, Trial
 
 EVIL = '</td><script>alert(1)</script><img src=x onerror="alert(2)">\N{RIGHT-TO-LEFT OVERRIDE}gpj.x'
@@ -244,3 +245,11 @@ def test_the_bars_of_a_histogram_are_as_high_as_their_counts():
     drawn = str(histogram(one, width=30, height=80))
     assert re.findall(r"M([\d.]+) 80v-([\d.]+)", drawn) == [("0.0", "20.0"), ("20.0", "80.0")]
     assert 'class="median" d="M22.5 0V80"' in drawn
+
+
+def test_estimates_of_a_column_and_their_bounds_have_as_many_digits():
+    rows = (("a", (0.638, 0.5065, 0.78561)), ("b", (0.5173, -0.002139, 0.509)), ("c", (float("nan"),) * 3), ("d", None))
+    table = Table("t", "T", "T.", (Column("class", "text"), Column("mean", "estimate")), rows)
+    told = [cells[1].text for cells in printed(table).rows]
+    assert told[:2] == [("0.6380", "0.5065 to 0.7856"), ("0.5173", "-0.0021 to 0.5090")]
+    assert told[2:] == [("–", ""), "–"]

@@ -101,6 +101,7 @@ def audit_page(told: Told, files: Sequence[str] = ()) -> str:
         worst=[(title, [pictured(one) for one in examples]) for title, examples in told.worst],
         histograms=[(one, histogram(one)) for one in told.histograms],
         number=_number,
+        alike=_alike,
         always=ALWAYS,
         glossary=GLOSSARY.items(),
         asked_for=ASKED_FOR,
@@ -202,10 +203,17 @@ def _shade(share: float) -> str:
 def printed(table: Table) -> _Shown:
     """A table as the template prints it."""
     shown = table.rows[: table.shown]
-    places = [_places([row[k] for row in shown]) if c.form == "number" else 0 for k, c in enumerate(table.columns)]
+    places = [_places(_numbers(c, [row[k] for row in shown])) for k, c in enumerate(table.columns)]
     kinds = list(zip(table.columns, places, strict=True))
     rows = [[_cell(c, value, digits) for (c, digits), value in zip(kinds, row, strict=True)] for row in shown]
     return _Shown(table, rows, len(rows) > _MANY_ROWS, [one for one in table.columns if one.about])
+
+
+def _numbers(column: Column, values: Sequence[Any]) -> Sequence[Any]:
+    """What of a column is printed with as many digits in every row: numbers, and what is estimated, not its bounds."""
+    if column.form == "estimate":
+        return [one[0] for one in values if one is not None]
+    return values if column.form == "number" else ()
 
 
 def _places(values: Sequence[Any]) -> int:
@@ -232,14 +240,26 @@ def _cell(column: Column, value: Any, digits: int) -> _Cell:
             return _Cell("", f"{float(value):+.3g}")
         case "estimate":
             middle, low, high = (float(one) for one in value)
-            bounds = "" if not np.isfinite(low + high) else f"{_number(low)} to {_number(high)}"
-            return _Cell("span", (_number(middle), bounds))
+            bounds = "" if not np.isfinite(low + high) else f"{_fixed(low, digits)} to {_fixed(high, digits)}"
+            return _Cell("span", (_fixed(middle, digits), bounds))
         case "interval":
             middle, low, high = (float(one) for one in value)
             return _Cell("span", (_share(middle), f"{100 * low:.1f}–{100 * high:.1f}"))
         case _:
-            text = f"{float(value):,.{digits}f}"
-            return _Cell("", text.lstrip("-") if float(text.replace(",", "")) == 0 else text)
+            return _Cell("", _fixed(float(value), digits))
+
+
+def _fixed(value: float, digits: int) -> str:
+    """A number with so many digits behind the point; none is less than nothing."""
+    if not np.isfinite(value):
+        return "–"
+    text = f"{value:,.{digits}f}"
+    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text
+
+
+def _alike(*values: float) -> list[str]:
+    """A number and its bounds, with as many digits behind the point as four that count of the first have."""
+    return [_fixed(float(one), _places(values[:1])) for one in values]
 
 
 def _share(value: float) -> str:

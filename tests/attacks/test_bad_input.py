@@ -116,11 +116,11 @@ def test_an_item_that_is_of_the_target_class_is_said_apart_and_neither_attacked_
     np.testing.assert_array_equal(found.after[0], alone.after[0])
     assert found.rates == alone.rates
     assert found.curve == alone.curve
-    assert found.verdict == f"{kind}: {2 * int(alone.fooled[0])} of 2 items fooled; 1 is already of that class"
+    assert found.verdict == f"{kind}: {2 * int(alone.fooled[0])} of 2 items fooled into 0; 1 is already of that class"
     assert "already of that class, not attacked" in str(found)
     (only,) = [xplain.attack(model, [likely], kind, **ask)]
     assert only.rates == only.curve == {}
-    assert f"{kind}: 0 of 0 items fooled; 1 is already of that class" in str(only)
+    assert f"{kind}: 0 of 0 items fooled into 0; 1 is already of that class" in str(only)
 
 
 def test_a_patch_is_neither_made_nor_tried_on_items_of_its_class():

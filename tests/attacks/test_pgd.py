@@ -85,6 +85,22 @@ def test_a_target_is_reached_or_not_counted():
         assert found.fooled[0]
 
 
+def test_an_item_that_ends_in_a_third_class_is_not_said_to_hold():
+    """Its own class is left on the way to one that is too far."""
+    w = np.zeros((192, 3))
+    w[:, 1], w[:, 2] = 0.02, 0.025
+    model = xplain.load(linear(w, np.array([4.0, 1.2, -9.0])), card=CARD)
+    picture = np.full((8, 8, 3), 128, np.uint8)
+    found = xplain.attack(model, picture, "pgd", epsilon="60/255", target=2, explain=None)
+    assert found.labels == (0,)
+    assert found.became.tolist() == [1]
+    assert not found.fooled[0]
+    assert found.verdict == "pgd: 0 of 1 item fooled into 2"
+    assert found.verdict_of(0) == "not taken for 2"
+    assert "-> 1 " in str(found)
+    assert "not taken for 2" in str(found)
+
+
 def test_the_same_seed_gives_the_same_bits_in_any_company(weights, pictures):
     model = xplain.load(linear(weights, np.array([5.0, -5.0])), card=CARD)
     ask = {"kind": "pgd", "epsilon": "3/255", "seed": 5, "explain": None, "steps": 2, "step": 0.3}

@@ -48,6 +48,10 @@ def test_a_patch_turns_pictures_that_it_was_not_made_on(weights, pictures):
     out = found.each["held out"]
     assert out.sum() == 1
     assert found.each["share of placements"][out] == 1
+    told = found.facts["held out"]
+    assert told.startswith("made on 2 items: wins ")
+    assert told.endswith("; held out 1 item: wins 100% of placements")
+    assert told in str(found)
     assert found.shared.dtype == np.uint8
     assert found.shared.shape == (5, 5, 3)
     assert found.shared[..., 0].mean() > 170
@@ -75,6 +79,8 @@ def test_a_universal_change_is_one_change_for_all(weights):
     assert np.abs(change).max() <= 24
     np.testing.assert_array_equal(found.after, np.clip(found.before + change, 0, 255).astype(np.uint8))
     assert found.each["held out"].sum() == 2
+    assert found.facts["held out"] == "made on 4 items: 4 fooled; held out 2 items: 2 fooled"
+    assert found.facts["held out"] in str(found)
 
 
 def test_a_substitute_trained_on_bought_classes_beats_random_signs():

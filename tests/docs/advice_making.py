@@ -73,3 +73,17 @@ def _(told: Told, _folder: Path) -> None:
     given = {"target": "cat", "generator": _generator(2), "steps": 1, "spread": 40.0}
     told(lambda: xplain.make(plain(), "generator", **given))
     xplain.make(plain(), "generator", **given, makes="0..255")
+
+
+@advice("It has to be said where in the photograph is painted. Give within=")
+def _(told: Told, _folder: Path) -> None:
+    given = {"target": 0, "on": np.full((200, 200, 3), 90, np.uint8), "steps": 1}
+    told(lambda: xplain.make(plain(), "class", **given))
+    xplain.make(plain(), "class", **given, within="10,20,90,120")
+
+
+@advice("is a region of a photograph, and there is none. Give")
+def _(told: Told, _folder: Path) -> None:
+    given = {"target": 0, "within": (1, 1, 4, 4), "steps": 1}
+    told(lambda: xplain.make(plain(), "class", **given))
+    xplain.make(plain(), "class", **given, on=np.full((*SIZE, 3), 90, np.uint8))

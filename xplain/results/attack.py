@@ -117,7 +117,9 @@ class Attack(Result):
         if self.invented:
             return f"{self.method}: {found} of {counted(count, 'picture')} of noise taken for the target"
         left = f"; {already} {'is' if already == 1 else 'are'} already of that class" if already else ""
-        return f"{self.method}: {found} of {counted(count, 'item')} fooled{left}"
+        wanted = sorted({self.called(goal, n, "to reach") for n, goal in enumerate(self.goals)})
+        towards = f" into {wanted[0]}" if len(wanted) == 1 else " into the class to reach" if wanted else ""
+        return f"{self.method}: {found} of {counted(count, 'item')} fooled{towards}{left}"
 
     def verdict_of(self, item: int) -> str:
         """The same of one, in a word or two."""
@@ -125,7 +127,10 @@ class Attack(Result):
             return "taken for the target" if self.fooled[item] else "not taken for the target"
         if self.already[item]:
             return "already of that class, not attacked"
-        return "fooled" if self.fooled[item] else "holds"
+        if self.fooled[item]:
+            return "fooled"
+        turned = bool(self.goals) and self.became[item] != self.labels[item]
+        return "holds" if not turned else f"not taken for {self.called(self.goals[item], item, 'to reach')}"
 
     def told(self, epsilon: float) -> str:
         """A size as a person writes it: ``2/255`` for pictures in ``linf``."""
@@ -156,6 +161,7 @@ class Attack(Result):
     def __str__(self) -> str:
         lines = [self.verdict]
         lines += [f"  epsilon {told} ({self.norm}): {rate:.0%}" for told, rate in self.rates.items()]
+        lines += [f"  {self.facts['held out']}"] if "held out" in self.facts else []
         lines += [f"  through {name}: {_defended(one)}" for name, one in self.facts.get("defences", {}).items()]
         moved = self.each.get("rank correlation")
         for n in range(len(self)):
@@ -164,7 +170,9 @@ class Attack(Result):
                 lines.append(f"  {self.name_of(n)}: {was}, {self.verdict_of(n)}")
                 continue
             if not self.fooled[n]:
-                said = f"{now}, not the target" if self.invented else f"{was} holds"
+                verdict = self.verdict_of(n)
+                said = f"{was} holds" if verdict == "holds" else f"{was} -> {now}, {verdict}"
+                said = f"{now}, not the target" if self.invented else said
                 lines.append(f"  {self.name_of(n)}: {said} ({counted(self.queries[n], 'query', 'queries')})")
                 continue
             told = "" if moved is None or np.isnan(moved[n][0]) else f", map {moved[n][0]:.2f}"

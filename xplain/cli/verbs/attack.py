@@ -22,6 +22,8 @@ from xplain.results.attack import Attack
 
 __all__ = ["attack"]
 
+_WIDE = 40  # letters of a class in the robustness curve
+
 
 def attack(
     shell: typer.Context,
@@ -207,9 +209,10 @@ def _for_print(folder: Folder, stem: str, result: Attack, dpi: int, millimetres:
 
 
 def _curve(result: Attack) -> list[str]:
-    """The robustness curve per class, as lines."""
-    wide = 2 + max(map(len, ["fooled at", *result.curve]))
+    """The robustness curve per class, as lines; a class with many names is called by its first ones."""
+    called = {name: name if len(name) <= _WIDE else f"{name[: _WIDE - 3]}..." for name in result.curve}
+    wide = 2 + max(map(len, ["fooled at", *called.values()]))
     lines = [f"{'fooled at':<{wide}}" + "  ".join(f"{one:>8}" for one in result.rates)]
     for name, rates in result.curve.items():
-        lines.append(f"{name:<{wide}}" + "  ".join(f"{rate:>8.0%}" for rate in rates))
+        lines.append(f"{called[name]:<{wide}}" + "  ".join(f"{rate:>8.0%}" for rate in rates))
     return lines

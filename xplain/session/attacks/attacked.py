@@ -11,6 +11,7 @@ import numpy as np
 from xplain.core.cost import Cost
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline
 from xplain.core.query import Flow, Reading, Score
 from xplain.core.synthesis.attack import NORMS, Board, Goal, Norm
@@ -151,7 +152,9 @@ def attacked(session: Session, origin: Origin, case: Case, board: Board) -> Atta
     won = (margin > 0) & ~(case.reached if board.origin is None else np.zeros(len(margin), bool))
     success = [won & (own <= epsilon * (1 + 1e-6) + 1e-9) for epsilon in case.epsilons]
     each: dict[str, Any] = {"class before": _names(outline, was), "class after": _names(outline, became), **board.each}
+    each |= {"class to reach": _names(outline, case.goal.labels)} if case.goal.targeted else {}
     facts: dict[str, Any] = {"attacked": _ATTACKED} if space.whole else {}
+    facts |= {"held out": told} if (told := _held_out(each, won, case.reached)) else {}
     facts |= {"interrupted": True} if case.interrupted else {}
     facts |= {"made of": "noise"} if board.origin is not None else {}
     maps, warnings = None, [*outline.warnings, *case.part.items.warnings, *board.caveats]
@@ -195,6 +198,20 @@ def attacked(session: Session, origin: Origin, case: Case, board: Board) -> Atta
             rows_per_call=calls,
         ),
     )
+
+
+def _held_out(each: Mapping[str, Any], won: Array, reached: Array) -> str:
+    """What a change of all items does to those that it was made on, and to the others; empty for other attacks."""
+    if "held out" not in each:
+        return ""
+    told = []
+    share = each.get("share of placements")
+    for which, items in (("made on", ~each["held out"] & ~reached), ("held out", each["held out"])):
+        if not items.any():
+            continue
+        found = f"{int(won[items].sum())} fooled" if share is None else f"wins {share[items].mean():.0%} of placements"
+        told.append(f"{which} {counted(int(items.sum()), 'item')}: {found}")
+    return "; ".join(told)
 
 
 def _plain_run(session: Session, case: Case, values: Array) -> tuple[Array, Cost, Any]:

@@ -95,6 +95,18 @@ def test_the_methods_on_a_command_line():
     assert chosen_methods(["--method"]) == [""]
 
 
+def test_an_option_with_the_name_of_a_flag_of_the_verb_is_called_by_its_owner_first(xplain, model, pictures, tmp_path):
+    """``--labels`` are the classes' names; how many answers a substitute learns from is an option of that name too."""
+    words = ("--transfer-labels", 9, "--steps", 1, "--epochs", 1, "--explain", "none", "--out", tmp_path / "out")
+    ran = xplain("attack", "transfer", model, pictures / "a.png", *words, "--json")
+    assert ran.code in (0, 1), ran.err
+    assert ran.document["options"]["labels"] == 9
+    assert any("of the 9 answers it learnt" in said for said in ran.document["warnings"])
+    ran = xplain("attack", "pgd", model, pictures / "a.png", "--transfer-labels", 9, "--out", tmp_path / "other")
+    assert ran.code == 2
+    assert "--transfer-labels" in ran.err
+
+
 def test_a_method_option_with_the_name_of_an_own_flag_does_no_harm():
     taken = inspect.signature(command(taking_patch)).parameters
     assert taken["patch"].default == "own"

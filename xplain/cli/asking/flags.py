@@ -123,18 +123,25 @@ def options_for(methods: Sequence[Declared], given: dict[str, Any]) -> dict[str,
     Raises:
         UnknownName: an option that none of them has; the message names the nearest, and who has it.
     """
-    accepted = {option for method in methods for option in method.flags}
+    theirs = [{name: option for option in m.flags for name in (option, _of(m, option))} for m in methods]
+    accepted = {name for one in theirs for name in one}
     for name in given:
         if name not in accepted:
             asked = " or ".join(method.name for method in methods)
             word, others = methods[0].word, CATALOGUE_OF[type(methods[0])]
             owners = [one.name for one in others if name in one.flags]
             step = f"{flag(name)} belongs to {', '.join(owners)}." if owners else ""
-            known = [flag(option) for option in accepted]
+            known = [flag(option) for method in methods for option in method.flags]
             own = f"'xplain {_VERBS.get(word, 'explain')} {methods[0].name} --help' lists them."
             see = "See 'xplain methods'." if word == "method" else own
             raise unknown(f"option of {word} {asked}:", flag(name), known, f"{step} {see}".strip())
-    return {m.name: {k: v for k, v in given.items() if k in m.flags} for m in methods}
+    pairs = zip(methods, theirs, strict=True)
+    return {m.name: {own[name]: value for name, value in given.items() if name in own} for m, own in pairs}
+
+
+def _of(entry: Declared, option: str) -> str:
+    """What an option is called on the command line where the verb has a flag of its name for something else."""
+    return f"{entry.name}_{option}".replace("-", "_")
 
 
 def flag(option: str) -> str:
@@ -156,7 +163,7 @@ def _flags_of(catalogue: Catalogue[Any], chosen: Sequence[str], taken: set[str])
     """One parameter per option name of any method, or lens ...; help shows those of the chosen ones.
 
     All are parsed, so that an option given to the wrong method gets a better answer than "no such option". An option
-    with the name of one of the verb's own (``taken``), as a plugin may have it, can be given from Python alone.
+    with the name of one of the verb's own (``taken``) is called by its method's name first: ``--transfer-labels``.
     """
     entries = list(catalogue)
     known = {name: entry.name for entry in entries for name in (entry.name, *entry.aliases)}
@@ -164,11 +171,10 @@ def _flags_of(catalogue: Catalogue[Any], chosen: Sequence[str], taken: set[str])
     flags: dict[str, inspect.Parameter] = {}
     for entry in sorted(entries, key=lambda m: m.name not in shown):
         for option in entry.flags.values():
-            if option.name in taken:
-                continue
+            name = option.name if option.name not in taken else _of(entry, option.name)
             accepts = f"Accepted: {option.kind.accepts}. Default: {option.default}."
             declared = typer.Option(
-                flag(option.name),
+                flag(name),
                 help=_plain_text(f"{option.doc} {accepts}".strip()),
                 metavar="VALUE",
                 show_default=False,
@@ -176,7 +182,7 @@ def _flags_of(catalogue: Catalogue[Any], chosen: Sequence[str], taken: set[str])
                 rich_help_panel=f"Options of {entry.name}",
             )
             kind: Any = list[str] | None if getattr(option.kind, "many", False) else str | None
-            flags.setdefault(option.name, _keyword(option.name, Annotated[kind, declared], None))
+            flags.setdefault(name, _keyword(name, Annotated[kind, declared], None))
     return list(flags.values())
 
 

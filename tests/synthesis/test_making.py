@@ -169,6 +169,25 @@ def test_a_damaged_file_of_an_interrupted_way_is_refused(tmp_path):
         xplain.make(plain(), "class", target="cat", steps=3, resume=kept)
 
 
+def test_an_interruption_while_judges_look_leaves_what_is_needed_to_go_on(tmp_path, monkeypatch):
+    from xplain.session.synthesis.judging import Judge
+
+    ask = {"target": "cat", "steps": 4, "resume": tmp_path / "way.npz"}
+    whole = xplain.make(plain(), "class", **{**ask, "resume": None})
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Judge, "verdict", stop)
+        with pytest.raises(KeyboardInterrupt):
+            xplain.make(plain(), "class", **ask)
+    assert (tmp_path / "way.npz").exists()
+    again = xplain.make(plain(), "class", **ask)
+    np.testing.assert_array_equal(again.picture, whole.picture)
+    assert not (tmp_path / "way.npz").exists()
+
+
 def test_a_full_disk_leaves_no_part_of_a_film(tmp_path, monkeypatch):
     found = xplain.make(plain(), "class", target=["cat", "dog"], steps=6, frames=6)
     film = found.gif(tmp_path / "way.gif")

@@ -150,17 +150,19 @@ class Maker:
         settings = Settings(request.batch_size, self.session.budget, progress=request.progress, watch=watcher)
         try:
             flow = self.recipe.start(commission, self.options)
-            (painted,), _ = self.session.ask([flow], asked, settings)
-            if kept is not None:
-                kept.path.unlink(missing_ok=True)
-        except KeyboardInterrupt:
-            watcher.put_aside()
-            painted = (_ended(flow) if self.recipe.learns else None) or watcher.interrupted()
-            self.session.spent += Cost(sweeps=watcher.sweeps)
-        except BaseException:
+            try:
+                (painted,), _ = self.session.ask([flow], asked, settings)
+            except KeyboardInterrupt:
+                watcher.put_aside()
+                painted, kept = (_ended(flow) if self.recipe.learns else None) or watcher.interrupted(), None
+                self.session.spent += Cost(sweeps=watcher.sweeps)
+            found = self._result(commission, painted, watcher, settings, judges)
+        except BaseException:  # while it is judged too
             watcher.put_aside()
             raise
-        return self._result(commission, painted, watcher, settings, judges)
+        if kept is not None:
+            kept.path.unlink(missing_ok=True)
+        return found
 
     def _kept(self) -> Kept | None:
         if self.wanted.resume is None:

@@ -85,8 +85,9 @@ def shades(values: Array, of: Array | None = None) -> Array:
 
 
 def sigmoid(x: Any) -> Any:
-    """``1 / (1 + e^-x)``, which overflows nowhere."""
-    return namespace(x).tanh(x * 0.5) * 0.5 + 0.5
+    """``1 / (1 + e^-x)``, which overflows nowhere; one function where graphs and torch have it, with a cheap slope."""
+    xp = namespace(x)
+    return xp.sigmoid(x) if hasattr(xp, "sigmoid") else xp.tanh(x * 0.5) * 0.5 + 0.5
 
 
 def one_hot(index: Any, count: int, like: Any) -> Any:

@@ -181,9 +181,8 @@ def _coloured(planes: Any, colours: Any) -> Any:
     if planes.shape[1] == 1:
         return sigmoid(planes)
     rows, channels, height, width = planes.shape
-    halves = constant(np.asarray(colours)[None] / 2, planes)  # sigmoid(x) = (tanh(x / 2) + 1) / 2
-    mixed = xp.matmul(halves, xp.reshape(planes, (rows, channels, height * width)))
-    return xp.tanh(xp.reshape(mixed, (rows, channels, height, width))) * 0.5 + 0.5
+    mixed = xp.matmul(constant(np.asarray(colours)[None], planes), xp.reshape(planes, (rows, channels, height * width)))
+    return sigmoid(xp.reshape(mixed, (rows, channels, height, width)))
 
 
 def as_logits(pictures: Array, colours: Any) -> Array:

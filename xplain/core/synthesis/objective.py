@@ -118,6 +118,7 @@ class Objective:
     """A weighted sum of terms."""
 
     terms: tuple[Term, ...]
+    _known: dict[int, dict[str, Array]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -153,17 +154,22 @@ class Objective:
         return np.asarray(sum(np.asarray(number, np.float64) * term.weight for term, number in pairs))
 
     def given(self, items: int) -> dict[str, Array]:
-        """All arrays and weights, by the number of the term and their name."""
-        found = {f"{k}/{name}": array for k, term in enumerate(self.terms) for name, array in term.given(items).items()}
-        weights = np.asarray([term.weight for term in self.terms], np.float32)
-        return found | {"weights": np.broadcast_to(weights, (items, len(weights)))}
+        """All arrays and weights, by the number of the term and their name; the same arrays in every step."""
+        if items not in self._known:
+            terms = enumerate(self.terms)
+            found = {f"{k}/{name}": array for k, term in terms for name, array in term.given(items).items()}
+            weights = np.asarray([term.weight for term in self.terms], np.float32)
+            self._known[items] = found | {"weights": np.broadcast_to(weights, (items, len(weights)))}
+        return self._known[items]
 
     def take(self, items: Array) -> Objective:
         """The objective for some of the canvases."""
         return Objective(tuple(term.take(items) for term in self.terms))
 
     def renamed(self, names: Mapping[str, str]) -> Objective:
-        """The same where tensors are called otherwise."""
+        """The same where tensors are called otherwise; itself where none is."""
+        if all(old == new for old, new in names.items()):
+            return self
         return Objective(tuple(term.renamed(names) for term in self.terms))
 
     def read(self, seen: Seen, given: Mapping[str, Any]) -> tuple[Any, list[Any]]:

@@ -108,6 +108,10 @@ class Namespace:
         """Hyperbolic tangent."""
         return self._t.Tanh(x)
 
+    def sigmoid(self, x: Value) -> Value:
+        """``1 / (1 + e^-x)``; the array API has none, but where it is found it is one operator."""
+        return self._t.Sigmoid(x)
+
     def cos(self, x: Value) -> Value:
         """Cosine of radians."""
         return self._t.Cos(x)

@@ -52,7 +52,7 @@ def test_noise_needs_no_picture_and_is_not_said_to_hold(xplain, model, tmp_path)
     words = ("--target", "other", "--steps", "2", "--explain", "none", "--out", tmp_path / "out")
     ran = xplain("attack", "fooling", model, *words)
     assert ran.code in (0, 1), ran.err
-    assert "1 picture of noise taken for the target" in ran.out
+    assert "1 picture of noise taken for other" in ran.out
     assert "holds" not in ran.out
     ran = xplain("attack", "pgd", model, "--explain", "none", "--out", tmp_path / "none")
     assert ran.code == 2

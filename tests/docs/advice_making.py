@@ -77,7 +77,7 @@ def _(told: Told, _folder: Path) -> None:
 
 @advice("It has to be said where in the photograph is painted. Give within=")
 def _(told: Told, _folder: Path) -> None:
-    given = {"target": 0, "on": np.full((200, 200, 3), 90, np.uint8), "steps": 1}
+    given = {"target": 0, "on": np.full((100, 140, 3), 90, np.uint8), "steps": 1}
     told(lambda: xplain.make(plain(), "class", **given))
     xplain.make(plain(), "class", **given, within="10,20,90,120")
 

@@ -34,7 +34,7 @@ def test_a_region_is_painted_until_the_target_is_liked_more_and_the_rest_is_the_
     np.testing.assert_allclose(made.each["target before"], before, rtol=1e-5)
     assert (made.value > before).all()
     said = "rows 4 to 15 and columns 5 to 14 of 24 x 20 pixels, 25% of the photograph '0'"
-    assert said in made.facts["region"]
+    assert said in made.facts["painted within"]
     assert said in str(made)
     np.testing.assert_array_equal(made.original[0], PHOTOGRAPH)
 
@@ -50,8 +50,8 @@ def test_a_mask_and_a_box_of_a_photograph_file_say_the_same_region(model, tmp_pa
     assert one.names == others[0].names
     for other in others:
         np.testing.assert_array_equal(one.picture, other.picture)
-        assert one.facts["region"] == other.facts["region"]
-    assert "of the photograph 'photograph'" in one.facts["region"]
+        assert one.facts["painted within"] == other.facts["painted within"]
+    assert "of the photograph 'photograph'" in one.facts["painted within"]
 
 
 def test_a_region_is_cropped_and_resized_as_its_photograph_is():

@@ -114,10 +114,11 @@ class Attack(Result):
         """How many were fooled, in words."""
         found, already = int(self.fooled.sum()), int(self.already.sum())
         count = len(self) - already
-        if self.invented:
-            return f"{self.method}: {found} of {counted(count, 'picture')} of noise taken for the target"
-        left = f"; {already} {'is' if already == 1 else 'are'} already of that class" if already else ""
         wanted = sorted({self.called(goal, n, "to reach") for n, goal in enumerate(self.goals)})
+        if self.invented:
+            aim = wanted[0] if len(wanted) == 1 else "the target"
+            return f"{self.method}: {found} of {counted(count, 'picture')} of noise taken for {aim}"
+        left = f"; {already} {'is' if already == 1 else 'are'} already of that class" if already else ""
         towards = f" into {wanted[0]}" if len(wanted) == 1 else " into the class to reach" if wanted else ""
         return f"{self.method}: {found} of {counted(count, 'item')} fooled{towards}{left}"
 
@@ -162,6 +163,7 @@ class Attack(Result):
         lines = [self.verdict]
         lines += [f"  epsilon {told} ({self.norm}): {rate:.0%}" for told, rate in self.rates.items()]
         lines += [f"  {self.facts['held out']}"] if "held out" in self.facts else []
+        lines += [f"  {self.facts['what moved first']}"] if "what moved first" in self.facts else []
         lines += [f"  through {name}: {_defended(one)}" for name, one in self.facts.get("defences", {}).items()]
         moved = self.each.get("rank correlation")
         for n in range(len(self)):

@@ -19,6 +19,9 @@ from xplain.results.result import ARRAY_PER_ITEM, BESIDE, Result
 
 __all__ = ["Picture"]
 
+_TOLD = ("painted within", "learnt", "as a generator")
+"""Facts of the whole run that a person should read first."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture(Result):
@@ -99,7 +102,7 @@ class Picture(Result):
     def __str__(self) -> str:
         made, swept = counted(len(self), "picture"), counted(self.cost.sweeps, "sweep")
         lines = [f"{self.recipe}: {made} of {self.provenance.source} ({swept})"]
-        lines += [f"  painted within {self.facts['region']}"] if "region" in self.facts else []
+        lines += [f"  {told}: {self.facts[told]}" for told in _TOLD if told in self.facts]
         for n in range(len(self)):
             told = []
             for judge, share, rank in zip(self.judges, self.shares[n], self.ranks[n], strict=True):

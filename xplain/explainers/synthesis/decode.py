@@ -40,6 +40,7 @@ class _Learnt:
 
     file: bytes
     losses: list[float] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
     caveats: list[Caveat] = field(default_factory=list)
 
 
@@ -123,7 +124,7 @@ def decode(
     each = {"distance": relative(found, seen), "PSNR": psnr(picture, wanted)}
     trace = -np.repeat(np.array(told.losses)[:, None], len(picture), axis=1).reshape(-1, len(picture))
     called = tuple(f"{one} from {name}" for one in commission.names["x"])
-    notes = {"layer": name}
+    notes = {"layer": name, **told.notes}
     state = seen.reshape(len(seen), -1).astype(np.float32)
     return Painted(
         picture,
@@ -170,10 +171,14 @@ def _learnt(commission: Commission, name: str, how: tuple[int, int, int, int]) -
             losses.append(net.step(batch))
     except KeyboardInterrupt:
         caveats.append(Caveat(f"Learning was interrupted after {len(losses)} of {steps} steps."))
-    reach = float(np.quantile(np.abs(features), 0.995))
-    about = {"layer": name, "spread": float(features.std()), "reach": reach, "photographs": count}
+    reach, spread = float(np.quantile(np.abs(features), 0.995)), float(features.std())
+    about = {"layer": name, "spread": spread, "reach": reach, "photographs": count}
     file = net.file("features", ("N", *features.shape[1:]), decoder=json.dumps(about))
-    return _Learnt(file, losses, caveats)
+    notes = {"as a generator": f"spread {spread:.3g}, reach {reach / max(spread, 1e-12):.2g}"}
+    notes["as a generator"] += ", positive true" if features.min() >= 0 else ""
+    if losses:
+        notes["learnt"] = f"mean squared error {losses[0]:.3g} at first, {losses[-1]:.3g} after {len(losses)} steps"
+    return _Learnt(file, losses, notes, caveats)
 
 
 def _copied(pictures: Array, copies: int, rng: np.random.Generator) -> Array:

@@ -54,7 +54,7 @@ def fourier(
     steps: Positive = 96,
     rate: PositiveReal = 0.05,
     views: Together = 4,
-    smallest: Fraction = 0.35,
+    smallest: Fraction | None = None,
     jitter: NonNegative = 8.0,
     rotate: NonNegative = 0.0,
     decay: NonNegative = 1.3,
@@ -72,7 +72,8 @@ def fourier(
         steps: Steps uphill.
         rate: Most that a coefficient moves in a step.
         views: Views of the picture in each step; each costs a sweep.
-        smallest: Side of the smallest view, as a share of the picture; the largest is all of it.
+        smallest: Side of the smallest view, as a share of the picture; the largest is all of it. None: 0.35, and 0.75
+            in a photograph, whose region smaller views would miss.
         jitter: Further shift of a view, at most, in pixels.
         rotate: Greatest angle of a view to either side, in degrees.
         decay: How fast weights fall with frequency; more is smoother.
@@ -112,7 +113,7 @@ def fourier(
         aimed_at(commission),
         lambda factor: Adam(rate * factor),
         steps,
-        transforms=lambda _: Transforms(views, (smallest, 1.0), jitter, rotate),
+        transforms=lambda _: Transforms(views, (smallest or (0.75 if framed else 0.35), 1.0), jitter, rotate),
     )
     if variants > 1:
         (name,) = layers_named(commission, (layer,)) if diversity else ("",)

@@ -72,4 +72,4 @@ def region_told(commission: Commission) -> Generator[Query, Answer, dict[str, An
     canvas = Pixels((high, wide), commission.channels)
     goal = Objective((Aimed(target=commission.aimed),))
     found: Sloped = yield Slope(before, canvas, goal, ink=commission.ink, gradient=False)
-    return {"notes": {"region": region}, "each": {"target before": found.value}, "original": as_pixels(before)}
+    return {"notes": {"painted within": region}, "each": {"target before": found.value}, "original": as_pixels(before)}

@@ -49,7 +49,7 @@ def pictures_given(
         many = pictures.collect(files) if len(files) == len(many) else many
         if sources[name].single and len(many) != 1:
             raise UsageError(f"Recipe {recipe.name!r} takes one {name}; {len(many)} were given.")
-        called = [Path(e).stem if isinstance(e, (str, Path)) else str(n) for n, e in enumerate(many)]
+        called = [_called(each) if isinstance(each, (str, Path)) else str(n) for n, each in enumerate(many)]
         if sources[name].film:
             many, called = _frame_by_frame(many, called)
         found[name] = tuple(_read(sources[name], each, shown) for each in many)
@@ -72,6 +72,11 @@ def pictures_given(
                 ".",
             )
     return found, names
+
+
+def _called(file: str | Path) -> str:
+    """What a picture is called: its file's name, or that of one that scikit-image has."""
+    return Path(file).stem.removeprefix("skimage:")
 
 
 def lent(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Model]:

@@ -54,7 +54,17 @@ def test_the_sites_model_says_what_explain_says(textures, dist, tmp_path):
     assert about["labels"] == list(textures.outline.labels)
     assert about["card"]["scale"] == textures.outline.card.scale
     names = {one.name for one in (tmp_path / "site").iterdir()}
-    assert names == {"index.html", "live.js", "see.js", "draw.js", "page.css", "model.onnx", "about.json", "ort"}
+    assert names == {
+        "index.html",
+        "live.js",
+        "see.js",
+        "draw.js",
+        "hand.js",
+        "page.css",
+        "model.onnx",
+        "about.json",
+        "ort",
+    }
     page = (tmp_path / "site" / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*src=)|style=|onclick=|https?://|unsafe-inline|'unsafe-eval'", page)
 
@@ -148,6 +158,20 @@ def test_the_camera_is_explained_in_a_browser(tmp_path):
             page.locator("#file").set_input_files(str(picture))
             first = page.locator("#classes button span").first
             tools.expect(first).to_have_text(textures.outline.label_name(int(best)), timeout=20_000)
+            page.locator("#map").focus()
+            page.keyboard.press("ArrowDown")
+            tools.expect(page.locator("#probe")).to_contain_text("row 81, column 80: ")
+            for key in ("Enter", *["Shift+ArrowDown"] * 4, *["Shift+ArrowRight"] * 4, "Enter"):
+                page.keyboard.press(key)
+            tools.expect(page.locator("#hidden")).to_contain_text(
+                "With rows 81 to 122 and columns 80 to 121 hidden, the"
+            )
+            x = items_of(textures, picture).x
+            x[:, :, 81:122, 80:121] = 0
+            score = xplain.predict(textures, x)[0, best]
+            said = re.search(r" to (-?[\d.]+) \([+-]?[\d.]+\); best is", page.locator("#hidden").inner_text())[1]
+            assert abs(float(said) - score) < 0.02 * abs(score)
+            page.locator("#live").check()
             page.locator("#camera").click()
             tools.expect(page.locator("#status")).to_contain_text("pictures a second", timeout=30_000)
             browser.close()

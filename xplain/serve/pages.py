@@ -32,7 +32,7 @@ from xplain.session.predictions import best
 
 __all__ = ["examples_in", "routes"]
 
-_FILES = ("page.css", "page.js", "panel.js", "options.js", "parts.js", "items.js", "ask.js", "draw.js")
+_FILES = ("page.css", "page.js", "panel.js", "options.js", "hand.js", "parts.js", "items.js", "ask.js", "draw.js")
 _MOST_EXAMPLES = 200
 _CHANNELS = 64
 

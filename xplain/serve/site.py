@@ -1,6 +1,6 @@
 """A page that explains in the browser alone: a compiled file, a runtime in WebAssembly, no server but one for files.
 
-SITE/index.html, live.js, draw.js, page.css      the page
+SITE/index.html, live.js, draw.js, page.css ...  the page
 SITE/model.onnx                                  scores, attribution and one layer's values from one run
 SITE/about.json                                  card, labels, method, unit, colours
 SITE/ort/                                        onnxruntime-web, from the wheel ``xplain-web`` or a folder
@@ -38,7 +38,7 @@ RUNTIME = (
 """Files of onnxruntime-web that a page needs."""
 
 _PAGE = {"live/index.html": "index.html", "live/live.js": "live.js", "live/see.js": "see.js"}
-_PAGE |= {"page/page.css": "page.css", "page/draw.js": "draw.js"}
+_PAGE |= {"page/page.css": "page.css", "page/draw.js": "draw.js", "page/hand.js": "hand.js"}
 
 
 def runtime(folder: str | None = None) -> Path:

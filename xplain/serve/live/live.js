@@ -1,7 +1,8 @@
 // Explains the camera's picture as it comes, in the browser alone; WebAssembly or WebGPU, whichever a warm-up finds faster.
 
 import { limitOf, paint, scale } from "./draw.js";
-import { seen, tensor, tiles } from "./see.js";
+import { HINT, boxed, changed, cornered, follow, valued } from "./hand.js";
+import { seen, tensor, tiles, without } from "./see.js";
 
 const at = (id) => document.getElementById(id);
 const WARM_UP = 3;
@@ -24,9 +25,9 @@ async function load() {
   for (const provider of gpu ? ["webgpu", "wasm"] : ["wasm"]) {
     try {
       const one = await ort.InferenceSession.create(model, { executionProviders: [provider] });
-      await run(one, blank);
+      await run(one, tensor(blank, about));
       const began = performance.now();
-      for (let k = 0; k < WARM_UP; k++) await run(one, blank);
+      for (let k = 0; k < WARM_UP; k++) await run(one, tensor(blank, about));
       tried.push({ provider, one, took: (performance.now() - began) / WARM_UP });
     } catch (error) {
       console.info(`${provider} cannot run the model: ${error.message}`);
@@ -44,24 +45,26 @@ async function load() {
   say("Ready.");
 }
 
-async function run(one, still) {
-  const { data, dims } = tensor(still, about);
+async function run(one, { data, dims }) {
   const feeds = { [about.input]: new ort.Tensor("float32", data, dims) };
   if (one.inputNames.includes("target")) feeds.target = new ort.Tensor("int64", BigInt64Array.of(BigInt(chosen)), [1]);
   return one.run(feeds);
 }
 
 async function explain(source, width, height) {
-  const still = seen(source, width, height, about);
-  const found = await run(session, still);
+  const still = seen(source, width, height, about), given = tensor(still, about);
+  const found = await run(session, given);
   const map = found[about.outputs.attribution], [rows, columns] = map.dims.slice(-2);
   const values = { data: map.data.subarray(0, rows * columns), shape: [rows, columns] };
   const limit = limitOf(values.data);
-  shown = { picture: still, map: values, limit, signed: about.signed, table: about.colours };
+  const scores = Array.from(found[about.outputs.scores].data);
+  shown = { picture: still, map: values, limit, signed: about.signed, table: about.colours, given, scores, box: null };
+  hand.forget();
   redraw();
-  at("map").setAttribute("aria-label", `${about.method}, in ${about.unit}`);
+  at("map").setAttribute("aria-label", `Map: ${about.method}, in ${about.unit}. Arrow keys read values; drag to hide a rectangle, or press Enter at two of its corners.`);
+  at("hidden").textContent = HINT;
   scale(at("scale"), about.colours, limit, about.signed, about.unit);
-  classes(found[about.outputs.scores].data);
+  classes(scores);
   const layer = found[about.outputs.layer];
   if (about.layer && layer.dims.length === 4) tiles(at("grid"), layer);
 }
@@ -70,8 +73,31 @@ function redraw() {
   if (shown) paint(at("map"), { ...shown, opacity: at("opacity").value / 100, threshold: at("threshold").value / 100 });
 }
 
+// What the model says with a rectangle of the picture hidden; the camera's picture stands still meanwhile.
+async function hide(found) {
+  at("live").checked = false;
+  shown.box = found;
+  redraw();
+  at("hidden").textContent = found ? "" : HINT;
+  if (!found) return;
+  while (busy) await new Promise((done) => setTimeout(done, 10));
+  const before = shown, scores = before.scores, across = about.size[0] / before.map.shape[0];
+  busy = true;
+  try {
+    const there = (await run(session, without(before.given, found.map((edge) => Math.round(edge * across)), about)))[about.outputs.scores].data;
+    if (shown !== before || before.box !== found) return; // something else is shown, or hidden, by now
+    const of = chosen >= 0 ? chosen : best(scores)[0];
+    at("hidden").textContent = changed(boxed(found), called(of), scores[of], there[of], called(best(there)[0]));
+  } finally {
+    busy = false;
+  }
+}
+
+const called = (k) => about.labels[k] ?? `class ${k}`;
+const best = (scores) => Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a]);
+
 function classes(scores) {
-  const order = Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a]).slice(0, 5);
+  const order = best(scores).slice(0, 5);
   let shares = null;
   if (about.kind === "probabilities") shares = (k) => scores[k];
   if (about.link === "softmax") {
@@ -84,7 +110,7 @@ function classes(scores) {
     const row = document.createElement("li"), button = document.createElement("button");
     button.type = "button";
     button.setAttribute("aria-pressed", String(k === explained));
-    for (const text of [about.labels[k] ?? `class ${k}`, shares ? `${(100 * shares(k)).toFixed(1)} %` : scores[k].toPrecision(3)]) {
+    for (const text of [called(k), shares ? `${(100 * shares(k)).toFixed(1)} %` : scores[k].toPrecision(3)]) {
       button.append(Object.assign(document.createElement("span"), { textContent: text }));
     }
     button.addEventListener("click", () => {
@@ -142,6 +168,16 @@ at("file").addEventListener("change", async (event) => {
   } catch (error) {
     say(`The picture cannot be read: ${error.message}`);
   }
+});
+const hand = follow(at("map"), {
+  shape: () => shown?.map.shape ?? null,
+  read: (cell) => { at("probe").textContent = valued(shown, cell, about.unit); },
+  box: (found) => {
+    shown.box = found;
+    redraw();
+  },
+  corner: (cell) => { at("hidden").textContent = cornered(cell); },
+  hide: (found) => hide(found).catch((error) => say(error.message)),
 });
 for (const name of ["opacity", "threshold"]) at(name).addEventListener("input", redraw);
 

@@ -38,6 +38,19 @@ export function tensor(still, about) {
   return { data, dims: [1, ...item] };
 }
 
+// The same with a rectangle at zero, in the model's own units: for most cards the mean colour.
+export function without({ data, dims }, [top, left, bottom, right], about) {
+  const [rows, columns] = about.size, size = rows * columns, channels = data.length / size, last = about.layout.endsWith("C");
+  const hidden = Float32Array.from(data);
+  for (let row = top; row < bottom; row++) {
+    for (let column = left; column < right; column++) {
+      const k = row * columns + column;
+      for (let c = 0; c < channels; c++) hidden[last ? k * channels + c : c * size + k] = 0;
+    }
+  }
+  return { data: hidden, dims };
+}
+
 const MOST = 64;
 const GAP = 1;
 

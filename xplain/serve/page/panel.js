@@ -2,11 +2,11 @@
 
 import * as ask from "./ask.js";
 import { flat, limitOf, paint, scale } from "./draw.js";
+import { HINT, boxed, changed, cornered, follow, round, valued } from "./hand.js";
 import { fitting, offer, read } from "./options.js";
 import { button, draw, mark, next, partsOf, said, without } from "./parts.js";
 
 const DEAR = 64; // evaluations from which on progress is worth showing
-const round = (value) => (Number.isFinite(value) ? Number(value.toPrecision(3)).toString() : "none");
 
 export class Panel {
   constructor(page, told = {}) {
@@ -47,7 +47,16 @@ export class Panel {
     this.at("layer").addEventListener("change", () => this.inside());
     this.layers();
     offer(this.at("options"), this.entry);
-    this.pointer(this.at("map"));
+    this.hand = follow(this.at("map"), {
+      shape: () => this.view.map?.shape ?? null,
+      read: (cell) => { this.at("probe").textContent = valued(this.view, cell, this.one.unit); },
+      box: (found) => {
+        this.view.box = found;
+        this.paint();
+      },
+      corner: (cell) => { this.at("hidden-box").textContent = cornered(cell); },
+      hide: (found) => this.hideBox(found),
+    });
     this.at("parts").addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
       if (event.key === "Escape") this.hideParts(new Set());
@@ -57,7 +66,7 @@ export class Panel {
       button(this.elements[at]).focus();
     });
     this.at("map").classList.add("empty");
-    this.part = this.parts = this.corner = null;
+    this.part = this.parts = null;
     this.gone = new Set();
   }
 
@@ -131,7 +140,8 @@ export class Panel {
     const abort = (this.abort = new AbortController());
     const { method, model } = this.told();
     this.at("summary").textContent = this.entry?.summary ?? "";
-    this.view.box = this.corner = null;
+    this.view.box = null;
+    this.hand.forget();
     this.gone = new Set();
     this.at("hidden-box").textContent = "";
     try {
@@ -229,8 +239,8 @@ export class Panel {
   }
 
   hint() {
-    const what = this.parts ? `Click ${this.one.words ? "words" : this.one.columns ? "columns" : "numbers"}` : "Drag over the picture";
-    return `${what} to hide something and see what the score does.`;
+    if (!this.parts) return HINT;
+    return `Click ${this.one.words ? "words" : this.one.columns ? "columns" : "numbers"} to hide something and see what the score does.`;
   }
 
   paint() {
@@ -291,73 +301,10 @@ export class Panel {
 
   // ---------------------------------------------------------------- reading and hiding by hand
 
-  pointer(canvas) {
-    let from = null;
-    const cell = (event) => {
-      const bounds = canvas.getBoundingClientRect();
-      const across = Math.min(bounds.width / canvas.width, bounds.height / canvas.height); // object-fit: contain, left
-      const top = (bounds.height - across * canvas.height) / 2;
-      const clip = (value, most) => Math.min(most - 1, Math.max(0, Math.floor(value)));
-      return [clip((event.clientY - bounds.top - top) / across, canvas.height), clip((event.clientX - bounds.left) / across, canvas.width)];
-    };
-    canvas.addEventListener("pointermove", (event) => {
-      if (!this.view.map) return;
-      const at = cell(event);
-      this.read(at);
-      if (from) {
-        this.view.box = box(from, at);
-        this.paint();
-      }
-    });
-    canvas.addEventListener("pointerdown", (event) => {
-      if (!this.view.map || event.button) return;
-      from = cell(event);
-      canvas.setPointerCapture(event.pointerId);
-    });
-    canvas.addEventListener("pointerup", (event) => {
-      if (!from) return;
-      const found = box(from, cell(event));
-      from = null;
-      this.hideBox(found[2] - found[0] > 1 && found[3] - found[1] > 1 ? found : null);
-    });
-    canvas.addEventListener("keydown", (event) => {
-      const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-      const step = steps[event.key];
-      if (!this.view.map || !(step || ["Enter", "Escape"].includes(event.key))) return;
-      event.preventDefault();
-      const [rows, columns] = this.view.map.shape, far = event.shiftKey ? 10 : 1;
-      const [row, column] = this.cell ?? [rows >> 1, columns >> 1];
-      if (event.key === "Escape") {
-        this.corner = null;
-        this.hideBox(null);
-      } else if (event.key === "Enter" && this.corner) {
-        const found = box(this.corner, [row, column]);
-        this.corner = null;
-        this.hideBox(found);
-      } else if (event.key === "Enter") {
-        this.corner = [row, column];
-        this.at("hidden-box").textContent = `A corner at row ${row}, column ${column}; go to the other and press Enter.`;
-      } else {
-        this.read([Math.min(rows - 1, Math.max(0, row + far * step[0])), Math.min(columns - 1, Math.max(0, column + far * step[1]))]);
-        if (this.corner) {
-          this.view.box = box(this.corner, this.cell);
-          this.paint();
-        }
-      }
-    });
-  }
-
-  read([row, column]) {
-    this.cell = [row, column];
-    const { map, error } = this.view, k = row * map.shape[1] + column;
-    const spread = error ? ` ± ${round(1.96 * error.data[k])}` : "";
-    this.at("probe").textContent = `row ${row}, column ${column}: ${round(map.data[k])}${spread} ${this.one.unit}`;
-  }
-
   hideBox(found) {
     this.view.box = found;
     this.paint();
-    if (found) this.hide({ box: found }, `With rows ${found[0]} to ${found[2]} and columns ${found[1]} to ${found[3]} hidden`);
+    if (found) this.hide({ box: found }, boxed(found));
     else this.at("hidden-box").textContent = this.hint();
   }
 
@@ -367,16 +314,9 @@ export class Panel {
       const asked = { model, instances: [this.page.item], ...what, ...(of === null ? {} : { class: of }) };
       const { before, after, name } = await ask.post("api/hide", asked);
       if (gone !== this.gone || found !== this.view.box) return; // something else is hidden by now
-      const change = after.score - before.score;
-      this.at("hidden-box").textContent =
-        `${words}, the score of ${name} goes from ${round(before.score)} to ${round(after.score)} ` +
-        `(${change > 0 ? "+" : ""}${round(change)}); best is then ${after.best}.`;
+      this.at("hidden-box").textContent = changed(words, name, before.score, after.score, after.best);
     } catch (error) {
       this.page.fail(error);
     }
   }
-}
-
-function box([top, left], [bottom, right]) {
-  return [Math.min(top, bottom), Math.min(left, right), Math.max(top, bottom) + 1, Math.max(left, right) + 1];
 }

@@ -2,8 +2,7 @@
 // button that hides it.
 
 import { colour, ink } from "./draw.js";
-
-const round = (value) => (Number.isFinite(value) ? Number(value.toPrecision(3)).toString() : "none");
+import { round } from "./hand.js";
 
 // The parts of an explanation: what each is called, what it held, its value and its standard error.
 export function partsOf(one, values, error, item) {

@@ -50,6 +50,9 @@ def test_without_a_class_the_runner_up_is_asked_about(xplain, model, pictures, t
     scores = {one["label"]: one["score"] for one in told["predictions"]}
     assert sorted(scores, key=scores.get)[-2] == "other"
     assert told["wanted"]["label"] == "other"
+    assert told["runner-up"]
+    text = xplain(*words, "--out", tmp_path / "out").out
+    assert "the model says 'bright'; the runner-up, as no class was named, is 'other', 4.3" in text
     named = xplain("why-not", model, pictures / "a.png", "other", *GRID, "--out", tmp_path / "named", "--json").document
     assert (told["margin"], told["change"]) == (named["margin"], named["change"])
 
@@ -80,3 +83,21 @@ def test_the_class_that_is_said_and_one_that_is_none_are_refused(xplain, model, 
     assert "bright" in ran.err
     assert not (tmp_path / "out").exists()
     assert "is 3 pictures" in xplain("why-not", model, pictures, "dark", "--out", tmp_path / "out").err
+
+
+def test_what_alone_keeps_the_class_is_told_where_it_is_asked(xplain, model, pictures, tmp_path):
+    """The cause alone leaves it as bright as it is."""
+    words = ("why-not", model, pictures / "a.png", "dark", *GRID, "--out", tmp_path / "out")
+    plain, ran = xplain(*words, "--json").document, xplain(*words, "--enough", "--json")
+    assert plain["enough"] is None
+    assert ran.document["enough"] == {
+        "regions": [CAUSE],
+        "share": pytest.approx(1 / 16),
+        "margin": pytest.approx(10 * MEAN - 5 - 0.5, abs=1e-4),
+    }
+    assert plain["cost"] < ran.document["cost"] <= plain["cost"] + 5 * 16 + 2
+    assert (plain["change"], plain["margin"]) == (ran.document["change"], ran.document["margin"])
+    said = xplain(*words, "--enough").out
+    assert (
+        "1 region of 16 (6% of the picture) is enough for 'bright': with all others hidden it is ahead by 4.3" in said
+    )

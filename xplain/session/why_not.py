@@ -19,10 +19,12 @@ from xplain.results.attribution import Attribution
 from xplain.session.request import Request
 from xplain.session.run import Session
 
-__all__ = ["Change", "WhyNot", "why_not"]
+__all__ = ["Change", "Enough", "WhyNot", "why_not"]
 
 METHOD = "ablation"
 """Leaves one region out at a time: what each does alone."""
+_ENOUGH = "sufficient"
+"""Finds few regions that, shown alone, keep the class that is said."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +54,21 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Enough:
+    """The fewest regions found that, shown alone, leave the model at the class that it says.
+
+    Args:
+        shown: bool ``[*plane]``, what is shown.
+        regions: Their numbers; none where the baseline alone is taken for that class.
+        margin: The class's score less the largest other one, with these alone shown.
+    """
+
+    shown: Array
+    regions: tuple[int, ...]
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class WhyNot:
     """Why a class was not said of one item.
 
@@ -62,6 +79,9 @@ class WhyNot:
         scores: All scores of the item, ``[K]``.
         map: What each region does to that margin: positive speaks for the wanted class, negative against it.
         change: What would have to go.
+        chosen: Whether no class was named, so that the runner-up is asked about.
+        enough: What alone keeps the class that is said; None where that was not asked.
+        cost: Evaluations of all of it.
     """
 
     said: int
@@ -70,9 +90,12 @@ class WhyNot:
     scores: Array
     map: Attribution
     change: Change
+    chosen: bool = False
+    enough: Enough | None = None
+    cost: int = 0
 
 
-def why_not(model: Model, items: Any, wanted: int | str | None, request: Request) -> WhyNot:
+def why_not(model: Model, items: Any, wanted: int | str | None, request: Request, *, enough: bool = False) -> WhyNot:
     """What speaks against a class, and the fewest regions without which the model would say it.
 
     Each region is left out by itself; those whose leaving raises ``score[wanted] - score[said]`` are then hidden
@@ -84,9 +107,11 @@ def why_not(model: Model, items: Any, wanted: int | str | None, request: Request
         items: One item, as ``xplain.explain`` takes it.
         wanted: The class, by number or name; without one, the runner-up.
         request: How it is asked, and with which options of ``METHOD``: ``features``, ``baseline``.
+        enough: Also find the fewest regions that alone keep the class that is said.
 
     Cost:
-        2 + S evaluations for S regions, then at most S, and one for each pair of those that are hidden.
+        2 + S evaluations for S regions, then at most S, and one for each pair of those that are hidden. ``enough``:
+        some 5 S more, and one for each pair of those that are shown.
 
     Differs from the paper:
         The regions' order is found once, not anew after each; and what is not needed is shown again.
@@ -112,14 +137,25 @@ def why_not(model: Model, items: Any, wanted: int | str | None, request: Request
             f"{outline.label_name(said)!r} is what the model says of this item. Ask about a class that it does not "
             f"say, such as the runner-up: {outline.label_name(second)!r}."
         )
-    with Session(model, replace(request, target=f"{asked} - {said}")) as session:
+    options = request.methods.get(METHOD, {})
+    alike = {name: options[name] for name in ("features", "baseline") if name in options}
+    alone = {_ENOUGH: {**alike, "samples": 0, "exhaustive": 0}} if enough else {}
+    methods = {METHOD: options, **alone}
+    with Session(model, replace(request, methods=methods, target=f"{asked} - {said}")) as session:
         (found,) = session.explain(part, METHOD)
         _, options, _ = session.options(part, METHOD)
         view = View(part.items.x, label(asked), outline, request.seed, read=part.items.layout)
         (game,) = set_up(view, options["features"], options["baseline"]).games
         effects = np.asarray(found.each["feature_values"][0])
         (change,), _ = session.ask([_changed(game, effects, asked)], part.model, session.settings(part))
-    return WhyNot(said, asked, float(scores[asked] - scores[said]), scores, found, change)
+        kept = _enough(session.explain(part, _ENOUGH)[0], game) if enough else None
+    margin, cost = float(scores[asked] - scores[said]), before.spent + session.spent
+    return WhyNot(said, asked, margin, scores, found, change, wanted is None, kept, cost.queries)
+
+
+def _enough(found: Attribution, game: Game) -> Enough:
+    regions = tuple(int(one) for one in found.each["set"][0])
+    return Enough(np.isin(game.labels, regions), regions, float(found.each["margin"][0]))
 
 
 def _changed(game: Game, effects: Array, wanted: int) -> Generator[Score, Any, Change]:

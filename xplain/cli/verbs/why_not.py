@@ -44,6 +44,10 @@ def why_not(
             show_default=False,
         ),
     ] = None,
+    enough: Annotated[
+        bool,
+        typer.Option("--enough", help="Also tell which few regions alone keep the class that is said."),
+    ] = False,
     out: OutFolder = Path("xplain-why-not"),
     force: Force = False,
     seed: Seed = 0,
@@ -76,7 +80,8 @@ def why_not(
         given, seed=seed, batch_size=asking.batch_size, max_queries=asking.max_queries, cache=asking.cache
     )
     with Folder(out, force) as folder:
-        told = asked(loaded, found, int(wanted) if wanted is not None and wanted.isdecimal() else wanted, request)
+        named = int(wanted) if wanted is not None and wanted.isdecimal() else wanted
+        told = asked(loaded, found, named, request, enough=enough)
         stem = file_stem(found[0], set())
         names = {"png": f"{stem}.why-not.png", "npz": f"{stem}.why-not.npz"}
         folder.announce(names.values())
@@ -96,6 +101,7 @@ def _document(told: WhyNot, model: Model, name: str) -> dict[str, Any]:
         "predictions": best(told.scores[None], model.outline)[0],
         "said": {"class": told.said, "label": called(told.said)},
         "wanted": {"class": told.wanted, "label": called(told.wanted), "score": float(told.scores[told.wanted])},
+        "runner-up": told.chosen,
         "margin": told.margin,
         "unit": noun(model.outline, label(told.wanted)),
         "sentence": told.map.sentence(0),
@@ -107,19 +113,38 @@ def _document(told: WhyNot, model: Model, name: str) -> dict[str, Any]:
             "lead": None if not change.regions else change.lead,
             "says": None if not change.regions else {"class": change.says, "label": called(change.says)},
         },
-        "cost": told.map.cost.queries,
+        "enough": None
+        if told.enough is None
+        else {
+            "regions": list(told.enough.regions),
+            "share": float(np.mean(told.enough.shown)),
+            "margin": told.enough.margin,
+        },
+        "cost": told.cost,
     }
 
 
 def _text(told: WhyNot, model: Model, document: dict[str, Any]) -> str:
     wanted, said, unit = document["wanted"]["label"], document["said"]["label"], document["unit"]
+    named = f"the runner-up, as no class was named, is {wanted!r}," if told.chosen else f"{wanted!r} is"
     lines = [
-        f"{document['picture']}: the model says {said!r}; {wanted!r} is {-told.margin:.3g} behind ({unit}).",
+        f"{document['picture']}: the model says {said!r}; {named} {-told.margin:.3g} behind ({unit}).",
         f"  {document['sentence']}",
         f"  {_change(told, model, wanted)}",
+        *([] if told.enough is None else [f"  {_enough(told, said)}"]),
         f"Open {Path(document['out']) / document['files']['png']}.",
     ]
     return "\n".join(lines)
+
+
+def _enough(told: WhyNot, said: str) -> str:
+    enough = told.enough
+    assert enough is not None  # it was asked
+    if not enough.regions:
+        return f"With every region hidden it is {said!r} still: what hides them says so. Try another --baseline."
+    part = f"{counted(len(enough.regions), 'region')} of {told.change.of} ({np.mean(enough.shown):.0%} of the picture)"
+    alone = "is" if len(enough.regions) == 1 else "are"
+    return f"{part} {alone} enough for {said!r}: with all others hidden it is ahead by {enough.margin:.3g}."
 
 
 def _change(told: WhyNot, model: Model, wanted: str) -> str:

@@ -64,3 +64,28 @@ def test_a_slip_is_refused_before_anything_runs(xplain, model, pictures, tmp_pat
 def test_what_reaches_further_is_said(xplain, model, pictures):
     ran = xplain("explain", model, pictures / "a.png", "-m", "rise", "--samples", 10**12)
     assert "For a smaller error take the mean of results with other seeds." in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain", "-m", "occlusion", "--target", "brigth"),
+        ("explain", "-m", "occlusion", "--target", "7"),
+        ("explain", "-m", "occlusion", "--target", "top9"),
+        ("localise", "-m", "occlusion", "--target", "bright - brigth"),
+        ("attack", "square", "--target", "brigth"),
+        ("attack", "square", "--epsilon", "1/999"),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_a_target_that_is_none_is_refused_before_the_model_is_asked(
+    xplain, model, pictures, tmp_path, words, monkeypatch
+):
+    from xplain.models.onnx.file import OnnxFile
+
+    monkeypatch.setattr(OnnxFile, "answer", lambda *_: pytest.fail("the model was asked"))
+    name, *rest = words
+    lead = [rest.pop(0)] if name == "attack" else []
+    ran = xplain(name, *lead, model, pictures / "a.png", *rest, "--out", tmp_path / "out")
+    assert ran.code == 2, ran.err
+    assert not (tmp_path / "out").exists()

@@ -158,10 +158,28 @@ def _(told: Told, _folder: Path) -> None:
     xplain.see(convolution(), "influence", ITEMS, **TRAINING)
 
 
-@advice("items have no label, such as {}: they lie in no folder. Give labels=, one for each item.")
+@advice("{} of {} have no label, such as {}: they lie in no folder. Give labels=, one for each item.")
 def _(told: Told, _folder: Path) -> None:
     told(lambda: xplain.see(convolution(), "influence", ITEMS, plant=0))
     xplain.see(convolution(), "influence", ITEMS, **TRAINING)
+
+
+@advice("There are {} for {}. Give one for each, in their order.")
+def _(told: Told, folder: Path) -> None:
+    files = [str(folder / f"{n}.png") for n in range(6)]
+    for n, name in enumerate(files):
+        Image.fromarray(np.full((8, 8, 3), 40 * n, np.uint8)).save(name)
+    card = {"mode": "RGB", "resize": [8, 8]}
+    told(lambda: xplain.see(convolution(), "influence", files, card=card, plant=0, labels=[0, 1] * 4))
+    xplain.see(convolution(), "influence", files, card=card, plant=0, labels=[0, 1] * 3, positions="mean")
+
+
+@advice("Layer {} has {}, and concepts are at most as many. Give fewer with concepts={}, or name another layer.")
+def _(told: Told, _folder: Path) -> None:
+    more = {"label": "1", "of": "all", "patch": 4, "designs": 4}
+    said = told(lambda: xplain.see(convolution(), "craft", ITEMS, concepts=100, **more))
+    fewer = int(said.partition("concepts=")[2].partition(",")[0])
+    xplain.see(convolution(), "craft", ITEMS, concepts=fewer, **more)
 
 
 @advice("All items have the same label, so nothing tells one class from another. Give items of two.")

@@ -180,8 +180,12 @@ def test_what_cannot_be_used_is_refused_with_what_can(files):
         xplain.see(net(skip=True), "craft", files[0], layer="sum", **more)
     with pytest.raises(UsageError, match="also past layer 'relu2'.*Name a layer that everything passes"):
         xplain.see(net(skip=True), "craft", files[0], layer="relu2", **more)
-    with pytest.raises(UsageError, match="bank of 30 concepts cannot be made of"):
+    with pytest.raises(
+        UsageError, match="has 3 channels, and concepts are at most as many. Give fewer with concepts=3"
+    ):
         xplain.see(net(), "craft", files[0], **{**more, "concepts": 30})
+    with pytest.raises(UsageError, match="Unknown label 'flog'"):
+        xplain.see(net(), "craft", files[0], **{**more, "label": "flog"})
     with pytest.raises(UsageError, match="are equal"):
         xplain.see(net(), "craft", [files[1]], of="all", **more)
     with pytest.raises(UsageError, match="patch is 25.*at most 24 x 24"):
@@ -196,3 +200,24 @@ def test_what_cannot_be_used_is_refused_with_what_can(files):
         xplain.see(net(), "craft", files[0], split="9", below="relu1", **more)
     with pytest.raises(CapabilityError):
         xplain.see(lambda x: x.mean((2, 3)), "craft", np.zeros((2, 3, 8, 8), np.float32), label="1")
+
+
+def test_as_many_concepts_are_found_as_a_narrow_layer_and_few_crops_allow(files):
+    """Ten where nothing is said, but the layer has three channels."""
+    more = {"card": CARD, "label": "flag", "designs": 4, **CROPS}
+    found = xplain.see(net(), "craft", files[0], layer="relu1", **more)
+    assert len(found) == 3
+    assert "concepts were asked for" not in str(found)
+    few = xplain.see(net(), "craft", files[0][:1], layer="relu1", **{**more, "patch": 24})
+    assert len(few) == 1
+
+
+def test_a_layer_that_is_too_narrow_is_refused_before_the_model_is_asked(files, monkeypatch):
+    from xplain.models.onnx.file import OnnxFile
+
+    monkeypatch.setattr(OnnxFile, "answer", lambda *_: pytest.fail("the model was asked"))
+    more = {"card": CARD, "of": "all", "designs": 4, "layer": "relu1", **CROPS}
+    with pytest.raises(UsageError, match="has 3 channels"):
+        xplain.see(net(), "craft", files[0], label="flag", concepts=4, **more)
+    with pytest.raises(UsageError, match="Unknown label 'flog'"):
+        xplain.see(net(), "craft", files[0], label="flog", **more)

@@ -9,7 +9,7 @@ import pytest
 
 import xplain
 from xplain.analyses.influence import Head, Step, refit, removal, representer, representer_self, tracin, tracin_self
-from xplain.core.errors import UsageError
+from xplain.core.errors import UsageError, XplainError
 from xplain.render.palette import AGAINST, FOR, RIGHT
 from xplain.results import load
 
@@ -181,3 +181,40 @@ def test_what_cannot_be_used_is_refused_with_what_can(files, net, tmp_path):
     ).eval()
     with pytest.raises(UsageError, match="scores of two classes or more"):
         xplain.see(one, "influence", items, labels=[0, 0, 0, 0])
+
+
+@pytest.fixture
+def unasked(monkeypatch):
+    """The model may not be asked."""
+    from xplain.models.onnx.file import OnnxFile
+
+    def answer(*_):
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr(OnnxFile, "answer", answer)
+
+
+def test_labels_and_items_that_are_none_are_refused_before_the_model_is_asked(files, net, tmp_path, unasked):
+    file, strange = exported(net), folder(tmp_path / "strange", each=1)
+    (tmp_path / "strange" / "red").rename(tmp_path / "strange" / "cat")
+    strange[0] = strange[0].replace("/red/", "/cat/")
+    with pytest.raises(UsageError, match=r"1 of 3 items have a label that is no class of the model: 'cat' \(1\)"):
+        xplain.see(file, "influence", strange, card=CARD)
+    with pytest.raises(UsageError, match=r"2 of 24 items have a label that is no class.*'cat' \(2\)"):
+        xplain.see(file, "influence", files, card=CARD, labels=["cat", "cat", *["red"] * 22])
+    with pytest.raises(UsageError, match=r"There are 25 labels for 24 items\. Give one for each"):
+        xplain.see(file, "influence", files, card=CARD, labels=["red"] * 25)
+    with pytest.raises(XplainError, match="Unknown label 'cat'"):
+        xplain.see(file, "influence", files, card=CARD, label="cat")
+    with pytest.raises(XplainError, match="There is no picture 'nowhere.png'"):
+        xplain.see(file, "influence", files, card=CARD, asked=["nowhere.png"])
+
+
+def test_kept_vectors_are_held_against_labels_before_the_model_is_asked(files, net, tmp_path, monkeypatch):
+    from xplain.models.onnx.file import OnnxFile
+
+    model = xplain.load(exported(net), card=CARD)
+    xplain.see(model, "embed", files, vectors=str(tmp_path / "kept"))
+    monkeypatch.setattr(OnnxFile, "answer", lambda *_: pytest.fail("the model was asked"))
+    with pytest.raises(UsageError, match="There are 25 labels for 24 items"):
+        xplain.see(model, "influence", str(tmp_path / "kept"), labels=["red"] * 25)

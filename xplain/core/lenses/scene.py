@@ -121,6 +121,7 @@ class Scene:
         items: Whether there are any items.
         card: How pictures become tensors, or None.
         kept: Vectors that stand in for items, of this model, each of one layer; empty where items come part by part.
+        listed: The files that items are read from, where they are known before; a file that cannot be read is one too.
     """
 
     outline: Outline
@@ -128,6 +129,7 @@ class Scene:
     items: bool = True
     card: Card | None = None
     kept: tuple[KeptVectors, ...] = ()
+    listed: tuple[Any, ...] = ()
 
     def rng(self, stream: str) -> np.random.Generator:
         """An independent, reproducible generator for the named purpose; see ``View.rng``."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from xplain.analyses.factorisation import encoded, left_out
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.positions.grid import Grid
 from xplain.core.query import Answer, Peek, Query, Score, View
 from xplain.core.target import Target
@@ -63,24 +66,29 @@ class Bottleneck:
         return made.reshape(len(rows), *raw.shape)
 
 
-def bottleneck(view: View, layer: str, target: Target) -> Generator[Query, Answer, Bottleneck]:
+def bottleneck(view: View, layer: str, target: Target, concepts: int = 1) -> Generator[Query, Answer, Bottleneck]:
     """The layer that is meant, looked at for the items of a view.
 
     Args:
         view: Some items.
         layer: Its name; ``auto`` is the last one with positions.
         target: The score.
+        concepts: Concepts that it is to be taken apart into.
 
     Raises:
-        UsageError: it has no positions, not everything passes it, or a value is below 0; layers that do are named.
+        UsageError: it has no positions, not everything passes it, or a value is below 0; layers that do are named. Or
+            it has fewer channels than there are to be concepts.
     """
     aimed = replace(view, target=target)
     chosen = map_layer(aimed, layer, neck=True)
     passes_through(aimed, chosen.name)
+    stated = view.outline.layer(chosen.name).shape[1:]
+    if stated and None not in stated:
+        _wide(chosen, _places(chosen, tuple(n or 1 for n in stated)), concepts)
     raw = np.asarray((yield Peek(view.x, (chosen.name,)))[chosen.name], np.float32)
-    numbers = np.arange(raw[0].size).reshape(1, *raw.shape[1:])
-    where = np.asarray(chosen.maps(numbers))[0]
-    found = Bottleneck(chosen, target, where.reshape(len(where), -1).T.copy(), raw.shape[1:])
+    where = _places(chosen, raw.shape[1:])
+    _wide(chosen, where, concepts)
+    found = Bottleneck(chosen, target, where, raw.shape[1:])
     lowest = float(found.rows(raw).min())
     if lowest < 0:
         fit = yield from _never_negative(aimed)
@@ -91,6 +99,24 @@ def bottleneck(view: View, layer: str, target: Target) -> Generator[Query, Answe
             got=layer,
         )
     return found
+
+
+def _places(chosen: MapLayer, shape: tuple[int, ...]) -> Array:
+    """The element of a layer of this shape, flattened, that each number of each position is, int64 ``[cells, C]``."""
+    where: Array = np.asarray(chosen.maps(np.arange(prod(shape)).reshape(1, *shape)))[0]
+    return np.ascontiguousarray(where.reshape(len(where), -1).T)
+
+
+def _wide(chosen: MapLayer, where: Array, concepts: int) -> None:
+    if concepts > where.shape[1]:
+        raise UsageError(
+            f"Layer {chosen.name!r} has {counted(where.shape[1], 'channel')}, and concepts are at most as many. Give "
+            "fewer with ",
+            option("concepts", where.shape[1]),
+            ", or name another layer.",
+            option="concepts",
+            got=concepts,
+        )
 
 
 def _never_negative(view: View) -> Generator[Query, Answer, list[str]]:

@@ -82,7 +82,9 @@ class OfClass:
             yield Again(tuple(self.given[item] for item in some)), jobs
 
 
-def of_class(label: str, of: str, layer: str, patch: Any, stride: Any) -> Generator[Any, Any, OfClass]:
+def of_class(
+    label: str, of: str, layer: str, patch: Any, stride: Any, concepts: int = 1
+) -> Generator[Any, Any, OfClass]:
     """The pictures of a class, one part after another, and what a layer makes of their crops.
 
     Args:
@@ -91,6 +93,7 @@ def of_class(label: str, of: str, layer: str, patch: Any, stride: Any) -> Genera
         layer: As for ``bottleneck``.
         patch: Side of crops in pixels, or (height, width); None chooses.
         stride: From one crop to the next; None chooses.
+        concepts: Concepts that the layer is to be taken apart into, as many as it has channels at most.
 
     Raises:
         UsageError: no picture is of the class, the items are no pictures of one size, or as ``bottleneck``.
@@ -104,7 +107,8 @@ def of_class(label: str, of: str, layer: str, patch: Any, stride: Any) -> Genera
         if found is None:
             index, name = class_asked(part, label)
             each = _places(part.view.layout, patch, stride)
-            found = OfClass((yield from bottleneck(part.view, layer, score_of(index, name))), name, item, each)
+            neck = yield from bottleneck(part.view, layer, score_of(index, name), concepts)
+            found = OfClass(neck, name, item, each)
         if item != found.item:
             raise UsageError(f"Pictures are {list(found.item)} and {list(item)}; crops are of pictures of one size.")
         classes = yield from _classes(part, of)

@@ -25,10 +25,11 @@ from xplain.explainers.see.banks import Bottleneck, Worth, bottleneck, worth
 from xplain.explainers.see.class_crops import OfClass, Wanted, of_class
 from xplain.explainers.see.crops import alone, seen_as_picture, seen_in
 from xplain.explainers.see.tiles import small
+from xplain.explainers.see.vectors import with_labels
 
 __all__ = ["craft"]
 
-_LEAST_DESIGNS = 4
+_CONCEPTS, _LEAST_DESIGNS = 10, 4
 _SPLIT = 0.1
 """Share of the crops that a concept is split by: those that hold most of it, as in the paper."""
 _PER_PART = 8
@@ -50,7 +51,7 @@ def craft(
     label: str = "",
     of: Literal["predicted", "folder", "all"] = "predicted",
     layer: str = "auto",
-    concepts: Positive = 10,
+    concepts: Positive | None = None,
     patch: Size | None = None,
     stride: Size | None = None,
     designs: Positive = 32,
@@ -76,7 +77,7 @@ def craft(
         of: Which pictures are the class's: those that are ``predicted`` as it, those in a ``folder`` that is called
             so, or ``all`` that are given.
         layer: A layer that everything passes and that is never below 0; ``auto`` is the last one with positions.
-        concepts: How many.
+        concepts: How many; none for 10, or as many as the layer's channels and the crops allow.
         patch: Side of crops in pixels, or height x width; none for 2/7 of the picture's, as 64 of 224.
         stride: From one crop to the next; none for 0.8 of the crop. The last one ends at the border.
         designs: Pairs of shares that importance is estimated with, for each picture; at least 4.
@@ -113,9 +114,11 @@ def craft(
         Fel et al., CRAFT: Concept Recursive Activation FacTorization for Explainability, CVPR 2023.
     """
     numbers, below = _asked(scene, label, designs, split, below)
-    seen = yield from of_class(label, of, layer, patch, stride)
+    seen = yield from of_class(label, of, layer, patch, stride, concepts or 1)
     rng = scene.rng("craft")
-    found = factorised(np.concatenate(seen.pooled), concepts, seed=int(rng.integers(2**31)))
+    pooled = np.concatenate(seen.pooled)
+    count = concepts or min(_CONCEPTS, *pooled.shape)
+    found = factorised(pooled, count, seed=int(rng.integers(2**31)))
     every = np.arange(len(seen.names))
     chosen = every if len(every) <= most else np.sort(rng.choice(every, most, replace=False))
     judged = yield from _judged(seen, seen.neck, found.bank, [(int(n), None) for n in chosen], designs)
@@ -152,7 +155,7 @@ def craft(
         items=tuple(seen.names),
         unit=f"delta {noun(scene.outline, seen.neck.target)} when taken away",
         facts=_facts(seen, found, judged, splits),
-        warnings=tuple(_warnings(concepts, found, judged)),
+        warnings=tuple(_warnings(count, found, judged)),
     )
 
 
@@ -163,6 +166,9 @@ def _asked(scene: Scene, label: str, designs: int, split: str, below: str) -> tu
     """The numbers of the concepts that are split, and the whole name of the layer where."""
     if not label:
         raise UsageError("Concepts are those of a class. Name it, by ", option("label"), ", as a name or a number.")
+    outline = with_labels(scene.outline, scene.card)
+    if outline.scores.classes:
+        outline.label_index(label, outline.scores.classes)
     if designs < _LEAST_DESIGNS:
         raise UsageError(option="designs", got=designs, accepted=f"at least {_LEAST_DESIGNS}")
     words = [] if split == "none" else [word.strip() for word in split.split(",") if word.strip()]

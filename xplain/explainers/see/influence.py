@@ -31,7 +31,16 @@ from xplain.core.lenses.influences import Influences
 from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek, Score
 from xplain.explainers.see.positions import Positions
-from xplain.explainers.see.training_items import Others, Training, kept_training, others, pictures_of, training
+from xplain.explainers.see.training_items import (
+    Others,
+    Training,
+    foretold,
+    kept_training,
+    others,
+    pictures_of,
+    read_others,
+    training,
+)
 
 __all__ = ["influence"]
 
@@ -191,6 +200,8 @@ def influence(
             ", of the items themselves.",
         )
     earlier = checkpoints or ()
+    foretold(scene, labels, label)
+    views = yield from read_others([model for model, _ in earlier], asked or ())
     if scene.kept:
         found = yield from kept_training(scene, layer, positions)
     else:
@@ -201,7 +212,7 @@ def influence(
         by, [Step(*one) for one in zip(found.features, (t.head for t in found.lasts), rates, strict=True)], l2
     )
     fitted = judge.fit(classes)
-    about = yield from others(found, asked or (), thumbnail)
+    about = yield from others(found, views, thumbnail)
     head = judge.steps[0].head if fitted is None else fitted.head
     target = _target(found, label, head, about)
     worth = judge.worth(fitted, classes)

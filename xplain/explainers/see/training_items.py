@@ -13,6 +13,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.kept_vectors import KeptVectors
 from xplain.core.lenses.scene import Again, Beside, More, Scene, Some
 from xplain.core.outline import Outline
@@ -20,9 +21,18 @@ from xplain.explainers.see.kept import asked_for
 from xplain.explainers.see.kept import pictures_of as kept_pictures
 from xplain.explainers.see.last_layer import LastLayer, last_layer
 from xplain.explainers.see.tiles import tiles_of
-from xplain.explainers.see.vectors import asked, beside, called, finite, folder_of, item_name, named_outline
+from xplain.explainers.see.vectors import (
+    asked,
+    beside,
+    called,
+    finite,
+    folder_of,
+    item_name,
+    named_outline,
+    with_labels,
+)
 
-__all__ = ["Others", "Training", "kept_training", "others", "pictures_of", "training"]
+__all__ = ["Others", "Training", "foretold", "kept_training", "others", "pictures_of", "read_others", "training"]
 
 _AT_ONCE = 16
 _MOST_SAID = 5
@@ -72,31 +82,8 @@ class Training:
                 option="labels",
             )
         words = self.folders if given is None else list(given)
-        missing = [name for name, word in zip(self.names, words, strict=True) if not word]
-        if missing:
-            raise UsageError(
-                f"{len(missing)} of {count} items have no label, such as {missing[0]!r}: they lie in no folder. Give ",
-                option("labels"),
-                ", one for each item.",
-                option="labels",
-            )
-        classes, strange = {}, Counter[str]()
-        for word in dict.fromkeys(words):
-            try:
-                if word.startswith("-"):  # the last class in Python, and no class of data
-                    raise UsageError(f"{word!r} is no class.")
-                classes[word] = self.outline.label_index(word, self.outline.scores.classes or 0)
-            except UsageError:
-                strange[word] = words.count(word)
-        if strange:
-            known = ", ".join(self.outline.labels[:_MOST_SAID]) or f"0 to {(self.outline.scores.classes or 1) - 1}"
-            told = ", ".join(f"{word!r} ({many})" for word, many in strange.most_common(_MOST_SAID))
-            raise UsageError(
-                f"{sum(strange.values())} of {count} items have a label that is no class of the model: {told}. Its "
-                f"classes are {known}{' ...' if len(self.outline.labels) > _MOST_SAID else ''}.",
-                option="labels",
-            )
-        return np.array([classes[word] for word in words], np.int64)
+        _labelled(self.names, words)
+        return _classes(self.outline, words)
 
     @property
     def warnings(self) -> tuple[Caveat, ...]:
@@ -108,6 +95,70 @@ class Training:
             Caveat(f"The layer holds NaN or infinity for {self.left_out[0]}{more}, left out here.", "input"),
             *self.told,
         )
+
+
+def foretold(scene: Scene, given: Sequence[str] | None, label: str) -> None:
+    """Refuse, before the model is asked, labels that ``Training.labels`` would refuse, as far as items are listed.
+
+    Args:
+        scene: Knows the model, and the files or kept vectors, where there are some.
+        given: The label of each item, or None for its folder.
+        label: The class that is asked about; empty for none.
+
+    Raises:
+        UsageError: as ``Training.labels``; or the class is none.
+    """
+    outline = with_labels(scene.outline, scene.card)
+    if not outline.scores.classes:
+        return
+    if label:
+        outline.label_index(label, outline.scores.classes)
+    listed = scene.kept[0].names if scene.kept else [str(one) for one in scene.listed]
+    words = [folder_of(one) for one in listed] if given is None else list(given)
+    if given is None:
+        _labelled(listed, words)
+    elif listed and len(words) > len(listed):
+        raise UsageError(
+            f"There are {counted(len(words), 'label')} for {counted(len(listed), 'item')}. Give one for each, in their "
+            "order.",
+            option="labels",
+        )
+    _classes(outline, words)
+
+
+def _labelled(names: Sequence[str], words: Sequence[str]) -> None:
+    """Refuse items without a label."""
+    missing = [name for name, word in zip(names, words, strict=True) if not word]
+    if missing:
+        raise UsageError(
+            f"{len(missing)} of {counted(len(names), 'item')} have no label, such as {missing[0]!r}: they lie in no "
+            "folder. Give ",
+            option("labels"),
+            ", one for each item.",
+            option="labels",
+        )
+
+
+def _classes(outline: Outline, words: Sequence[str]) -> Array:
+    """The class that each label names, int64 ``[N]``; labels that name none are counted and refused."""
+    classes, strange = {}, Counter[str]()
+    times = Counter(words)
+    for word in times:
+        try:
+            if word.startswith("-"):  # the last class in Python, and no class of data
+                raise UsageError(f"{word!r} is no class.")
+            classes[word] = outline.label_index(word, outline.scores.classes or 0)
+        except UsageError:
+            strange[word] = times[word]
+    if strange:
+        known = ", ".join(outline.labels[:_MOST_SAID]) or f"0 to {(outline.scores.classes or 1) - 1}"
+        told = ", ".join(f"{word!r} ({many})" for word, many in strange.most_common(_MOST_SAID))
+        raise UsageError(
+            f"{sum(strange.values())} of {counted(len(words), 'item')} have a label that is no class of the model: "
+            f"{told}. Its classes are {known}{' ...' if len(outline.labels) > _MOST_SAID else ''}.",
+            option="labels",
+        )
+    return np.array([classes[word] for word in words], np.int64)
 
 
 def training(models: Sequence[Any], layer: str, positions: str | None, side: int) -> Generator[Any, Any, Training]:
@@ -196,14 +247,26 @@ class Others:
     thumbnails: Array | None
 
 
-def others(found: Training, given: Sequence[Any], side: int) -> Generator[Any, Any, Others]:
-    """Items that are asked about, read as the training items were."""
+def read_others(models: Sequence[Any], given: Sequence[Any]) -> Generator[Any, Any, list[Some]]:
+    """Items that are asked about, as each model takes them; read before any of them is asked anything.
+
+    Args:
+        models: The other checkpoints.
+        given: The items; of none there is nothing to read.
+    """
     if not len(given):
-        return Others((), tuple(np.zeros((0, one.shape[1]), np.float32) for one in found.features), None)
+        return []
     again = Again(tuple(given))
-    views: list[Some] = []
-    for model in found.models:
-        views.append((yield again if model is None else Beside(model, again)))
+    views: list[Some] = [(yield again)]
+    for model in models:
+        views.append((yield Beside(model, again)))
+    return views
+
+
+def others(found: Training, views: Sequence[Some], side: int) -> Generator[Any, Any, Others]:
+    """What the models say of the items that are asked about."""
+    if not views:
+        return Others((), tuple(np.zeros((0, one.shape[1]), np.float32) for one in found.features), None)
     rows = yield from _vectors(found, views)
     if not finite(rows).all():
         raise UsageError("The layer holds NaN or infinity for an item that is asked about.", option="asked")

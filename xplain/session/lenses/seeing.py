@@ -91,7 +91,7 @@ def seen(
     model = session.model if source.first is None else source.first.model
     settings = session.settings(source.first)
     card = _card(model, session.request.card) if source.card is None else source.card
-    scene = Scene(model.outline, session.request.seed, items is not None, card, kept)
+    scene = Scene(model.outline, session.request.seed, items is not None, card, kept, source.listed)
     try:
         flow = through(entry.start(scene, values), partial(source.ask, settings.memo))
         (returned,), cost = session.ask([flow], model, settings)
@@ -207,7 +207,9 @@ class _Source:
         alone = able.read is None and able.look is None  # a module looks at items as they are read, while it is asked
         self._reader = ThreadPoolExecutor(1, "read") if alone and items is not None else None
         given = None if items is None else _found(session.model, items)
+        self.listed: tuple[Any, ...] = ()
         if isinstance(given, list) and all(isinstance(one, (str, os.PathLike)) for one in given):
+            self.listed = tuple(given)
             given = filter(self._wanted, given)
         stream = partial(Stream, session, at_once=AT_ONCE, failed=self._fail, reader=self._reader)
         self._parts = iter(()) if given is None else stream(given).parts()

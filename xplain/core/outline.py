@@ -45,6 +45,8 @@ def called_scores(name: str) -> int:
     return next((len(_CALLED) - k for k, some in enumerate(_CALLED) if words & some), 0)
 
 
+NOT_FINITE = "fixed to what is not finite"
+"""The fact that names inputs whose fixed values hold NaN or infinity."""
 _MOST_NAMES = 5
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
@@ -237,6 +239,15 @@ class Outline:
             )
         whole = bool(sizes) and len(sizes) == len(item)
         return replace(self, axes=axes, layout=axes.of(sizes) if whole else None)
+
+    @property
+    def suspect(self) -> str:
+        """What to look at first where a score is no number: an input that is fixed to no number; else empty.
+
+        A model may know what to do with NaN, and a mask may hold infinity, so neither is refused before.
+        """
+        held = self.facts.get(NOT_FINITE, "")
+        return f"Input {held} is fixed to a value that holds NaN or infinity: look at that first." if held else ""
 
     @property
     def rectifies(self) -> bool | None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from xplain.core.cost import Cost
-from xplain.core.errors import BudgetError
+from xplain.core.errors import BudgetError, NonFinite
 from xplain.core.keeping.content import fingerprint
 from xplain.core.query import Answer, Model, Query, R, Score
 from xplain.core.target import Stack, Target
@@ -65,6 +65,10 @@ def drive(
                 for k in members:
                     advance(k, error=error)
                 continue
+            except NonFinite as error:
+                if model.outline.suspect:
+                    error.advise(model.outline.suspect)
+                raise
             for column, k in enumerate(members):
                 advance(k, answer if stacked is None else answer[..., column])
         for k in late:

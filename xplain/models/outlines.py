@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.errors import CardError, UsageError
 from xplain.core.keeping.plain import counted
-from xplain.core.outline import Outline
+from xplain.core.outline import NOT_FINITE, Outline
 from xplain.core.positions.layout import Axes, Layout, by_free, stated
 
-__all__ = ["attach_card", "labelled", "settled", "tell_providers", "warned"]
+__all__ = ["attach_card", "labelled", "not_finite", "settled", "tell_providers", "warned"]
 
 
 def settled(outline: Outline, card: Card | None, layout: str | None = None, seen: Axes | None = None) -> Outline:
@@ -42,6 +45,15 @@ def settled(outline: Outline, card: Card | None, layout: str | None = None, seen
         if isinstance(found, Layout):
             outline = attach_card(outline.with_axes(Axes(found.axes, found.why)), outline.card)
     return outline
+
+
+def not_finite(fixed: Mapping[str, Any]) -> dict[str, str]:
+    """The fact that names inputs which are fixed to NaN or infinity; none where all are numbers."""
+    arrays = {
+        name: np.asarray(value.detach().cpu() if hasattr(value, "detach") else value) for name, value in fixed.items()
+    }
+    names = [repr(name) for name, one in arrays.items() if one.dtype.kind == "f" and not np.isfinite(one).all()]
+    return {NOT_FINITE: " and ".join(names)} if names else {}
 
 
 def attach_card(outline: Outline, card: Card | None) -> Outline:

@@ -125,6 +125,8 @@ def ranking(scores: Array, outline: Outline, most: int | None = None) -> Array:
         scores = np.maximum(scores, np.finfo(np.float64).min)
     if not np.isfinite(scores).all():
         n, k = (int(i) for i in np.argwhere(~np.isfinite(scores))[0])
+        if outline.suspect:
+            raise NonFinite(f"The model's score of class {k} for item {n} is {scores[n, k]}. {outline.suspect}")
         raise NonFinite(
             f"The model's score of class {k} for item {n} is {scores[n, k]}, so no class is predicted. Look at the "
             "input and the preprocessing card, or name a target."

@@ -27,6 +27,7 @@ from xplain.models.endpoint.codec import Facts, Kind
 from xplain.models.endpoint.outside import digits, extents, name_of, real, shown, whole
 from xplain.models.endpoint.tensors import DTYPES, from_bytes, from_list, holds, numpy_name, to_bytes, to_list
 from xplain.models.endpoint.transport import Request, Response
+from xplain.models.outlines import not_finite
 
 __all__ = [
     "V2",
@@ -127,7 +128,7 @@ class V2:
                 "fixed": self._fixed,
                 "top_k": top_k,
             },
-            facts={"platform": metadata.platform, "version": metadata.version, "binary": binary},
+            facts={"platform": metadata.platform, "version": metadata.version, "binary": binary} | not_finite(fixed),
         )
 
     def request(self, rows: Array) -> Request:

@@ -29,7 +29,7 @@ from xplain.models.onnx.places import lanes_for
 from xplain.models.onnx.providers import CPU
 from xplain.models.onnx.session import choose_providers
 from xplain.models.options import OnnxOptions
-from xplain.models.outlines import settled, tell_providers
+from xplain.models.outlines import not_finite, settled, tell_providers
 
 __all__ = ["open_onnx"]
 
@@ -62,7 +62,7 @@ def open_onnx(
     own = _card(loaded, options.card)
     if own is not None and len(own.labels) == 2 and found.scores.classes == 1:
         found = both_sides(loaded, found)
-    facts = loaded.facts
+    facts = {**loaded.facts, **not_finite({**fixed, **others})}
     found.write_into(loaded.model)
     beside = {name: one.shape for name, one in others.items()}
     walked = lru_cache(maxsize=4)(partial(fields, loaded, fixed=beside))

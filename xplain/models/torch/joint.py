@@ -22,6 +22,7 @@ from xplain.core.declaring.wording import option
 from xplain.core.errors import ModelError, UsageError, unknown
 from xplain.core.segments import Segment
 from xplain.models.options import TorchOptions
+from xplain.models.outlines import not_finite
 from xplain.models.torch.guard import eval_mode
 from xplain.models.torch.look import home
 from xplain.models.torch.modes import tree_leaves
@@ -83,7 +84,7 @@ def joined_module(
     row = _Row(module, tuple(segments), tables, _held(fixed, where))
     _check_same(row, module, one, source)
     inner = TorchModule(row, replace(options, layout=options.layout or "NS"))
-    inner.outline = replace(inner.outline, source=source)
+    inner.outline = replace(inner.outline, source=source, facts={**inner.outline.facts, **not_finite(fixed)})
     return inner, tuple(segments)
 
 

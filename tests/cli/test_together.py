@@ -147,3 +147,17 @@ def test_methods_are_compared_input_by_input(xplain, pair):
     assert ran.code == 0, ran.err
     assert [one["item"] for one in ran.document["items"]] == ["a.png + d.png: left", "a.png + d.png: right"]
     assert all((pair / "compared" / one["png"]).exists() for one in ran.document["items"])
+
+
+def test_windows_of_one_picture_are_asked_of_it_alone_as_the_message_says(xplain, pair):
+    items = (f"left={pair}/lefts/a.png", f"right={pair}/rights/c.png")
+    ran = asked(xplain, pair, *items, "--card", "unit", "-m", "occlusion")
+    assert ran.code == 2
+    assert "Or explain one input alone: --input left with --fixed right=FILE.npy." in ran.err
+    with Image.open(pair / "rights" / "c.png") as right:
+        np.save(pair / "right.npy", np.asarray(right, np.float32).transpose(2, 0, 1)[None] / 255)
+    alone = ("--input", "left", "--fixed", f"right={pair}/right.npy", "--card", "unit", "-m", "occlusion")
+    ran = asked(xplain, pair, pair / "lefts" / "a.png", *alone, out="alone")
+    assert ran.code == 0, ran.err
+    (explained,) = ran.document["pictures"][0]["explanations"]
+    assert explained["shape"] == [16, 16]

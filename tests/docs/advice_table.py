@@ -321,7 +321,7 @@ PYTHON = [
         [lambda _: render.montage([unit("a"), unit("b")], share=False)],
     ),
     Case(
-        "{} is a folder; name a picture in it.",
+        "{} is a folder; name a picture in it, such as {}.",
         lambda folder: (picture(folder), occlusion(brightness, folder, card="imagenet", patch=64)),
         [lambda folder: occlusion(brightness, picture(folder), card="imagenet", patch=64)],
     ),

@@ -24,7 +24,7 @@ import numpy as np
 
 from xplain.core.abilities import Abilities, abilities_of
 from xplain.core.card import Card, load_card
-from xplain.core.declaring.wording import option
+from xplain.core.declaring.wording import fixed_input, option
 from xplain.core.edits import Array, Full, SoftGrid, Windows
 from xplain.core.errors import CapabilityError, CardError, ItemError, NonFinite, UsageError, unknown
 from xplain.core.items import Items
@@ -79,7 +79,11 @@ class Joint:
             raise CapabilityError(
                 f"The method hides places of one picture, and an item of {self.outline.source} is a row of "
                 f"{len(self.names)} inputs. Use one that hides features of all of them, such as kernel-shap, lime or "
-                "ablation, or a gradient, such as integrated-gradients."
+                "ablation, or a gradient, such as integrated-gradients. Or explain one input alone: ",
+                option("input", self.names[0], of="load"),
+                " with ",
+                fixed_input(self.names[1]),
+                ".",
             )
         return self._inner.answer(query)
 

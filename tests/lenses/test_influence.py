@@ -152,6 +152,14 @@ def test_it_is_drawn_kept_and_said(files, net, tmp_path):
         kept.strips(k=0)
 
 
+def test_one_exchanged_label_is_told_as_one(files, net):
+    from xplain.report.pages import page_of
+
+    found = xplain.see(exported(net), "influence", files, card=CARD)
+    assert found.facts["planted wrong labels"] == 1
+    assert "Of 1 label exchanged on purpose" in page_of(found, "")
+
+
 def test_what_cannot_be_used_is_refused_with_what_can(files, net, tmp_path):
     file = exported(net)
     with pytest.raises(UsageError, match="There are 2 labels for the 24 items"):

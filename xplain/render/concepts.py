@@ -221,5 +221,5 @@ def _legend(shown: ShownConcepts, most: int) -> list[str]:
     if lost is not None:
         lines.append(f"{float(lost):.0%} of the layer's squares are in none of the concepts.")
     if most < len(shown):
-        lines.append(f"{most} of {len(shown)} concepts are drawn.")
+        lines.append(f"{most} of {counted(len(shown), 'concept')} are drawn.")
     return lines

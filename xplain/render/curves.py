@@ -10,7 +10,7 @@ import numpy as np
 from xplain.core.caveat import Caveat, sentences
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
-from xplain.core.keeping.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer, counted
 from xplain.render import canvas
 from xplain.render.colormap import find
 
@@ -95,7 +95,9 @@ def dimensions(shown: ShownDimensions) -> Image:
     lines = []
     for n, name in enumerate(shown.names):
         left_out = f", {shown.duplicates[n]} near-duplicates left out" if shown.duplicates[n] else ""
-        lines.append(f"{n + 1}: {brief_layer(name)} ({shown.widths[n]} numbers, {shown.points[n]} items{left_out})")
+        lines.append(
+            f"{n + 1}: {brief_layer(name)} ({shown.widths[n]} numbers, {counted(shown.points[n], 'item')}{left_out})"
+        )
     parts = [canvas.heading("Intrinsic dimension", _WIDE), canvas.row(keys, 24), paper]
     parts += [canvas.words(lines, _WIDE, canvas.PALE), *_told(shown.warnings, list(shown.names))]
     return _framed(canvas.column(parts, 6))

@@ -8,6 +8,7 @@ import numpy as np
 
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
+from xplain.core.keeping.plain import counted
 from xplain.render import canvas
 from xplain.render.colormap import find
 
@@ -87,7 +88,7 @@ def effect_curve(shown: ShownEffect) -> Image:
     _label(paper, f"{grid[0]:.4g}", (_LEFT, bottom + 6))
     _label(paper, f"{grid[-1]:.4g}", (right, bottom + 6), right=True)
     what = "partial dependence" if shown.kind == "pdp" else "accumulated local effect"
-    said = f"{what} on the score of {shown.target!r}, {len(shown)} rows; band: 95 % over the rows"
+    said = f"{what} on the score of {shown.target!r}, {counted(len(shown), 'row')}; band: 95 % over the rows"
     said += f"; faint: {len(own)} single rows" if len(own) else "; marks: edges of the bins"
     return _framed(canvas.column([canvas.heading(shown.column, _WIDE), canvas.words([said], _WIDE), paper], 6))
 
@@ -116,7 +117,7 @@ def importance_bars(shown: ShownImportance) -> Image:
         pen.line([(at(value - half[k]), top + 6), (at(value + half[k]), top + 6)], canvas.INK)
         _label(paper, canvas.fitted(shown.columns[k], left - 12), (left - 8, top - 3), right=True)
         _label(paper, f"{value:+.3g}", (int(at(max(0.0, value) + half[k])) + 6, top - 3))
-    said = f"{shown.kind}: what the {shown.measure} rises by without a column, {len(shown)} rows; line: 95 % interval"
+    said = f"{shown.kind}: what the {shown.measure} rises by without a column, {counted(len(shown), 'row')}; line: 95 %"
     more = len(shown.values) - len(order)
     said += f"; {more} more are not drawn" if more else ""
     return _framed(canvas.column([canvas.heading("Importance", _WIDE), canvas.words([said], _WIDE), paper], 6))

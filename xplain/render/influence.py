@@ -11,7 +11,7 @@ from xplain.core.caveat import Caveat, sentences
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.keeping.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer, counted
 from xplain.render import canvas
 from xplain.render.palette import AGAINST, FOR, RIGHT, WRONG
 from xplain.render.tiles import framed
@@ -79,12 +79,14 @@ def influence(shown: ShownInfluence, *, k: int = 5, doubtful: int = 18, most: in
     rows = [_asked(shown, n, k, tile) for n in range(min(len(shown.asked), most))]
     labels = _doubtful(shown, shown.doubtful(doubtful), tile)
     width = max(_LEAST, labels.width, *(one.width for one in rows))
-    parts = [canvas.heading(f"What {len(shown)} training items say, by the layer behind {layer}", width)]
+    parts = [canvas.heading(f"What {counted(len(shown), 'training item')} say, by the layer behind {layer}", width)]
     if rows:
         said = f"Numbers: {shown.unit}. Red speaks for the class, blue against it; below each its label."
         parts += [canvas.words([said], width, canvas.PALE), *rows]
     if len(rows) < len(shown.asked):
-        parts.append(canvas.words([f"{len(rows)} of {len(shown.asked)} items are drawn."], width, canvas.PALE))
+        parts.append(
+            canvas.words([f"{len(rows)} of {counted(len(shown.asked), 'item')} are drawn."], width, canvas.PALE)
+        )
     parts += [canvas.words(["Labels to look at first: the label, and what the layer says."], width), labels]
     if len(shown.inspected):
         parts.append(_curve(shown))
@@ -156,6 +158,6 @@ def _curve(shown: ShownInfluence) -> Image:
         paper.paste(canvas.words([text], canvas.text_width(text), canvas.PALE), (int(at(tick, 0)[0]) - 10, bottom + 4))
     pen.line([at(0, 0), at(1, 1)], _CHANCE, 1)
     pen.line([at(float(x), float(y)) for x, y in zip(shown.inspected, shown.discovered, strict=True)], RIGHT, 2)
-    planted = shown.facts.get("planted wrong labels", "")
-    said = f"Of {planted} labels that were exchanged on purpose: share found (upwards) by share of items inspected."
+    planted = counted(int(shown.facts.get("planted wrong labels", 0)), "label")
+    said = f"Of {planted} exchanged on purpose: share found (upwards) by share of items inspected."
     return canvas.column([canvas.words([said], _LEAST, canvas.PALE), paper], 2)

@@ -10,6 +10,7 @@ import numpy as np
 from xplain.core.caveat import Caveat, sentences
 from xplain.core.declaring.registry import renderer
 from xplain.core.intervals import Interval
+from xplain.core.keeping.plain import counted
 from xplain.render import canvas
 from xplain.render.palette import RIGHT, WRONG
 
@@ -72,7 +73,7 @@ class ShownJudgement(Protocol):
 def judgement(shown: ShownJudgement) -> Image:
     """Each metric as bars with their 95 % intervals: blue is better than chance, orange worse, grey not told apart."""
     explained = shown.facts.get("explanation", shown.method)
-    items = f"{len(shown)} item" if len(shown) == 1 else f"{len(shown)} items"
+    items = counted(len(shown), "item")
     parts = [canvas.heading(f"How far {explained} can be trusted, on {items}", _WIDE)]
     told = (
         "Coloured: the explanation; blue is better than a random map, orange worse, dark grey not told apart from it."

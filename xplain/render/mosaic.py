@@ -11,7 +11,7 @@ from xplain.core.caveat import Caveat, sentences
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.keeping.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer, counted
 from xplain.core.lenses.embedding import Colouring
 from xplain.render import canvas
 from xplain.render.palette import Colours, colours_of
@@ -71,7 +71,9 @@ def map_(atlas: ShownMap, *, size: int = 1100, thumbnail: int | None = None, col
         _put(paper, atlas, int(n), (int(y), int(x)), side, frame, colours)
     drawn = canvas.image(paper)
     _name_groups(drawn, atlas, corners + side // 2)
-    return _framed(drawn, atlas, colours, f"{len(atlas)} items by {atlas.facts.get('by', 'place')}", len(some))
+    return _framed(
+        drawn, atlas, colours, f"{counted(len(atlas), 'item')} by {atlas.facts.get('by', 'place')}", len(some)
+    )
 
 
 @renderer("grid", draws="atlas")
@@ -98,7 +100,7 @@ def grid(atlas: ShownMap, *, thumbnail: int | None = None, colour: Colouring | N
     for n in range(len(atlas)):
         y, x = (int(k) * cell for k in atlas.cells[n])
         _put(paper, atlas, n, (y, x), side, frame, colours)
-    title = f"{len(atlas)} items, one cell each, by {atlas.facts.get('by', 'place')}"
+    title = f"{counted(len(atlas), 'item')}, one cell each, by {atlas.facts.get('by', 'place')}"
     return _framed(canvas.image(paper), atlas, colours, title, len(atlas))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.core.keeping.plain import counted
 from xplain.render.bars import names_of
 from xplain.render.colormap import find
 from xplain.render.plot_sheet import Sheet, palette, signs
@@ -75,7 +76,7 @@ def mean(sheet: Sheet, attribution: Shown, item: int) -> None:
     places = np.arange(len(drawn))[::-1]
     axes.barh(places, drawn, color=find(None, True).table[-40] / 255.0, height=0.7)
     axes.set_yticks(places, labels)
-    axes.set_xlabel(f"mean |{attribution.unit}|, {len(attribution)} rows")
+    axes.set_xlabel(f"mean |{attribution.unit}|, {counted(len(attribution), 'row')}")
     axes.set_title(f"{attribution.method}: {attribution.target}", loc="left")
 
 

@@ -17,6 +17,7 @@ from xplain.core.caveat import Caveat, sentences
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.cells import Contrast
 from xplain.render import canvas
 from xplain.render.tiles import framed, limits_of, tile_of
@@ -266,5 +267,5 @@ def legend(gallery: ShownCells, contrast: Contrast, shown: int) -> list[str]:
     if np.isfinite(gallery.values).any():
         lines.append(f"Numbers below tiles: {gallery.unit}.")
     if shown < len(gallery):
-        lines.append(f"{shown} of {len(gallery)} cells are drawn; most={len(gallery)} draws all.")
+        lines.append(f"{shown} of {counted(len(gallery), 'cell')} are drawn; most={len(gallery)} draws all.")
     return lines

@@ -11,7 +11,7 @@ from xplain.core.caveat import Caveat, sentences
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.keeping.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer, counted
 from xplain.render import canvas
 from xplain.render.palette import RIGHT, WRONG
 
@@ -67,13 +67,13 @@ def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: 
     lines = [_lines(shown, int(n), tile) for n in chosen]
     width = max(one.width for one in lines)
     layer = brief_layer(str(shown.facts.get("layer", "")))
-    parts = [canvas.heading(f"Nearest of {count} items", width)]
+    parts = [canvas.heading(f"Nearest of {counted(count, 'item')}", width)]
     said = [f"At the left: nearest at layer {layer}; at the right: nearest pixel by pixel."]
     if not compared:
         said = [f"Nearest at layer {layer}."]
     if len(chosen) < count:
         spread = ", evenly spread" if items is None else ""
-        said.append(f"Drawn: {len(chosen)} of {count} items{spread}; the numbers are of all.")
+        said.append(f"Drawn: {len(chosen)} of {counted(count, 'item')}{spread}; the numbers are of all.")
     if shown.truth or shown.predicted:
         word = "true" if shown.truth else "predicted"
         said.append(f"Blue: of the same {word} class; orange: of another.")

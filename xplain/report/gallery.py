@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from xplain.core.edits import Array
+from xplain.core.keeping.plain import counted
 from xplain.render.notebook import data_url
 from xplain.render.sheet import legend, unit_name
 from xplain.render.tiles import limits_of, tile_of
@@ -81,7 +82,7 @@ def _section(gallery: Gallery, name: str, some: Sequence[int], limits: Array, al
     for unit, members in groupby(some, lambda n: gallery.units[n]):
         about = [line for line in gallery.about.get(unit, "").split("\n") if line]
         units.append(_Unit(unit_name(gallery, unit), about, [_cell(gallery, n, limits[n], size) for n in members]))
-    count = f"{len(some)} {'cell' if len(some) == 1 else 'cells'}"
+    count = counted(len(some), "cell")
     strip = [] if alone else [_images(gallery, n, limits[n], 36)[0] for n in some[:_STRIP]]
     return _Section(name or gallery.title, count, strip, units, alone)
 

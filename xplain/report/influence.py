@@ -31,9 +31,9 @@ def influence_page(influence: Influence, command: str = "") -> str:
         command: The command line that made it; printed under "To repeat this".
     """
     facts = influence.facts
-    planted = facts.get("planted wrong labels", "")
+    planted = counted(int(facts.get("planted wrong labels", 0)), "label")
     said = (
-        f"Of {planted} labels that were exchanged on purpose, the share that is found (upwards) by the share of items "
+        f"Of {planted} exchanged on purpose, the share that is found (upwards) by the share of items "
         "that is looked at in this order. The dashed line is chance."
     )
     return framed(

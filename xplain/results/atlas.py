@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.embedding import COLOURINGS, Colouring, Plane
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, one_of, text
@@ -70,7 +71,8 @@ class Atlas(Result):
         return drawn
 
     def __repr__(self) -> str:
-        return f"<Atlas of {self.facts.get('layer', '')} by {self.facts.get('by', '')}: {len(self)} items; {self.says}>"
+        where, by = self.facts.get("layer", ""), self.facts.get("by", "")
+        return f"<Atlas of {where} by {by}: {counted(len(self), 'item')}; {self.says}>"
 
     @classmethod
     def holds(cls, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> int:

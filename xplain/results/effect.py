@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xplain.core.edits import Array
+from xplain.core.keeping.plain import counted
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, text
 from xplain.results.result import ARRAY, ARRAY_PER_ITEM, Result
@@ -40,7 +41,7 @@ class Effect(Result):
     curves: Array = field(metadata=ARRAY_PER_ITEM)
 
     def __str__(self) -> str:
-        lines = [f"{self.kind} of {self.column} on {self.target!r}, {len(self.names)} rows"]
+        lines = [f"{self.kind} of {self.column} on {self.target!r}, {counted(len(self.names), 'row')}"]
         triples = zip(self.grid, self.mean, self.error, strict=True)
         return "\n".join([*lines, *(f"  {at:10.4g}  {mean:+.4g} ± {error:.2g}" for at, mean, error in triples)])
 

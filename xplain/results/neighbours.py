@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from xplain.core.edits import Array
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.embedding import Near
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
@@ -51,7 +52,8 @@ class Neighbours(Result):
         return drawn
 
     def __repr__(self) -> str:
-        return f"<Neighbours at {self.facts.get('layer', '')}: {self.near.shape[1]} of each of {len(self)} items>"
+        near, items = self.near.shape[1], counted(len(self), "item")
+        return f"<Neighbours at {self.facts.get('layer', '')}: {near} of each of {items}>"
 
     @classmethod
     def holds(cls, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> int:

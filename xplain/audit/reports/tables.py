@@ -10,6 +10,7 @@ import numpy as np
 from xplain.audit.plans.classes import same_answer
 from xplain.audit.reports.readers import MEANS, Reads, literal, mean_sql, rows_of, wilson
 from xplain.core.edits import Array
+from xplain.core.keeping.plain import counted
 from xplain.core.lane import Lane
 from xplain.report.audit.told import Column, Histogram, Table
 
@@ -115,7 +116,7 @@ def class_table(
         "those with the smallest mean margin first, for no item has a label that the model knows")  # fmt: skip
     caption = f"A row per answered class, {order}."
     kept, rows = _used(heads, [row[2] for row in listed])
-    title = f"{lane.name}: {len(rows):,} {'class' if len(rows) == 1 else 'classes'}"
+    title = f"{lane.name}: {counted(len(rows), 'class', 'classes')}"
     return Table(f"classes-{number}", title, caption, kept, rows, sortable=True, shown=SHOWN_CLASSES)
 
 

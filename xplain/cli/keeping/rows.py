@@ -9,6 +9,7 @@ from typing import Any
 from xplain.cli.keeping.output import RECORD, Folder, file_stem
 from xplain.cli.keeping.pages import PAGE
 from xplain.cli.telling.notes import about
+from xplain.core.keeping.plain import counted
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined
 from xplain.session import Explained
@@ -88,8 +89,10 @@ def text_of(document: Mapping[str, Any], found: Sequence[Attribution], folder: F
     """What a person is told of tables and texts."""
     said = [f"{one['item']}: {in_words(one['predictions'])}" for one in document["items"]]
     cost = document["cost"]
-    spent = f"{cost['queries']} evaluations" + (f", {cost['sweeps']} sweeps" if cost["sweeps"] else "")
-    spent += f", {cost['calls']} calls" if "calls" in cost else ""
+    spent = f"{counted(cost['queries'], 'evaluation')}" + (
+        f", {counted(cost['sweeps'], 'sweep')}" if cost["sweeps"] else ""
+    )
+    spent += f", {counted(cost['calls'], 'call')}" if "calls" in cost else ""
     spent += f" for {cost['money']} {cost['currency']}".rstrip() if "money" in cost else ""
     failed = f", {len(document['failures'])} failed" if document["failures"] else ""
     return "\n".join(
@@ -97,7 +100,7 @@ def text_of(document: Mapping[str, Any], found: Sequence[Attribution], folder: F
             *said,
             "",
             *[part for one in found for part in (str(one), "")],
-            f"{len(said)} {'item' if len(said) == 1 else 'items'}{failed}; {spent}, {cost['seconds']:.1f} s.",
-            f"Open {folder.path / PAGE}; {RECORD} tells how it was made.",
+            f"{counted(len(said), 'item')}{failed}; {spent}, {cost['seconds']:.1f} s.",
+            *([f"Open {folder.path / PAGE}; {RECORD} tells how it was made."] if found else []),
         ]
     )

@@ -13,6 +13,7 @@ from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.pages import PAGE, Drawing, Sheets
 from xplain.cli.run import Order, Run, explain_items
 from xplain.cli.telling.console import Outcome, table
+from xplain.core.keeping.plain import counted
 from xplain.results.attribution import Attribution
 from xplain.session.predictions import in_words
 
@@ -85,7 +86,7 @@ def _text(document: dict[str, Any], folder: Folder) -> str:
             "area):",
             table(rows, ("picture", "asked for", "method", "on cause", "area")),
             "",
-            f"{cost['queries']} evaluations in {cost['seconds']:.1f} s. Open {folder.path / PAGE}",
+            f"{counted(cost['queries'], 'evaluation')} in {cost['seconds']:.1f} s. Open {folder.path / PAGE}",
             "",
             "The same with your own model, and a card that says how a picture becomes its input:",
             "  xplain inspect model.onnx",

@@ -18,6 +18,7 @@ from xplain.core.declaring.registry import Paper, lens
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.cells import Cell, Cells, cells
 from xplain.core.lenses.fold import TopK
 from xplain.core.lenses.kept_vectors import KeptVectors
@@ -188,7 +189,7 @@ def _told(layer: str, fit: tuple[list[str], Array], found: list[Cell], alive: Se
     weak = Caveat("No unit fits any concept: the largest IoU is below 0.04, where units are called detectors.", "empty")
     return cells(
         found,
-        f"Concepts that units of {short} fit, of {len(concepts)}, over {count} items",
+        f"Concepts that units of {short} fit, of {len(concepts)}, over {counted(count, 'item')}",
         "largest activation of the unit in the item",
         map_names=("activation",),
         form="rows",

@@ -15,7 +15,7 @@ from xplain.core.declaring.options import Positive
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.keeping.plain import brief_layer
+from xplain.core.keeping.plain import brief_layer, counted
 from xplain.core.lenses.cells import Cell, Cells, cells
 from xplain.core.lenses.fold import TopK
 from xplain.core.lenses.scene import Again, More, Scene, Seeing, Some
@@ -115,7 +115,7 @@ def patches(
     warnings = list(_warnings(known, silent, shown))
     return cells(
         found,
-        f"Patches that excite {short_name(known.name)} most, of {tops.count} items",
+        f"Patches that excite {short_name(known.name)} most, of {counted(tops.count, 'item')}",
         "activation of the unit",
         map_names=_BESIDE[beside],
         form="rows",

@@ -13,6 +13,7 @@ from xplain.core.declaring.options import Natural, Positive, PositiveReal, Side
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.cells import Cell, Cells, cells
 from xplain.core.lenses.scene import Scene, Seeing
 from xplain.core.query import Peek
@@ -90,7 +91,10 @@ def prototypes(
         warnings.append(Caveat(f"{k} prototypes were asked for of {len(items)} items: {count} are shown.", "input"))
     chosen = chosen_of(vectors[items], count, criticisms, metric=metric, gamma=gamma)
     stands_for = np.bincount(chosen.nearest, minlength=count)
-    rows = [("prototypes", int(row), f"for {stands_for[n]} items") for n, row in enumerate(chosen.prototypes)]
+    rows = [
+        ("prototypes", int(row), f"for {counted(int(stands_for[n]), 'item')}")
+        for n, row in enumerate(chosen.prototypes)
+    ]
     rows += [("criticisms", int(row), f"{chosen.witness[row]:+.2g}") for row in chosen.criticisms]
     if len(chosen.criticisms) < criticisms:
         told = f"{criticisms} criticisms were asked for: {len(chosen.criticisms)} are shown, and the rest is the same."
@@ -106,7 +110,7 @@ def prototypes(
             _cell(found.names[item], drawn.get(item), unit, float(chosen.witness[row]), text)
             for item, (unit, row, text) in zip(shown, rows, strict=True)
         ],
-        f"What stands for {len(items)} items at {short_name(name)}, and what it does not speak for",
+        f"What stands for {counted(len(items), 'item')} at {short_name(name)}, and what it does not speak for",
         "density of all items at this one, less that of the prototypes",
         form="rows",
         look="colour",

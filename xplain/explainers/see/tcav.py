@@ -15,6 +15,7 @@ from xplain.core.declaring.registry import Paper, lens
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.cells import Cell, Cells, cells
 from xplain.core.lenses.scene import More, Scene, Seeing, Some
 from xplain.core.query import Peek, Sweep
@@ -171,7 +172,7 @@ def tcav(
         )
     return cells(
         drawn,
-        f"Concepts that the score leans on at {short_name(name)}, over {len(names)} items",
+        f"Concepts that the score leans on at {short_name(name)}, over {counted(len(names), 'item')}",
         "cosine of the score's gradient with the concept's direction",
         form="rows",
         about=about,

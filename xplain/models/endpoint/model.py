@@ -15,6 +15,7 @@ import numpy as np
 from xplain.core.abilities import Abilities, Piece
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, ModelError
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline
 from xplain.core.price import Price
 from xplain.core.query import Answer, Query, Score
@@ -148,7 +149,7 @@ class Endpoint:
         self._caller.close()
 
     def __repr__(self) -> str:
-        return f"<Endpoint {self.outline.source}: {self.ledger.calls} calls>"
+        return f"<Endpoint {self.outline.source}: {counted(self.ledger.calls, 'call')}>"
 
     def _stream(self, query: Score, salt: str) -> Iterator[Piece]:
         if query.at != "input" or query.target.tensors not in ((SCORES,), ()):

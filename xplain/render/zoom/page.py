@@ -21,7 +21,7 @@ import numpy as np
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.keeping.plain import brief_layer, plain
+from xplain.core.keeping.plain import brief_layer, counted, plain
 from xplain.core.lenses.embedding import COLOURINGS
 from xplain.render.mosaic import ShownMap, middle_of
 from xplain.render.palette import colours_of
@@ -63,7 +63,7 @@ def zoom(atlas: ShownMap, *, title: str = "", most: int = MOST) -> str:
     some = np.arange(count) if count <= most else np.unique(np.linspace(0, count - 1, most).astype(int))
     some = some[_by_nearness(atlas.places[some])]
     layer = brief_layer(str(atlas.facts.get("layer", "")))
-    heading = title or f"{count:,} items at layer {layer}, by {atlas.facts.get('by', 'place')}"
+    heading = title or f"{counted(count, 'item')} at layer {layer}, by {atlas.facts.get('by', 'place')}"
     style, script = _text("zoom.css"), _text("zoom.js")
     parts = {
         "title": html.escape(plain(heading)),
@@ -127,7 +127,8 @@ def _groups(atlas: ShownMap, spot: Array) -> list[dict[str, Any]]:
         x, y = (float(k) for k in own[middle_of(own)])
         label = _short(name, 40) or f"group {number + 1}"
         share = shares[number].get("share", 0.0) if number < len(shares) else 0.0
-        told = f"{label}: {share:.0%} of {len(own)} items" if name else f"{label}: {len(own)} items"
+        held = counted(len(own), "item")
+        told = f"{label}: {share:.0%} of {held}" if name else f"{label}: {held}"
         found.append({"name": label, "told": told, "x": x, "y": y})
     return found
 

@@ -10,6 +10,7 @@ import typer
 from xplain import audit
 from xplain.audit.stores.home import beside
 from xplain.cli.telling.console import Outcome
+from xplain.core.keeping.plain import counted
 
 __all__ = ["report"]
 
@@ -45,4 +46,4 @@ def report(
         "files": [one.name for one in paths],
         "signed": key is not None,
     }
-    return Outcome(document, f"{paths[0]}\n{len(paths)} files, {signed}")
+    return Outcome(document, f"{paths[0]}\n{counted(len(paths), 'file')}, {signed}")

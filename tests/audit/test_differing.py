@@ -148,7 +148,17 @@ def test_audits_without_lanes_in_common_say_what_to_plan_anew(folders, audits):
     told = compared(audits[0], after, folders)
     assert not told.lanes.rows
     assert [one.value for one in told.leads] == ["1,000", "0"]
-    assert "NAME=FILE" in told.leads[1].text
+    before = audits[0].plan.lanes
+    methods = ", ".join(dict.fromkeys(one.method for one in before))
+    assert f"the methods are others, {methods} before and rise after" in told.leads[1].text
+    advised = told.leads[1].text.partition("(--method ")[2].removesuffix(")")
+    planned = replace(after.plan, lanes=(replace(lanes[0], method=advised, target=before[0].target),))
+    first = replace(audits[0].plan, lanes=before[:1])
+    assert [(a.method, b.method) for a, b in matched(first, planned)] == [(advised, advised)]
+    # of the same methods, but which lane is which is not known
+    several = tuple(replace(before[0], name=f"new/{k}") for k in range(2))
+    after.plan = replace(after.plan, lanes=several)
+    assert "NAME=FILE" in compared(audits[0], after, folders).leads[1].text
 
 
 def test_lanes_stand_for_each_other_by_name_or_by_being_the_only_ones_alike(audits):

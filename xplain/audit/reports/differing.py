@@ -67,7 +67,7 @@ def _compared(
         title=f"From {_called(before)} to {_called(after)}: what changed",
         roots=(before.root, after.root),
         facts=(*_facts(before, after, pairs, key, shared), *_of_classes(before, after, pairs)),
-        leads=_leads(lanes, findings, shared),
+        leads=_leads(lanes, findings, shared, _unpaired(before.plan.lanes, after.plan.lanes)),
         findings=found,
         cannot=_cannot(pairs, shared, lanes),
         plan=_plan(before, after),
@@ -132,7 +132,18 @@ _NAMED = 12
 """Classes that are named one by one."""
 
 
-def _leads(lanes: Table, findings: Sequence[Finding], shared: int) -> tuple[Lead, ...]:
+def _unpaired(before: Sequence[Lane], after: Sequence[Lane]) -> str:
+    """Why no lane stands for one of the other audit, and what to plan so that some do."""
+    was, now = (list(dict.fromkeys(lane.method for lane in lanes)) for lanes in (before, after))
+    if set(was) & set(now):
+        return _UNPAIRED
+    return (
+        f"the methods are others, {', '.join(was)} before and {', '.join(now)} after, and what they say is not of one "
+        f"kind; plan the later audit with method {was[0]} too (--method {was[0]})"
+    )
+
+
+def _leads(lanes: Table, findings: Sequence[Finding], shared: int, unpaired: str) -> tuple[Lead, ...]:
     leads = [Lead(f"{shared:,}", "items are in both audits")]
     if lanes.rows:
         row = dict(zip([c.name for c in lanes.columns], lanes.rows[0], strict=True))
@@ -142,7 +153,7 @@ def _leads(lanes: Table, findings: Sequence[Finding], shared: int) -> tuple[Lead
         if row["newly wrong"] is not None:
             leads.append(Lead(f"{row['newly wrong']:,}", f"are newly wrong, {row['newly right']:,} newly right"))
     else:
-        leads.append(Lead("0", f"lanes are compared: {_UNPAIRED}"))
+        leads.append(Lead("0", f"lanes are compared: {unpaired}"))
     if findings:
         moved = sum(one.standing == "candidate" for one in findings)
         leads.append(Lead(str(moved), f"of {counted(len(findings), 'test')} found scores or explanations moved"))

@@ -12,6 +12,7 @@ from doors.test_text import WORTH
 from doors.test_tokens import token_model, tokenizer
 from onnx import TensorProto, helper
 
+from xplain.cli.asking.tables import read_table
 from xplain.core.errors import ModelError
 from xplain.results.attribution import Attribution
 from xplain.session import Session
@@ -172,7 +173,7 @@ def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
         ("age,income,job\n1,2\n", (), "rows.csv, line 2 has 2 cells; the first line names 3 columns."),
         ("age,age,job\n1,2,a\n", (), "two columns called 'age' in its first line; give each column its own name."),
         ("age,,job\n1,2,a\n", (), "a column without a name in its first line"),
-        ("age,income,job\n1,2,\n", (), "rows.csv, line 2: column 'job' is missing."),
+        ("age,income,job\n1,2,\n", (), "Column 'job' is missing in row 0, and the model takes it as text"),
         ("age,income,job\n1,inf,a\n", (), "Column 'income' holds inf. Explanations need finite values"),
         (
             "age,income,job\n1,2,a\n",
@@ -319,3 +320,29 @@ def test_an_empty_text_stops_no_other(xplain, tokens, people):
     assert ran.code == 4
     assert [one["item"] for one in ran.document["items"]] == ["text 1"]
     assert [one["item"] for one in ran.document["failures"]] == ["text 2"]
+
+
+def test_a_column_without_a_value_is_one_of_gaps_and_no_text(tmp_path):
+    (tmp_path / "gaps.csv").write_text("age,income,job\n60,,nurse\n20,,clerk\n")
+    found = read_table(tmp_path / "gaps.csv")
+    assert found.failed == ()
+    assert found.columns["income"].dtype == np.float64
+    assert np.isnan(found.columns["income"]).all()
+    assert found.columns["job"].tolist() == ["nurse", "clerk"]
+
+
+def test_a_page_that_is_not_there_is_not_named(xplain, people):
+    (people / "gaps.csv").write_text("age,income,job\n60,,nurse\n")
+    words = (
+        "explain",
+        people / "people.onnx",
+        people / "gaps.csv",
+        "--background",
+        people / "back.csv",
+        "-m",
+        "ablation",
+    )
+    ran = xplain(*words, "--target", 1, "--out", people / "out")
+    assert ran.code == 2
+    assert "0 items, 1 failed" in ran.out
+    assert "Open" not in ran.out

@@ -161,3 +161,17 @@ def test_windows_of_one_picture_are_asked_of_it_alone_as_the_message_says(xplain
     assert ran.code == 0, ran.err
     (explained,) = ran.document["pictures"][0]["explanations"]
     assert explained["shape"] == [16, 16]
+
+
+def test_a_card_of_another_size_is_named_with_its_input(xplain, pair):
+    (pair / "small.toml").write_text("resize = [8, 8]\n")
+    items = (f"left={pair}/lefts/a.png", f"right={pair}/rights/c.png", "-m", "saliency")
+    ran = asked(xplain, pair, *items, "--card", f"left=unit,right={pair}/small.toml")
+    assert ran.code == 2
+    assert "Input 'right', prepared by card" in ran.err
+    assert "small.toml" in ran.err
+    (pair / "bands.toml").write_text('mode = "L"\nresize = [16, 16]\n')
+    ran = asked(xplain, pair, *items, "--card", f"left=unit,right={pair}/bands.toml")
+    assert ran.code == 2
+    assert "Input 'right'" in ran.err
+    assert "bands.toml" in ran.err

@@ -292,7 +292,10 @@ def with_cards(segments: tuple[Segment, ...], card: Any, outline: Outline) -> tu
                 f"Input {one.name!r} takes items of {list(one.extents)}, no pictures, so it has no preprocessing card; "
                 "leave its card out."
             )
-        attached = attach_card(pictured(outline, one), load_card(given[one.name])).card
+        try:
+            attached = attach_card(pictured(outline, one), load_card(given[one.name])).card
+        except CardError as error:
+            raise CardError(f"Input {one.name!r}: ", error) from None
         assert attached is not None
         found.append(replace(one, card=attached))
     return tuple(found)

@@ -118,7 +118,9 @@ def _headed(path: Path, line: Sequence[str]) -> list[str]:
 
 
 def _typed(cells: Sequence[str]) -> Any:
-    """A column of numbers, NaN where one is missing, or of texts."""
+    """A column of numbers, NaN where one is missing, or of texts; one without a value holds no text, but gaps."""
+    if not any(cells):
+        return np.full(len(cells), np.nan)
     for kind in (int, float):
         try:
             return np.array([kind(_number(cell)) for cell in cells])

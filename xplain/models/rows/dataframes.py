@@ -170,7 +170,8 @@ def as_type(values: Any, other: Any) -> Any:
     if getattr(values.dtype, "kind", "") == getattr(other.dtype, "kind", "") == "f":
         return values.astype(other.dtype)  # of fewer digits, as the model would make it
     try:
-        cast = values.astype(other.dtype)
+        with np.errstate(invalid="ignore"):  # a gap is no whole number, which is seen below
+            cast = values.astype(other.dtype)
         same = _same(cast, values)
     except (TypeError, ValueError, OverflowError):
         return values

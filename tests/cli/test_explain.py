@@ -8,7 +8,7 @@ import re
 import numpy as np
 import onnx
 import pytest
-from cli.tiny import CAUSE, write_picture
+from cli.tiny import CAUSE, write_model, write_picture
 from PIL import Image
 
 from xplain.core.errors import NonFinite
@@ -287,3 +287,20 @@ def test_a_picture_that_the_model_fails_on_stops_no_other(xplain, model, picture
     assert [p["picture"].rsplit("/", 1)[1] for p in ran.document["pictures"]] == ["a.png", "b.png", "c.png"]
     assert [f["picture"].rsplit("/", 1)[1] for f in ran.document["failures"]] == ["_tall.png"]
     assert ran.document["failures"][0]["error"]["kind"] == "ModelError"
+
+
+def test_how_classes_get_names_is_said_once_and_where_they_have_none(xplain, pictures, tmp_path):
+    bare = write_model(tmp_path / "bare.onnx", card=False)
+    words = ("explain", bare, pictures, "--card", "unit", "-m", "occlusion,ablation", "--features", "grid:4x4")
+    ran = xplain(*words, "--out", tmp_path / "out")
+    hint = "classes are told by number, for bare.onnx has no labels. Name them: --labels with a file of one per line"
+    assert ran.err.count(hint) == 1
+    assert ": 0 " in ran.out  # a bare number
+    (tmp_path / "names.txt").write_text("bright\ndark\nother\n")
+    named = xplain(*words, "--labels", tmp_path / "names.txt", "--out", tmp_path / "out")
+    assert "told by number" not in named.err
+    assert "'bright'" in named.out
+    carded = tmp_path / "own.toml"
+    carded.write_text('resize = [16, 16]\nlabels = ["bright", "dark", "other"]\n')
+    ran = xplain("explain", bare, pictures, "--card", carded, "-m", "occlusion", "--out", tmp_path / "card")
+    assert "told by number" not in ran.err

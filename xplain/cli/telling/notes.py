@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from xplain.cli.telling.console import note
 from xplain.core.keeping.plain import brief_layer
+from xplain.core.outline import Outline
+from xplain.core.targets.heads import head_of
 from xplain.results.attribution import Attribution
 from xplain.results.result import plain_values
 
-__all__ = ["about", "layer_of", "notes_of", "told_warnings", "warnings_of"]
+__all__ = ["about", "hint_at_labels", "layer_of", "notes_of", "told_warnings", "warnings_of"]
+
+
+def hint_at_labels(outline: Outline) -> None:
+    """Say how classes get names, where a model has some and nobody knows what they are called."""
+    if outline.labels or (outline.scores.classes or 0) < 2 or head_of(outline).kind != "classes":
+        return
+    note(
+        f"xplain: classes are told by number, for {outline.called} has no labels. Name them: --labels with a file of "
+        "one per line, or labels in its card."
+    )
 
 
 def about(one: Attribution) -> dict[str, Any]:

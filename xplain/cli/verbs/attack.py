@@ -16,6 +16,7 @@ from xplain.cli.asking.reading import RowOptions, given
 from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import FINDING, INTERRUPTED, OK, PARTIAL, Outcome, Progress
+from xplain.cli.telling.notes import hint_at_labels
 from xplain.core.declaring.registry import ATTACKS
 from xplain.core.errors import UsageError, XplainError
 from xplain.results.attack import Attack
@@ -91,6 +92,7 @@ def attack(
     entry = ATTACKS.find(kind)
     own = options_for([entry], options)[entry.name]
     loaded, found = _read(model, loading, items or [], reading)
+    hint_at_labels(loaded.outline)
     failures: list[dict[str, Any]] = []
 
     def failed(_place: int, one: Any, error: XplainError) -> None:

@@ -22,7 +22,7 @@ from xplain.cli.keeping.rows import Lines, text_of
 from xplain.cli.run import Keeper, Order, Run, explain_items, planned
 from xplain.cli.telling.bill import Planned
 from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, Shell, note
-from xplain.cli.telling.notes import layer_of, warnings_of
+from xplain.cli.telling.notes import hint_at_labels, layer_of, warnings_of
 from xplain.core.abilities import abilities_of
 from xplain.core.declaring.catalogue import plain_name
 from xplain.core.declaring.registry import Method
@@ -123,6 +123,7 @@ def explain(
         loaded = loading.open(model)
     else:
         loaded = rows.open(model, loading)
+    hint_at_labels(loaded.outline)
     methods, begins = _asked(loaded, entries, len(names) < len(said), options)
     order = Order(methods, target, seed, asking, sentinel, begins=begins)
     if conserved:

@@ -17,7 +17,7 @@ from xplain.cli.keeping.book import Book, stays, told_when_interrupted
 from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.run import Order, Run, explain_items
 from xplain.cli.telling.console import PARTIAL, USAGE, Outcome, note
-from xplain.cli.telling.notes import about, layer_of, notes_of, told_warnings, warnings_of
+from xplain.cli.telling.notes import about, hint_at_labels, layer_of, notes_of, told_warnings, warnings_of
 from xplain.core.card import Card
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import counted
@@ -87,6 +87,7 @@ def localise(
     found = reading.collect(pictures)
     truths = {} if truth is None else read_boxes(truth, found)
     loaded = loading.open(model)
+    hint_at_labels(loaded.outline)
     run, keepers = Run(words=shell.obj.words), []  # type: tuple[Run, list[_Boxes]]
 
     def done() -> str:
@@ -212,8 +213,9 @@ def _text(document: Mapping[str, Any], out: Path) -> str:
         lines += warnings_of(one)
     judged = document.get("truth", {})
     if judged.get("pictures"):
+        many = counted(judged["pictures"], "picture")
         lines.append(
-            f"Localisation error {judged['error']:.1%} of {judged['pictures']} pictures with true boxes (IoU at least "
+            f"Localisation error {judged['error']:.1%} of {many} with true boxes (IoU at least "
             f"{judged['at_least']:g}); mean IoU {judged['mean iou']:.2f}."
         )
     failed = f", {len(document['failures'])} failed" if document["failures"] else ""

@@ -18,6 +18,7 @@ from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import INTERRUPTED, OK, PARTIAL, USAGE, Outcome, Progress, note
+from xplain.cli.telling.notes import hint_at_labels
 from xplain.core.declaring.with_options import several
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.intervals import mean_of
@@ -86,6 +87,7 @@ def measure(
     read_names(wanted)  # what is wrong with them is said before anything is opened
     found = reading.collect(pictures)
     loaded = loading.open(model)
+    hint_at_labels(loaded.outline)
     bar: list[Progress] = []
     request = Request(
         read_baselines(given, loaded),

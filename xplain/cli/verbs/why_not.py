@@ -12,6 +12,7 @@ from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, options
 from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.telling.console import FINDING, Outcome, Shell
+from xplain.cli.telling.notes import hint_at_labels
 from xplain.core.errors import UsageError
 from xplain.core.keeping.files import there
 from xplain.core.keeping.plain import counted
@@ -76,6 +77,7 @@ def why_not(
         raise UsageError(f"{picture} is {len(found)} pictures. Name one: why not is asked of each by itself.")
     given = options_for([find_method(METHOD)], options)
     loaded = loading.open(model)
+    hint_at_labels(loaded.outline)
     request = Request(
         given, seed=seed, batch_size=asking.batch_size, max_queries=asking.max_queries, cache=asking.cache
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from types import SimpleNamespace
 
 import httpx
 import nets
@@ -14,6 +16,7 @@ from serving import running
 import xplain
 from xplain.core.abilities import Abilities
 from xplain.core.query import Score
+from xplain.serve.desk import Desk
 
 CHEAP = {"method": "ablation", "options": {"baseline": 0}, "target": 0}
 DEAR = {"method": "kernel-shap", "options": {"samples": 600, "baseline": 0}, "target": 0}
@@ -158,3 +161,14 @@ def test_dear_requests_take_turns_call_by_call():
         assert client.get(short.headers["location"]).json()["state"] == "done"
         assert client.get(long.headers["location"]).json()["state"] == "running"
         client.delete(long.headers["location"])
+
+
+def test_dear_calls_lie_closer_the_more_dear_requests_there_are():
+    """Their part of a full processor grows with their number: they do not pile up behind a stream of cheap ones."""
+    desk, dear, cheap = Desk(), SimpleNamespace(cheap=False), SimpleNamespace(cheap=True)
+    desk._took = 0.5
+    gaps = []
+    for under_way, waiting in (([dear], []), ([dear, cheap], []), ([dear, dear], []), ([dear, dear], [dear, dear])):
+        desk._under_way, desk._dear = list(under_way), deque(waiting)
+        gaps.append(desk._gap / desk._took)
+    assert gaps == [6, 6, 3, 1.5]

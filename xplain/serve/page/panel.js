@@ -45,6 +45,11 @@ export class Panel {
     this.at("cancel").addEventListener("click", () => this.stop());
     this.at("inside").addEventListener("toggle", () => this.inside());
     this.at("layer").addEventListener("change", () => this.inside());
+    this.at("unit").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.target = `${this.at("layer").value}[${Number(this.at("channel").value)}]`;
+      this.again();
+    });
     this.layers();
     offer(this.at("options"), this.entry);
     this.hand = follow(this.at("map"), {
@@ -171,6 +176,7 @@ export class Panel {
     canvas.hidden = false;
     for (const name of ["parts", "scale", "classes", "warnings"]) this.at(name).replaceChildren();
     for (const name of ["probe", "hidden-box"]) this.at(name).textContent = "";
+    this.at("aim").hidden = true;
     this.root.querySelector(".facts pre").textContent = "";
   }
 
@@ -221,6 +227,8 @@ export class Panel {
     this.at("parts").setAttribute("aria-label", `${this.why(one)}. Arrow keys read values; Enter hides one, Escape shows all.`);
     this.drawParts();
     if (!this.gone.size && !this.view.box) this.at("hidden-box").textContent = this.hint();
+    this.at("aim").hidden = one.label !== null;
+    this.at("aim").textContent = `Explained: ${one.target}. Choose a class to explain that.`;
     this.classes(predictions, one);
     const told = answer.partial ? [`So far: ${answer.partial}.`, ...one.warnings] : one.warnings;
     this.at("warnings").replaceChildren(...told.map((text) => Object.assign(document.createElement("li"), { textContent: text })));

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from cli.tiny import CAUSE
 from PIL import Image
@@ -33,6 +35,25 @@ def test_the_cause_is_found_and_beats_chance(xplain, model, pictures, tmp_path):
     assert "sparseness of input-x-gradient is" in words.out
     assert "deletion of input-x-gradient is" in words.out
     assert "3 pictures; " in words.out
+
+
+def test_coco_and_masks_say_what_a_table_of_boxes_says(xplain, model, pictures, tmp_path):
+    (y, x), told = CAUSE, {}
+    box = [x.start, y.start, x.stop - x.start, y.stop - y.start]
+    found = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "bbox": box}]}
+    (tmp_path / "coco.json").write_text(json.dumps(found))
+    mask = np.zeros((16, 16), np.uint8)
+    mask[CAUSE] = 255
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
+    for form in ("coco.json", "masks"):
+        asked = ("--metric", "relevance-mass", "--truth", tmp_path / form, "--out", tmp_path / "out", "--json")
+        ran = xplain("measure", model, pictures, *METHOD, *asked)
+        told[form] = [one["relevance-mass"] for one in ran.document["methods"]["input-x-gradient"]["pictures"]]
+    assert told["coco.json"] == told["masks"] == [1.0, None, None]
+    Image.fromarray(mask[:8]).save(tmp_path / "masks" / "a.png")
+    ran = xplain("measure", model, pictures, *METHOD, *asked)
+    assert "a.png is 16 x 16, and its truth is of 8 x 16" in ran.err
 
 
 def test_several_methods_are_held_against_one_another(xplain, model, pictures, tmp_path):

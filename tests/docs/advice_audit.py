@@ -10,12 +10,18 @@ from unittest import mock
 
 import nets
 import numpy as np
+import onnx
 import pytest
+from cli.tiny import write_model, write_picture
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from docs.advice_models import W, brightness
+from onnx import helper
+from PIL import Image
 
 import xplain
+from xplain.audit.findings.asking_models import Asks
+from xplain.audit.findings.redrawing import redrawn
 from xplain.audit.plans.budgeting import Allowed
 from xplain.audit.plans.models import opened_models
 from xplain.audit.reports import signing
@@ -23,6 +29,7 @@ from xplain.audit.sources import source_of
 from xplain.audit.stores.where import Where
 from xplain.core.errors import XplainError
 from xplain.core.keeping.folders import write_folder
+from xplain.session.truths.reading import truths_of
 
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
 
@@ -179,7 +186,7 @@ def _(told: Told, folder: Path) -> None:
     assert xplain.audit.run(folder / "audit", models=model).done
 
 
-@advice("standard, names of metrics, or name to options")
+@advice("localisation, names of metrics, or name to options")
 def _(told: Told, folder: Path) -> None:
     told(lambda: planned(folder, metrics=3))
     planned(folder, metrics="sparseness")
@@ -277,3 +284,102 @@ def _(told: Told, folder: Path) -> None:
     how = {**HIDES, "methods": "ablation"}
     told(lambda: xplain.audit.plan({"f": letters}, ["a b", "c"], texts={"split": "words"}, **how))
     xplain.audit.plan({"f": letters}, ["a b", "c"], texts={"split": "characters"}, **how)
+
+
+def boxed(folder: Path) -> dict[str, Any]:
+    """Three pictures, a model of them, and a box of each."""
+    write_model(folder / "tiny.onnx")
+    (folder / "photos").mkdir(exist_ok=True)
+    for k in range(3):
+        write_picture(folder / "photos" / f"{k}.png", bool(k % 2))
+    (folder / "boxes.csv").write_text("file,y0,x0,y1,x1\n" + "".join(f"{k}.png,4,8,8,12\n" for k in range(3)))
+    files = {"models": folder / "tiny.onnx", "items": folder / "photos"}
+    return {**files, "methods": "occlusion:patch=4,stride=4", "dry_run": True}
+
+
+@advice("compares with boxes or masks of what is known to be there")
+def _(told: Told, folder: Path) -> None:
+    asked = {**boxed(folder), "metrics": "pointing-game"}
+    told(lambda: xplain.audit.plan(**asked))
+    xplain.audit.plan(**asked, truth=folder / "boxes.csv")
+
+
+@advice("Give one entry for each, None where nothing is known")
+def _(told: Told, folder: Path) -> None:
+    asked, box = boxed(folder), [(4, 8, 8, 12)]
+    told(lambda: xplain.audit.plan(**asked, truth=[box]))
+    xplain.audit.plan(**asked, truth=[box, None, box])
+    xplain.audit.plan(**asked, truth={"0.png": box})
+
+
+@advice("An array of four columns of 0 and 1 may be boxes or a mask.")
+def _(told: Told, folder: Path) -> None:
+    either = np.array([[0, 0, 1, 1]])
+    told(lambda: truths_of([either], ["a"]))
+    truths_of([either.astype(bool)], ["a"])
+    truths_of([either.tolist()], ["a"])
+
+
+@advice("and it is not known which are meant. Give a folder of one kind.")
+def _(told: Told, folder: Path) -> None:
+    (folder / "truth").mkdir()
+    (folder / "truth" / "0.xml").write_text("<annotation/>")
+    write_picture(folder / "truth" / "0.png")
+    told(lambda: truths_of(folder / "truth", ["0.jpg"]))
+    (folder / "truth" / "0.xml").unlink()
+    truths_of(folder / "truth", ["0.jpg"])
+
+
+@advice("is no COCO file ({}: {}); accepted: JSON with images (id, file_name), annotations (image_id, bbox)")
+def _(told: Told, folder: Path) -> None:
+    path = folder / "boxes.json"
+    path.write_text('{"images": [{"id": 1, "file_name": "a.jpg"}]}')
+    told(lambda: truths_of(path, ["a.jpg"]))
+    path.write_text(
+        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "bbox": [0, 0, 4, 4]}]}'
+    )
+    truths_of(path, ["a.jpg"])
+
+
+@advice("is no Pascal VOC file: {}; accepted: XML with object/name and object/bndbox/xmin, ymin, xmax, ymax.")
+def _(told: Told, folder: Path) -> None:
+    path = folder / "a.xml"
+    path.write_text("<annotation><object><name>cat</name></object></annotation>")
+    told(lambda: truths_of(folder, ["a.jpg"]).of(0))
+    inside = "<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax>"
+    path.write_text(f"<annotation><object><name>cat</name><bndbox>{inside}</bndbox></object></annotation>")
+    truths_of(folder, ["a.jpg"]).of(0)
+
+
+@advice("It would ask for {} evaluations, and {} are left: max_queries={}. Allow {}.")
+def _(told: Told, folder: Path) -> None:
+    asked = {**boxed(folder), "metrics": "", "dry_run": False, "out": folder / "audit"}
+    for k in range(3, 6):
+        write_picture(folder / "photos" / f"{k}.png", bool(k % 2))
+        brighter = np.asarray(Image.open(folder / "photos" / f"{k}.png")) + np.uint8(k)
+        Image.fromarray(brighter).save(folder / "photos" / f"{k}.png")
+    xplain.audit.plan(**asked)
+    xplain.audit.run(folder / "audit", workers=0)
+
+    def drawn_anew(most: int) -> None:
+        with xplain.audit.open(folder / "audit") as audit, Asks(audit, None, most) as asks:
+            redrawn(asks)
+
+    told(lambda: drawn_anew(20))
+    drawn_anew(10_000)
+
+
+@advice("is explained on several inputs at once ({}), and an item of an audit is of one input.")
+def _(told: Told, folder: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["left", "right"], ["both"]),
+        helper.make_node("ReduceMean", ["both"], ["scores"], axes=[2, 3], keepdims=0),
+    ]
+    inputs = {name: (nets.FLOAT, ["N", 2, 8, 8]) for name in ("left", "right")}
+    onnx.save(nets.model(nodes, inputs, {"scores": (nets.FLOAT, ["N", 2])}, {}), folder / "two.onnx")
+    items = list(np.random.default_rng(0).random((3, 2, 8, 8), np.float32))
+    both = xplain.joint(folder / "two.onnx", ["left", "right"])
+    asked = {"methods": "occlusion:patch=4,stride=4", "metrics": "", "dry_run": True}
+    told(lambda: xplain.audit.plan({"two": both}, items, **asked))
+    held = {"source": folder / "two.onnx", "input": "left", "fixed": {"right": items[0][None]}}
+    xplain.audit.plan({"two": held}, items, **asked)

@@ -28,6 +28,7 @@ METRICS = {"rank-agreement": rank_agreement, "top-k-agreement": topk_agreement, 
 _MOST = 2000
 """Items whose maps are compared, drawn by class."""
 _LIMITS = (
+    "Maps of unlike resolutions are averaged, signs and all, in the cells of the coarser one: what alternates cancels.",
     "Methods that agree may share a fault: agreement is no proof.",
     "Methods that hide parts and methods that follow gradients ask different questions: some disagreement is honest.",
 )
@@ -103,8 +104,8 @@ def _told(
 def _worst_class(values: Array, classes: Array) -> tuple[str, Array] | None:
     """The class whose interval ends lowest, and its mean with bounds; None for fewer than two with enough items."""
     found = [(name, mean_of(values[classes == name])) for name in dict.fromkeys(classes.tolist())]
-    enough = sorted((one.high, name, one) for name, one in found if not np.isnan(one.low))
+    enough = [(one.high, one.mean, name, one) for name, one in found if not np.isnan(one.low)]
     if len(found) < 2 or not enough:
         return None
-    _, name, worst = enough[0]
+    *_, name, worst = min(enough, key=lambda row: row[:3])
     return name, np.array([worst.mean, worst.low, worst.high])

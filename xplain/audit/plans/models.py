@@ -237,6 +237,18 @@ def _given(name: str, one: Any, card: Any) -> Given:
         if "source" not in options:
             raise UsageError(option="models", got=dict(one), accepted="a source, with options of xplain.load beside it")
         one, classes = options.pop("source"), options.pop("classes", ())
+    joined = getattr(getattr(one, "outline", None), "joined", ())
+    if joined:
+        names = [segment.name for segment in joined]
+        first, last = names[0], names[-1]
+        alone = f"models={{{name!r}: {{'source': FILE, 'input': {first!r}, 'fixed': {{{last!r}: array}}}}}}"
+        raise UsageError(
+            f"Model {name!r} is explained on several inputs at once ({', '.join(names)[:200]}), and an item of an "
+            "audit is of one input. Audit one of them, and hold the others: ",
+            way("model", python=alone, shell=f"--input {first} --fixed {last}=FILE"),
+            f". Pairs are explained by 'xplain explain FILE {first}=... {last}=...', as many as you like.",
+            option="models",
+        )
     if card is not None and isinstance(one, (str, os.PathLike, bytes)):
         options.setdefault("card", card)
     return Given(name, one, options, class_names(classes))

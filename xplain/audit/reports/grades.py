@@ -229,8 +229,10 @@ def _worst_class(one: _Graded) -> tuple[str, _Graded] | None:
     """The class that is surely worst, and what is said of it; None where none has enough items, or there is one."""
     names = list(dict.fromkeys(one.classes.tolist())) if one.better else []
     several = [(one.of(name), name) for name in names]
-    enough = [(own.badness, name, own) for own, name in several if own.badness < math.inf]
+    enough = [
+        (own.badness, one.sign * sure(own.values)[0], name, own) for own, name in several if own.badness < math.inf
+    ]
     if len(names) < 2 or not enough:
         return None
-    _, name, own = min(enough, key=lambda row: row[:2])
+    *_, name, own = min(enough, key=lambda row: row[:3])
     return name, own

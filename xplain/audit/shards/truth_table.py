@@ -1,7 +1,4 @@
-"""What is known to be in items, as a model sees it: the one place that maps boxes and masks of files to positions.
-
-pixels of the file -> resize and crop of the model's card -> positions of the map -> True where something is known
-"""
+"""What is known to be in the items of an audit, as its models see it."""
 
 from __future__ import annotations
 
@@ -14,10 +11,9 @@ import numpy as np
 from xplain.audit.plans.items import ItemTable
 from xplain.audit.plans.plan import ModelFacts, Plan
 from xplain.audit.plans.truths import TRUTH, map_shape
-from xplain.core.card import Card
 from xplain.core.edits import Array
-from xplain.render.geometry import Frame
-from xplain.session.truths.known import unrolled
+from xplain.session.truths.known import Known
+from xplain.session.truths.placing import placed
 
 __all__ = ["TruthTable"]
 
@@ -61,15 +57,10 @@ class TruthTable:
         boxes = boxes[self._meant(row["labels"] or (), model, target)]
         if not len(boxes) and row["runs"] is None:
             return None
-        shape = map_shape(model)
-        frame = _frame(model.preprocessing, row, shape)
-        found = np.zeros(shape, bool)
-        if len(boxes) and frame is not None:
-            found |= frame.inside(boxes, (shape[0], shape[1]))
-        if row["runs"] is not None:
-            mask = unrolled(row["shape"], row["runs"])
-            found |= mask if frame is None or mask.ndim != 2 else frame.sampled(mask, (shape[0], shape[1]))
-        return found
+        runs = None if row["runs"] is None else np.asarray(row["runs"], np.int64)
+        known = Known(boxes, shape=tuple(row["shape"] or ()), runs=runs)
+        size = None if row["height"] is None else (row["height"], row["width"])
+        return placed(known, map_shape(model), model.preprocessing, size)
 
     def _meant(self, labels: Sequence[str], model: ModelFacts, target: int) -> Array:
         """Which boxes count, bool ``[B]``."""
@@ -77,12 +68,3 @@ class TruthTable:
         if target < 0 or not classes:
             return np.ones(len(labels), bool)
         return np.array([not one or classes.get(one, -1) == target for one in labels], bool)
-
-
-def _frame(card: Card | None, row: Mapping[str, Any], shape: tuple[int, ...]) -> Frame | None:
-    """How the item's pixels lie in the map; None for what is no plane. A tensor, which has no card, is its own map."""
-    if len(shape) != 2:
-        return None
-    if card is None or row["height"] is None:
-        return Frame((1.0, 1.0), (0, 0), (shape[0], shape[1]))
-    return Frame.of(card, row["height"], row["width"])

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from xplain.cli.asking.boxes import read_boxes
 from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile, Sentinel
 from xplain.cli.keeping.book import Book, stays, told_when_interrupted
@@ -23,6 +22,8 @@ from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import counted
 from xplain.metrics.localisation import SPREAD, Box, best_iou, evened, localisation_error, region, segment
 from xplain.session import Explained
+from xplain.session.truths.placing import around
+from xplain.session.truths.reading import truths_of
 
 __all__ = ["localise"]
 
@@ -43,7 +44,11 @@ def localise(
         str | None, typer.Option(help="Class number, label or 'a - b'. Default: each picture's predicted class.")
     ] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="CSV of true boxes: file, y0, x0, y1, x1, in pixels of the files.")
+        Path | None,
+        typer.Option(
+            help="True boxes, in pixels of the files: a CSV (file, y0, x0, y1, x1), COCO's JSON, or a folder of Pascal "
+            "VOC's XML or of masks."
+        ),
     ] = None,
     share: Annotated[float, typer.Option(help="Share of the map's maximum from which a position counts.")] = 0.2,
     smooth: Annotated[
@@ -85,7 +90,7 @@ def localise(
     entry = find_method(method)
     order = Order(options_for([entry], options), target, seed, asking, sentinel)
     found = reading.collect(pictures)
-    truths = {} if truth is None else read_boxes(truth, found)
+    truths = {} if truth is None else _boxes_of(truth, found)
     loaded = loading.open(model)
     hint_at_labels(loaded.outline)
     run, keepers = Run(words=shell.obj.words), []  # type: tuple[Run, list[_Boxes]]
@@ -122,6 +127,13 @@ def localise(
         note(f"xplain: {failure['picture']}: {failure['error']['message']}")
     code = (PARTIAL if run.items else USAGE) if run.failures else 0
     return Outcome(document, _text(document, out), code)
+
+
+def _boxes_of(truth: Path, found: list[str]) -> dict[str, list[Box]]:
+    """The true boxes of the pictures of which something is known, in pixels of the files."""
+    truths = truths_of(truth, found, files=True)
+    known = {name: truths.of(k) for k, name in enumerate(found)}
+    return {name: around(one) for name, one in known.items() if one is not None}
 
 
 @dataclass(slots=True)

@@ -12,7 +12,6 @@ import numpy as np
 import typer
 
 from xplain.cli.asking.backgrounds import read_baselines
-from xplain.cli.asking.boxes import read_boxes
 from xplain.cli.asking.flags import Force, OutFolder, Seed, find_method, named_methods, options_for
 from xplain.cli.asking.loading import Asking, Loading, ModelFile
 from xplain.cli.keeping.output import Folder
@@ -20,15 +19,17 @@ from xplain.cli.keeping.shown import keep_result
 from xplain.cli.telling.console import INTERRUPTED, OK, PARTIAL, USAGE, Outcome, Progress, note
 from xplain.cli.telling.notes import hint_at_labels
 from xplain.core.declaring.with_options import several
+from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.intervals import mean_of
 from xplain.core.keeping.plain import counted
-from xplain.metrics.localisation import Box
 from xplain.results.join import joined
 from xplain.results.judgement import Judgement
 from xplain.session import Request, Session
 from xplain.session.measures.grading import read_names
 from xplain.session.measures.judgements import agreement, judged
+from xplain.session.truths.placing import placed
+from xplain.session.truths.reading import Truths, truths_of
 
 __all__ = ["measure"]
 
@@ -59,7 +60,10 @@ def measure(
     ] = None,
     truth: Annotated[
         Path | None,
-        typer.Option(help="CSV of true boxes for pointing-game ...: file, y0, x0, y1, x1, in pixels of the files."),
+        typer.Option(
+            help="What is known to be there, for pointing-game ...: a CSV of boxes (file, y0, x0, y1, x1, in pixels of "
+            "the files), COCO's JSON, or a folder of masks or of Pascal VOC's XML."
+        ),
     ] = None,
     hide_with: Annotated[
         str | None, typer.Option(help="What a hidden position becomes: a number, mean, blur:SIGMA ... Default: 0.")
@@ -98,7 +102,7 @@ def measure(
         cache=asking.cache,
         progress=lambda done, _asked: bar[0].to(done),
     )
-    work = _Work(wanted, hide_with, {} if truth is None else read_boxes(truth, found), truth is not None)
+    work = _Work(wanted, hide_with, None if truth is None else truths_of(truth, found, files=True), found)
     with Folder(out, force) as folder, Progress(None) as progress, Session(loaded, request) as session:
         bar.append(progress)
         try:
@@ -131,8 +135,8 @@ class _Work:
 
     wanted: str | list[str]
     hide_with: str | None
-    boxes: Mapping[str, list[Box]]
-    has_truth: bool
+    truths: Truths | None
+    found: list[str]
     judged: dict[str, list[Judgement]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     agreed: dict[tuple[str, str], dict[str, list[float]]] = field(default_factory=dict)
@@ -164,16 +168,22 @@ class _Work:
         for method, one in done.items():
             self.judged.setdefault(method, []).append(one.in_words(words))
 
-    def _truth(self, part: Any, name: str) -> list[list[Box]] | None:
-        from xplain.render.geometry import Frame
-
-        if not self.has_truth:
+    def _truth(self, part: Any, name: str) -> Array | None:
+        if self.truths is None:
             return None
         card, sizes = part.items.card, part.items.sizes
         if card is None or not sizes:
             raise UsageError("True boxes are in pixels of the files, so the pictures must be read through a card.")
-        frame = Frame.of(card, *sizes[0])
-        return [[frame.to_seen(box) for box in self.boxes.get(name, [])]]
+        known, shape = self.truths.of(self.found.index(name)), part.items.layout.map_shape
+        if known is None:
+            return np.zeros((1, *shape), bool)
+        for stated in (known.size, known.shape or None):
+            if stated not in (None, sizes[0]):
+                raise UsageError(
+                    f"{name} is {sizes[0][0]} x {sizes[0][1]}, and its truth is of {stated[0]} x {stated[1]}; "
+                    "accepted: masks and boxes of the picture as it is, with EXIF's orientation applied."
+                )
+        return placed(known, shape, card, sizes[0])[None]
 
     def agreement(self) -> list[dict[str, Any]]:
         """How far every two methods say the same, on average over pictures."""

@@ -78,7 +78,7 @@ def masked(mask: Any) -> Known:
     return Known(np.zeros((0, 4)), (), found.shape, runs)
 
 
-def unrolled(shape: Sequence[int], runs: Sequence[int]) -> Array:
+def unrolled(shape: Sequence[int], runs: Sequence[int] | Array) -> Array:
     """The mask of runs, bool of its shape."""
     inside = np.arange(len(runs)) % 2 == 1
     found: Array = np.repeat(inside, np.asarray(runs, np.int64)).reshape(tuple(shape))

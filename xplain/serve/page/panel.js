@@ -247,7 +247,7 @@ export class Panel {
   }
 
   hint() {
-    if (!this.parts) return HINT;
+    if (!this.parts) return this.model.pictures ? HINT : "";
     return `Click ${this.one.words ? "words" : this.one.columns ? "columns" : "numbers"} to hide something and see what the score does.`;
   }
 

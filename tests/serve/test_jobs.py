@@ -244,9 +244,9 @@ def test_who_waits_for_a_long_answer_is_handed_what_is_known_of_it(cnn, items):
     assert np.ptp(values) > 0
 
 
-@pytest.mark.parametrize("samples", [200_001, 10**9])
-def test_a_count_that_would_fill_the_memory_is_refused_before_it_is_planned(client, items, samples):
+@pytest.mark.parametrize(("samples", "most"), [(200_001, "up to 200000 on a server"), (10**9, "at most 1,000,000")])
+def test_a_count_that_would_fill_the_memory_is_refused_before_it_is_planned(client, items, samples, most):
     for path in ("/api/plan", "/api/explain", "/api/jobs"):
         told = client.post(path, json=body(items, method="rise", options={"samples": samples}))
         assert told.status_code == 400
-        assert "up to 200000 on a server" in told.json()["error"]
+        assert most in told.json()["error"]

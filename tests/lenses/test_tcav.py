@@ -50,7 +50,10 @@ def test_the_score_leans_on_its_concept_and_not_on_another(files, net):
     assert green["corrected p"] > 0.05
     assert red["mean cosine"] > 10 * abs(green["mean cosine"])
     assert "'green' moves the score no more than random pictures" in str(found)
-    assert found.units == ("green", "green", "red", "red")
+    assert found.units == ("red", "red", "green", "green")  # the surest first, as concepts of craft are
+    assert "the score of red leans on" in found.title
+    spread = red["standard deviation over random sets"]
+    assert found.about["red"].startswith(f"share 1.00 ± {spread:.2f} sd\np 0.02, corrected")
     assert found.pictures.shape[1:] == (96, 96, 3)
     by_number = xplain.see(net, "tcav", files, card=CARD, layer="relu", label="1", draws=199, k=2)
     assert by_number.facts["concepts"] == found.facts["concepts"]

@@ -89,7 +89,8 @@ def tcav(
         thumbnail: Side of the pictures that are drawn.
 
     Returns:
-        A gallery with a row per concept. Values are the cosine of an item's gradient with the concept's direction.
+        A gallery with a row per concept, the surest first, with its share and the standard deviation over random sets.
+        Values are the cosine of an item's gradient with the concept's direction.
         ``facts["concepts"]`` tell of each the share with its standard deviation over random sets, mean cosine, p,
         corrected p, and how well the boundary tells items that are left out.
 
@@ -106,12 +107,13 @@ def tcav(
     steep: list[Array] = []
     names: list[str] = []
     pictures: list[Array] = []
-    name, place = "", 0
+    name, called, place = "", "", 0
     while (part := (yield More())) is not None:
         name = name or _layer(part, layer)
         own = _groups(part, groups, place)
         place += len(part)
-        target = score_of(class_asked(part, label or of)[0])
+        number, called = class_asked(part, label or of)
+        target = score_of(number)
         asked = np.flatnonzero([one == of for one in own])
         shown = np.flatnonzero([one != of for one in own])
         if len(shown):
@@ -142,6 +144,8 @@ def tcav(
         for one in concepts
     }
     corrected = dict(zip(concepts, holm([found[one].p for one in concepts]), strict=True))
+    # what is surest first, and of what is equally sure what leans most, to either side
+    concepts.sort(key=lambda one: (corrected[one], -abs(float(found[one].shares.mean()) - 0.5), one))
     told: dict[str, Any] = {}
     about: dict[str, str] = {}
     drawn: list[Cell] = []
@@ -158,7 +162,8 @@ def tcav(
             "accuracy left out": result.accuracy,
             "pictures": len(held[one]),
         }
-        about[one] = f"share {result.shares.mean():.2f}\np {corrected[one]:.2g}, corrected"
+        width = f" ± {spread:.2f} sd" if sets > 1 else ""
+        about[one] = f"share {result.shares.mean():.2f}{width}\np {corrected[one]:.2g}, corrected"
         if corrected[one] > 0.05:
             warnings.append(Caveat(f"{one!r} moves the score no more than random pictures: p is {corrected[one]:.2g}."))
         for n in np.argsort(-result.cosines, kind="stable")[:k]:
@@ -172,7 +177,7 @@ def tcav(
         )
     return cells(
         drawn,
-        f"Concepts that the score leans on at {short_name(name)}, over {counted(len(names), 'item')}",
+        f"Concepts that the score of {called} leans on at {short_name(name)}, over {counted(len(names), 'item')}",
         "cosine of the score's gradient with the concept's direction",
         form="rows",
         about=about,

@@ -8,7 +8,9 @@ import onnx
 import pytest
 from PIL import Image
 
+import xplain as library
 from tests.targets.heads import HEADS
+from xplain.core.errors import ItemError
 from xplain.results.attribution import Attribution
 
 
@@ -108,7 +110,7 @@ def test_arrays_numbers_and_rows_of_a_table(xplain, tmp_path):
         (("left=L/a.png", "rigth=R/c.png"), "Did you mean 'right'?"),
         (("left=L", "right=R/c.png"), "different numbers of items (left 2, right 1)"),
         (("left=L/a.png", "right=R/none.png"), "none.png"),
-        (("left=L/a.png", "right=R/notes.txt"), "is a text; several inputs are explained on token ids"),
+        (("left=L/a.png", "right=R/notes.txt"), "is a text; of several inputs a text is explained as its token ids"),
         (("left=L/a.png", "right=R/words.csv"), "column 'b' of"),
         (("left=L/a.png", "right=R/c.png", "--card", "left=unit,middle=unit"), "Unknown input 'middle'"),
         (("left=L/a.png", "right=R/c.png", "--card", "left=unit,left=raw"), "gives input 'left' two cards"),
@@ -175,3 +177,21 @@ def test_a_card_of_another_size_is_named_with_its_input(xplain, pair):
     assert ran.code == 2
     assert "Input 'right'" in ran.err
     assert "bands.toml" in ran.err
+
+
+def test_words_among_several_inputs_are_given_as_their_ids_as_the_message_says(xplain, tmp_path):
+    onnx.save(HEADS["picture_and_text"](), tmp_path / "pair.onnx")
+    np.save(tmp_path / "pixels.npy", np.random.default_rng(0).random((1, 3, 16, 16)).astype(np.float32))
+    (tmp_path / "review.txt").write_text("a good film")
+    pixels = f"pixel_values={tmp_path}/pixels.npy"
+    for words in ("a good film", "good", f"{tmp_path}/review.txt"):
+        ran = asked(xplain, tmp_path, pixels, f"input_ids={words}", "-m", "input-x-gradient")
+        assert ran.code == 2
+        assert "a text is explained as its token ids. Give them as numbers (input_ids=101,2009,102)" in ran.err
+    ran = asked(xplain, tmp_path, pixels, "input_ids=1,2,3,4", "-m", "input-x-gradient")
+    assert ran.code == 0, ran.err
+    model = library.joint(str(tmp_path / "pair.onnx"), ["pixel_values", "input_ids"])
+    with pytest.raises(
+        ItemError, match=r"'input_ids' of .*takes token ids, \[N, \d+\]: encode the text with its tokenizer"
+    ):
+        library.explain(model, (np.load(tmp_path / "pixels.npy"), ["a good film"]), "input-x-gradient")

@@ -99,6 +99,11 @@ def _pictures(part: Any) -> bool:
 
 
 def _read(one: Segment, part: Any, outline: Outline) -> Items:
+    if one.looked_up and any(isinstance(each, str) for each in (part if isinstance(part, (list, tuple)) else [part])):
+        raise ItemError(
+            f"Input {one.name!r} of {outline.source} takes token ids, [N, {', '.join(map(str, one.extents))}]: encode "
+            "the text with its tokenizer, and give the numbers."
+        )
     if not one.pictured:
         raise ItemError(
             f"Input {one.name!r} of {outline.source} takes items of {list(one.extents)}, no pictures; give an array."

@@ -136,12 +136,18 @@ def _read(name: str, source: str) -> _Read:
     numbers = _numbers(source)
     if numbers is not None:
         return _Read([numbers])
-    if suffix == ".txt":
+    if suffix == ".txt" or _is_text(source):
+        what = f"{source} is a text" if suffix == ".txt" else f"{source[:_LONGEST]!r} is no file and no numbers"
         raise UsageError(
-            f"Input {name!r}: {source} is a text; several inputs are explained on token ids. Give them as numbers "
+            f"Input {name!r}: {what}; of several inputs a text is explained as its token ids. Give them as numbers "
             f"({name}=101,2009,102) or as an .npy file."
         )
     return _Read(pictures.collect([source]), pictures=True)
+
+
+def _is_text(source: str) -> bool:
+    """Whether words are given where a file's name, a glob or numbers are meant."""
+    return not there(source) and not Path(source).suffix and not any(mark in source for mark in ("/", "*", "?", ":"))
 
 
 def _numbers(source: str) -> Any:

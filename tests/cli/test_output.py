@@ -127,3 +127,27 @@ def test_an_interruption_while_the_folder_is_taken_leaves_nothing(tmp_path, monk
     with pytest.raises(KeyboardInterrupt), Folder(tmp_path / "a" / "b"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_results_of_earlier_runs_are_no_pictures_to_explain(xplain, model, pictures):
+    words = (
+        "explain",
+        model,
+        pictures,
+        "-m",
+        "ablation",
+        "--features",
+        "grid:4x4",
+        "--out",
+        pictures / "out",
+        "--json",
+    )
+    first, again = xplain(*words), xplain(*words)
+    names = [one["picture"] for one in first.document["pictures"]]
+    assert [one["picture"] for one in again.document["pictures"]] == names
+    drawn = xplain("explain", model, pictures / "out", *words[3:-2], pictures / "other", "--json")
+    assert len(drawn.document["pictures"]) == 3  # who names the folder itself means it
+    (pictures / "theirs").mkdir()
+    (pictures / "theirs" / "run.json").write_text('{"written_by": "somebody"}')
+    (pictures / "theirs" / "d.png").write_bytes((pictures / "a.png").read_bytes())
+    assert len(xplain(*words).document["pictures"]) == 4

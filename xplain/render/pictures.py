@@ -19,7 +19,7 @@ import numpy as np
 from xplain.core.card import MOST_PIXELS, Card
 from xplain.core.edits import Array
 from xplain.core.errors import PictureError, unknown
-from xplain.core.keeping.files import there
+from xplain.core.keeping.files import RECORD, is_record, there
 from xplain.render.dicom import is_dicom, read_dicom
 from xplain.render.formats import ACCEPTED, SUFFIXES, decoding, one_frame, opened, too_large
 from xplain.render.pnm import pnm_samples
@@ -114,8 +114,9 @@ def prepare(card: Card, picture: Source, out: Array | None = None) -> tuple[Arra
 def collect(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     """The pictures that a person named: files, folders (with all below them), globs and ``skimage:NAME``, in order.
 
-    A folder gives the files whose names end as pictures do, sorted; hidden ones are left out. Nothing is opened. Of
-    several, one that gives no picture stays as it was named: whoever reads it is told why, and goes on to the others.
+    A folder gives the files whose names end as pictures do, sorted; hidden ones are left out, and what lies in a folder
+    below it that xplain has written its results into. Nothing is opened. Of several, one that gives no picture stays as
+    it was named: whoever reads it is told why, and goes on to the others.
 
     Raises:
         PictureError: no source gives a picture; the message is of the first.
@@ -163,10 +164,14 @@ def samples() -> list[str]:
 
 
 def _below(folder: Path) -> list[str]:
+    own = {p.parent for p in folder.rglob(RECORD) if p.parent != folder and is_record(p)}
     hits = [
         str(p)
         for p in sorted(folder.rglob("*"))
-        if p.suffix.lower() in SUFFIXES and p.is_file() and not any(s[0] == "." for s in p.relative_to(folder).parts)
+        if p.suffix.lower() in SUFFIXES
+        and p.is_file()
+        and not any(s[0] == "." for s in p.relative_to(folder).parts)
+        and own.isdisjoint(p.parents)
     ]
     if not hits:
         raise PictureError(f"Folder {str(folder)!r} holds no picture; {ACCEPTED}.")

@@ -14,12 +14,9 @@ from typing import Any
 from xplain.cli.keeping.whole import whole
 from xplain.cli.telling.console import to_json
 from xplain.core.errors import OutputError
-from xplain.core.keeping.files import hidden_part, hold, let_go, read_text, remove_stale, whole_file
+from xplain.core.keeping.files import RECORD, hidden_part, hold, let_go, read_text, remove_stale, whole_file
 
-__all__ = ["RECORD", "Folder", "file_stem"]
-
-RECORD = "run.json"
-"""Tells what a run did, and which files of the folder xplain wrote."""
+__all__ = ["Folder", "file_stem"]
 
 _LONGEST_STEM = 80
 _LOCK = ".xplain.lock"

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xplain.cli.keeping.output import RECORD, Folder, file_stem
+from xplain.cli.keeping.output import Folder, file_stem
 from xplain.cli.keeping.pages import PAGE
 from xplain.cli.telling.notes import about
+from xplain.core.keeping.files import RECORD
 from xplain.core.keeping.plain import counted
 from xplain.results.attribution import Attribution
 from xplain.results.join import joined

@@ -16,7 +16,7 @@ from xplain.cli.asking.reading import Given, RowOptions, given
 from xplain.cli.asking.together import together
 from xplain.cli.keeping.book import Book, stays, told_when_interrupted
 from xplain.cli.keeping.conservation import Conserved, conservation_lines
-from xplain.cli.keeping.output import RECORD, Folder
+from xplain.cli.keeping.output import Folder
 from xplain.cli.keeping.pages import PAGE, Drawing, Sheets
 from xplain.cli.keeping.rows import Lines, text_of
 from xplain.cli.run import Keeper, Order, Run, explain_items, planned
@@ -27,6 +27,7 @@ from xplain.core.abilities import abilities_of
 from xplain.core.declaring.catalogue import plain_name
 from xplain.core.declaring.registry import Method
 from xplain.core.errors import UsageError
+from xplain.core.keeping.files import RECORD
 from xplain.core.keeping.plain import counted
 from xplain.core.query import Model, Sweep
 from xplain.session.array_files import is_array

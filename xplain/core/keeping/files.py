@@ -13,7 +13,8 @@ from typing import IO, Literal
 
 from xplain.core.errors import OutputError, XplainError
 
-__all__ = ["hidden_part", "hold", "holder", "let_go", "lines_of", "read_text", "remove_stale", "there", "whole_file"]
+__all__ = ["RECORD", "hidden_part", "hold", "holder", "is_record", "let_go", "lines_of", "read_text"]
+__all__ += ["remove_stale", "there", "whole_file"]
 
 try:
     import fcntl
@@ -27,6 +28,8 @@ else:
 
 
 _TRIES = 5
+RECORD = "run.json"
+"""Tells in a folder of results what a run did, and which of its files xplain wrote."""
 MOST_TEXT = 64 * 2**20
 """Bytes of a text file that are read."""
 
@@ -66,6 +69,15 @@ def read_text(path: str | os.PathLike[str], kind: type[XplainError], what: str, 
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
     raise kind(f"{what[:300]} cannot be read: {why}.")
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file begins as the record does that xplain writes beside its results."""
+    try:
+        with path.open("rb") as file:
+            return file.read(40).lstrip(b"{ \r\n\t").startswith(b'"written_by": "xplain ')
+    except OSError:
+        return False
 
 
 def lines_of(text: str) -> list[str]:

@@ -237,8 +237,8 @@ def _pictures(model: Model, given: Sequence[Any], card: Any, named: Axes | None,
     used = outline.card if card is None else attach_card(outline, load_card(card)).card
     if used is None:
         raise CardError(
-            f"{outline.source} has no preprocessing card, so it is not known how a picture becomes its input. Write "
-            f"<model>.card.toml beside it, or give ",
+            f"{outline.source} has no preprocessing card, so it is not known how a picture becomes its input. ",
+            "Write <model>.card.toml beside it, or give " if outline.kind == "onnx" else "Give ",
             option("card"),
             f" a file or a preset: {', '.join(PRESETS)}.{_proposed(outline)}",
         )

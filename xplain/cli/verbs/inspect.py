@@ -152,7 +152,8 @@ def _shape(shape: tuple[int | None, ...]) -> str:
 
 def _text(outline: Outline, kinds: list[str], fits: list[str], every_layer: bool, doors: Sequence[str] = ()) -> str:
     scores, head = outline.scores, head_of(outline)
-    labels = f"{len(outline.labels)}: {'; '.join(outline.labels[:3])}; ..." if outline.labels else "none known"
+    more = "; ..." if len(outline.labels) > 3 else ""
+    labels = f"{len(outline.labels)}: {'; '.join(outline.labels[:3])}{more}" if outline.labels else "none known"
     card = _card(outline)
     rows = [
         ("model", outline.source),

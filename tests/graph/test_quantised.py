@@ -189,3 +189,86 @@ def test_operators_on_the_integers_themselves(form: str, rules: Rules) -> None:
     np.testing.assert_allclose(value, np.rint(x / 0.02) * np.float32(0.02), atol=1e-6)
     secant = value / x if rules.reference else 1.0  # of the rounding
     np.testing.assert_allclose(gradient, expected * secant, rtol=1e-4, atol=1e-5)
+
+
+# ------------------------------------------------------------------ bounds that a quantiser keeps by itself
+
+
+def bounded(
+    bound: str, least: float | None, largest: float | None, zero: np.ndarray[Any, Any], scale: float = 6 / 255
+) -> ModelProto:
+    """x -> 2 x -> a bound -> quantised -> the sum of each channel."""
+    nodes = [
+        helper.make_node("Mul", ["x", "two"], ["wide"]),
+        helper.make_node(
+            bound, ["wide", *(n for n, v in (("low", least), ("high", largest)) if v is not None)], ["kept"]
+        ),
+        helper.make_node("QuantizeLinear", ["kept", "scale", "zero"], ["whole"]),
+        helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["real"]),
+        helper.make_node("Mul", ["real", "real"], ["square"]),
+        helper.make_node("ReduceSum", ["square", "axes"], ["y"], keepdims=0),
+    ]
+    given: dict[str, Any] = {"two": np.float32(2), "scale": np.float32(scale), "zero": zero, "axes": ints(2, 3)}
+    given |= {name: np.float32(v) for name, v in (("low", least), ("high", largest)) if v is not None}
+    return nets.model(nodes, {"x": (nets.FLOAT, ["N", 2, 3, 3])}, {"y": (nets.FLOAT, ["N", 2])}, given)
+
+
+def told(model: ModelProto, tap: str = "input", rules: Rules | None = None) -> tuple[ModelProto, np.ndarray[Any, Any]]:
+    """The emitted graph, and the cotangents of items on both sides of every end."""
+    built = build(model, [tap], (Seed("y", "label", "c"),), rules)
+    x = np.random.default_rng(0).permutation(np.linspace(-2, 5, 36, dtype=np.float32)).reshape(2, 2, 3, 3)
+    session = ort.InferenceSession(built.model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run([built.taps[tap][1]], {"x": x, "c": np.array([0, 1])})[0]
+    return built.model, found
+
+
+COVERED = {
+    "Clip, uint8": ("Clip", 0.0, 6.0, np.uint8(0)),
+    "Clip, int8": ("Clip", 0.0, 6.0, np.int8(-128)),
+    "Relu": ("Relu", None, None, np.uint8(0)),
+}
+OPEN = {
+    "the range is wider": ("Clip", 0.0, 5.0, np.uint8(0)),
+    "it begins below": ("Clip", 0.0, 6.0, np.uint8(3)),
+    "a ReLU of signed numbers": ("Relu", None, None, np.int8(0)),
+}
+
+
+@pytest.mark.parametrize("case", [*COVERED, *OPEN])
+def test_a_bound_is_left_to_the_quantiser_that_keeps_it_and_the_gradient_stays(case: str, monkeypatch: Any) -> None:
+    model = bounded(*(COVERED | OPEN)[case])
+    short, found = told(model)
+    assert {"Clip", "Relu"}.isdisjoint(node.op_type for node in short.graph.node) == (case in COVERED)
+    monkeypatch.setattr("xplain.graph.passes.leave_to_quantisers", lambda *_: None)
+    whole, expected = told(model)
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < np.count_nonzero(found) < found.size
+    assert (len(short.graph.node) < len(whole.graph.node)) == (case in COVERED)
+
+
+def test_a_bound_that_is_asked_for_stays_and_so_it_does_under_other_rules() -> None:
+    model = bounded(*COVERED["Clip, uint8"])
+    for tap, rules in (("kept", None), ("input", GUIDED), ("input", epsilon())):
+        graph, found = told(model, tap, rules)
+        assert "Clip" in {node.op_type for node in graph.graph.node}
+        assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8], ids=["uint8", "int8"])
+def test_a_quantiser_passes_on_what_is_strictly_inside_its_range(kind: Any) -> None:
+    """Every integer of the type, by the definition: dy = 2 * real * [least < integer < largest]."""
+    zero, scale = kind(7), np.float32(0.25)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["whole"]),
+        helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["real"]),
+        helper.make_node("Mul", ["real", "real"], ["y"]),
+    ]
+    ends = {"x": (nets.FLOAT, ["N", 260])}, {"y": (nets.FLOAT, ["N", 260])}
+    model = nets.model(nodes, *ends, {"scale": scale, "zero": np.array(zero)})
+    least, largest = np.iinfo(kind).min, np.iinfo(kind).max
+    whole = np.arange(least - 2, least + 258)
+    x = ((whole - int(zero)) * scale).astype(np.float32)[None]
+    built = build(model, ["input"], (Seed("y", "inner", "c"),))
+    session = ort.InferenceSession(built.model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run([built.taps["input"][1]], {"x": x, "c": np.ones((1, 260), np.float32)})[0]
+    np.testing.assert_array_equal(found, np.where((whole > least) & (whole < largest), 2 * x, 0))

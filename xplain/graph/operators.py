@@ -109,9 +109,10 @@ def facts_of(node: NodeProto | str) -> Facts:
     """
     _fill()
     key = node if isinstance(node, str) else key_of(node)
-    domain, _, name = key.rpartition("::")
     found = _FACTS.get(key)
-    return _FACTS.get(name, _NOTHING) if found is None and domain.startswith(_RUNTIMES) else found or _NOTHING
+    if found is None and key.startswith(_RUNTIMES):
+        found = _FACTS.get(key.rpartition("::")[2])
+    return found or _NOTHING
 
 
 def channels_last(node: NodeProto) -> bool:

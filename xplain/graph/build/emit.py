@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from xplain.core.errors import ModelError
-from xplain.graph.naming import rename_reads, tell_apart
+from xplain.graph.naming import reads, rename_reads, tell_apart
 from xplain.graph.analysis.order import needed, ordered
 from xplain.graph.build.tracer import Tracer, Value
 
@@ -92,6 +92,9 @@ def _under_their_names(nodes: Sequence[NodeProto], outputs: Mapping[str, Value],
     found = []
     for node in nodes:
         if node.op_type == "Identity" and len(node.input) == 1 and names.get(node.input[0]) == node.output[0]:
+            continue
+        if names.keys().isdisjoint((*reads(node), *node.output)):
+            found.append(node)
             continue
         copy = NodeProto()
         copy.CopyFrom(node)

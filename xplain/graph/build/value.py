@@ -66,7 +66,8 @@ class Value:
         shape = self.shape
         if shape is None:
             raise ModelError(
-                f"The rank of tensor {self.name!r} is not known. Give an example input so it can be probed."
+                f"The rank of tensor {self.name!r} is not known, and no run on made-up items told it. State the model's "
+                "shapes: export it with the sizes of its inputs fixed, or write them into its value_info."
             )
         return len(shape)
 

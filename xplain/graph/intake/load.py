@@ -194,6 +194,7 @@ def read(
     content: bytes | None = None,
     output: int | str | None = None,
     meet: Callable[[Read], Verdict] | None = None,
+    free: bool = True,
 ) -> Loaded:
     """Read and check a model.
 
@@ -204,6 +205,7 @@ def read(
         content: What ``source``, a path, holds, where that was read before.
         output: What will be read as scores; None for the likeliest output. Only decides whether foreign code is needed.
         meet: Called before anything is unfolded, and after all that is linear in the file's size; may refuse it.
+        free: Whether it is found out, by a second walk, which extents are free; not for who asks about one item alone.
 
     Raises:
         UsageError: no such file, or no file.
@@ -243,14 +245,16 @@ def read(
             at = None if path is None else str(path.absolute())
             verdict += meet(Read(name, at, content, digest, size + outside.size))
         del content  # weights are large: nothing is held twice
-        found = _examine(model, path, name, outside, limits)
+        found = _examine(model, path, name, outside, limits, free)
     found.digest, found.left = digest, left
     found.verdict = Verdict((first,)) + verdict + found.verdict
     found.size += size
     return found
 
 
-def _examine(model: ModelProto, path: Path | None, name: str, outside: Outside, limits: Limits) -> Loaded:
+def _examine(
+    model: ModelProto, path: Path | None, name: str, outside: Outside, limits: Limits, free_too: bool
+) -> Loaded:
     """What is inside, unfolded in numbers alone; the size is that of external data."""
     stored = {tensor.name for tensor in model.graph.initializer}
     defaults = frozenset(entry.name for entry in model.graph.input if entry.name in stored)
@@ -262,7 +266,7 @@ def _examine(model: ModelProto, path: Path | None, name: str, outside: Outside, 
     explains = built_in(model)
     leave_out(model)
     known = measure(model, limits)
-    other = measure(model, limits, Extents(batch=3, picture=256, steps=160))
+    other = measure(model, limits, Extents(batch=3, picture=256, steps=160)) if free_too else known
     free = {
         tensor: frozenset(k for k, (a, b) in enumerate(zip(shape, other.shapes[tensor], strict=True)) if a != b)
         for tensor, shape in known.shapes.items()

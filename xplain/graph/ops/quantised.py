@@ -9,21 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onnx import TensorProto
-
 from xplain.graph.build.tracer import Value
+from xplain.graph.dtypes import RANGES
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
 from xplain.graph.ops.convolution import conv_data_vjp, geometry
-
-_RANGES: dict[int, tuple[int, int]] = {
-    TensorProto.UINT8: (0, 255),
-    TensorProto.INT8: (-128, 127),
-    TensorProto.UINT16: (0, 65535),
-    TensorProto.INT16: (-32768, 32767),
-    TensorProto.UINT4: (0, 15),
-    TensorProto.INT4: (-8, 7),
-}
 
 facts("QuantizeLinear", axes="same", rounds=True, scale=1, integer=True, partial=True)
 facts("DequantizeLinear", axes="same", rounds=True, homogeneous=True)  # of real numbers, it is the same number
@@ -73,11 +63,10 @@ def quantize(call: NodeCall, g: Value) -> list[Value | None]:
     t = call.t
     # operators outside the standard set have no inferred type; the zero point knows it
     dtype = call.need(2).dtype if call.has(2) else call.y.dtype
-    if dtype not in _RANGES:
+    if dtype not in RANGES:
         return [g]
-    low, high = _RANGES[dtype]
-    q = t.Cast(call.y, to=g.dtype)
-    return [g * t.step(t.And(q > low, q < high), g.dtype)]
+    low, high = RANGES[dtype]
+    return [g * t.between(t.Cast(call.y, to=g.dtype), low, high)]
 
 
 @backward("DequantizeLinear", "com.microsoft::DequantizeLinear", kind="move", flow=(0,))

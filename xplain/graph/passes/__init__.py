@@ -5,7 +5,8 @@ inlined, names freed, opset raised, shapes inferred, constant branches taken, re
 opened (in one walk, also inside branches), products of integers made real for relevance, operators without a rule
 replaced by their definition, shape arithmetic followed. Then for each sweep: batch norms folded, quotients and
 softmaxes that were written out found for rules that compare two passes, and the shapes that nobody could see probed by
-one run. For a plain gradient, rows are picked before they are computed, maxima taken before ReLUs, and GELUs found.
+one run. For a plain gradient, rows are picked before they are computed, maxima taken before ReLUs, bounds left to the
+quantisers behind them, and GELUs found.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from xplain.graph.passes.gelus import share_gelus
 from xplain.graph.passes.norms import fold_norms
 from xplain.graph.passes.ratios import write_ratios
 from xplain.graph.passes.relu_after_pool import pool_early
+from xplain.graph.passes.saturated import leave_to_quantisers
 from xplain.graph.passes.shapes import probe_missing
 
 __all__ = ["Analysed", "Prepared", "prepare"]
@@ -73,4 +75,5 @@ def prepare(
         return Prepared(light, weights, folder, tuple(notes))
     pick_early(light, weights, folder, wanted)
     pool_early(light, wanted)
+    leave_to_quantisers(light, weights, wanted)
     return Prepared(light, weights, folder, tuple(notes), share_gelus(light, weights, folder, wanted))

@@ -46,8 +46,8 @@ def settle(model: ModelProto, weights: Mapping[str, TensorProto], folder: str = 
 
 
 def _open(kind: TensorProto) -> bool:
-    """Whether an extent has neither number nor a name that a person gave."""
-    return any(not d.HasField("dim_value") and d.dim_param[:5] in ("", "unk__") for d in kind.shape.dim)
+    """Whether one of its extents has neither number nor a name that a person gave."""
+    return any(not d.HasField("dim_value") and _nameless(d.dim_param) for d in kind.shape.dim)
 
 
 class _Walk:
@@ -60,9 +60,12 @@ class _Walk:
     def follow(self, node: NodeProto) -> NodeProto:
         """Find out what can be known of a node's outputs; the node, or a constant in its place."""
         before = {name: self.tracer.shapes.get(name) for name in node.output if name}
-        self.tracer.infer(node)
-        for name, shape in before.items():
-            self._merge(name, shape)
+        if all(shape is not None and not any(map(_nameless, shape)) for shape in before.values()):
+            self.tracer.constants.derive(node)  # its shape is known, and says nothing new
+        else:
+            self.tracer.infer(node)
+            for name, shape in before.items():
+                self._merge(name, shape)
         if node.domain not in ("", "ai.onnx") or len(before) != 1:
             return node
         (name,) = before
@@ -173,6 +176,11 @@ class _Walk:
             if all(len(v) == size for v in of):
                 return tuple(None if c is None else (a if c else b) for c, a, b in zip(*of, strict=True))
         return None
+
+
+def _nameless(extent: int | str | None) -> bool:
+    """Whether an extent has neither number nor a name that a person gave."""
+    return not isinstance(extent, int) and (extent or "unk__")[:5] == "unk__"
 
 
 def _worth(extent: int | str | None) -> int:

@@ -42,7 +42,8 @@ def walk(context: Context, start: Mapping[str, Value]) -> dict[str, list[Value]]
         named = ", ".join(f"{call.op} (node {call.name!r})" for call in missing[:6])
         more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
         raise UnsupportedOperator(f"No backward rule for {named}{more} (opset {t.opset}).{_hint(missing)}")
-    context.places = _places(context, set(start))
+    if rules.entries:  # an operator's own VJP is the same wherever it stands
+        context.places = _places(context, set(start))
     pending: dict[str, list[Value]] = {name: [value] for name, value in start.items()}
     for index in way:
         node = context.forward.nodes[index]
@@ -133,12 +134,12 @@ def _places(context: Context, start: set[str]) -> dict[int, frozenset[Place]]:
     weighted = {k for k, call in calls.items() if find_operator(call.node) is not None and call.weighted}
     inside = {k for k, call in calls.items() if any(_weighs(graph) for graph in subgraphs_of(call.node))}
     behind = set(context.behind)  # tensors that a weighted operator leads to
-    first: set[int] = set()
+    weighing, first = weighted | inside, set[int]()
     for k, call in calls.items():
         under = any(name in behind for name, on in zip(reads(call.node), call.active, strict=True) if on)
         if k in weighted and not under:
             first.add(k)
-        if k in weighted | inside or under:
+        if k in weighing or under:
             behind.update(call.node.output)
     # tensors that lead to a seed, and those of them by way of a weighted one
     needed, leading = set(start), set(start) if context.above else set[str]()
@@ -152,7 +153,7 @@ def _places(context: Context, start: set[str]) -> dict[int, frozenset[Place]]:
             last.add(k)
         carried = [name for name, on in zip(reads(calls[k].node), calls[k].active, strict=True) if on]
         needed.update(carried)
-        if k in weighted | inside or over:
+        if k in weighing or over:
             leading.update(carried)
     context.behind, context.leading = behind, leading
     ends: dict[Place, set[int]] = {"first": first, "last": last}

@@ -61,6 +61,9 @@ _BYTES_A_SECOND = 2**24
 _SWEEP = 3.0  # times the limit of a load: graphs of sweeps are larger, and are built in Python
 _SERVER = "import sys; sys.path[:] = {path!r}; from xplain.models.onnx.contact_child import serve; serve({socket})"
 
+_PAGES = "glibc.malloc.hugetlb=1"
+"""Memory comes in large pages where the system has them: a child makes all of it anew, and uses it once."""
+
 _GRADIENT = Rules()
 
 TRUSTED = "none: the caller made this model, or vouches for it"
@@ -257,7 +260,7 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, **few},
+                env={"GLIBC_TUNABLES": _PAGES, **os.environ, **few},
                 start_new_session=True,  # Ctrl-C is for the caller
             )
         self._control, self.owner = ours, os.getpid()

@@ -113,7 +113,7 @@ def _work(job: Any, trail: int) -> int:
         os.write(trail, b"c")
         source = job.content if job.path is None else job.path
         how = {"allow_external_data": job.allow_external_data, "limits": job.limits, "output": job.output}
-        loaded = read(source, content=job.content, **how)
+        loaded = read(source, content=job.content, **how, free=job.stage == "load")
         same = loaded.digest == job.digest
         if not same and job.stage == "load":
             os.write(trail, b"d")

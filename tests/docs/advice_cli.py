@@ -6,6 +6,7 @@ Paths are relative to a folder that ``prepared`` fills: a tiny classifier with a
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def run(folder: Path, words: str) -> None:
     if not (folder / "tiny.onnx").exists():
         prepared(folder)
     there = Path.cwd()
-    given = words.split()
+    given = shlex.split(words)
     try:
         os.chdir(folder)
         ran = CliRunner().invoke(application(given), given, prog_name="xplain", env={"COLUMNS": "4000"})

@@ -20,10 +20,15 @@ from docs.advice_audit import AUDIT
 from docs.advice_cli import COMMANDS
 from docs.advice_coordinates import COORDINATES
 from docs.advice_corners import CORNERS
+from docs.advice_doors import DOORS
+from docs.advice_engine import ENGINE
 from docs.advice_joint import JOINT
+from docs.advice_lenses import LENSES
 from docs.advice_making import MAKING
 from docs.advice_methods import METHODS
 from docs.advice_models import PICTURES, RNG, ROWS, W, brightness, convolution, linear
+from docs.advice_packages import PACKAGES
+from docs.advice_places import PLACES
 from docs.advice_rows import SERVED_ROWS
 from docs.advice_serving import SERVING
 from docs.advice_spaces import SPACES
@@ -316,9 +321,10 @@ def _(told, _folder):
 # ---------------------------------------------------------------------- the tests
 
 
-for one in (*TABLE.values(), *COMMANDS, *METHODS, *CORNERS):
+for one in (*TABLE.values(), *COMMANDS, *METHODS, *CORNERS, *DOORS, *LENSES, *PACKAGES):
     advice(one.fragment)(partial(follow, one))
 gathered = {**ATTACKS, **AUDIT, **MAKING, **SERVED_ROWS, **SERVING, **SPACES, **COORDINATES, **JOINT, **TARGETS}
+gathered |= {**ENGINE, **PLACES}
 for fragment, case in gathered.items():
     advice(fragment)(case)
 

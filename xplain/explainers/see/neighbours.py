@@ -10,6 +10,7 @@ from xplain.analyses.neighbours import nearest, recall
 from xplain.core.caveat import Caveat
 from xplain.core.declaring.options import MaybeSide, Positive
 from xplain.core.declaring.registry import lens
+from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import counted
@@ -74,7 +75,12 @@ def neighbours(
     facts: dict[str, Any] = {**found.facts, "metric": metric, "exact": near.exact}
     if found.pixels is not None:
         if (found.pixels[1:] == found.pixels[0]).all():
-            raise UsageError("All items are equal, so none is nearer than another. Give items that differ.")
+            raise UsageError(
+                f"All items are equal at {pixels} x {pixels} pixels, so none is nearer than another by these. Compare "
+                "larger pictures, or none: ",
+                option("pixels", 0),
+                ".",
+            )
         by_pixels = nearest(found.pixels, k)
         flat, flat_far = by_pixels.index, by_pixels.distance
         both = (near.index[:, :, None] == flat[:, None, :]).any(axis=2).mean()

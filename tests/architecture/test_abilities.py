@@ -16,7 +16,8 @@ PACKAGE = Path(xplain.__file__).parent
 DOOR = "core/abilities.py"
 STATED = {field.name for field in fields(Abilities)} | {"abilities", "answers", "outline", "spent", "calls_made"}
 # names of packages, which are loaded when they are first used; operators of ONNX
-LAZY = {"__init__.py", "audit/__init__.py", "graph/build/emitter.py", "graph/build/value.py"}
+PACKAGES = {"__init__.py", "audit/__init__.py", "models/endpoint/__init__.py"}
+LAZY = PACKAGES | {"graph/build/emitter.py", "graph/build/value.py"}
 
 
 def probes_of(source: str) -> list[str]:

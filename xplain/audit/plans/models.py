@@ -15,7 +15,7 @@ from xplain.audit.plans.doors import reading
 from xplain.audit.plans.labels import known_classes
 from xplain.audit.plans.plan import ModelFacts, Plan, card_facts
 from xplain.audit.stores.where import Where
-from xplain.core.abilities import abilities_of
+from xplain.core.abilities import abilities_of, is_model
 from xplain.core.declaring.wording import way
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.items import Items
@@ -237,7 +237,7 @@ def _given(name: str, one: Any, card: Any) -> Given:
         if "source" not in options:
             raise UsageError(option="models", got=dict(one), accepted="a source, with options of xplain.load beside it")
         one, classes = options.pop("source"), options.pop("classes", ())
-    joined = getattr(getattr(one, "outline", None), "joined", ())
+    joined = one.outline.joined if is_model(one) else ()
     if joined:
         names = [segment.name for segment in joined]
         first, last = names[0], names[-1]

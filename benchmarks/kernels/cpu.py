@@ -132,6 +132,29 @@ def sums(torch, native, options):
     )
 
 
+def numbers(torch, native, options):
+    """What an audit tells of maps, and keeps of them."""
+    maps = (np.random.default_rng(4).standard_normal((13, H * W)) ** 3).astype(np.float32)
+    rows, columns = (np.linspace(0, 1, 3 * n).reshape(3, n) for n in (H, W))
+    weights = (2 * np.arange(1, H * W + 1) - H * W - 1) / (H * W)
+
+    def by_numpy():
+        sizes = np.abs(maps)
+        scale, mass = sizes.max(axis=1), sizes.sum(axis=1, dtype=np.float64)
+        shares = (sizes / mass[:, None]).astype(np.float32)
+        gini = (np.sort(shares, axis=1) * weights).sum(axis=1)
+        entropy = -(shares * np.log(np.maximum(shares, 1e-38))).sum(axis=1, dtype=np.float64)
+        parts = rows @ sizes.reshape(-1, H, W) @ columns.T
+        place, total = sizes.argmax(axis=1), maps.sum(axis=1, dtype=np.float64)
+        return (maps / scale[:, None]).astype(np.float16), scale, total, mass, gini, entropy, place, parts
+
+    laid = maps.reshape(13, 1, H, W)
+    for ours, theirs in zip(native.describe(laid, rows, columns), by_numpy(), strict=True):
+        assert np.allclose(ours.reshape(theirs.shape), theirs, rtol=1e-4)
+    contestants = {"xplain": lambda: native.describe(laid, rows, columns, **options), "passes of numpy": by_numpy}
+    yield f"numbers of 13 maps {H}x{W}", contestants, 5.0, ("copy", maps.nbytes + maps.nbytes // 2)
+
+
 def ceilings(clock, threads):
     """Bytes per second of a copy and of a fill of 256 MiB, by as many threads as the kernels have."""
     import torch
@@ -162,7 +185,7 @@ def main() -> int:
     clock = time.thread_time if given.threads == 1 else time.perf_counter
     rates = ceilings(clock, given.threads)
     rows = []
-    for family in (fills, rank, sums):
+    for family in (fills, rank, sums, numbers):
         if given.only not in family.__name__:
             continue
         for name, contestants, wanted, (bound, size) in family(torch, native, {"threads": given.threads}):

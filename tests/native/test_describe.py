@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,3 +100,21 @@ def test_the_same_bits_for_any_threads_and_any_neighbours():
 def test_what_does_not_fit_is_refused(maps, rows, columns):
     with pytest.raises(UsageError, match=r"describe needs maps \[N, D, H, W\]"):
         native.describe(np.zeros(maps), np.ones(rows), np.ones(columns))
+
+
+@pytest.mark.slow
+def test_the_same_bits_however_it_is_compiled_and_clean_under_sanitizers(tmp_path):
+    """For this processor, for the plainest one, and with the sanitizers of memory, arithmetic and threads."""
+    source = Path(__file__).with_name("describe_cases.cpp")
+    ways = (
+        "-O3", "-O3 -DXP_ONE_VARIANT", "-O1 -DXP_ONE_VARIANT -fsanitize=address,undefined -fno-sanitize-recover=all",
+        "-O1 -DXP_ONE_VARIANT -fsanitize=thread",
+    )  # fmt: skip
+    told = []
+    for k, flags in enumerate(ways):
+        made = tmp_path / str(k)
+        plain = ["-std=c++20", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", f"-I{source.parents[2] / 'csrc'}"]
+        compiler = os.environ.get("CXX", "g++")
+        subprocess.run([compiler, *plain, *flags.split(), source, "-o", made, "-lpthread"], check=True)
+        told.append(subprocess.run([made], check=True, stdout=subprocess.PIPE, text=True).stdout)
+    assert len(set(told)) == 1, told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import xplain
 from tests.contract.test_recipes import file
@@ -14,14 +15,18 @@ from xplain.explainers.synthesis.texture import colours_of
 CARD = {"mode": "RGB", "resize": [32, 32]}
 
 
-@pytest.fixture(scope="module")
-def net():
+def module() -> torch.nn.Sequential:
     """A random net with a first layer of stride 2, whose statistics textures can have."""
     torch.manual_seed(1)
     layers = [torch.nn.Conv2d(3, 12, 5, 2, 2), torch.nn.ReLU(), torch.nn.Conv2d(12, 16, 3, padding=1), torch.nn.ReLU()]
     layers += [torch.nn.Conv2d(16, 16, 3, padding=1), torch.nn.ReLU()]
     head = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 3)]
-    return xplain.load(torch.nn.Sequential(*layers, *head).eval(), card=CARD)
+    return torch.nn.Sequential(*layers, *head).eval()
+
+
+@pytest.fixture(scope="module")
+def net():
+    return xplain.load(module(), card=CARD)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +80,39 @@ def test_a_style_keeps_content_by_its_weight_and_colours_where_asked(net, stripe
     wanted = wanted - np.tensordot([0.299, 0.587, 0.114], wanted, axes=1)
     fine = (kept > 0).all(axis=0) & (kept < 1).all(axis=0)
     assert np.abs(chroma - wanted)[:, fine].max() < 0.02
+
+
+def test_what_is_left_of_style_and_content_is_what_torch_says_of_the_picture(net, stripes):
+    content = np.random.default_rng(2).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    made = xplain.make(net, "style", [content], style=[stripes], content=0.5, steps=6)
+    layers = module()
+
+    def features(picture: np.ndarray, upto: str) -> torch.Tensor:
+        with torch.no_grad():
+            return layers[: int(upto) + 1](torch.tensor(picture, dtype=torch.float32))[0].flatten(1).double()
+
+    deep = made.facts["content layer"]
+    seen, wanted = (features(one, deep) for one in (made.picture, content.transpose(2, 0, 1)[None] / 255))
+    assert made.each["content"][0] == pytest.approx(float(((seen - wanted) ** 2).sum() / (wanted**2).sum()), rel=1e-3)
+    near, far = (xplain.make(net, "style", [content], style=[stripes], content=w, steps=20).each for w in (9.0, 0.0))
+    assert near["content"][0] < far["content"][0]
+    assert far["style"][0] < made.each["style"][0]  # fourteen steps later
+    short = xplain.make(net, "style", [content], style=[stripes], steps=6, max_queries=60)
+    assert np.isfinite(short.each["style"][0])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "L", "LA", "CMYK"])
+def test_a_style_of_another_mode_and_size_is_read_as_the_colours_that_it_shows(mode, net, stripes, tmp_path):
+    content = np.random.default_rng(2).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    shown = Image.fromarray(stripes[:48, :20]).convert(mode)
+    suffix = ".jpg" if mode == "CMYK" else ".png"
+    shown.save(tmp_path / f"style{suffix}", quality=95)
+    made = xplain.make(net, "style", [content], style=tmp_path / f"style{suffix}", steps=2)
+    plain = xplain.make(
+        net, "style", [content], style=[np.array(Image.open(tmp_path / f"style{suffix}").convert("RGB"))], steps=2
+    )
+    assert made.pixels.shape == (1, 32, 32, 3)
+    np.testing.assert_array_equal(made.pixels, plain.pixels)
 
 
 def test_axes_of_colours_give_back_what_varies():

@@ -68,7 +68,7 @@ def _told(made: Made, n: int) -> list[str]:
         if not np.isnan(rank):
             told.append(f"{share:.2f} rank {int(rank)} {judge}")
     facts = [f"{name} {e[n]:.3g}" for name, e in made.each.items() if isinstance(e[n], (float, np.floating))]
-    return told or facts[:1]
+    return told or facts[:3]
 
 
 @renderer("gif", draws="picture")

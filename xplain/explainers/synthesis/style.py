@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +12,12 @@ from xplain.core.arrays import enlarge
 from xplain.core.declaring.options import NonNegative, Positive, PositiveReal
 from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
+from xplain.core.errors import BudgetError
+from xplain.core.query import Answer, Query
 from xplain.core.synthesis.canvas import Cosines
 from xplain.core.synthesis.commission import Commission, Painted, Painting
 from xplain.core.synthesis.objective import Objective
+from xplain.core.synthesis.slope import Slope, Sloped
 from xplain.core.synthesis.terms import Distance, Gram
 from xplain.core.synthesis.views import Transforms
 from xplain.explainers.synthesis.climb import Climb, How, gone, painted
@@ -70,10 +75,11 @@ def style(
             evaluations.
 
     Returns:
-        One picture per content; statistics of several styles are averaged.
+        One picture per content; statistics of several styles are averaged. ``distance`` is what was made small, at the
+        last step; ``style`` is what is left of the statistics over all layers, ``content`` of the content's features.
 
     Cost:
-        ``steps`` sweeps per content, and 8 evaluations per style and content.
+        ``steps`` sweeps per content, 8 evaluations per style and content, and one at the end.
 
     Differs from the paper:
         Centred statistics relative to their size, coefficients of cosines moved by Adam, and a start from the content
@@ -87,6 +93,7 @@ def style(
     (deep,) = (names if content_layer == "auto" else (yield from layers_of(commission, content_layer, first)))[-1:]
     styles = [scaled(one, scale) for one in commission.pictures["style"]]
     made: list[Painted] = []
+    apart: list[dict[str, float]] = []
     for n, picture in enumerate(commission.pictures["x"]):
         own = replace(commission, keys=commission.keys[n : n + 1])
         each = []
@@ -107,12 +114,25 @@ def style(
         )
         mean = picture.mean(axis=(1, 2), keepdims=True)
         found = yield from gone(optimiser, own, way, canvas.start((mean + _FAINT * (picture - mean))[None]))
+        apart.append((yield from _apart(own, canvas, way.objective, found.state)))
         done = painted(canvas, found)
         made.append(replace(done, picture=_coloured(done.picture, picture)) if keep_colour else done)
     whole = side_by_side(made, names)
     first = as_pixels(np.stack(commission.pictures["x"]))
     notes = {**whole.notes, "content layer": deep}
-    return replace(whole, names=tuple(commission.names["x"]), notes=notes, original=first)
+    told = {**whole.each, **{name: [one[name] for one in apart] for name in apart[0]}}
+    return replace(whole, names=tuple(commission.names["x"]), notes=notes, each=told, original=first)
+
+
+def _apart(
+    commission: Commission, canvas: Cosines, objective: Objective, state: Array
+) -> Generator[Query, Answer, dict[str, float]]:
+    """What is left of the style, summed over layers, and of the content, each without its weight; NaN unpaid."""
+    found: Sloped | None = None
+    with suppress(BudgetError):  # the way has said that it is spent
+        found = yield Slope(state, canvas, objective, ink=commission.ink, gradient=False)
+    left = [np.nan] * len(objective.terms) if found is None else [float(one[0]) for one in found.terms.values()]
+    return {"style": float(sum(left[:-1])), "content": float(left[-1])}
 
 
 def _mean(terms: list[Gram]) -> Gram:

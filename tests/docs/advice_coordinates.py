@@ -12,7 +12,7 @@ import numpy as np
 import xplain
 from xplain.core.card import Card
 from xplain.core.positions.coordinates import Coordinates
-from xplain.session.array_files import read_wave
+from xplain.session.array_files import open_array, read_wave
 
 Told = Callable[[Callable[[], Any]], str]
 
@@ -138,3 +138,12 @@ def _(told: Told, folder: Path) -> None:
     heard = hears(kind="waveform", rate=16000)
     told(lambda: read_wave(wav(folder / "a.wav", 16000, 2), heard))
     read_wave(wav(folder / "a.wav", 16000, 1), heard)
+
+
+@advice("compute these as training did, and give arrays.")
+def _(told: Told, folder: Path) -> None:
+    file = wav(folder / "a.wav", 16000, 1)
+    pictured = xplain.load(lambda b: b.mean((1, 2, 3))[:, None], layout="NCHW").outline
+    told(lambda: read_wave(file, pictured))
+    np.save(folder / "a.npy", np.zeros((1, 40, 10), np.float32))
+    assert open_array(folder / "a.npy", pictured).shape == (1, 40, 10)

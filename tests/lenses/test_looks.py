@@ -67,3 +67,32 @@ def test_items_whose_axes_nobody_knows_have_no_look(series):
     flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(120, 4), torch.nn.Linear(4, 2)).eval()
     atlas = xplain.see(flat, "map", series, by="pca", groups=2)
     assert atlas.thumbnails is None
+
+
+def test_sound_is_drawn_as_its_spectrogram_with_a_card_from_anywhere(tmp_path):
+    import wave
+
+    weights = {"w": np.random.default_rng(0).normal(size=(4, 1, 9)).astype(np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["conv"]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("GlobalAveragePool", ["relu"], ["pool"]),
+        helper.make_node("Flatten", ["pool"], ["scores"], axis=1),
+    ]
+    sizes = {"x": (nets.FLOAT, ["n", 1, 2000])}, {"scores": (nets.FLOAT, ["n", 4])}
+    net = nets.model(nodes, *sizes, weights).SerializeToString()
+    (tmp_path / "card.toml").write_text('[coordinates]\nkind = "waveform"\nrate = 8000\n')
+    (tmp_path / "sounds").mkdir()
+    for n in range(4):
+        tone = (np.sin(np.arange(2000) * 2 * np.pi * 500 * (n + 1) / 8000) * 20000).astype("<i2")
+        with wave.open(str(tmp_path / "sounds" / f"{n}.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(tone.tobytes())
+    how = {"layer": "pool", "card": str(tmp_path / "card.toml")}
+    sounds, kept = str(tmp_path / "sounds"), str(tmp_path / "kept")
+    atlas = xplain.see(net, "map", sounds, by="pca", positions="mean", groups=1, **how)
+    loud = atlas.thumbnails[..., 0].mean(axis=2).argmax(axis=1)
+    np.testing.assert_allclose(1 - loud / 64, [500 / 4000 * (n + 1) for n in range(4)], atol=0.05)
+    xplain.see(net, "embed", sounds, positions="mean", vectors=kept, **how)
+    again = xplain.see(net, "map", kept, by="pca", groups=1, **how)
+    np.testing.assert_array_equal(again.thumbnails, atlas.thumbnails)

@@ -52,7 +52,7 @@ def test_a_layer_with_the_names_of_what_was_fused_is_headed_by_the_first():
         for names in (node.input, node.output):
             names[:] = [fused if name == "relu1" else name for name in names]
     found = xplain.see(xplain.load(named), "activations", X[:1], layer=fused, k=1)
-    assert "net/relu1 (1 of 8 channels)" in found.sections[0]
+    assert "net/relu1 (the 1 most active of 8 channels)" in found.sections[0]
 
 
 def test_the_largest_come_first_every_layer_has_a_part_and_a_series_is_a_line():
@@ -74,7 +74,7 @@ def test_the_largest_come_first_every_layer_has_a_part_and_a_series_is_a_line():
     wide(torch.zeros(1, *X.shape[1:]))
     some = xplain.see(wide.eval(), "activations", X[:1], layer="0", k=64)
     assert len(some) == 64  # what one can look at; the heading says of how many
-    assert "(64 of 70 channels)" in some.sections[0]
+    assert "(the 64 most active of 70 channels)" in some.sections[0]
     lines = xplain.see(series.eval(), "activations", np.zeros((1, 2, 20), np.float32), layer="0", layout="NCT")
     assert lines.look == "line"
     assert lines.map(0).shape == (1, 18, 1)

@@ -175,3 +175,16 @@ def test_tokens_with_channels_last_are_told_with_the_class_that_is_predicted(doo
     assert found.facts["class"] == [names[n] for n in means.argmax(axis=0)]
     assert (found.boxes == [0, 0, 12, 12]).all()  # where positions are not followed through a Reshape
     assert "Receptive fields are upper bounds" in " ".join(found.said)
+
+
+def test_where_a_layer_clips_it_is_said_that_the_order_of_the_best_says_nothing():
+    from xplain.explainers.see.tops import ties
+
+    assert ties([(3.0, 2.0), (0.0, 0.0)]) == ()
+    (one,) = ties([(6.0, 6.0), (6.0, 5.0)])
+    assert one.text.startswith("Of 1 of 2 units several are equal at the largest value (6), as where a layer clips")
+    (more,) = ties([(6.0, 6.0), (4.0, 4.0)])
+    assert "(up to 6)" in more.text
+    flat = np.repeat(MANY[:1], 4, axis=0)  # copies tie too
+    found = xplain.see(xplain.load(net(weights())), "patches", flat, layer="edges", k=2, units="0,", classes="none")
+    assert [one.text for one in found.warnings if "equal at the largest" in one.text] or found.values[0] <= 0

@@ -46,7 +46,7 @@ class Preservation:
 
     def __str__(self) -> str:
         return (
-            f"of each picture's {self.k} nearest {self.kept:.0%} are near on the map ({self.chance:.1%} by chance); "
+            f"of each item's {self.k} nearest {self.kept:.0%} are near on the map ({self.chance:.1%} by chance); "
             f"trustworthiness {self.trustworthiness:.3f}, continuity {self.continuity:.3f}"
         )
 

@@ -52,7 +52,7 @@ def map_(atlas: ShownMap, *, size: int = 1100, thumbnail: int | None = None, col
 
     Args:
         atlas: What to draw.
-        size: Pixels of the map's side.
+        size: Pixels of the map's width; its height is what the places need.
         thumbnail: Pixels of a picture's side; None: so that all together would cover half of the map.
         colour: What their frames are coloured by; None: what the map is meant to be coloured by.
 
@@ -69,8 +69,9 @@ def map_(atlas: ShownMap, *, size: int = 1100, thumbnail: int | None = None, col
     for n in some:
         y, x = corners[n]
         _put(paper, atlas, int(n), (int(y), int(x)), side, frame, colours)
-    drawn = canvas.image(paper)
-    _name_groups(drawn, atlas, corners + side // 2)
+    used = slice(int(corners[:, 0].min()), int(corners[:, 0].max()) + side + 2 * frame + 1)
+    drawn = canvas.image(paper[used])  # a map that is wider than high leaves no empty paper
+    _name_groups(drawn, atlas, corners - [used.start, 0] + side // 2)
     return _framed(
         drawn, atlas, colours, f"{counted(len(atlas), 'item')} by {atlas.facts.get('by', 'place')}", len(some)
     )

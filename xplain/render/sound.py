@@ -62,6 +62,11 @@ def samples_of(content: bytes, called: str, told: Coordinates | None, axes: str 
             f"{called} is recorded sound, and the card of {model} says that it takes spectrograms. How the one becomes "
             "the other (window, scale, normalisation) no card says: compute them as training did, and give arrays."
         )
+    if axes is not None and "H" in axes and (told is None or told.kind != "waveform"):
+        raise ItemError(
+            f"{called} is recorded sound, and {model} takes items of layout {axes}, which are no waveforms. Where they "
+            "are spectrograms, compute these as training did, and give arrays."
+        )
     if told is None or told.kind != "waveform":
         raise ItemError(
             f"{called} is sound, but no card says how many samples per second {model} takes. State it beside "

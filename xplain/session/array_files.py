@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from xplain.core.card import Card
 from xplain.core.edits import Array
 from xplain.core.errors import ItemError, UsageError
 from xplain.core.outline import Outline
@@ -17,7 +18,7 @@ from xplain.core.query import Model
 from xplain.render.sound import WAVES, read_sound
 
 __all__ = ["ARRAYS", "ArrayFile", "ArrayRow", "array_items", "arrays_below", "is_array", "only_arrays", "open_array"]
-__all__ += ["rank_of", "read_wave", "rows_of"]
+__all__ += ["rank_of", "read_wave", "rows_of", "with_card"]
 
 ARRAYS = ".npy"
 _MOST_BYTES = 2 * 1024**3
@@ -166,25 +167,35 @@ class ArrayFile:
         return np.array(open_array(self.path, self.outline), dtype)
 
 
-def array_items(files: Sequence[str], model: Model) -> list[ArrayFile | ArrayRow]:
+def with_card(outline: Outline, card: Card | None) -> Outline:
+    """What is known of a model, with the card that is used in place of its own, if one is."""
+    return outline if card is None else replace(outline, card=card)
+
+
+def array_items(files: Sequence[str], model: Model, card: Card | None = None) -> list[ArrayFile | ArrayRow]:
     """The items in array files: one per file, or one per row where the model's batch axis stands in front.
 
     Of what can be opened headers alone are read; the rest is told when it is read.
+
+    Args:
+        files: Their names.
+        model: Says what a batch is.
+        card: Says how sound is sampled, in place of the model's own.
 
     Raises:
         UsageError: arrays mixed with pictures.
     """
     only_arrays(files)
-    rank = rank_of(model)
+    rank, outline = rank_of(model), with_card(model.outline, card)
     found: list[ArrayFile | ArrayRow] = []
     for name in files:
         path = Path(name)
         try:
-            count = rows_of(path, model.outline, rank)
+            count = rows_of(path, outline, rank)
         except ItemError:
             count = None
         if count is None or count == 1:
-            found.append(ArrayFile(path, model.outline))
+            found.append(ArrayFile(path, outline))
         else:
-            found += [ArrayRow(path, row, model.outline) for row in range(count)]
+            found += [ArrayRow(path, row, outline) for row in range(count)]
     return found

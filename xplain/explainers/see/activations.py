@@ -109,7 +109,7 @@ def _cells(layer: MapLayer | Heads, maps: Array, name: str, picture: Array | Non
     order = np.argsort(-largest, kind="stable")[:most]
     order = order if sort == "largest" else np.sort(order)
     words = "channels" if isinstance(layer, MapLayer) else f"heads, attention of token {layer.token}"
-    some = f"{len(order)} of {len(maps)}" if len(order) < len(maps) else f"{len(maps)}"
+    some = f"the {len(order)} most active of {len(maps)}" if len(order) < len(maps) else f"{len(maps)}"
     section = f"{name}: {brief_layer(layer.name)} ({some} {words})"
     short = short_name(layer.name)
     return [

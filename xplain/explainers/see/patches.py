@@ -25,7 +25,7 @@ from xplain.core.target import SCORES
 from xplain.explainers.cam.layers import map_layer
 from xplain.explainers.see.crops import Sight, cut, field_of, projected, seen_in
 from xplain.explainers.see.layers import before_clipping, only_channels, short_name
-from xplain.explainers.see.tops import ByClass, Tops
+from xplain.explainers.see.tops import ByClass, Tops, ties
 from xplain.explainers.see.vectors import folder_of
 from xplain.rules.guided import DECONVNET, GUIDED
 
@@ -113,6 +113,8 @@ def patches(
     found, about = yield from _rows(scene, known, tops, shown, _BESIDE[beside])
     _describe(about, known, shown, (index, favourite), groups, tops)
     warnings = list(_warnings(known, silent, shown))
+    if tops.values.shape[1] > 1:
+        warnings += ties([(float(tops.values[c, 0]), float(tops.values[c, 1])) for c in shown])
     return cells(
         found,
         f"Patches that excite {short_name(known.name)} most, of {counted(tops.count, 'item')}",

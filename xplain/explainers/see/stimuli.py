@@ -24,6 +24,7 @@ from xplain.explainers.see.crops import alone, cut, seen_as_picture
 from xplain.explainers.see.layers import only_channels, short_name
 from xplain.explainers.see.patches import no_unit, numbers_of
 from xplain.explainers.see.regions import Box, Regions, apart, proposed, told_of
+from xplain.explainers.see.tops import ties
 
 __all__ = ["stimuli"]
 
@@ -116,6 +117,7 @@ def stimuli(
     cells_of = yield from _cells(name, shown, best, given, names)
     silent = [c for c in shown if not best.get(c)]
     warnings = [Caveat(f"No region excites unit {', '.join(map(str, silent))}.", "empty")] if silent else []
+    warnings += ties([(best[c][0][0], best[c][1][0]) for c in shown if len(best.get(c, [])) > 1])
     return cells(
         cells_of,
         f"Regions that excite {short_name(name)} most by themselves, of {counted(place, 'picture')}",

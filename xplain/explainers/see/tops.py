@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.caveat import Caveat
 from xplain.core.edits import Array
 from xplain.core.keeping.content import fingerprint
 from xplain.core.lenses.fold import Top
 from xplain.core.lenses.scene import Some, handle
 
-__all__ = ["ByClass", "Tops"]
+__all__ = ["ByClass", "Tops", "ties"]
 
 
 _SAMPLE, _RUN = 256, 16
@@ -82,6 +83,20 @@ class Tops:
         for item in wanted:
             if item >= first:
                 self.given[item], self.names[item] = handle(some, item - first), some.names[item - first]
+
+
+def ties(best: Sequence[tuple[float, float]]) -> tuple[Caveat, ...]:
+    """What must be known where the two best of a unit are equal, as they are where a layer clips what is large.
+
+    Args:
+        best: The largest value of each unit that is shown, and the second.
+    """
+    equal = [first for first, second in best if first == second and first > 0]
+    if not equal:
+        return ()
+    top = f" (up to {max(equal):.3g})" if len(set(equal)) > 1 else f" ({equal[0]:.3g})"
+    said = f"Of {len(equal)} of {len(best)} units several are equal at the largest value{top}, as where a layer clips"
+    return (Caveat(f"{said}: the order of these says nothing.", "other"),)
 
 
 class ByClass:

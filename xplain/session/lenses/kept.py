@@ -68,7 +68,9 @@ def check_kept(entry: Lens, kept: Sequence[KeptVectors], model: Model, card: Any
     given = outline.card if card is None else attach_card(outline, load_card(card)).card
     if given is None:
         return used
+    plain = given.to_toml(labels=False)  # of sound and arrays, which no card resizes, it is kept as it was given
     wanted = as_used(given, layout, outline).to_toml(labels=False)
     for one in kept:
-        one.require(card=wanted)
+        if one.about.get("card") != plain:
+            one.require(card=wanted)
     return replace(used, labels=given.labels)

@@ -32,7 +32,7 @@ from xplain.models.outlines import attach_card
 from xplain.results import kind_of
 from xplain.results.provenance import Provenance
 from xplain.results.result import Result
-from xplain.session.array_files import ArrayFile, ArrayRow, array_items, arrays_below, is_array
+from xplain.session.array_files import ArrayFile, ArrayRow, array_items, arrays_below, is_array, with_card
 from xplain.session.items import digests_of, item_keys
 from xplain.session.lenses.kept import check_kept, kept_vectors
 from xplain.session.part import Part
@@ -141,7 +141,7 @@ def _card(model: Model, card: Any) -> Card | None:
     return model.outline.card if card is None else attach_card(model.outline, load_card(card)).card
 
 
-def _found(model: Model, items: Any) -> Any:
+def _found(model: Model, items: Any, card: Any) -> Any:
     """Items with folders and globs as the files in them, where a model does not read its items itself."""
     from xplain.render import pictures
 
@@ -152,7 +152,7 @@ def _found(model: Model, items: Any) -> Any:
     if not (isinstance(given, (list, tuple)) and given and all(isinstance(one, (str, os.PathLike)) for one in given)):
         return items
     files = pictures.collect([file for one in given for file in _arrays_of(one) or [one]])
-    return array_items(files, model) if any(map(is_array, files)) else files
+    return array_items(files, model, _card(model, card)) if any(map(is_array, files)) else files
 
 
 def _arrays_of(folder: str | os.PathLike[str]) -> list[str]:
@@ -206,7 +206,7 @@ class _Source:
         able = abilities_of(session.model)
         alone = able.read is None and able.look is None  # a module looks at items as they are read, while it is asked
         self._reader = ThreadPoolExecutor(1, "read") if alone and items is not None else None
-        given = None if items is None else _found(session.model, items)
+        given = None if items is None else _found(session.model, items, session.request.card)
         self.listed: tuple[Any, ...] = ()
         if isinstance(given, list) and all(isinstance(one, (str, os.PathLike)) for one in given):
             self.listed = tuple(given)
@@ -282,7 +282,8 @@ class _Source:
             raise UsageError("Rows of a table, and texts, are read together and cannot be read once more one by one.")
         if self._reader is not None:
             self._reader.submit(bool).result()  # it rests: one thread alone decodes
-        read = [ArrayFile(Path(one), reader.model.outline) if _array(one) else one for one in question.given]
+        outline = with_card(reader.model.outline, _card(reader.model, reader.request.card))
+        read = [ArrayFile(Path(one), outline) if _array(one) else one for one in question.given]
         return self._some(reader.read(read), question.given)
 
     def _some(self, part: Part, given: tuple[Any, ...]) -> Some:

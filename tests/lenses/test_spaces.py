@@ -152,6 +152,19 @@ def test_pictures_lie_where_their_places_say(files, net):
         np.testing.assert_allclose(tile, found.thumbnails[n].reshape(-1, 3).mean(axis=0), atol=6)
 
 
+def test_a_groups_name_stands_at_items_that_bear_it_with_the_share_of_them(files, net):
+    found = seen(net, "map", files, by="pca", groups=1)  # 12 of each colour
+    (name,) = found.cluster_names
+    told = data_of(found.render("zoom"))["groups"]
+    assert [one["name"] for one in told] == [f"{name} 33%"]
+    places = found.places[np.array(found.truth) == name]
+    low, high = found.places.min(axis=0), found.places.max(axis=0)
+    spot = (places - (low + high) / 2) / (high - low).max() + 0.5
+    np.testing.assert_allclose(np.abs(spot - [told[0]["x"], 1 - told[0]["y"]]).sum(axis=1).min(), 0, atol=1e-9)
+    pure = seen(net, "map", files[:12], by="pca", groups=1)
+    assert data_of(pure.render("zoom"))["groups"][0]["name"] == "red"
+
+
 def test_one_class_alone_and_a_map_of_chance_are_said(files, net):
     found = seen(net, "map", files[:12], by="pca")
     assert "All items are of one class, 'red'" in " ".join(found.said)

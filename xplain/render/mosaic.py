@@ -19,9 +19,10 @@ from xplain.render.palette import Colours, colours_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ShownMap", "grid", "map_", "middle_of"]
+__all__ = ["ShownMap", "grid", "map_", "middle_of", "middle_of_group", "share_beside", "share_of"]
 
 _MARGIN = 12
+_PURE = 0.9  # share of a group from which its name says what it holds
 _MOST = 40_000
 """Pictures that one drawing holds; of more, an evenly spread part is drawn, and it is said."""
 
@@ -152,11 +153,10 @@ def _name_groups(drawn: Image, atlas: ShownMap, middles: Array) -> None:
     pen = ImageDraw.Draw(drawn)
     taken: list[tuple[int, int, int, int]] = []
     for number, name in enumerate(atlas.cluster_names):
-        own = middles[atlas.cluster == number]
-        if not name or not len(own):
+        if not name or not (atlas.cluster == number).any():
             continue
-        y, x = (int(k) for k in own[middle_of(own)])
-        text = canvas.fitted(name, 150)
+        y, x = (int(k) for k in middle_of_group(atlas, number, middles))
+        text = canvas.fitted(name, 150) + share_beside(atlas, number)
         wide = canvas.text_width(text) + 8
         x = min(max(x - wide // 2, 0), drawn.width - wide)
         box = (x, y - 10, x + wide, y + 10)
@@ -171,6 +171,27 @@ def _name_groups(drawn: Image, atlas: ShownMap, middles: Array) -> None:
 def middle_of(places: Array) -> int:
     """The place nearest to the middle of all: of a group that lies in two parts the middle itself lies in neither."""
     return int(((places - np.median(places, axis=0)) ** 2).sum(axis=1).argmin())
+
+
+def middle_of_group(atlas: ShownMap, number: int, places: Array) -> Array:
+    """The middle of those items of a group that its name is the label of; of all where none bears it."""
+    own = atlas.cluster == number
+    labels = np.asarray(atlas.truth or atlas.predicted or [""] * len(atlas))
+    named = own & (labels == atlas.cluster_names[number])
+    some = places[named if named.any() else own]
+    return np.asarray(some[middle_of(some)])
+
+
+def share_of(atlas: ShownMap, number: int) -> float:
+    """The share of a group's items that bear its name; 1 where it is not known."""
+    told = atlas.facts.get("groups", [])
+    return float(told[number].get("share", 1.0)) if number < len(told) else 1.0
+
+
+def share_beside(atlas: ShownMap, number: int) -> str:
+    """What stands behind a group's name: the share that it speaks for, where that is not nearly all."""
+    share = share_of(atlas, number)
+    return f" {share:.0%}" if share < _PURE else ""
 
 
 def _framed(drawn: Image, atlas: ShownMap, colours: Colours | None, title: str, shown: int) -> Image:

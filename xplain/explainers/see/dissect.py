@@ -18,7 +18,7 @@ from xplain.core.declaring.registry import Paper, lens
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.keeping.plain import counted
+from xplain.core.keeping.plain import brief_layer, counted
 from xplain.core.lenses.cells import Cell, Cells, cells
 from xplain.core.lenses.fold import TopK
 from xplain.core.lenses.kept_vectors import KeptVectors
@@ -282,7 +282,7 @@ def _shown(
     order = {c: _best(largest[:, c], k, kept) for c in units}
     wanted = sorted({item for items in order.values() for item in items})
     made: dict[tuple[int, int], Cell] = {}
-    short = short_name(name)
+    short, section = short_name(name), brief_layer(name)
     for first in range(0, len(wanted), _AT_ONCE):
         items = wanted[first : first + _AT_ONCE]
         some: Some = yield Again(tuple(given[item] for item in items))
@@ -297,5 +297,5 @@ def _shown(
                     caption = f"{value:.3g}\n{Path(names[item].removeprefix('skimage:')).stem}"
                     one = maps[n, c].reshape(-1, maps.shape[-1])[..., None]
                     box = (0, 0, *picture.shape[:2])
-                    made[c, item] = Cell(f"{short}[{c}]", value, picture, (one,), names[item], caption, box, name)
+                    made[c, item] = Cell(f"{short}[{c}]", value, picture, (one,), names[item], caption, box, section)
     return [made[c, item] for c in units for item in order[c]]

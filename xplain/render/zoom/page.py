@@ -23,7 +23,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import brief_layer, counted, plain
 from xplain.core.lenses.embedding import COLOURINGS
-from xplain.render.mosaic import ShownMap, middle_of
+from xplain.render.mosaic import ShownMap, middle_of_group, share_beside, share_of
 from xplain.render.palette import colours_of
 
 __all__ = ["MOST", "zoom"]
@@ -119,17 +119,15 @@ def _data(atlas: ShownMap, some: Array) -> dict[str, Any]:
 
 def _groups(atlas: ShownMap, spot: Array) -> list[dict[str, Any]]:
     found = []
-    shares = atlas.facts.get("groups", [])
     for number, name in enumerate(atlas.cluster_names):
-        own = spot[atlas.cluster == number]
-        if not len(own):
+        count = int((atlas.cluster == number).sum())
+        if not count:
             continue
-        x, y = (float(k) for k in own[middle_of(own)])
+        x, y = (float(k) for k in middle_of_group(atlas, number, spot))
         label = _short(name, 40) or f"group {number + 1}"
-        share = shares[number].get("share", 0.0) if number < len(shares) else 0.0
-        held = counted(len(own), "item")
-        told = f"{label}: {share:.0%} of {held}" if name else f"{label}: {held}"
-        found.append({"name": label, "told": told, "x": x, "y": y})
+        held = counted(count, "item")
+        told = f"{label}: {share_of(atlas, number):.0%} of {held}" if name else f"{label}: {held}"
+        found.append({"name": label + (share_beside(atlas, number) if name else ""), "told": told, "x": x, "y": y})
     return found
 
 

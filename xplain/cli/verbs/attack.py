@@ -23,6 +23,9 @@ from xplain.results.attack import Attack
 
 __all__ = ["attack"]
 
+_DOTS, _PAPER = 1200, 841
+"""Dots per inch, and millimetres, that a sheet to print has at most: a fine printer's, and A1's longer side."""
+
 _WIDE = 40  # letters of a class in the robustness curve
 
 
@@ -89,6 +92,10 @@ def attack(
     Raises:
         XplainError: what concerns the attack, the model or all pictures.
     """
+    if not 1 <= dpi <= _DOTS or not 1 <= millimetres <= _PAPER:
+        raise UsageError(
+            f"--dpi is {dpi} and --millimetres {millimetres:g}; accepted: 1 to {_DOTS}, and 1 to {_PAPER}."
+        )
     entry = ATTACKS.find(kind)
     own = options_for([entry], options)[entry.name]
     loaded, found = _read(model, loading, items or [], reading)

@@ -195,10 +195,10 @@ class Reference:
     """What a hidden position becomes; resolved by ``xplain.explainers.design.baseline``."""
 
     accepts: str = (
-        "a number in the model's own units, 'mean', 'blur:SIGMA' (SIGMA in pixels), 'noise' or 'noise:SIGMA', or an "
+        "a number in the model's own units, 'mean', 'blur:SIGMA' (up to 4096 pixels), 'noise' or 'noise:SIGMA', or an "
         "array that broadcasts to [N, *item]; on a command line also an .npy file, pictures or a folder of them"
     )
-    invalid: tuple[Any, ...] = ("soup", "blur:-1", "blur:x", math.nan, "noise:0", math.inf)
+    invalid: tuple[Any, ...] = ("soup", "blur:-1", "blur:5000", "blur:x", math.nan, "noise:0", math.inf)
 
     def read(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):
@@ -213,7 +213,7 @@ class Reference:
             if word in ("mean", "noise") and not number:
                 return word
             if word in ("blur", "noise"):
-                return f"{word}:{Real(0, open_low=True).read(number):g}"
+                return f"{word}:{Real(0, 4096, open_low=True).read(number):g}"
         return Real().read(value)
 
 

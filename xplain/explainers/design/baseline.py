@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
+from xplain.core.declaring.options import Real
 from xplain.core.declaring.with_options import parsed
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
@@ -13,7 +14,12 @@ from xplain.core.errors import UsageError
 from xplain.core.positions.layout import Layout
 from xplain.core.query import View
 
-__all__ = ["background_of", "fill_of"]
+__all__ = ["Blur", "MaybeBlur", "background_of", "fill_of"]
+
+Blur: TypeAlias = Annotated[float, Real(0, 4096, open_low=True)]
+"""The standard deviation of a Gaussian in positions; one wider than pictures are would be a kernel of terabytes."""
+MaybeBlur: TypeAlias = Annotated[float, Real(0, 4096)]
+"""The same; 0 for none."""
 
 
 def fill_of(view: View, baseline: Any) -> Array:

@@ -14,6 +14,7 @@ from xplain.core.declaring.wording import option
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, UsageError
 from xplain.core.query import View
+from xplain.explainers.design.baseline import MaybeBlur
 from xplain.explainers.features.partition import Partition, numbered
 
 __all__ = ["felzenszwalb", "pictures", "quickshift", "slic", "watershed"]
@@ -23,9 +24,7 @@ _LONGEST = 8  # times that a position may be longer along one axis than along an
 
 
 @features("slic")
-def slic(
-    view: View, *, segments: Positive = 50, compactness: PositiveReal = 10.0, sigma: NonNegative = 0.0
-) -> Partition:
+def slic(view: View, *, segments: Positive = 50, compactness: PositiveReal = 10.0, sigma: MaybeBlur = 0.0) -> Partition:
     """Compact superpixels of about equal size: k-means in colour and place (Achanta 2012); of volumes supervoxels.
 
     Positions of a volume are as long as its card says (``spacing``), so that supervoxels are about as deep as they are
@@ -57,9 +56,7 @@ def slic(
 
 
 @features("felzenszwalb")
-def felzenszwalb(
-    view: View, *, scale: PositiveReal = 100.0, sigma: NonNegative = 0.8, least: Positive = 50
-) -> Partition:
+def felzenszwalb(view: View, *, scale: PositiveReal = 100.0, sigma: MaybeBlur = 0.8, least: Positive = 50) -> Partition:
     """Regions that a minimum spanning tree holds together (Felzenszwalb 2004): few where the picture is plain.
 
     Args:

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from xplain.core.arrays import collapse, doubled, namespace
-from xplain.core.declaring.options import Positive, PositiveReal
+from xplain.core.declaring.options import Positive
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.rules import Rules
+from xplain.explainers.design.baseline import Blur
 from xplain.explainers.gradient.points import missed
 
 __all__ = ["blur_integrated_gradients", "blurring"]
@@ -31,9 +32,7 @@ _CUT = 4.0
     traceable=True,
     trial={"steps": 6, "sigma": 2.0},
 )
-def blur_integrated_gradients(
-    view: View, *, sigma: PositiveReal = 50.0, steps: Positive = 32, channels: bool = False
-) -> Flow:
+def blur_integrated_gradients(view: View, *, sigma: Blur = 50.0, steps: Positive = 32, channels: bool = False) -> Flow:
     """Let the item come into focus; each position's share of the change of the score on the way.
 
     ``a[p] = sum over k of  d f / d x[p] (x_{s_k}) * ( x_{s_k - d}[p] - x_{s_k + d}[p] )``, ``x_s`` the item under a

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from xplain.core.arrays import enlarging
-from xplain.core.declaring.options import Fraction, Positive, PositiveReal, Size
+from xplain.core.declaring.options import Fraction, Positive, Size
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.query import Flow, Reading, Score, Sweep, View
 from xplain.core.rules import Rules
-from xplain.explainers.design.baseline import blurred
+from xplain.explainers.design.baseline import Blur, blurred
 from xplain.explainers.design.windows import extent
 
 __all__ = ["extremal_perturbation"]
@@ -42,7 +42,7 @@ def extremal_perturbation(
     area: Fraction = 0.1,
     steps: Positive = 300,
     cells: Size = 10,
-    sigma: PositiveReal = 20.0,
+    sigma: Blur = 20.0,
 ) -> Flow:
     """Look for the mask of a fixed area through which the model still says what it says of the whole.
 

@@ -10,6 +10,7 @@ import xplain
 from xplain.core.errors import UsageError
 from xplain.explainers.attacks.warp import drawn_placement
 from xplain.render.attacked import printed
+from xplain.report.pages import page_of
 
 from .conftest import linear
 from .test_pgd import CARD
@@ -81,6 +82,7 @@ def test_a_universal_change_is_one_change_for_all(weights):
     assert found.each["held out"].sum() == 2
     assert found.facts["held out"] == "made on 4 items: 4 fooled; held out 2 items: 2 fooled"
     assert found.facts["held out"] in str(found)
+    assert "Made on 4 items: 4 fooled; held out 2 items: 2 fooled." in page_of(found, "xplain attack")
 
 
 def test_a_substitute_trained_on_bought_classes_beats_random_signs():

@@ -125,8 +125,7 @@ def attack_sheet(attack: ShownAttack, *, size: int = _TILE) -> Image:
         rows.append(canvas.column([head, canvas.row(tiles, _GAP)], 2))
     left = len(attack) - len(rows)
     lines = [attack.verdict, *([f"{left} more items are on the page"] if left > 0 else [])]
-    if "what moved first" in attack.facts:
-        lines.append(str(attack.facts["what moved first"]))
+    lines += [str(attack.facts[name]) for name in ("held out", "what moved first") if name in attack.facts]
     width = max(one.width for one in rows)
     return framed(canvas.column([canvas.words(lines, width), *rows], _GAP), _MARGIN)
 

@@ -32,6 +32,7 @@ def attack_page(attack: Attack, command: str = "") -> str:
         lead=f"{attack.verdict.partition(': ')[2]}.{f' What was attacked: {what}.' if what else ''} Every picture here "
         "is one of 8 bits, and the classes are what a plain run of the model says of it.",
         moved=str(attack.facts.get("what moved first", "")),
+        held=str(attack.facts.get("held out", "")),
         sizes=list(attack.rates),
         rates=[f"{rate:.0%}" for rate in attack.rates.values()],
         curve=[(name, [f"{rate:.0%}" for rate in row]) for name, row in attack.curve.items()],

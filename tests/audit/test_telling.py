@@ -156,6 +156,36 @@ def test_metrics_are_judged_beside_what_knows_nothing(audit, said):
     assert all(one.passed for one in said.tests)
 
 
+def test_metrics_are_told_by_class_worst_class_and_worst_tenth_as_pandas_has_them(audit, said, records):
+    scores = (
+        audit.metrics()
+        .to_pandas()
+        .merge(records[FIRST][["item", "predicted_name", "status"]].assign(lane=FIRST), on=["item", "lane"])
+    )
+    scores = scores[scores.status == "ok"]
+    whole = {(row["metric"], row["lane"]): row for row in rows(said.grades[0])}
+    by_class = rows(said.grades[1])
+    for name, (better, _) in DIRECTIONS.items():
+        own = scores[scores.metric == name]
+        row, sign = whole[name, FIRST], -1 if better == "lower" else 1
+        assert row["items"] == len(own)
+        assert row["mean"][0] == pytest.approx(own.value.mean())
+        assert row["mean"][1] < row["mean"][0] < row["mean"][2]
+        assert row["better than chance by"][0] == pytest.approx((sign * (own.value - own.random)).mean())
+        ordered = own.value.sort_values(ascending=better == "higher")
+        assert row["worst tenth"] == pytest.approx(ordered[: round(len(own) / 10)].mean())
+        each = {one["class"]: one for one in by_class if one["metric"] == name}
+        groups = own.groupby("predicted_name").value
+        assert set(each) == set(groups.groups)
+        for kind, values in groups:
+            assert each[kind]["items"] == len(values)
+            assert each[kind]["mean"][0] == pytest.approx(values.mean())
+            assert each[kind]["a random map"] == pytest.approx(own[own.predicted_name == kind].random.mean())
+        ends = {kind: one["mean"][2] if sign > 0 else -one["mean"][1] for kind, one in each.items()}
+        assert row["worst class"] == min(ends, key=lambda kind: (ends[kind], sign * each[kind]["mean"][0]))
+        assert next(iter(each)) == row["worst class"]  # the page begins with it
+
+
 def test_a_metric_in_the_wrong_direction_fails_and_an_unknown_one_is_not_judged(audit):
     turned = {"deletion": ("higher", "")}
     tests = {(one.lane, one.metric): one for one in trials(audit, turned.get)}

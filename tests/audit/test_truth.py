@@ -11,6 +11,7 @@ from cli.tiny import CAUSE, write_model
 from PIL import Image
 
 import xplain
+from xplain.audit.plans.asked import read_toml
 from xplain.audit.plans.plan import Plan
 from xplain.core.card import Card
 from xplain.core.errors import UsageError
@@ -375,6 +376,17 @@ def test_order_of_a_column_is_asked_and_each_reading_is_taken(tmp_path):
         with xplain.audit.open(out) as audit:
             seen = audit.truth.mask(0, audit.plan.models[0])
         assert (seen == Frame.of(Card(resize=(16, 16)), 32, 32).inside([box], (16, 16))).all()
+
+
+def test_an_audit_toml_names_a_truth_beside_it(tmp_path):
+    photos(tmp_path / "photos")
+    write_model(tmp_path / "tiny.onnx")
+    stated("csv", tmp_path)
+    path = tmp_path / "audit.toml"
+    path.write_text('models = "tiny.onnx"\nitems = "photos"\ntruth = "csv/boxes.csv"\n')
+    assert read_toml(path, ("models", "items", "truth"))["truth"] == str(tmp_path / "csv" / "boxes.csv")
+    path.write_text('models = "tiny.onnx"\nitems = "photos"\ntruth = "column:box:x,y,width,height"\n')
+    assert read_toml(path, ("models", "items", "truth"))["truth"] == "column:box:x,y,width,height"
 
 
 def test_turned_photographs_are_measured_as_they_are_looked_at(tmp_path):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,7 +23,7 @@ from xplain.core.intervals import LEAST, mean_of, worst_tenth
 from xplain.core.lane import Lane
 from xplain.report.audit.told import Column, Table
 
-__all__ = ["class_grades", "grades_table", "sure", "truth_counts"]
+__all__ = ["Graded", "class_grades", "graded_of", "grades_table", "sure", "truth_counts"]
 
 _MANY, _ROUNDS = 4000, 1000
 """Items from which a mean is normal by itself, and resamples of fewer."""
@@ -32,8 +33,8 @@ Estimate: TypeAlias = tuple[float, float, float]
 """A mean and its 95 % bounds; NaN where they are not known."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Graded:
+@dataclass(frozen=True, eq=False)
+class Graded:
     """What one metric says of the items of a lane.
 
     Args:
@@ -41,7 +42,8 @@ class _Graded:
         better: ``higher``, ``lower``, or empty where it says nothing of truth.
         values: float64 ``[N]``.
         chance: What a random map scores, ``[N]``; NaN where nothing does.
-        classes: The class of each item's answer.
+        classes: Which of ``names`` each item is answered with, ``[N]``.
+        names: Names of classes.
     """
 
     metric: str
@@ -49,35 +51,61 @@ class _Graded:
     values: Array
     chance: Array
     classes: Array
+    names: tuple[str, ...]
 
     @property
     def sign(self) -> float:
         """1 where more is better, else -1."""
         return -1.0 if self.better == "lower" else 1.0
 
-    def of(self, name: str) -> _Graded:
-        """The same of one class."""
-        own = self.classes == name
-        return _Graded(self.metric, self.better, self.values[own], self.chance[own], self.classes[own])
+    @cached_property
+    def parts(self) -> Mapping[str, Graded]:
+        """The same of each class that has a value."""
+        rows = np.flatnonzero(np.isfinite(self.values))
+        order = rows[np.argsort(self.classes[rows], kind="stable")]
+        kinds, starts = np.unique(self.classes[order], return_index=True)
+        return {
+            self.names[kind]: replace(self, values=self.values[own], chance=self.chance[own], classes=self.classes[own])
+            for kind, own in zip(kinds.tolist(), np.split(order, starts[1:]), strict=True)
+        }
 
-    @property
+    @cached_property
+    def count(self) -> int:
+        """Items that have a value."""
+        return int(np.isfinite(self.values).sum())
+
+    @cached_property
+    def mean(self) -> Estimate:
+        """The mean with its bounds."""
+        return sure(self.values)
+
+    @cached_property
     def ahead(self) -> Estimate | None:
         """How much better it is than chance, item by item; None where nothing is known of that."""
         apart = self.sign * (self.values - self.chance)
         return sure(apart) if self.better and np.isfinite(apart).any() else None
 
     @property
-    def worst(self) -> float | None:
+    def tenth(self) -> float | None:
         """The mean of the worst tenth of the items; None of fewer than ten."""
         found = worst_tenth(self.values, self.better == "lower")[0] if self.better else math.nan
         return None if math.isnan(found) else found
 
     @property
-    def badness(self) -> float:
-        """The better end of the interval, turned so that the surely worst has the lowest."""
-        mean, low, high = sure(self.values)
+    def rank(self) -> tuple[float, float]:
+        """What orders classes, the surely worst first: the better end of the interval, then the mean."""
+        mean, low, high = self.mean
         good = high if self.sign > 0 else -low
-        return math.inf if math.isnan(mean) or math.isnan(low) else good
+        return math.inf if math.isnan(low) else good, self.sign * mean
+
+    @property
+    def worst(self) -> tuple[str, Graded] | None:
+        """The class that is surely worst; None where none has enough items, or there is one class."""
+        enough = [(*own.rank, name, own) for name, own in self.parts.items() if own.rank[0] < math.inf]
+        if not self.better or len(self.parts) < 2 or not enough:
+            return None
+        *_, name, own = min(enough, key=lambda row: row[:3])
+        return name, own
 
 
 def sure(values: Array) -> Estimate:
@@ -90,17 +118,18 @@ def sure(values: Array) -> Estimate:
     return mean, mean - reach, mean + reach
 
 
-def grades_table(audit: Reads, lanes: Sequence[Lane], known: Known) -> Table | None:
-    """A row per lane and metric: all items, beside chance, the worst tenth, the worst class; None without metrics."""
+def grades_table(graded: Mapping[str, Sequence[Graded]]) -> Table | None:
+    """A row per lane and metric: all items, beside chance, the worst tenth, the worst class; None without metrics.
+
+    Args:
+        graded: Name of a lane to what each metric says of it.
+    """
     rows: list[tuple[Any, ...]] = []
-    for lane in lanes:
-        for one in _graded(audit, lane, known):
-            bad = _worst_class(one)
-            rows.append(
-                (one.metric, lane.name, int(np.isfinite(one.values).sum()), sure(one.values), one.ahead, one.worst,
-                 None if bad is None else bad[0], None if bad is None else sure(bad[1].values),
-                 None if bad is None else int(np.isfinite(bad[1].values).sum()))
-            )  # fmt: skip
+    for lane, several in graded.items():
+        for one in several:
+            cells = (one.metric, lane, one.count, one.mean, one.ahead, one.tenth)
+            bad = one.worst
+            rows.append((*cells, *((None,) * 3 if bad is None else (bad[0], bad[1].mean, bad[1].count))))
     if not rows:
         return None
     heads = (
@@ -118,37 +147,28 @@ _AHEAD = Column("better than chance by", "estimate", "mean difference from a ran
 _TENTH = Column("worst tenth", "number", "mean of the tenth of items that score worst; of ten items and more")
 
 
-def class_grades(audit: Reads, lane: Lane, number: int, known: Known) -> Table | None:
+def class_grades(lane: str, graded: Sequence[Graded], number: int) -> Table | None:
     """A row per metric and class, the surely worst class of each metric first; None where no item is judged.
 
     Args:
-        audit: The audit.
-        lane: Its lane.
+        lane: A lane's name.
+        graded: What each metric says of it.
         number: Which of the plan's lanes it is, from 1.
-        known: What a metric's name stands for.
     """
     rows: list[tuple[Any, ...]] = []
-    for one in _graded(audit, lane, known):
-        found = []
-        for name in dict.fromkeys(one.classes.tolist()):
-            own = one.of(name)
-            count = int(np.isfinite(own.values).sum())
-            if count:
-                chance = own.chance[np.isfinite(own.chance)]
-                beside = float(chance.mean()) if len(chance) else None
-                cells = (one.metric, name, count, sure(own.values), beside, own.ahead, own.worst)
-                found.append((own.badness, one.sign * float(np.nanmean(own.values)), name, cells))
-        rows += [row[-1] for row in sorted(found, key=lambda row: row[:3])]
+    for one in graded:
+        for name, own in sorted(one.parts.items(), key=lambda part: (*part[1].rank, part[0])):
+            chance = own.chance[np.isfinite(own.chance)]
+            beside = float(chance.mean()) if len(chance) else None
+            rows.append((one.metric, name, own.count, own.mean, beside, own.ahead, own.tenth))
     if not rows:
         return None
     heads = (
         *(Column("metric", "text"), Column("class", "text", "class that the item is answered with")),
         *(Column("items", "count"), Column("mean", "estimate"), Column("a random map", "number"), _AHEAD, _TENTH),
     )
-    caption = (
-        f"A row per metric and class, those that are surely worst first. Fewer than {LEAST} items have no interval."
-    )
-    title = f"{lane.name}: metrics per class"
+    caption = f"A row per metric and class, those surely worst first. Fewer than {LEAST} items have no interval."
+    title = f"{lane}: metrics per class"
     return Table(f"metrics-{number}", title, caption, heads, tuple(rows), sortable=True, shown=_SHOWN)
 
 
@@ -204,35 +224,27 @@ def _state(share: float | None) -> str:
     return "class" if share is None else "compared" if share > 0 else "unseen"
 
 
-def _graded(audit: Reads, lane: Lane, known: Known) -> list[_Graded]:
-    """What each metric says of a lane's items, in the plan's order."""
-    query = f"""select m.metric, m.value, m.random, r.predicted, r.predicted_name as class
+def graded_of(audit: Reads, lane: Lane, known: Known) -> list[Graded]:
+    """What each metric says of a lane's items, in the plan's order.
+
+    Args:
+        audit: The audit.
+        lane: Its lane.
+        known: What a metric's name stands for.
+    """
+    query = f"""select m.metric, m.value, m.random, coalesce(r.predicted_name, 'no class') as class
 from metrics m join records r on m.item = r.item and m.lane = r.lane
 where m.lane = {literal(lane.name)} and r.status = 'ok' and m.metric <> {literal(SHARE)} order by m.metric, m.item"""
-    table = audit.sql(query)
-    metrics = np.asarray(table["metric"].to_pylist(), object)
+    table = audit.sql(query).combine_chunks()
+    metrics, classes = (table[name].combine_chunks().dictionary_encode() for name in ("metric", "class"))
     values, chance = (np.asarray(table[name].to_numpy(), np.float64) for name in ("value", BASELINES[0]))
-    classes = np.asarray([one if one is not None else "no class" for one in table["class"].to_pylist()], object)
+    kinds, codes = metrics.dictionary.to_pylist(), np.asarray(metrics.indices)
+    own_class, names = np.asarray(classes.indices), tuple(classes.dictionary.to_pylist())
     planned = [*audit.plan.grading.names, *(() if audit.plan.truth is None else audit.plan.truth.names)]
-    there = set(metrics.tolist())
-    names = [name for name in planned if name in there] + sorted(there - set(planned))
     found = []
-    for name in names:
-        own = metrics == name
+    for name in [*(name for name in planned if name in kinds), *sorted(set(kinds) - set(planned))]:
+        own = codes == kinds.index(name)
         if np.isfinite(values[own]).any():
             better = (known(name) or ("", ""))[0]
-            found.append(_Graded(name, better, values[own], chance[own], classes[own]))
+            found.append(Graded(name, better, values[own], chance[own], own_class[own], names))
     return found
-
-
-def _worst_class(one: _Graded) -> tuple[str, _Graded] | None:
-    """The class that is surely worst, and what is said of it; None where none has enough items, or there is one."""
-    names = list(dict.fromkeys(one.classes.tolist())) if one.better else []
-    several = [(one.of(name), name) for name in names]
-    enough = [
-        (own.badness, one.sign * sure(own.values)[0], name, own) for own, name in several if own.badness < math.inf
-    ]
-    if len(names) < 2 or not enough:
-        return None
-    *_, name, own = min(enough, key=lambda row: row[:3])
-    return name, own

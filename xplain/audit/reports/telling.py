@@ -14,7 +14,7 @@ from xplain.audit.plans.classes import same_answer
 from xplain.audit.plans.plan import Plan
 from xplain.audit.reports.examples import Album
 from xplain.audit.reports.features import feature_table
-from xplain.audit.reports.grades import class_grades, grades_table, truth_counts
+from xplain.audit.reports.grades import class_grades, graded_of, grades_table, truth_counts
 from xplain.audit.reports.mean_maps import mean_maps
 from xplain.audit.reports.own_axes import LEGEND, has_own_axes
 from xplain.audit.reports.readers import Reads, literal, rows_of
@@ -81,8 +81,9 @@ def told(
     classes, sampled_maps = _classes(audit, lanes, graded)
     groups, times, left = subgroup_tables(audit, first)
     twins = twin_table(audit, plan.lanes)
-    grades = [grades_table(audit, plan.lanes, known)]
-    grades += [class_grades(audit, lane, number, known) for number, lane in enumerate(lanes, 1)]
+    judged = {lane.name: graded_of(audit, lane, known) for lane in plan.lanes}
+    grades = [grades_table(judged)]
+    grades += [class_grades(lane.name, judged[lane.name], number) for number, lane in enumerate(lanes, 1)]
     worst = _worst(audit, first, graded, _twin_of(plan, first))
     failures = failure_table(audit)
     partial = _partial(audit, done, of)

@@ -13,8 +13,8 @@ __all__ = ["Names"]
 class Names:
     """The names of items, to be found by what others call them.
 
-    A name means the item that is called so; else the only item with its plain name (the last part); in a folder of
-    truths also the only one that is called so but for its ending.
+    A name means the item that is called so, or as the end of it is (``photos/a/1.jpg`` is ``a/1.jpg``); else the only
+    item with its plain name (the last part); in a folder of truths also the one that is called so but for its ending.
 
     Args:
         names: The items' names, in their order.
@@ -38,8 +38,12 @@ class Names:
             found = self._paths.get(str((folder / name).resolve()))
             if found is not None:
                 return found
-        found = self._whole.get(_normal(name))
-        return self._plain.get(PurePosixPath(name.replace("\\", "/")).name) if found is None else found
+        parts = PurePosixPath(_normal(name)).parts
+        for k in range(len(parts)):
+            found = self._whole.get(str(PurePosixPath(*parts[k:])))
+            if found is not None:
+                return found
+        return self._plain.get(parts[-1]) if parts else None
 
     def of_file(self, path: str) -> int | None:
         """The number of the item that a file in a folder of truths is of: called so, but for its ending."""

@@ -57,7 +57,7 @@ def prepared(folder: Path) -> None:
         "rows.csv": "a,b,c,d\n1,2,3,4\n0,1,0,1\n",
         "true.csv": "a,b,c,d,y\n1,2,3,4,bright\n0,1,0,1,dark\n",
         "numbered.csv": "a,b,c,d,y\n1,2,3,4,0\n0,1,0,1,1\n",
-        "gap.csv": "a,b,c,d,e\n1,2,3,4,\n2,1,0,1,\n",
+        "gap.csv": "a,b,c,d,e,f\n1,2,3,4,,x\n2,1,0,1,y,\n",
         "dropped.csv": "a,b,c,d\n0,1,0,1\n2,1,0,1\n",
         "twice.csv": "a,b,b,d\n1,2,3,4\n",
         "labels.txt": "bright\ndark\nother\n",

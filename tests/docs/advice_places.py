@@ -296,7 +296,7 @@ def _(told: Told, folder: Path) -> None:
     pair(folder, "picture=picture.npy extra=numbers.csv")
 
 
-@advice("is a text; several inputs are explained on token ids. Give them as num")
+@advice("of several inputs a text is explained as its token ids. Give them as num")
 def _(told: Told, folder: Path) -> None:
     onnx.save(HEADS["picture_and_text"](), folder / "pair.onnx")
     (folder / "said.txt").write_text("so good")

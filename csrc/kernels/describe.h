@@ -13,7 +13,7 @@
 //
 // Gini and entropy are of what is kept: half precision knows 15,361 sizes from 0 to 1, so they are counted and not
 // sorted. Each is a multiple of 2^-24, and whole numbers add up exactly. Sums of v are float64, value i in lane i % 8,
-// so that every processor, and every number of threads, gives the same bits.
+// on every processor and for every number of threads; logarithms are the system's.
 #pragma once
 #include "core/dtype.h"
 

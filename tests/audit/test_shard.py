@@ -81,6 +81,13 @@ def test_every_row_is_what_explain_says_of_its_item(small):
         assert row["entropy"] == pytest.approx(-(shares * np.log(shares)).sum(), rel=1e-4)
         assert row["seed"] == plan.seed_of(row["sha256"])
         if lane == LANES[0]:
+            ranked = np.sort(np.abs(stored.astype(np.float64)), axis=None)  # what is told is of what is kept
+            if ranked.any():
+                assert row["gini"] == pytest.approx(ranked @ (2 * np.arange(64) - 63) / 64 / ranked.sum(), rel=1e-6)
+                kept = ranked[ranked > 0] / ranked.sum()
+                assert row["complexity"] == pytest.approx(-(kept * np.log(kept)).sum(), rel=1e-6)
+            else:
+                assert row["gini"] is row["complexity"] is None
             found = xplain.explain(model, str(path), "grad-cam").values[0]
             assert row["error_mean"] is None
             grown = stored.astype(np.float32) * row["scale"]

@@ -44,7 +44,8 @@ def describe(maps: Array, rows: Array, columns: Array, *, threads: int = 0) -> D
 
     ``codes = v / max |v|``; ``gini = sum (2 i - n - 1) h_(i) / (n sum h)`` and ``entropy = ln sum h - sum h ln h / sum
     h`` of ``h = |codes|``; ``parts[r, c] = sum_y sum_x rows[r, y] columns[c, x] sum_d |v|``. A map that holds NaN or
-    infinity has NaN for every number and code. The same bits for any number of threads and on any processor.
+    infinity has NaN for every number and code. The same bits for any number of threads, and on
+    any processor but for the logarithms of entropy, which are the system's.
 
     Args:
         maps: Real numbers ``[N, D, H, W]``, taken as float32.

@@ -105,7 +105,8 @@ def _by_name(names: Sequence[str]) -> Colours:
     legend = [(of[name], f"{name} ({count})") for name, count in counted[: len(DISTINCT)]]
     rest = counted[len(DISTINCT) :]
     if rest:
-        legend.append((OTHERS, f"{len(rest)} others ({sum(count for _, count in rest)})"))
+        told = rest[0][0] if len(rest) == 1 else f"{len(rest)} others"
+        legend.append((OTHERS, f"{told} ({sum(count for _, count in rest)})"))
     return Colours(np.array([of[name] for name in names], np.uint8), tuple(legend))
 
 

@@ -22,6 +22,8 @@ from xplain.explainers.see.vectors import gathered
 
 __all__ = ["map_"]
 
+_MORE = 3.0  # times what chance keeps, from which a map says something of where groups lie
+
 
 @lens("map", needs=Peek, kept="one", trial={"by": "pca", "neighbours": 2})
 def map_(
@@ -104,6 +106,8 @@ def map_(
     warnings = found.warnings
     if kept.kept - kept.chance < 0.1 * (1 - kept.chance):
         said = "The map keeps hardly more neighbours than chance would: read nothing from what lies near what."
+        if kept.kept > _MORE * kept.chance:  # of very many items few are kept by chance
+            said = f"Of the nearest items {kept.kept:.1%} are near on the map: it shows groups, not what is nearest."
         warnings += (Caveat(said),)
     if len(set(labels)) == 1:
         warnings += (Caveat(f"All items are of one class, {labels[0]!r}: colours by class say nothing."),)

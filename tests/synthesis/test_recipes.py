@@ -34,7 +34,7 @@ def test_a_guide_leads_to_its_own_features():
     guide = RNG.integers(0, 255, (24, 24, 3), np.uint8)
     found = xplain.make(file(), "dream", PICTURE, guide=guide, layer="second", octaves=1, steps=8, side=64)
     assert found.trace[0, -1] > found.trace[0, 0]
-    with pytest.raises(UsageError, match="takes one guide"):
+    with pytest.raises(UsageError, match="takes one picture for 'guide'"):
         xplain.make(file(), "dream", PICTURE, guide=[guide, guide], layer="second", side=64)
 
 

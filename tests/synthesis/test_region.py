@@ -74,10 +74,11 @@ def test_a_region_is_cropped_and_resized_as_its_photograph_is():
         ({"within": "1,2,9,9"}, "'within' is a region of a photograph, and there is none. Give on='FILE'"),
         ({"on": PHOTOGRAPH, "within": "4,4,25,9"}, "within the 24 rows and 20 columns of the photograph"),
         ({"on": PHOTOGRAPH, "within": "9,4,4,9"}, "top,left,bottom,right"),
+        ({"on": PHOTOGRAPH, "within": "1,2,3"}, "top,left,bottom,right"),
         ({"on": PHOTOGRAPH, "within": np.ones((9, 9), bool)}, "a picture of 9 rows and 9 columns"),
         ({"on": PHOTOGRAPH, "within": "1,2,9,9", "room": 1.5}, "room"),
         ({"on": PHOTOGRAPH, "within": "1,2,9,9", "variants": 2}, "variants"),
-        ({"on": [PHOTOGRAPH, PHOTOGRAPH], "within": "1,2,9,9"}, "takes one on"),
+        ({"on": [PHOTOGRAPH, PHOTOGRAPH], "within": "1,2,9,9"}, "takes one picture for 'on'"),
     ],
 )
 def test_a_region_that_is_none_is_refused_before_any_step(given, said, model):

@@ -48,7 +48,7 @@ def pictures_given(
         files = [each for each in many if isinstance(each, (str, Path))]
         many = pictures.collect(files) if len(files) == len(many) else many
         if sources[name].single and len(many) != 1:
-            raise UsageError(f"Recipe {recipe.name!r} takes one {name}; {len(many)} were given.")
+            raise UsageError(f"Recipe {recipe.name!r} takes one picture for {name!r}; {len(many)} were given.")
         called = [_called(each) if isinstance(each, (str, Path)) else str(n) for n, each in enumerate(many)]
         if sources[name].film:
             many, called = _frame_by_frame(many, called)
@@ -133,6 +133,8 @@ def _region(source: Source, given: Mapping[str, Any], shown: Shown) -> Array:
         "size, white where it is painted"
     )
     corners = _corners(wanted)
+    if corners is not None and len(corners) != 4:
+        raise UsageError(option=source.name, got=wanted, accepted=accepted)
     if corners is None:
         mask = wanted.astype(np.uint8) * 255 if isinstance(wanted, np.ndarray) and wanted.dtype.kind == "b" else wanted
         drawn = pictures.read(mask)
@@ -154,13 +156,13 @@ def _region(source: Source, given: Mapping[str, Any], shown: Shown) -> Array:
 
 
 def _corners(given: Any) -> tuple[int, ...] | None:
-    """A box's four numbers; None for what is no box."""
+    """A box's numbers, four of them where it is one; None for what is no numbers."""
     parts = given.split(",") if isinstance(given, str) else given
     try:
         found = tuple(int(one) for one in parts) if isinstance(parts, (list, tuple)) else ()
     except (ValueError, TypeError):
         return None
-    return found if len(found) == 4 else None
+    return found or None
 
 
 def _no_source(recipe: Recipe, name: str, given: Any) -> UsageError:

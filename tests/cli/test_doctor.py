@@ -43,6 +43,13 @@ def test_what_the_kernels_can_do_is_told(xplain, monkeypatch, cuda, devices):
     assert ("1 CUDA devices" if devices else "none seen") in out
 
 
+@pytest.mark.parametrize(("found", "told"), [((23, 23), "23 of 23 element-wise"), ((0, 23), "off: each operator")])
+def test_whether_element_wise_operators_are_put_together_is_told(xplain, monkeypatch, found, told):
+    monkeypatch.setattr(models, "chained", lambda: found)
+    assert told in xplain("doctor").out
+    assert told in xplain("doctor", "--json").document["chains"]
+
+
 def test_kernels_that_cannot_be_imported_are_a_finding(xplain, monkeypatch):
     honest = builtins.__import__
 

@@ -19,7 +19,7 @@ from xplain.models.options import (
 )
 from xplain.models.rows.estimators import is_estimator, refuse_class
 
-__all__ = ["ENGINES", "load", "provider_findings", "providers"]
+__all__ = ["ENGINES", "chained", "load", "provider_findings", "providers"]
 
 _SCHEMES = ("https://", "http://", "grpcs://", "grpc://")
 
@@ -97,6 +97,14 @@ def provider_findings() -> list[str]:
     choice = choose_providers(None)
     found = [choice.fallback] if choice.fallback else []
     return found + [why for name in choice.names if name != CPU and (why := trial(name))]
+
+
+def chained() -> tuple[int, int]:
+    """Element-wise operators that ONNX Runtime's sessions put together here, and how many there are of them."""
+    from xplain.graph.build.chains import CHAINED
+    from xplain.models.onnx.session import chained as here
+
+    return len(here()), len(CHAINED)
 
 
 def _is(source: Any, module: str, name: str) -> bool:

@@ -9,6 +9,7 @@
 | ``describe`` | maps told by a few numbers, and in half precision |
 | ``gram``, ``gram_backward`` | products of feature maps for texture and style |
 | ``grow``, ``pyramid``, ``quilt`` | textures by example, from pixels or from blocks of a sample |
+| ``library`` | the file that ONNX Runtime reads operators from |
 | ``status`` | what is compiled in and what is in use |
 
 All take numpy arrays, or tensors of one CUDA device and a ``stream`` (``xplain.native.place``).
@@ -21,7 +22,7 @@ from xplain.native.describe import describe
 from xplain.native.gram import gram, gram_backward
 from xplain.native.order import rank
 from xplain.native.perturb import fill
-from xplain.native.status import status
+from xplain.native.status import library, status
 from xplain.native.sums import accumulate, coverage, soft_grid_cells
 from xplain.native.texture import grow, pyramid, quilt
 
@@ -33,6 +34,7 @@ __all__ = [
     "gram",
     "gram_backward",
     "grow",
+    "library",
     "pyramid",
     "quilt",
     "rank",

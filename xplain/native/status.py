@@ -6,7 +6,7 @@ from typing import Any
 
 from xplain import _native
 
-__all__ = ["status"]
+__all__ = ["library", "status"]
 
 
 def status() -> dict[str, Any]:
@@ -24,3 +24,8 @@ def status() -> dict[str, Any]:
         "archs": [arch for arch in _native.cuda_archs.split(",") if arch],
         "devices": _native.cuda_device_count(),
     }
+
+
+def library() -> str:
+    """The file of the compiled module, which is also a library of operators for ONNX Runtime (``csrc/runtime``)."""
+    return str(_native.__file__)

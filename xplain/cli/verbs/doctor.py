@@ -40,6 +40,7 @@ def doctor() -> Outcome:
         "providers": providers,
         "telemetry": _telemetry(),
         "native": native,
+        "chains": _chains(),
         "findings": findings,
     }
     return Outcome(document, _text(document), FINDING if findings else OK)
@@ -72,6 +73,17 @@ def _providers() -> tuple[list[str], list[str]]:
         return [], [str(error)]
 
 
+def _chains() -> str:
+    """Whether sweeps run their element-wise operators together; see ``xplain.models.onnx.chained``."""
+    from xplain import models
+
+    try:
+        some, of = models.chained()
+    except (ImportError, XplainError):  # no kernels or no runtime, which are findings already
+        some, of = 0, 0
+    return f"{some} of {of} element-wise operators are put together" if some else "off: each operator runs by itself"
+
+
 def _telemetry() -> str:
     """Whether ONNX Runtime reports to its maker."""
     from xplain.graph.runtime import TELEMETRY, private
@@ -97,6 +109,7 @@ def _text(document: dict[str, Any]) -> str:
         ("telemetry", document["telemetry"]),
         ("providers", ", ".join(document["providers"]) or "none"),
         ("kernels", kernels),
+        ("chains", document["chains"]),
         ("gpu", gpu),
     ]
     findings = [f"Finding: {finding}" for finding in document["findings"]] or [

@@ -10,9 +10,11 @@ import ctypes
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,10 +22,12 @@ from xplain.core.declaring.wording import limit
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError
 from xplain.graph.runtime import private
-from xplain.models.onnx.providers import Choice, Provider, choose, open_first, usable
+from xplain.models.onnx.chained import Reopening, light
+from xplain.models.onnx.chained import usable as chained_here
+from xplain.models.onnx.providers import CPU, Choice, Provider, choose, open_first, usable
 from xplain.models.options import Wanted
 
-__all__ = ["Session", "choose_providers", "preload", "providers", "trial"]
+__all__ = ["Session", "chained", "choose_providers", "preload", "providers", "trial"]
 
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 _CPU_MEMORY = ("cpu", 0)
@@ -102,6 +106,11 @@ def trial(provider: str) -> str:
     return ""
 
 
+def chained() -> frozenset[str]:
+    """Element-wise operators that sessions put together here; see ``xplain.models.onnx.chained``."""
+    return chained_here(_runtime())
+
+
 class Session:
     """One graph, ready to run.
 
@@ -112,7 +121,8 @@ class Session:
         threads: Threads of one run; None for all that the process may use.
         outside: Weights that are not in ``content``, by name.
         seconds: After so long a run is stopped; None for never.
-        lean: Read weights as they are instead of keeping a rearranged copy: slower, and half the memory.
+        use: ``lean`` to read weights as they are instead of keeping a rearranged copy: slower, and half the memory;
+            ``often`` to be opened again, faster, when it has run for a while, see ``xplain.models.onnx.chained``.
         level: How far the runtime may rewrite the graph; one of ``xplain.models.onnx.optimiser.LEVELS``.
 
     Raises:
@@ -127,10 +137,40 @@ class Session:
         threads: int | None = None,
         outside: Mapping[str, Array] | None = None,
         seconds: float | None = None,
-        lean: bool = False,
+        use: Literal["", "lean", "often"] = "",
         level: str = "all",
     ) -> None:
         self._ort, self._source, self._seconds = _runtime(), source, seconds
+        self._kept = dict(outside or {})  # the runtime copies what it rearranges when it opens
+        optioned = partial(self._options, threads, use == "lean", level)
+        options, start = optioned(True), time.perf_counter()
+
+        def make(left: Sequence[Provider]) -> Any:  # its own way of falling back prints, and tells nobody
+            named = [(name, dict(values)) for name, values in left]
+            return self._ort.InferenceSession(content, options, providers=named, enable_fallback=0)
+
+        try:
+            opened = open_first(make, wanted)
+        except ModelError:
+            raise
+        except Exception as error:  # the runtime's own classes are private
+            raise _refused(source, error) from None
+        self._session, self.used, self.fallback = opened.session, opened.used, opened.fallback
+        self.providers: list[str] = self._session.get_providers()
+        self.outputs: list[str] = [entry.name for entry in self._session.get_outputs()]
+        self.inputs: list[str] = [entry.name for entry in self._session.get_inputs()]
+        self._lent: dict[str, Array] = {}
+        self._bare = self.providers == [CPU]  # runs need no binding: an eighth of the time around one
+        self._again: Reopening | None = None
+        if use == "often" and self._bare and seconds is None and light(content, self._kept):
+            self._again = Reopening(self._ort, content, optioned, time.perf_counter() - start)
+        if self._kept:
+            _return_freed()
+        self.chained = False  # whether it was opened again
+        self.keeps: Any = None  # what must not be freed before the session
+
+    def _options(self, threads: int | None, lean: bool, level: str, weights: bool) -> Any:
+        """Options of the runtime, with the weights that are kept outside the graph or without."""
         options = self._ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
@@ -148,32 +188,10 @@ class Session:
         # a planned block beside the arena doubles the memory of a batch (MobileNetV2, 13 rows: 181 against 96 MiB) and
         # gains no time
         options.enable_mem_pattern = False
-        self._kept = dict(outside or {})  # the runtime copies what it rearranges when it opens
-        if self._kept:
+        if weights and self._kept:
             values = [self.wrap(array) for array in self._kept.values()]
             options.add_external_initializers(list(self._kept), values)
-
-        def make(left: Sequence[Provider]) -> Any:  # its own way of falling back prints, and tells nobody
-            named = [(name, dict(values)) for name, values in left]
-            return self._ort.InferenceSession(content, options, providers=named, enable_fallback=0)
-
-        try:
-            opened = open_first(make, wanted)
-        except ModelError:
-            raise
-        except Exception as error:  # the runtime's own classes are private
-            raise _refused(source, error) from None
-        self._session, self.used, self.fallback = opened.session, opened.used, opened.fallback
-        self.providers: list[str] = self._session.get_providers()
-        self.outputs: list[str] = [entry.name for entry in self._session.get_outputs()]
-        self.inputs: list[str] = [entry.name for entry in self._session.get_inputs()]
-        self._lent: dict[str, Array] = {}
-        self._bare = self.providers == [
-            "CPUExecutionProvider"
-        ]  # runs need no binding: an eighth of the time around one
-        if self._kept:
-            _return_freed()
-        self.keeps: Any = None  # what must not be freed before the session
+        return options
 
     def lend(self, weights: Mapping[str, Array]) -> None:
         """Feed these inputs in every run, from the memory where they are; callers no longer see them."""
@@ -211,7 +229,10 @@ class Session:
         """
         here = {name: feeds[name] for name in self.inputs} | self._lent
         if all(isinstance(feed, np.ndarray) and _known(feed) for feed in here.values()):
+            start, again = time.perf_counter(), self._again
             values = self.watched(lambda options: self._session.run(self.outputs, here, options))
+            if again is not None and again.due(time.perf_counter() - start):
+                self._reopen(again, here, values)
         else:
             binding = self._bound(here)
             self.launch(binding)
@@ -220,6 +241,13 @@ class Session:
             except RuntimeError as error:
                 raise ModelError(f"{self._source} gives what cannot be read: {_first_line(error)}") from None
         return {name: np.asarray(value) for name, value in zip(self.outputs, values, strict=True)}
+
+    def _reopen(self, again: Reopening, feeds: Mapping[str, Array], answer: Sequence[Any]) -> None:
+        """Exchange the runtime's session for a faster one, if there is one that gives the same answer."""
+        fresh, self._again = again.session(feeds, answer), None
+        if fresh is not None:
+            self._session, self.chained = fresh, True
+        _return_freed()
 
     def binding(self) -> Any:
         """A new binding of inputs and outputs to memory, for ``launch``; weights that are lent are bound already."""

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 from xplain.core.edits import Array
 from xplain.graph.build.shared_weights import lend
@@ -113,8 +113,9 @@ def open_session(
         loaded: Holds the weights.
         how: Options of ``Session``: providers, threads, seconds.
         lean: Read weights as they are, see ``Session``.
-        lent: Read the weights of products with few rows from the model's own memory; so does every session of a huge
-            model on the CPU.
+        lent: It answers sweeps: it reads the weights of products with few rows from the model's own memory, as does
+            every session of a huge model on the CPU, and puts chains of element-wise nodes together when it has run for
+            a while.
     """
     weights: dict[str, Array] = {}
     if how["wanted"][0][0] == CPU and (lent or loaded.size >= _HUGE):
@@ -122,6 +123,7 @@ def open_session(
         weights = lend(part, whole, loaded.outside, loaded.known.shapes)
     used = {tensor.name for tensor in part.graph.initializer}
     outside = {name: array for name, array in loaded.outside.items() if name in used}
-    session = Session(to_bytes(part, loaded.source), loaded.source, outside=outside, lean=lean, **how)
+    use: Literal["", "lean", "often"] = "lean" if lean else "often" if lent else ""
+    session = Session(to_bytes(part, loaded.source), loaded.source, outside=outside, use=use, **how)
     session.lend(weights)
     return session

@@ -49,7 +49,7 @@ def test_a_stricter_bar_makes_an_error(xplain, model, pictures, tmp_path):
     ran = xplain("localise", model, pictures, *METHOD, "--truth", table, "--at-least", 0.6, "--out", tmp_path / "out")
     assert ran.code == 0, ran.err
     assert "c.png: bright at y 4 to 8, x 8 to 12, IoU 0.50" in ran.out
-    assert "Localisation error 100.0% of 1 pictures with true boxes (IoU at least 0.6); mean IoU 0.50." in ran.out
+    assert "Localisation error 100.0% of 1 picture with true boxes (IoU at least 0.6); mean IoU 0.50." in ran.out
 
 
 def test_maps_of_pixels_are_evened_out_and_maps_of_cells_are_not(xplain, model, pictures, tmp_path):

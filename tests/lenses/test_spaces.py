@@ -74,6 +74,7 @@ def test_neighbours_are_those_of_brute_force_beside_those_of_pixels(files, net, 
     monkeypatch.setattr("xplain.render.canvas.words", lambda said, *rest: (lines.extend(said), words(said, *rest))[1])
     found.strips()
     assert "Drawn: 12 of 36 items, evenly spread; the numbers are of all." in lines
+    assert "Below each: its cosine distance at the layer, of pixels from 0 to 255 Euclid's at the right." in lines
     found.strips(most=36)
     assert sum(line.startswith("Drawn") for line in lines) == 1
     with pytest.raises(UsageError, match="items is .99.; accepted"):

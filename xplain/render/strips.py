@@ -71,6 +71,12 @@ def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: 
     said = [f"At the left: nearest at layer {layer}; at the right: nearest pixel by pixel."]
     if not compared:
         said = [f"Nearest at layer {layer}."]
+    metric = shown.facts.get("metric")
+    if metric:
+        pixels = ", of pixels from 0 to 255 Euclid's at the right" if compared and shown.thumbnails is not None else ""
+        said.append(
+            f"Below each: its {'distance' if metric == 'euclidean' else 'cosine distance'} at the layer{pixels}."
+        )
     if len(chosen) < count:
         spread = ", evenly spread" if items is None else ""
         said.append(f"Drawn: {len(chosen)} of {counted(count, 'item')}{spread}; the numbers are of all.")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, defs, helper
 
 from xplain.graph.build.optimised import Optimised
 from xplain.graph.nodes import Model, attribute
@@ -36,6 +36,7 @@ _INPUTS |= dict.fromkeys(("Not", "HardSigmoid"), (1,))
 _NUMBERS = {"LeakyRelu": {"alpha": 0.01}, "HardSigmoid": {"alpha": 0.2, "beta": 0.5}}  # attributes, with defaults
 _MOST_READ, _MOST_STEPS = 12, 48  # more streams than that the processor does not follow
 _FLOAT, _BOOL = int(TensorProto.FLOAT), int(TensorProto.BOOL)
+_TRUTH = {"tensor(bool)"}
 
 
 def in_chains(model: Model, usable: Collection[str] = frozenset(CHAINED)) -> int:
@@ -178,16 +179,15 @@ def _alone(op: str, name: str, stated: Mapping[str, float]) -> list[NodeProto]:
         return helper.make_node(kind, inputs, [f"{kind} {len(found)} of {name}"], **attributes)
 
     found: list[NodeProto] = []
-    arity = _INPUTS.get(op, (2,))[0]
-    given: Sequence[str] = ("a", "low", "high") if op == "Clip" else ("a", "b", "c")[:arity]
-    if op in ("And", "Or", "Not", "Where", "Cast"):
-        for kind in ("Greater", "Less"):
-            found.append(node(kind, ("a", "c") if found else ("a", "b")))
-        truths = [test.output[0] for test in found]
-        given = {"Where": (truths[0], "b", "c"), "And": truths, "Or": truths}.get(op, truths[:1])
-        found = found if op in ("And", "Or") else found[:1]
+    arity, schema = _INPUTS.get(op, (2,))[0], defs.get_schema(op)
+    given = ["a", "low", "high"] if op == "Clip" else ["a", "b", "c"][:arity]
+    reads, makes = ([set(entry.types) == _TRUTH for entry in side] for side in (schema.inputs, schema.outputs))
+    for k, truth in enumerate(reads):
+        if truth or op == "Cast":
+            found.append(node("Less", ("a", "c")) if found else node("Greater", ("a", "b")))
+            given[k] = found[-1].output[0]
     found.append(node(op, given, **stated, **({"to": _FLOAT} if op == "Cast" else {})))
-    if op in ("And", "Or", "Not") or op.startswith(("Greater", "Less", "Equal")):
+    if makes[0]:
         found.append(node("Cast", found[-1].output, to=_FLOAT))
     found[-1].output[0] = f"plain/{name}"
     return found

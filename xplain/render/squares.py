@@ -152,7 +152,7 @@ def _words(lines: list[str], side: int, apart: bool = False) -> Array:
     most = max(1, inner // canvas.LINE)
     lines = [canvas.fitted(one, inner) for one in lines[:most]] if apart else [one[: 8 * inner] for one in lines]
     written: Image = canvas.words(lines, inner)
-    ink = np.asarray(written.crop((0, 0, inner, min(inner, most * canvas.LINE))))
+    ink = np.asarray(written.crop((0, 0, inner, min(inner, most * canvas.LINE, written.height))))
     paper = _framed(np.zeros((1, 1), bool), side)
     paper[_EDGE : _EDGE + len(ink), _EDGE : _EDGE + inner] = ink
     return paper

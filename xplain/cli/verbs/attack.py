@@ -217,9 +217,19 @@ def _for_print(folder: Folder, stem: str, result: Attack, dpi: int, millimetres:
     return {"print": name}
 
 
+def _brief(name: str) -> str:
+    """The first of a class's names, whole, and as many more as a column has room for."""
+    first, *more = name.split(", ")
+    while more and len(f"{first}, {more[0]}") <= _WIDE:
+        first = f"{first}, {more.pop(0)}"
+    return f"{first} ..." if more else first
+
+
 def _curve(result: Attack) -> list[str]:
     """The robustness curve per class, as lines; a class with many names is called by its first ones."""
-    called = {name: name if len(name) <= _WIDE else f"{name[: _WIDE - 3]}..." for name in result.curve}
+    called = {name: _brief(name) for name in result.curve}
+    if len(set(called.values())) < len(called):
+        called = {name: name for name in called}
     wide = 2 + max(map(len, ["fooled at", *called.values()]))
     lines = [f"{'fooled at':<{wide}}" + "  ".join(f"{one:>8}" for one in result.rates)]
     for name, rates in result.curve.items():

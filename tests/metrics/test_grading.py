@@ -243,7 +243,9 @@ def test_the_metrics_are_listed() -> None:
 
 @pytest.mark.parametrize("metrics", [3, [4], {"deletion": 5}])
 def test_metrics_of_another_kind_are_refused_with_what_is_accepted(metrics) -> None:
-    with pytest.raises(UsageError, match="accepted: standard, cheap, names, or name to options") as caught:
+    with pytest.raises(
+        UsageError, match="accepted: standard, cheap, localisation, names, or name to options"
+    ) as caught:
         judged(metrics)
     assert caught.value.option == "metrics"
 

@@ -145,7 +145,7 @@ def test_pixels_of_the_sample_make_a_texture_beside_which_it_is_shown():
         assert found.original.shape == (1, 24, 24, 3)
     with pytest.raises(UsageError, match="odd number of pixels from 3 to 24"):
         xplain.make(file(), "texture-pixels", [board], crop=24, window=25)
-    with pytest.raises(UsageError, match="up to 2048"):
+    with pytest.raises(UsageError, match="at most 2,048"):
         xplain.make(file(), "texture-pixels", [board], edge=100_000)
 
 

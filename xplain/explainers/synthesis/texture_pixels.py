@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 
 from xplain import native
-from xplain.core.declaring.options import MaybeSide, Share, Side, Together
+from xplain.core.declaring.options import MaybeSide, Share, Side, Together, Whole
 from xplain.core.declaring.registry import Paper, Source, recipe
 from xplain.core.edits import Array
-from xplain.core.errors import UsageError
 from xplain.core.synthesis.commission import Commission, Painted, Painting
 from xplain.explainers.synthesis.texture import samples_shown
 
 __all__ = ["copied", "texture_pixels"]
 
-_LARGEST = 2048
-"""Pixels of a texture's edge, at most: growing takes minutes there already."""
+Edge: TypeAlias = Annotated[int, Whole(1, 2048)]
+"""Pixels of a texture's edge: growing takes minutes at the most of it."""
 
 
 @recipe(
@@ -32,7 +31,7 @@ def texture_pixels(
     commission: Commission,
     *,
     how: Literal["grow", "pyramid", "quilt"] = "grow",
-    edge: Side = 128,
+    edge: Edge = 128,
     crop: MaybeSide = 96,
     window: Side = 13,
     levels: Together = 2,
@@ -80,8 +79,6 @@ def texture_pixels(
         Texture Synthesis and Transfer, SIGGRAPH 2001.
     """
     yield from ()
-    if edge > _LARGEST:
-        raise UsageError(option="edge", got=edge, accepted=f"up to {_LARGEST} pixels")
     made, shares, used = [], [], [_middle(one, crop) for one in commission.pictures["x"]]
     size, limit = (edge, edge), round(1000 * slack)
     for sample, rng in zip(used, commission.rngs("texture"), strict=True):

@@ -94,9 +94,10 @@ def test_a_stream_of_cheap_requests_does_not_stop_a_dear_one(queued, monkeypatch
 
 
 class Lent:
-    """A model that several threads may ask: each call says who it is for, and a dear one waits until it is let go."""
+    """A model that several threads may ask: a call with more edits than so many waits until it is let go."""
 
-    def __init__(self):
+    def __init__(self, held=100):
+        self.held = held
         inner = xplain.load(nets.cnn())
         self.outline, self.answers, self.inner = inner.outline, frozenset({Score}), inner
         self.abilities = Abilities(shared=True)
@@ -108,7 +109,7 @@ class Lent:
         with self.lock:
             self.under_way += 1
             self.most = max(self.most, self.under_way)
-        if query.edits.count > 100:
+        if query.edits.count > self.held:
             self.entered.set()
             self.go.wait(10)
         found = self.inner.answer(query)
@@ -139,6 +140,32 @@ def test_a_cheap_request_does_not_wait_for_the_call_of_a_dear_one_where_threads_
             alone = xplain.explain(model, item[None], "rise", target=1, samples=200, cells=4, seed=seed)
             assert np.array_equal(np.asarray(values, np.float32), alone.values[0])
         assert model.most == 2
+
+
+def test_cheap_requests_that_do_not_fit_together_are_answered_on_every_core(monkeypatch):
+    """One thread answered them one by one, and with one thread a model run the other cores had nothing to do."""
+    monkeypatch.setattr("xplain.serve.desk.cores", lambda: 2)
+    model = Lent(held=1)
+    item = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32)
+    with running({"m": model}) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        model.go.clear()
+        asked = {"model": "m", "instances": [item.tolist()], "target": 1, "method": "occlusion"}
+        sizes = (4, 8)
+        jobs = [
+            client.post("/api/jobs", json=asked | {"options": {"patch": n, "stride": n}}).headers["location"]
+            for n in sizes
+        ]
+        until = time.monotonic() + 30
+        while model.most < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert model.most == 2
+        model.go.set()
+        for job, n in zip(jobs, sizes, strict=True):
+            while client.get(job).json()["state"] not in ("done", "failed"):
+                time.sleep(0.01)
+            values = client.get(job).json()["answer"]["items"][0]["explanations"][0]["values"]
+            alone = xplain.explain(model, item[None], "occlusion", target=1, patch=n, stride=n)
+            assert np.array_equal(np.asarray(values, np.float32), alone.values[0])
 
 
 def test_dear_requests_take_turns_call_by_call():

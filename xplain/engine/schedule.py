@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 from xplain.core.abilities import abilities_of
 from xplain.core.batches import Cut, cut, fixed
+from xplain.core.cores import cores
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.query import Model
@@ -39,8 +39,7 @@ def batch_rows(x: Array, batch_size: int | None) -> int:
 
 def _bytes() -> int:
     """Input bytes of one call on the processors that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(_MOST_BYTES, max(_LEAST_BYTES, cores * _BYTES_PER_CORE))
+    return min(_MOST_BYTES, max(_LEAST_BYTES, cores() * _BYTES_PER_CORE))
 
 
 def rows_together(model: Model, x: Array) -> int:

@@ -1,7 +1,7 @@
 """Where requests wait and are answered: a bounded queue, cheap requests before the calls of dear ones.
 
-    cheap    one thread     packs of requests that fit together, asked as one; each gets the bits that it has alone
-    dear     four threads   a request each; their model calls take turns, and give way to the cheap ones
+    cheap    a thread a core   packs of requests that fit together, asked as one; each gets the bits that it has alone
+    dear     four threads      a request each; their model calls take turns, and give way to the cheap ones
 
 A dear request has its next model call when no cheap one is about (read, waiting, being answered, or was just now), or
 else when ``_SHARE`` times as long has passed as the last call took, divided by the dear ones that there are. So in a
@@ -26,6 +26,7 @@ from dataclasses import replace
 from typing import Any
 
 from xplain.core.abilities import abilities_of
+from xplain.core.cores import cores
 from xplain.core.errors import XplainError
 from xplain.serve.job import Full, Job, Late, State, Stopped
 from xplain.serve.running import Answer, Known, answered, early, stages
@@ -60,7 +61,7 @@ class Desk:
         self._comes, self._dears, self._turn = (threading.Condition(self._lock) for _ in range(3))
         self._cheap: deque[Job] = deque()
         self._dear: deque[Job] = deque()
-        self._packed: Served | None = None  # the model that cheap requests are asking
+        self._packed: list[str] = []  # the models that cheap requests are asking, by name
         self._coming, self._seen = 0, -math.inf  # requests that are being read, and when a cheap one was about last
         self._line: deque[Job] = deque()  # dear ones that wait for their next call
         self._calling: Job | None = None  # the one whose call is under way
@@ -69,7 +70,7 @@ class Desk:
         self._under_way: list[Job] = []  # those that a worker has taken
         self._closing, self._until = False, math.inf
         self._pace = 0.01  # seconds per evaluation, as measured of late
-        works = [self._work_cheap, *[self._work_dear] * _SIDE_BY_SIDE]
+        works = [*[self._work_cheap] * cores(), *[self._work_dear] * _SIDE_BY_SIDE]
         self._threads = [threading.Thread(target=work, name="xplain-desk", daemon=True) for work in works]
 
     # ------------------------------------------------------------------ for the event loop
@@ -161,11 +162,14 @@ class Desk:
                     if self._closing and not self._cheap:
                         return
                     self._comes.wait()
-                self._packed, self._passed = pack[0].asked.served, True
+                self._packed.append(pack[0].asked.served.name)
+                self._passed = True
                 self._under_way += pack
             self._do(pack)
             with self._lock:
-                self._packed, self._seen = None, time.monotonic()
+                self._packed.remove(pack[0].asked.served.name)
+                self._seen = time.monotonic()
+                self._comes.notify()
                 self._turn.notify_all()
 
     def _pack(self) -> list[Job]:
@@ -185,9 +189,11 @@ class Desk:
         return pack
 
     def _taken(self, served: Served) -> bool:
-        """Whether a dear request has a model to itself, or is due to have it next; the lock is held."""
+        """Whether a model that one thread at a time may ask is asked, or a dear one is due next; the lock is held."""
         if _shared(served):
             return False
+        if served.name in self._packed:
+            return True
         whose = self._calling or (self._line[0] if self._line and self._is_due() else None)
         return whose is not None and whose.asked.served is served
 
@@ -242,7 +248,7 @@ class Desk:
             return False
         if self._is_about() and not self._is_due():
             return False
-        return _shared(job.asked.served) or self._packed is not job.asked.served
+        return _shared(job.asked.served) or job.asked.served.name not in self._packed
 
     @property
     def _gap(self) -> float:
@@ -257,7 +263,7 @@ class Desk:
 
     def _is_about(self) -> bool:
         """Whether a cheap request is likely to meet a dear call that is begun now; the lock is held."""
-        here = self._coming or self._cheap or self._packed is not None
+        here = self._coming or self._cheap or self._packed
         return bool(here) or time.monotonic() < self._seen + self._pause
 
     def _is_due(self) -> bool:

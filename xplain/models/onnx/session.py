@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xplain.core.cores import cores
 from xplain.core.declaring.wording import limit
 from xplain.core.edits import Array
 from xplain.core.errors import MissingDependency, ModelError
@@ -173,7 +174,7 @@ class Session:
         """Options of the runtime, with the weights that are kept outside the graph or without."""
         options = self._ort.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or cores()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # a second lock behind ``xplain.graph.visit``: a reference to a file that a check has missed leads nowhere
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)

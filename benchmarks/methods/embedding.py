@@ -1,11 +1,12 @@
 """What embedding costs, in units of the model's own forward passes: processor time and memory, streamed to a folder.
 
-    python benchmarks/methods/embedding.py MODEL CARD [--items 320 --rounds 5]
+    python benchmarks/methods/embedding.py MODEL CARD [--items 320 --rounds 5] [--pictures 480]
 
 The raw model is ONNX Runtime's own session of the same file, returning the same layer and the scores, on the same rows
 in calls of the same size. Items are tensors that are there already, so that decoding pictures, which costs more than
-such a model, is in neither; how much it costs is told apart. Answers are compared before anything is timed. Memory is
-the growth of this process's peak while four times the items are written to a folder.
+such a model, is in neither. With ``--pictures`` so many JPEG files are embedded too, crops of the shared photographs,
+and the processor time of reading and preparing them is taken off and told. Answers are compared before anything is
+timed. Memory is the growth of this process's peak while four times the items are written to a folder.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import platform
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +27,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
+from throughput import pictures as crops
+
 import xplain
+from xplain.render import pictures
 from xplain.session.lenses.seeing import AT_ONCE
 
 
@@ -58,6 +64,45 @@ def spent(do) -> float:
     return time.process_time() - start
 
 
+class Decoding:
+    """Processor time of the threads that read pictures and prepare them, while it is entered."""
+
+    def __enter__(self) -> Decoding:
+        self.spent, self._kept = 0.0, {name: getattr(pictures, name) for name in ("read", "prepare")}
+        for name, call in self._kept.items():
+            setattr(pictures, name, self._watched(call))
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        for name, call in self._kept.items():
+            setattr(pictures, name, call)
+
+    def _watched(self, call):
+        def watched(*given):
+            began = time.thread_time()
+            try:
+                return call(*given)
+            finally:
+                self.spent += time.thread_time() - began
+
+        return watched
+
+
+def of_files(model, ask, items: np.ndarray, count: int, rounds: int) -> tuple[list[float], float]:
+    """Throughput of files in the raw model's, written to a folder, less decoding; and milliseconds that this took."""
+    ratios, took = [], []
+    with tempfile.TemporaryDirectory() as place:
+        files = sorted(crops(Path(place) / "pictures", count).iterdir())
+        for k in range(rounds):
+            before = spent(lambda: ask(items))
+            with Decoding() as decoding:
+                whole = spent(lambda k=k: xplain.see(model, "embed", files, vectors=f"{place}/{k}"))
+            plain = (before + spent(lambda: ask(items))) / 2 / len(items)
+            ratios.append(plain / ((whole - decoding.spent) / count))
+            took.append(1000 * decoding.spent / count)
+    return ratios, statistics.median(took)
+
+
 def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -77,6 +122,7 @@ def main() -> None:
     asked.add_argument("--items", type=int, default=320)
     asked.add_argument("--positions")
     asked.add_argument("--rounds", type=int, default=5)
+    asked.add_argument("--pictures", type=int, default=0)
     given = asked.parse_args()
     model = xplain.load(given.model, card=given.card, threads=1)
     item = model.outline.layout.item
@@ -113,6 +159,10 @@ def main() -> None:
     for name, found in ratios.items():
         told = f"{statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})"
         print(f"throughput of embed in the raw model's, {name}: {told}")
+    if given.pictures:
+        found, took = of_files(model, ask, items, given.pictures, given.rounds)
+        told = f"{statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})"
+        print(f"of {given.pictures} JPEG files, written to a folder, less {took:.2f} ms of decoding each: {told}")
     first, second = (f"{grown[k + 1] - grown[k]:+.0f}" for k in (0, 1))
     told = f"{first} after {2 * given.items} further items, {second} after {4 * given.items} more"
     print(f"peak memory in MiB: {grown[0]:.0f}, {told}")

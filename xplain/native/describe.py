@@ -40,12 +40,13 @@ class Described(NamedTuple):
 
 
 def describe(maps: Array, rows: Array, columns: Array, *, threads: int = 0) -> Described:
-    """Numbers of maps of ``D`` layers of ``H x W``, each from that map alone, all sums in float64 in one order.
+    """Numbers of maps of ``D`` layers of ``H x W``, each from that map alone, all sums in one order.
 
     ``codes = v / max |v|``; ``gini = sum (2 i - n - 1) h_(i) / (n sum h)`` and ``entropy = ln sum h - sum h ln h / sum
-    h`` of ``h = |codes|``; ``parts[r, c] = sum_y sum_x rows[r, y] columns[c, x] sum_d |v|``. A map that holds NaN or
-    infinity has NaN for every number and code. The same bits for any number of threads, and on
-    any processor but for the logarithms of entropy, which are the system's.
+    h`` of ``h = |codes|``; ``parts[r, c] = sum_y sum_x rows[r, y] columns[c, x] sum_d |v|``. Sums are in float64, that
+    over the layers ``d`` alone in float32, where ``place`` looks too: above 3.4e38 it is infinite. A map that holds NaN
+    or infinity has NaN for every number and code. The same bits for any number of threads, and on any processor but for
+    the logarithms of entropy, which are the system's.
 
     Args:
         maps: Real numbers ``[N, D, H, W]``, taken as float32.

@@ -166,7 +166,8 @@ def describe(maps: Array, rows: Array, columns: Array) -> tuple[Array, Array]:
         sizes = np.abs(one)
         if not np.isfinite(sizes).all():
             continue
-        scale, plane = sizes.max(), sizes.sum(axis=0, dtype=np.float32)
+        with np.errstate(over="ignore"):  # layers may add up to more than float32 holds: infinite by definition
+            scale, plane = sizes.max(), sizes.sum(axis=0, dtype=np.float32)
         codes[n] = (one / (scale if scale > 0 else np.float32(1))).astype(np.float16)
         kept = sorted(Fraction(float(code)) for code in np.abs(codes[n]).ravel())  # whole numbers of 2**-24
         count, whole = len(kept), sum(kept)

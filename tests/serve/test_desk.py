@@ -198,4 +198,4 @@ def test_dear_calls_lie_closer_the_more_dear_requests_there_are():
     for under_way, waiting in (([dear], []), ([dear, cheap], []), ([dear, dear], []), ([dear, dear], [dear, dear])):
         desk._under_way, desk._dear = list(under_way), deque(waiting)
         gaps.append(desk._gap / desk._took)
-    assert gaps == [6, 6, 3, 1.5]
+    assert gaps == [12, 12, 6, 3]

@@ -34,7 +34,7 @@ from xplain.serve.served import Served
 
 __all__ = ["Desk"]
 
-_SHARE = 6
+_SHARE = 12
 """Times the seconds of the last dear model call that belong to cheap requests, if any are about, before the next."""
 
 _JUST_NOW = 0.1  # seconds, at most

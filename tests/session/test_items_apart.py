@@ -8,7 +8,11 @@ import pytest
 import torch
 
 import xplain
+from xplain.core.card import Card
 from xplain.core.errors import ItemError, ModelError, UsageError
+from xplain.session.request import Request
+from xplain.session.run import Session
+from xplain.session.stream import Stream
 
 OPTIONS = {"patch": 4, "stride": 4}
 
@@ -65,3 +69,20 @@ def test_a_text_that_is_empty_or_too_long_stops_no_other():
     assert [text for _, text in found] == ["so good", "good good"]
     np.testing.assert_allclose([values for values, _ in found], [[0, 1], [1, 1]], atol=1e-6)
     assert [(place, str(error)[:13]) for place, _, error in told] == [(1, "The text is e"), (2, "The text has ")]
+
+
+def test_pictures_of_one_part_lie_in_one_batch_and_are_what_each_is_alone():
+    """Also beside one that cannot be read: no pixel of a row is another's."""
+    model = xplain.load(nets.cnn(size=16), card=Card(resize=(16, 16)))
+    rng = np.random.default_rng(0)
+    given = [rng.integers(0, 256, (20 + n, 24, 3), np.uint8) for n in range(5)]
+    given.insert(3, rng.integers(0, 256, (20, 24, 7), np.uint8))
+    failed = []
+    with Session(model, Request({})) as session:
+        stream = Stream(session, iter(given), at_once=4, failed=lambda place, *_: failed.append(place))
+        parts = [read.part for read in stream.parts()]
+        alone = [session.read([one]).items.x for n, one in enumerate(given) if n != 3]
+    assert failed == [3]
+    assert [len(part) for part in parts] == [3, 2]
+    assert np.array_equal(np.concatenate([part.items.x for part in parts]), np.concatenate(alone))
+    assert all(part.items.x.base is not None for part in parts)  # nothing was copied to join them

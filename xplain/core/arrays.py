@@ -18,6 +18,7 @@ from xplain.core.positions.layout import Layout
 
 __all__ = [
     "all_finite",
+    "behind",
     "collapse",
     "constant",
     "doubled",
@@ -73,6 +74,23 @@ def all_finite(x: Array) -> bool:
             if all(np.isfinite(np.dot(row, row)) for row in rows):
                 return True
     return bool(np.isfinite(x).all())
+
+
+def behind(arrays: Sequence[Array]) -> Array:
+    """Arrays one behind the other; rows of one array that follow each other in it are not copied."""
+    first = arrays[0]
+    whole = first.base
+    size = first.nbytes // len(first) if len(first) else 0
+    if isinstance(whole, np.ndarray) and size and whole.flags.c_contiguous and whole.dtype == first.dtype:
+        start, rest = divmod(first.ctypes.data - whole.ctypes.data, size)
+        at = first.ctypes.data
+        for one in arrays:
+            if one.base is not whole or one.ctypes.data != at or one.shape[1:] != whole.shape[1:] or rest:
+                break
+            at += one.nbytes
+        else:
+            return whole[start : start + sum(map(len, arrays))]
+    return np.concatenate(arrays)
 
 
 def shades(values: Array, of: Array | None = None) -> Array:

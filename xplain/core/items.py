@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xplain.core.arrays import behind
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat, joined, of_items
 from xplain.core.edits import Array
@@ -131,7 +132,7 @@ class Items:
             return first
         return replace(
             first,
-            x=np.concatenate([one.x for one in parts]),
+            x=behind([one.x for one in parts]),
             names=tuple(name for one in parts for name in one.names),
             pictures=None if first.pictures is None else np.concatenate([one.pictures for one in parts]),
             sizes=tuple(size for one in parts for size in one.sizes),

@@ -7,6 +7,7 @@ from typing import Any
 
 from xplain.core.abilities import abilities_of
 from xplain.core.declaring.wording import named
+from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.query import Model
@@ -19,8 +20,12 @@ from xplain.session.several import side_by_side
 __all__ = ["entered"]
 
 
-def entered(model: Model, x: Any, card: Any, layout: str | None = None) -> tuple[Model, Items]:
+def entered(
+    model: Model, x: Any, card: Any, layout: str | None = None, out: Array | None = None
+) -> tuple[Model, Items]:
     """The items as tensors with their layout, and the model that takes them; rows, texts and inputs in their own way.
+
+    The tensor of a picture that comes alone is written to ``out``, as ``items_of`` says.
 
     Raises:
         UsageError: the items or ``layout`` cannot be used; see ``items_of``.
@@ -38,7 +43,7 @@ def entered(model: Model, x: Any, card: Any, layout: str | None = None) -> tuple
             model = text(model)
     read = abilities_of(model).read
     if read is None:
-        return model, items_of(model, x, card, layout)
+        return model, items_of(model, x, card, layout, out)
     if layout is not None:
         raise UsageError(named("layout"), f" is {layout!r}, but rows of a table and texts have no other; leave it out.")
     model, items = read(x)

@@ -7,6 +7,8 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from xplain.core.abilities import abilities_of
 from xplain.core.edits import Array
 from xplain.core.errors import (
@@ -194,11 +196,20 @@ class Stream:
         return _Begun(piece, self._next, self._reader.submit(self._try_each, piece.single, self._next))
 
     def _try_each(self, single: Sequence[Any], start: int) -> list[tuple[Any, Part | XplainError]]:
-        """Items read one by one, each as what was given and what it became, or why it cannot be read."""
+        """Items read one by one, each as what was given and what it became, or why it cannot be read.
+
+        Pictures are written to the rows of one batch, so that joining those that follow each other copies nothing.
+        """
         found: list[tuple[Any, Part | XplainError]] = []
-        for place, one in enumerate(single, start):
+        batch: Array | None = None
+        for n, one in enumerate(single):
             try:
-                found.append((one, self._session.read([one], place)))
+                part = self._session.read([one], start + n, None if batch is None else batch[n])
+                if batch is None and len(single) > 1 and len(part) == 1 and part.items.pictures is not None:
+                    batch = np.empty((len(single), *part.items.x.shape[1:]), part.items.x.dtype)
+                    batch[n] = part.items.x[0]
+                    part.items = replace(part.items, x=batch[n : n + 1])
+                found.append((one, part))
             except XplainError as error:
                 if not may_be_of_one(error, self._session.model):
                     raise

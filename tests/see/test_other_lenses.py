@@ -296,3 +296,54 @@ def test_a_group_of_items_that_share_no_label_has_no_name():
     near = np.array([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0], [9.0, 8.5]])
     groups = clusters(near, ["cat", "mug", "dog", "dog", "owl"], 2)
     assert [one.name for one in groups] == ["dog", ""]
+
+
+def photographs(folder, shades):
+    """A folder of two concepts; a square of each shade of red stands in the place of its item."""
+    for name, some in shades.items():
+        (folder / name).mkdir()
+        for n, shade in enumerate(some):
+            picture = np.zeros((12, 12, 3), np.uint8)
+            picture[2 + n % 6 : 6 + n % 6, 3:7, 0] = shade
+            Image.fromarray(picture).save(folder / name / f"{n:02}.png")
+    return str(folder)
+
+
+def red_alone():
+    kernels = np.zeros_like(weights())
+    kernels[0, 0, 1, 1] = 1
+    return net(kernels)
+
+
+@pytest.mark.parametrize("names", [("a-red", "b-dark"), ("b-red", "a-dark")])
+def test_a_unit_fires_on_no_item_on_which_it_is_silent_whatever_the_order(tmp_path, names):
+    """Two of four items move it: silent ones are equal, and the first of them are no better than the last."""
+    red, dark = names
+    given = photographs(tmp_path, {red: [250, 200, 0, 0], dark: [0, 0, 0, 0]})
+    path = card(tmp_path, "RGB", [1.0, 1.0, 1.0])
+    found = xplain.see(red_alone(), "dissect", given, layer="fired", card=path)
+    assert found.facts["units"]["fired[0]"] == {"concept": red, "iou": 2 / 4}
+    assert found.facts["iou"][0].tolist() == [2 / 4, 0] if red < dark else [0, 2 / 4]
+
+
+def test_a_unit_fires_on_all_items_that_are_equal_to_the_last_of_its_best(tmp_path):
+    """Clipped and quantised units have many equal ones; those of one folder are not before those of the other."""
+    given = photographs(tmp_path, {"one": [250, 250, 0], "two": [250, 250, 0]})
+    path = card(tmp_path, "RGB", [1.0, 1.0, 1.0])
+    found = xplain.see(red_alone(), "dissect", given, layer="fired", card=path)
+    assert found.facts["iou"][0].tolist() == pytest.approx([2 / 5, 2 / 5])
+
+
+def test_what_few_pictures_would_say_by_chance_stands_beside_what_they_say(tmp_path):
+    path = card(tmp_path, "RGB", [1.0, 1.0, 1.0])
+    (tmp_path / "few").mkdir()
+    few = photographs(tmp_path / "few", {"a": [250, 100, 240], "b": [245, 110, 105]})
+    found = xplain.see(red_alone(), "dissect", few, layer="fired", card=path)
+    assert found.facts["iou"].max() <= found.facts["best IoU by chance"]
+    assert any("With the folders dealt out anew the best of" in text for text in found.said)
+    (tmp_path / "many").mkdir()
+    many = photographs(tmp_path / "many", {"a": [250] * 20, "b": [20] * 20})
+    found = xplain.see(red_alone(), "dissect", many, layer="fired", card=path)
+    assert found.facts["iou"].max() == 1
+    assert found.facts["best IoU by chance"] < 0.7
+    assert not any("dealt out anew" in text for text in found.said)

@@ -32,7 +32,7 @@ from xplain.explainers.see.vectors import folder_of
 
 __all__ = ["MasksOf", "dissect"]
 
-_AT_ONCE, _UNITS = 16, 64
+_AT_ONCE, _UNITS, _DEALT = 16, 64, 20
 _MOST_BYTES = 2**31
 
 
@@ -90,8 +90,10 @@ def dissect(
 
     A unit fires where its map, enlarged to the item, is above the level that it passes at ``share`` of all positions.
     ``IoU = |fires and mask| / |fires or mask|`` over all items. Without masks the concepts are the folders that
-    pictures lie in, each as a whole: a unit's n best pictures, n those of the folder, are held against the folder. For
-    that, vectors will do that ``embed`` has kept of the layer with the positions ``max``.
+    pictures lie in, each as a whole: a unit fires on its n best pictures, n those of the folder, on those equal to the
+    last of them too, and on none where it is silent. Then it is also told how well the best unit fits when the folders
+    are dealt out anew, which of a few pictures and many units is well. Vectors will do for that which ``embed`` has
+    kept of the layer with the positions ``max``.
 
     Args:
         layer: The layer's name, or ``auto`` for the last one with positions.
@@ -123,7 +125,7 @@ def dissect(
     tops: list[Array] = []
     best: list[Array] = []
     chosen: MapLayer | None = None
-    kept = 1
+    kept, chance = 1, None
     while (part := (yield More())) is not None:
         chosen = chosen or map_layer(part.view, layer)
         positions = int(np.prod(chosen.grid.cells))
@@ -138,13 +140,13 @@ def dissect(
     assert chosen is not None
     largest = np.concatenate(best)  # [N, C]
     if masks is None:
-        concepts, table = _by_folder(largest, folders)
+        concepts, table, chance = _by_folder(largest, folders, scene.seed)
     else:
         levels = _levels(tops, share, int(np.prod(chosen.grid.cells)))
         concepts, table = yield from _by_masks(chosen, given, masks, levels)
     alive = _alive(table, largest, units)
     found = yield from _shown(chosen.name, alive, largest, (given, names), k)
-    return _told(chosen.name, (concepts, table), found, alive, len(names))
+    return _told(chosen.name, (concepts, table, chance), found, alive, len(names))
 
 
 def _of_kept(scene: Scene, layer: str, masks: Any, units: int, k: int) -> Seeing[Cells]:
@@ -153,13 +155,14 @@ def _of_kept(scene: Scene, layer: str, masks: Any, units: int, k: int) -> Seeing
         raise UsageError("Masks need the layer's maps: give the pictures instead of vectors that were kept.")
     (kept,) = asked_for(scene, [layer], "max")
     kept.require(positions="max")
-    concepts, table = _by_folder(kept.vectors, [PurePath(name).parent.name for name in kept.names])
+    folders = [PurePath(name).parent.name for name in kept.names]
+    concepts, table, chance = _by_folder(kept.vectors, folders, scene.seed)
     alive = _alive(table, kept.vectors, units)
     found = yield from _shown(kept.layer, alive, kept.vectors, (kept.names, kept.names), k, kept)
     if not found:
         raise UsageError("No picture lies where its vector says with the content that it had; give the pictures.")
     shown = {cell.name for cell in found}
-    told = _told(kept.layer, (concepts, table), found, alive, len(kept))
+    told = _told(kept.layer, (concepts, table, chance), found, alive, len(kept))
     wanted = {kept.names[n] for c in alive for n in _best(kept.vectors[:, c], k)}
     gone = Caveat(
         f"{len(wanted - shown)} of {len(wanted)} pictures do not lie where their vectors say with the content that "
@@ -179,14 +182,26 @@ def _alive(table: Array, largest: Array, units: int) -> list[int]:
     return [int(c) for c in order if largest[:, c].max() > 0][:units]
 
 
-def _told(layer: str, fit: tuple[list[str], Array], found: list[Cell], alive: Sequence[int], count: int) -> Cells:
+def _told(
+    layer: str, fit: tuple[list[str], Array, float | None], found: list[Cell], alive: Sequence[int], count: int
+) -> Cells:
     """What the lens says."""
-    concepts, table = fit
+    concepts, table, chance = fit
     short = short_name(layer)
     fits = table.argmax(axis=1)
     told = {f"{short}[{c}]": {"concept": concepts[fits[c]], "iou": float(table[c, fits[c]])} for c in range(len(table))}
     about = {f"{short}[{c}]": f"{concepts[fits[c]]}\nIoU {table[c, fits[c]]:.2f}" for c in alive}
+    warnings = []
+    if chance is not None and table.max() <= chance:
+        warnings.append(
+            Caveat(
+                f"With the folders dealt out anew the best of {len(table)} units fits as well (IoU {chance:.2f}): "
+                f"{counted(count, 'item')} are too few to tell which unit stands for a folder.",
+                "other",
+            )
+        )
     weak = Caveat("No unit fits any concept: the largest IoU is below 0.04, where units are called detectors.", "empty")
+    by_chance = {} if chance is None else {"best IoU by chance": chance}
     return cells(
         found,
         f"Concepts that units of {short} fit, of {len(concepts)}, over {counted(count, 'item')}",
@@ -196,8 +211,8 @@ def _told(layer: str, fit: tuple[list[str], Array], found: list[Cell], alive: Se
         look="heat",
         overlaid=True,
         about=about,
-        facts={"layer": layer, "concepts": concepts, "units": told, "iou": table},
-        warnings=() if table.max() >= 0.04 else (weak,),
+        facts={"layer": layer, "concepts": concepts, "units": told, "iou": table, **by_chance},
+        warnings=(*warnings, *(() if table.max() >= 0.04 else (weak,))),
     )
 
 
@@ -243,8 +258,8 @@ def _by_masks(
     return concepts, both / np.maximum(either, 1)
 
 
-def _by_folder(largest: Array, folders: Sequence[str]) -> tuple[list[str], Array]:
-    """IoU of each unit's n best items with the n items of each folder."""
+def _by_folder(largest: Array, folders: Sequence[str], seed: int) -> tuple[list[str], Array, float]:
+    """IoU of where each unit fires with each folder, and that of the best unit with the folders dealt out anew."""
     concepts = sorted(set(folders))
     if len(concepts) < 2:
         raise UsageError(
@@ -253,14 +268,18 @@ def _by_folder(largest: Array, folders: Sequence[str]) -> tuple[list[str], Array
             option("masks"),
             ".",
         )
-    labels = np.array(folders)
-    order = np.argsort(-largest, axis=0, kind="stable")  # [N, C]
-    table = np.zeros((largest.shape[1], len(concepts)))
+    rng = np.random.default_rng(seed)
+    dealt = np.array([np.array(folders), *(rng.permutation(folders) for _ in range(_DEALT))])  # [1 + D, N]
+    table = np.zeros((len(dealt), largest.shape[1], len(concepts)))
     for j, name in enumerate(concepts):
-        count = int((labels == name).sum())
-        hits = (labels[order[:count]] == name).sum(axis=0)
-        table[:, j] = hits / (2 * count - hits)
-    return concepts, table
+        inside = (dealt == name).astype(np.float32)
+        count = int(inside[0].sum())
+        level = -np.partition(-largest, count - 1, axis=0)[count - 1]
+        fires = (largest >= np.maximum(level, np.finfo(np.float32).tiny)).astype(np.float32)  # [N, C]
+        hits = inside @ fires
+        table[:, :, j] = hits / (count + fires.sum(axis=0) - hits)
+    chance = float(np.median(table[1:].max(axis=(1, 2))))
+    return concepts, table[0], chance
 
 
 def _best(values: Array, k: int, kept: KeptVectors | None = None) -> list[int]:

@@ -2,9 +2,11 @@
 // with the attributes `steps` (four integers each) and `constants` of a chain, see kernels/elementwise.h.
 //
 // The runtime finds it by the symbol `RegisterCustomOps` of the library that it is told to load, which is this module.
+#include <atomic>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -100,14 +102,21 @@ struct Kernel {
     struct Shares {
       const ChainRun& run;
       int64_t total;
+      std::atomic<bool> failed{false};
     } shares{run, total};
-    const auto one = [](void* given, size_t k) {
-      const Shares& s = *static_cast<const Shares*>(given);
+    // noexcept: nothing may be thrown through the runtime's threads, and a thread's first share asks for memory
+    const auto one = [](void* given, size_t k) noexcept {
+      Shares& s = *static_cast<Shares*>(given);
       const int64_t begin = static_cast<int64_t>(k) * kShare;
-      s.run.run(begin, min64(begin + kShare, s.total));
+      try {
+        s.run.run(begin, min64(begin + kShare, s.total));
+      } catch (const std::bad_alloc&) {
+        s.failed = true;
+      }
     };
     check(api->at<Status*(const Context*, void (*)(void*, size_t), size_t, size_t, void*)>(kParallelFor)(
         context, one, static_cast<size_t>(ceil_div(total, kShare)), 0, &shares));
+    if (shares.failed) throw std::bad_alloc();
   }
 };
 

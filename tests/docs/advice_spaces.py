@@ -39,7 +39,7 @@ def _(told: Told, _folder: Path) -> None:
     dimension(rows, draws=3)
 
 
-@advice("items say too little of two spaces; give at least {}.")
+@advice("cannot tell two spaces apart; give at least {}.")
 def _(told: Told, _folder: Path) -> None:
     said = told(lambda: xplain.see(convolution(), "compare", ITEMS[:5]))
     assert "at least 8" in said

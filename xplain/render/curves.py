@@ -10,7 +10,7 @@ import numpy as np
 from xplain.core.caveat import Caveat, sentences
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
-from xplain.core.keeping.plain import brief_layer, counted
+from xplain.core.keeping.plain import brief_layer, counted, without_shared_folders
 from xplain.render import canvas
 from xplain.render.colormap import find
 
@@ -163,14 +163,21 @@ def _font(size: int) -> Any:
 
 def _different(shown: ShownComparison) -> Image:
     tiles = []
-    for n, name in enumerate(shown.different):
-        text = [canvas.fitted(name, 116), f"{shown.agreement[n]:.2f}"]
+    digits = _digits(shown.agreement)
+    for n, name in enumerate(without_shared_folders(shown.different)):
+        text = [canvas.fitted(name, 116), f"{shown.agreement[n]:.{digits}f}"]
         parts = [canvas.words(text, 116, canvas.PALE)]
         if shown.thumbnails is not None:
             parts.insert(0, canvas.image(shown.thumbnails[n]).resize((116, 116)))
         tiles.append(canvas.column(parts, 2))
     lines = [canvas.row(tiles[k : k + 6], 8) for k in range(0, len(tiles), 6)]
     return canvas.column(lines, 6)
+
+
+def _digits(agreement: Array) -> int:
+    """As many as it takes, up to six, that no item reads 1 which is not seen alike."""
+    below = [float(one) for one in agreement if one < 1]
+    return next((k for k in range(2, 6) if all(float(f"{one:.{k}f}") < 1 for one in below)), 6)
 
 
 def _told(warnings: tuple[Caveat, ...], names: Sequence[str]) -> list[Image]:

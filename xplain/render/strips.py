@@ -11,7 +11,7 @@ from xplain.core.caveat import Caveat, sentences
 from xplain.core.declaring.registry import renderer
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
-from xplain.core.keeping.plain import brief_layer, counted
+from xplain.core.keeping.plain import brief_layer, counted, in_figures, without_shared_folders
 from xplain.render import canvas
 from xplain.render.palette import RIGHT, WRONG
 
@@ -64,7 +64,8 @@ def strips(shown: ShownNeighbours, *, items: Sequence[int] | None = None, most: 
     compared = shown.near_pixels.size > 0
     if int(max(shown.near.max(), shown.near_pixels.max(initial=0))) >= count:
         raise UsageError("These are some of the items only, and their neighbours lie among all: draw the whole result.")
-    lines = [_lines(shown, int(n), tile) for n in chosen]
+    names = without_shared_folders(shown.names)
+    lines = [_lines(shown, names, int(n), tile) for n in chosen]
     width = max(one.width for one in lines)
     layer = brief_layer(str(shown.facts.get("layer", "")))
     parts = [canvas.heading(f"Nearest of {counted(count, 'item')}", width)]
@@ -102,10 +103,10 @@ def _framed(body: Image) -> Image:
     return paper
 
 
-def _lines(shown: ShownNeighbours, n: int, tile: int) -> Image:
+def _lines(shown: ShownNeighbours, names: Sequence[str], n: int, tile: int) -> Image:
     """One item, and its neighbours of both kinds in a row."""
     labels = shown.truth or shown.predicted
-    name = [canvas.fitted(shown.names[n] if shown.names else str(n), _NAME)]
+    name = [canvas.fitted(names[n] if names else str(n), _NAME)]
     name += [canvas.fitted(labels[n], _NAME)] if labels else []
     head = canvas.column([_tile(shown, n, tile, None), canvas.words(name, _NAME, canvas.PALE)], 2)
     rows = []
@@ -114,8 +115,8 @@ def _lines(shown: ShownNeighbours, n: int, tile: int) -> Image:
         cells = []
         for other, distance in zip(near[n], far[n], strict=True):
             same = None if not labels else labels[int(other)] == labels[n]
-            caption = labels[int(other)] if labels else shown.names[int(other)] if shown.names else str(other)
-            text = [canvas.fitted(caption, tile), canvas.fitted(f"{distance:.3g}", tile)]
+            caption = labels[int(other)] if labels else names[int(other)] if names else str(other)
+            text = [canvas.fitted(caption, tile), canvas.fitted(in_figures(float(distance)), tile)]
             cells.append(
                 canvas.column([_tile(shown, int(other), tile, same), canvas.words(text, tile, canvas.PALE)], 1)
             )

@@ -8,8 +8,9 @@ and what ``str`` gives of results. JSON escapes by itself, and HTML has its own.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-__all__ = ["brief_layer", "counted", "plain"]
+__all__ = ["brief_layer", "counted", "in_figures", "plain", "without_shared_folders"]
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed
@@ -47,3 +48,17 @@ def brief_layer(name: str, most: int = 56) -> str:
 def counted(count: int, one: str, several: str = "") -> str:
     """A number with its noun: ``1 picture``, ``2 pictures``, ``3 queries`` where the plural is said."""
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+def in_figures(value: float) -> str:
+    """A number to three figures, whole from 1,000 to a million: ``0.604``, ``39.5``, ``3268``."""
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def without_shared_folders(names: Sequence[str]) -> list[str]:
+    """Names of files without the folders that all begin with, which tell none from another."""
+    parts = [name.split("/") for name in names]
+    shared = 0
+    while parts and all(len(one) > shared + 1 and one[shared] == parts[0][shared] for one in parts):
+        shared += 1
+    return ["/".join(one[shared:]) for one in parts]

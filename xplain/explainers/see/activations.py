@@ -105,8 +105,9 @@ def activations(
 
 def _cells(layer: MapLayer | Heads, maps: Array, name: str, picture: Array | None, most: int, sort: str) -> list[Cell]:
     """A cell per channel of ``maps`` ``[C, *cells]``."""
-    largest = maps.reshape(len(maps), -1).max(axis=1)
-    order = np.argsort(-largest, kind="stable")[:most]
+    flat = maps.reshape(len(maps), -1)
+    largest = flat.max(axis=1)
+    order = np.lexsort((-flat.mean(axis=1), -largest))[:most]  # behind a ReLU6 hundreds have one largest value
     order = order if sort == "largest" else np.sort(order)
     words = "channels" if isinstance(layer, MapLayer) else f"heads, attention of token {layer.token}"
     some = f"the {len(order)} most active of {len(maps)}" if len(order) < len(maps) else f"{len(maps)}"

@@ -14,6 +14,7 @@ from xplain.core.declaring.options import Positive, Side
 from xplain.core.declaring.registry import Paper, lens
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.embedding import Compared
 from xplain.core.lenses.kept_vectors import aligned, holds_vectors, kept_in
 from xplain.core.lenses.scene import Again, Beside, More, Scene, Seeing, Some
@@ -184,7 +185,7 @@ def _compared(
 ) -> tuple[Compared, Array]:
     """What two sets of vectors of the same items have in common, and the rows on which they differ most."""
     if len(names) < LEAST:
-        raise UsageError(f"{len(names)} items say too little of two spaces; give at least {LEAST}.")
+        raise UsageError(f"{counted(len(names), 'item')} cannot tell two spaces apart; give at least {LEAST}.")
     near = min(wanted.k, max(1, (len(names) - 1) // _CHANCE))
     found = alignment(*vectors, k=near, draws=wanted.draws, seed=scene.seed)
     chosen = found.most_different(count=min(wanted.different, len(names) // _APART))

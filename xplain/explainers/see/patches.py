@@ -272,7 +272,7 @@ def _warnings(layer: _Layer, silent: Array, shown: Sequence[int]) -> list[Caveat
     told = []
     if len(silent):
         one = "unit never fires" if len(silent) == 1 else "units never fire"
-        some = ", ".join(map(str, silent[:8].tolist())) + (" ..." if len(silent) > 8 else "")
+        some = ", ".join(map(str, silent[:8].tolist())) + (f" and {len(silent) - 8} more" if len(silent) > 8 else "")
         told.append(Caveat(f"{len(silent)} {one} on these items: {some}.", "empty"))
     if layer.why:
         told.append(Caveat(f"Receptive fields are upper bounds: {layer.why}.", "other"))

@@ -335,6 +335,7 @@ class _Source:
             found.append(Caveat(f"{about}{text}", "input"))
         if self.errors:
             name, error = self.errors[0]
-            more = f" and {len(self.errors) - 1} more" if len(self.errors) > 1 else ""
-            found.append(Caveat(f"{name}{more} could not be read and is left out: {error}", "input"))
+            others = len(self.errors) - 1
+            several = f" and {others} more could not be read and are" if others else " could not be read and is"
+            found.append(Caveat(f"{name}{several} left out: {error}", "input"))
         return tuple(found)

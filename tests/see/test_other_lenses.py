@@ -8,6 +8,7 @@ import sys
 import nets
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 from PIL import Image
 
 import xplain
@@ -347,3 +348,36 @@ def test_what_few_pictures_would_say_by_chance_stands_beside_what_they_say(tmp_p
     assert found.facts["iou"].max() == 1
     assert found.facts["best IoU by chance"] < 0.7
     assert not any("dealt out anew" in text for text in found.said)
+
+
+def rounded(name, made):
+    """A tensor in 8 bits and back, as quantisers write it behind every operator."""
+    scales = ["scale", "zero"]
+    return [
+        helper.make_node("QuantizeLinear", [name, *scales], [f"{name}_quantized"]),
+        helper.make_node("DequantizeLinear", [f"{name}_quantized", *scales], [made]),
+    ]
+
+
+def test_each_layer_of_an_8_bit_file_is_shown_once():
+    rng = np.random.default_rng(0)
+    kept = {"w": rng.normal(size=(4, 3, 3, 3)), "v": rng.normal(size=(4, 2)), "low": 0.0, "high": 6.0, "scale": 0.05}
+    constants = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in kept.items()]
+    constants.append(numpy_helper.from_array(np.uint8(128), "zero"))
+    nodes = [
+        *rounded("x", "x_back"),
+        helper.make_node("Conv", ["x_back", "w"], ["conv"]),
+        *rounded("conv", "conv_back"),
+        helper.make_node("Clip", ["conv_back", "low", "high"], ["clip"]),
+        *rounded("clip", "clip_back"),
+        helper.make_node("MaxPool", ["clip_back"], ["pool"], kernel_shape=[2, 2], strides=[2, 2]),
+        *rounded("pool", "pool_back"),
+        helper.make_node("ReduceMean", ["pool_back"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["mean", "v"], ["scores"]),
+    ]
+    x = helper.make_tensor_value_info("x", 1, ["n", 3, 16, 16])
+    scores = helper.make_tensor_value_info("scores", 1, ["n", 2])
+    graph = helper.make_graph(nodes, "rounded", [x], [scores], constants)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    found = xplain.see(made, "activations", X[:1], layer="all")
+    assert found.facts["layers"] == ["clip", "pool"]

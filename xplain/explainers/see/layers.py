@@ -17,6 +17,9 @@ _MOVES = frozenset(
 )
 """Operators whose result is what goes in, in another order or shape: what is seen there was seen before."""
 
+_ROUNDS = frozenset({"quantizelinear", "dequantizelinear"})
+"""Operators whose result is what goes in, rounded: a layer of an 8-bit file is followed by both."""
+
 
 def short_name(layer: str) -> str:
     """The end of a layer's name, for a caption: exporters put a path of modules in front.
@@ -38,7 +41,7 @@ def with_positions(view: View) -> list[MapLayer]:
     """Every layer with positions, in order of evaluation.
 
     One that only goes on into an activation is left out, and one that holds the numbers of a layer before it in another
-    order.
+    order, or rounded.
 
     Raises:
         UsageError: there is none.
@@ -54,10 +57,13 @@ def with_positions(view: View) -> list[MapLayer]:
         clipping = {name.casefold() for name in view.outline.activations or ()}
         for spec in view.outline.layers:
             next_ones = children.get(lineage.tensor(spec.name), [])
+            while len(next_ones) == 1 and ops.get(next_ones[0], "").casefold() in _ROUNDS:
+                next_ones = children.get(next_ones[0], [])
             passed = len(next_ones) == 1 and _goes_on(ops.get(next_ones[0], ""), clipping)
             grid = lineage.grid(spec.name, view.layout)
             parents = lineage.parents.get(lineage.tensor(spec.name), ())
             moved = spec.op.casefold() in _MOVES and any(parent in ops for parent in parents)
+            moved = moved or spec.op.casefold() in _ROUNDS  # also of the input
             if isinstance(grid, Grid) and not (passed or moved) and lineage.descends(spec.name):
                 found.append(MapLayer(spec.name, grid))
     return found or [map_layer(view, "auto")]  # which says why there is none

@@ -21,6 +21,7 @@ from the file's first byte to the result; what is imported on the way was import
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import inspect
 import sys
@@ -134,11 +135,14 @@ def traced(run: Callable[[], Any], may: Mapping[str, set[str]]) -> Trace:
         calls = found.climbs if kind is None else found.outside.setdefault(kind, Counter())
         calls[before, room, code.co_name] += 1
 
+    gc.collect()  # what others left behind is not let go of in the middle of this
+    gc.disable()
     sys.setprofile(look)
     try:
         run()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return found
 
 

@@ -348,6 +348,27 @@ def recurrences() -> Iterator[Case]:
     yield Case("LSTM", start, (0, 5, 6), attributes=dict(hidden_size=h), outputs=3, label="initial state")
 
 
+def odd_extents() -> Iterator[Case]:
+    """Forms whose extents alone do not tell where positions come from."""
+    floor = dict(mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    none = np.zeros(0, np.float32)
+    odd = f32(1, 1, 2.3, 2), f32(1, 1, 1.15, 2), f32(1, 1, 1, 1.15)  # extents of whole factors that scales are not
+    for opset, region in ((11, none), (13, None), (19, None)):
+        for how in (floor, dict(mode="nearest"), dict(mode="linear"), dict(mode="cubic")):
+            for k, scales in enumerate(odd):
+                inputs, label = [r(1, 2, 3 if k == 0 else 5, 3), region, scales], f"odd {k} {len(how)} {how['mode']}"
+                yield Case("Resize", inputs, attributes=how, opset=opset, label=f"{label} opset {opset}")
+    yield Case("Resize", [r(1, 2, 4, 6), None, f32(2, 3)], attributes={**floor, "axes": [3, 2]}, label="axes")
+    yield Case("Upsample", [r(1, 2, 3, 3), f32(1, 1, 2.3, 2)], opset=9, label="odd")
+    yield Case("Upsample", [r(1, 2, 5, 5)], opset=8, attributes=dict(mode="linear", scales=[1.0, 1.0, 1.15, 2.0]))
+    for policy in ("not_larger", "not_smaller"):
+        for axes, sizes in (([2, 3], i(7, 8)), ([3, 2], i(8, 7)), ([2, 3], i(8, 11))):
+            how = dict(mode="linear", axes=axes, keep_aspect_ratio_policy=policy)
+            yield Case("Resize", [r(1, 2, 4, 6), None, None, sizes], attributes=how, label=f"{policy} {axes} {sizes}")
+    for mode in ("reflect", "edge", "wrap"):
+        yield Case("Pad", [r(1, 2, 4, 5), i(0, 0, -1, 2, 0, 0, 2, -1)], attributes=dict(mode=mode), label=f"{mode} cut")
+
+
 def all_cases() -> list[Case]:
     families = (
         convolutions,
@@ -360,5 +381,6 @@ def all_cases() -> list[Case]:
         indexing,
         resampling,
         recurrences,
+        odd_extents,
     )
     return [case for family in families for case in family()]

@@ -110,7 +110,7 @@ def _with_constants(
     """Shapes, axes and indices as constants, which is how exporters write them."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    resize = model.graph.node[0].op_type == "Resize"
+    resize = model.graph.node[0].op_type in ("Resize", "Upsample")
     stored = {n for n, a in list(feeds.items())[1:] if resize or a.dtype != np.float32}
     fixed.graph.initializer.extend(numpy_helper.from_array(feeds[n], n) for n in stored)
     kept = [v for v in model.graph.input if v.name not in stored]

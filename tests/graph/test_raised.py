@@ -32,6 +32,7 @@ CASES = {
         for mode in ("nearest", "linear")
         for by in scales
     },
+    "Resize nearest at 11": (11, "Resize", ["x", "roi", "double"], {"mode": "nearest"}),
     "Resize at 11": (11, "Resize", ["x", "roi", "more"], {"mode": "linear"}),
     **{f"Hardmax {axis}": (11, "Hardmax", ["x"], {"axis": axis}) for axis in (1, 2, 3)},
     **{f"Softmax {axis}": (11, "Softmax", ["x"], {"axis": axis}) for axis in (1, 2, 3)},
@@ -108,7 +109,10 @@ def test_gradients_are_the_differences_of_the_file(name):
     np.testing.assert_allclose(moved, 0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["Upsample nearest at 7", "Upsample nearest by double", "Resize nearest by double"])
+@pytest.mark.parametrize(
+    "name",
+    ["Upsample nearest at 7", "Upsample nearest by double", "Resize nearest by double", "Resize nearest at 11"],
+)
 def test_hidden_windows_and_maps_pass_an_old_resampling(name):
     asked = {"patch": 2, "stride": 1, "target": 1}
     plain, quick = (xplain.load(file(*CASES[name]), engine=engine) for engine in ("plain", "auto"))

@@ -306,6 +306,8 @@ def _resize(walk: Walk, node: Node) -> None:
         raise Stop("it resizes channels, or names its axes")
     stated, name = scales_of(node)
     scales = np.asarray(stated) if stated is not None else walk.content(name) if name else None
+    if name and scales is None:
+        raise Stop("its scales are known only at run time")
     picked = resize_indices(node, before.extent, plane.extent, scales, walk.model)
     if picked is None:
         raise Stop("it interpolates")

@@ -8,7 +8,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.graph.nodes import Model, Node, attributes_of
-from xplain.graph.resampled import resampling
+from xplain.graph.resampled import resamplings
 from xplain.graph.windows import windows_of
 from xplain.native.delta import Kernel
 
@@ -36,12 +36,15 @@ def resize_indices(
         like: Whose operator sets are used.
     """
     given: dict[str, Any] = attributes_of(node)
-    if given.get("mode", "nearest") != "nearest" or given.get("coordinate_transformation_mode") == "tf_crop_and_resize":
+    if given.get("mode", "nearest") != "nearest":
+        return None
+    stated = None if scales is None else scales.ravel().tolist(), None
+    found = resamplings(node.op_type, given, stated, ((None, None, *before), (None, None, *after)), like)
+    if found is None:
         return None
     picked = []
     for axis in range(2):
-        scale = float(scales[axis + 2]) if scales is not None and len(scales) == 4 else None
-        taken = resampling(node.op_type, given, scale, (before[axis], after[axis]), like)
+        taken = found.get(axis + 2, np.eye(before[axis]))
         if not np.array_equal(taken, taken == 1.0) or np.any(taken.sum(1) != 1.0):
             return None
         picked.append(taken.argmax(1).astype(np.int64))

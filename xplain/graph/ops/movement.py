@@ -103,8 +103,8 @@ def pad(call: NodeCall, g: Value) -> list[Value | None]:
             extent = (x.shape or ())[axis]
             if not isinstance(extent, int):
                 raise call.refuse(f"mode {mode} needs known extents")
-            source = np.pad(np.arange(extent), (max(0, before[axis]), max(0, after[axis])), mode=mode)
-            source = source[max(0, -before[axis]) : len(source) - max(0, -after[axis])]
+            source = np.arange(extent)[max(0, -before[axis]) : extent - max(0, -after[axis])]  # what is cut goes first
+            source = np.pad(source, (max(0, before[axis]), max(0, after[axis])), mode=mode)
             g = along(t, g, axis, np.eye(extent)[source])
     return [g]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from xplain.graph.build.tracer import Tracer, Value
 from xplain.graph.operators import backward, facts
 from xplain.graph.ops.call import NodeCall
-from xplain.graph.resampled import resampling, scales_at
+from xplain.graph.resampled import resamplings, scales_at
 
 __all__ = ["along"]
 
@@ -37,26 +38,44 @@ def resize(call: NodeCall, g: Value) -> list[Value | None]:
     """
     t, x, y = call.t, call.need(0), call.y
     sx, sy = x.shape or (), y.shape or ()
-    if call.attribute("coordinate_transformation_mode") == "tf_crop_and_resize":
-        raise call.refuse("tf_crop_and_resize has no rule")
     if (sy == () or sx == ()) or any(not isinstance(d, int) for d in (*sx[1:], *sy[1:])):
         return [_free_nearest(call, g)]
-    factors = [
-        int(m) / int(n) for n, m in zip(sx[2:], sy[2:], strict=True) if isinstance(n, int) and isinstance(m, int)
-    ]
-    whole = len(sx) == 4 and sx[1] == sy[1] and all(f == int(f) for f in factors)
-    if whole and _repeats(call):
-        return [_sum_blocks(call, g, [int(f) for f in factors])]
-    for axis in range(1, x.rank):
-        if sx[axis] != sy[axis]:
-            g = along(t, g, axis, _matrix(call, axis, int(sx[axis] or 0), int(sy[axis] or 0)))
+    scales = call.static(scales_at(call.node), "scales")
+    if scales is None and not call.has(3) and call.has(scales_at(call.node)):
+        raise call.refuse("the scales are known only at run time")
+    factors = _factors(sx, sy, scales)
+    if factors is not None and _repeats(call):
+        return [_sum_blocks(call, g, factors)]
+    stated = scales, call.static(3)
+    found = resamplings(call.op, call.attributes, stated, (sx, sy), t.model)
+    if found is None:
+        raise call.refuse(
+            "tf_crop_and_resize has no rule, nor has a kept aspect of sizes that are not known or too large"
+        )
+    for axis, matrix in found.items():
+        g = along(t, g, axis, matrix)
     return [g]
+
+
+def _factors(sx: Sequence[Any], sy: Sequence[Any], scales: Any) -> list[int] | None:
+    """The whole factors by which a plane ``[N, C, H, W]`` grows, where it does.
+
+    A scale of 2.3 makes 6 of 3 positions too, and others than a scale of 2 does.
+    """
+    if len(sx) != 4 or sx[1] != sy[1] or any(m % n for n, m in zip(sx[2:], sy[2:], strict=True)):
+        return None
+    factors = [m // n for n, m in zip(sx[2:], sy[2:], strict=True)]
+    if scales is not None and len(scales) and (len(scales) != 4 or [float(s) for s in scales[2:]] != factors):
+        return None
+    return factors
 
 
 def _repeats(call: NodeCall) -> bool:
     """Whether an enlargement by a whole factor repeats every element."""
     if call.op == "Upsample":
         return bool(call.attribute("mode", "nearest") == "nearest")
+    if call.attribute("axes") is not None or call.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return False
     rule = call.attribute("coordinate_transformation_mode", "half_pixel")
     rounding = call.attribute("nearest_mode", "round_prefer_floor")
     plain = (rule == "asymmetric" and rounding == "floor") or (rule == "half_pixel" and rounding.startswith("round"))
@@ -73,18 +92,6 @@ def _sum_blocks(call: NodeCall, g: Value, factors: list[int]) -> Value:
 def _free_nearest(call: NodeCall, g: Value) -> Value:
     """Height and width known only at run time: only whole factors with nearest neighbours have a rule."""
     scales = call.static(scales_at(call.node), "scales")
-    if scales is None or len(scales) != 4 or not _repeats(call) or any(float(s) != int(s) for s in scales):
+    if scales is None or len(scales) != 4 or not _repeats(call) or any(float(s) != max(1, int(s)) for s in scales):
         raise call.refuse("free height and width are possible only for whole factors with nearest neighbours")
     return _sum_blocks(call, g, [int(s) for s in scales[2:]])
-
-
-def _matrix(call: NodeCall, axis: int, source: int, target: int) -> np.ndarray[Any, Any]:
-    """The matrix ``[target, source]`` of a resampling along one axis: the operator's answer to the identity."""
-    scales = call.static(scales_at(call.node), "scales")
-    scale = None
-    if scales is not None and len(scales):
-        axes = call.attribute("axes")
-        scale = float(scales[axis if axes is None else [a % call.need(0).rank for a in axes].index(axis)])
-    elif not call.has(3):
-        raise call.refuse("the scales are known only at run time")
-    return resampling(call.op, call.attributes, scale, (source, target), call.t.model)

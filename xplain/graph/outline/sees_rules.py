@@ -32,7 +32,7 @@ from xplain.graph.outline.sees import (
     slid,
     union,
 )
-from xplain.graph.resampled import resampling, scales_of
+from xplain.graph.resampled import resamplings, scales_of
 from xplain.graph.stated import cuts_of, pads_of, reduced_axes
 from xplain.graph.windows import windows_of
 
@@ -293,28 +293,20 @@ def _resize(step: Step, part: Seen) -> list[Seen | None]:
     out = step.out
     given, name = scales_of(step.node)
     scales = step.known.content.get(name) if given is None else np.asarray(given)
-    stated = attribute(step.node, "axes")
     if len(out) != len(part.shape) or (part.channel is not None and out[part.channel] != part.shape[part.channel]):
         return []
-    found: dict[int, Array] = {}
-    for axis in {one for one in part.places if one is not None}:
-        if out[axis] == part.shape[axis]:
-            continue
-        scale = None
-        if scales is not None and scales.size:
-            at = axis if stated is None else [a % len(out) for a in stated].index(axis)
-            scale = float(scales.ravel()[at])
-        found[axis] = (
-            resampling(step.node.op_type, attributes_of(step.node), scale, (part.shape[axis], out[axis]), step.model)
-            != 0
-        )
+    sizes = step.known.content.get(step.node.input[3]) if len(step.node.input) > 3 else None
+    stated = None if scales is None else scales.ravel().tolist(), None if sizes is None else sizes.ravel().tolist()
+    found = resamplings(step.node.op_type, attributes_of(step.node), stated, (part.shape, out), step.model)
+    if found is None:
+        return []
 
     def along(k: int, seen: Array) -> Array:
         axis = part.places[k]
         if axis is None or axis not in found:
             return seen
         seen = np.broadcast_to(seen, (part.shape[axis], seen.shape[1]))
-        return _through_matrix(found[axis], seen)
+        return _through_matrix(found[axis] != 0, seen)
 
     return [part.by(along, out)]
 

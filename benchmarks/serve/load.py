@@ -196,7 +196,9 @@ def measured(alone: Alone, url: str, picture: bytes, given: argparse.Namespace, 
         "median at 80 % of that, times alone": float(np.median(calm)),
         "p99 at 80 % of that, times alone": float(np.percentile(calm, 99)),
         "p99 of the clients alone at 80 %, times alone": float(np.percentile(echoed, 99)),
-        "median of a dear one at 80 %, times alone": float(np.median([t for s, t, d in relaxed if d and s == 200])) / dear,
+        "median of a dear one at 80 %, times alone": float(
+            np.median([t for s, t, d in relaxed if d and s == 200]) / dear
+        ),
         **reachable(full, dear, lone, 20 * DEAR_OF),
         "dear answers": sum(dear and s == 200 for one in (told, relaxed) for s, _, dear in one),
         "answers that were neither 200 nor 429": sum(s not in (200, 429) for s, _, _ in (*told, *relaxed)),

@@ -119,6 +119,13 @@ def test_of_several_outputs_the_likeliest_is_read_and_any_can_be_asked_for():
         find_scores(read(model), "feature")
 
 
+def test_an_auxiliary_head_is_not_read_before_the_one_that_it_helps():
+    model = tail(N("MatMul", ["logits", "w"], ["aux_logits"]), N("Identity", ["logits"], ["out"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.eye(5, dtype=np.float32), "w"))
+    model.graph.output.insert(0, helper.make_tensor_value_info("aux_logits", FLOAT, [None, 5]))
+    assert find_scores(read(model)).scores.tensor == "out"
+
+
 def test_labels_alone_cannot_be_explained():
     model = tail(N("ArgMax", ["logits"], ["out"], axis=1))
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64

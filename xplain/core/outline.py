@@ -37,11 +37,15 @@ _CALLED = (
     {"classes", "class", "cls", "labels", "predictions", "prediction"},
 )
 """Words in the names of scores, the likeliest first."""
+_BESIDE = {"aux", "auxiliary"}
+"""Words in the names of heads that help to train others."""
 
 
 def called_scores(name: str) -> int:
-    """How much the name of a tensor says that it holds scores; 0 where it says nothing of the kind."""
+    """How much the name of a tensor says that it holds scores; 0 where it says nothing, below where it denies it."""
     words = set(re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()))
+    if words & _BESIDE:
+        return -1
     return next((len(_CALLED) - k for k, some in enumerate(_CALLED) if words & some), 0)
 
 

@@ -274,6 +274,18 @@ def test_whatever_loads_can_be_shown(good, tmp_path, seed):
         shown(a)
 
 
+@pytest.mark.parametrize("field", ["method", "unit", "targets", "warnings", "method chosen"])
+def test_names_in_a_file_steer_no_terminal(good, tmp_path, field):
+    meta, said = meta_of(good), "\x1b]0;owned\x07\x1b[31m"
+    if field == "method chosen":
+        meta["notes"][field] = said
+    else:
+        meta[field] = {"targets": [said] * 2, "warnings": [{"text": said, "kind": "gap"}]}.get(field, said)
+    a = loaded(pack({**good, "meta.npy": npy(np.array(json.dumps(meta)))}), tmp_path)
+    assert "\x1b" not in repr(a) + str(a)
+    assert "owned" in repr(a) + str(a)
+
+
 def test_pictures_of_another_size_are_refused_when_drawn(good, tmp_path):
     a = loaded(pack({**good, "pictures.npy": npy(np.zeros((2, 5, 9, 3), np.uint8))}), tmp_path)
     shown(a)

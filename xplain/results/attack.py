@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from xplain.core.edits import Array
-from xplain.core.keeping.plain import counted, plain
+from xplain.core.keeping.plain import counted
 from xplain.core.synthesis.attack import NORMS
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text, truth, whole
@@ -181,7 +181,7 @@ class Attack(Result):
             spent = counted(self.steps[n], "step"), counted(self.queries[n], "query", "queries")
             asked = ", ".join([f"l0 {self.sizes[n, 3]:.0f}", *spent])
             lines.append(f"  {self.name_of(n)}: {was} -> {now} ({self.size_of(n)}, {asked}{told})")
-        return plain("\n".join([*lines, *(f"  ! {said}" for said in self.said)]))
+        return "\n".join([*lines, *(f"  ! {said}" for said in self.said)])
 
     def _told_size(self, linf: float) -> str:
         return f"{linf * 255:g}/255" if self.whole else f"{linf:.3g}"

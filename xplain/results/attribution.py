@@ -11,6 +11,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import CardError
 from xplain.core.items import Columns, Passage
+from xplain.core.keeping.plain import plain
 from xplain.core.positions.coordinates import UNSTATED, Coordinates
 from xplain.core.segments import INPUTS
 from xplain.results.archive import Fault
@@ -62,6 +63,7 @@ class Attribution(Result):
     """
 
     what: ClassVar[str] = "attribution"
+    coloured: ClassVar[bool] = True
     checks: ClassVar[Mapping[str, Check]] = {
         "unit": ("a text", text),
         "signed": ("true or false", truth),
@@ -128,10 +130,10 @@ class Attribution(Result):
 
     def __str__(self) -> str:
         """Coloured words, or a table, where the items are texts or rows; else as ``repr``. Then what must be known."""
-        chosen = [str(self.facts["method chosen"])] if "method chosen" in self.facts else []
+        chosen = [plain(str(self.facts["method chosen"]))] if "method chosen" in self.facts else []
         if self.columns is not None or self.texts:
             return "\n".join([str(self.render("text")), *chosen])
-        return "\n".join([repr(self), *chosen, *(f"warning: {text}" for text in self.said)])
+        return "\n".join([repr(self), *chosen, *(plain(f"warning: {text}") for text in self.said)])
 
     def __repr__(self) -> str:
         return (

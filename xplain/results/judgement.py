@@ -11,7 +11,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import unknown
 from xplain.core.intervals import Interval, mean_of, worst_tenth
-from xplain.core.keeping.plain import counted, plain
+from xplain.core.keeping.plain import counted
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.fitting import fit
@@ -167,7 +167,7 @@ class Judgement(Result):
 
     def __str__(self) -> str:
         lines = [self.sentence(name) for name in self.metrics]
-        return plain("\n".join([*lines, *(f"warning: {one}" for one in self.said)]))
+        return "\n".join([*lines, *(f"warning: {one}" for one in self.said)])
 
     @classmethod
     def holds(cls, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> int:

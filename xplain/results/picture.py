@@ -12,7 +12,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.keeping.files import whole_file
-from xplain.core.keeping.plain import counted, plain
+from xplain.core.keeping.plain import counted
 from xplain.results.archive import Fault
 from xplain.results.checks import Check, list_of, text
 from xplain.results.result import ARRAY_PER_ITEM, BESIDE, Result
@@ -112,7 +112,7 @@ class Picture(Result):
             facts = [f"{name} {_short(entries[n])}" for name, entries in self.each.items()]
             called = self.name_of(n) or f"picture {n}"
             lines.append(f"  {called}{value}{': ' if told or facts else ''}{'; '.join([*told, *facts])}")
-        return plain("\n".join([*lines, *(f"  ! {said}" for said in self.said)]))
+        return "\n".join([*lines, *(f"  ! {said}" for said in self.said)])
 
     @classmethod
     def made(cls, given: dict[str, Any]) -> Self:

@@ -16,9 +16,9 @@ arrays of a file, ``xplain.results`` lists the kinds that files may hold, ``@ren
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -31,6 +31,7 @@ from xplain.core.declaring.wording import Words
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Columns
+from xplain.core.keeping.plain import plain as harmless
 from xplain.core.target import Target, side_by_side
 from xplain.results.archive import MOST_BYTES
 from xplain.results.checks import Check
@@ -53,6 +54,16 @@ BESIDE = {"beside": True}
 
 _SHORT = 4096
 """Numbers of an array that ``meta`` still writes out."""
+
+
+def _harmless(shown: Callable[[Any], str]) -> Callable[[Any], str]:
+    """The same text without letters that steer a terminal: a result may be anyone's file, and its names with it."""
+
+    @wraps(shown)
+    def text(self: Any) -> str:
+        return harmless(shown(self))
+
+    return text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,6 +90,8 @@ class Result:
     checks: ClassVar[Mapping[str, Check]] = {}
     made_of: ClassVar[type[Any] | None] = None
     """What a flow returns that becomes this kind: a frozen dataclass of core with fields of the same names."""
+    coloured: ClassVar[bool] = False
+    """Whether ``str`` writes colours of its own for a terminal, and sees to it that names of others write none."""
 
     provenance: Provenance
     names: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
@@ -89,6 +102,12 @@ class Result:
     each: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Caveat, ...] = ()
     digests: tuple[str, ...] = field(default=(), metadata=PER_ITEM)
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        for name in ("__repr__",) if cls.coloured else ("__repr__", "__str__"):
+            if name in vars(cls):
+                setattr(cls, name, _harmless(vars(cls)[name]))
 
     def __post_init__(self) -> None:
         count = len(self)

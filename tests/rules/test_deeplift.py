@@ -353,6 +353,29 @@ def test_a_masked_signal_has_the_multipliers_of_the_relu_that_it_is() -> None:
     np.testing.assert_allclose(found[1], found[2], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("axes", [[1, 2], [-1, 1], [1, 2, 3]])
+def test_a_logsumexp_over_several_axes_is_complete(axes: list[int], keepdims: int) -> None:
+    kept = int(np.prod([n for k, n in zip((1, 2, 3), (4, 3, 5), strict=True) if k not in [a % 4 for a in axes]]))
+    stored = {"axes": np.array(axes), "flat": np.array([0, -1]), "w": np.ones((kept, 3), np.float32)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceLogSumExp", ["x", "axes"], ["l"], keepdims=keepdims),
+            helper.make_node("Reshape", ["l", "flat"], ["f"]) if keepdims or len(axes) < 3
+            else helper.make_node("Unsqueeze", ["l", "one"], ["f"]),
+            helper.make_node("MatMul", ["f", "w"], ["y"]),
+        ],
+        "several axes",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 3, 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(one, name) for name, one in {**stored, "one": np.array([1])}.items()],
+    )  # fmt: skip
+    net = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    x, x0 = np.random.default_rng(2).normal(size=(2, 2, 4, 3, 5)).astype(np.float32)
+    found, delta = contributions(net, x, x0, np.array([0, 2]))
+    assert_complete(found, delta)
+
+
 @pytest.mark.parametrize("size", [1, 20, 100])
 @pytest.mark.parametrize("keepdims", [0, 1])
 def test_a_log_softmax_written_with_logsumexp_is_complete_whatever_the_logits_are(size: int, keepdims: int) -> None:

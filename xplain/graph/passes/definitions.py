@@ -80,13 +80,16 @@ def _unit(chain: Chain, inputs: list[str], out: str, attributes: dict[str, Any],
 
 
 def _log_sum_exp(chain: Chain, inputs: list[str], out: str, attributes: dict[str, Any], dims: list[int]) -> None:
-    """The mean of ``x - log softmax(x)``, each element of which is the ``log sum exp(x)`` along one axis."""
+    """Axis by axis the mean of ``x - log softmax(x)``, each element of which is the ``log sum exp(x)`` along it."""
     axes = _stored(chain.model, inputs[1]) if inputs[1:] else None
-    if axes is None or len(axes) != 1:
+    if not axes:
         chain("ReduceLogSumExp", *inputs, output=out, **attributes)
         return
-    rest = chain("Sub", inputs[0], chain("LogSoftmax", inputs[0], axis=int(axes[0]) % len(dims)))
-    chain("ReduceMean", rest, inputs[1], output=out, keepdims=attributes.get("keepdims", 1))
+    x, order = inputs[0], sorted({axis % len(dims) for axis in axes}, reverse=True)
+    for axis in order:
+        rest = chain("Sub", x, chain("LogSoftmax", x, axis=axis))
+        last = {"output": out} if axis == order[-1] else {}
+        x = chain("ReduceMean", rest, chain.const([axis]), keepdims=attributes.get("keepdims", 1), **last)
 
 
 def _stored(model: ModelProto, name: str) -> list[int] | None:

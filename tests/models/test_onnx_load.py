@@ -349,3 +349,17 @@ def test_the_outline_says_what_was_found(tmp_path):
     assert outline.inputs[0].dtype == "float16"
     assert len(outline.digest) == 64
     assert label(0).read({"": np.ones((1, 5))}, np.zeros(1, int)) == 1
+
+
+@pytest.mark.parametrize("op", ["RandomNormalLike", "Bernoulli", "none"])
+def test_scores_that_are_drawn_by_chance_are_said_to_be(op):
+    nodes = [helper.make_node(op, ["x"], ["drawn"], name="chance")] if op != "none" else []
+    nodes += [helper.make_node("RandomNormalLike", ["x"], ["beside"])]  # which no score reads
+    nodes += [helper.make_node("Add", ["x", "drawn" if op != "none" else "x"], ["y"])]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "g", [value("x", FLOAT, ["N", 3])], [value("y", FLOAT, ["N", 3])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    a = xplain.explain(model, np.ones((1, 3), np.float32), "occlusion", target=0)
+    said = [one.text for one in a.warnings if one.kind == "model"]
+    assert len(said) == (op != "none")
+    assert all(f"{op} (node 'chance') draws anew" in text for text in said)

@@ -13,7 +13,7 @@ from xplain.graph.intake.load import Loaded
 from xplain.graph.operators import channels_last, facts_of
 from xplain.graph.outline.follow import follow
 
-__all__ = ["activations_of", "layers_of", "quirks_of"]
+__all__ = ["activations_of", "draws_of", "layers_of", "quirks_of"]
 
 
 def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
@@ -85,3 +85,23 @@ def quirks_of(loaded: Loaded, scores: str) -> list[str]:
     if rank > 2:
         found.append(f"Scores have {rank} axes; those of extent 1 are dropped.")
     return found
+
+
+def draws_of(loaded: Loaded, scores: str) -> list[str]:
+    """A sentence where the scores depend on numbers that the model draws anew each time that it runs."""
+    makers = {name: node for node in loaded.model.graph.node for name in node.output if name}
+    waiting, seen = [scores], {scores}
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None:
+            continue
+        if facts_of(node).random:
+            where = f"{node.op_type} (node {node.name!r})"
+            told = (
+                f"Scores depend on numbers that {where} draws anew at every run: the same item has another score each"
+            )
+            return [f"{told} time, and a map holds that noise."]
+        fresh = {name for name in node.input if name} - seen
+        seen |= fresh
+        waiting += fresh
+    return []

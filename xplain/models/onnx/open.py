@@ -16,7 +16,7 @@ from xplain.graph.intake.load import Loaded, OnnxSource, read
 from xplain.graph.outline.fields import fields
 from xplain.graph.outline.follow import follow
 from xplain.graph.outline.kernels import kernels
-from xplain.graph.outline.layers import activations_of, layers_of, quirks_of
+from xplain.graph.outline.layers import activations_of, draws_of, layers_of, quirks_of
 from xplain.graph.outline.layout import axes_of
 from xplain.graph.outline.logits import both_sides, find_scores
 from xplain.graph.outline.picks import detects_of
@@ -29,7 +29,7 @@ from xplain.models.onnx.places import lanes_for
 from xplain.models.onnx.providers import CPU
 from xplain.models.onnx.session import choose_providers
 from xplain.models.options import OnnxOptions
-from xplain.models.outlines import not_finite, settled, tell_providers
+from xplain.models.outlines import not_finite, settled, tell_providers, warned
 
 __all__ = ["open_onnx"]
 
@@ -91,6 +91,7 @@ def open_onnx(
     away = [f"Left out: {check.found}." for check in loaded.left.checks if output is None]
     said = tuple(Caveat(sentence, "output") for sentence in (*found.quirks, *away))
     outline = replace(outline, warnings=(*outline.warnings, *said))
+    outline = warned(outline, *draws_of(loaded, found.scores.tensor))
     outline = settled(outline, own, options.layout, axes_of(loaded, explained.name))
     lanes, used, why = lanes_for(choice.used)
     how = Running(used, options.threads, limits.seconds if loaded.loops else None, options.engine)

@@ -66,7 +66,7 @@ def test_holm_corrects_in_steps():
 
 def test_what_has_no_direction_is_refused():
     rng = np.random.default_rng(0)
-    with pytest.raises(UsageError, match="1 items of the concept"):
+    with pytest.raises(UsageError, match="has 1 item beside 3 random"):
         sensitivity(np.eye(1, 3), np.eye(3), np.eye(3), sets=2, draws=3, rng=rng)
     with pytest.raises(UsageError, match="zero for every item"):
         sensitivity(np.eye(3), np.eye(3), np.zeros((2, 3)), sets=2, draws=3, rng=rng)

@@ -268,7 +268,7 @@ def test_tensors_are_compared_position_by_position(tmp_path):
         ("mixed", "it is not known which are meant"),
         ("entities", "Of none of the items"),
         ("column:box", "the items are none"),
-        ([[(0, 0, 8, 8)]], "What is known is of 1 items, and there are 6"),
+        ([[(0, 0, 8, 8)]], "What is known is of 1 item, and there are 6"),
         ([[(8, 0, 8, 8)]] * 6, "a box is four numbers"),
         ({"bright/0.png": np.full((32, 32), np.nan)}, "masks of 0 and 1"),
         (7, "accepted: a .csv of boxes"),

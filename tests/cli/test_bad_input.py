@@ -36,7 +36,7 @@ def test_all_is_well_without_mistakes(explain):
         (("--patch", "wide"), "option 'patch' is 'wide'"),
         (("--baseline", "soup"), "option 'baseline' is 'soup'; accepted: "),
         (("--batch-size", 0), "--batch-size is 0; accepted: a whole number of at least 1"),
-        (("--max-queries", 0), "--max-queries is 0 for 1 pictures; accepted: at least one each"),
+        (("--max-queries", 0), "--max-queries is 0 for 1 picture; accepted: at least one each"),
         (("--seed", -1), "--seed is -1; accepted: a whole number of at least 0"),
         (("--card", "imagnet"), "neither a file nor a preset. Presets: imagenet"),
         (("--card", "imagnet"), "Did you mean 'imagenet'"),

@@ -76,7 +76,7 @@ def test_an_unknown_label_names_the_nearest(xplain, model, pictures):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a.png\n", r"line 1: 1 cells; accepted: two"),
+        ("a.png\n", r"line 1: 1 cell; accepted: two"),
         ("file,label\nnone.png,dark\n", "None of the 1 pictures can be used: There is no picture"),
         ("file,label\n", "names no picture"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),

@@ -185,7 +185,7 @@ def test_columns_can_be_chosen_and_rows_be_named(xplain, people):
         ("age,income,job\n1,2,a\n", ("--mask", "x"), "--mask is for texts (--text, .txt), but the items are a table."),
         ("age,income,job\n1,2,a\n", ("--card", "imagenet"), "--card is for pictures and tensors; a table does without"),
         ("age,income,job\n1,2,a\n", ("--labels", "a,b,c"), "3 labels"),
-        ("age,income,job\n1,2,a\n", ("--max-queries", "1"), "needs at least 7 more model evaluations for 1 items"),
+        ("age,income,job\n1,2,a\n", ("--max-queries", "1"), "needs at least 7 more model evaluations for 1 item "),
         ("age,income,job\n1,2,a\n", ("-m", "saliency"), "saliency needs Sweep"),
     ],
 )

@@ -161,7 +161,7 @@ def test_a_grid_that_is_stated(shape, cells, tokens, channel):
         ((97, 24), (8, 12), 0, "no axis has the 96 tokens"),
         ((96, 96), (8, 12), 0, "both its axes"),
         ((8, 8, 8), (8, 8), 0, "both its first and its last axis"),
-        ((96, 24), (96,), 0, "grid has 1 numbers, and the item has 2"),
+        ((96, 24), (96,), 0, "grid has 1 number, and the item has 2 axes"),
     ],
 )
 def test_a_grid_that_cannot_be(shape, cells, tokens, why):

@@ -45,13 +45,13 @@ def _(told: Told, _folder: Path) -> None:
     Card.from_dict({"bands": ["a", "b"]})
 
 
-@advice("channels. Name each of them once.")
+@advice("but {}: {}. Name each of them once.")
 def _(told: Told, _folder: Path) -> None:
     told(lambda: explained(SERIES, "NCT", channels=["I"]))
     explained(SERIES, "NCT", channels=["I", "II", "V1"])
 
 
-@advice("axes of space. State one for each of")
+@advice("of space. State one for each of")
 def _(told: Told, _folder: Path) -> None:
     x = np.ones((1, 1, 3, 4, 5), np.float32)
     said = told(lambda: explained(x, "NCDHW", spacing=[1, 1]))

@@ -165,7 +165,7 @@ def _(told: Told, _folder: Path) -> None:
     assert LabelSpace((), 2).place("1", "the answer") == 1
 
 
-@advice("holds {} scores per item, but {} are known. Give the labels that belong to these scores.")
+@advice("holds {} per item, but {} are known. Give the labels that belong to these scores.")
 def _(told: Told, _folder: Path) -> None:
     with listening(rows_behind) as server:
         raw = {key: value for key, value in MAPPED.items() if key != "classes"}

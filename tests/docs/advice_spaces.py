@@ -56,7 +56,7 @@ def _(told: Told, _folder: Path) -> None:
     xplain.see(pooled, "embed", ITEMS, layer=layer, positions="all")
 
 
-@advice("items of the concept and {} random ones; give 2 of each.")
+@advice("The concept has {} beside {} random ones; give 2 of each.")
 def _(told: Told, _folder: Path) -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(4, 3))

@@ -209,7 +209,7 @@ def _(told, _folder):
     xplain.explain(model, ROWS, "lrp", rule="z-box", low=-9.0, high=9.0)
 
 
-@advice("items; give one per item.")
+@advice("The target is a list of {} for {}; give one per item.")
 def _(told, _folder):
     told(lambda: xplain.explain(linear, ROWS, "occlusion", target=[0, 1]))
     xplain.explain(linear, ROWS, "occlusion", target=[0, 1, 2, 0, 1])

@@ -50,7 +50,7 @@ def test_decisions(serve):
 @pytest.mark.parametrize(
     ("answer", "kind", "message"),
     [
-        ([[1, 2]], ModelError, r"is \[1, 2\]; 7 items were asked"),
+        ([[1, 2]], ModelError, r"is \[1, 2\]; for 7 items"),
         ([[1, 2]] * 6 + [[1]], ModelError, "is not a table of numbers with one row per item"),
         ([["a", "b"]] * 7, ModelError, "is not a table of numbers"),
         ([[None, 1]] * 7, NonFinite, "holds nan for item 0, class 0"),

@@ -263,7 +263,7 @@ BROKEN = {
     "nan": (lambda r: {**r, "outputs": [{**r["outputs"][0], "data": [float("nan")] * 14}]}, "is not strict JSON: NaN"),
     "few rows": (
         lambda r: {**r, "outputs": [{**r["outputs"][0], "shape": [6, 2], "data": [0.0] * 12}]},
-        r"is \[6, 2\]; 7 items were asked, so \[7, K\] is needed",
+        r"is \[6, 2\]; for 7 items \[7, K\] is needed",
     ),
     "shape lies": (lambda r: {**r, "outputs": [{**r["outputs"][0], "shape": [7, 3]}]}, "and holds 14 elements"),
     "negative": (

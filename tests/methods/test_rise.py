@@ -119,7 +119,5 @@ def test_messages() -> None:
         xplain.explain(MODEL, ITEM, "rise", samples=1, target=0)
     with pytest.raises(UsageError, match="20 x 20 cells on 14 x 14 positions; use fewer"):
         xplain.explain(MODEL, ITEM, "rise", cells=20, target=0)
-    with pytest.raises(
-        BudgetError, match=r"needs at least 2 more .* 1 items \(2 each\), but 1 of max_queries are left"
-    ):
+    with pytest.raises(BudgetError, match=r"needs at least 2 more .* 1 item \(2 each\), but 1 of max_queries are left"):
         xplain.explain(MODEL, ITEM, "rise", max_queries=2, target=0)

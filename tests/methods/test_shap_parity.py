@@ -63,7 +63,7 @@ def test_partition_stops_at_its_samples_and_stays_complete() -> None:
 
 
 def test_hierarchy_messages() -> None:
-    with pytest.raises(xplain.XplainError, match="The hierarchy has 1 rows for 7 features"):
+    with pytest.raises(xplain.XplainError, match="The hierarchy has 1 row for 7 features"):
         xplain.explain(MODEL, X, "partition-shap", hierarchy=np.array([[0, 1]]))
     with pytest.raises(xplain.XplainError, match="joins 0 and 0 in row 0, which do not exist yet or overlap"):
         xplain.explain(MODEL, X, "partition-shap", hierarchy=np.zeros((6, 2)))

@@ -51,7 +51,7 @@ def test_answers_on_disk_are_shared(tmp_path: Path) -> None:
 def test_messages() -> None:
     with pytest.raises(xplain.XplainError, match="'sideways'; accepted: deletion, insertion"):
         curve(MODEL, X, explained(WEIGHTS), "sideways")
-    with pytest.raises(xplain.XplainError, match="There are 1 items, but the explanation is of 2"):
+    with pytest.raises(xplain.XplainError, match="Given: 1 item; the explanation is of 2"):
         curve(MODEL, X, attribution(np.ones((2, 4)), target="0", labels=(0, 0)))
     with pytest.raises(xplain.XplainError, match=r"The explanation is \[1, 3\]; needed: .* \[1, 4\]"):
         curve(MODEL, X, explained(np.ones((1, 3))))

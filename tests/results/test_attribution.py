@@ -99,7 +99,7 @@ def test_one_item():
     two = example(facts={"pair": [1, 2], "labels": np.zeros((2, 3))})  # as many entries as items, and yet of the run
     assert two[1].notes["pair"] == two.notes_of(1)["pair"] == [1, 2]
     assert two[1].notes["labels"].shape == (2, 3)
-    with pytest.raises(UsageError, match="there are 2 items"):
+    with pytest.raises(UsageError, match="the result has 2 items"):
         example()[2]
 
 
@@ -166,7 +166,7 @@ def test_items_are_gone_through_and_cut():
         assert {(one.item, one.text) for one in some.warnings} == {
             (k, "x" if name == "b" else "y") for k, name in enumerate(some.names) if name in "bd"
         }
-    with pytest.raises(UsageError, match=r"No item is in slice\(4, None, None\); there are 4 items"):
+    with pytest.raises(UsageError, match=r"No item is in slice\(4, None, None\); the result has 4 items"):
         a[4:]
 
 

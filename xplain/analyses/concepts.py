@@ -10,6 +10,7 @@ import numpy as np
 from xplain.analyses.vectors import checked
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
+from xplain.core.keeping.plain import counted
 
 __all__ = ["Concept", "holm", "sensitivity"]
 
@@ -63,7 +64,7 @@ def sensitivity(
     count = min(len(concept), len(others))
     if count < _LEAST:
         raise UsageError(
-            f"There are {len(concept)} items of the concept and {len(others)} random ones; give 2 of each."
+            f"The concept has {counted(len(concept), 'item')} beside {len(others)} random ones; give 2 of each."
         )
     rows = checked(np.concatenate([concept, others])).astype(np.float64)
     rows -= rows.mean(axis=0)

@@ -17,6 +17,7 @@ from xplain.cli.telling.console import Progress, note
 from xplain.core.cost import Cost
 from xplain.core.declaring.wording import Words, in_python, named
 from xplain.core.errors import UsageError, XplainError
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline
 from xplain.core.query import Model
 from xplain.session import Explained, Request, Session, Stream
@@ -71,7 +72,7 @@ class Order:
         if most < count:
             raise UsageError(
                 named("max_queries"),
-                f" is {most} for {count} pictures",
+                f" is {most} for {counted(count, 'picture')}",
                 option="max_queries",
                 got=most,
                 accepted="at least one each",

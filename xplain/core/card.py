@@ -33,6 +33,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, UsageError, nearest, unknown
 from xplain.core.keeping.files import lines_of, read_text, there
+from xplain.core.keeping.plain import counted
 from xplain.core.positions.coordinates import UNSTATED, Coordinates, labelled_bands
 from xplain.core.positions.layout import KNOWN, stated
 from xplain.core.preprocessor_config import fields_of
@@ -101,7 +102,10 @@ class Card:
             raise CardError(f"{self._where}bands is {self.bands}, which only mode BANDS has; the mode is {self.mode}.")
         for what, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, self.channels):
-                raise CardError(f"{self._where}{what} has {len(numbers)} numbers for {self.channels} channels.")
+                raise CardError(
+                    f"{self._where}{what} has {counted(len(numbers), 'number')} for "
+                    f"{counted(self.channels, 'channel')}."
+                )
         if self.range is not None and not -_LARGEST <= self.range[0] < self.range[1] <= _LARGEST:
             raise CardError(f"{self._where}range is {list(self.range)}; accepted: [black, white], black below white.")
         for what, numbers in (("scale", (self.scale,)), ("mean", self.mean), ("std", self.std)):

@@ -26,6 +26,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.edits import Array, Edits, Untouched
 from xplain.core.errors import UsageError
 from xplain.core.keeping.content import keys_of
+from xplain.core.keeping.plain import counted
 from xplain.core.lenses.fold import Fold
 from xplain.core.outline import Outline
 from xplain.core.positions.grid import layer_layout
@@ -174,7 +175,10 @@ class Sweep:
             return
         if self.items is None or len(self.items) != len(self.x):
             beside = 0 if self.items is None else len(self.items)
-            raise UsageError(f"A sweep from layer {self.at!r} has values for {len(self.x)} items, and {beside} items.")
+            raise UsageError(
+                f"A sweep from layer {self.at!r} has values for {counted(len(self.x), 'item')}, and "
+                f"{counted(beside, 'item')}."
+            )
         if "input" in self.taps:
             raise UsageError(f"A sweep from layer {self.at!r} does not reach the input. Name that layer as its tap.")
 

@@ -9,6 +9,7 @@ import numpy as np
 from xplain.core.declaring.wording import option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import ModelError, UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline
 from xplain.core.query import Model, Score
 from xplain.core.target import every_score
@@ -64,7 +65,7 @@ class Sentinel:
             self._expected = now
             return
         if now.shape != before.shape:
-            raise _changed(outline, asked, f"it gave {len(before)} scores and now gives {len(now)}")
+            raise _changed(outline, asked, f"it gave {counted(len(before), 'score')} and now gives {len(now)}")
         both = np.isfinite(now) & np.isfinite(before)  # a class that a top-k answer leaves out is unknown, not changed
         if not both.any():
             raise _changed(outline, asked, "it names other classes")

@@ -23,6 +23,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorP
 
 from xplain.core.declaring.wording import limit, option
 from xplain.core.errors import ModelError, Piece, Unsafe
+from xplain.core.keeping.plain import counted
 from xplain.graph.attributes import check_attributes
 from xplain.graph.naming import subgraphs_of
 from xplain.graph.visit import Place, every, texts
@@ -250,7 +251,8 @@ def check_structure(model: ModelProto, limits: Limits) -> Verdict:
             raise Unsafe(_TOO_DEEP.format(depth, limits.depth))
         if len(node.input) + len(node.output) > limits.ends:
             raise Unsafe(
-                f"Node {node.name!r} ({node.op_type}) has {len(node.input)} inputs and {len(node.output)} outputs; "
+                f"Node {node.name!r} ({node.op_type}) has {counted(len(node.input), 'input')} and "
+                f"{counted(len(node.output), 'output')}; "
                 f"accepted: {limits.ends} (limits.ends)."
             )
         if _repeats(node):

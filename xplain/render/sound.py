@@ -13,6 +13,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import ItemError
+from xplain.core.keeping.plain import counted
 from xplain.core.positions.coordinates import Coordinates
 
 __all__ = ["WAVES", "is_sound", "read_sound", "samples_of"]
@@ -88,7 +89,7 @@ def samples_of(content: bytes, called: str, told: Coordinates | None, axes: str 
     letters = axes or "NT"
     if "C" not in letters:
         if channels > 1:
-            raise ItemError(f"{called} has {channels} channels, and {model} takes one. Mix them first.")
+            raise ItemError(f"{called} has {counted(channels, 'channel')}, and {model} takes one. Mix them first.")
         return np.ascontiguousarray(samples[:, 0])
     return np.ascontiguousarray(samples.T if letters.index("C") < letters.index("T") else samples)
 

@@ -31,6 +31,7 @@ from xplain.core.declaring.wording import Words
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.items import Columns
+from xplain.core.keeping.plain import counted
 from xplain.core.keeping.plain import plain as harmless
 from xplain.core.target import Target, side_by_side
 from xplain.results.archive import MOST_BYTES
@@ -115,12 +116,16 @@ class Result:
             value = getattr(self, name)
             held = value.values if isinstance(value, Columns) else value
             if held is not None and len(held) != count and not (isinstance(held, tuple) and not held):
-                raise UsageError(f"{self.method}: the field {name!r} has {len(held)} entries for {count} items.")
+                raise UsageError(
+                    f"{self.method}: the field {name!r} has {counted(len(held), 'entry', 'entries')} for "
+                    f"{counted(count, 'item')}."
+                )
         for name, entries in self.each.items():
             if not isinstance(entries, (list, tuple, np.ndarray)) or len(entries) != count:
                 got = f"{len(entries)} entries" if hasattr(entries, "__len__") else repr(entries)
                 raise UsageError(
-                    f"{self.method}: the fact {name!r} has {got} for {count} items. Give a list or an array with "
+                    f"{self.method}: the fact {name!r} has {got} for {counted(count, 'item')}. Give a list or "
+                    "an array with "
                     "one entry per item in each, or a fact of the whole run in notes."
                 )
 
@@ -159,11 +164,15 @@ class Result:
         if isinstance(index, slice):
             items = range(*index.indices(len(self)))
             if not len(items):
-                raise UsageError(f"No item is in {index}; there are {len(self)} items, 0 to {len(self) - 1}.")
+                raise UsageError(
+                    f"No item is in {index}; the result has {counted(len(self), 'item')}, 0 to {len(self) - 1}."
+                )
             some = index
         else:
             if not -len(self) <= index < len(self):
-                raise UsageError(f"Item {index} was asked for; there are {len(self)} items, 0 to {len(self) - 1}.")
+                raise UsageError(
+                    f"Item {index} was asked for; the result has {counted(len(self), 'item')}, 0 to {len(self) - 1}."
+                )
             items = range(index % len(self), index % len(self) + 1)
             some = slice(items[0], items[0] + 1)
         cut = {name: getattr(self, name) for name in self.per_item()}

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from xplain.core.errors import UsageError, XplainError, unknown
+from xplain.core.keeping.plain import counted
 from xplain.serve.asked import Asked, asked, instance, scores_asked
 from xplain.serve.desk import Desk
 from xplain.serve.figures import Figures
@@ -149,7 +150,8 @@ class House:
     def _bound(self, given: Sequence[Any]) -> None:
         if len(given) > self.most_items:
             raise UsageError(
-                f"A request may have {self.most_items} items here; got {len(given)}. Send them in several requests."
+                f"A request may have {counted(self.most_items, 'item')} here; got {len(given)}. Send them in "
+                "several requests."
             )
 
     async def _timed(self, served: Served, read: Callable[[], T]) -> T:

@@ -110,9 +110,11 @@ def _known(truth: TruthFacts, count: int) -> str:
 def _precise(power: Sequence[Precision], plan: Plan) -> str:
     whole, worst = power[0], power[-1] if len(power) < 2 else power[1]
     told = (
-        f"  metrics ({', '.join(plan.grading.names)}) of {whole.items:,} items: a share of all is known to "
+        f"  metrics ({', '.join(plan.grading.names)}) of {counted(whole.items, 'item')}: a share of all is known to "
         f"{100 * whole.share:.2g} points"
     )
     return (
-        told if worst is whole else f"{told}, of class {worst.group!r} ({worst.items} items) to {100 * worst.share:.2g}"
+        told
+        if worst is whole
+        else f"{told}, of class {worst.group!r} ({counted(worst.items, 'item')}) to {100 * worst.share:.2g}"
     )

@@ -19,6 +19,7 @@ import numpy as np
 from xplain.audit.reports.readers import Reads, literal, quoted
 from xplain.core.errors import MissingDependency, OutputError
 from xplain.core.keeping.files import whole_file
+from xplain.core.keeping.plain import counted
 from xplain.render.canvas import image
 from xplain.report.audit.told import Histogram, Table, Told
 
@@ -178,7 +179,7 @@ def _fiftyone(audit: Reads, _: Told, to: Path, pictures: Callable[[int], Path | 
         file.write(b"]}\n")
     left = f"; {skipped:,} items that are no files of their own are left out" if skipped else ""
     how = f"fiftyone.Dataset.from_dir({str(to)!r}, fiftyone.types.LegacyFiftyOneDataset)"
-    return f"{count:,} samples{left}; open with: {how}"
+    return f"{counted(count, 'sample')}{left}; open with: {how}"
 
 
 def _sample(library: Any, row: Mapping[str, Any], path: Path, lanes: int) -> Any:

@@ -12,6 +12,7 @@ from xplain.audit.findings.leaning import worded
 from xplain.audit.reports.readers import Reads
 from xplain.core.edits import Array
 from xplain.core.items import Passage
+from xplain.core.keeping.plain import counted
 from xplain.core.lane import Lane
 from xplain.report.audit.told import Column, Table
 
@@ -110,5 +111,5 @@ def _of_columns(audit: Reads, lane: Lane, number: int, names: Sequence[str]) -> 
         Column("mean value", "signed", f"mean of its value, in {lane.unit or 'the unit of the map'}"),
         Column("speaks for it", "share", "share of rows in which its value is above 0, for what was explained"),
     )
-    caption = f"How much each column counts, over {count:,} rows; the one with most of the magnitude first."
+    caption = f"How much each column counts, over {counted(count, 'row')}; the one with most of the magnitude first."
     return Table(f"columns-{number}", f"{lane.name}: columns", caption, heads, rows_told)

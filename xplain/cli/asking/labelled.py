@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xplain.core.errors import PictureError, UsageError
 from xplain.core.keeping.files import read_text, there
+from xplain.core.keeping.plain import counted
 
 __all__ = ["Labelled", "read_labelled"]
 
@@ -68,7 +69,9 @@ def _from_table(table: Path, delimiter: str) -> list[Labelled]:
         if not row or (number == 1 and row[0].strip().lower() in _HEADS):
             continue
         if len(row) != 2 or not all(cell.strip() for cell in row):
-            raise UsageError(f"{table}, line {number}: {len(row)} cells; accepted: two, a file and its label.")
+            raise UsageError(
+                f"{table}, line {number}: {counted(len(row), 'cell')}; accepted: two, a file and its label."
+            )
         found.append(Labelled(str(table.parent / row[0].strip()), row[1].strip()))
     if not found:
         raise UsageError(f"{table} names no picture; each line holds a file and its label.")

@@ -14,6 +14,7 @@ import numpy as np
 
 from xplain.core.errors import ItemError, UsageError, unknown
 from xplain.core.keeping.files import lines_of, read_text, there
+from xplain.core.keeping.plain import counted
 
 __all__ = ["TABLES", "Table", "content_of", "labels_of", "read_table"]
 
@@ -81,7 +82,10 @@ def read_table(path: Path, wanted: Sequence[str] | None = None, *, whole: bool =
     failed: dict[int, ItemError] = {}
     for k, (number, row) in enumerate(body):
         if len(row) != len(names):
-            said = f"{path}, line {number} has {len(row)} cells; the first line names {len(names)} columns."
+            said = (
+                f"{path}, line {number} has {counted(len(row), 'cell')}; the first line names "
+                f"{counted(len(names), 'column')}."
+            )
             failed[k] = ItemError(said)
     whole_rows = [k for k in range(len(body)) if k not in failed]
     for place in taken:

@@ -19,6 +19,7 @@ from xplain.core.card import PRESETS, Card
 from xplain.core.declaring.wording import Words
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError, CardError, NonFinite, PictureError, UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline
 from xplain.core.query import Model
 from xplain.session.predictions import best, in_words
@@ -185,13 +186,15 @@ def _findings(
     findings = []
     if summary["top1"] < at_least:
         findings.append(
-            f"The best class is the label on {summary['right']} of {count} pictures, below --at-least {at_least:g}."
+            f"The best class is the label on {summary['right']} of {counted(count, 'picture')}, below "
+            f"--at-least {at_least:g}."
         )
     better = [one for one in others if one["verdict"] == "better"]
     if better:
         one = better[0]
         findings.append(
-            f"Preprocessing {one['card_name']!r} is right on {one['right']} of {count} pictures, this one on "
+            f"Preprocessing {one['card_name']!r} is right on {one['right']} of {counted(count, 'picture')}, "
+            "this one on "
             f"{summary['right']}, and gives the labels {one['difference']:+.3g} +- {one['error']:.2g} in "
             f"log-probability: the card is probably wrong. Put into it: {numbers(cards[one['card_name']])}."
         )

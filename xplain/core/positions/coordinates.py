@@ -41,6 +41,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import CardError, unknown
+from xplain.core.keeping.plain import counted
 from xplain.core.positions.layout import Layout
 
 __all__ = ["UNSTATED", "Coordinates", "labelled_bands"]
@@ -193,7 +194,8 @@ class Coordinates:
         axes, what = layout.axes, f"items are {list(layout.item)}, read as {layout}"
         if self.channels and len(self.channels) != layout.channels:
             raise CardError(
-                f"The card names {len(self.channels)} channels, but {what}: {layout.channels} channels. Name each of "
+                f"The card names {counted(len(self.channels), 'channel')}, but {what}: "
+                f"{counted(layout.channels, 'channel')}. Name each of "
                 "them once."
             )
         if self.kind == "spectrogram":
@@ -211,7 +213,8 @@ class Coordinates:
         space = [letter for letter in axes[1:] if letter in "DHW"]
         if self.spacing and len(self.spacing) != len(space):
             raise CardError(
-                f"The card states the spacing of {len(self.spacing)} axes, but {what}: {len(space)} axes of space. "
+                f"The card states the spacing of {counted(len(self.spacing), 'axis', 'axes')}, but {what}: "
+                f"{counted(len(space), 'axis', 'axes')} of space. "
                 f"State one for each of {', '.join(space) or 'none'}."
             )
         self.colours(layout.channels)

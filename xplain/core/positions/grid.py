@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from xplain.core.keeping.plain import counted
 from xplain.core.positions.axes import Axes, Axis, Base, Part, extent_of, shape_of
 from xplain.core.positions.layout import Layout
 
@@ -206,7 +207,9 @@ def stated(shape: Sequence[int], cells: tuple[int, ...], tokens: int, layout: La
     """
     wanted = len(layout.plane_axes)
     if len(cells) != wanted:
-        return f"grid has {len(cells)} numbers, and the item has {wanted} axes of positions"
+        return (
+            f"grid has {counted(len(cells), 'number')}, and the item has {counted(wanted, 'axis', 'axes')} of positions"
+        )
     count = math.prod(cells) + tokens
     if len(shape) == len(cells) + 1 and not tokens:
         fits = [k for k in (0, len(shape) - 1) if (*shape[:k], *shape[k + 1 :]) == cells]

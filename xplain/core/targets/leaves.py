@@ -27,6 +27,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 
 __all__ = [
     "KINDS",
@@ -200,7 +201,10 @@ class Leaf:
 
     def _absent(self, place: tuple[int, ...], shape: tuple[int, ...]) -> UsageError:
         if self.kind == "label":
-            return UsageError(f"Target {self.text()!r} asks for class {place[0]}; the model has {shape[1]} classes.")
+            return UsageError(
+                f"Target {self.text()!r} asks for class {place[0]}; the model has "
+                f"{counted(shape[1], 'class', 'classes')}."
+            )
         if self.kind == "channel":
             top = f", 0 to {shape[1] - 1} are there" if len(shape) > 1 else ""
             return UsageError(f"Tensor {self.tensor!r} is {per_row(shape)}: it has no channel {place[0]}{top}.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.targets.leaves import SCORES, per_row
 
 __all__ = ["INPUT", "Cut", "Part"]
@@ -64,7 +65,8 @@ class Part:
         inside = tuple(shape[1:])
         if len(self.place) > len(inside):
             raise UsageError(
-                f"Tensor {self.tensor!r} is {per_row(shape)}: {self.text()} names {len(self.place)} axes behind the "
+                f"Tensor {self.tensor!r} is {per_row(shape)}: {self.text()} names "
+                f"{counted(len(self.place), 'axis', 'axes')} behind the "
                 f"batch, and it has {len(inside)}."
             )
         for axis, (cut, extent) in enumerate(zip(self.place, inside, strict=False), 1):

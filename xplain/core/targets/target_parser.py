@@ -11,6 +11,7 @@ import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import NonFinite, UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline
 from xplain.core.target import SCORES, Target, channel, neuron
 from xplain.core.targets.leaves import Leaf
@@ -91,7 +92,9 @@ def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:
     if not named and (top := _TOP.fullmatch(text)):
         count = int(top[1])
         if not 1 <= count <= classes:
-            raise UsageError(f"Target {wanted!r} asks for {count} classes; the model has {classes}.")
+            raise UsageError(
+                f"Target {wanted!r} asks for {counted(count, 'class', 'classes')}; the model has {classes}."
+            )
         order = ranking(scores, outline)
         return [_labels(order[:, k].tolist(), outline) for k in range(count)]
     if isinstance(wanted, Target):  # with classes among its terms
@@ -101,7 +104,9 @@ def aim(wanted: Any, scores: Array | None, outline: Outline) -> list[Aim]:
         return [Aim(Target(tuple(terms)))]
     if isinstance(wanted, (list, tuple, np.ndarray)):
         if len(wanted) != len(scores):
-            raise UsageError(f"The target is a list of {len(wanted)} for {len(scores)} items; give one per item.")
+            raise UsageError(
+                f"The target is a list of {len(wanted)} for {counted(len(scores), 'item')}; give one per item."
+            )
         best = ranking(scores, outline, 1)[:, 0].tolist() if any(w is None for w in wanted) else []
         return [_labels([best[n] if w is None else _index(w, classes, outline) for n, w in enumerate(wanted)], outline)]
     if wanted is None:
@@ -186,9 +191,13 @@ def _check(target: Target, classes: int, items: int) -> None:
     """Classes must be there, and as many as items where each has its own."""
     for term in target.leaves:
         if term.items not in (None, items) and term.kind == "label":
-            raise UsageError(f"Target {target.name!r} names {term.items} classes for {items} items.")
+            raise UsageError(
+                f"Target {target.name!r} names {counted(term.items, 'class', 'classes')} for {counted(items, 'item')}."
+            )
         if term.items not in (None, items):
-            raise UsageError(f"Target {target.name!r} is given for {term.items} items; {items} are explained.")
+            raise UsageError(
+                f"Target {target.name!r} is given for {counted(term.items, 'item')}; {items} are explained."
+            )
         if term.tensor == SCORES and term.way.flat:
             term.check((items, classes))
     check_items([target], items)
@@ -203,7 +212,9 @@ def check_items(targets: Sequence[Target], items: int) -> None:
     for target in targets:
         for _, term in target.terms:
             if term.items not in (None, items):
-                raise UsageError(f"Target {target.name!r} is given for {term.items} items; {items} are explained.")
+                raise UsageError(
+                    f"Target {target.name!r} is given for {counted(term.items, 'item')}; {items} are explained."
+                )
 
 
 def _check_layers(target: Target, outline: Outline) -> None:

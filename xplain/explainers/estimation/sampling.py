@@ -20,6 +20,7 @@ from xplain.core.caveat import Caveat, each
 from xplain.core.declaring.wording import Sentence, named
 from xplain.core.edits import Array
 from xplain.core.errors import BudgetError
+from xplain.core.keeping.plain import counted
 from xplain.core.positions.layout import Layout
 from xplain.core.query import Score, View
 
@@ -182,7 +183,7 @@ def affordable_draws(designs: Sequence[Design], budget: int | None, method: str)
     least = max(design.fixed + design.least * design.cost for design in designs)
     if share < least:
         raise BudgetError(
-            f"method {method!r} needs at least {least * items} more model evaluations for {items} items "
+            f"method {method!r} needs at least {least * items} more model evaluations for {counted(items, 'item')} "
             f"({least} each), but {budget} of ",
             named("max_queries"),
             " are left. Allow more, explain fewer items, or use fewer features.",

@@ -12,6 +12,7 @@ from xplain.core.declaring.options import Samples
 from xplain.core.declaring.registry import Paper, method
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.query import Flow, Score, View
 from xplain.explainers.design.game import Background, Game, Hidden, Worth, read_off, set_up
 from xplain.explainers.features.spec import Features
@@ -197,8 +198,8 @@ def _tree(game: Game, hierarchy: Any) -> _Tree:
         members.append(members[a] | members[b])
     if not members[-1].all() or len(joins) != players - 1:
         raise UsageError(
-            f"The hierarchy has {len(joins)} rows for {players} features; a binary tree over all of them has "
-            f"{players - 1}, the last of which joins everything."
+            f"The hierarchy has {counted(len(joins), 'row')} for {counted(players, 'feature')}; a binary tree over "
+            f"all of them has {players - 1}, the last of which joins everything."
         )
     return _Tree(np.stack(members), children)
 

@@ -128,7 +128,11 @@ def tcav(
             tiles = tiles_of(part, thumbnail)
             pictures += [] if tiles is None else list(tiles[asked])
     if groups is not None and len(groups) != place:
-        raise UsageError(option="groups", got=f"{len(groups)} names", accepted=f"one for each of the {place} items")
+        raise UsageError(
+            option="groups",
+            got=counted(len(groups), "name"),
+            accepted=f"one for each of the {counted(place, 'item')}",
+        )
     concepts = sorted(set(held) - {random})
     _require(of, random, steep, held, concepts)
     gradients = np.stack(steep)
@@ -199,7 +203,9 @@ def _groups(part: Some, groups: Sequence[str] | None, place: int) -> list[str]:
         return [folder_of(one) for one in part.given]
     if len(groups) < place + len(part):
         raise UsageError(
-            option="groups", got=f"{len(groups)} names", accepted="one for each item, of which there are more"
+            option="groups",
+            got=counted(len(groups), "name"),
+            accepted="one for each item, of which there are more",
         )
     return list(groups[place : place + len(part)])
 

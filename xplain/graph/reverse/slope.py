@@ -20,6 +20,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from xplain.core.errors import ModelError, NoPath, UsageError
+from xplain.core.keeping.plain import counted
 from xplain.core.rules import Rules
 from xplain.core.synthesis.slope import PICTURE, Slope
 from xplain.core.targets.leaves import SCORES
@@ -152,13 +153,17 @@ def _entered(sweeper: Sweeper, x: Value, place: Place) -> dict[str, Value]:
 
 def _check_rank(expected: Any, x: Value, place: Place) -> None:
     if expected is not None and len(expected) != x.rank:
-        raise UsageError(f"{place.source} takes {len(expected)} axes, no pictures; pictures are made for such as do.")
+        raise UsageError(
+            f"{place.source} takes {counted(len(expected), 'axis', 'axes')}, no pictures; pictures are made "
+            "for such as do."
+        )
     for axis in (1, 3):  # wherever the channels are, one of these is theirs
         wanted = expected[axis] if expected is not None else None
         got = x.shape[axis] if x.shape is not None else None
         if wanted in (1, 3) and got in (1, 3) and wanted != got:
             raise UsageError(
-                f"{place.source} takes pictures of {wanted} channels; the card makes {got}. See the mode of its "
+                f"{place.source} takes pictures of {counted(wanted, 'channel')}; the card makes {got}. See "
+                "the mode of its "
                 "preprocessing card."
             )
 

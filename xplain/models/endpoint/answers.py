@@ -67,7 +67,7 @@ def score_rows(raw: Any, count: int, what: str) -> Array:
     if scores.ndim == 1:
         scores = scores[:, None]
     if scores.ndim != 2 or len(scores) != count or scores.shape[1] == 0:
-        raise ModelError(f"{what} is {list(scores.shape)}; {count} items were asked, so [{count}, K] is needed.")
+        raise ModelError(f"{what} is {list(scores.shape)}; for {counted(count, 'item')} [{count}, K] is needed.")
     return finite(scores, what)
 
 
@@ -137,7 +137,8 @@ class LabelSpace:
         if self.classes not in (None, scores.shape[1]):
             known = f"{self.classes} {'labels' if self.labels else 'classes'}"
             raise ModelError(
-                f"{what} holds {scores.shape[1]} scores per item, but {known} are known. Give the labels that belong "
+                f"{what} holds {counted(scores.shape[1], 'score')} per item, but {known} are known. Give the "
+                "labels that belong "
                 "to these scores."
             )
         return scores
@@ -169,7 +170,8 @@ class LabelSpace:
             if len(found) > 1:
                 shared = ", ".join(map(str, found[:5]))
                 raise ModelError(
-                    f"{what} names {shown(named)}, which is the name of {len(found)} classes ({shared}). Let the "
+                    f"{what} names {shown(named)}, which is the name of "
+                    f"{counted(len(found), 'class', 'classes')} ({shared}). Let the "
                     "answer say the class by its number, or give labels that differ."
                 )
             return found[0]
@@ -185,7 +187,10 @@ class LabelSpace:
                 raise ModelError(f"{what} names a class that is not among the labels. {known}")
             raise ModelError(f"{what} names class {shown(named)}; a whole number or a label is needed.")
         if not 0 <= index < size:
-            raise ModelError(f"{what} names class {shown(index)}; the model has {size} classes, 0 to {size - 1}.")
+            raise ModelError(
+                f"{what} names class {shown(index)}; the model has {counted(size, 'class', 'classes')}, 0 to "
+                f"{size - 1}."
+            )
         return index
 
     def pin(self, index: int, name: str, what: str) -> None:

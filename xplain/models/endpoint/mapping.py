@@ -47,6 +47,7 @@ from xplain.core.card import Card
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
 from xplain.core.keeping.files import read_text
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import TensorSpec
 from xplain.models.endpoint.answers import LabelSpace, score_rows, strict_json
 from xplain.models.endpoint.codec import Facts, Kind
@@ -194,7 +195,7 @@ class Mapped:
         raw = strict_json(response.body, what)
         found = self._paths["items"].find(raw, what) if "items" in self._paths else [raw]
         if not isinstance(found, list) or len(found) != count:
-            got = f"{len(found)} items" if isinstance(found, list) else type(found).__name__
+            got = counted(len(found), "item") if isinstance(found, list) else type(found).__name__
             raise ModelError(f"{what} holds {got}; {count} were asked.")
         if "label" in self._paths:
             return self.labels.decided([self._paths["label"].find(one, what) for one in found], what)

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from xplain.core.errors import ModelError
+from xplain.core.keeping.plain import counted
 
 __all__ = ["MOST_AXES", "MOST_CLASSES", "digits", "extents", "name_of", "real", "shown", "whole"]
 
@@ -51,7 +52,7 @@ def extents(value: Any, what: str, *, open_axes: bool = False) -> list[int]:
         ModelError: it is none.
     """
     if not isinstance(value, list) or len(value) > MOST_AXES:
-        got = f"has {len(value)} axes" if isinstance(value, list) else f"is {shown(value)}"
+        got = f"has {counted(len(value), 'axis', 'axes')}" if isinstance(value, list) else f"is {shown(value)}"
         raise ModelError(f"The shape of {what} {got}; a list of at most {MOST_AXES} whole numbers is needed.")
     return [whole(n, f"An extent in the shape of {what}", -1 if open_axes else 0) for n in value]
 

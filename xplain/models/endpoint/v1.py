@@ -7,6 +7,7 @@ from typing import Any
 
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import TensorSpec
 from xplain.models.endpoint.answers import LabelSpace, strict_json
 from xplain.models.endpoint.codec import Facts, Kind
@@ -64,7 +65,9 @@ class V1:
             predictions = [self._field.find(one, what) for one in predictions]
         if self._kind == "decisions":
             if len(predictions) != count:
-                raise ModelError(f"{what} has {len(predictions)} entries; {count} items were asked.")
+                raise ModelError(
+                    f"{what} has {counted(len(predictions), 'entry', 'entries')} for {counted(count, 'item')}."
+                )
             named = [one[0] if isinstance(one, list) and len(one) == 1 else one for one in predictions]
             return self._labels.decided(named, what)
         return self._labels.rows(predictions, count, what)

@@ -21,6 +21,7 @@ import numpy as np
 from xplain.core.declaring.wording import fixed_input, option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError, unknown
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import TensorSpec
 from xplain.models.endpoint.answers import LabelSpace, finite, strict_json
 from xplain.models.endpoint.codec import Facts, Kind
@@ -312,7 +313,7 @@ def classified(tensor: Array, count: int, labels: LabelSpace, what: str) -> Arra
     """
     scores = np.full((count, labels.size(what)), np.nan)
     if tensor.size == 0 or tensor.size % count or (tensor.ndim > 1 and len(tensor) != count):
-        raise ModelError(f"{what} is {list(tensor.shape)}; the best classes of {count} items were asked.")
+        raise ModelError(f"{what} is {list(tensor.shape)}; the best classes of {counted(count, 'item')} were asked.")
     for row, best in enumerate(tensor.reshape(count, -1)):
         for text in best:
             value, _, rest = str(text).partition(":")

@@ -16,6 +16,7 @@ from xplain.core.declaring.wording import Sentence, named, option
 from xplain.core.edits import Array, Untouched
 from xplain.core.errors import CapabilityError, NonFinite, UsageError, unknown
 from xplain.core.items import Columns, Items
+from xplain.core.keeping.plain import counted
 from xplain.core.outline import Outline, TensorSpec
 from xplain.core.partial_answers import pieces
 from xplain.core.positions.layout import Layout
@@ -127,7 +128,8 @@ class Table:
         if isinstance(source, np.ndarray) and source.ndim == 2 and self._names is not None:
             if source.shape[1] != len(self._names):
                 raise UsageError(
-                    f"The rows are an array {list(source.shape)}; the model takes {len(self._names)} columns: "
+                    f"The rows are an array {list(source.shape)}; the model takes "
+                    f"{counted(len(self._names), 'column')}: "
                     f"{', '.join(self._names)}."
                 )
             return columns_of(dict(zip(self._names, source.T, strict=True)))
@@ -189,7 +191,7 @@ class Table:
         told = [f"{name} {self._column(name).said(code)}" for name, code in zip(self._names, codes[0], strict=True)]
         told = [*told[:_MOST_TOLD], *(["..."] if len(told) > _MOST_TOLD else [])]
         said = (
-            (f"median or most frequent value of {len(rows)} rows, ", whose)
+            (f"median or most frequent value of {counted(len(rows), 'row')}, ", whose)
             if rest
             else ("as ", named("hidden"), " says")
         )
@@ -202,7 +204,7 @@ class Table:
             UsageError: there is one row only.
         """
         rows, whose = self._known(x, self.names[0])
-        return rows, Sentence(f"Replacements are drawn from {len(rows)} rows, ", whose, ".")
+        return rows, Sentence(f"Replacements are drawn from {counted(len(rows), 'row')}, ", whose, ".")
 
     def _known(self, x: Array, name: str) -> tuple[Array, str]:
         if self._seen is not None and len(self._seen) > 1:
@@ -260,7 +262,7 @@ class Table:
             )
         if inner.layout is not None and len(names) != inner.layout.item[0]:
             raise UsageError(
-                f"The table has {len(names)} columns ({', '.join(names[:8])}); {inner.source} takes "
+                f"The table has {counted(len(names), 'column')} ({', '.join(names[:8])}); {inner.source} takes "
                 f"{inner.layout.item[0]}. Say which it takes, in its order, with ",
                 option("columns"),
                 ".",

@@ -14,6 +14,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 from xplain.core.intervals import mean_of
 from xplain.core.items import Items
+from xplain.core.keeping.plain import counted
 from xplain.results.attribution import Attribution
 from xplain.results.judgement import BLIND, Judgement
 from xplain.session.items import digests_of
@@ -90,7 +91,7 @@ def judge(
             raise UsageError(option="attribution", got=attribution, accepted=_ONE)
         part = session.read(x)
         if len(part) != len(attribution):
-            raise UsageError(f"There are {len(part)} items, but the explanation is of {len(attribution)}.")
+            raise UsageError(f"Given: {counted(len(part), 'item')}; the explanation is of {len(attribution)}.")
         _refuse_others(attribution, digests_of(part.items), part.items, "The explanation is of other items")
         if target is not None:
             aims = session.aim(part)

@@ -22,7 +22,7 @@ from xplain.core.declaring.options import Reference
 from xplain.core.declaring.registry import METRICS, Metric
 from xplain.core.edits import Array
 from xplain.core.errors import CapabilityError, UsageError
-from xplain.core.keeping.plain import plain
+from xplain.core.keeping.plain import counted, plain
 from xplain.core.outline import Outline
 from xplain.core.query import Answer, Model, Query, Sweep, View
 from xplain.core.target import Target
@@ -97,7 +97,7 @@ def curve(
         target = aims[0].target
     loaded, items = part.model, part.items
     if len(items.x) != len(attribution):
-        raise UsageError(f"There are {len(items.x)} items, but the explanation is of {len(attribution)}.")
+        raise UsageError(f"Given: {counted(len(items.x), 'item')}; the explanation is of {len(attribution)}.")
     wanted = target or target_of(attribution)
     view = View(items.x, wanted, loaded.outline, read=items.layout)
     baseline = hidden_value(part, baseline)

@@ -13,6 +13,7 @@ import numpy as np
 from xplain.core.edits import Array
 from xplain.core.errors import PictureError, UsageError
 from xplain.core.keeping.files import there
+from xplain.core.keeping.plain import counted
 from xplain.session.truths.annotations import coco, table, voc
 from xplain.session.truths.known import Known, boxed, masked
 from xplain.session.truths.names import Names
@@ -113,7 +114,8 @@ def truths_of(given: Any, names: Sequence[str], *, files: bool = False) -> Truth
         raise UsageError(option="truth", got=given, accepted=ACCEPTED)
     if len(given) != len(names):
         raise UsageError(
-            f"What is known is of {len(given)} items, and there are {len(names)}. Give one entry for each, None where "
+            f"What is known is of {counted(len(given), 'item')}, and there are {len(names)}. Give one entry "
+            "for each, None where "
             "nothing is known, or give them by name.", option="truth",
         )  # fmt: skip
     entries = {k: _in_memory(one) for k, one in enumerate(given) if one is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -15,6 +16,7 @@ from serving import running
 
 import xplain
 from xplain.core.abilities import Abilities
+from xplain.core.aside import aside, can_stand_aside
 from xplain.core.query import Score
 from xplain.serve.desk import Desk
 
@@ -142,6 +144,35 @@ def test_a_cheap_request_does_not_wait_for_the_call_of_a_dear_one_where_threads_
         assert model.most == 2
 
 
+@pytest.mark.skipif(not can_stand_aside(), reason="no threads here that are scheduled last")
+def test_a_dear_request_needs_no_gap_where_its_runs_get_what_others_leave(monkeypatch):
+    monkeypatch.setattr("xplain.serve.desk.Desk._is_about", lambda _: True)
+    monkeypatch.setattr("xplain.serve.desk._SHARE", 1e9)
+    monkeypatch.setattr("xplain.core.aside._STARVED", 1e9)
+    policies = []
+
+    def watched():
+        policies.append(os.SCHED_OTHER if (beside := aside()) is None else beside(policy))
+        return beside
+
+    def policy():
+        return os.sched_getscheduler(threading.get_native_id())
+
+    monkeypatch.setattr("xplain.models.onnx.session.aside", watched)
+    model, item = xplain.load(nets.cnn()), np.random.default_rng(0).random((3, 16, 16)).astype(np.float32)
+    with running({"m": model}) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        asked = {"model": "m", "instances": [item.tolist()], "target": 1, "method": "rise"}
+        assert client.post("/api/explain", json=asked | {"method": "saliency", "options": {}}).status_code == 200
+        assert set(policies) == {os.SCHED_OTHER}
+        policies.clear()
+        job = client.post("/api/jobs", json=asked | {"options": {"samples": 200, "cells": 4}}).headers["location"]
+        until = time.monotonic() + 30
+        while client.get(job).json()["state"] != "done" and time.monotonic() < until:
+            time.sleep(0.01)
+        assert client.get(job).json()["state"] == "done"
+        assert set(policies) == {os.SCHED_IDLE}
+
+
 def test_cheap_requests_that_do_not_fit_together_are_answered_on_every_core(monkeypatch):
     """One thread answered them one by one, and with one thread a model run the other cores had nothing to do."""
     monkeypatch.setattr("xplain.serve.desk.cores", lambda: 2)
@@ -198,4 +229,4 @@ def test_dear_calls_lie_closer_the_more_dear_requests_there_are():
     for under_way, waiting in (([dear], []), ([dear, cheap], []), ([dear, dear], []), ([dear, dear], [dear, dear])):
         desk._under_way, desk._dear = list(under_way), deque(waiting)
         gaps.append(desk._gap / desk._took)
-    assert gaps == [12, 12, 6, 3]
+    assert gaps == [6, 6, 3, 1.5]

@@ -3,29 +3,31 @@
     cheap    a thread a core   packs of requests that fit together, asked as one; each gets the bits that it has alone
     dear     four threads      a request each; their model calls take turns, and give way to the cheap ones
 
-A dear request has its next model call when no cheap one is about (read, waiting, being answered, or was just now), or
-else when ``_SHARE`` times as long has passed as the last call took, divided by the dear ones that there are. So in a
-stream of cheap requests dear calls lie apart, and what has gathered during one is gone before the next; no stream stops
-a dear one, no dear one another, and where they gather they have more of the processor. A
-cheap request that comes while a call is under way does not wait for its end where several threads may ask the model:
-the system shares the processor out, and the dear thread, which is nicer, gets the smaller part. Of a model that is
-asked by one thread at a time, it waits for that call.
+Where several threads may ask the model, its runs for dear requests are made on a thread that has what others leave of
+the processor (``xplain.core.aside``): no cheap request waits for them, and they need not wait for a gap. What is Python
+of a dear request is not: a thread that holds the interpreter's lock and is not scheduled stops all the others.
+
+Of a model that one thread at a time may ask, or where the system has no such threads, a cheap request waits for the
+call that is under way. There a dear request has its next call when no cheap one is about (read, waiting, being
+answered, or was just now), or else when ``_SHARE`` times as long has passed as the last call took, divided by the dear
+ones that there are. So in a stream of cheap requests dear calls lie apart, and what has gathered during one is gone
+before the next; no stream stops a dear one, no dear one another, and where they gather they have more of the processor.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from xplain.core.abilities import abilities_of
+from xplain.core.aside import can_stand_aside, standing_aside
 from xplain.core.cores import cores
 from xplain.core.errors import XplainError
 from xplain.serve.job import Full, Job, Late, State, Stopped
@@ -34,16 +36,13 @@ from xplain.serve.served import Served
 
 __all__ = ["Desk"]
 
-_SHARE = 12
+_SHARE = 6
 """Times the seconds of the last dear model call that belong to cheap requests, if any are about, before the next."""
 
 _JUST_NOW = 0.1  # seconds, at most
 
 _SIDE_BY_SIDE = 4
 """Dear requests under way at once, whose calls take turns."""
-
-_NICER = 10
-"""How much nicer their threads are, see ``nice(2)``: on a full processor they have a tenth of what others have."""
 
 
 class Desk:
@@ -200,20 +199,22 @@ class Desk:
     # ------------------------------------------------------------------ dear requests
 
     def _work_dear(self) -> None:
-        with suppress(OSError, AttributeError):  # only on Linux does a thread have a niceness of its own
-            own = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + _NICER)
-        while True:
-            with self._lock:
-                while not self._dear:
-                    if self._closing:
-                        return
-                    self._dears.wait()
-                job = self._dear.popleft()
-                self._under_way.append(job)
-            self._take_turn(job)
-            self._do([job])
-            self._give_turn(job)
+        with standing_aside():
+            while job := self._next_dear():
+                self._take_turn(job)
+                self._do([job])
+                self._give_turn(job)
+
+    def _next_dear(self) -> Job | None:
+        """The next that waits; None when there will be none any more."""
+        with self._lock:
+            while not self._dear:
+                if self._closing:
+                    return None
+                self._dears.wait()
+            job = self._dear.popleft()
+            self._under_way.append(job)
+            return job
 
     def _take_turn(self, job: Job) -> None:
         """Wait for this request's turn to ask its model; one that nobody waits for any more does not have it."""
@@ -246,9 +247,12 @@ class Desk:
         """Whether it is this request's turn; the lock is held."""
         if self._calling is not None or self._line[0] is not job:
             return False
+        shared = _shared(job.asked.served)
+        if shared and can_stand_aside():
+            return True
         if self._is_about() and not self._is_due():
             return False
-        return _shared(job.asked.served) or job.asked.served.name not in self._packed
+        return shared or job.asked.served.name not in self._packed
 
     @property
     def _gap(self) -> float:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xplain.core.aside import aside
 from xplain.core.cores import cores
 from xplain.core.declaring.wording import limit
 from xplain.core.edits import Array
@@ -288,7 +289,8 @@ class Session:
             watch.daemon = True
             watch.start()
         try:
-            return run(options)
+            beside = aside()
+            return run(options) if beside is None else beside(partial(run, options))
         except Exception as error:
             if options.terminate:
                 raise ModelError(

@@ -11,8 +11,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Axes", "Fact", "Facts", "Linear", "Link"]
+__all__ = ["Across", "Axes", "Fact", "Facts", "Linear", "Link"]
 
+Across: TypeAlias = Literal["", "axes", "axis", "input"]
 Axes: TypeAlias = Literal["", "same", "last", "channels", "moved"]
 Linear: TypeAlias = Literal["", "first", "all", "either"]
 Link: TypeAlias = Literal["", "softmax", "sigmoid"]
@@ -56,6 +57,8 @@ class Facts:
         flat: Its derivative is zero almost everywhere, or it does not compute with its input's values.
         recurrent: Reads steps of time: ``[time, batch, features]``, or ``[batch, time, features]`` where its attribute
             ``layout`` is 1.
+        across: What says along which axes it puts elements together: its setting ``axes`` (all, where it is not set),
+            its attribute ``axis``, or its second ``input``; empty for those that do not, or along axes of their own.
         batch: What it writes for one item depends on the other items of the batch.
         integer: Computes with quantised integers, or writes them.
         scale: Which input is the scale of the integers that it writes; the zero point follows it. None for others.
@@ -92,6 +95,7 @@ class Facts:
     control: bool = False
     flat: bool = False
     recurrent: bool = False
+    across: Across = ""
     batch: bool = False
     integer: bool = False
     scale: int | None = None

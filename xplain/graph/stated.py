@@ -5,6 +5,7 @@
     cuts_of(node, (1, 8, 32, 32), content)              # a Slice: {2: range(31, -1, -2)}
     pads_of(node, 4, content)                           # a Pad: {2: (1, 1), 3: (1, 0)}
     reduced_axes(node, 4, content)                      # a Reduce...: {2, 3}
+    axes_across(node, 4, content)                       # the same, or a Softmax: {3}
 
 The walks that follow axes, receptive fields and hidden windows through a graph ask here, and so do the backward rules:
 what a slice takes must not depend on who asks. ``content`` gives the content of a constant by its name, None where it
@@ -22,7 +23,7 @@ from xplain.core.edits import Array
 from xplain.graph.nodes import Node, attribute
 from xplain.graph.operators import facts_of
 
-__all__ = ["Content", "cuts_of", "numbers_of", "pads_of", "reduced_axes", "stated"]
+__all__ = ["Content", "axes_across", "cuts_of", "numbers_of", "pads_of", "reduced_axes", "stated"]
 
 Content: TypeAlias = "Callable[[str], Array | None]"
 
@@ -111,3 +112,15 @@ def reduced_axes(node: Node, rank: int, content: Content) -> set[int] | None:
     if axes:
         return {axis % rank for axis in axes} if _fit(axes, rank) else None
     return set() if attribute(node, "noop_with_empty_axes", 0) else set(range(rank))
+
+
+def axes_across(node: Node, rank: int, content: Content) -> set[int]:
+    """The axes along which a node puts elements together; none where that is not known, or it does not.
+
+    Of a softmax before opset 13, which goes over its axis and all behind it, the first one.
+    """
+    across = facts_of(node).across
+    if across == "axes":
+        return reduced_axes(node, rank, content) or set()
+    given = [attribute(node, "axis", -1)] if across == "axis" else numbers_of(node, 1, "", content) if across else None
+    return {axis % rank for axis in given} if given and _fit(given, rank) else set()

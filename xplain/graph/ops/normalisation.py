@@ -21,6 +21,8 @@ def _coerced(call: NodeCall) -> list[int]:
 facts("Softmax", axes="same", low=0.0, high=1.0, gate=True, link="softmax")
 facts("LogSoftmax", axes="same", high=0.0, link="softmax")
 facts("LayerNormalization RMSNormalization LpNormalization MeanVarianceNormalization", axes="same", composite=True)
+facts("Softmax LogSoftmax LpNormalization", across="axis")
+facts("MeanVarianceNormalization", across="axes")
 facts("InstanceNormalization GroupNormalization LRN", axes="channels", composite=True)
 facts("InstanceNormalization", placed=True)
 facts("BatchNormalization", axes="channels", linear="first", weighted=True, free=True)

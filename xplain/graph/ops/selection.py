@@ -18,6 +18,7 @@ facts("Max Min", elementwise=True, axes="same", steps=(0, None))
 facts("Where", elementwise=True, axes="same", steps=(1, None))
 facts("TopK", axes="same", steps=(0, 1))
 facts("Hardmax", axes="same", low=0.0, high=1.0)
+facts("TopK Hardmax", across="axis")
 
 
 @backward("Max", "Min", kind=_choice)

@@ -12,6 +12,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.outline import Outline, TensorSpec
 from xplain.graph.intake.load import Loaded
+from xplain.graph.outline.together import puts_items_together
 from xplain.graph.reverse.cut import free_batch, mixes_batch
 from xplain.models.onnx.trials import item_of, small
 
@@ -55,6 +56,9 @@ def settle_batch(
     if mixer:
         why = f"{mixer} looks at the whole batch, so items are asked {batch or 1} at a time."
         return replace(outline, batch="fixed", rows=batch or 1, quirks=(*outline.quirks, why)), None
+    if batch is None and (mixed := _together(outline, loaded, spec, scores)):
+        why = f"{mixed} puts the items of a batch together, so items are asked one at a time."
+        return replace(outline, batch="fixed", rows=1, quirks=(*outline.quirks, why)), None
     edited = None if batch is None else free_batch(loaded, spec.name)
     if batch is None and len(outline.inputs) > 1:
         return _lone(outline, loaded, spec, scores), None
@@ -121,6 +125,25 @@ def _lone(
         why = "An input that is fixed is of one row, so items are asked one at a time."
         return replace(one, quirks=(*outline.quirks, why))
     return outline
+
+
+def _together(
+    outline: Outline, loaded: Loaded, spec: TensorSpec, scores: Callable[[Outline, Any, Array], Array]
+) -> str:
+    """The node that makes an item's scores follow from the others of its batch; empty where they do not.
+
+    What a graph says is tried on real numbers: a mask that is the same for all may be reduced over all. Whole numbers
+    mean tokens of a vocabulary that nobody knows, so there the graph's word counts.
+    """
+    found = puts_items_together(loaded, outline.scores.tensor, item_of(spec))
+    if not found or not small(3, spec) or ("int" in spec.dtype and spec.dtype != "uint8"):
+        return found
+    alone = replace(outline, batch="fixed", rows=1)
+    try:
+        agree = _agree(alone, loaded.model, loaded.model, spec, 1, scores)
+    except ModelError:
+        return found
+    return "" if agree else found
 
 
 def _agree(

@@ -9,7 +9,8 @@ import threading
 import numpy as np
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from chained_nets import convolved, copied, f32, left_by_the_optimiser, model_of, opened
+from onnx import TensorProto, helper
 
 import xplain
 from xplain import native
@@ -28,30 +29,6 @@ def built():
     """The compiled module must hold the operator; one that was built before its source does not."""
     if not hasattr(ctypes.CDLL(native.library()), "RegisterCustomOps"):
         pytest.skip("the compiled module is older than csrc/runtime: build it again")
-
-
-def opened(model, threads=1):
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.register_custom_ops_library(native.library())
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def model_of(nodes, inputs, outputs, weights=()):
-    entries = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
-    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
-    initial = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights]
-    graph = helper.make_graph(nodes, "g", entries, made, initial)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-
-
-def copied(model):
-    return type(model).FromString(model.SerializeToString())
-
-
-def f32(x):
-    return np.asarray(x, np.float32)
 
 
 TRUTHS = {
@@ -199,31 +176,6 @@ def test_shapes_that_do_not_fit_are_an_error_of_the_run():
     assert in_chains(model) == 1
     with pytest.raises(Exception, match="shapes do not fit"):
         opened(model).run(None, {"x": np.ones(3, np.float32), "y": np.ones(4, np.float32)})
-
-
-def convolved(channels):
-    """Two convolutions whose outputs are divided and masked before a third, as a relevance sweep does it."""
-    rng = np.random.default_rng(3)
-    weights = [(f"w{k}", rng.standard_normal((channels, c, 3, 3)) / 10) for k, c in enumerate((32, 32, channels))]
-    nodes = [
-        helper.make_node("Conv", ["x", "w0"], ["a"], pads=[1] * 4),
-        helper.make_node("Conv", ["x", "w1"], ["b"], pads=[1] * 4),
-        helper.make_node("Div", ["a", "b"], ["d"]),
-        helper.make_node("HardSigmoid", ["d"], ["h"], alpha=0.5, beta=0.25),
-        helper.make_node("Mul", ["d", "h"], ["m"]),
-        helper.make_node("Conv", ["m", "w2"], ["out"], pads=[1] * 4),
-    ]
-    shape = [1, channels, 12, 12]
-    model = model_of(nodes, {"x": [1, 32, 12, 12]}, {"out": shape, "d": shape}, weights)
-    model.graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "abhm")
-    return model
-
-
-def left_by_the_optimiser(model, path):
-    options = ort.SessionOptions()
-    options.log_severity_level, options.optimized_model_filepath = 4, str(path)
-    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return type(model).FromString(path.read_bytes())
 
 
 @pytest.mark.parametrize(("channels", "moves"), [(32, True), (24, False)])

@@ -6,19 +6,21 @@ does not care where an element lies, as long as it is the same place in all that
 
     ReorderOutput(a), ReorderOutput(b) -> Div -> ReorderInput    becomes    Div(a, b)
 
-Regions of operators joined by tensors ``[N, C, H, W]`` are moved where that saves more than it needs. Only where blocks
-are whole: C must be a multiple of 16, for in a block's unused places 0 / 0 would become NaN, and a convolution would add
-it up. N may differ, because it is the outermost axis in both layouts.
+Only operators that give an element the same bits wherever it lies are moved (``same_anywhere``). Regions of them joined
+by tensors ``[N, C, H, W]`` are moved where that saves more than it needs. Only where blocks are whole: C must be a
+multiple of 16, for in a block's unused places 0 / 0 would become NaN, and a convolution would add it up. N may differ,
+because it is the outermost axis in both layouts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from xplain.graph.analysis.order import ordered
+from xplain.graph.build.chains import CHAINED, same_anywhere
 from xplain.graph.build.optimised import NCHWC, Optimised
 from xplain.graph.nodes import Model, attribute
 from xplain.graph.operators import facts_of
@@ -37,11 +39,12 @@ class _Region:
     tensors: set[str] = field(default_factory=set)
 
 
-def in_blocks(model: Model) -> int:
+def in_blocks(model: Model, usable: Collection[str] = frozenset(CHAINED)) -> int:
     """Move regions of element-wise nodes into blocked layout, in place.
 
     Args:
         model: As the runtime's optimiser wrote it.
+        usable: ONNX operators that steps have the bits of.
 
     Returns:
         How many passes over memory that saves.
@@ -50,7 +53,7 @@ def in_blocks(model: Model) -> int:
     suffix = "/blocked"
     while any(name.endswith(suffix) for name in (*graph.makers, *graph.readers)):
         suffix += "'"
-    moves = [_Move(graph, region, suffix) for region in _regions(graph)]
+    moves = [_Move(graph, region, suffix) for region in _regions(graph, usable)]
     worth = [move for move in moves if move.possible and move.saved > 0]
     if worth:
         gone = {k for move in worth for k in move.gone}
@@ -72,11 +75,11 @@ def _reorder(node: NodeProto, name: str) -> bool:
     return node.domain == NCHWC and node.op_type == name and not attribute(node, "channels_last", 0)
 
 
-def _regions(graph: Optimised) -> list[_Region]:
+def _regions(graph: Optimised, usable: Collection[str]) -> list[_Region]:
     """Regions of element-wise nodes all of whose operands are of one size, or one number."""
     of: dict[str, _Region] = {}
     for k, node in enumerate(graph.nodes):
-        full = _operands(graph, node)
+        full = _operands(graph, node) if same_anywhere(graph, node, usable) else []
         if not full:
             continue
         home = _Region({k}, set(full))

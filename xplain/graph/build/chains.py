@@ -21,7 +21,7 @@ from xplain.graph.build.optimised import Optimised
 from xplain.graph.nodes import Model, attribute
 from xplain.graph.operators import facts_of
 
-__all__ = ["CHAINED", "DOMAIN", "OPERATOR", "in_chains", "trial"]
+__all__ = ["CHAINED", "DOMAIN", "OPERATOR", "in_chains", "same_anywhere", "trial"]
 
 DOMAIN, OPERATOR = "xplain.native", "Elementwise"
 CHAINED = {
@@ -34,6 +34,7 @@ CHAINED = {
 _INPUTS = {"Where": (3,), "Clip": (3,), **dict.fromkeys(("Neg", "Abs", "Sign", "Relu", "Cast", "LeakyRelu"), (1,))}
 _INPUTS |= dict.fromkeys(("Not", "HardSigmoid"), (1,))
 _NUMBERS = {"LeakyRelu": {"alpha": 0.01}, "HardSigmoid": {"alpha": 0.2, "beta": 0.5}}  # attributes, with defaults
+_TIED = frozenset({"Min", "Max"})  # of 0 and -0 the runtime takes one by where they lie, and by which is one number
 _MOST_READ, _MOST_STEPS = 12, 48  # more streams than that the processor does not follow
 _FLOAT, _BOOL = int(TensorProto.FLOAT), int(TensorProto.BOOL)
 _TRUTH = {"tensor(bool)"}
@@ -68,9 +69,26 @@ def in_chains(model: Model, usable: Collection[str] = frozenset(CHAINED)) -> int
     return len(taken) - len(made)
 
 
+def same_anywhere(graph: Optimised, node: NodeProto, usable: Collection[str]) -> bool:
+    """Whether an operator gives an element the same bits wherever it lies.
+
+    One rounding or none is the same everywhere. Elu is not: with two threads its last bits depend on the layout, for the
+    ends of a thread's share are rounded in another way. Of 0 and -0 a minimum takes one by the place too; it never has
+    to where one operand is a weight without a zero.
+
+    Args:
+        graph: The graph.
+        node: One of its nodes.
+        usable: ONNX operators that steps have the bits of.
+    """
+    if node.domain not in ("", "ai.onnx") or node.op_type not in usable:
+        return False
+    return node.op_type not in _TIED or any(graph.without_zero(name) for name in node.input)
+
+
 def _step(graph: Optimised, node: NodeProto, usable: Collection[str]) -> bool:
     """Whether a node can be a step: of single precision, with truth values between, and all of its inputs given."""
-    if node.domain not in ("", "ai.onnx") or node.op_type not in usable or len(node.output) != 1:
+    if not same_anywhere(graph, node, usable) or len(node.output) != 1:
         return False
     if len(node.input) not in _INPUTS.get(node.op_type, (2,)) or not all(node.input):
         return False

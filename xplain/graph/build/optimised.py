@@ -12,7 +12,7 @@ from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
-from onnx import NodeProto, TensorProto, ValueInfoProto, defs
+from onnx import NodeProto, TensorProto, ValueInfoProto, defs, numpy_helper
 
 from xplain.graph.naming import reads
 from xplain.graph.nodes import Model, attribute
@@ -86,6 +86,16 @@ class Optimised:
         """Whether a tensor is known to be one number."""
         shape = self.shapes.get(name)
         return shape is not None and all(extent == 1 for extent in shape) and prod((1, *map(int, shape))) == 1
+
+    def without_zero(self, name: str) -> bool:
+        """Whether a tensor is a weight none of whose values is zero."""
+        weight = self._weights.get(name)
+        return weight is not None and bool(numpy_helper.to_array(weight).all())
+
+    @cached_property
+    def _weights(self) -> dict[str, TensorProto]:
+        inputs = {entry.name for entry in self.model.graph.input}  # a caller may feed those
+        return {tensor.name: tensor for tensor in self.model.graph.initializer if tensor.name not in inputs}
 
     @cached_property
     def stated(self) -> dict[str, ValueInfoProto]:

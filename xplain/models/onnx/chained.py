@@ -7,8 +7,9 @@ it is, without optimisation.
 
 That costs about two openings, so it is done where a session has run for some multiple of its own: who asks one item
 pays nothing. It is a matter of speed alone. Operators take part whose steps gave the bits of the runtime's own on
-trial; the new session answers the same inputs as the old one did, and is taken if every bit is the same. Whatever else
-happens, the old one goes on: a runtime of another kind, a build without the operator, no memory left.
+trial, and that give an element the same bits wherever it lies; the new session answers the same inputs as the old one
+did, and is taken if every bit is the same. Whatever else happens, the old one goes on: a runtime of another kind, a
+build without the operator, no memory left.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class Reopening:
         try:
             ops = usable(self._ort)
             model = self._optimised() if ops else None
-            if model is None or not in_blocks(model) + in_chains(model, ops):
+            if model is None or not in_blocks(model, ops) + in_chains(model, ops):
                 return None
             content = model.SerializeToString()
             del model

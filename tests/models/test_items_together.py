@@ -62,6 +62,21 @@ def test_items_that_a_model_puts_together_are_asked_one_at_a_time(nodes):
             assert np.allclose(values[place], clean - without, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [TensorProto.BOOL, TensorProto.INT64])
+def test_of_tokens_and_truth_values_the_graph_is_believed(kind):
+    """Made-up numbers would all be the same there, and tell nothing."""
+    nodes = [
+        N("Cast", ["x"], ["r"], to=FLOAT),
+        N("ReduceMean", ["r", "first"], ["m"]),
+        N("Sub", ["r", "m"], ["scores"]),
+    ]
+    proto = nets.model(
+        nodes, {"x": (kind, ["N", 4])}, {"scores": (FLOAT, ["N", 4])}, {"first": np.array([0])}, opset=18
+    )
+    model = xplain.load(proto)
+    assert (model.outline.batch, model.outline.rows) == ("fixed", 1)
+
+
 @pytest.mark.parametrize("nodes", APART.values(), ids=APART)
 def test_items_that_a_model_keeps_apart_share_calls(nodes):
     assert xplain.load(_over_items(nodes)).outline.batch == "free"

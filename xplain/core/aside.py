@@ -2,7 +2,8 @@
 
 A thread that is scheduled last must not hold what others wait for, and the interpreter's lock is such a thing: whoever
 holds it and does not run stops all that is Python. So a thread that stands aside goes on as it did, and only what a
-runtime computes outside Python is done by another one, which is scheduled last.
+runtime computes outside Python is done by another one, which is scheduled last. Threads that a runtime has of its own
+are scheduled as any.
 """
 
 from __future__ import annotations

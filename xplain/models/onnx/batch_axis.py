@@ -133,10 +133,11 @@ def _together(
     """The node that makes an item's scores follow from the others of its batch; empty where they do not.
 
     What a graph says is tried on real numbers: a mask that is the same for all may be reduced over all. Whole numbers
-    mean tokens of a vocabulary that nobody knows, so there the graph's word counts.
+    and truth values mean what nobody knows here, such as tokens of a vocabulary, so there the graph's word counts.
     """
     found = puts_items_together(loaded, outline.scores.tensor, item_of(spec))
-    if not found or not small(3, spec) or ("int" in spec.dtype and spec.dtype != "uint8"):
+    real = "float" in spec.dtype or spec.dtype == "uint8"
+    if not found or not real or not small(3, spec):
         return found
     alone = replace(outline, batch="fixed", rows=1)
     try:

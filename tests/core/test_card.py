@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from xplain.core.card import PRESETS, Card, find_card, load_card
@@ -77,3 +78,19 @@ def test_wrong_cards_say_what_is_wrong(tmp_path, text, message):
 def test_a_card_that_is_neither_file_nor_preset():
     with pytest.raises(CardError, match="neither a file nor a preset. Presets: imagenet"):
         load_card("imagent")
+
+
+@pytest.mark.parametrize(
+    ("card", "finite"),
+    [
+        (Card(scale=1.0, mean=(104.0, 117.0, 123.0), std=(1.0,) * 3), True),
+        (Card(mode="L", std=(1e-30,)), True),
+        (Card(std=(1.0, 1.0, 1e-44)), False),  # the third channel alone
+        (Card(scale=1e12, std=(2e-27,) * 3), False),  # from a sample of 1 on
+    ],
+)
+def test_a_card_that_makes_infinite_numbers_is_known_by_the_ends_of_its_samples(card, finite):
+    every = np.repeat(np.arange(256, dtype=np.float32)[:, None], len(card.mean), axis=1)
+    with np.errstate(all="ignore"):
+        assert np.isfinite(card.tensor(every)).all() == finite
+    assert card.keeps_finite == finite

@@ -125,7 +125,7 @@ def test_nobody_but_the_outline_reads_sizes():
     askers = [path.relative_to(root).as_posix() for path in root.rglob("*.py") if ".layout_of((" in path.read_text()]
     assert not askers
     readers = {p.relative_to(root).as_posix() for p in root.rglob("*.py") if "outline.layout_of(" in p.read_text()}
-    reading = {"session/items.py", "session/entering.py"}
+    reading = {"session/checked.py", "session/entering.py"}
     assert readers == {"cli/verbs/inspect.py", "core/query.py", "models/outlines.py", *reading}
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import nets
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import xplain
 from xplain.core.card import Card
-from xplain.core.errors import ItemError, ModelError, UsageError
+from xplain.core.errors import ItemError, ModelError, PictureError, UsageError
+from xplain.render import pictures
 from xplain.session.request import Request
 from xplain.session.run import Session
 from xplain.session.stream import Stream
@@ -21,6 +25,12 @@ def explained(model, source, **more):
     told = []
     failed = lambda place, given, error: told.append((place, given, error))  # noqa: E731
     return list(xplain.explain_stream(model, source, "occlusion", failed=failed, **OPTIONS, **more)), told
+
+
+def png_bytes(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("at_once", [1, 8])
@@ -86,3 +96,31 @@ def test_pictures_of_one_part_lie_in_one_batch_and_are_what_each_is_alone():
     assert [len(part) for part in parts] == [3, 2]
     assert np.array_equal(np.concatenate([part.items.x for part in parts]), np.concatenate(alone))
     assert all(part.items.x.base is not None for part in parts)  # nothing was copied to join them
+
+
+def test_pictures_of_several_sizes_and_one_that_is_broken_are_read_once_in_batches_of_what_fits(monkeypatch):
+    model = xplain.load(nets.cnn(size=None), card=Card())
+    rng = np.random.default_rng(0)
+    sizes = ((20, 24), (20, 24), (24, 20), (20, 24), (20, 24))
+    given = [png_bytes(rng.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
+    given.insert(2, b"GIF8")
+    decoded, read = [], pictures.read
+    monkeypatch.setattr(pictures, "read", lambda one, *more: decoded.append(one) or read(one, *more))
+    failed = []
+    with Session(model, Request({})) as session:
+        stream = Stream(session, iter(given), at_once=8, failed=lambda place, *_: failed.append(place))
+        parts = [one.part for one in stream.parts()]
+        assert [one for one in decoded if isinstance(one, bytes)] == given
+        alone = [session.read([one]).items for n, one in enumerate(given) if n != 2]
+    assert failed == [2]
+    assert [(part.place, len(part)) for part in parts] == [(0, 2), (3, 1), (4, 2)]
+    assert [name for part in parts for name in part.items.names] == list("01345")
+    rows = [row for part in parts for row in part.items.x]
+    assert all(np.array_equal(row, one.x[0]) for row, one in zip(rows, alone, strict=True))
+
+
+def test_a_broken_picture_ends_a_stream_that_nobody_listens_to():
+    model = xplain.load(nets.cnn(size=16), card=Card(resize=(16, 16)))
+    given = [np.zeros((20, 24, 3), np.uint8), np.zeros((20, 24, 7), np.uint8)]
+    with pytest.raises(PictureError, match=r"\[20, 24, 7\]"):
+        list(xplain.explain_stream(model, iter(given), "occlusion", **OPTIONS))

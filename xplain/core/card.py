@@ -153,6 +153,15 @@ class Card:
         mean, std = self._per_channel(samples.ndim, axis)
         return np.asarray((samples.astype(np.float32) * np.float32(self.scale) - mean) / std)
 
+    @property
+    def keeps_finite(self) -> bool:
+        """Whether every sample of 0..255 becomes a finite number: the two ends say so, for what lies between them
+        becomes what lies between theirs.
+        """
+        ends = np.repeat(np.array([[0], [255]], np.float32), len(self.mean), axis=1)
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(self.tensor(ends)).all())
+
     def slope(self, rank: int, axis: int = -1) -> Array:
         """By how much the tensor changes with a sample, ``scale / std``, so that it broadcasts to ``rank`` axes."""
         return np.asarray(np.float64(self.scale) / self._per_channel(rank, axis)[1].astype(np.float64))

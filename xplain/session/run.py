@@ -96,18 +96,17 @@ class Session:
 
     # ------------------------------------------------------------------ read
 
-    def read(self, source: Any, start: int | None = None, out: Array | None = None) -> Part:
+    def read(self, source: Any, start: int | None = None) -> Part:
         """The items in ``source``, each read once, and the model that takes them.
 
         Args:
             source: What ``xplain.explain`` takes as items.
             start: The place of the first in a longer source; None where these are all that there is.
-            out: Where the tensor of a picture that comes alone is written.
 
         Raises:
             XplainError: they cannot be read; see ``xplain.session.items.items_of``.
         """
-        return self.part(*entered(self.model, source, self.request.card, self.request.layout, out), start)
+        return self.part(*entered(self.model, source, self.request.card, self.request.layout), start)
 
     def part(self, model: Model, items: Items, start: int | None = None) -> Part:
         """Items that were read already, with a memo of their own; where no method was named, one is chosen for them."""

@@ -17,7 +17,8 @@ from xplain.core.outline import Outline
 from xplain.core.query import Model
 from xplain.core.segments import INPUTS, Segment, picture_of, values_of
 from xplain.models.joint import by_name, pictured, with_cards
-from xplain.session.items import is_picture, items_of
+from xplain.session.items import items_of
+from xplain.session.pictured import is_picture
 
 __all__ = ["side_by_side"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
-
-import numpy as np
 
 from xplain.core.abilities import abilities_of
 from xplain.core.edits import Array
@@ -27,6 +26,7 @@ from xplain.core.items import Items
 from xplain.core.query import Model
 from xplain.engine import Plan
 from xplain.results.attribution import Attribution
+from xplain.session.entering import pictures_entered
 from xplain.session.part import Part
 from xplain.session.run import Session
 from xplain.session.sources import Piece, pieces_of
@@ -45,6 +45,9 @@ _OF_ONE = (PictureError, NonFinite, ItemError)
 
 _OF_THE_MODEL = (UnsupportedOperator, NoPath, NotExported)
 """Errors of a model that fails on every item alike."""
+
+_Tried = tuple[int, list[Any], Part | XplainError]
+"""A place within a piece, what was given from there on, and what it became or why it cannot be read."""
 
 Failed = Callable[[int, Any, XplainError], None]
 """Called with the place of an item that cannot be explained, what was given as that item, and why."""
@@ -99,7 +102,7 @@ class _Begun:
 
     piece: Piece | None
     start: int
-    tried: Future[list[tuple[Any, Part | XplainError]]] | None = None
+    tried: Future[list[_Tried]] | None = None
 
 
 class Stream:
@@ -195,42 +198,47 @@ class Stream:
             return _Begun(piece, self._next)
         return _Begun(piece, self._next, self._reader.submit(self._try_each, piece.single, self._next))
 
-    def _try_each(self, single: Sequence[Any], start: int) -> list[tuple[Any, Part | XplainError]]:
-        """Items read one by one, each as what was given and what it became, or why it cannot be read.
+    def _try_each(self, single: Sequence[Any], start: int) -> list[_Tried]:
+        """Items as what was given and what it became, or why it cannot be read: pictures in one go, else one by one."""
+        lost: list[_Tried] = []
 
-        Pictures are written to the rows of one batch, so that joining those that follow each other copies nothing.
-        """
-        found: list[tuple[Any, Part | XplainError]] = []
-        batch: Array | None = None
+        def lose(place: int, error: XplainError) -> None:
+            if not may_be_of_one(error, self._session.model):
+                raise error
+            lost.append((place, [single[place]], error))
+
+        session, request = self._session, self._session.request
+        batches = pictures_entered(session.model, single, request.card, request.layout, lose)
+        if batches is not None:
+            found: list[_Tried] = [
+                (n, list(single[n : n + len(items)]), session.part(session.model, items, start + n))
+                for n, items in batches
+            ]
+            return sorted([*found, *lost], key=itemgetter(0))
+        found = []
         for n, one in enumerate(single):
             try:
-                part = self._session.read([one], start + n, None if batch is None else batch[n])
-                if batch is None and len(single) > 1 and len(part) == 1 and part.items.pictures is not None:
-                    batch = np.empty((len(single), *part.items.x.shape[1:]), part.items.x.dtype)
-                    batch[n] = part.items.x[0]
-                    part.items = replace(part.items, x=batch[n : n + 1])
-                found.append((one, part))
+                found.append((n, [one], self._session.read([one], start + n)))
             except XplainError as error:
-                if not may_be_of_one(error, self._session.model):
-                    raise
-                found.append((one, error))
-        return found
+                lose(n, error)
+        return sorted([*found, *lost], key=itemgetter(0))
 
-    def _grouped(self, tried: Sequence[tuple[Any, Part | XplainError]], start: int) -> list[Read]:
+    def _grouped(self, tried: Sequence[_Tried], start: int) -> list[Read]:
         """Items that were read one by one, those that fit together as one part; what cannot be read is told."""
         groups: list[tuple[list[Items], Model, int, list[Any]]] = []
-        for place, (one, read) in enumerate(tried, start):
+        for n, given, read in tried:
+            place = start + n
             if isinstance(read, XplainError):
-                self._fail(place, one, read)
-                continue
-            items = replace(read.items, names=_numbered(read.items, place))
-            last = groups[-1] if groups else None
-            follows = last is not None and last[1] is read.model and last[2] + len(last[3]) == place
-            if last is not None and follows and last[0][0].alike(items):
-                last[0].append(items)
-                last[3].append(one)
+                self._fail(place, given[0], read)
             else:
-                groups.append(([items], read.model, place, [one]))
+                items = replace(read.items, names=_numbered(read.items, place))
+                last = groups[-1] if groups else None
+                follows = last is not None and last[1] is read.model and last[2] + len(last[3]) == place
+                if last is not None and follows and last[0][0].alike(items):
+                    last[0].append(items)
+                    last[3].extend(given)
+                else:
+                    groups.append(([items], read.model, place, list(given)))
         return [
             Read(self._session.part(model, Items.joined(some), first), given, [0] * len(given))
             for some, model, first, given in groups

@@ -13,7 +13,7 @@ from xplain.core.lenses.kept_vectors import KeptVectors, holds_vectors, kept_in
 from xplain.core.query import Model
 from xplain.models.outlines import attach_card
 from xplain.results.embedding import Embedding
-from xplain.session.items import as_used
+from xplain.session.pictured import as_used
 
 __all__ = ["check_kept", "kept_vectors"]
 

@@ -12,11 +12,12 @@ from PIL import Image
 
 import xplain
 from xplain.audit.plans.items import write_items
-from xplain.audit.plans.labels import joined, known_classes
+from xplain.audit.plans.labels import joined
 from xplain.audit.plans.plan import ItemFacts, ModelFacts, Plan
 from xplain.audit.shards.guarding import versions_now
 from xplain.audit.sources import source_of
 from xplain.audit.stores.where import Where
+from xplain.core.known_classes import known_classes
 from xplain.session import Request, Session
 from xplain.session.lanes.lane import planned
 

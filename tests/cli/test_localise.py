@@ -32,7 +32,11 @@ def test_the_box_is_around_the_cause(xplain, model, pictures, tmp_path):
     document = ran.document
     assert [tuple(one["box"]) for one in document["pictures"]] == [BOX] * 3
     assert [one.get("iou") for one in document["pictures"]] == [1.0, None, 0.5]
+    told = document["truth"].pop("told")
     assert document["truth"] == {"pictures": 2, "at_least": 0.5, "error": 0.0, "mean iou": 0.75}
+    assert told[0] == "1 name of what is known is no item's, such as 'elsewhere.png'."
+    assert re.fullmatch("Of 1 picture nothing is stated, such as .*b.png: not compared.", told[1])
+    assert all(one in ran.err for one in told)
     names = document["pictures"][0]["files"]
     mask = np.asarray(Image.open(tmp_path / "out" / names["mask"]))
     assert mask.shape == (SIDE, SIDE, 3)
@@ -42,6 +46,26 @@ def test_the_box_is_around_the_cause(xplain, model, pictures, tmp_path):
     assert (drawn == (0, 200, 90)).all(axis=1).any()  # the true box lies on the found one
     alone = np.asarray(Image.open(tmp_path / "out" / document["pictures"][1]["files"]["png"])).reshape(-1, 3)
     assert (alone == (255, 210, 0)).all(axis=1).any()
+
+
+def test_boxes_of_the_explained_class_count_and_what_reaches_beyond_is_cut(xplain, model, pictures, tmp_path):
+    rows = ("a.png,4,8,8,12,bright", "a.png,0,0,16,16,dark", "b.png,0,0,4,4,dark", "c.png,4,8,8,99,bright")
+    table = truth(tmp_path, *rows, head="file,y0,x0,y1,x1,label")
+    ran = xplain("localise", model, pictures, *METHOD, "--truth", table, "--out", tmp_path / "out", "--json")
+    assert ran.code == 0, ran.err
+    assert [one.get("truth") for one in ran.document["pictures"]] == [[[4, 8, 8, 12]], None, [[4, 8, 8, 16]]]
+    assert [one.get("iou") for one in ran.document["pictures"]] == [1.0, None, 0.5]
+    assert re.search("Of 1 picture only other classes than the explained one are stated, such as of .*b.png", ran.err)
+    assert re.search("Of 1 picture a box reaches beyond the picture and is cut, such as .*c.png", ran.err)
+
+
+@pytest.mark.parametrize("verb", ["localise", "measure"])
+def test_truth_of_another_picture_is_refused(verb, xplain, model, pictures, tmp_path):
+    rows = ("a.png,90,90,99,99", "b.png,4,8,8,12")
+    words = METHOD if verb == "localise" else (*METHOD[:4], "--metric", "pointing-game")
+    ran = xplain(verb, model, pictures, *words, "--truth", truth(tmp_path, *rows), "--out", tmp_path / "out")
+    assert ran.code == 4  # the others are done
+    assert re.search(r"a.png is 16 x 16, and its box \[90.*\] .* lies outside", ran.err)
 
 
 def test_a_stricter_bar_makes_an_error(xplain, model, pictures, tmp_path):

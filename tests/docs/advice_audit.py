@@ -29,7 +29,6 @@ from xplain.audit.sources import source_of
 from xplain.audit.stores.where import Where
 from xplain.core.errors import XplainError
 from xplain.core.keeping.folders import write_folder
-from xplain.session.truths.reading import truths_of
 
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
 
@@ -310,45 +309,6 @@ def _(told: Told, folder: Path) -> None:
     told(lambda: xplain.audit.plan(**asked, truth=[box]))
     xplain.audit.plan(**asked, truth=[box, None, box])
     xplain.audit.plan(**asked, truth={"0.png": box})
-
-
-@advice("An array of four columns of 0 and 1 may be boxes or a mask.")
-def _(told: Told, folder: Path) -> None:
-    either = np.array([[0, 0, 1, 1]])
-    told(lambda: truths_of([either], ["a"]))
-    truths_of([either.astype(bool)], ["a"])
-    truths_of([either.tolist()], ["a"])
-
-
-@advice("and it is not known which are meant. Give a folder of one kind.")
-def _(told: Told, folder: Path) -> None:
-    (folder / "truth").mkdir()
-    (folder / "truth" / "0.xml").write_text("<annotation/>")
-    write_picture(folder / "truth" / "0.png")
-    told(lambda: truths_of(folder / "truth", ["0.jpg"]))
-    (folder / "truth" / "0.xml").unlink()
-    truths_of(folder / "truth", ["0.jpg"])
-
-
-@advice("is no COCO file ({}: {}); accepted: JSON with images (id, file_name), annotations (image_id, bbox)")
-def _(told: Told, folder: Path) -> None:
-    path = folder / "boxes.json"
-    path.write_text('{"images": [{"id": 1, "file_name": "a.jpg"}]}')
-    told(lambda: truths_of(path, ["a.jpg"]))
-    path.write_text(
-        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "bbox": [0, 0, 4, 4]}]}'
-    )
-    truths_of(path, ["a.jpg"])
-
-
-@advice("is no Pascal VOC file: {}; accepted: XML with object/name and object/bndbox/xmin, ymin, xmax, ymax.")
-def _(told: Told, folder: Path) -> None:
-    path = folder / "a.xml"
-    path.write_text("<annotation><object><name>cat</name></object></annotation>")
-    told(lambda: truths_of(folder, ["a.jpg"]).of(0))
-    inside = "<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax>"
-    path.write_text(f"<annotation><object><name>cat</name><bndbox>{inside}</bndbox></object></annotation>")
-    truths_of(folder, ["a.jpg"]).of(0)
 
 
 @advice("It would ask for {} evaluations, and {} are left: max_queries={}. Allow {}.")

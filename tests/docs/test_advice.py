@@ -34,6 +34,7 @@ from docs.advice_serving import SERVING
 from docs.advice_spaces import SPACES
 from docs.advice_table import TABLE, follow
 from docs.advice_targets import TARGETS
+from docs.advice_truths import TRUTHS
 from docs.advised import messages, not_followed
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
@@ -324,7 +325,7 @@ def _(told, _folder):
 for one in (*TABLE.values(), *COMMANDS, *METHODS, *CORNERS, *DOORS, *LENSES, *PACKAGES):
     advice(one.fragment)(partial(follow, one))
 gathered = {**ATTACKS, **AUDIT, **MAKING, **SERVED_ROWS, **SERVING, **SPACES, **COORDINATES, **JOINT, **TARGETS}
-gathered |= {**ENGINE, **PLACES}
+gathered |= {**ENGINE, **PLACES, **TRUTHS}
 for fragment, case in gathered.items():
     advice(fragment)(case)
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from xplain.audit.plans.labels import known_classes
 from xplain.audit.plans.plan import TruthFacts
 from xplain.audit.plans.sampling import judges, sampled
 from xplain.audit.plans.truths import Written
 from xplain.core.declaring.registry import METRICS
 from xplain.core.declaring.wording import way
 from xplain.core.errors import UsageError
-from xplain.core.keeping.plain import counted
+from xplain.core.known_classes import known_classes
 from xplain.core.lane import Lane
 from xplain.core.query import Model
 from xplain.session.measures.grading import LOCALISATION
 
-__all__ = ["asked_of_truth", "truth_facts", "unknown_labels"]
+__all__ = ["asked_of_truth", "truth_facts"]
 
 
 def asked_of_truth(metrics: Any, known: bool) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, dict[str, Any]]]:
@@ -83,26 +82,3 @@ def truth_facts(
     return TruthFacts(
         written.sha256, written.says, dict(written.states), tuple(names) if numbers else (), numbers, classes
     )
-
-
-def unknown_labels(facts: TruthFacts, labels: Mapping[str, int], models: Sequence[str]) -> list[str]:
-    """What must be known of the labels of boxes: which are left out, or that none is known, in sentences."""
-    if not labels:
-        return []
-    found = []
-    for name in models:
-        known = facts.classes.get(name, {})
-        strange = [one for one in labels if one not in known]
-        if not known:
-            some = ", ".join(map(repr, list(labels)[:3]))[:120]
-            found.append(
-                f"Model {name} knows none of the labels of the boxes ({some}): all boxes of an item count, whatever "
-                "class is explained."
-            )
-        elif strange:
-            boxes = sum(labels[one] for one in strange)
-            found.append(
-                f"Model {name} does not know {counted(len(strange), 'label')} of boxes, such as {strange[0]!r}: "
-                f"{counted(boxes, 'box', 'boxes')} of them are not compared."
-            )
-    return found

@@ -13,9 +13,8 @@ from xplain.audit.sources.entries import array_of
 from xplain.audit.sources.tables import item_column, read_csv
 from xplain.core.errors import ItemError, UsageError
 from xplain.core.keeping.plain import counted
-from xplain.core.outline import Outline
 
-__all__ = ["Joined", "column_of", "joined", "known_classes"]
+__all__ = ["Joined", "column_of", "joined"]
 
 _ACCEPTED = (
     "folders, top-folder, parent-folder, column:NAME, a .csv of names and labels, a .npy of labels in order, or labels "
@@ -167,27 +166,3 @@ def _once(path: Path, names: Sequence[str | None], values: Sequence[Any]) -> dic
         if made.setdefault(name, value) != value:
             raise UsageError(f"{path} says two things of {name!r:.200}: {made[name]!r:.80} and {value!r:.80}.")
     return made
-
-
-def known_classes(
-    outline: Outline, labels: Mapping[str, int], classes: int = 0
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Which class each label is, as the model names its classes, and the labels that it does not know.
-
-    Args:
-        outline: What is known of the model.
-        labels: Label to the number of items that have it.
-        classes: How many there are, where the outline does not say.
-
-    Returns:
-        Label to class, and unknown label to number of items.
-    """
-    known: dict[str, int] = {}
-    classes = classes or outline.scores.classes or 0
-    for label in labels:
-        if classes and not label.startswith("-"):  # -1 is no class of data, though it is the last in Python
-            try:
-                known[label] = outline.label_index(label, classes)
-            except UsageError:
-                continue
-    return known, {label: count for label, count in labels.items() if label not in known}

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from xplain.audit.plans.doors import reading
-from xplain.audit.plans.labels import known_classes
 from xplain.audit.plans.plan import ModelFacts, Plan, card_facts
 from xplain.audit.stores.where import Where
 from xplain.core.abilities import abilities_of, is_model
 from xplain.core.declaring.wording import way
 from xplain.core.errors import ModelError, UsageError
 from xplain.core.items import Items
+from xplain.core.known_classes import known_classes
 from xplain.core.lane import Lane
 from xplain.core.outline import Outline, class_names
 from xplain.core.positions.layout import Axes, Layout

@@ -13,7 +13,7 @@ from typing import Any
 from xplain.audit.plans.asked import Asked, methods_of, targets_of
 from xplain.audit.plans.budgeting import ANSWERS, Allowed, Purse, refuse_too_many
 from xplain.audit.plans.building import building_in, keep
-from xplain.audit.plans.comparing import asked_of_truth, truth_facts, unknown_labels
+from xplain.audit.plans.comparing import asked_of_truth, truth_facts
 from xplain.audit.plans.costing import analyses_cost, graded_seconds, grades_of
 from xplain.audit.plans.doors import asked_door
 from xplain.audit.plans.entering import entered_items, entered_series, through
@@ -44,6 +44,7 @@ from xplain.core.query import Model
 from xplain.session import called
 from xplain.session.lanes.lane import Budget
 from xplain.session.lanes.lane import planned as settle
+from xplain.session.truths.meant import unknown_labels
 
 __all__ = ["Planned", "Wanted", "plan"]
 
@@ -255,7 +256,11 @@ def _with_truth(
     names, labels = asked_of_truth(wanted.metrics, True)[1], _labels(data)
     models = [(one.given.name, one.model, one.lanes[0]) for one in settled]
     facts = truth_facts(written, names, labels, wanted.sample, wanted.seed, models)
-    told = unknown_labels(facts, written.labels, [one.name for one in made.models])
+    told = [
+        said
+        for one in made.models
+        for said in unknown_labels(facts.classes.get(one.name, {}), written.labels, one.name)
+    ]
     return replace(made, truth=facts), [*written.told, *told]
 
 

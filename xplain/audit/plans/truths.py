@@ -26,7 +26,9 @@ from xplain.core.keeping.files import whole_file
 from xplain.core.keeping.plain import counted
 from xplain.render.extents import extent_of
 from xplain.session.truths.known import Known, boxed
-from xplain.session.truths.reading import Truths, mask_of, truths_of
+from xplain.session.truths.masks import mask_of
+from xplain.session.truths.meant import beyond
+from xplain.session.truths.reading import Truths, truths_of
 
 __all__ = ["STATES", "TRUTH", "Written", "map_shape", "write_truths"]
 
@@ -80,6 +82,7 @@ class _Gathered:
     known: list[int] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
+    cut: list[str] = field(default_factory=list)
 
 
 def write_truths(given: Any, data: Data, recipe: Mapping[str, Any], facts: ModelFacts, path: Path) -> Written:
@@ -145,6 +148,7 @@ def _rows(
             found.labels.update(one for one in known.labels if one)
             row |= {"labels": list(known.labels), "boxes": known.boxes.reshape(-1).tolist()}
             row |= {"height": size[0], "width": size[1]} if size else {}
+            found.cut += [item.name] if len(size) == 2 and beyond(known, (size[0], size[1])) else []
             if known.runs is not None:
                 row |= {"shape": list(known.shape), "runs": known.runs.tolist()}
         yield row
@@ -189,9 +193,10 @@ def _told(found: _Gathered, truths: Truths) -> Iterator[str]:
         if found.states[name]:
             such = "" if name == "empty" else _such(found, name)
             yield f"Of {counted(found.states[name], 'item')} {STATES[name]}{such}: not compared."
-    if truths.strange:
-        some = ", ".join(map(repr, truths.strange[:3]))[:200]
-        yield f"{counted(len(truths.strange), 'name')} of what is known is no item's, such as {some}."
+    if found.cut:
+        many = counted(len(found.cut), "item")
+        yield f"Of {many} a box reaches beyond the picture and is cut, such as {found.cut[0]}."
+    yield from truths.told()
 
 
 def _such(found: _Gathered, name: str) -> str:

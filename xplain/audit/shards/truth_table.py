@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from xplain.audit.plans.plan import ModelFacts, Plan
 from xplain.audit.plans.truths import TRUTH, map_shape
 from xplain.core.edits import Array
 from xplain.session.truths.known import Known
+from xplain.session.truths.meant import of_class
 from xplain.session.truths.placing import placed
 
 __all__ = ["TruthTable"]
@@ -53,18 +53,11 @@ class TruthTable:
         row = {name: values[0] for name, values in self._table.rows([item], None).items()}
         if row["status"] != "known":
             return None
-        boxes = np.asarray(row["boxes"] or (), np.float64).reshape(-1, 4)
-        boxes = boxes[self._meant(row["labels"] or (), model, target)]
-        if not len(boxes) and row["runs"] is None:
-            return None
         runs = None if row["runs"] is None else np.asarray(row["runs"], np.int64)
-        known = Known(boxes, shape=tuple(row["shape"] or ()), runs=runs)
+        boxes = np.asarray(row["boxes"] or (), np.float64).reshape(-1, 4)
+        stated = Known(boxes, tuple(row["labels"] or ()), tuple(row["shape"] or ()), runs)
+        known = of_class(stated, self.facts.classes.get(model.name, {}), target)
+        if known is None:
+            return None
         size = None if row["height"] is None else (row["height"], row["width"])
         return placed(known, map_shape(model), model.preprocessing, size)
-
-    def _meant(self, labels: Sequence[str], model: ModelFacts, target: int) -> Array:
-        """Which boxes count, bool ``[B]``."""
-        classes: Mapping[str, Any] = self.facts.classes.get(model.name, {})
-        if target < 0 or not classes:
-            return np.ones(len(labels), bool)
-        return np.array([not one or classes.get(one, -1) == target for one in labels], bool)

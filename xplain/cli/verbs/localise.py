@@ -22,6 +22,7 @@ from xplain.core.errors import UsageError
 from xplain.core.keeping.plain import counted
 from xplain.metrics.localisation import SPREAD, Box, best_iou, evened, localisation_error, region, segment
 from xplain.session import Explained
+from xplain.session.truths.meant import Held
 from xplain.session.truths.placing import around
 from xplain.session.truths.reading import truths_of
 
@@ -90,9 +91,10 @@ def localise(
     entry = find_method(method)
     order = Order(options_for([entry], options), target, seed, asking, sentinel)
     found = reading.collect(pictures)
-    truths = {} if truth is None else _boxes_of(truth, found)
+    stated = None if truth is None else truths_of(truth, found, files=True)
     loaded = loading.open(model)
     hint_at_labels(loaded.outline)
+    held = None if stated is None else Held(stated, found, loaded.outline)
     run, keepers = Run(words=shell.obj.words), []  # type: tuple[Run, list[_Boxes]]
 
     def done() -> str:
@@ -100,7 +102,7 @@ def localise(
         return stays(written, len(found), "picture", out)
 
     with told_when_interrupted(done), Folder(out, force) as folder:
-        boxes = _Boxes(folder, truths, share, smooth, segmented)
+        boxes = _Boxes(folder, held, share, smooth, segmented)
         keepers.append(boxes)
 
         def told() -> dict[str, Any]:
@@ -114,7 +116,7 @@ def localise(
                 "out": str(out),
                 "pictures": boxes.told,
                 "failures": run.failures,
-                **_judged(boxes, truth is not None, at_least),
+                **_judged(boxes, at_least),
             }
 
         book = Book(folder, told, lambda: None)
@@ -123,17 +125,12 @@ def localise(
     document = told()
     if run.items:
         folder.record({"state": "finished", "run": document})
+    for said in document.get("truth", {}).get("told", ()):
+        note(f"xplain: --truth: {said}")
     for failure in run.failures:
         note(f"xplain: {failure['picture']}: {failure['error']['message']}")
-    code = (PARTIAL if run.items else USAGE) if run.failures else 0
+    code = (PARTIAL if run.items else USAGE) if run.failures else PARTIAL if boxes.wrong else 0
     return Outcome(document, _text(document, out), code)
-
-
-def _boxes_of(truth: Path, found: list[str]) -> dict[str, list[Box]]:
-    """The true boxes of the pictures of which something is known, in pixels of the files."""
-    truths = truths_of(truth, found, files=True)
-    known = {name: truths.of(k) for k, name in enumerate(found)}
-    return {name: around(one) for name, one in known.items() if one is not None}
 
 
 @dataclass(slots=True)
@@ -141,11 +138,12 @@ class _Boxes:
     """Turns each picture's map into a region and a box, and draws them."""
 
     folder: Folder
-    truths: Mapping[str, list[Box]]
+    held: Held | None
     share: float
     smooth: float | None
     segmented: bool
     told: list[dict[str, Any]] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
     _stems: set[str] = field(default_factory=set)
 
     def keep(self, item: str, explained: Explained) -> list[dict[str, Any]]:
@@ -158,7 +156,7 @@ class _Boxes:
         if len(found) != 1 or values.ndim != 2 or seen is None or explained.size is None:
             raise UsageError("Boxes need one target per picture and one map [H, W]; leave out 'top3' and channels.")
         frame = Frame.of(Card.from_toml(one.card), *explained.size)
-        true = self.truths.get(picture)
+        true = self._true(picture, explained)
         told: dict[str, Any] = {
             "picture": picture,
             "target": one.target,
@@ -190,20 +188,34 @@ class _Boxes:
         self.told.append({**told, "files": names})
         return [{**about(one), "files": names}]
 
+    def _true(self, picture: str, explained: Explained) -> list[Box] | None:
+        """The true boxes of the class that is explained, in pixels of the file; None where nothing is known of it."""
+        assert explained.size is not None
+        one = explained.results[0]
+        if self.held is None:
+            return None
+        try:
+            known = self.held.of(picture, explained.size)
+        except UsageError as error:  # the picture is well explained all the same
+            self.wrong.append(str(error))
+            return None
+        meant = self.held.of_class(known, int(one.labels[0]) if one.labels else -1, picture)
+        return None if meant is None else around(meant)
+
     def _write_mask(self, name: str, mask: Any) -> None:
         from xplain.render import canvas
 
         self.folder.write_picture(name, canvas.image(np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)))
 
 
-def _judged(boxes: _Boxes, asked: bool, at_least: float) -> dict[str, Any]:
+def _judged(boxes: _Boxes, at_least: float) -> dict[str, Any]:
     """How well the boxes fit the true ones, over the pictures that have some."""
-    if not asked:
+    if boxes.held is None:
         return {}
-    judged = [one for one in boxes.told if "iou" in one]
+    judged, told = [one for one in boxes.told if "iou" in one], [*boxes.held.told(), *boxes.wrong]
     if not judged:
-        return {"truth": {"pictures": 0}}
-    given = [tuple(one["box"] or _NOWHERE) for one in judged], [boxes.truths[one["picture"]] for one in judged]
+        return {"truth": {"pictures": 0, "told": told}}
+    given = [tuple(one["box"] or _NOWHERE) for one in judged], [list(map(tuple, one["truth"])) for one in judged]
     found = localisation_error(*given, least=at_least)
     return {
         "truth": {
@@ -211,6 +223,7 @@ def _judged(boxes: _Boxes, asked: bool, at_least: float) -> dict[str, Any]:
             "at_least": at_least,
             "error": found["error"],
             "mean iou": found["mean iou"],
+            "told": told,
         }
     }
 

@@ -23,13 +23,16 @@ from xplain.core.edits import Array
 from xplain.core.errors import UsageError, XplainError
 from xplain.core.intervals import mean_of
 from xplain.core.keeping.plain import counted
+from xplain.results.attribution import Attribution
 from xplain.results.join import joined
 from xplain.results.judgement import Judgement
 from xplain.session import Request, Session
 from xplain.session.measures.grading import read_names
 from xplain.session.measures.judgements import agreement, judged
+from xplain.session.truths.known import Known
+from xplain.session.truths.meant import Held
 from xplain.session.truths.placing import placed
-from xplain.session.truths.reading import Truths, truths_of
+from xplain.session.truths.reading import truths_of
 
 __all__ = ["measure"]
 
@@ -102,7 +105,8 @@ def measure(
         cache=asking.cache,
         progress=lambda done, _asked: bar[0].to(done),
     )
-    work = _Work(wanted, hide_with, None if truth is None else truths_of(truth, found, files=True), found)
+    held = None if truth is None else Held(truths_of(truth, found, files=True), found, loaded.outline)
+    work = _Work(wanted, hide_with, held)
     with Folder(out, force) as folder, Progress(None) as progress, Session(loaded, request) as session:
         bar.append(progress)
         try:
@@ -118,12 +122,15 @@ def measure(
             "out": str(folder.path),
             "methods": {name: {**_document(one), "files": files[name]} for name, one in results.items()},
             "agreement": work.agreement(),
+            "truth": [] if held is None else held.told(),
             "failures": work.failures,
             "interrupted": work.interrupted,
             "cost": {"queries": session.spent.queries, "sweeps": session.spent.sweeps},
         }
         if results:  # else there is nothing to keep, and no folder is left behind
             folder.record({"state": "interrupted" if work.interrupted else "finished", "run": document})
+    for said in document["truth"]:
+        note(f"xplain: --truth: {said}")
     for failure in work.failures:
         note(f"xplain: {failure['picture']}: {failure['error']['message']}")
     return Outcome(document, _text(results, files, folder, document), work.code(bool(results)))
@@ -135,8 +142,7 @@ class _Work:
 
     wanted: str | list[str]
     hide_with: str | None
-    truths: Truths | None
-    found: list[str]
+    held: Held | None
     judged: dict[str, list[Judgement]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     agreed: dict[tuple[str, str], dict[str, list[float]]] = field(default_factory=dict)
@@ -150,12 +156,13 @@ class _Work:
         """
         try:
             part = session.read([name])
-            truth = self._truth(part, name)
+            known = self._known(part, name)
             done, maps = {}, []
             for method in session.methods:
                 explained = session.explain(part, method)
                 if len(explained) != 1:
                     raise UsageError("A judgement is of one target per picture; leave out 'top3'.")
+                truth = self._truth(part, known, explained[0])
                 done[method] = judged(session, part, explained[0], self.wanted, truth=truth, baseline=self.hide_with)
                 maps += explained
             for pair in agreement(maps) if len(maps) > 1 else []:
@@ -168,22 +175,27 @@ class _Work:
         for method, one in done.items():
             self.judged.setdefault(method, []).append(one.in_words(words))
 
-    def _truth(self, part: Any, name: str) -> Array | None:
-        if self.truths is None:
+    def _known(self, part: Any, name: str) -> Known | None:
+        """What is known of a picture, of whichever class.
+
+        Raises:
+            UsageError: it cannot be of this picture.
+        """
+        if self.held is None:
             return None
-        card, sizes = part.items.card, part.items.sizes
-        if card is None or not sizes:
+        if part.items.card is None or not part.items.sizes:
             raise UsageError("True boxes are in pixels of the files, so the pictures must be read through a card.")
-        known, shape = self.truths.of(self.found.index(name)), part.items.layout.map_shape
-        if known is None:
+        return self.held.of(name, part.items.sizes[0])
+
+    def _truth(self, part: Any, known: Known | None, explained: Attribution) -> Array | None:
+        """The same of the class that is explained, as positions of the map."""
+        if self.held is None:
+            return None
+        shape, label = part.items.layout.map_shape, int(explained.labels[0]) if explained.labels else -1
+        meant = self.held.of_class(known, label, part.items.names[0])
+        if meant is None:
             return np.zeros((1, *shape), bool)
-        for stated in (known.size, known.shape or None):
-            if stated not in (None, sizes[0]):
-                raise UsageError(
-                    f"{name} is {sizes[0][0]} x {sizes[0][1]}, and its truth is of {stated[0]} x {stated[1]}; "
-                    "accepted: masks and boxes of the picture as it is, with EXIF's orientation applied."
-                )
-        return placed(known, shape, card, sizes[0])[None]
+        return placed(meant, shape, part.items.card, part.items.sizes[0])[None]
 
     def agreement(self) -> list[dict[str, Any]]:
         """How far every two methods say the same, on average over pictures."""

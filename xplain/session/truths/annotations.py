@@ -2,7 +2,7 @@
 
 | format | a box is | counted |
 |---|---|---|
-| CSV | columns y0, x0, y1, x1, or xmin, ymin, xmax, ymax ... | pixels, each end behind its start |
+| CSV | columns y0, x0, y1, x1, or xmin, ymin, xmax, ymax ...; height, width of the picture | pixels, each end behind |
 | COCO | ``bbox``: x, y, width, height | pixels from 0 |
 | Pascal VOC | ``bndbox``: xmin, ymin, xmax, ymax | whole pixels from 1, the last one inside |
 """
@@ -24,13 +24,18 @@ from xplain.session.truths.known import Known, boxed
 __all__ = ["HEADS", "coco", "table", "voc"]
 
 HEADS: Mapping[str, tuple[str, ...]] = {
-    "file": ("file", "filename", "name", "path", "picture", "image", "item"),
+    "file": ("file", "filename", "file_name", "path", "picture", "image", "item", "name"),
     "y0": ("y0", "ymin", "y_min", "top"),
     "x0": ("x0", "xmin", "x_min", "left"),
     "y1": ("y1", "ymax", "y_max", "bottom"),
     "x1": ("x1", "xmax", "x_max", "right"),
 }
-_LABELS = ("label", "class", "category")
+"""What each column may be called, the plainest word first: where there is a ``file``, a ``name`` is something else."""
+_OTHERS: Mapping[str, tuple[str, ...]] = {
+    "label": ("label", "class", "category"),
+    "height": ("height", "image_height", "img_height"),
+    "width": ("width", "image_width", "img_width"),
+}
 _ACCEPTED = (
     "accepted: a header with file, y0, x0, y1, x1 (or xmin, ymin, xmax, ymax), if you like label, then one line per box"
 )
@@ -61,18 +66,24 @@ def table(path: Path) -> list[tuple[str, Known]]:
 
 def _header(path: Path, row: Sequence[str]) -> dict[str, int]:
     heads = [head.strip().lower() for head in row]
-    columns = {what: k for what, words in HEADS.items() for k, head in enumerate(heads) if head in words}
+    twice = next((head for head in heads if head and heads.count(head) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--truth {path} has two columns called {twice!r:.100}; keep one.")
+    columns: dict[str, int] = {}
+    for what, words in {**HEADS, **_OTHERS}.items():
+        places = [heads.index(word) for word in words if word in heads]
+        columns |= {what: places[0]} if places else {}
     missing = [what for what in HEADS if what not in columns]
     if missing:
         raise UsageError(f"--truth {path} has no column {', '.join(missing)} in its first line; {_ACCEPTED}.")
-    label = [k for k, head in enumerate(heads) if head in _LABELS]
-    return columns | ({"label": label[0]} if label else {})
+    return columns
 
 
 def _of_line(path: Path, number: int, cells: Mapping[str, str]) -> Known:
     said = [cells[what] for what in ("y0", "x0", "y1", "x1")]
+    size = _size(cells.get("height"), cells.get("width"))
     if not any(said):
-        return boxed([])
+        return boxed([], size=size)
     try:
         y0, x0, y1, x1 = (float(one) for one in said)
         if not all(abs(one) < float("inf") for one in (y0, x0, y1, x1)):
@@ -84,16 +95,17 @@ def _of_line(path: Path, number: int, cells: Mapping[str, str]) -> Known:
             f"--truth {path}, line {number}: the box is y {y0:g} to {y1:g}, x {x0:g} to {x1:g}; accepted: pixels from "
             "the upper left corner, each end behind its start."
         )
-    return boxed([(y0, x0, y1, x1)], [cells.get("label", "")])
+    return boxed([(y0, x0, y1, x1)], [cells.get("label", "")], size)
 
 
 def coco(path: Path) -> list[tuple[str, Known]]:
     """The boxes of a COCO file as (file name, boxes of a picture); crowds, which frame many at once, are left out.
 
-    A picture that the file lists without a box is one in which nothing is.
+    A picture that the file lists without an annotation is one in which nothing is. Of one whose annotations are all
+    crowds, or lines without an area, nothing is said. An outline without ``bbox`` counts as the box that frames it.
 
     Raises:
-        UsageError: it is no JSON, or none of COCO's.
+        UsageError: it is no JSON, none of COCO's, or lists two pictures under one id or name.
 
     Source:
         Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014; the format of its object detection.
@@ -102,28 +114,64 @@ def coco(path: Path) -> list[tuple[str, Known]]:
     try:
         raw = json.loads(text)
         names = {one["id"]: str(one["name"]) for one in raw.get("categories", ())}
-        pictures = {one["id"]: one for one in raw["images"]}
+        pictures = _once(path, raw["images"])
         rows: dict[Any, list[tuple[float, ...]]] = {key: [] for key in pictures}
         labels: dict[Any, list[str]] = {key: [] for key in pictures}
+        left_out = set()
         for one in raw["annotations"]:
-            if one.get("iscrowd") or one["image_id"] not in pictures:
+            key = one["image_id"]
+            if key not in pictures:
                 continue
-            x, y, wide, high = (float(n) for n in one["bbox"])
+            x, y, wide, high = (0.0,) * 4 if one.get("iscrowd") else _frame(path, one)
             if wide <= 0 or high <= 0:  # COCO's own files hold some that are lines
+                left_out.add(key)
                 continue
-            rows[one["image_id"]].append((y, x, y + high, x + wide))
-            labels[one["image_id"]].append(names.get(one.get("category_id"), ""))
+            rows[key].append((y, x, y + high, x + wide))
+            labels[key].append(names.get(one.get("category_id"), ""))
         return [
             (str(one["file_name"]), boxed(rows[key], labels[key], _size(one.get("height"), one.get("width"))))
             for key, one in pictures.items()
+            if rows[key] or key not in left_out
         ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, UsageError):
-            raise
+            raise _of(path, error) from None
         raise UsageError(
             f"--truth {path} is no COCO file ({type(error).__name__}: {str(error)[:100]}); accepted: JSON with images "
             "(id, file_name), annotations (image_id, bbox) and, if you like, categories (id, name)."
         ) from None
+
+
+def _once(path: Path, images: Sequence[Mapping[str, Any]]) -> dict[Any, Mapping[str, Any]]:
+    """The pictures of a COCO file by their id; no id and no name stands twice."""
+    found: dict[Any, Mapping[str, Any]] = {}
+    called: set[str] = set()
+    for one in images:
+        for what, again in (("id", one["id"] in found), ("file_name", str(one["file_name"]) in called)):
+            if again:
+                raise UsageError(
+                    f"--truth {path} lists two pictures with {what} {one[what]!r:.100}, and it is not known which of "
+                    "them an annotation is of. Give each picture an id and a name of its own."
+                )
+        found[one["id"]] = one
+        called.add(str(one["file_name"]))
+    return found
+
+
+def _frame(path: Path, annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """x, y, width, height of an annotation: its ``bbox``, or what frames its outlines."""
+    if annotation.get("bbox"):
+        x, y, wide, high = (float(n) for n in annotation["bbox"])
+        return x, y, wide, high
+    outlines = annotation.get("segmentation")
+    if not isinstance(outlines, list) or not outlines:
+        raise UsageError(
+            f"--truth {path}: annotation {annotation.get('id')!r:.60} has no bbox, and no outline of points that could "
+            "give one. Write bbox (x, y, width, height) for it; pycocotools.mask.toBbox gives that of a mask."
+        )
+    every = [float(n) for outline in outlines for n in outline]
+    xs, ys = every[::2], every[1::2]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
 def voc(path: Path) -> Known:
@@ -142,13 +190,20 @@ def voc(path: Path) -> Known:
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise ValueError("it has a document type of its own")
         root = ET.fromstring(text)  # entities, which can grow without end, are refused above
+        if root.tag != "annotation":
+            raise ValueError(f"its root is {root.tag[:60]!r}, not 'annotation'")
         rows, labels = [], []
         for one in root.iter("object"):
-            x0, y0, x1, y1 = (float(one.findtext(f"bndbox/{end}") or "") for end in ("xmin", "ymin", "xmax", "ymax"))
+            ends = [one.findtext(f"bndbox/{end}") for end in ("xmin", "ymin", "xmax", "ymax")]
+            if None in ends:
+                raise ValueError(f"object {(one.findtext('name') or '')[:60]!r} has no bndbox with all four ends")
+            x0, y0, x1, y1 = (float(end or "") for end in ends)
             rows.append((y0 - 1, x0 - 1, y1, x1))
             labels.append((one.findtext("name") or "").strip())
         return boxed(rows, labels, _size(root.findtext("size/height"), root.findtext("size/width")))
-    except (ET.ParseError, ValueError, RecursionError) as error:
+    except UsageError as error:
+        raise _of(path, error) from None
+    except (ET.ParseError, ValueError, OverflowError, RecursionError) as error:
         why = str(error)[:200]
         raise UsageError(
             f"--truth {path} is no Pascal VOC file: {why}; accepted: XML with object/name and object/bndbox/xmin, "
@@ -156,10 +211,16 @@ def voc(path: Path) -> Known:
         ) from None
 
 
+def _of(path: Path, error: UsageError) -> UsageError:
+    """The error with the file that it is of."""
+    said = str(error)
+    return error if str(path) in said else UsageError(f"--truth {path}: {said}")
+
+
 def _size(height: Any, width: Any) -> tuple[int, int] | None:
     """What a file states of a picture's size; 0 stands for nothing in both formats."""
     try:
         found = int(height or 0), int(width or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return found if min(found) > 0 else None
+    return found if min(found) > 0 and max(found) < 2**31 else None

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from xplain.core.edits import Array
 from xplain.core.errors import UsageError
 
-__all__ = ["Known", "boxed", "masked", "unrolled"]
+__all__ = ["Known", "boxed", "rolled", "unrolled"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +50,7 @@ def boxed(rows: Sequence[Sequence[float]], labels: Sequence[str] = (), size: tup
     for row in rows:
         try:
             edges = [float(edge) for edge in row]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             edges = []
         if len(edges) != 4 or not np.isfinite(edges).all() or edges[0] >= edges[2] or edges[1] >= edges[3]:
             got = list(row) if isinstance(row, (list, tuple, np.ndarray)) else row
@@ -59,23 +58,22 @@ def boxed(rows: Sequence[Sequence[float]], labels: Sequence[str] = (), size: tup
                 option="truth", got=got, accepted="a box is four numbers (y0, x0, y1, x1), each end behind its start"
             )
     found = np.array([[float(edge) for edge in row] for row in rows], np.float64).reshape(-1, 4)
+    if len(found) and (np.abs(found) <= 1).all() and (found != np.floor(found)).any():
+        raise UsageError(
+            f"The boxes lie between 0 and 1, such as {found[0].tolist()}, which reads as shares of the picture; a box "
+            "is in pixels. Multiply y by the height and x by the width.",
+            option="truth",
+        )
     return Known(found, tuple(labels) or ("",) * len(found), size=size)
 
 
-def masked(mask: Any) -> Known:
-    """A mask as what is known of an item: what is not 0 is inside.
-
-    Raises:
-        UsageError: it is no array of numbers, or holds NaN.
-    """
-    found = np.asarray(mask)
-    if found.ndim == 0 or found.dtype.kind not in "fiub" or not np.isfinite(found).all():
-        raise UsageError(option="truth", got=f"{found.dtype} {list(found.shape)}", accepted="masks of 0 and 1")
-    line = (found != 0).reshape(-1)
+def rolled(mask: Array) -> Known:
+    """A mask of truth values as what is known of an item."""
+    line = mask.reshape(-1)
     ends = np.flatnonzero(line[1:] != line[:-1]) + 1
     runs = np.diff(np.concatenate([[0], ends, [len(line)]])).astype(np.int64)
     runs = np.concatenate([[0], runs]) if line.size and line[0] else runs
-    return Known(np.zeros((0, 4)), (), found.shape, runs)
+    return Known(np.zeros((0, 4)), (), mask.shape, runs)
 
 
 def unrolled(shape: Sequence[int], runs: Sequence[int] | Array) -> Array:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+
+from xplain.core.errors import UsageError
 
 __all__ = ["Names"]
 
@@ -13,8 +14,9 @@ __all__ = ["Names"]
 class Names:
     """The names of items, to be found by what others call them.
 
-    A name means the item that is called so, or as the end of it is (``photos/a/1.jpg`` is ``a/1.jpg``); else the only
-    item with its plain name (the last part); in a folder of truths also the one that is called so but for its ending.
+    A name and an item belong together if one ends as the other is called, folder by folder: ``photos/a/1.jpg``,
+    ``a/1.jpg`` and ``1.jpg`` may all be ``a/1.jpg``; ``b/1.jpg`` is not. Of several the one that agrees in more folders
+    is meant. Letters count, not how Unicode writes them.
 
     Args:
         names: The items' names, in their order.
@@ -23,47 +25,89 @@ class Names:
 
     def __init__(self, names: Sequence[str], files: bool = False) -> None:
         self.names = names
-        self._whole = {_normal(name): k for k, name in enumerate(names)}
-        self._plain = _unique([PurePosixPath(name).name for name in names])
-        self._stems = _unique([_stem(name) for name in names])
-        self._bare = _unique([PurePosixPath(_stem(name)).name for name in names])
-        self._paths = {str(Path(name).resolve()): k for k, name in enumerate(names)} if files else {}
+        parts = [_parts(name) for name in names]
+        self._whole, self._ends = _index(parts)
+        self._bare, self._bare_ends = _index([_without_ending(one) for one in parts])
+        self._paths: dict[str, list[int]] = {}
+        for k, name in enumerate(names if files else ()):
+            self._paths.setdefault(str(Path(name).resolve()), []).append(k)
 
-    def of(self, name: str, folder: Path | None = None) -> int | None:
-        """The number of the item that is called so; ``folder``: what the name may be relative to."""
-        name = name.strip()
-        if not name:
-            return None
-        if self._paths and folder is not None:
-            found = self._paths.get(str((folder / name).resolve()))
-            if found is not None:
-                return found
-        parts = PurePosixPath(_normal(name)).parts
-        for k in range(len(parts)):
-            found = self._whole.get(str(PurePosixPath(*parts[k:])))
-            if found is not None:
-                return found
-        return self._plain.get(parts[-1]) if parts else None
+    def of(self, name: str, folder: Path | None = None) -> tuple[int, ...]:
+        """The numbers of the items that are called so: none, or one, or several that are called the same.
 
-    def of_file(self, path: str) -> int | None:
-        """The number of the item that a file in a folder of truths is of: called so, but for its ending."""
-        bare = _stem(path)  # cat.jpg.png is of cat.jpg
-        for found in (self._whole.get(_normal(bare)), self._stems.get(bare), self._bare.get(PurePosixPath(bare).name)):
-            if found is not None:
-                return found
-        return None
+        Args:
+            name: What a file of truths calls it.
+            folder: What the name may be relative to.
+
+        Raises:
+            UsageError: two items of different names may be meant.
+        """
+        if self._paths and folder is not None and "\0" not in name:
+            led = self._paths.get(str((folder / name.strip()).resolve()))
+            if led is not None:
+                return tuple(led)
+        return self._found(name, _parts(name), self._whole, self._ends)
+
+    def of_file(self, path: str) -> tuple[int, ...]:
+        """The numbers of the items that a file in a folder of truths is of: called so, but for its ending.
+
+        Raises:
+            UsageError: two items of different names may be meant.
+        """
+        bare = _without_ending(_parts(path))  # cat.jpg.png is of cat.jpg
+        return self._found(path, bare, self._whole, self._ends) or self._found(path, bare, self._bare, self._bare_ends)
+
+    def elsewhere(self, name: str) -> str | None:
+        """An item that has the same last part, and lies in another folder."""
+        parts = _parts(name)
+        found = self._ends.get(parts[-1:], ()) if parts else ()
+        return self.names[found[0]] if found else None
+
+    def _found(
+        self,
+        name: str,
+        parts: tuple[str, ...],
+        whole: dict[tuple[str, ...], list[int]],
+        ends: dict[tuple[str, ...], list[int]],
+    ) -> tuple[int, ...]:
+        if not parts:
+            return ()
+        found = whole.get(parts) or ends.get(parts, [])
+        if len({_parts(self.names[k]) for k in found}) > 1:
+            first, second = (repr(self.names[k])[:200] for k in found[:2])
+            raise UsageError(
+                f"The name {name!r:.200} may mean {first} or {second}. Write as much of the path as tells them apart.",
+                option="truth",
+            )
+        if found:
+            return tuple(found)
+        return next((tuple(whole[parts[k:]]) for k in range(1, len(parts)) if parts[k:] in whole), ())
 
 
-def _normal(name: str) -> str:
-    return os.path.normpath(name.replace("\\", "/"))
+def _parts(name: str) -> tuple[str, ...]:
+    """A name as folders and what it is called, without what says nothing; ``..`` takes a folder back."""
+    found: list[str] = []
+    for part in unicodedata.normalize("NFC", name.strip()).replace("\\", "/").split("/"):
+        if part == ".." and found and found[-1] != "..":
+            found.pop()
+        elif part not in ("", "."):
+            found.append(part)
+    return tuple(found)
 
 
-def _stem(name: str) -> str:
-    path = PurePosixPath(_normal(name))
-    return str(path.with_suffix(""))
+def _without_ending(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return (*parts[:-1], PurePosixPath(parts[-1]).stem) if parts and parts[-1] != ".." else parts
 
 
-def _unique(names: Sequence[str]) -> dict[str, int]:
-    """Number by name, of names that stand once."""
-    times = Counter(names)
-    return {name: k for k, name in enumerate(names) if times[name] == 1}
+def _index(
+    names: Iterable[tuple[str, ...]],
+) -> tuple[dict[tuple[str, ...], list[int]], dict[tuple[str, ...], list[int]]]:
+    """Numbers by the whole name, and by every end of it."""
+    whole: dict[tuple[str, ...], list[int]] = {}
+    ends: dict[tuple[str, ...], list[int]] = {}
+    for k, parts in enumerate(names):
+        if parts:
+            whole.setdefault(parts, []).append(k)
+        for n in range(len(parts)):
+            ends.setdefault(parts[n:], []).append(k)
+    return whole, ends

@@ -57,7 +57,7 @@ def measured(kit: Any, chromium: str, flags: list[str], url: str, seconds: float
         page.goto(url)
         expect(page.locator("#status")).to_have_text("Ready.", timeout=180_000)
         adapter = page.evaluate("navigator.gpu ? navigator.gpu.requestAdapter().then(a => a !== null) : false")
-        told = page.locator("#about").inner_text()
+        told = page.locator(".summary").inner_text()
         page.locator("#camera").click()
         rates, text = [], ""
         for _ in range(max(2, round(seconds))):

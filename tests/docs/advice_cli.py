@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from xplain.cli import application
 from xplain.core.errors import XplainError
+from xplain.serve.site import RUNTIME
 
 __all__ = ["COMMANDS"]
 
@@ -71,6 +72,9 @@ def prepared(folder: Path) -> None:
     for name, text in texts.items():
         (folder / name).write_text(text)
     (folder / "broken.csv").write_bytes(b"\xff\xfe\x00\xd8")
+    (folder / "dist").mkdir()
+    for name in RUNTIME:
+        (folder / "dist" / name).write_text(name)
 
 
 def run(folder: Path, words: str) -> None:
@@ -103,7 +107,10 @@ def case(fragment: str, wrong: str, *right: str, first: str = "") -> Case:
 
 WHY_NOT = "why-not tiny.onnx {} {} --features grid:4 --out out"
 
+PAGE = "page tiny.onnx {} -m saliency --runtime dist -o site"
+
 COMMANDS = [
+    case("Two models are called {}. Give each", PAGE.format("tiny.onnx"), PAGE.format("other=tiny.onnx")),
     case(
         "{} is {} pictures. Name one: why not is asked",
         WHY_NOT.format("pictures", "dark"),

@@ -37,8 +37,9 @@ def dist(tmp_path_factory):
 
 def test_the_sites_model_says_what_explain_says(textures, dist, tmp_path):
     layer = textures.outline.layers[2].name
-    about = write_site(textures, tmp_path / "site", layer=layer, runtime_folder=dist)
-    assert json.loads((tmp_path / "site" / "about.json").read_text()) == json.loads(json.dumps(about))
+    told = write_site(textures, tmp_path / "site", layer=layer, runtime_folder=dist)
+    assert json.loads((tmp_path / "site" / "about.json").read_text()) == json.loads(json.dumps(told))
+    (about,) = told["models"]
     picture, _, _ = demo_picture(next(iter(SCENES)))
     x = items_of(textures, picture).x
     session = onnxruntime.InferenceSession(tmp_path / "site" / "model.onnx", providers=["CPUExecutionProvider"])
@@ -60,6 +61,10 @@ def test_the_sites_model_says_what_explain_says(textures, dist, tmp_path):
         "see.js",
         "draw.js",
         "hand.js",
+        "address.js",
+        "controls.js",
+        "runs.js",
+        "shown.js",
         "page.css",
         "model.onnx",
         "about.json",
@@ -84,7 +89,7 @@ def test_the_sites_axes_are_those_that_items_are_read_by(dist, tmp_path, axes, i
         {"scores": (TensorProto.FLOAT, ["N", 2])},
         {"w": np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32)},
     )
-    about = write_site(xplain.load(net, card="unit"), tmp_path / "site", "saliency", runtime_folder=dist)
+    (about,) = write_site(xplain.load(net, card="unit"), tmp_path / "site", "saliency", runtime_folder=dist)["models"]
     assert about["layout"] == axes
     assert about["size"] == [6, 4]
 
@@ -154,24 +159,23 @@ def test_the_camera_is_explained_in_a_browser(tmp_path):
             page.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
             page.goto(f"http://localhost:{server.server_port}/")
             tools.expect(page.locator("#status")).to_have_text("Ready.", timeout=60_000)
-            assert "threads" in page.locator("#about").inner_text()
+            assert "threads" in page.locator(".summary").inner_text()
             page.locator("#file").set_input_files(str(picture))
-            first = page.locator("#classes button span").first
+            first = page.locator(".classes button span").first
             tools.expect(first).to_have_text(textures.outline.label_name(int(best)), timeout=20_000)
-            page.locator("#map").focus()
+            page.locator(".map").focus()
             page.keyboard.press("ArrowDown")
-            tools.expect(page.locator("#probe")).to_contain_text("row 81, column 80: ")
+            tools.expect(page.locator(".probe")).to_contain_text("row 81, column 80: ")
             for key in ("Enter", *["Shift+ArrowDown"] * 4, *["Shift+ArrowRight"] * 4, "Enter"):
                 page.keyboard.press(key)
-            tools.expect(page.locator("#hidden")).to_contain_text(
+            tools.expect(page.locator(".hidden-box")).to_contain_text(
                 "With rows 81 to 122 and columns 80 to 121 hidden, the"
             )
             x = items_of(textures, picture).x
             x[:, :, 81:122, 80:121] = 0
             score = xplain.predict(textures, x)[0, best]
-            said = re.search(r" to (-?[\d.]+) \([+-]?[\d.]+\); best is", page.locator("#hidden").inner_text())[1]
+            said = re.search(r" to (-?[\d.]+) \([+-]?[\d.]+\); best is", page.locator(".hidden-box").inner_text())[1]
             assert abs(float(said) - score) < 0.02 * abs(score)
-            page.locator("#live").check()
             page.locator("#camera").click()
             tools.expect(page.locator("#status")).to_contain_text("pictures a second", timeout=30_000)
             browser.close()
@@ -187,3 +191,14 @@ def test_a_page_without_a_server_says_that_it_shows_pictures(dist, tmp_path):
     model = xplain.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9))
     with pytest.raises(UsageError, match=r"shows pictures.*takes items of \[2\].*'xplain serve'"):
         write_site(model, tmp_path / "site", runtime_folder=dist)
+
+
+def test_channels_are_shown_of_a_layer_that_has_positions(textures, dist, tmp_path):
+    """Not of the mean over all of them, which comes last."""
+    told = write_site({"a": textures}, tmp_path / "site", {"grad-cam": {}, "saliency": {}}, runtime_folder=dist)
+    shapes = {one.name: one.shape for one in textures.outline.layers}
+    for one in told["models"]:
+        assert max(shapes[one["layer"]][2:]) > 1
+        assert one["channels"] == shapes[one["layer"]][1]
+    assert [one["file"] for one in told["models"]] == ["model.onnx", "model-2.onnx"]
+    assert {"model.onnx", "model-2.onnx"} <= {one.name for one in (tmp_path / "site").iterdir()}

@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from xplain.core.declaring.wording import in_python, option
 from xplain.core.errors import BudgetError, UsageError, XplainError
 from xplain.serve import pages, plain, v1, v2
+from xplain.serve.examples import examples_in
 from xplain.serve.figures import Figures
 from xplain.serve.guard import Guard, Refused, Rules, Token
 from xplain.serve.house import House
@@ -120,7 +121,7 @@ def application(models: Sequence[Served], options: Options | None = None) -> Sta
             *v1.routes(house),
             *v2.routes(house),
             *plain.routes(house),
-            *pages.routes(house, pages.examples_in(options.examples)),
+            *pages.routes(house, examples_in(options.examples)),
         ],
         middleware=[Middleware(Guard, rules=rules, figures=figures)],
         exception_handlers=dict.fromkeys(handled, refused) | {500: _failed},

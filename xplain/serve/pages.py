@@ -21,7 +21,6 @@ from xplain.core.errors import UsageError
 from xplain.core.items import Items
 from xplain.core.positions.layout import Layout
 from xplain.core.query import Model
-from xplain.render.pictures import collect
 from xplain.serve.asked import Asked, hidden_asked, instance, scores_asked, strict_json
 from xplain.serve.guard import Refused
 from xplain.serve.house import House
@@ -30,22 +29,11 @@ from xplain.session.by_hand import plane_of
 from xplain.session.lenses.see import see
 from xplain.session.predictions import best
 
-__all__ = ["examples_in", "routes"]
+__all__ = ["routes"]
 
 _FILES = ("page.css", "page.js", "panel.js", "options.js", "hand.js", "parts.js", "items.js", "ask.js", "draw.js")
-_MOST_EXAMPLES = 200
+_SHARED = ("address.js", "controls.js")
 _CHANNELS = 64
-
-
-def examples_in(folder: str | None) -> dict[str, Path]:
-    """The pictures of a folder by name; what a caller may look at, and nothing else of the disk.
-
-    Raises:
-        PictureError: there are none.
-    """
-    if folder is None:
-        return {}
-    return {Path(one).name: Path(one) for one in collect([folder])[:_MOST_EXAMPLES]}
 
 
 def routes(house: House, examples: Mapping[str, Path]) -> list[Route]:
@@ -57,7 +45,7 @@ def routes(house: House, examples: Mapping[str, Path]) -> list[Route]:
 
     async def static(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in _FILES:
+        if name not in (*_FILES, *_SHARED):
             raise Refused(404, "There is no such file.", "unknown")
         return _file(here / name)
 

@@ -1,8 +1,9 @@
 """A page that explains in the browser alone: a compiled file, a runtime in WebAssembly, no server but one for files.
 
 SITE/index.html, live.js, draw.js, page.css ...  the page
-SITE/model.onnx                                  scores, attribution and one layer's values from one run
-SITE/about.json                                  card, labels, method, unit, colours
+SITE/model.onnx, model-2.onnx ...                one per model and method: scores, attribution and one layer's values
+SITE/about.json                                  of each: card, labels, method, unit, colours; names of the examples
+SITE/examples/                                   pictures that the page offers
 SITE/ort/                                        onnxruntime-web, from the wheel ``xplain-web`` or a folder
 """
 
@@ -16,11 +17,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from xplain.core.card import Card
 from xplain.core.declaring.wording import option
 from xplain.core.errors import CardError, MissingDependency, OutputError, UsageError
 from xplain.core.outline import Outline
 from xplain.core.query import Model
 from xplain.render.colormap import find
+from xplain.serve.examples import examples_in
 from xplain.session import called
 from xplain.session.compiling import compile as build_in
 from xplain.session.compiling import give_out
@@ -37,8 +40,8 @@ RUNTIME = (
 )
 """Files of onnxruntime-web that a page needs."""
 
-_PAGE = {"live/index.html": "index.html", "live/live.js": "live.js", "live/see.js": "see.js"}
-_PAGE |= {"page/page.css": "page.css", "page/draw.js": "draw.js", "page/hand.js": "hand.js"}
+_PAGE = {f"live/{name}": name for name in ("index.html", "live.js", "see.js", "runs.js", "shown.js")}
+_PAGE |= {f"page/{name}": name for name in ("page.css", "draw.js", "hand.js", "address.js", "controls.js")}
 
 
 def runtime(folder: str | None = None) -> Path:
@@ -68,49 +71,61 @@ def runtime(folder: str | None = None) -> Path:
 
 
 def write_site(
-    model: Model,
+    models: Model | Mapping[str, Model],
     out: Path,
-    method: str = "grad-cam",
-    options: Mapping[str, Any] | None = None,
+    methods: str | Mapping[str, Mapping[str, Any]] = "grad-cam",
     layer: str | None = None,
     runtime_folder: str | None = None,
+    examples: str | None = None,
 ) -> dict[str, Any]:
     """Write a site that explains pictures and the camera's live, wherever files can be served.
 
     Args:
-        model: A picture classifier with a graph and a card.
+        models: A picture classifier with a graph and a card, or several by the names that the page shows.
         out: A folder that is empty, or not there.
-        method: A method that compiles.
-        options: Its options.
+        methods: A method that compiles, or several with the options of each. Every model gets every method, as a file
+            of its own.
         layer: The layer whose channels are shown; None for the one that the method reads, or the last.
         runtime_folder: The folder ``dist`` of onnxruntime-web; None for the wheel ``xplain-web``.
+        examples: A folder of pictures that the page offers, and that its address can name.
 
     Returns:
         What stands in ``about.json``.
 
     Raises:
-        CardError: it is not known how a picture becomes the model's input.
-        UsageError: the model, the method or the layer cannot be used.
+        CardError: it is not known how a picture becomes a model's input.
+        UsageError: a model, a method or the layer cannot be used.
+        PictureError: there is no picture in ``examples``.
         OutputError: the folder cannot be written, or holds something.
     """
-    outline = model.outline
-    _check(outline)
-    card = outline.card
-    if card is None or card.mode == "BANDS":
-        raise CardError(
-            f"{outline.source} has no card for pictures, which the page turns into its input. Give ",
-            option("card"),
-            ".",
-        )
-    source = runtime(runtime_folder)
-    made = build_in(model, method, target_input="required", **(options or {}))
+    named = models if isinstance(models, Mapping) else {Path(models.outline.source).stem: models}
+    asked = {methods: {}} if isinstance(methods, str) else methods
+    for model in named.values():
+        _card(model.outline)
+    source, pictures = runtime(runtime_folder), examples_in(examples)
+    told: list[dict[str, Any]] = []
+    built: dict[str, bytes] = {}
+    for name, model in named.items():
+        for method, options in asked.items():
+            file = f"model-{len(built) + 1}.onnx" if built else "model.onnx"
+            made = build_in(model, method, target_input="required", **options)
+            told.append({"name": name, "file": file} | _about(model.outline, made, method, layer))
+            built[file] = made.SerializeToString()
+    about = {"models": told, "examples": list(pictures)}
+    _write(out, built, about, source, pictures)
+    return about
+
+
+def _about(outline: Outline, made: Any, method: str, layer: str | None) -> dict[str, Any]:
+    """What the page has to know of a compiled model; the layer's values are given out by it from here on."""
     told = {e.key.removeprefix("xplain."): e.value for e in made.metadata_props}
     shown = outline.layer(outline.layer_meant(layer)).name if layer else told.get("layer", "") or _last(outline)
     gives = give_out(made, {"scores": outline.scores.tensor, "layer": shown or outline.scores.tensor})
-    spec = outline.explained
+    spec, card = outline.explained, _card(outline)
     # the model's own axes before its card's, as where items are read
     letters = outline.named.letters if outline.named is not None else card.layout or "NCHW"
-    about = {
+    extents = next((one.shape for one in outline.layers if one.name == shown and len(one.shape) == 4), ())
+    return {
         "source": Path(outline.source).name,
         "digest": outline.digest,
         "method": method,
@@ -121,6 +136,8 @@ def write_site(
         "layout": letters,
         "outputs": gives | {"attribution": "attribution"},
         "layer": shown,
+        "channels": extents[1] or 0 if extents else 0,
+        "classes": outline.scores.classes or len(outline.labels),
         "kind": outline.scores.kind,
         "link": outline.scores.link,
         "card": {name: value for name, value in asdict(card).items() if name not in ("labels", "name")},
@@ -128,15 +145,14 @@ def write_site(
         "labels": list(outline.labels),
         "colours": find(None, called(method).signed).table.tolist(),
     }
-    _write(out, made.SerializeToString(), about, source)
-    return about
 
 
-def _check(outline: Outline) -> None:
-    """Whether the input may be a picture: what else a model takes, this page has no way to give it.
+def _card(outline: Outline) -> Card:
+    """How a picture becomes the input: what else a model takes, this page has no way to give it.
 
     Raises:
         UsageError: it is none.
+        CardError: it is not known how a picture becomes the input.
     """
     spec = outline.explained
     shape = () if spec is None else spec.shape
@@ -147,11 +163,19 @@ def _check(outline: Outline) -> None:
             f"A page that needs no server shows pictures, [N, C, H, W], [N, H, W, C] or [N, H, W] with a card; "
             f"{outline.source} takes {what}. The page of 'xplain serve' takes texts, rows of tables and tensors."
         )
+    if outline.card is None or outline.card.mode == "BANDS":
+        raise CardError(
+            f"{outline.source} has no card for pictures, which the page turns into its input. Give ",
+            option("card"),
+            ".",
+        )
+    return outline.card
 
 
 def _last(outline: Outline) -> str:
-    """The last layer with channels and positions; empty where none is known."""
-    return next((one.name for one in reversed(outline.layers) if len(one.shape) == 4), "")
+    """The last layer with channels at several positions, or at any; empty where none is known."""
+    found = [one for one in reversed(outline.layers) if len(one.shape) == 4]
+    return next((one.name for one in [*(one for one in found if one.shape[2:] != (1, 1)), *found]), "")
 
 
 def _size(made: Any, name: str, letters: str) -> list[int]:
@@ -161,7 +185,9 @@ def _size(made: Any, name: str, letters: str) -> list[int]:
     return [extents[letters.index("H")], extents[letters.index("W")]]
 
 
-def _write(out: Path, model: bytes, about: Mapping[str, Any], source: Path) -> None:
+def _write(
+    out: Path, built: Mapping[str, bytes], about: Mapping[str, Any], source: Path, examples: Mapping[str, Path]
+) -> None:
     """All files, into a folder of another name first: a site is whole or not there."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is there already. Choose another folder, or empty it.")
@@ -174,7 +200,12 @@ def _write(out: Path, model: bytes, about: Mapping[str, Any], source: Path) -> N
             (draft / name).write_bytes((here / inside).read_bytes())
         for name in RUNTIME:
             shutil.copyfile(source / name, draft / "ort" / name)
-        (draft / "model.onnx").write_bytes(model)
+        for name, model in built.items():
+            (draft / name).write_bytes(model)
+        if examples:
+            (draft / "examples").mkdir()
+        for name, path in examples.items():
+            shutil.copyfile(path, draft / "examples" / name)
         (draft / "about.json").write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
         if out.exists():
             out.rmdir()

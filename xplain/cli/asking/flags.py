@@ -99,7 +99,8 @@ def _chosen(given: inspect.Signature, arguments: Sequence[str]) -> tuple[Catalog
         if parameter in given.parameters:
             return catalogue, list(arguments[1:])  # what is no name of one is passed over
     default = given.parameters["method"].default if "method" in given.parameters else None
-    return registry.METHODS, chosen_methods(arguments, default or DEFAULT_METHOD)
+    usual = default[0] if isinstance(default, list) else default
+    return registry.METHODS, chosen_methods(arguments, usual or DEFAULT_METHOD)
 
 
 def chosen_methods(arguments: Sequence[str], default: str = DEFAULT_METHOD) -> list[str]:

@@ -21,7 +21,7 @@ from xplain.core.query import Model
 from xplain.models.options import EndpointOptions, OnnxOptions, summary
 from xplain.models.outlines import labelled
 
-__all__ = ["Asking", "Loading", "ModelFile", "Opening", "Sentinel", "endpoint_options"]
+__all__ = ["Asking", "Loading", "ModelFile", "Opening", "Sentinel", "endpoint_options", "named_file"]
 
 _LOADED, _ASKED = "How the model is loaded", "What it may cost"
 
@@ -144,6 +144,15 @@ class Asking:
         Path | None,
         _flag("--cache", "Folder of answers: what lies there is never asked, nor paid, again.", _ASKED),
     ] = None
+
+
+def named_file(model: str) -> tuple[str, str]:
+    """The name and the file of ``NAME=FILE``; without a name, the file's own."""
+    name, equals, file = model.partition("=")
+    if equals and "/" not in name and ":" not in name:
+        return name, file
+    stem = Path(model.rstrip("/")).name.removesuffix(".onnx")
+    return "".join(one if one.isalnum() and one.isascii() else "-" for one in stem)[:64], model
 
 
 def endpoint_options(file: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xplain.cli.asking.loading import Loading
+from xplain.cli.asking.loading import Loading, named_file
 from xplain.cli.asking.reading import Given, RowOptions
 from xplain.cli.asking.tables import read_table
 from xplain.cli.telling.console import Outcome, note
@@ -140,7 +140,7 @@ def serve(
     )
     served = []
     for model in models:
-        called, file = _split(model)
+        called, file = named_file(model)
         served.append(served_as(called, reading.open(file, loading)))
     names = ", ".join(one.name for one in served)
     run(
@@ -149,12 +149,3 @@ def serve(
         lambda where: note(f"Serving {names} at {where} until Ctrl-C; then the log, a line of JSON per request."),
     )
     return Outcome({"served": [one.name for one in served]}, "Stopped.")
-
-
-def _split(model: str) -> tuple[str, str]:
-    """The name and the file of ``NAME=FILE``; without a name, the file's own."""
-    name, equals, file = model.partition("=")
-    if equals and "/" not in name and ":" not in name:
-        return name, file
-    stem = Path(model.rstrip("/")).name.removesuffix(".onnx")
-    return "".join(one if one.isalnum() and one.isascii() else "-" for one in stem)[:64], model

@@ -51,29 +51,51 @@ export function without({ data, dims }, [top, left, bottom, right], about) {
   return { data: hidden, dims };
 }
 
+// One channel as a map of the picture's own shape: each of its cells as often as it covers pixels.
+export function channelOf(values, channel, [rows, columns]) {
+  const [, , high, wide] = values.dims, data = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const from = (channel * high + Math.floor((row * high) / rows)) * wide;
+    for (let column = 0; column < columns; column++) data[row * columns + column] = values.data[from + Math.floor((column * wide) / columns)];
+  }
+  return { data, shape: [rows, columns] };
+}
+
 const MOST = 64;
 const GAP = 1;
 
-// The channels that are most active, each from black to white by its own largest value.
-export function tiles(canvas, values) {
+// The channels that are most active, each from black to white by its own largest value; one of them may be marked.
+export function tiles(canvas, values, marked) {
   const [, channels, rows, columns] = values.dims, size = rows * columns, data = values.data;
   const peaks = Array.from({ length: channels }, (_, c) => {
     let most = 0;
     for (let k = c * size; k < (c + 1) * size; k++) most = Math.max(most, data[k]);
     return [most, c];
   });
-  const chosen = peaks.sort((a, b) => b[0] - a[0]).slice(0, MOST).sort((a, b) => a[1] - b[1]);
-  const across = Math.ceil(Math.sqrt(chosen.length)), down = Math.ceil(chosen.length / across);
-  canvas.width = across * (columns + GAP);
-  canvas.height = down * (rows + GAP);
+  const few = peaks.sort((a, b) => b[0] - a[0]).slice(0, MOST).sort((a, b) => a[1] - b[1]);
+  const across = Math.ceil(Math.sqrt(few.length)), down = Math.ceil(few.length / across);
+  canvas.width = across * (columns + GAP) + GAP;
+  canvas.height = down * (rows + GAP) + GAP;
   canvas.classList.remove("empty");
   const ink = canvas.getContext("2d"), pixels = ink.createImageData(columns, rows);
-  chosen.forEach(([most, c], place) => {
+  few.forEach(([most, c], place) => {
     for (let k = 0; k < size; k++) {
       const grey = most > 0 ? 255 * Math.max(0, data[c * size + k]) / most : 0;
       pixels.data.set([grey, grey, grey, 255], 4 * k);
     }
-    ink.putImageData(pixels, (place % across) * (columns + GAP), Math.floor(place / across) * (rows + GAP));
+    const left = (place % across) * (columns + GAP), top = Math.floor(place / across) * (rows + GAP);
+    if (c === marked) {
+      ink.fillStyle = "#e8a300";
+      ink.fillRect(left, top, columns + 2 * GAP, rows + 2 * GAP);
+    }
+    ink.putImageData(pixels, left + GAP, top + GAP);
   });
-  return chosen.map(([, c]) => c);
+  return { chosen: few.map(([, c]) => c), across, down };
+}
+
+// The channel whose tile an event points at, or null; the canvas is drawn in its own proportions.
+export function tileAt(event, { chosen, across, down }) {
+  const { left, top, width, height } = event.target.getBoundingClientRect();
+  const column = Math.floor((across * (event.clientX - left)) / width), row = Math.floor((down * (event.clientY - top)) / height);
+  return chosen[row * across + column] ?? null;
 }

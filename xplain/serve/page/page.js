@@ -1,6 +1,8 @@
 // The page: an item, and one or two explanations of it. Its state is in the address, so that it can be sent to somebody.
 
+import { recall, remember } from "./address.js";
 import * as ask from "./ask.js";
+import { another, lay, offered } from "./controls.js";
 import * as items from "./items.js";
 import { Panel } from "./panel.js";
 
@@ -31,7 +33,7 @@ class Page {
       this.models = told.models;
       this.colours = told.colours;
       at("token-form").hidden = true;
-      const states = this.recall();
+      const states = recall();
       this.panels = states.panels.map((one) => new Panel(this, this.models.some((m) => m.name === one.model) ? one : { ...one, model: undefined }));
       this.lay();
       this.suit();
@@ -57,31 +59,12 @@ class Page {
     items.show(model);
   }
 
-  lay() {
-    at("panels").replaceChildren(...this.panels.map((one) => one.root));
-    at("panels").classList.toggle("two", this.panels.length > 1);
-    at("compare").setAttribute("aria-pressed", String(this.panels.length > 1));
-  }
-
-  // Another method than the first panel's, to begin with.
-  other() {
-    const { model } = this.panels[0], names = model.methods.map((one) => one.name);
-    const first = this.panels[0].told().method;
-    return ["saliency", "kernel-shap", "ablation"].find((one) => one !== first && names.includes(one)) ?? first;
-  }
+  lay() { lay(this.panels, at("panels"), at("compare")); }
 
   async offer() {
     const { examples } = await ask.examples();
-    at("examples").replaceChildren(...await Promise.all(examples.map(async (name) => {
-      const button = document.createElement("button"), image = new Image();
-      image.alt = name;
-      image.src = URL.createObjectURL(await ask.example(name));
-      button.type = "button";
-      button.title = name;
-      button.append(image);
-      button.addEventListener("click", () => this.choose(name));
-      return button;
-    })));
+    at("examples").replaceChildren(...await Promise.all(examples.map(async (name) =>
+      offered(name, URL.createObjectURL(await ask.example(name)), () => this.choose(name)))));
   }
 
   async choose(name) {
@@ -110,15 +93,7 @@ class Page {
     const short = this.shown.takes !== "pictures" && JSON.stringify(this.item ?? "").length <= MOST;
     const state = { panels: this.panels.map((one) => one.told()), example: this.example ?? undefined };
     if (short && this.item !== null) state.item = this.item;
-    history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(state))}`);
-  }
-
-  recall() {
-    try {
-      const state = JSON.parse(decodeURIComponent(location.hash.slice(1)));
-      if (Array.isArray(state.panels) && state.panels.length && state.panels.length < 3) return state;
-    } catch { /* no address of ours */ }
-    return { panels: [{}] };
+    remember(state);
   }
 
   // ---------------------------------------------------------------- the camera
@@ -180,7 +155,10 @@ class Page {
     }
     at("compare").addEventListener("click", () => {
       if (this.panels.length > 1) this.panels.pop().stop();
-      else this.panels.push(new Panel(this, { ...this.panels[0].told(), method: this.other(), options: "" }));
+      else {
+        const [first] = this.panels, told = first.told();
+        this.panels.push(new Panel(this, { ...told, method: another(first.methods(), told.method), options: "" }));
+      }
       this.lay();
       this.remember();
       if (this.item && this.panels.length > 1) this.panels[1].explain();

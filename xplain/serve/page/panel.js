@@ -1,6 +1,7 @@
 // One explanation: what is asked, the map, what can be done with it.
 
 import * as ask from "./ask.js";
+import { classes, fill, sliders } from "./controls.js";
 import { flat, limitOf, paint, scale } from "./draw.js";
 import { HINT, boxed, changed, cornered, follow, round, valued } from "./hand.js";
 import { fitting, offer, read } from "./options.js";
@@ -13,24 +14,19 @@ export class Panel {
     this.page = page;
     this.root = document.getElementById("panel").content.firstElementChild.cloneNode(true);
     this.at = (name) => this.root.querySelector(`.${name}`);
-    this.view = { opacity: 0.65, threshold: 0 };
+    this.view = {};
     this.target = told.target ?? null;
-    this.fill("model", page.models.map((one) => one.name), told.model);
-    this.fill("method", this.methods(), told.method ?? this.model.usual);
+    fill(this.at("model"), page.models.map((one) => one.name), told.model);
+    fill(this.at("method"), this.methods(), told.method ?? this.model.usual);
     this.at("options").value = told.options ?? "";
-    for (const name of ["opacity", "threshold"]) {
-      if (told[name] !== undefined) this.at(name).value = told[name];
-      this.view[name] = this.at(name).value / 100;
-      this.at(name).addEventListener("input", () => {
-        this.view[name] = this.at(name).value / 100;
-        this.paint();
-        this.drawParts();
-        page.remember();
-      });
-    }
+    sliders(this.at, this.view, told, () => {
+      this.paint();
+      this.drawParts();
+      page.remember();
+    });
     this.at("model").addEventListener("change", () => {
       const method = this.at("method").value;
-      this.fill("method", this.methods(), this.methods().includes(method) ? method : this.model.usual);
+      fill(this.at("method"), this.methods(), this.methods().includes(method) ? method : this.model.usual);
       this.layers();
       this.target = null;
       page.suit();
@@ -84,11 +80,6 @@ export class Panel {
     const input = this.at("options");
     input.value = fitting(input.value, this.entry);
     offer(input, this.entry);
-  }
-
-  fill(name, values, chosen) {
-    const select = this.at(name);
-    select.replaceChildren(...values.map((one) => new Option(one, one, false, one === chosen)));
   }
 
   layers() {
@@ -257,21 +248,11 @@ export class Panel {
 
   classes(predictions, one) {
     const shares = predictions.every((p) => p.probability !== null);
-    this.at("classes").replaceChildren(...predictions.map((p) => {
-      const button = document.createElement("button"), row = document.createElement("li");
-      button.type = "button";
-      button.setAttribute("aria-pressed", String(p.class === one.label));
-      for (const text of [p.label, shares ? `${(100 * p.probability).toFixed(1)} %` : round(p.score)]) {
-        button.append(Object.assign(document.createElement("span"), { textContent: text }));
-      }
-      if (shares) button.append(Object.assign(document.createElement("meter"), { value: p.probability, ariaHidden: "true" }));
-      button.addEventListener("click", () => {
-        this.target = p.class;
-        this.again();
-      });
-      row.append(button);
-      return row;
-    }));
+    const rows = predictions.map((p) => ({ label: p.label, share: shares ? p.probability : null, score: p.score, chosen: p.class === one.label }));
+    classes(this.at("classes"), rows, (place) => {
+      this.target = predictions[place].class;
+      this.again();
+    });
   }
 
   drawParts() {

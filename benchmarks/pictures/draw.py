@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import xplain
 from xplain import demo
@@ -29,7 +30,8 @@ def draw_demo() -> None:
     montage(found, share=False, size=160).save(HERE / "demo.png", optimize=True)
 
 
-def draw_coffee(folder: Path) -> None:
+def card_of(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The file of MobileNetV2 among the real models, and its card."""
     manifest = json.loads((folder / "manifest.json").read_text())
     entry = next(m for m in manifest["models"] if m["file"].endswith("imagenet1001_fp32.onnx"))
     pre = entry["pre"]
@@ -42,7 +44,12 @@ def draw_coffee(folder: Path) -> None:
         "std": pre["std"],
         "labels": (folder / entry["labels"]).read_text().splitlines(),
     }
-    model = xplain.load(folder / entry["file"], card=card)
+    return folder / entry["file"], card
+
+
+def draw_coffee(folder: Path) -> None:
+    file, card = card_of(folder)
+    model = xplain.load(file, card=card)
     methods = {
         "occlusion": {"patch": 32, "stride": 8},
         "rise": {"samples": 2000},

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from docs.advice_lenses import ended
 from docs.advice_models import FLOAT, PICTURES, ROWS, N, brightness, graph, linear, occlusion
 from docs.advice_table import Case
@@ -344,11 +345,31 @@ DOORS = [
         [lambda _: pointed(np.ones((2, 8, 8), bool)), lambda _: pointed([[(0, 0, 4, 4)], [(2, 2, 8, 8)]])],
     ),
     Case(
+        "Two outputs of {} may be its scores: {} is of the item's own shape",
+        lambda _: xplain.predict(xplain.load(Again()), ROWS),
+        [
+            lambda _: xplain.predict(xplain.load(Again(), output="output:0"), ROWS),
+            lambda _: xplain.predict(xplain.load(Again(), output="output:1"), ROWS),
+        ],
+    ),
+    Case(
         "The picture was not kept, so nothing lies behind",
         lambda _: slid(),
         [lambda _: slid(behind=True)],
     ),
 ]
+
+
+class Again(torch.nn.Module):
+    """A row as three numbers, and the row made of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code, self.row = torch.nn.Linear(ROWS.shape[1], 3), torch.nn.Linear(3, ROWS.shape[1])
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        z = self.code(x)
+        return z, self.row(z)
 
 
 def judged(**options: Any) -> Any:

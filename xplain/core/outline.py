@@ -13,7 +13,7 @@ import numpy as np
 from xplain.core.card import Card
 from xplain.core.caveat import Caveat
 from xplain.core.class_names import folded, ways_of
-from xplain.core.declaring.wording import named
+from xplain.core.declaring.wording import named, option
 from xplain.core.errors import UnknownName, UsageError, unknown
 from xplain.core.keeping.plain import counted
 from xplain.core.lenses.fields import Field
@@ -27,7 +27,7 @@ from xplain.core.targets.boxes import Boxes
 
 Kind: TypeAlias = Literal["logits", "probabilities", "log-probabilities", "scores", "decisions"]
 
-__all__ = ["Kind", "LayerSpec", "Outline", "ScoreSpec", "TensorSpec", "called_scores", "class_names"]
+__all__ = ["Kind", "LayerSpec", "Outline", "ScoreSpec", "TensorSpec", "called_scores", "class_names", "either"]
 
 
 _CALLED = (
@@ -37,8 +37,8 @@ _CALLED = (
     {"classes", "class", "cls", "labels", "predictions", "prediction"},
 )
 """Words in the names of scores, the likeliest first."""
-_BESIDE = {"aux", "auxiliary"}
-"""Words in the names of heads that help to train others."""
+_BESIDE = {"aux", "auxiliary", "recon", "reconstruction", "reconstructed", "decoded"}
+"""Words in the names of heads that help to train others, and of items made anew."""
 
 
 def called_scores(name: str) -> int:
@@ -47,6 +47,16 @@ def called_scores(name: str) -> int:
     if words & _BESIDE:
         return -1
     return next((len(_CALLED) - k for k, some in enumerate(_CALLED) if words & some), 0)
+
+
+def either(last: str, before: str, source: str) -> UsageError:
+    """The question which of two outputs is meant: the last one is as large as the item that it is made from."""
+    return UsageError(
+        f"Two outputs of {source} may be its scores: {last!r} is of the item's own shape and is made of {before!r} by "
+        f"learned weights, so it is the item made anew, or {before!r} is a feature of it. Say which is read with ",
+        option("output", of="load"),
+        f" {before!r} or {last!r}.",
+    )
 
 
 NOT_FINITE = "fixed to what is not finite"

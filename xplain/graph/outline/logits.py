@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from xplain.core.declaring.wording import Sentence, option
 from xplain.core.errors import ModelError, unknown
-from xplain.core.outline import Kind, ScoreSpec, called_scores
+from xplain.core.outline import Kind, ScoreSpec, called_scores, either
 from xplain.graph.analysis.quantised_relu import rectifies
 from xplain.graph.dtypes import FLOATS
 from xplain.graph.intake.load import Loaded
@@ -26,7 +26,7 @@ from xplain.graph.naming import rename_reads
 from xplain.graph.nodes import attributes_of, opset_of
 from xplain.graph.operators import facts_of
 from xplain.graph.outline.links import Back, Logits
-from xplain.graph.outline.outputs import made_of, turned
+from xplain.graph.outline.outputs import made_of, read_without_weights, turned
 from xplain.graph.outline.picks import picked_from
 from xplain.graph.passes.lowering import opened
 
@@ -146,14 +146,20 @@ def _output(loaded: Loaded, makers: dict[str, NodeProto]) -> tuple[str, tuple[st
     back = Back(loaded, makers)
     behind = {name: back.logits(name) for name in floats}
     before = {name: made_of(makers, name) for name in floats} if len(floats) > 1 else {}
+    plain = {name: read_without_weights(makers, name) for name in before}
 
     def likely(name: str) -> tuple[int, ...]:
         fits = 0 if turned(loaded, name) else _fitness(loaded, name)
         called, linked = called_scores(name) if fits else 0, behind[name] is not None
-        read_on = [reached[name] for other, reached in before.items() if other != name and name in reached]
-        return (int(fits > 0), called, int(linked), int(not any(read_on)), fits, int(not read_on))
+        others = [reached for other, reached in before.items() if other != name]
+        weighed = any(reached.get(one, False) for reached in others for one in plain[name])
+        return (int(fits > 0), called, int(linked), int(not weighed), fits, int(all(name not in one for one in others)))
 
     ranked = sorted(floats, key=likely, reverse=True)
+    again = [name for name in ranked[1:] if before[ranked[0]].get(name) and likely(name)[:3] == likely(ranked[0])[:3]]
+    shapes = [loaded.known.shapes.get(name) for name in (ranked[0], graph.input[0].name)]
+    if again and shapes[0] is not None and shapes[1] is not None and shapes[0][1:] == shapes[1][1:]:
+        raise either(ranked[0], again[0], loaded.source)
     labels: tuple[str, ...] = ()
     node = makers[ranked[0]]
     for one in (node, *(makers[name] for name in node.input if name in makers)):

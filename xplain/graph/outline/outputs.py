@@ -10,7 +10,7 @@ from xplain.graph.intake.load import Loaded
 from xplain.graph.naming import reads
 from xplain.graph.operators import facts_of
 
-__all__ = ["made_of", "turned"]
+__all__ = ["made_of", "read_without_weights", "turned"]
 
 
 def made_of(makers: Mapping[str, NodeProto], name: str) -> dict[str, bool]:
@@ -28,6 +28,18 @@ def made_of(makers: Mapping[str, NodeProto], name: str) -> dict[str, bool]:
                 found[source] = weighed
                 waiting.append((source, weighed))
     return found
+
+
+def read_without_weights(makers: Mapping[str, NodeProto], name: str) -> frozenset[str]:
+    """A tensor, and what it is made of without learned weights: normalised features tell what the features tell."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        at = waiting.pop()
+        if at and at not in found:
+            found.add(at)
+            node = makers.get(at)
+            waiting += () if node is None or facts_of(node).weighted else reads(node)
+    return frozenset(found)
 
 
 def turned(loaded: Loaded, name: str) -> bool:

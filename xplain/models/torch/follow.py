@@ -53,13 +53,18 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         return mark[1] if isinstance(mark, tuple) and mark[0] is self else ""
 
     def weighed(self, value: Any) -> frozenset[str]:
-        """The tensors that are made of a tensor by way of learned weights, of which it is a feature."""
-        made, found = {self.tensor(value)}, set[str]()
-        for name, parents in self.parents.items():
-            if not made.isdisjoint(parents):
+        """The tensors that weights make of a tensor, or of what it is made of without weights: it is their feature."""
+        made, found, waiting = set[str](), set[str](), [self.tensor(value)]
+        while waiting:
+            name = waiting.pop()
+            if name and name not in made:
                 made.add(name)
+                waiting += () if name in self._weighed else self.parents.get(name, ())
+        for name, parents in self.parents.items():
+            if not made.isdisjoint(parents) or not found.isdisjoint(parents):
                 if name in self._weighed or not found.isdisjoint(parents):
                     found.add(name)
+                made.add(name)
         return frozenset(found)
 
     def axes_of(self, value: Any) -> Axes | None:

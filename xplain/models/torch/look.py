@@ -16,7 +16,7 @@ from xplain.core.caveat import Caveat
 from xplain.core.declaring.wording import Sentence, option
 from xplain.core.edits import Array
 from xplain.core.errors import ModelError, UsageError
-from xplain.core.outline import Kind, LayerSpec, Outline, ScoreSpec, TensorSpec
+from xplain.core.outline import Kind, LayerSpec, Outline, ScoreSpec, TensorSpec, called_scores, either
 from xplain.core.positions.layout import Axes
 from xplain.core.target import SCORES
 from xplain.core.targets.units import stated_scores
@@ -282,7 +282,8 @@ def look_at(
             pair = named_outputs(call(torch.cat([batch, batch])))
         if ranked(pair, two, 2):
             outputs, logits, rows = pair, two, 2
-    order = ranked(outputs, logits, rows, _features(named_outputs(returned), follow))
+    weighed = _weighed(named_outputs(returned), follow)
+    order = ranked(outputs, logits, rows, frozenset(name for name, made in weighed.items() if made))
     told = replace(outline, activations=frozenset(watch.names), attended=watch.attended)
     shapes = {name: (None, *one.shape[1:]) for name, one in outputs.items()}
     told = _one_by_one(replace(told, outputs=tuple(outputs), shapes=shapes), watch.mixer)
@@ -293,6 +294,10 @@ def look_at(
         found = f"returned {kinds or type(returned).__name__} for a batch of 1"
         return replace(look, outline=replace(look.outline, scores=ScoreSpec("output", None, "scores", "none", found)))
     name, tensor = chosen(outputs, output, order, outline.source)
+    if output is None and tuple(tensor.shape[1:]) == item and not called_scores(name) and logits.behind(tensor) is None:
+        again = [other for other in order if name in weighed.get(other, ()) and not called_scores(other)]
+        if again:
+            raise either(name, again[0], outline.source)
     scores, through = _scores(name, tensor, len(outputs), logits)
     others = [repr(one) for one in order if one != name]
     if others and output is None:
@@ -303,12 +308,13 @@ def look_at(
     return _with_layers(look, seen, follow, first if behind is None else behind.logits, named_outputs(returned))
 
 
-def _features(outputs: Mapping[str, torch.Tensor], follow: AxesFollowed) -> frozenset[str]:
-    """Names of outputs of which another is made by way of weights."""
+def _weighed(outputs: Mapping[str, torch.Tensor], follow: AxesFollowed) -> dict[str, frozenset[str]]:
+    """By an output's name the outputs that are made of it, or of what it tells, by way of weights."""
     if len(outputs) < 2:
-        return frozenset()
-    made = {follow.tensor(one) for one in outputs.values()}
-    return frozenset(name for name, one in outputs.items() if not made.isdisjoint(follow.weighed(one)))
+        return {}
+    made = {name: follow.tensor(one) for name, one in outputs.items()}
+    found = {name: follow.weighed(one) for name, one in outputs.items()}
+    return {name: frozenset(other for other in made if made[other] in found[name]) for name in outputs}
 
 
 def _with_layers(

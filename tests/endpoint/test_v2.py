@@ -300,7 +300,7 @@ def test_answers_that_cannot_be_scores(serve, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda body: body[:-4], r"needs 56 bytes and has 52: the answer was cut or padded"),
+        (lambda body: body[:-4], r"needs 56 bytes and has 52: it was cut or padded"),
         (lambda body: body + b"1234", r"the answer has \d+ bytes where \d+ were announced"),
         (lambda body: body[:40], r"announces '\d+' bytes of JSON and has 40"),
         (lambda body: b"\xff" + body[1:], "is not strict JSON"),

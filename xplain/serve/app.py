@@ -18,7 +18,7 @@ from anyio.to_thread import current_default_thread_limiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from xplain.core.declaring.wording import in_python, option
@@ -115,7 +115,7 @@ def application(models: Sequence[Served], options: Options | None = None) -> Sta
 
     rules = Rules(frozenset((*_HERE, options.host.lower(), *(n.lower() for n in options.names))), options.tokens)
     rules = Rules(rules.hosts, rules.tokens, options.most_bytes)
-    handled = (XplainError, Refused, Full, Late, Stopped, HTTPException)
+    handled = (XplainError, Refused, Full, Late, Stopped, HTTPException, ClientDisconnect)
     app = Starlette(
         routes=[
             *v1.routes(house),
@@ -156,7 +156,7 @@ def _of_http(error: HTTPException, request: Request) -> Response:
     headers = dict(error.headers or {})
     text = {
         404: f"There is no address {request.url.path[:200]!r} here. /openapi.json lists the plain ones.",
-        405: f"{request.method} is not answered here; accepted: {headers.get('Allow', 'another method')}.",
+        405: f"{request.method[:40]} is not answered here; accepted: {headers.get('Allow', 'another method')}.",
     }.get(error.status_code, error.detail)
     return JSONResponse({"error": text}, error.status_code, headers)
 

@@ -32,6 +32,7 @@ __all__ = ["Guard", "Refused", "Rules", "Token"]
 
 _LOG = logging.getLogger("xplain.serve")
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^\[\]:@/]*)(?::[0-9]{0,5})?")
 _OPEN = ("/v2/health/", "/static/")
 _POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self'; "
@@ -144,7 +145,7 @@ class Guard:
             await self._app(scope, self._measured(headers, receive), dressed)
         except Refused as error:  # before the application: what is refused while it reads, it answers itself
             self._figures.rejected.labels(error.reason).inc()
-            more = {"www-authenticate": "Bearer"} if error.status == 401 else {}
+            more = {401: {"www-authenticate": "Bearer"}, 400: {"connection": "close"}}.get(error.status, {})
             await JSONResponse({"error": error.text}, error.status, more)(scope, receive, dressed)
         finally:
             _LOG.info(json.dumps(self._line(scope, request_id, owner, seen, time.monotonic() - began)))
@@ -154,7 +155,7 @@ class Guard:
     ) -> dict[str, object]:
         return {
             "id": request_id,
-            "method": scope["method"],
+            "method": scope["method"][:40],
             "path": scope["path"][:200],
             "status": seen["status"],
             "bytes": seen["bytes"],
@@ -176,6 +177,8 @@ class Guard:
             raise Refused(403, "Pages of other origins may not ask.", "origin")
         if headers.get("sec-fetch-site") == "cross-site":
             raise Refused(403, "Pages of other sites may not ask.", "origin")
+        if "transfer-encoding" in headers and "content-length" in headers:  # whose end two readers see in two places
+            raise Refused(400, "A body's length is told once: by Content-Length or by Transfer-Encoding.", "length")
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdigit():
             raise Refused(400, "Content-Length is no number.", "length")
@@ -221,6 +224,6 @@ class Guard:
 
 
 def _bare(host: str) -> str:
-    """A Host without its port, in lower case."""
-    name = host.lower()
-    return name.partition("]")[0] + "]" if name.startswith("[") else name.partition(":")[0]
+    """A Host without its port, in lower case; empty where it is no name or address with at most a port."""
+    found = _HOST.fullmatch(host.lower())
+    return "" if found is None else found[1]

@@ -116,12 +116,12 @@ class House:
         Raises:
             XplainError: it cannot be answered.
         """
-        self._bound(given)
+        self.bound(len(given))
         return await self._timed(served, lambda: asked(served, given, told, self.most_seconds))
 
     async def scores(self, served: Served, given: Sequence[Any], who: Token | None) -> Job:
         """Put a request for scores into the queue; raises as ``explanations`` does."""
-        self._bound(given)
+        self.bound(len(given))
         return await self.submit(served, lambda: scores_asked(served, given), who)
 
     async def submit(self, served: Served, read: Callable[[], Asked], who: Token | None) -> Job:
@@ -147,10 +147,15 @@ class House:
             raise _told_to(job)
         return job.answer
 
-    def _bound(self, given: Sequence[Any]) -> None:
-        if len(given) > self.most_items:
+    def bound(self, count: int) -> None:
+        """Whether a request may have so many items.
+
+        Raises:
+            UsageError: it has too many.
+        """
+        if count > self.most_items:
             raise UsageError(
-                f"A request may have {counted(self.most_items, 'item')} here; got {len(given)}. Send them in "
+                f"A request may have {counted(self.most_items, 'item')} here; got {count}. Send them in "
                 "several requests."
             )
 

@@ -1,12 +1,14 @@
 """A connection that does not say what it wants, or does not take what it asked for, is closed: it holds nothing.
 
 uvicorn bounds the time between two requests alone. Here the head of every request has to come within ``_SECONDS``, and
-an answer has to be taken bit by bit: where nothing of it was in ``_STANDING`` seconds, the connection ends.
+an answer has to be taken bit by bit: where nothing of it was in ``_STANDING`` seconds, the connection ends. Bytes that
+are no request are told so as all else is told, and no request for another protocol fills the log.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import h11
@@ -16,6 +18,10 @@ __all__ = ["Patient"]
 
 _SECONDS = 10.0
 _STANDING = 30.0
+_NO_REQUEST = (
+    "These bytes are no HTTP/1.1 request: its first line, a header, or the length of its body or of a chunk is "
+    "damaged, contradicts itself, or is too long (64 KiB of headers are read)."
+)
 
 
 class Patient(H11Protocol):
@@ -41,6 +47,19 @@ class Patient(H11Protocol):
                 timer.cancel()
         self._head = self._taken = None
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that these bytes are no request, unless an answer is on its way or was given: then end it."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            told = json.dumps({"error": _NO_REQUEST}).encode()
+            heads = [("content-type", "application/json"), ("content-length", str(len(told)))]
+            heads += [("connection", "close"), ("x-content-type-options", "nosniff")]
+            for event in (h11.Response(status_code=400, headers=heads), h11.Data(data=told), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event))
+        self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """It is answered as it would be without."""
 
     def pause_writing(self) -> None:
         """The other side takes the answer slower than it is made."""

@@ -126,7 +126,8 @@ class Served:
         """Numbers of the type that the model's input has: JSON does not tell 1 from 1.0."""
         spec = self.model.outline.explained
         whole = spec is not None and np.dtype(spec.dtype if spec.dtype not in ("", "str") else "float32").kind in "iu"
-        return array.astype(np.int64 if whole else np.float32) if array.dtype.kind in "iuf" else array
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large for the type is refused as not finite
+            return array.astype(np.int64 if whole else np.float32) if array.dtype.kind in "iuf" else array
 
     def example(self) -> Any:
         """An item of zeros, a text or the typical row, to warm up with; None where it is not known how one looks."""

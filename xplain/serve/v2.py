@@ -11,6 +11,7 @@ The protocol has no explanations, so every pair of a model and a method is a mod
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,7 +64,7 @@ def routes(house: House) -> list[Route]:
     async def infer(request: Request) -> Response:
         served, method = _found(house, request)
         asked, raw = _split(await request.body(), request.headers.get(_LENGTH))
-        given, told = _items(served, asked, raw), _parameters(asked)
+        given, told = _items(house, served, asked, raw), _parameters(asked)
         wanted = _wanted(asked, served, method)
         if method:
             job = await house.explanations(served, given, {**told, "method": method}, request.state.token)
@@ -131,7 +132,7 @@ def _split(body: bytes, announced: str | None) -> tuple[dict[str, Any], bytes]:
     return strict_json(body[:length]), body[length:]
 
 
-def _items(served: Served, asked: Mapping[str, Any], raw: bytes) -> list[Any]:
+def _items(house: House, served: Served, asked: Mapping[str, Any], raw: bytes) -> list[Any]:
     """The items in the request's only input."""
     inputs = asked.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -142,6 +143,8 @@ def _items(served: Served, asked: Mapping[str, Any], raw: bytes) -> list[Any]:
         if name != _input(served):
             raise unknown("input", name, [_input(served)])
         shape = extents(one.get("shape"), what)
+        if datatype == "BYTES":  # each an item: too many are not even read
+            house.bound(math.prod(shape))
         size = (one.get("parameters") or {}).get("binary_data_size")
         if size is None:
             tensor = from_list(one.get("data"), datatype, shape, what)

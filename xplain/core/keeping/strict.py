@@ -18,6 +18,10 @@ def strict(body: bytes) -> Any:
         return json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_twins)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        if "integer string conversion" in str(error):  # with advice for who runs Python, not for who sent this
+            raise ValueError("a whole number in it has thousands of digits") from None
+        raise
 
 
 def _no_constant(name: str) -> Any:

@@ -20,6 +20,7 @@ from xplain.core.targets.parts import INPUT, Part
 __all__ = ["Aim", "aim", "check_items", "classes_for", "needs_scores", "ranking", "ranks"]
 
 _TOP = re.compile(r"top[-:]?([0-9]{1,9})", re.IGNORECASE)
+_MOST_SIDES = 33
 _INNER = re.compile(r"(?P<tensor>.+)\[(?P<index>-?[0-9]{1,18}(\s*,\s*-?[0-9]{1,18})*)\]", re.DOTALL)
 
 
@@ -159,6 +160,11 @@ def _sides(text: str, classes: int, outline: Outline) -> tuple[int, int]:
         UsageError: no place makes two labels, or several do.
     """
     parts, fits, why = text.split(" - "), [], None
+    if len(parts) > _MOST_SIDES:  # each place is looked up by all of the text: a long one would take hours
+        raise UsageError(
+            f"Target {text!r:.80} holds ' - ' {len(parts) - 1} times; accepted: up to {_MOST_SIDES - 1}. Say the two "
+            "classes by number, such as '3 - 7'."
+        )
     for k in range(1, len(parts)):
         sides = " - ".join(parts[:k]), " - ".join(parts[k:])
         try:

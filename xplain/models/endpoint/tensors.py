@@ -179,9 +179,7 @@ def _utf8(text: Any) -> bytes:
 
 def _expect(got: int, wanted: int, what: str, shape: Sequence[int]) -> None:
     if got != wanted:
-        raise ModelError(
-            f"{what} of shape {list(shape)} needs {wanted} bytes and has {got}: the answer was cut or padded."
-        )
+        raise ModelError(f"{what} of shape {list(shape)} needs {wanted} bytes and has {got}: it was cut or padded.")
 
 
 def _strings(raw: bytes, size: int, what: str) -> Array:

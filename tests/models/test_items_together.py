@@ -6,6 +6,7 @@ import nets
 import numpy as np
 import onnxruntime as ort
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 import xplain
@@ -87,3 +88,71 @@ def test_a_sum_over_all_is_that_of_each_item():
     model = xplain.load(nets.model([total], {"x": (FLOAT, ["N", 3])}, {"scores": (FLOAT, [1, 1])}, {}))
     x = np.array([[1, 2, 3], [0, 0, 1]], np.float32)
     assert model.answer(Score(x, Untouched(), every_score)).tolist() == [[6], [1]]
+
+
+class Net(torch.nn.Module):
+    """Scores of pictures that were put together, or not, in a way of their own."""
+
+    def __init__(self, put):
+        super().__init__()
+        torch.manual_seed(0)
+        self.put, self.conv, self.head = put, torch.nn.Conv2d(3, 3, 1), torch.nn.Linear(48, 3)
+        self.norm = torch.nn.InstanceNorm2d(3)
+
+    def forward(self, x):
+        return self.head(self.put(self, self.conv(x)).flatten(1))
+
+
+MIXED = {
+    "mean": ("mean", lambda net, x: x - x.mean(0)),
+    "mean of all": ("mean", lambda net, x: x - x.mean()),
+    "cumulated": ("cumsum", lambda net, x: x.cumsum(0)),
+    "softmax": ("_softmax", lambda net, x: x.softmax(0)),
+    "counted from the end": ("_softmax", lambda net, x: x.softmax(-4)),
+    "largest": ("amax", lambda net, x: x / x.abs().amax(0, keepdim=True)),
+    "sorted": ("sort", lambda net, x: x.sort(0).values),
+    "the other way round": ("flip", lambda net, x: x.flip(0)),
+    "attention among items": (
+        "_softmax",
+        lambda net, x: ((x.flatten(1) @ x.flatten(1).T).softmax(1) @ x.flatten(1)).reshape(x.shape),
+    ),
+    "batch norm as in training": ("native_batch_norm", lambda net, x: torch.nn.functional.batch_norm(
+        x, None, None, training=True)),
+}  # fmt: skip
+KEPT_APART = {
+    "of each item": lambda net, x: x - x.mean((1, 2, 3), keepdim=True),
+    "softmax": lambda net, x: x.softmax(1),
+    "beside the scores": lambda net, x: (x.mean(0), x)[1],
+    "times nothing": lambda net, x: x + 0 * x.mean(),
+    "instance norm": lambda net, x: net.norm(x),  # items are folded into channels, and each is normed alone
+    "attention among positions": lambda net, x: torch.nn.functional.scaled_dot_product_attention(x, x, x),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_items_that_a_module_puts_together_are_asked_one_at_a_time(name):
+    operator, put = MIXED[name]
+    net = Net(put).eval()
+    model = xplain.load(net)
+    x = np.random.default_rng(0).random((2, 3, 4, 4)).astype(np.float32)
+    found = xplain.explain(model, x, "occlusion", target=1, patch=2, stride=2, baseline=0.5).values
+    assert any(f"aten.{operator} looks at the whole batch" in str(one) for one in model.outline.quirks)
+    with torch.no_grad():
+        for item, values in zip(x, found, strict=True):
+            whole = net(torch.from_numpy(item[None]))[0, 1]
+            for window in np.ndindex(2, 2):
+                place = tuple(slice(2 * k, 2 * k + 2) for k in window)
+                hidden = item.copy()
+                hidden[:, *place] = 0.5
+                drop = float(whole - net(torch.from_numpy(hidden[None]))[0, 1])
+                np.testing.assert_allclose(values[place], drop, rtol=1e-4, atol=1e-5)
+    alone = xplain.explain(xplain.load(net), x[1:], "saliency", target=1).values
+    assert np.array_equal(xplain.explain(model, x, "saliency", target=1).values[1:], alone)
+
+
+@pytest.mark.parametrize("name", KEPT_APART)
+def test_items_that_a_module_keeps_apart_share_calls(name):
+    model = xplain.load(Net(KEPT_APART[name]).eval())
+    xplain.predict(model, np.random.default_rng(0).random((2, 3, 4, 4)).astype(np.float32))
+    assert model.outline.rows is None
+    assert not any("looks at the whole batch" in str(one) for one in model.outline.quirks)

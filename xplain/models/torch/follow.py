@@ -19,6 +19,7 @@ from xplain.core.positions.axes import Axes
 from xplain.core.positions.lineage import Lineage, Pick
 from xplain.models.torch.axis_call import Call, tree_leaves
 from xplain.models.torch.axis_rules import axes_after
+from xplain.models.torch.together import goes_over_items
 
 __all__ = ["AxesFollowed"]
 
@@ -40,6 +41,7 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         self.parents: dict[str, tuple[str, ...]] = {}
         self.picks: list[Pick] = []
         self.mixing: set[str] = set()
+        self.together: dict[str, str] = {}
         self._weighed: set[str] = set()
         self._entry = self._name(batch, (), ax.start("N" + "X" * (batch.ndim - 1), tuple(batch.shape[1:])))
 
@@ -51,6 +53,19 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         """The name of a tensor that descends from the item; empty for any other."""
         mark = getattr(value, _MARK, None)
         return mark[1] if isinstance(mark, tuple) and mark[0] is self else ""
+
+    def putting_together(self, value: Any) -> str:
+        """The first operator on the way to a tensor that goes over the axis of the items; empty where none is seen to.
+
+        It is said too often, for an axis of one item is folded into others unseen.
+        """
+        found, waiting = set[str](), [self.tensor(value)]
+        while waiting:
+            name = waiting.pop()
+            if name and name not in found:
+                found.add(name)
+                waiting += self.parents.get(name, ())
+        return next((operator for name, operator in self.together.items() if name in found), "")
 
     def weighed(self, value: Any) -> frozenset[str]:
         """The tensors that weights make of a tensor, or of what it is made of without weights: it is their feature."""
@@ -101,6 +116,7 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
             ValueError,
         ):  # a variant of an operator unlike others
             found = []
+        together = _over_items(call)
         written = func._schema.is_mutable  # noqa: SLF001 - torch shows an operator's schema nowhere else
         if call.matrix is not None and made:
             name = f"%{len(self.parents)}{MATRIX}"
@@ -113,6 +129,8 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
             name = self._name(one, live, axes)
             if weights:
                 self._weighed.add(name)
+            if together:
+                self.together[name] = str(func).rpartition(".")[0]
             base = one._base if written else None  # noqa: SLF001 - what a view that was written to is a view of
             if base is not None:
                 self._name(base, tuple(filter(None, (self.tensor(base), name))), self.axes_of(base))
@@ -133,3 +151,10 @@ class AxesFollowed(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         if ax.mixes(axes[-1]):
             self.mixing.add(chosen)
         return chosen
+
+
+def _over_items(call: Call) -> bool:
+    try:
+        return goes_over_items(call)
+    except (AttributeError, LookupError, TypeError, ValueError):  # a variant of an operator unlike others
+        return False

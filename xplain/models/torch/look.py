@@ -29,6 +29,7 @@ from xplain.models.torch.kernels import kernels_of
 from xplain.models.torch.layers import LayersSeen
 from xplain.models.torch.modes import ActivationsSeen, digest_of, kind_of, to_numpy, visible
 from xplain.models.torch.scores import LogitsSeen, chosen, named_outputs, ranked, score_rows_of
+from xplain.models.torch.together import alone_as_among_others
 
 __all__ = [
     "AS_FLOATS",
@@ -299,6 +300,15 @@ def look_at(
         if again:
             raise either(name, again[0], outline.source)
     scores, through = _scores(name, tensor, len(outputs), logits)
+    operator = follow.putting_together(named_outputs(returned).get(name))
+    if operator:
+
+        def scores_of(items: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad(), eval_mode(module, noted=flips):
+                return named_outputs(call(items))[name]
+
+        if not alone_as_among_others(scores_of, batch, named_outputs(returned)[name]):
+            told = _one_by_one(told, operator)
     others = [repr(one) for one in order if one != name]
     if others and output is None:
         told = _chose(told, name, others)

@@ -25,7 +25,7 @@ from xplain.models.endpoint.address import Address, read_address, resolve
 from xplain.models.endpoint.answers import LabelSpace
 from xplain.models.endpoint.secrets import Auth
 from xplain.serve.app import Options, application, run
-from xplain.serve.asked import asked
+from xplain.serve.asked import asked, strict_json
 from xplain.serve.served import served_as
 from xplain.serve.site import write_site
 from xplain.serve.tokens import token_of, tokens_in
@@ -377,6 +377,13 @@ def _tokens(told: Told, folder: Path, wrong: str) -> None:
         told(lambda: tokens_in(file))
         file.write_text('[ann]\ntoken = "${XPLAIN_ADVISED}"\nmax_queries = 9\n')
         assert [(one.name, one.secret) for one in tokens_in(file)] == [("ann", SECRET)]
+
+
+@advice("The body opens {} lists and objects; accepted: up to {}. Send fewer")
+def _(told: Told, folder: Path) -> None:
+    del folder
+    told(lambda: strict_json(b'{"instances": [' + b"[]," * 4_000_000 + b"0]}"))
+    assert strict_json(b'{"instances": [[], 0]}') == {"instances": [[], 0]}
 
 
 @advice("has no card for pictures, which the page turns into its input. Give card=")

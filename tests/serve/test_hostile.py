@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import socket
@@ -17,6 +18,7 @@ from serving import running
 import xplain
 from xplain.core.errors import UsageError
 from xplain.serve import v2
+from xplain.serve.asked import strict_json
 
 CLOSE = b"Connection: close\r\n"
 JSON = b"Content-Type: application/json\r\n"
@@ -133,6 +135,21 @@ def test_more_texts_than_a_request_may_have_are_not_read(monkeypatch):
         told = httpx.post(f"{one.url}/v2/models/{texts}/infer", content=text + raw, headers=length)
     assert told.status_code == 400
     assert "may have 64 items here; got 65536" in told.json()["error"]
+
+
+def test_a_body_of_more_lists_than_pictures_have_pixels_is_not_read(client):
+    """Each takes three bytes of the body, and fifty of the server's memory."""
+    for one in ("[]", "{}"):
+        body = '{"model": "cnn", "instances": [' + f"{one}," * 4_000_001 + "0]}"
+        told = client.post("/api/predict", content=body.encode())
+        assert told.status_code == 400
+        assert "opens 4000003 lists and objects; accepted: up to 4000000" in told.json()["error"]
+    assert gc.isenabled()
+    within = strict_json(b'{"a": [' + b"[]," * 1000 + b"0]}")
+    assert len(within["a"]) == 1001
+    with pytest.raises(UsageError, match="no strict JSON"):
+        strict_json(b"{")
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("number", ["9" * 6000, "-" + "9" * 5000])

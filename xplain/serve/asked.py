@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import gc
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +32,8 @@ _KNOWN = ("method", "options", "target", "seed", "max_queries", "deadline", "pre
 _OF_ANSWERS = ("overlay", "seen", "encoding")
 """What the plain route and V1 take besides: how an answer is written."""
 _LONGEST_SEED = 2**63
+_MOST_OPENED = 4_000_000
+"""Lists and objects in a body: a picture of channels last has one for each pixel; 60 MiB of empty ones took 24 s."""
 _MOST = 200_000
 """What a count among the options may be: to plan more draws than anybody waits for takes gigabytes."""
 
@@ -227,10 +230,20 @@ def strict_json(body: bytes) -> dict[str, Any]:
     Raises:
         UsageError: it holds none.
     """
+    opened = body.count(b"[") + body.count(b"{")
+    if opened > _MOST_OPENED:
+        raise UsageError(
+            f"The body opens {opened} lists and objects; accepted: up to {_MOST_OPENED}. Send fewer items at once."
+        )
+    collecting = gc.isenabled()
+    gc.disable()  # which looks through all that is made so far, again and again, and finds no garbage in JSON
     try:
         value = strict(body)
     except ValueError as error:
         raise UsageError(f"The body is no strict JSON: {error}.") from None
+    finally:
+        if collecting:
+            gc.enable()
     if not isinstance(value, dict):
         raise UsageError("The body is no JSON object.")
     if b"\\ud" in body.lower():

@@ -92,7 +92,29 @@ def _(told: Told, folder: Path) -> None:
     truths_of(coco(folder, [(1, "a")], {"image_id": 1, "segmentation": runs, "bbox": [0, 0, 2, 4]}), ["a"])
 
 
-@advice("lists two pictures with {} {}, and it is not known which of them an annotation is of.")
+@advice("annotation {} has no bbox, and an outline that is none")
+def _(told: Told, folder: Path) -> None:
+    outline = [0, 0, 4, 0, 4, 2]
+    told(lambda: truths_of(coco(folder, [(1, "a")], {"image_id": 1, "segmentation": [outline[:3]]}), ["a"]))
+    truths_of(coco(folder, [(1, "a")], {"image_id": 1, "segmentation": [outline]}), ["a"])
+
+
+@advice("annotation {} is of image_id {}, and no picture of the file has this id")
+def _(told: Told, folder: Path) -> None:
+    box = {"image_id": 2, "bbox": [0, 0, 2, 4]}
+    told(lambda: truths_of(coco(folder, [(1, "a")], box), ["a"]))
+    truths_of(coco(folder, [(1, "a"), (2, "b")], box), ["a"])
+    truths_of(coco(folder, [(1, "a")]), ["a"])
+
+
+@advice("line {}: the picture's height is {} and its width {}")
+def _(told: Told, folder: Path) -> None:
+    told(lambda: truths_of(table(folder, "file,y0,x0,y1,x1,height,width\na,0,0,2,2,tall,9"), ["a"]))
+    truths_of(table(folder, "file,y0,x0,y1,x1,height,width\na,0,0,2,2,9,9"), ["a"])
+    truths_of(table(folder, "file,y0,x0,y1,x1,height,width\na,0,0,2,2,,"), ["a"])
+
+
+@advice("lists two {} with {} {}, and it is not known which of them an annotation is of.")
 def _(told: Told, folder: Path) -> None:
     box = {"image_id": 1, "bbox": [0, 0, 2, 4]}
     told(lambda: truths_of(coco(folder, [(1, "a"), (1, "b")], box), ["a", "b"]))

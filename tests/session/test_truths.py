@@ -127,6 +127,13 @@ def test_pictures_of_crowds_alone_are_not_said_to_be_empty(tmp_path):
         ([(1, "a"), (2, "a")], [], "two pictures with file_name 'a'"),
         ([(1, "a")], [{"image_id": 1, "id": 9}], "annotation 9 has no bbox, and no outline"),
         ([(1, "a")], [{"image_id": 1, "id": 9, "segmentation": {"counts": "abc"}}], "annotation 9 has no bbox"),
+        (
+            [(1, "a")],
+            [{"image_id": 1, "id": 9, "segmentation": [[1, 2, 9]]}],
+            "annotation 9 .*outline that is none",
+        ),
+        ([(1, "a")], [{"image_id": 1, "id": 9, "segmentation": [[]]}], "annotation 9 .* an outline that is none"),
+        ([(1, "a")], [{"image_id": "1", "id": 9, "bbox": [0, 0, 5, 5]}], "annotation 9 is of image_id '1', and no"),
         ([(1, "a")], [{"image_id": 1, "bbox": [0, 0, 10**400, 5]}], "is no COCO file"),
         ([(1, "a")], [{"image_id": 1, "bbox": [0.1, 0.1, 0.5, 0.5]}], "t.json: .*reads as shares of the picture"),
     ],
@@ -135,6 +142,13 @@ def test_annotation_files_that_contradict_themselves_are_refused(images, annotat
     listed = [{"id": key, "file_name": name} for key, name in images]
     with pytest.raises(UsageError, match=said):
         truths_of(coco(tmp_path / "t.json", listed, annotations), ["a", "b"])
+
+
+def test_two_categories_of_one_number_are_refused(tmp_path):
+    raw = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]}
+    (tmp_path / "c.json").write_text(json.dumps(raw))
+    with pytest.raises(UsageError, match="two categories with id 1"):
+        truths_of(tmp_path / "c.json", ["a"])
 
 
 @pytest.mark.parametrize("height", [float("inf"), 10**400, "tall", None, -3], ids=lambda one: str(one)[:5])
@@ -165,9 +179,14 @@ def test_columns_of_a_table_are_what_they_are_called(tmp_path):
     (tmp_path / "t.csv").write_text(text)
     one = truths_of(tmp_path / "t.csv", ["a.jpg", "x"]).of(0)
     assert (one.boxes.tolist(), one.labels, one.size) == ([[2, 1, 20, 30], [0, 0, 9, 9]], ("cat", "dog"), (40, 60))
+    (tmp_path / "t.csv").write_text(text.replace("40,60", "40.0,60.0"))  # as a column with gaps is written
+    assert truths_of(tmp_path / "t.csv", ["a.jpg", "x"]).of(0).size == (40, 60)
     for wrong, said in (
         ("file,y0,x0,y1,x1\na.jpg,0.1,0.2,0.7,1", "reads as shares of the picture"),
         ("file,y0,x0,y1,x1,x1\na.jpg,0,0,7,1,2", "two columns called 'x1'"),
+        (text.replace("40,60,a.jpg,0", "tall,60,a.jpg,0"), "line 3: the picture's height is 'tall' and its width '60'"),
+        (text.replace("40,60,a.jpg,0", ",60,a.jpg,0"), "accepted: both as whole numbers of pixels, or neither"),
+        (text.replace("40,60,a.jpg,0", "inf,60,a.jpg,0"), "the picture's height is 'inf'"),
         (text.replace("40,60,a.jpg,0", "41,60,a.jpg,0"), "stated to be 40 x 60 and 41 x 60 pixels"),
     ):
         (tmp_path / "t.csv").write_text(wrong)
@@ -199,8 +218,9 @@ def test_what_a_mask_says_is_not_judged_or_not_there_is_outside(tmp_path):
     layers[..., :3] = 0
     with pytest.raises(UsageError, match="black wherever it is not transparent, and two readings fit"):
         mask_of(picture(tmp_path / "b.png", layers))
-    with pytest.raises(UsageError, match="holds 255 beside 2, and two readings fit"):
+    with pytest.raises(UsageError, match="holds 255 beside 2, and two readings fit") as asked:
         mask_of(picture(tmp_path / "l.png", row))
+    assert "damaged" not in str(asked.value)  # nothing is wrong with the file
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def _header(path: Path, row: Sequence[str]) -> dict[str, int]:
 
 def _of_line(path: Path, number: int, cells: Mapping[str, str]) -> Known:
     said = [cells[what] for what in ("y0", "x0", "y1", "x1")]
-    size = _size(cells.get("height"), cells.get("width"))
+    size = _stated(path, number, cells)
     if not any(said):
         return boxed([], size=size)
     try:
@@ -98,6 +98,24 @@ def _of_line(path: Path, number: int, cells: Mapping[str, str]) -> Known:
     return boxed([(y0, x0, y1, x1)], [cells.get("label", "")], size)
 
 
+def _stated(path: Path, number: int, cells: Mapping[str, str]) -> tuple[int, int] | None:
+    """Height and width of the picture, where a line states them: both, or neither."""
+    said = [cells.get("height", ""), cells.get("width", "")]
+    if not any(said):
+        return None
+    try:
+        high, wide = (float(one) for one in said)  # what held gaps was written as 10.0
+        size = _size(high, wide) if high.is_integer() and wide.is_integer() else None
+    except ValueError:
+        size = None
+    if size is None:
+        raise UsageError(
+            f"--truth {path}, line {number}: the picture's height is {said[0]!r:.60} and its width {said[1]!r:.60}; "
+            "accepted: both as whole numbers of pixels, or neither."
+        )
+    return size
+
+
 def coco(path: Path) -> list[tuple[str, Known]]:
     """The boxes of a COCO file as (file name, boxes of a picture); crowds, which frame many at once, are left out.
 
@@ -105,7 +123,7 @@ def coco(path: Path) -> list[tuple[str, Known]]:
     crowds, or lines without an area, nothing is said. An outline without ``bbox`` counts as the box that frames it.
 
     Raises:
-        UsageError: it is no JSON, none of COCO's, or lists two pictures under one id or name.
+        UsageError: it is no JSON, none of COCO's, lists two pictures under one id or name, or speaks of none of them.
 
     Source:
         Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014; the format of its object detection.
@@ -113,15 +131,19 @@ def coco(path: Path) -> list[tuple[str, Known]]:
     text = read_text(path, UsageError, f"--truth {path}", most=_MOST_JSON)
     try:
         raw = json.loads(text)
-        names = {one["id"]: str(one["name"]) for one in raw.get("categories", ())}
-        pictures = _once(path, raw["images"])
+        names = {key: str(one["name"]) for key, one in _once(path, raw.get("categories", ()), "categories").items()}
+        pictures = _once(path, raw["images"], "pictures", "file_name")
         rows: dict[Any, list[tuple[float, ...]]] = {key: [] for key in pictures}
         labels: dict[Any, list[str]] = {key: [] for key in pictures}
         left_out = set()
         for one in raw["annotations"]:
             key = one["image_id"]
             if key not in pictures:
-                continue
+                raise UsageError(
+                    f"--truth {path}: annotation {one.get('id')!r:.60} is of image_id {key!r:.60}, and no picture of "
+                    "the file has this id (1 and '1' are two). A picture without annotations is one in which nothing "
+                    "is: list the picture, or leave out what is said of it."
+                )
             x, y, wide, high = (0.0,) * 4 if one.get("iscrowd") else _frame(path, one)
             if wide <= 0 or high <= 0:  # COCO's own files hold some that are lines
                 left_out.add(key)
@@ -142,19 +164,20 @@ def coco(path: Path) -> list[tuple[str, Known]]:
         ) from None
 
 
-def _once(path: Path, images: Sequence[Mapping[str, Any]]) -> dict[Any, Mapping[str, Any]]:
-    """The pictures of a COCO file by their id; no id and no name stands twice."""
+def _once(path: Path, rows: Sequence[Mapping[str, Any]], of: str, *more: str) -> dict[Any, Mapping[str, Any]]:
+    """Pictures or categories of a COCO file by their id; neither it nor what else tells them apart stands twice."""
     found: dict[Any, Mapping[str, Any]] = {}
-    called: set[str] = set()
-    for one in images:
-        for what, again in (("id", one["id"] in found), ("file_name", str(one["file_name"]) in called)):
-            if again:
+    seen: set[tuple[str, Any]] = set()
+    for one in rows:
+        for what in ("id", *more):
+            key = (what, one[what])
+            if key in seen:
                 raise UsageError(
-                    f"--truth {path} lists two pictures with {what} {one[what]!r:.100}, and it is not known which of "
-                    "them an annotation is of. Give each picture an id and a name of its own."
+                    f"--truth {path} lists two {of} with {what} {one[what]!r:.100}, and it is not known which of "
+                    f"them an annotation is of. Give each its own {what}."
                 )
+            seen.add(key)
         found[one["id"]] = one
-        called.add(str(one["file_name"]))
     return found
 
 
@@ -170,6 +193,11 @@ def _frame(path: Path, annotation: Mapping[str, Any]) -> tuple[float, float, flo
             "give one. Write bbox (x, y, width, height) for it; pycocotools.mask.toBbox gives that of a mask."
         )
     every = [float(n) for outline in outlines for n in outline]
+    if any(len(outline) < 6 or len(outline) % 2 for outline in outlines):
+        raise UsageError(
+            f"--truth {path}: annotation {annotation.get('id')!r:.60} has no bbox, and an outline that is none; "
+            "accepted: x, y of three points or more, [x0, y0, x1, y1, x2, y2]."
+        )
     xs, ys = every[::2], every[1::2]
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 

@@ -75,17 +75,16 @@ def _of_picture(path: Path, what: str) -> Known:
         # of more than 8 bits too, 1 is inside; sizes are checked here
         coloured = np.asarray(pictures.read(path, (0.0, 1.0)).any(axis=2))
         with formats.decoding(what), formats.opened(path.read_bytes(), what) as picture:
-            if picture.getexif().get(_TURNED, 1) != 1:
-                return rolled(coloured)
-            if picture.has_transparency_data:
-                return rolled(_opaque(np.asarray(picture.convert("RGBA")), what))
-            if picture.mode == "P":
-                return rolled(_of_palette(np.asarray(picture), coloured))
-            if picture.mode == "L":
-                return masked(np.asarray(picture), what)
+            turned, mode = picture.getexif().get(_TURNED, 1) != 1, picture.mode
+            mode = "RGBA" if picture.has_transparency_data else mode
+            layers = np.asarray(picture.convert("RGBA") if mode == "RGBA" else picture)
     except (PictureError, OSError) as error:
         raise UsageError(f"{what} cannot be read: {error}") from None
-    return rolled(coloured)
+    if turned or mode not in ("RGBA", "P", "L"):
+        return rolled(coloured)
+    if mode == "L":
+        return masked(layers, what)
+    return rolled(_opaque(layers, what) if mode == "RGBA" else _of_palette(layers, coloured))
 
 
 def _opaque(layers: Array, what: str) -> Array:

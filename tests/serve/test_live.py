@@ -202,3 +202,20 @@ def test_channels_are_shown_of_a_layer_that_has_positions(textures, dist, tmp_pa
         assert one["channels"] == shapes[one["layer"]][1]
     assert [one["file"] for one in told["models"]] == ["model.onnx", "model-2.onnx"]
     assert {"model.onnx", "model-2.onnx"} <= {one.name for one in (tmp_path / "site").iterdir()}
+
+
+def test_a_layer_of_one_row_is_not_taken_for_one_with_positions(dist, tmp_path):
+    """Class scores that a converter has laid along the last of four axes."""
+    net = nets.model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node("GlobalAveragePool", ["c"], ["g"]),
+            helper.make_node("Transpose", ["g"], ["t"], perm=[0, 2, 3, 1]),
+            helper.make_node("Flatten", ["t"], ["scores"]),
+        ],
+        {"x": (TensorProto.FLOAT, ["N", 3, 6, 5])},
+        {"scores": (TensorProto.FLOAT, ["N", 2])},
+        {"w": np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32)},
+    )
+    (about,) = write_site(xplain.load(net, card="unit"), tmp_path / "site", "saliency", runtime_folder=dist)["models"]
+    assert (about["layer"], about["channels"]) == ("c", 2)

@@ -173,9 +173,9 @@ def _card(outline: Outline) -> Card:
 
 
 def _last(outline: Outline) -> str:
-    """The last layer with channels at several positions, or at any; empty where none is known."""
+    """The last layer with channels at several rows and columns, or at any; empty where none is known."""
     found = [one for one in reversed(outline.layers) if len(one.shape) == 4]
-    return next((one.name for one in [*(one for one in found if one.shape[2:] != (1, 1)), *found]), "")
+    return next((one.name for one in [*(one for one in found if 1 not in one.shape[1:]), *found]), "")
 
 
 def _size(made: Any, name: str, letters: str) -> list[int]:

@@ -98,6 +98,8 @@ def test_a_gradient_finds_the_owl(xplain, real_models, tmp_path):
     ran = xplain("localise", net, owl, *words)
     assert ran.code == 0, ran.err
     assert ran.document["pictures"][0]["iou"] > 0.6
+    (told,) = ran.document["truth"]["told"]  # the crop begins at row 24
+    assert told.startswith("Of 1 picture a true box reaches beyond what the model sees, such as of")
 
 
 def test_nothing_that_argues_for_the_target_is_no_box(xplain, model, tmp_path):

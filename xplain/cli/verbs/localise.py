@@ -144,6 +144,7 @@ class _Boxes:
     segmented: bool
     told: list[dict[str, Any]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     _stems: set[str] = field(default_factory=set)
 
     def keep(self, item: str, explained: Explained) -> list[dict[str, Any]]:
@@ -177,6 +178,9 @@ class _Boxes:
             told["why"] = str(error)
         told["share of the picture"] = float(mask.mean())
         if true is not None:
+            window = frame.to_picture((0, 0, values.shape[0], values.shape[1]))
+            if any(_beyond(box, window) for box in true):
+                self.unseen.append(picture)
             told["truth"] = [list(box) for box in true]
             told["iou"] = best_iou(frame.to_picture(box) if box else _NOWHERE, true)
         stem = file_stem(picture, self._stems)
@@ -212,7 +216,7 @@ def _judged(boxes: _Boxes, at_least: float) -> dict[str, Any]:
     """How well the boxes fit the true ones, over the pictures that have some."""
     if boxes.held is None:
         return {}
-    judged, told = [one for one in boxes.told if "iou" in one], [*boxes.held.told(), *boxes.wrong]
+    judged, told = [one for one in boxes.told if "iou" in one], [*boxes.held.told(), *_unseen(boxes), *boxes.wrong]
     if not judged:
         return {"truth": {"pictures": 0, "told": told}}
     given = [tuple(one["box"] or _NOWHERE) for one in judged], [list(map(tuple, one["truth"])) for one in judged]
@@ -226,6 +230,19 @@ def _judged(boxes: _Boxes, at_least: float) -> dict[str, Any]:
             "told": told,
         }
     }
+
+
+def _beyond(box: Box, window: Box) -> bool:
+    """Whether a box reaches out of a window by more than a pixel, which is what rounding may do."""
+    return any((window[k] - box[k]) * (1 if k < 2 else -1) > 1 for k in range(4))
+
+
+def _unseen(boxes: _Boxes) -> list[str]:
+    if not boxes.unseen:
+        return []
+    many = counted(len(boxes.unseen), "picture")
+    said = f"Of {many} a true box reaches beyond what the model sees, such as of {boxes.unseen[0]}"
+    return [f"{said}: no box that is found can fill it, and its IoU stays below 1."]
 
 
 def _text(document: Mapping[str, Any], out: Path) -> str:

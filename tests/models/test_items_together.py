@@ -156,3 +156,40 @@ def test_items_that_a_module_keeps_apart_share_calls(name):
     xplain.predict(model, np.random.default_rng(0).random((2, 3, 4, 4)).astype(np.float32))
     assert model.outline.rows is None
     assert not any("looks at the whole batch" in str(one) for one in model.outline.quirks)
+
+
+class Drawn(torch.nn.Module):
+    """A linear score behind whatever may draw."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.draw, self.head, self.lstm = draw, torch.nn.Linear(48, 3), torch.nn.LSTM(48, 48, batch_first=True)
+        self.drop = torch.nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.head(self.draw(self, x.flatten(1)))
+
+
+DRAWS = {
+    "dropout that is left on": lambda net, x: torch.nn.functional.dropout(x, training=True),
+    "noise": lambda net, x: x + torch.randn_like(x),
+    "attention that drops": lambda net, x: torch.nn.functional.scaled_dot_product_attention(
+        *[x.reshape(-1, 1, 8, 6)] * 3, dropout_p=0.5
+    ).flatten(1),
+}
+DRAWS_NOT = {
+    "dropout of a module": lambda net, x: net.drop(x),
+    "an lstm": lambda net, x: net.lstm(x[:, None])[0][:, 0],
+    "attention": lambda net, x: torch.nn.functional.scaled_dot_product_attention(*[x.reshape(-1, 1, 8, 6)] * 3).flatten(
+        1
+    ),
+    "noise beside": lambda net, x: (torch.randn_like(x), x)[1],
+}
+
+
+@pytest.mark.parametrize("name", [*DRAWS, *DRAWS_NOT])
+def test_a_module_whose_scores_are_drawn_says_so(name):
+    net = Drawn({**DRAWS, **DRAWS_NOT}[name]).train()
+    x = np.random.default_rng(0).random((2, 3, 4, 4)).astype(np.float32)
+    a = xplain.explain(net, x, "occlusion", target=1, patch=2, stride=2)
+    assert sum("draws anew at every run" in one.text for one in a.warnings) == (name in DRAWS)

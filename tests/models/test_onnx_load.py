@@ -363,3 +363,14 @@ def test_scores_that_are_drawn_by_chance_are_said_to_be(op):
     said = [one.text for one in a.warnings if one.kind == "model"]
     assert len(said) == (op != "none")
     assert all(f"{op} (node 'chance') draws anew" in text for text in said)
+
+
+@pytest.mark.parametrize(("ratio", "training", "told"), [(0.5, True, True), (0.0, True, False), (0.5, False, False)])
+def test_dropout_that_was_left_on_is_said_to_draw_and_not_to_be_optimised_wrongly(ratio, training, told):
+    stored = {"r": np.float32(ratio), "t": np.array(training), "w": np.ones((48, 3), np.float32)}
+    ends = [helper.make_node("Flatten", ["d"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    nodes = [helper.make_node("Dropout", ["x", "r", "t"], ["d"]), *ends]
+    proto = nets.model(nodes, {"x": (FLOAT, ["N", 3, 4, 4])}, {"y": (FLOAT, ["N", 3])}, stored, opset=17)
+    said = xplain.load(proto).outline.warnings
+    assert len(said) == told
+    assert all("Dropout (node 'd') draws anew" in one.text and "model.eval()" in one.text for one in said)

@@ -13,7 +13,7 @@ from xplain.graph.intake.load import Loaded
 from xplain.graph.operators import channels_last, facts_of
 from xplain.graph.outline.follow import follow
 
-__all__ = ["activations_of", "draws_of", "layers_of", "quirks_of"]
+__all__ = ["activations_of", "draws", "draws_of", "layers_of", "quirks_of"]
 
 
 def layers_of(loaded: Loaded) -> tuple[LayerSpec, ...]:
@@ -87,6 +87,19 @@ def quirks_of(loaded: Loaded, scores: str) -> list[str]:
     return found
 
 
+_LEFT = " It was exported in training mode: export it from model.eval(), unless that is what you want."
+
+
+def draws(loaded: Loaded, node: NodeProto) -> bool:
+    """Whether a node draws numbers anew each time that it runs, as a Dropout does that is left in training mode."""
+    if facts_of(node).random:
+        return True
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return False
+    ratio, training = (loaded.content(name) if name else None for name in node.input[1:3])
+    return training is not None and bool(training.all()) and (ratio is None or bool((ratio > 0).all()))
+
+
 def draws_of(loaded: Loaded, scores: str) -> list[str]:
     """A sentence where the scores depend on numbers that the model draws anew each time that it runs."""
     makers = {name: node for node in loaded.model.graph.node for name in node.output if name}
@@ -95,12 +108,12 @@ def draws_of(loaded: Loaded, scores: str) -> list[str]:
         node = makers.get(waiting.pop())
         if node is None:
             continue
-        if facts_of(node).random:
-            where = f"{node.op_type} (node {node.name!r})"
+        if draws(loaded, node):
+            where = f"{node.op_type} (node {node.name or node.output[0]!r})"
             told = (
                 f"Scores depend on numbers that {where} draws anew at every run: the same item has another score each"
             )
-            return [f"{told} time, and a map holds that noise."]
+            return [f"{told} time, and a map holds that noise.{_LEFT if node.op_type == 'Dropout' else ''}"]
         fresh = {name for name in node.input if name} - seen
         seen |= fresh
         waiting += fresh

@@ -16,6 +16,7 @@ from xplain.core.edits import Array
 from xplain.core.errors import ModelError
 from xplain.core.outline import TensorSpec
 from xplain.graph.intake.load import Loaded
+from xplain.graph.outline.layers import draws
 from xplain.models.onnx.session_cache import HEAVY
 from xplain.models.onnx.trials import item_of, small
 
@@ -69,7 +70,8 @@ def settle_level(
     """The level at which a model runs, found on one row, and what to tell if it is not the first.
 
     Not on a device, where graphs are rewritten otherwise; not a quantised model, whose integers may be rounded at other
-    places; not a heavy one, which would be opened twice for seconds: these run at the first level.
+    places; not one that draws numbers, whose scores differ anyway; not a heavy one, which would be opened twice for
+    seconds: these run at the first level.
 
     Args:
         loaded: The model.
@@ -79,7 +81,8 @@ def settle_level(
         scores: The scores of items at a level.
     """
     light = loaded.size < HEAVY and bool(spec.shape) and small(rows, spec)
-    if not on_cpu or not light or loaded.quantised or not spec.dtype.startswith("float"):
+    drawn = any(draws(loaded, node) for node in loaded.model.graph.node)
+    if not on_cpu or not light or loaded.quantised or drawn or not spec.dtype.startswith("float"):
         return LEVELS[0], ""
     x = np.random.default_rng(0).standard_normal((rows, *item_of(spec)), np.float32)
     half = bool(_HALF & set(loaded.known.dtypes.values()))

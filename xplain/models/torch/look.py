@@ -145,6 +145,10 @@ class Own(threading.local):
 
 
 _TRAINING = "The module is in training mode; it is explained in eval mode."
+_DRAWN = (
+    "Scores depend on numbers that {operator} draws anew at every run: the same item has another score each time, and "
+    "a map holds that noise."
+)
 _SCRIPTED = (
     "TorchScript shows neither its layers nor a softmax at its end, so what it returns is explained, by methods that "
     "need no layer. Load the original module, or export it to ONNX."
@@ -300,15 +304,17 @@ def look_at(
         if again:
             raise either(name, again[0], outline.source)
     scores, through = _scores(name, tensor, len(outputs), logits)
-    operator = follow.putting_together(named_outputs(returned).get(name))
-    if operator:
+    alone = named_outputs(returned).get(name)
 
-        def scores_of(items: torch.Tensor) -> torch.Tensor:
-            with torch.no_grad(), eval_mode(module, noted=flips):
-                return named_outputs(call(items))[name]
+    def scores_of(items: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), eval_mode(module, noted=flips):
+            return named_outputs(call(items))[name]
 
-        if not alone_as_among_others(scores_of, batch, named_outputs(returned)[name]):
-            told = _one_by_one(told, operator)
+    operator = follow.putting_together(alone)
+    if watch.draws and alone is not None and not torch.equal(scores_of(batch), alone):
+        told = _warned(told, Caveat(_DRAWN.format(operator=watch.draws), "model"))
+    elif operator and alone is not None and not alone_as_among_others(scores_of, batch, alone):
+        told = _one_by_one(told, operator)
     others = [repr(one) for one in order if one != name]
     if others and output is None:
         told = _chose(told, name, others)
@@ -371,10 +377,11 @@ def _chose(outline: Outline, name: str, others: list[str]) -> Outline:
     sentence = Sentence(
         f"Of several outputs {name!r} is read as scores; the others: {listed} (", option("output"), ")."
     )
-    caveat = Caveat(sentence, "output")
-    fresh = caveat not in outline.warnings
-    return replace(
-        outline,
-        quirks=(*outline.quirks, sentence) if fresh else outline.quirks,
-        warnings=(*outline.warnings, caveat) if fresh else outline.warnings,
-    )
+    return _warned(outline, Caveat(sentence, "output"))
+
+
+def _warned(outline: Outline, caveat: Caveat) -> Outline:
+    """What must be known of a module, once."""
+    if caveat in outline.warnings:
+        return outline
+    return replace(outline, quirks=(*outline.quirks, caveat.text), warnings=(*outline.warnings, caveat))

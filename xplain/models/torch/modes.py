@@ -45,6 +45,7 @@ class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # to
         super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
         self.attended = ""
+        self.draws = ""  # an operator that draws random numbers
         self.mixer = ""  # an operator that looks at all rows of a batch, to fit its whole numbers to them
         self._layers = layers
 
@@ -54,9 +55,20 @@ class ActivationsSeen(TorchDispatchMode):  # type: ignore[no-untyped-call]  # to
             self.names.add(known.activation)
         if func.namespace in ("quantized", "onednn") and "dynamic" in str(func) and "fp16" not in str(func):
             self.mixer = str(func).rpartition(".")[0]
+        if _may_draw(func, args, kwargs or {}):
+            self.draws = str(func).rpartition(".")[0]
         if self._layers and _attends(str(func), args):
             self.attended = self._layers[-1].name
         return func(*args, **(kwargs or {}))
+
+
+def _may_draw(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether an operator may draw random numbers; attention does where it drops some of its weights."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    names = [one.name for one in func._schema.arguments]  # noqa: SLF001 - torch shows an operator's schema nowhere else
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return "dropout_p" not in names or bool(given.get("dropout_p"))
 
 
 def _lower_bound(args: Any, kwargs: Any) -> Any:
